@@ -1,0 +1,110 @@
+/**
+ * The one door to the operating system for everything that runs synchronously: the executables, and the parts of
+ * the daemon that touch files. Two real sides (`quickjs.ts` on the C host, `node.ts` on Node.js) and one fake
+ * (`fake.ts`) implement it; `test/contract` holds all three to the same behaviour.
+ *
+ * Bytes are `Uint8Array`, paths and names are strings in UTF-8. Every failure is a `SystemError`.
+ */
+
+/** What `stat(2)` says, reduced to what weft compares. */
+export interface FileStatus {
+  readonly kind: "file" | "directory" | "symlink" | "socket" | "other";
+  readonly device: number;
+  readonly inode: number;
+  readonly sizeBytes: number;
+  /** Permission bits only (`st_mode & 0o7777`). */
+  readonly mode: number;
+  /** Modification time in milliseconds since the epoch, with fractions. */
+  readonly modifiedMs: number;
+}
+
+/** A file lock, held until released or until the process ends (`flock(2)`, exclusive). */
+export interface FileLock {
+  release(): void;
+}
+
+/** Files, as the kernel sees them. All calls follow symbolic links, as the system calls of the same name do. */
+export interface Files {
+  /** Throws `SystemError` ENOENT when absent. */
+  readFile(path: string): Uint8Array;
+  /**
+   * Creates or truncates; with `exclusive` it fails with EEXIST instead (O_EXCL), with `existing` it fails with
+   * ENOENT where the file is absent (no O_CREAT: what sysctl files need). `mode` is subject to the umask.
+   */
+  writeFile(path: string, data: Uint8Array, options?: WriteOptions): void;
+  /** Names without "." and "..", in no particular order. */
+  readDirectory(path: string): string[];
+  /** Makes missing parents too; silent when the directory exists. */
+  makeDirectory(path: string, mode?: number): void;
+  /** Hard link; EEXIST when `to` exists: the only atomic "create with content" there is. */
+  link(from: string, to: string): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  /** `undefined` when nothing is there (ENOENT, ENOTDIR). */
+  status(path: string): FileStatus | undefined;
+}
+
+export interface WriteOptions {
+  readonly mode?: number;
+  readonly exclusive?: boolean;
+  readonly existing?: boolean;
+}
+
+/** A network namespace held open by a descriptor. */
+export interface NetworkNamespace {
+  readonly path: string;
+  /** The descriptor that goes into IFLA_NET_NS_FD. Valid until `close`. */
+  readonly fd: number;
+  /** `st_dev:st_ino` of the nsfs file: equal for two paths exactly when they are the same namespace. */
+  readonly identity: string;
+  close(): void;
+}
+
+/** A blocking netlink socket, bound, with NETLINK_EXT_ACK, NETLINK_CAP_ACK and (rtnetlink) strict checking set. */
+export interface NetlinkSocket {
+  send(datagram: Uint8Array): void;
+  /** One whole datagram, never truncated. Throws `SystemError` ETIMEDOUT after `timeoutMs` of silence. */
+  receive(timeoutMs: number): Uint8Array;
+  close(): void;
+}
+
+export interface ExecuteOptions {
+  /** The whole environment of the child; nothing is inherited. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly input: Uint8Array;
+}
+
+export interface ExecuteResult {
+  /** Exit status; 128 + signal number when a signal ended the child. */
+  readonly status: number;
+  readonly output: Uint8Array;
+  readonly errorOutput: Uint8Array;
+}
+
+/** Everything an executable may do to the outside world. */
+export interface System extends Files {
+  /** The command line; `[0]` is the name the executable was called by. */
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** Resolved path of the running executable (`/proc/self/exe`). */
+  readonly executablePath: string;
+  /** All of standard input. */
+  readInput(): Uint8Array;
+  writeOutput(data: Uint8Array): void;
+  writeErrorOutput(data: Uint8Array): void;
+  /** From the kernel's random source (`getrandom(2)`). */
+  randomBytes(length: number): Uint8Array;
+  /** Waits for the lock; with `wait: false` returns `undefined` where another process holds it. Creates the file. */
+  lockFile(path: string, options?: { readonly wait?: boolean; readonly mode?: number }): FileLock | undefined;
+  /** True when a process accepts connections on the Unix socket at `path` (so its owner is alive). */
+  isSocketAlive(path: string): boolean;
+  /** EINVAL when the path is not a network namespace (a plain file, say). Without a path: the process's own. */
+  openNamespace(path?: string): NetworkNamespace;
+  /** A socket that speaks to `namespace` for all its life; the process itself stays where it is. */
+  openNetlink(protocol: number, namespace?: NetworkNamespace): NetlinkSocket;
+  /** Runs `work` with the calling thread inside `namespace` (for /proc/sys/net), and always comes back. */
+  inNamespace<T>(namespace: NetworkNamespace, work: () => T): T;
+  /** Runs a program and waits; throws `SystemError` when it cannot be started. */
+  execute(path: string, options: ExecuteOptions): ExecuteResult;
+  sleep(ms: number): void;
+}
