@@ -1,0 +1,86 @@
+/** IP prefixes: an address with a prefix length. The address may carry host bits, as an interface's does. */
+
+import { type Address, AddressError, addressBits, formatAddress, isSameAddress, parseAddress } from "./address.ts";
+
+export interface Prefix {
+  readonly address: Address;
+  /** Number of leading bits that name the network: 0 to 32 or 128. */
+  readonly length: number;
+}
+
+const LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
+
+/** Reads "address/length"; host bits may be set. Throws `AddressError`. */
+export function parsePrefix(text: string): Prefix {
+  const slash = text.indexOf("/");
+  if (slash < 0) {
+    throw new AddressError(`"${text}" is not a prefix: expected an address and a prefix length, such as 10.244.0.0/24`);
+  }
+  const address = parseAddress(text.slice(0, slash));
+  const lengthText = text.slice(slash + 1);
+  const length = Number(lengthText);
+  const bits = addressBits(address.family);
+  if (!LENGTH.test(lengthText) || length > bits) {
+    throw new AddressError(
+      `"${text}" is not a prefix: expected a prefix length from 0 to ${bits}, got "${lengthText}"`,
+    );
+  }
+  return { address, length };
+}
+
+/** Reads a network: a prefix without host bits. Throws `AddressError`, which names the network that was meant. */
+export function parseSubnet(text: string): Prefix {
+  const prefix = parsePrefix(text);
+  const network = networkOf(prefix);
+  if (!isSameAddress(prefix.address, network.address)) {
+    throw new AddressError(`"${text}" has host bits set: expected the network's own address, ${formatPrefix(network)}`);
+  }
+  return prefix;
+}
+
+/** The inverse of `parsePrefix`. */
+export function formatPrefix(prefix: Prefix): string {
+  return `${formatAddress(prefix.address)}/${prefix.length}`;
+}
+
+/** The same prefix with its host bits cleared. */
+export function networkOf(prefix: Prefix): Prefix {
+  const { family, value } = prefix.address;
+  return { address: { family, value: value & ~hostMask(prefix) }, length: prefix.length };
+}
+
+/** The address with all host bits set: an IPv4 network's broadcast address. */
+export function lastAddress(prefix: Prefix): Address {
+  const { family, value } = prefix.address;
+  return { family, value: value | hostMask(prefix) };
+}
+
+/**
+ * The address after the network's own, where gateways stand by convention. A prefix of one or two addresses (/31, /32,
+ * /127, /128) has no address of its own to leave out: there it is the first one.
+ */
+export function firstHost(prefix: Prefix): Address {
+  const network = networkOf(prefix).address;
+  const hostBits = addressBits(network.family) - prefix.length;
+  return hostBits < 2 ? network : { family: network.family, value: network.value + 1n };
+}
+
+export function contains(prefix: Prefix, address: Address): boolean {
+  if (prefix.address.family !== address.family) return false;
+  const hostBits = BigInt(addressBits(address.family) - prefix.length);
+  return prefix.address.value >> hostBits === address.value >> hostBits;
+}
+
+/** True when the two have an address in common: then one contains the other. */
+export function overlaps(a: Prefix, b: Prefix): boolean {
+  return a.length <= b.length ? contains(a, b.address) : contains(b, a.address);
+}
+
+/** Same address, host bits included, and same length. */
+export function isSamePrefix(a: Prefix, b: Prefix): boolean {
+  return a.length === b.length && isSameAddress(a.address, b.address);
+}
+
+function hostMask(prefix: Prefix): bigint {
+  return (1n << BigInt(addressBits(prefix.address.family) - prefix.length)) - 1n;
+}
