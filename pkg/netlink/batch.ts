@@ -1,0 +1,72 @@
+/**
+ * nfnetlink batches: all messages between NFNL_MSG_BATCH_BEGIN and _END take effect together or not at all
+ * (include/uapi/linux/netfilter/nfnetlink.h, net/netfilter/nfnetlink.c).
+ */
+import { ByteWriter } from "./bytes.ts";
+import { NetlinkError } from "./errors.ts";
+import type { Conversation } from "./exchange.ts";
+import { NLM_F_ACK, NLMSG_ERROR, type Request, readAcknowledgement, splitDatagram, writeRequest } from "./message.ts";
+
+const NFNL_MSG_BATCH_BEGIN = 16;
+const NFNL_MSG_BATCH_END = 17;
+const NFNL_SUBSYS_NFTABLES = 10;
+
+/** struct nfgenmsg of a batch delimiter: AF_UNSPEC, NFNETLINK_V0, res_id = subsystem in network order. */
+const DELIMITER = Uint8Array.of(0, 0, 0, NFNL_SUBSYS_NFTABLES);
+
+function delimiter(type: number, identifier: string): Request {
+  return { identifier, type, flags: 0, isDump: false, body: DELIMITER, text: "nft transaction" };
+}
+
+/**
+ * One atomic change of the ruleset. Only the last message asks for an acknowledgement (each would cost a receive
+ * buffer); the kernel reports every refused message by its own sequence number, and a failed commit by the first one's.
+ */
+export class Batch implements Conversation {
+  readonly datagram: Uint8Array;
+  readonly #requests: readonly Request[];
+  readonly #first: number;
+  readonly #where: string;
+  #finished = false;
+  #error: NetlinkError | undefined;
+
+  constructor(requests: readonly Request[], firstSequence: number, where: string) {
+    if (requests.length === 0) throw new RangeError("a batch needs at least one request");
+    const begin = delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN");
+    this.#requests = [begin, ...requests];
+    this.#first = firstSequence;
+    this.#where = where;
+    const writer = new ByteWriter(requests.length * 160);
+    this.#requests.forEach((item, index) => {
+      writeRequest(writer, item, firstSequence + index, index === requests.length ? NLM_F_ACK : 0);
+    });
+    writeRequest(writer, delimiter(NFNL_MSG_BATCH_END, "NFNL_MSG_BATCH_END"), firstSequence + this.#requests.length, 0);
+    this.datagram = writer.finish();
+  }
+
+  get isFinished(): boolean {
+    return this.#finished;
+  }
+
+  /** The first refusal; the kernel then changed nothing. */
+  get error(): NetlinkError | undefined {
+    return this.#error;
+  }
+
+  accept(datagram: Uint8Array): void {
+    for (const message of splitDatagram(datagram)) {
+      const index = message.sequence - this.#first;
+      const item = this.#requests[index];
+      if (item === undefined || message.type !== NLMSG_ERROR) continue;
+      const { errno, extendedText } = readAcknowledgement(message);
+      if (errno > 0) this.#error ??= new NetlinkError(item, errno, extendedText, this.#where);
+      // Answers come in the order of the messages, after the commit or the abort.
+      if (index === 0 || index === this.#requests.length - 1) this.#finished = true;
+    }
+  }
+
+  /** How many sequence numbers the batch uses. */
+  get sequenceCount(): number {
+    return this.#requests.length + 1;
+  }
+}

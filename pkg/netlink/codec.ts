@@ -1,0 +1,323 @@
+/**
+ * Netlink payloads described as data: scalars, fixed structs, attribute tables, nests. One table gives the type, the
+ * encoder and the decoder. Layout rules: include/uapi/linux/netlink.h (struct nlattr, NLA_ALIGNTO).
+ */
+import { ByteWriter, viewOf } from "./bytes.ts";
+
+/** Writes a value, and reads it back from exactly its own bytes. `read` throws `CodecError` on a wrong length. */
+export interface Codec<T> {
+  write(to: ByteWriter, value: T): void;
+  read(from: Uint8Array): T;
+}
+
+/** A codec whose value always takes `size` bytes, so that it can be a field of a struct. */
+export interface FixedCodec<T> extends Codec<T> {
+  readonly size: number;
+  readonly zero: T;
+}
+
+export type ValueOf<C> = C extends Codec<infer T> ? T : never;
+
+/** Bytes from the kernel (or a caller's value) that do not fit the table; `path` names the field. */
+export class CodecError extends Error {
+  readonly path: string;
+  constructor(path: string, reason: string) {
+    super(path === "" ? reason : `${path}: ${reason}`);
+    this.name = "CodecError";
+    this.path = path;
+  }
+}
+
+/** Adds `name` in front of the path of a `CodecError`; other errors pass through. */
+function within<T>(name: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof CodecError)) throw error;
+    const inner = error.path === "" ? error.message : error.message.slice(error.path.length + 2);
+    throw new CodecError(error.path === "" ? name : `${name}.${error.path}`, inner);
+  }
+}
+
+function scalar(
+  size: number,
+  write: (to: ByteWriter, value: number) => void,
+  read: (view: DataView) => number,
+): FixedCodec<number> {
+  return {
+    size,
+    zero: 0,
+    write,
+    read(from) {
+      if (from.length < size) throw new CodecError("", `${from.length} bytes where ${size} are needed`);
+      return read(viewOf(from));
+    },
+  };
+}
+
+export const u8 = scalar(
+  1,
+  (to, value) => to.u8(value),
+  (view) => view.getUint8(0),
+);
+/** Host byte order. */
+export const u16 = scalar(
+  2,
+  (to, value) => to.u16(value),
+  (view) => view.getUint16(0, true),
+);
+/** Host byte order. */
+export const u32 = scalar(
+  4,
+  (to, value) => to.u32(value),
+  (view) => view.getUint32(0, true),
+);
+/** Host byte order. */
+export const i32 = scalar(
+  4,
+  (to, value) => to.i32(value),
+  (view) => view.getInt32(0, true),
+);
+/** Network byte order. */
+export const be16 = scalar(
+  2,
+  (to, value) => to.u16(value, false),
+  (view) => view.getUint16(0, false),
+);
+/** Network byte order. */
+export const be32 = scalar(
+  4,
+  (to, value) => to.u32(value, false),
+  (view) => view.getUint32(0, false),
+);
+/** Network byte order. */
+export const be64: FixedCodec<bigint> = {
+  size: 8,
+  zero: 0n,
+  write: (to, value) => to.u64(value, false),
+  read(from) {
+    if (from.length < 8) throw new CodecError("", `${from.length} bytes where 8 are needed`);
+    return viewOf(from).getBigUint64(0, false);
+  },
+};
+
+/** Raw bytes, taken and given as they are. `read` copies, since receive buffers are used again. */
+export const bytes: Codec<Uint8Array> = { write: (to, value) => to.bytes(value), read: (from) => from.slice() };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** NUL-terminated text, as the kernel's NLA_NUL_STRING and NLA_STRING. */
+export const cstring: Codec<string> = {
+  write(to, value) {
+    to.bytes(encoder.encode(value));
+    to.u8(0);
+  },
+  read(from) {
+    const end = from.indexOf(0);
+    return decoder.decode(end < 0 ? from : from.subarray(0, end));
+  },
+};
+
+/** An attribute that says something by being there (NLA_FLAG). */
+export const flag: Codec<true> = { write: () => undefined, read: () => true };
+
+type StructFields = Readonly<Record<string, FixedCodec<unknown>>>;
+// biome-ignore lint/suspicious/noExplicitAny: codecs are invariant in their value, so a table of mixed codecs needs it
+type AnyFixed = FixedCodec<any>;
+export type StructOf<F extends Record<string, AnyFixed>> = { readonly [K in keyof F]: ValueOf<F[K]> };
+
+/** A fixed C struct without implicit padding (state paddings as fields). Fields left out are zero when written. */
+export function struct<F extends Record<string, AnyFixed>>(
+  fields: F,
+): FixedCodec<StructOf<F>> & { write(to: ByteWriter, value: Partial<StructOf<F>>): void } {
+  const entries = Object.entries(fields as StructFields);
+  const size = entries.reduce((sum, [, field]) => sum + field.size, 0);
+  const zero = Object.fromEntries(entries.map(([name, field]) => [name, field.zero])) as StructOf<F>;
+  return {
+    size,
+    zero,
+    write(to, value: Partial<StructOf<F>>) {
+      for (const [name, field] of entries) field.write(to, (value as Record<string, unknown>)[name] ?? field.zero);
+    },
+    read(from) {
+      if (from.length < size) throw new CodecError("", `${from.length} bytes where ${size} are needed`);
+      const value: Record<string, unknown> = {};
+      let at = 0;
+      for (const [name, field] of entries) {
+        value[name] = field.read(from.subarray(at, at + field.size));
+        at += field.size;
+      }
+      return value as StructOf<F>;
+    },
+  };
+}
+
+/** One row of an attribute table: the number, the kernel's identifier, the payload. */
+export interface Attribute<T> {
+  readonly type: number;
+  readonly identifier: string;
+  readonly codec: Codec<T>;
+}
+
+export function attribute<T>(type: number, identifier: string, codec: Codec<T>): Attribute<T> {
+  return { type, identifier, codec };
+}
+
+/** An attribute that the table does not know; it survives decoding and encoding. */
+export interface UnknownAttribute {
+  readonly type: number;
+  readonly bytes: Uint8Array;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: see AnyFixed
+type AttributeTable = Readonly<Record<string, Attribute<any>>>;
+export type AttributesOf<T extends AttributeTable> = {
+  readonly [K in keyof T]?: (T[K] extends Attribute<infer V> ? V : never) | undefined;
+} & { readonly unknown?: readonly UnknownAttribute[] | undefined };
+
+const NLA_HEADER = 4;
+/** NLA_F_NESTED | NLA_F_NET_BYTEORDER are flags in `nla_type`. */
+const NLA_TYPE_MASK = 0x3fff;
+export const NLA_F_NESTED = 0x8000;
+
+/** Writes one attribute around what `payload` writes. */
+export function writeAttribute(to: ByteWriter, type: number, payload: (to: ByteWriter) => void): void {
+  const start = to.length;
+  to.u16(0);
+  to.u16(type);
+  payload(to);
+  const length = to.length - start;
+  if (length > 0xffff) throw new CodecError("", `an attribute of ${length} bytes does not fit nla_len (65535)`);
+  to.patchU16(start, length);
+  to.align4();
+}
+
+/** Calls `visit` for each attribute in `from`; throws when a length points outside. */
+export function eachAttribute(from: Uint8Array, visit: (type: number, payload: Uint8Array) => void): void {
+  const view = viewOf(from);
+  let at = 0;
+  while (from.length - at >= NLA_HEADER) {
+    const length = view.getUint16(at, true);
+    if (length < NLA_HEADER || at + length > from.length) {
+      throw new CodecError("", `attribute length ${length} at offset ${at} of ${from.length}`);
+    }
+    visit(view.getUint16(at + 2, true) & NLA_TYPE_MASK, from.subarray(at + NLA_HEADER, at + length));
+    at += (length + 3) & ~3;
+  }
+}
+
+/** A run of attributes, each at most once, written in the order of the table. */
+export function attributes<T extends AttributeTable>(table: T): Codec<AttributesOf<T>> {
+  const rows = Object.entries(table);
+  const byType = new Map(rows.map(([name, row]) => [row.type, { name, row }]));
+  return {
+    write(to, value) {
+      const fields = value as Record<string, unknown>;
+      for (const [name, row] of rows) {
+        const field = fields[name];
+        if (field === undefined) continue;
+        within(row.identifier, () =>
+          writeAttribute(to, row.type | nestedFlag(row.codec), (inner) => row.codec.write(inner, field)),
+        );
+      }
+      for (const { type, bytes: raw } of value.unknown ?? []) writeAttribute(to, type, (inner) => inner.bytes(raw));
+    },
+    read(from) {
+      const value: Record<string, unknown> = {};
+      const unknown: UnknownAttribute[] = [];
+      eachAttribute(from, (type, payload) => {
+        const known = byType.get(type);
+        if (known === undefined) unknown.push({ type, bytes: payload.slice() });
+        else value[known.name] = within(known.row.identifier, () => known.row.codec.read(payload));
+      });
+      if (unknown.length > 0) value["unknown"] = unknown;
+      return value as AttributesOf<T>;
+    },
+  };
+}
+
+/** Marks codecs whose attribute carries NLA_F_NESTED (strict parsing wants it on new attributes, nfnetlink on all). */
+const nested = new WeakSet<object>();
+function nestedFlag(codec: object): number {
+  return nested.has(codec) ? NLA_F_NESTED : 0;
+}
+
+/** The payload of an attribute that holds attributes. */
+export function nest<T>(inner: Codec<T>): Codec<T> {
+  const codec: Codec<T> = { write: (to, value) => inner.write(to, value), read: (from) => inner.read(from) };
+  nested.add(codec);
+  return codec;
+}
+
+/** A nest of many attributes of one type (`NFTA_LIST_ELEM`): a list. */
+export function list<T>(type: number, element: Codec<T>): Codec<readonly T[]> {
+  const codec: Codec<readonly T[]> = {
+    write(to, values) {
+      for (const value of values)
+        writeAttribute(to, type | nestedFlag(element), (inner) => element.write(inner, value));
+    },
+    read(from) {
+      const values: T[] = [];
+      eachAttribute(from, (found, payload) => {
+        if (found === type) values.push(element.read(payload));
+      });
+      return values;
+    },
+  };
+  nested.add(codec);
+  return codec;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: see AnyFixed
+type VariantTable = Readonly<Record<string, Codec<any>>>;
+export type VariantOf<T extends VariantTable> = {
+  readonly [K in keyof T & string]: { readonly kind: K; readonly data?: ValueOf<T[K]> | undefined };
+}[keyof T & string];
+
+/**
+ * A nest of a name and a payload whose table the name chooses (`IFLA_LINKINFO`, `NFTA_EXPR_*`). A kind that is not in
+ * the table is read with `data` as raw bytes (and typed as if it were known: check `kind` first).
+ */
+export function variant<T extends VariantTable>(
+  kind: { readonly type: number; readonly identifier: string },
+  data: { readonly type: number; readonly identifier: string },
+  kinds: T,
+): Codec<VariantOf<T>> {
+  const codec: Codec<VariantOf<T>> = {
+    write(to, value) {
+      writeAttribute(to, kind.type, (inner) => cstring.write(inner, value.kind));
+      if (value.data === undefined) return;
+      const payload = kinds[value.kind];
+      if (payload === undefined) throw new CodecError(kind.identifier, `unknown kind ${value.kind}`);
+      within(`${data.identifier}(${value.kind})`, () =>
+        writeAttribute(to, data.type | NLA_F_NESTED, (inner) => payload.write(inner, value.data)),
+      );
+    },
+    read(from) {
+      let name = "";
+      let raw: Uint8Array | undefined;
+      eachAttribute(from, (type, payload) => {
+        if (type === kind.type) name = cstring.read(payload);
+        else if (type === data.type) raw = payload;
+      });
+      const payload = kinds[name];
+      const bytesOfData = raw;
+      if (bytesOfData === undefined) return { kind: name } as VariantOf<T>;
+      const value =
+        payload === undefined
+          ? bytesOfData.slice()
+          : within(`${data.identifier}(${name})`, () => payload.read(bytesOfData));
+      return { kind: name, data: value } as VariantOf<T>;
+    },
+  };
+  nested.add(codec);
+  return codec;
+}
+
+/** Encodes into bytes of its own. */
+export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
+  const writer = new ByteWriter();
+  codec.write(writer, value);
+  return writer.finish();
+}

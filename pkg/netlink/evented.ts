@@ -1,0 +1,99 @@
+import type { EventNetlinkSocket } from "../sys/event-netlink.ts";
+import { Batch } from "./batch.ts";
+import { type Conversation, Exchange, type Reply } from "./exchange.ts";
+import type { Message, Request } from "./message.ts";
+import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
+
+/**
+ * Asks the kernel on an event loop: the daemon's driver. Calls queue up; one conversation is on its way at a time, since
+ * a socket carries one dump at a time. Use another socket for notifications.
+ */
+export class EventedNetlink {
+  readonly #socket: EventNetlinkSocket;
+  readonly where: string;
+  #sequence = 1;
+  #current: { conversation: Conversation; resolve: () => void; reject: (error: unknown) => void } | undefined;
+  #tail: Promise<void> = Promise.resolve();
+
+  constructor(socket: EventNetlinkSocket, where: string) {
+    this.#socket = socket;
+    this.where = where;
+    socket.onDatagram((datagram) => this.#accept(datagram));
+    socket.onError((error) => this.#fail(error));
+  }
+
+  /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
+  async exchange(requests: readonly Request[]): Promise<Reply[]> {
+    const replies: Reply[] = [];
+    for (const part of inFlight(requests)) {
+      const exchange = new Exchange(part, this.#take(part.length), this.where);
+      await this.#turn(exchange);
+      replies.push(...exchange.replies());
+    }
+    return replies;
+  }
+
+  /** All messages of a consistent dump: an interrupted one is asked for again. */
+  async dump(request: Request): Promise<readonly Message[]> {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      const exchange = new Exchange([request], this.#take(1), this.where);
+      await this.#turn(exchange);
+      const reply = exchange.replies()[0];
+      if (reply?.error !== undefined) throw reply.error;
+      if (reply !== undefined && !reply.interrupted) return reply.messages;
+    }
+    throw interruptedDump(request, this.where);
+  }
+
+  /** All or nothing (nfnetlink). */
+  async commit(requests: readonly Request[]): Promise<void> {
+    if (requests.length === 0) return;
+    const batch = new Batch(requests, this.#sequence, this.where);
+    this.#take(batch.sequenceCount);
+    await this.#turn(batch);
+    if (batch.error !== undefined) throw batch.error;
+  }
+
+  close(): void {
+    this.#socket.close();
+    this.#fail(new Error(`the netlink socket to ${this.where} was closed`));
+  }
+
+  #take(count: number): number {
+    const first = this.#sequence;
+    this.#sequence += count;
+    return first;
+  }
+
+  #turn(conversation: Conversation): Promise<void> {
+    const turn = this.#tail.then(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          this.#current = { conversation, resolve, reject };
+          this.#socket.send(conversation.datagram);
+        }),
+    );
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #accept(datagram: Uint8Array): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    try {
+      current.conversation.accept(datagram);
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (!current.conversation.isFinished) return;
+    this.#current = undefined;
+    current.resolve();
+  }
+
+  #fail(error: unknown): void {
+    const current = this.#current;
+    this.#current = undefined;
+    current?.reject(error);
+  }
+}

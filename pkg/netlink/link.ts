@@ -1,0 +1,176 @@
+/**
+ * Links: RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK (include/uapi/linux/if_link.h, rtnetlink.h, veth.h).
+ */
+import {
+  attribute,
+  attributes,
+  be16,
+  bytes,
+  type Codec,
+  cstring,
+  i32,
+  nest,
+  struct,
+  u8,
+  u16,
+  u32,
+  type ValueOf,
+  variant,
+} from "./codec.ts";
+import type { MessageType } from "./message.ts";
+
+export const AF_UNSPEC = 0;
+export const AF_INET = 2;
+export const AF_BRIDGE = 7;
+export const AF_INET6 = 10;
+
+export const IFF_UP = 0x1;
+export const IFF_PROMISC = 0x100;
+export const IFF_LOWER_UP = 0x10000;
+
+/** struct ifinfomsg */
+export const ifinfomsg = struct({ family: u8, padding: u8, type: u16, index: i32, flags: u32, change: u32 });
+
+/** What the kernel does with an `IFLA_INET6_ADDR_GEN_MODE`: derive a link-local address from the MAC, or none. */
+export const IN6_ADDR_GEN_MODE = { eui64: 0, none: 1, stablePrivacy: 2, random: 3 } as const;
+
+/** The index in IFLA_INET_CONF of a net.ipv4.conf.<dev> setting (include/uapi/linux/ip.h, IPV4_DEVCONF_*). */
+export const IPV4_DEVCONF = { arpNotify: 22 } as const;
+
+/** IFLA_INET_CONF as the kernel takes it: a nest whose attribute types are IPV4_DEVCONF_* numbers. */
+const ipv4Configuration = attributes({
+  arpNotify: attribute(IPV4_DEVCONF.arpNotify, "IPV4_DEVCONF_ARP_NOTIFY", u32),
+});
+
+const familySettings = attributes({
+  inet: attribute(
+    AF_INET,
+    "AF_INET",
+    nest(attributes({ conf: attribute(1, "IFLA_INET_CONF", nest(ipv4Configuration)) })),
+  ),
+  inet6: attribute(
+    AF_INET6,
+    "AF_INET6",
+    nest(attributes({ addressGenerationMode: attribute(8, "IFLA_INET6_ADDR_GEN_MODE", u8) })),
+  ),
+});
+
+/** IFLA_AF_SPEC is only written: what a dump says there has another layout (IFLA_INET_CONF is an array) and is not read. */
+const writtenFamilySettings: Codec<ValueOf<typeof familySettings> | undefined> = {
+  write(to, value) {
+    if (value !== undefined) familySettings.write(to, value);
+  },
+  read: () => undefined,
+};
+
+const vxlan = attributes({
+  vni: attribute(1, "IFLA_VXLAN_ID", u32),
+  link: attribute(3, "IFLA_VXLAN_LINK", u32),
+  local: attribute(4, "IFLA_VXLAN_LOCAL", bytes),
+  learning: attribute(7, "IFLA_VXLAN_LEARNING", u8),
+  port: attribute(15, "IFLA_VXLAN_PORT", be16),
+  local6: attribute(17, "IFLA_VXLAN_LOCAL6", bytes),
+  udpChecksum: attribute(18, "IFLA_VXLAN_UDP_CSUM", u8),
+  udpZeroChecksum6Tx: attribute(19, "IFLA_VXLAN_UDP_ZERO_CSUM6_TX", u8),
+  udpZeroChecksum6Rx: attribute(20, "IFLA_VXLAN_UDP_ZERO_CSUM6_RX", u8),
+});
+
+const bridge = attributes({
+  stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
+  vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
+});
+
+const bridgePort = attributes({
+  hairpin: attribute(4, "IFLA_BRPORT_MODE", u8),
+  isolated: attribute(33, "IFLA_BRPORT_ISOLATED", u8),
+});
+
+const peerAttributes = attributes({
+  address: attribute(1, "IFLA_ADDRESS", bytes),
+  ifname: attribute(3, "IFLA_IFNAME", cstring),
+  mtu: attribute(4, "IFLA_MTU", u32),
+  netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
+});
+
+type Peer = {
+  readonly header: Partial<ValueOf<typeof ifinfomsg>>;
+  readonly attributes: ValueOf<typeof peerAttributes>;
+};
+
+/** VETH_INFO_PEER: a struct ifinfomsg and the peer's own attributes. */
+const veth = attributes({
+  peer: attribute(1, "VETH_INFO_PEER", {
+    write(to, value) {
+      ifinfomsg.write(to, value.header);
+      peerAttributes.write(to, value.attributes);
+    },
+    read: (from) => ({ header: ifinfomsg.read(from), attributes: peerAttributes.read(from.subarray(ifinfomsg.size)) }),
+  } satisfies Codec<Peer>),
+});
+
+const linkInfo = variant(
+  { type: 1, identifier: "IFLA_INFO_KIND" },
+  { type: 2, identifier: "IFLA_INFO_DATA" },
+  { bridge, veth, vxlan },
+);
+
+const portInfo = variant(
+  { type: 4, identifier: "IFLA_INFO_SLAVE_KIND" },
+  { type: 5, identifier: "IFLA_INFO_SLAVE_DATA" },
+  { bridge: bridgePort },
+);
+
+/** IFLA_LINKINFO holds the device's kind and, for a port, its master's kind. */
+const linkInfoBoth: Codec<{
+  readonly device?: ValueOf<typeof linkInfo> | undefined;
+  readonly port?: ValueOf<typeof portInfo> | undefined;
+}> = {
+  write(to, value) {
+    if (value.device !== undefined) linkInfo.write(to, value.device);
+    if (value.port !== undefined) portInfo.write(to, value.port);
+  },
+  read(from) {
+    const device = linkInfo.read(from);
+    const port = portInfo.read(from);
+    return {
+      device: (device.kind as string) === "" ? undefined : device,
+      port: (port.kind as string) === "" ? undefined : port,
+    };
+  },
+};
+
+export const linkAttributes = attributes({
+  address: attribute(1, "IFLA_ADDRESS", bytes),
+  ifname: attribute(3, "IFLA_IFNAME", cstring),
+  mtu: attribute(4, "IFLA_MTU", u32),
+  /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
+  link: attribute(5, "IFLA_LINK", i32),
+  master: attribute(10, "IFLA_MASTER", u32),
+  operState: attribute(16, "IFLA_OPERSTATE", u8),
+  linkInfo: attribute(18, "IFLA_LINKINFO", nest(linkInfoBoth)),
+  ifalias: attribute(20, "IFLA_IFALIAS", cstring),
+  familySettings: attribute(26, "IFLA_AF_SPEC", nest(writtenFamilySettings)),
+  netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
+  extendedMask: attribute(29, "IFLA_EXT_MASK", u32),
+});
+
+type LinkMessage = MessageType<ValueOf<typeof ifinfomsg>, ValueOf<typeof linkAttributes>>;
+
+export const RTM_NEWLINK: LinkMessage = {
+  identifier: "RTM_NEWLINK",
+  type: 16,
+  header: ifinfomsg,
+  attributes: linkAttributes,
+};
+export const RTM_DELLINK: LinkMessage = {
+  identifier: "RTM_DELLINK",
+  type: 17,
+  header: ifinfomsg,
+  attributes: linkAttributes,
+};
+export const RTM_GETLINK: LinkMessage = {
+  identifier: "RTM_GETLINK",
+  type: 18,
+  header: ifinfomsg,
+  attributes: linkAttributes,
+};

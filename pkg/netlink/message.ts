@@ -1,0 +1,165 @@
+/**
+ * Netlink framing: requests, and datagrams taken apart into messages (include/uapi/linux/netlink.h).
+ */
+import { ByteWriter, viewOf } from "./bytes.ts";
+import { type Codec, CodecError, cstring, eachAttribute, type FixedCodec } from "./codec.ts";
+
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+export const NLM_F_REQUEST = 0x1;
+export const NLM_F_MULTI = 0x2;
+export const NLM_F_ACK = 0x4;
+export const NLM_F_ECHO = 0x8;
+/** The table changed while it was dumped: the dump may be inconsistent. */
+export const NLM_F_DUMP_INTR = 0x10;
+export const NLM_F_DUMP = 0x300;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+export const NLM_F_APPEND = 0x800;
+const NLM_F_CAPPED = 0x100;
+const NLM_F_ACK_TLVS = 0x200;
+
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+export const NLMSG_OVERRUN = 4;
+
+const NLMSGERR_ATTR_MSG = 1;
+const HEADER = 16;
+
+/** A message type: its kernel identifier, its number, the fixed header and the attributes behind it. */
+export interface MessageType<H, A> {
+  readonly identifier: string;
+  readonly type: number;
+  readonly header: FixedCodec<H> & Codec<Partial<H>>;
+  readonly attributes: Codec<A>;
+}
+
+/** What the kernel is asked to do: one message, encoded, with words that an operator understands. */
+export interface Request {
+  readonly identifier: string;
+  readonly type: number;
+  /** NLM_F_* beyond NLM_F_REQUEST and NLM_F_ACK, which the driver adds. */
+  readonly flags: number;
+  /** Answered by many messages and NLMSG_DONE; a socket does one at a time. */
+  readonly isDump: boolean;
+  /** Header and attributes. */
+  readonly body: Uint8Array;
+  /** The equivalent `ip`, `bridge` or `nft` command: what error messages and printed plans show. */
+  readonly text: string;
+}
+
+export function request<H, A>(
+  message: MessageType<H, A>,
+  text: string,
+  header: Partial<H>,
+  attributes: A,
+  flags = 0,
+): Request {
+  const writer = new ByteWriter();
+  message.header.write(writer, header);
+  writer.align4();
+  message.attributes.write(writer, attributes);
+  return { identifier: message.identifier, type: message.type, flags, isDump: false, body: writer.finish(), text };
+}
+
+/** A request for all objects that match (NLM_F_DUMP). */
+export function dumpRequest<H, A>(
+  message: MessageType<H, A>,
+  text: string,
+  header: Partial<H>,
+  attributes: A,
+): Request {
+  return { ...request(message, text, header, attributes, NLM_F_DUMP), isDump: true };
+}
+
+/** A message as it came, its payload still encoded. Payload bytes are only valid until the next receive. */
+export interface Message {
+  readonly type: number;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly portId: number;
+  readonly payload: Uint8Array;
+}
+
+/** Decodes a message's header and attributes; throws `CodecError` naming the message and the field. */
+export function decode<H, A>(
+  type: MessageType<H, A>,
+  message: Message,
+): { readonly header: H; readonly attributes: A } {
+  const { size } = type.header;
+  try {
+    return {
+      header: type.header.read(message.payload),
+      attributes: type.attributes.read(message.payload.subarray((size + 3) & ~3)),
+    };
+  } catch (error) {
+    if (error instanceof CodecError) throw new CodecError(type.identifier, error.message);
+    throw error;
+  }
+}
+
+/** Takes a datagram apart. Throws `CodecError` when a length points outside. */
+export function splitDatagram(datagram: Uint8Array): Message[] {
+  const view = viewOf(datagram);
+  const messages: Message[] = [];
+  let at = 0;
+  while (datagram.length - at >= HEADER) {
+    const length = view.getUint32(at, true);
+    if (length < HEADER || at + length > datagram.length) {
+      throw new CodecError("nlmsg_len", `${length} at offset ${at} of ${datagram.length}`);
+    }
+    messages.push({
+      type: view.getUint16(at + 4, true),
+      flags: view.getUint16(at + 6, true),
+      sequence: view.getUint32(at + 8, true),
+      portId: view.getUint32(at + 12, true),
+      payload: datagram.subarray(at + HEADER, at + length),
+    });
+    at += (length + 3) & ~3;
+  }
+  return messages;
+}
+
+/** Appends one request to a datagram. */
+export function writeRequest(to: ByteWriter, item: Request, sequence: number, extraFlags: number): void {
+  const start = to.length;
+  to.u32(0);
+  to.u16(item.type);
+  to.u16(item.flags | NLM_F_REQUEST | extraFlags);
+  to.u32(sequence);
+  to.u32(0);
+  to.bytes(item.body);
+  to.patchU32(start, to.length - start);
+  to.align4();
+}
+
+/** What NLMSG_ERROR (or the tail of NLMSG_DONE) says: 0 or a positive errno, and the kernel's extended-ack text. */
+export interface Acknowledgement {
+  readonly errno: number;
+  readonly extendedText: string | undefined;
+}
+
+/** Reads NLMSG_ERROR and NLMSG_DONE payloads (struct nlmsgerr, NLMSGERR_ATTR_MSG). */
+export function readAcknowledgement(message: Message): Acknowledgement {
+  const { payload } = message;
+  if (payload.length < 4) return { errno: 0, extendedText: undefined };
+  const view = viewOf(payload);
+  const errno = -view.getInt32(0, true);
+  if ((message.flags & NLM_F_ACK_TLVS) === 0) return { errno, extendedText: undefined };
+  // DONE carries the attributes right behind the error; ERROR repeats the request's header (all of it unless capped).
+  let at = 4;
+  if (message.type === NLMSG_ERROR) {
+    if (payload.length < 4 + HEADER) return { errno, extendedText: undefined };
+    const repeated = (message.flags & NLM_F_CAPPED) !== 0 ? HEADER : view.getUint32(4, true);
+    at += (repeated + 3) & ~3;
+  }
+  let extendedText: string | undefined;
+  if (at <= payload.length) {
+    eachAttribute(payload.subarray(at), (type, value) => {
+      if (type === NLMSGERR_ATTR_MSG) extendedText = cstring.read(value);
+    });
+  }
+  return { errno, extendedText };
+}

@@ -1,0 +1,45 @@
+/**
+ * Neighbours (ARP, ND) and forwarding entries of VXLAN and bridges, which are the same message under AF_BRIDGE:
+ * RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH (include/uapi/linux/neighbour.h).
+ */
+import { attribute, attributes, be16, bytes, i32, struct, u8, u16, u32, type ValueOf } from "./codec.ts";
+import type { MessageType } from "./message.ts";
+
+/** Never aged, never probed; since Linux 5.0 not counted against gc_thresh3. */
+export const NUD_PERMANENT = 0x80;
+export const NUD_NOARP = 0x40;
+/** The entry belongs to the device itself (a VXLAN's FDB), not to the bridge above it. */
+export const NTF_SELF = 0x02;
+
+/** struct ndmsg */
+const ndmsg = struct({ family: u8, padding1: u8, padding2: u16, index: i32, state: u16, flags: u8, type: u8 });
+
+const neighbourAttributes = attributes({
+  /** AF_INET, AF_INET6: the neighbour's address. AF_BRIDGE: where a VXLAN sends frames for `lladdr`. */
+  destination: attribute(1, "NDA_DST", bytes),
+  lladdr: attribute(2, "NDA_LLADDR", bytes),
+  port: attribute(6, "NDA_PORT", be16),
+  vni: attribute(7, "NDA_VNI", u32),
+  master: attribute(9, "NDA_MASTER", u32),
+});
+
+type NeighbourMessage = MessageType<ValueOf<typeof ndmsg>, ValueOf<typeof neighbourAttributes>>;
+
+export const RTM_NEWNEIGH: NeighbourMessage = {
+  identifier: "RTM_NEWNEIGH",
+  type: 28,
+  header: ndmsg,
+  attributes: neighbourAttributes,
+};
+export const RTM_DELNEIGH: NeighbourMessage = {
+  identifier: "RTM_DELNEIGH",
+  type: 29,
+  header: ndmsg,
+  attributes: neighbourAttributes,
+};
+export const RTM_GETNEIGH: NeighbourMessage = {
+  identifier: "RTM_GETNEIGH",
+  type: 30,
+  header: ndmsg,
+  attributes: neighbourAttributes,
+};

@@ -1,0 +1,68 @@
+/**
+ * Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE (include/uapi/linux/rtnetlink.h).
+ */
+import { attribute, attributes, bytes, nest, struct, u8, u32, type ValueOf } from "./codec.ts";
+import type { MessageType } from "./message.ts";
+
+export const RT_TABLE_MAIN = 254;
+export const RT_TABLE_LOCAL = 255;
+export const RT_SCOPE = { universe: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;
+export const RTN_UNICAST = 1;
+export const RTN_BLACKHOLE = 6;
+/** The gateway is reachable on the link whatever the link's addresses say. */
+export const RTNH_F_ONLINK = 4;
+/** The route was made by somebody's own hand (`ip route add`). */
+export const RTPROT_BOOT = 3;
+export const RTPROT_STATIC = 4;
+
+/** struct rtmsg */
+const rtmsg = struct({
+  family: u8,
+  destinationLength: u8,
+  sourceLength: u8,
+  tos: u8,
+  /** RT_TABLE_* below 256; `table` below holds all of it. */
+  table: u8,
+  protocol: u8,
+  scope: u8,
+  type: u8,
+  flags: u32,
+});
+
+const metrics = attributes({
+  mtu: attribute(2, "RTAX_MTU", u32),
+  advmss: attribute(8, "RTAX_ADVMSS", u32),
+});
+
+const routeAttributes = attributes({
+  destination: attribute(1, "RTA_DST", bytes),
+  source: attribute(2, "RTA_SRC", bytes),
+  outputIndex: attribute(4, "RTA_OIF", u32),
+  gateway: attribute(5, "RTA_GATEWAY", bytes),
+  priority: attribute(6, "RTA_PRIORITY", u32),
+  preferredSource: attribute(7, "RTA_PREFSRC", bytes),
+  metrics: attribute(8, "RTA_METRICS", nest(metrics)),
+  multipath: attribute(9, "RTA_MULTIPATH", bytes),
+  table: attribute(15, "RTA_TABLE", u32),
+});
+
+type RouteMessage = MessageType<ValueOf<typeof rtmsg>, ValueOf<typeof routeAttributes>>;
+
+export const RTM_NEWROUTE: RouteMessage = {
+  identifier: "RTM_NEWROUTE",
+  type: 24,
+  header: rtmsg,
+  attributes: routeAttributes,
+};
+export const RTM_DELROUTE: RouteMessage = {
+  identifier: "RTM_DELROUTE",
+  type: 25,
+  header: rtmsg,
+  attributes: routeAttributes,
+};
+export const RTM_GETROUTE: RouteMessage = {
+  identifier: "RTM_GETROUTE",
+  type: 26,
+  header: rtmsg,
+  attributes: routeAttributes,
+};
