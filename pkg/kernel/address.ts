@@ -1,0 +1,107 @@
+/**
+ * Addresses on links: what the kernel holds, and the requests that add and remove them.
+ */
+import { addressFromBytes, addressToBytes, type Family } from "../ip/address.ts";
+import { formatPrefix, type Prefix } from "../ip/prefix.ts";
+import {
+  IFA_F_DADFAILED,
+  IFA_F_NODAD,
+  IFA_F_NOPREFIXROUTE,
+  IFA_F_TENTATIVE,
+  RTM_DELADDR,
+  RTM_GETADDR,
+  RTM_NEWADDR,
+} from "../netlink/address.ts";
+import { AF_INET, AF_INET6 } from "../netlink/link.ts";
+import { decode, dumpRequest, type Message, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import { RT_SCOPE } from "../netlink/route.ts";
+
+/** An address with its prefix length, on a link. */
+export interface LinkAddress {
+  readonly index: number;
+  /** Host bits kept: the address itself. */
+  readonly prefix: Prefix;
+  /** RT_SCOPE: 0 universe, 253 link, 254 host. */
+  readonly scope: number;
+  readonly isTentative: boolean;
+  readonly isDuplicate: boolean;
+}
+
+/** AF_INET or AF_INET6. */
+export function addressFamily(family: Family): number {
+  return family === 4 ? AF_INET : AF_INET6;
+}
+
+/** Reads RTM_NEWADDR or RTM_DELADDR; `undefined` for families that are not IP. */
+export function parseLinkAddress(message: Message): LinkAddress | undefined {
+  const { header, attributes } = decode(RTM_NEWADDR, message);
+  if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
+  // On point-to-point links IFA_ADDRESS is the peer's; IFA_LOCAL, where present, is always the link's own.
+  const bytes = attributes.local ?? attributes.address;
+  if (bytes === undefined) return undefined;
+  const flags = attributes.flags ?? header.flags;
+  return {
+    index: header.index,
+    prefix: { address: addressFromBytes(bytes), length: header.prefixLength },
+    scope: header.scope,
+    isTentative: (flags & IFA_F_TENTATIVE) !== 0,
+    isDuplicate: (flags & IFA_F_DADFAILED) !== 0,
+  };
+}
+
+/**
+ * Addresses of the namespace, of one family or all, on one link or all. Sockets without strict checking
+ * (NETLINK_GET_STRICT_CHK) answer for all links: filter by `index`.
+ */
+export function addressDump(family?: Family, index = 0): Request {
+  const of = family === undefined ? "" : `-${family} `;
+  const on = index === 0 ? "" : ` dev index ${index}`;
+  return dumpRequest(RTM_GETADDR, `ip ${of}address show${on}`, { family: family === undefined ? 0 : addressFamily(family), index }, {});
+}
+
+export interface AddressSettings {
+  readonly index: number;
+  readonly prefix: Prefix;
+  /** Use the address at once, without asking the link whether it is taken (IPv6 only; IPv4 never asks). */
+  readonly skipDetection?: boolean;
+  /** Leave the connected route to the caller. */
+  readonly withoutPrefixRoute?: boolean;
+}
+
+/** EEXIST when the link has this address already. IPv4 gets the broadcast address that `ip` computes as `brd +`. */
+export function addAddress(settings: AddressSettings): Request {
+  const { prefix, index } = settings;
+  const { family } = prefix.address;
+  const bytes = addressToBytes(prefix.address);
+  let flags = 0;
+  if (family === 6 && settings.skipDetection === true) flags |= IFA_F_NODAD;
+  if (settings.withoutPrefixRoute === true) flags |= IFA_F_NOPREFIXROUTE;
+  return request(
+    RTM_NEWADDR,
+    `ip address add ${formatPrefix(prefix)} dev index ${index}`,
+    { family: addressFamily(family), prefixLength: prefix.length, index, scope: RT_SCOPE.universe },
+    {
+      address: bytes,
+      local: bytes,
+      broadcast: family === 4 && prefix.length < 31 ? broadcastOf(prefix) : undefined,
+      flags: flags === 0 ? undefined : flags,
+    },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+function broadcastOf(prefix: Prefix): Uint8Array {
+  const hostBits = (1n << BigInt(32 - prefix.length)) - 1n;
+  return addressToBytes({ family: 4, value: prefix.address.value | hostBits });
+}
+
+/** EADDRNOTAVAIL when the link does not have it. */
+export function deleteAddress(index: number, prefix: Prefix): Request {
+  const bytes = addressToBytes(prefix.address);
+  return request(
+    RTM_DELADDR,
+    `ip address del ${formatPrefix(prefix)} dev index ${index}`,
+    { family: addressFamily(prefix.address.family), prefixLength: prefix.length, index },
+    { address: bytes, local: bytes },
+  );
+}

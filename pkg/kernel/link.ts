@@ -1,0 +1,200 @@
+/**
+ * Links as weft sees them, and the requests that make, change and remove them.
+ */
+import { formatMac, parseMac } from "../ip/mac.ts";
+import { IFF_PROMISC, IFF_UP, linkAttributes, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
+import { decode, dumpRequest, type Message, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import type { ValueOf } from "../netlink/codec.ts";
+
+type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
+type Device = NonNullable<LinkInfo["device"]>;
+/** The attributes of a VXLAN device as the kernel tells them (IFLA_VXLAN_*). */
+export type VxlanDetails = NonNullable<Extract<Device, { kind: "vxlan" }>["data"]>;
+
+/** A link, as a dump or a notification describes it. */
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly mtu: number;
+  /** "" for devices without a link-layer address. */
+  readonly mac: string;
+  readonly isUp: boolean;
+  readonly isPromiscuous: boolean;
+  /** Lower layer up (carrier). */
+  readonly hasCarrier: boolean;
+  /** "bridge", "veth", "vxlan", …; "" for physical devices. */
+  readonly kind: string;
+  /** The bridge (or other master) this link is a port of; 0 when none. */
+  readonly masterIndex: number;
+  /** The other end of a veth, or the underlying device; 0 when none. */
+  readonly peerIndex: number;
+  readonly alias: string;
+  readonly vxlan: VxlanDetails | undefined;
+  /** Set for bridge ports. */
+  readonly port: { readonly isHairpin: boolean } | undefined;
+}
+
+/** Reads RTM_NEWLINK or RTM_DELLINK. */
+export function parseLink(message: Message): Link {
+  const { header, attributes } = decode(RTM_NEWLINK, message);
+  const device = attributes.linkInfo?.device;
+  const port = attributes.linkInfo?.port;
+  return {
+    index: header.index,
+    name: attributes.ifname ?? "",
+    mtu: attributes.mtu ?? 0,
+    mac: attributes.address === undefined ? "" : formatMac(attributes.address),
+    isUp: (header.flags & IFF_UP) !== 0,
+    isPromiscuous: (header.flags & IFF_PROMISC) !== 0,
+    hasCarrier: (header.flags & 0x10000) !== 0,
+    kind: device?.kind ?? "",
+    masterIndex: attributes.master ?? 0,
+    peerIndex: attributes.link ?? 0,
+    alias: attributes.ifalias ?? "",
+    vxlan: device?.kind === "vxlan" ? device.data : undefined,
+    port: port?.kind === "bridge" ? { isHairpin: port.data?.hairpin === 1 } : undefined,
+  };
+}
+
+/** All links of the namespace. */
+export function linkDump(): Request {
+  return dumpRequest(RTM_GETLINK, "ip link show", {}, {});
+}
+
+/** One link by name; refused with ENODEV when absent. */
+export function getLink(name: string): Request {
+  return request(RTM_GETLINK, `ip link show ${name}`, {}, { ifname: name });
+}
+
+/** What can be changed on a link that exists; keys left out stay as they are. */
+export interface LinkChange {
+  readonly up?: boolean;
+  readonly promiscuous?: boolean;
+  readonly mac?: string;
+  readonly mtu?: number;
+  readonly alias?: string;
+  /** Bridge port setting; the link must be a port. */
+  readonly hairpin?: boolean;
+  /** Announce the address by gratuitous ARP when the link comes up (net.ipv4.conf.<dev>.arp_notify). */
+  readonly arpNotify?: boolean;
+  /** Makes the link a port of this bridge. */
+  readonly masterIndex?: number;
+}
+
+/** One request for all of `change`. The link is named by index or by name. */
+export function changeLink(link: string | number, change: LinkChange): Request {
+  let flags = 0;
+  let mask = 0;
+  if (change.up !== undefined) {
+    mask |= IFF_UP;
+    if (change.up) flags |= IFF_UP;
+  }
+  if (change.promiscuous !== undefined) {
+    mask |= IFF_PROMISC;
+    if (change.promiscuous) flags |= IFF_PROMISC;
+  }
+  return request(
+    RTM_NEWLINK,
+    `ip link set ${describeLink(link)}${describeChange(change)}`,
+    { index: typeof link === "number" ? link : 0, flags, change: mask },
+    {
+      ifname: typeof link === "string" ? link : undefined,
+      address: change.mac === undefined ? undefined : parseMac(change.mac),
+      mtu: change.mtu,
+      master: change.masterIndex,
+      ifalias: change.alias,
+      linkInfo:
+        change.hairpin === undefined ? undefined : { port: { kind: "bridge", data: { hairpin: change.hairpin ? 1 : 0 } } },
+      familySettings: change.arpNotify === undefined ? undefined : { inet: { conf: { arpNotify: change.arpNotify ? 1 : 0 } } },
+    },
+  );
+}
+
+function describeLink(link: string | number): string {
+  return typeof link === "string" ? link : `index ${link}`;
+}
+
+function describeChange(change: LinkChange): string {
+  const words: string[] = [];
+  if (change.masterIndex !== undefined) words.push(`master index ${change.masterIndex}`);
+  if (change.mac !== undefined) words.push(`address ${change.mac}`);
+  if (change.mtu !== undefined) words.push(`mtu ${change.mtu}`);
+  if (change.alias !== undefined) words.push(`alias ${change.alias}`);
+  if (change.hairpin !== undefined) words.push(`type bridge_slave hairpin ${change.hairpin ? "on" : "off"}`);
+  if (change.promiscuous !== undefined) words.push(`promisc ${change.promiscuous ? "on" : "off"}`);
+  if (change.up !== undefined) words.push(change.up ? "up" : "down");
+  return words.map((word) => ` ${word}`).join("");
+}
+
+/** Removes a link (and a veth's other end). */
+export function deleteLink(link: string | number): Request {
+  return request(
+    RTM_DELLINK,
+    `ip link del ${describeLink(link)}`,
+    { index: typeof link === "number" ? link : 0 },
+    { ifname: typeof link === "string" ? link : undefined },
+  );
+}
+
+export interface BridgeSettings {
+  readonly name: string;
+  /** Stated, so that it does not float with the ports and nothing else (systemd's MACAddressPolicy) sets another. */
+  readonly mac: string;
+  readonly mtu?: number | undefined;
+}
+
+/** A bridge, up. EEXIST when the name is taken. */
+export function createBridge(settings: BridgeSettings): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link add ${settings.name} address ${settings.mac} type bridge`,
+    { flags: IFF_UP, change: IFF_UP },
+    { ifname: settings.name, address: parseMac(settings.mac), mtu: settings.mtu, linkInfo: { device: { kind: "bridge" } } },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+export interface VethSettings {
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu?: number | undefined;
+  readonly masterIndex?: number | undefined;
+  readonly peer: {
+    readonly name: string;
+    readonly mac: string;
+    readonly mtu?: number | undefined;
+    /** The peer's namespace: the device is made inside it and never exists in ours. */
+    readonly namespaceFd: number;
+  };
+}
+
+/**
+ * A veth pair: the host end up and in its bridge, the peer inside its namespace and down (the kernel answers ENOTCONN to
+ * a peer that is to be created up). EEXIST when either name is taken.
+ */
+export function createVeth(settings: VethSettings): Request {
+  const { peer } = settings;
+  return request(
+    RTM_NEWLINK,
+    `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac} netns (the pod's)`,
+    { flags: IFF_UP, change: IFF_UP },
+    {
+      ifname: settings.name,
+      address: parseMac(settings.mac),
+      mtu: settings.mtu,
+      master: settings.masterIndex,
+      linkInfo: {
+        device: {
+          kind: "veth",
+          data: {
+            peer: {
+              header: {},
+              attributes: { ifname: peer.name, address: parseMac(peer.mac), mtu: peer.mtu, netNsFd: peer.namespaceFd },
+            },
+          },
+        },
+      },
+    },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}

@@ -1,0 +1,154 @@
+/**
+ * Routes: what the kernel holds, and the requests that add, replace and remove them.
+ */
+import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import { formatPrefix, type Prefix } from "../ip/prefix.ts";
+import { AF_INET, AF_INET6 } from "../netlink/link.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  NLM_F_REPLACE,
+  type Request,
+  request,
+} from "../netlink/message.ts";
+import {
+  RT_SCOPE,
+  RT_TABLE_MAIN,
+  RTM_DELROUTE,
+  RTM_GETROUTE,
+  RTM_NEWROUTE,
+  RTN_UNICAST,
+  RTNH_F_ONLINK,
+  RTPROT_BOOT,
+} from "../netlink/route.ts";
+import { addressFamily } from "./address.ts";
+
+/** A route with one next hop (or none). */
+export interface Route {
+  /** Length 0 is the default route. */
+  readonly destination: Prefix;
+  readonly gateway?: Address | undefined;
+  /** 0 or absent: the kernel finds the link from the gateway. */
+  readonly outputIndex?: number | undefined;
+  /** RTPROT_*; RTPROT_BOOT when left out. */
+  readonly protocol?: number | undefined;
+  /** RT_TABLE_MAIN when left out. */
+  readonly table?: number | undefined;
+  /** Left out: universe with a gateway (and always for IPv6), link without one. */
+  readonly scope?: number | undefined;
+  /** The metric; IPv6 turns 0 into 1024. */
+  readonly priority?: number | undefined;
+  /** The gateway is on the link though no address of the link covers it. */
+  readonly isOnlink?: boolean | undefined;
+  readonly mtu?: number | undefined;
+  readonly advmss?: number | undefined;
+  readonly preferredSource?: Address | undefined;
+  /** RTN_*; RTN_UNICAST when left out. */
+  readonly type?: number | undefined;
+}
+
+/** A route read back: nothing left out but what the route does not have. */
+export type ObservedRoute = Route & {
+  readonly protocol: number;
+  readonly table: number;
+  readonly scope: number;
+  readonly type: number;
+  /** More than one next hop: those are not listed here. */
+  readonly isMultipath: boolean;
+};
+
+/** Reads RTM_NEWROUTE or RTM_DELROUTE; `undefined` for families that are not IP. */
+export function parseRoute(message: Message): ObservedRoute | undefined {
+  const { header, attributes } = decode(RTM_NEWROUTE, message);
+  const family: Family | undefined = header.family === AF_INET ? 4 : header.family === AF_INET6 ? 6 : undefined;
+  if (family === undefined) return undefined;
+  const optionalAddress = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : addressFromBytes(bytes));
+  return {
+    destination: { address: optionalAddress(attributes.destination) ?? { family, value: 0n }, length: header.destinationLength },
+    gateway: optionalAddress(attributes.gateway),
+    outputIndex: attributes.outputIndex,
+    protocol: header.protocol,
+    table: attributes.table ?? header.table,
+    scope: header.scope,
+    priority: attributes.priority,
+    isOnlink: (header.flags & RTNH_F_ONLINK) !== 0,
+    mtu: attributes.metrics?.mtu,
+    advmss: attributes.metrics?.advmss,
+    preferredSource: optionalAddress(attributes.preferredSource),
+    type: header.type,
+    isMultipath: attributes.multipath !== undefined,
+  };
+}
+
+/** All routes of a family, in all tables unless the socket checks strictly and `table` is given. */
+export function routeDump(family: Family, table = 0): Request {
+  return dumpRequest(
+    RTM_GETROUTE,
+    `ip -${family} route show table ${table === 0 ? "all" : table}`,
+    { family: addressFamily(family) },
+    { table: table === 0 ? undefined : table },
+  );
+}
+
+/** EEXIST when a route to the same destination with the same metric is there, whoever made it. */
+export function addRoute(route: Route): Request {
+  return request(RTM_NEWROUTE, `ip route add ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */
+export function replaceRoute(route: Route): Request {
+  return request(RTM_NEWROUTE, `ip route replace ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE | NLM_F_REPLACE);
+}
+
+/** ESRCH when no route matches all that `route` states. */
+export function deleteRoute(route: Route): Request {
+  return request(RTM_DELROUTE, `ip route del ${describeRoute(route)}`, ...routeMessage(route));
+}
+
+function routeMessage(route: Route) {
+  const { destination, gateway } = route;
+  const { family } = destination.address;
+  const table = route.table ?? RT_TABLE_MAIN;
+  const defaultScope = gateway === undefined && family === 4 ? RT_SCOPE.link : RT_SCOPE.universe;
+  const hasMetrics = route.mtu !== undefined || route.advmss !== undefined;
+  return [
+    {
+      family: addressFamily(family),
+      destinationLength: destination.length,
+      // Tables above 255 do not fit the header: RT_TABLE_UNSPEC there, the number in RTA_TABLE.
+      table: table < 256 ? table : 0,
+      protocol: route.protocol ?? RTPROT_BOOT,
+      scope: route.scope ?? defaultScope,
+      type: route.type ?? RTN_UNICAST,
+      flags: route.isOnlink === true ? RTNH_F_ONLINK : 0,
+    },
+    {
+      destination: destination.length === 0 ? undefined : addressToBytes(destination.address),
+      outputIndex: route.outputIndex,
+      gateway: gateway === undefined ? undefined : addressToBytes(gateway),
+      priority: route.priority,
+      preferredSource: route.preferredSource === undefined ? undefined : addressToBytes(route.preferredSource),
+      metrics: hasMetrics ? { mtu: route.mtu, advmss: route.advmss } : undefined,
+      table: table < 256 ? undefined : table,
+    },
+  ] as const;
+}
+
+/** As `ip route` writes it. */
+export function describeRoute(route: Route): string {
+  const { destination } = route;
+  const words = [destination.length === 0 ? "default" : formatPrefix(destination)];
+  if (destination.length === 0 && destination.address.family === 6) words.unshift("-6");
+  if (route.gateway !== undefined) words.push("via", formatAddress(route.gateway));
+  if (route.outputIndex !== undefined) words.push("dev", `index ${route.outputIndex}`);
+  if (route.isOnlink === true) words.push("onlink");
+  if (route.protocol !== undefined) words.push("proto", String(route.protocol));
+  if (route.priority !== undefined) words.push("metric", String(route.priority));
+  if (route.table !== undefined && route.table !== RT_TABLE_MAIN) words.push("table", String(route.table));
+  if (route.mtu !== undefined) words.push("mtu", String(route.mtu));
+  if (route.advmss !== undefined) words.push("advmss", String(route.advmss));
+  return words.join(" ");
+}
