@@ -13,7 +13,15 @@ import {
   RTM_NEWADDR,
 } from "../netlink/address.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
-import { decode, dumpRequest, type Message, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  type Request,
+  request,
+} from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 
 /** An address with its prefix length, on a link. */
@@ -56,7 +64,12 @@ export function parseLinkAddress(message: Message): LinkAddress | undefined {
 export function addressDump(family?: Family, index = 0): Request {
   const of = family === undefined ? "" : `-${family} `;
   const on = index === 0 ? "" : ` dev index ${index}`;
-  return dumpRequest(RTM_GETADDR, `ip ${of}address show${on}`, { family: family === undefined ? 0 : addressFamily(family), index }, {});
+  return dumpRequest(
+    RTM_GETADDR,
+    `ip ${of}address show${on}`,
+    { family: family === undefined ? 0 : addressFamily(family), index },
+    {},
+  );
 }
 
 export interface AddressSettings {

@@ -2,9 +2,17 @@
  * Links as weft sees them, and the requests that make, change and remove them.
  */
 import { formatMac, parseMac } from "../ip/mac.ts";
-import { IFF_PROMISC, IFF_UP, linkAttributes, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
-import { decode, dumpRequest, type Message, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import type { ValueOf } from "../netlink/codec.ts";
+import { IFF_PROMISC, IFF_UP, type linkAttributes, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  type Request,
+  request,
+} from "../netlink/message.ts";
 
 type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
 type Device = NonNullable<LinkInfo["device"]>;
@@ -104,8 +112,11 @@ export function changeLink(link: string | number, change: LinkChange): Request {
       master: change.masterIndex,
       ifalias: change.alias,
       linkInfo:
-        change.hairpin === undefined ? undefined : { port: { kind: "bridge", data: { hairpin: change.hairpin ? 1 : 0 } } },
-      familySettings: change.arpNotify === undefined ? undefined : { inet: { conf: { arpNotify: change.arpNotify ? 1 : 0 } } },
+        change.hairpin === undefined
+          ? undefined
+          : { port: { kind: "bridge", data: { hairpin: change.hairpin ? 1 : 0 } } },
+      familySettings:
+        change.arpNotify === undefined ? undefined : { inet: { conf: { arpNotify: change.arpNotify ? 1 : 0 } } },
     },
   );
 }
@@ -149,7 +160,12 @@ export function createBridge(settings: BridgeSettings): Request {
     RTM_NEWLINK,
     `ip link add ${settings.name} address ${settings.mac} type bridge`,
     { flags: IFF_UP, change: IFF_UP },
-    { ifname: settings.name, address: parseMac(settings.mac), mtu: settings.mtu, linkInfo: { device: { kind: "bridge" } } },
+    {
+      ifname: settings.name,
+      address: parseMac(settings.mac),
+      mtu: settings.mtu,
+      linkInfo: { device: { kind: "bridge" } },
+    },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }

@@ -65,9 +65,13 @@ export function parseRoute(message: Message): ObservedRoute | undefined {
   const { header, attributes } = decode(RTM_NEWROUTE, message);
   const family: Family | undefined = header.family === AF_INET ? 4 : header.family === AF_INET6 ? 6 : undefined;
   if (family === undefined) return undefined;
-  const optionalAddress = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : addressFromBytes(bytes));
+  const optionalAddress = (bytes: Uint8Array | undefined) =>
+    bytes === undefined ? undefined : addressFromBytes(bytes);
   return {
-    destination: { address: optionalAddress(attributes.destination) ?? { family, value: 0n }, length: header.destinationLength },
+    destination: {
+      address: optionalAddress(attributes.destination) ?? { family, value: 0n },
+      length: header.destinationLength,
+    },
     gateway: optionalAddress(attributes.gateway),
     outputIndex: attributes.outputIndex,
     protocol: header.protocol,
@@ -95,12 +99,22 @@ export function routeDump(family: Family, table = 0): Request {
 
 /** EEXIST when a route to the same destination with the same metric is there, whoever made it. */
 export function addRoute(route: Route): Request {
-  return request(RTM_NEWROUTE, `ip route add ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE | NLM_F_EXCL);
+  return request(
+    RTM_NEWROUTE,
+    `ip route add ${describeRoute(route)}`,
+    ...routeMessage(route),
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
 }
 
 /** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */
 export function replaceRoute(route: Route): Request {
-  return request(RTM_NEWROUTE, `ip route replace ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE | NLM_F_REPLACE);
+  return request(
+    RTM_NEWROUTE,
+    `ip route replace ${describeRoute(route)}`,
+    ...routeMessage(route),
+    NLM_F_CREATE | NLM_F_REPLACE,
+  );
 }
 
 /** ESRCH when no route matches all that `route` states. */
