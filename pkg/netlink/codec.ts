@@ -16,7 +16,8 @@ export interface FixedCodec<T> extends Codec<T> {
   readonly zero: T;
 }
 
-export type ValueOf<C> = C extends Codec<infer T> ? T : never;
+/** What a codec reads (a struct's `write` takes less: fields left out are zero). */
+export type ValueOf<C> = C extends { read(from: Uint8Array): infer T } ? T : never;
 
 /** Bytes from the kernel (or a caller's value) that do not fit the table; `path` names the field. */
 export class CodecError extends Error {
