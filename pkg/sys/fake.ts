@@ -1,0 +1,242 @@
+/**
+ * A `System` in memory, for unit tests. Files behave as on Linux (`fake-files.ts`); programs, namespaces and netlink
+ * answers come from tables that the test writes; random bytes and the clock are the same in every run.
+ */
+
+import { SystemError } from "./errors.ts";
+import { FakeFiles } from "./fake-files.ts";
+import type {
+  ExecuteOptions,
+  ExecuteResult,
+  FileLock,
+  FileStatus,
+  NetlinkSocket,
+  NetworkNamespace,
+  System,
+  WriteOptions,
+} from "./system.ts";
+
+const ENOENT = 2;
+const EBADF = 9;
+const EACCES = 13;
+const EINVAL = 22;
+const ETIMEDOUT = 110;
+
+/** What a netlink socket is connected to: `namespace` is the identity of the one it speaks to. */
+export interface NetlinkPeer {
+  readonly protocol: number;
+  readonly namespace: string;
+}
+
+/** A scripted kernel: the datagrams that answer one that was sent. */
+export type NetlinkScript = (datagram: Uint8Array, peer: NetlinkPeer) => readonly Uint8Array[];
+
+/** A scripted executable. What it leaves out of the result is 0 or empty. */
+export type Program = (options: ExecuteOptions) => Partial<ExecuteResult>;
+
+export interface FakeOptions {
+  readonly args?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly executablePath?: string;
+  /** Standard input. */
+  readonly input?: string | Uint8Array;
+  /** Share one to play several processes on one machine. */
+  readonly files?: FakeFiles;
+  /** Network namespaces: path -> identity. Two paths with one identity are the same namespace. */
+  readonly namespaces?: Readonly<Record<string, string>>;
+  readonly programs?: Readonly<Record<string, Program>>;
+  readonly netlink?: NetlinkScript;
+  /** Paths of the Unix sockets on which somebody accepts connections. */
+  readonly liveSockets?: Iterable<string>;
+}
+
+/** Identity of the namespace that the fake process itself is in. */
+export const OWN_NAMESPACE = "fake:own";
+
+export class FakeSystem implements System {
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly executablePath: string;
+  readonly files: FakeFiles;
+  /** Every program that was started, in order. */
+  readonly executed: { readonly path: string; readonly options: ExecuteOptions }[] = [];
+  /** Namespaces, sockets and locks that are open now: 0 when the work under test has closed all it opened. */
+  openCount = 0;
+
+  readonly #input: Uint8Array;
+  readonly #namespaces: Readonly<Record<string, string>>;
+  readonly #programs: Readonly<Record<string, Program>>;
+  readonly #netlink: NetlinkScript;
+  readonly #liveSockets: ReadonlySet<string>;
+  #current = OWN_NAMESPACE;
+  #lastFd = 99;
+  #random = 0x2545f491;
+  #output = "";
+  #errorOutput = "";
+
+  constructor(options: FakeOptions = {}) {
+    this.executablePath = options.executablePath ?? "/opt/cni/bin/weft";
+    this.args = options.args ?? [this.executablePath];
+    this.environment = options.environment ?? {};
+    this.files = options.files ?? new FakeFiles();
+    this.#input = typeof options.input === "object" ? options.input : new TextEncoder().encode(options.input ?? "");
+    this.#namespaces = options.namespaces ?? {};
+    this.#programs = options.programs ?? {};
+    this.#netlink = options.netlink ?? (() => []);
+    this.#liveSockets = new Set(options.liveSockets ?? []);
+  }
+
+  /** All that was written to standard output, as text. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get errorOutput(): string {
+    return this.#errorOutput;
+  }
+
+  readFile(path: string): Uint8Array {
+    return this.files.readFile(this.#seen(path));
+  }
+
+  writeFile(path: string, data: Uint8Array, options?: WriteOptions): void {
+    this.files.writeFile(this.#seen(path), data, options);
+  }
+
+  readDirectory(path: string): string[] {
+    return this.files.readDirectory(this.#seen(path));
+  }
+
+  makeDirectory(path: string, mode?: number): void {
+    this.files.makeDirectory(this.#seen(path), mode);
+  }
+
+  link(from: string, to: string): void {
+    this.files.link(from, to);
+  }
+
+  rename(from: string, to: string): void {
+    this.files.rename(from, to);
+  }
+
+  unlink(path: string): void {
+    this.files.unlink(path);
+  }
+
+  status(path: string): FileStatus | undefined {
+    return this.files.status(this.#seen(path));
+  }
+
+  readInput(): Uint8Array {
+    return this.#input.slice();
+  }
+
+  writeOutput(data: Uint8Array): void {
+    this.#output += new TextDecoder().decode(data);
+  }
+
+  writeErrorOutput(data: Uint8Array): void {
+    this.#errorOutput += new TextDecoder().decode(data);
+  }
+
+  /** Pseudo-random (xorshift32), from a fixed seed. */
+  randomBytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => {
+      this.#random ^= this.#random << 13;
+      this.#random ^= this.#random >>> 17;
+      this.#random ^= this.#random << 5;
+      return this.#random & 255;
+    });
+  }
+
+  lockFile(path: string, options: { wait?: boolean; mode?: number } = {}): FileLock | undefined {
+    const lock = this.files.lock(path, options.mode);
+    if (lock === undefined) {
+      if (options.wait === false) return undefined;
+      throw new Error(`the lock of ${path} is held, and nothing in this test would ever release it`);
+    }
+    this.openCount++;
+    return { release: this.#once(() => lock.release()) };
+  }
+
+  isSocketAlive(path: string): boolean {
+    return this.#liveSockets.has(path);
+  }
+
+  openNamespace(path?: string): NetworkNamespace {
+    const identity = path === undefined ? this.#current : this.#namespaces[path];
+    if (path !== undefined && identity === undefined) {
+      const exists = this.files.status(path) !== undefined;
+      throw new SystemError("open", path, exists ? EINVAL : ENOENT);
+    }
+    this.openCount++;
+    const close = this.#once(() => {});
+    return { path: path ?? "/proc/self/ns/net", fd: ++this.#lastFd, identity: identity as string, close };
+  }
+
+  openNetlink(protocol: number, namespace?: NetworkNamespace): NetlinkSocket {
+    this.openCount++;
+    const peer: NetlinkPeer = { protocol, namespace: namespace?.identity ?? this.#current };
+    const waiting: Uint8Array[] = [];
+    let isOpen = true;
+    const assertOpen = (call: string): void => {
+      if (!isOpen) throw new SystemError(call, "netlink socket", EBADF);
+    };
+    return {
+      send: (datagram) => {
+        assertOpen("sendto");
+        waiting.push(...this.#netlink(datagram.slice(), peer));
+      },
+      receive: () => {
+        assertOpen("recvmsg");
+        const next = waiting.shift();
+        if (next === undefined) throw new SystemError("recvmsg", "netlink socket", ETIMEDOUT);
+        return next;
+      },
+      close: this.#once(() => {
+        isOpen = false;
+      }),
+    };
+  }
+
+  inNamespace<T>(namespace: NetworkNamespace, work: () => T): T {
+    const before = this.#current;
+    this.#current = namespace.identity;
+    try {
+      return work();
+    } finally {
+      this.#current = before;
+    }
+  }
+
+  execute(path: string, options: ExecuteOptions): ExecuteResult {
+    const program = this.#programs[path];
+    if (program === undefined) {
+      throw new SystemError("execve", path, this.files.status(path) === undefined ? ENOENT : EACCES);
+    }
+    this.executed.push({ path, options });
+    return { status: 0, output: new Uint8Array(), errorOutput: new Uint8Array(), ...program(options) };
+  }
+
+  /** Moves the clock on, and waits for nothing. */
+  sleep(ms: number): void {
+    this.files.nowMs += ms;
+  }
+
+  /** /proc/sys/net shows the namespace of the calling thread: each namespace has its own files there. */
+  #seen(path: string): string {
+    const sysctl = "/proc/sys/net/";
+    if (this.#current === OWN_NAMESPACE || !path.startsWith(sysctl)) return path;
+    return `/proc/namespace/${this.#current}/sys/net/${path.slice(sysctl.length)}`;
+  }
+
+  #once(close: () => void): () => void {
+    let isOpen = true;
+    return () => {
+      if (!isOpen) return;
+      isOpen = false;
+      this.openCount--;
+      close();
+    };
+  }
+}
