@@ -232,7 +232,7 @@ export function attributes<T extends AttributeTable>(table: T): Codec<Attributes
         if (known === undefined) unknown.push({ type, bytes: payload.slice() });
         else value[known.name] = within(known.row.identifier, () => known.row.codec.read(payload));
       });
-      if (unknown.length > 0) value["unknown"] = unknown;
+      if (unknown.length > 0) value.unknown = unknown;
       return value as AttributesOf<T>;
     },
   };

@@ -1,0 +1,46 @@
+/**
+ * Who a kernel object belongs to: the text in a link's alias (`ifalias`), in a rule's or an element's comment. Clean-up
+ * touches only what carries such a mark.
+ */
+
+/** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
+const LONGEST_MARK = 127;
+/** "~" and 16 hexadecimal digits. */
+const DIGEST_LENGTH = 17;
+
+/** An attachment: one interface of one container on one network, as the CNI specification identifies it (section 2). */
+export interface Attachment {
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+}
+
+/**
+ * `cni:<network>/<container>/<ifname>`. One too long for a comment is cut, and told apart by a digest of all of it: the
+ * same attachment always gets the same mark. The three parts hold ASCII only (the protocol's rules for them).
+ */
+export function ownerMark(attachment: Attachment): string {
+  const mark = `${networkMark(attachment.network)}${attachment.containerId}/${attachment.ifName}`;
+  if (mark.length <= LONGEST_MARK) return mark;
+  return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}~${fnv1a64(mark)}`;
+}
+
+/** What the marks of all of a network's attachments begin with (as far as a mark goes). */
+export function networkMark(network: string): string {
+  return `cni:${network}/`;
+}
+
+/** True when `mark` is that of an attachment of `network`. */
+export function isOfNetwork(mark: string, network: string): boolean {
+  const start = networkMark(network).slice(0, LONGEST_MARK - DIGEST_LENGTH);
+  return mark.startsWith(start);
+}
+
+/** FNV-1a, 64 bits, in hexadecimal: to tell names apart, not to resist anybody. */
+function fnv1a64(text: string): string {
+  let hash = 0xcbf29ce484222325n;
+  for (let at = 0; at < text.length; at++) {
+    hash = ((hash ^ BigInt(text.charCodeAt(at))) * 0x100000001b3n) & 0xffffffffffffffffn;
+  }
+  return hash.toString(16).padStart(16, "0");
+}
