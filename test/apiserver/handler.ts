@@ -1,0 +1,197 @@
+/**
+ * The API as a function: a request in, an answer or the plan of a watch out. No sockets and no clock, so that the
+ * recorded exchanges can be replayed through it directly.
+ */
+import { listPage } from "./listing.ts";
+import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
+import { mergePatch } from "./mergepatch.ts";
+import { isObject, type Json, type JsonObject, type NodeInput, type NodeObject } from "./resource.ts";
+import { ApiError, badRequest, methodNotAllowed, pathNotFound, unauthorized, unsupportedMediaType } from "./status.ts";
+import type { NodeStore } from "./store.ts";
+import { assertValidNode } from "./validation.ts";
+import { isTrue, parseWatch, type WatchQuery } from "./watch.ts";
+
+export interface ApiRequest {
+  readonly method: string;
+  /** Path and query, as on the request line. */
+  readonly target: string;
+  /** Names in lower case. */
+  readonly headers: { readonly [name: string]: string | undefined };
+  readonly body: string;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: { readonly [name: string]: string };
+  readonly body: string;
+}
+
+/** What becomes of a request: an answer, or a watch that the shell has to keep open. */
+export type Outcome =
+  | { readonly kind: "answer"; readonly answer: Answer }
+  | { readonly kind: "watch"; readonly query: WatchQuery };
+
+export interface ApiOptions {
+  readonly store: NodeStore;
+  /** The one bearer token that is accepted; undefined lets everybody in. */
+  readonly token?: string | undefined;
+}
+
+/** Version 1.36 in the form that /version answers; a client shows it and decides nothing by it. */
+const VERSION = {
+  major: "1",
+  minor: "36",
+  emulationMajor: "1",
+  emulationMinor: "36",
+  minCompatibilityMajor: "1",
+  minCompatibilityMinor: "35",
+  gitVersion: "v1.36.0-standin",
+  gitCommit: "",
+  gitTreeState: "clean",
+  buildDate: "1970-01-01T00:00:00Z",
+  goVersion: "none",
+  compiler: "none",
+  platform: "linux/amd64",
+} as const;
+
+/** Never throws for anything a client can send. */
+export function handle(options: ApiOptions, request: ApiRequest): Outcome {
+  try {
+    return route(options, request);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return { kind: "answer", answer: refuse(error) };
+  }
+}
+
+/** The answer that says no. */
+export function refuse(error: ApiError): Answer {
+  const answer = json(error.code, error.toStatus());
+  const seconds = error.details?.retryAfterSeconds;
+  if (seconds === undefined) return answer;
+  return { ...answer, headers: { ...answer.headers, "Retry-After": String(seconds) } };
+}
+
+function route(options: ApiOptions, request: ApiRequest): Outcome {
+  const { store, token } = options;
+  const url = new URL(request.target, "http://apiserver");
+  if (token !== undefined && request.headers.authorization !== `Bearer ${token}`) throw unauthorized();
+  if (url.pathname === "/version") return answered(json(200, VERSION, 2));
+  if (url.pathname === "/readyz" || url.pathname === "/livez" || url.pathname === "/healthz") return answered(OK);
+
+  const match = /^\/api\/v1\/nodes(?:\/([^/]+)(\/status)?)?$/.exec(url.pathname);
+  if (match === null) throw pathNotFound();
+  const [, encodedName, subresource] = match;
+  if (encodedName === undefined) return routeCollection(store, request, url.searchParams);
+
+  const name = decodeName(encodedName);
+  switch (request.method) {
+    case "GET": {
+      const form = negotiateForm(request.headers.accept, "object");
+      return answered(json(200, presentNode(store.get(name), form)));
+    }
+    case "PATCH": {
+      const form = negotiateForm(request.headers.accept, "object");
+      const patched = patchNode(store, name, subresource !== undefined, request);
+      return answered(json(200, presentNode(patched, form)));
+    }
+    case "DELETE":
+      if (subresource !== undefined) throw methodNotAllowed();
+      return answered(json(200, deleted(store.delete(name))));
+    default:
+      throw methodNotAllowed();
+  }
+}
+
+function routeCollection(store: NodeStore, request: ApiRequest, query: URLSearchParams): Outcome {
+  if (request.method === "POST") {
+    const form = negotiateForm(request.headers.accept, "object");
+    return answered(json(201, presentNode(createNode(store, request), form)));
+  }
+  if (request.method !== "GET") throw methodNotAllowed();
+  if (isTrue(query.get("watch"))) {
+    const form = negotiateForm(request.headers.accept, "object");
+    return { kind: "watch", query: parseWatch(store, query, form) };
+  }
+  const form = negotiateForm(request.headers.accept, "list");
+  const page = listPage(store, query);
+  return answered(json(200, presentList(page.nodes, page.metadata, form)));
+}
+
+function createNode(store: NodeStore, request: ApiRequest): NodeObject {
+  if (mediaType(request) !== "application/json") throw unsupportedMediaType();
+  const body = parseObject(request.body);
+  const { metadata, spec, status } = body;
+  if (body.kind !== undefined && body.kind !== "Node") throw badRequest(`kind ${JSON.stringify(body.kind)} is no Node`);
+  if (!isObject(metadata) || typeof metadata.name !== "string" || metadata.name === "") {
+    throw badRequest("metadata.name is required");
+  }
+  if (metadata.resourceVersion) throw badRequest("resourceVersion should not be set on objects to be created");
+  const { name } = metadata;
+  assertValidNode(name, metadata);
+  return store.create({
+    metadata: { ...metadata, name },
+    ...(isObject(spec) ? { spec } : {}),
+    ...(isObject(status) ? { status } : {}),
+  });
+}
+
+/**
+ * A merge patch. Through `nodes` the status stays as it is, through `nodes/status` the spec does; metadata can be
+ * patched through both, which is how flannel and weftd, with rights on nodes/status alone, write their annotations.
+ */
+function patchNode(store: NodeStore, name: string, throughStatus: boolean, request: ApiRequest): NodeObject {
+  if (mediaType(request) !== "application/merge-patch+json") throw unsupportedMediaType();
+  const patch = parseObject(request.body);
+  return store.update(name, (before) => {
+    const after = mergePatch(before, patch) as JsonObject;
+    const metadata = isObject(after.metadata) ? after.metadata : {};
+    if (metadata.name !== name) throw badRequest("the name of the object does not match the name on the URL");
+    assertValidNode(name, metadata);
+    const kept = throughStatus ? { spec: before.spec } : { status: before.status };
+    return { ...after, metadata: { ...metadata, name }, ...kept } as NodeInput;
+  });
+}
+
+function deleted(node: NodeObject): JsonObject {
+  const { name, uid } = node.metadata;
+  const details = { name, kind: "nodes", uid };
+  return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details };
+}
+
+function decodeName(encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    throw pathNotFound();
+  }
+}
+
+function mediaType(request: ApiRequest): string | undefined {
+  return request.headers["content-type"]?.split(";", 1)[0]?.trim();
+}
+
+function parseObject(body: string): JsonObject {
+  let value: Json;
+  try {
+    value = JSON.parse(body) as Json;
+  } catch (error) {
+    throw badRequest(`the body is not JSON: ${(error as Error).message}`);
+  }
+  if (!isObject(value)) throw badRequest("the body is not a JSON object");
+  return value;
+}
+
+const OK: Answer = {
+  status: 200,
+  headers: { "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff" },
+  body: "ok",
+};
+
+function answered(answer: Answer): Outcome {
+  return { kind: "answer", answer };
+}
+
+function json(status: number, value: unknown, indent?: number): Answer {
+  return { status, headers: { "Content-Type": "application/json" }, body: JSON.stringify(value, null, indent) };
+}

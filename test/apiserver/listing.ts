@@ -1,0 +1,103 @@
+/**
+ * Lists in pages. The continue token holds the version of the first page and the name to go on after, so that all
+ * pages together show the set at one moment; its encoding is kube-apiserver's.
+ */
+import type { JsonObject, NodeObject } from "./resource.ts";
+import { ApiError, badRequest, continueExpired } from "./status.ts";
+import type { NodeStore } from "./store.ts";
+
+export interface ListPage {
+  readonly nodes: readonly NodeObject[];
+  /** The list's own metadata: resourceVersion, and continue and remainingItemCount when there is more. */
+  readonly metadata: JsonObject;
+}
+
+/** One page of the list that `query` (limit, continue, resourceVersion, resourceVersionMatch) asks for. */
+export function listPage(store: NodeStore, query: URLSearchParams): ListPage {
+  const token = query.get("continue");
+  const version = parseVersion(query);
+  const match = query.get("resourceVersionMatch");
+  assertMatch(match, version, token);
+  let limit = parseCount(query, "limit");
+  // Version 0 means "whatever you have at hand": a real server answers from its cache, and that knows no pages.
+  if (version === 0) limit = 0;
+
+  let at = store.version;
+  let after = "";
+  if (token) {
+    if (version) throw badRequest("specifying resource version is not allowed when using continue");
+    ({ version: at, after } = parseContinue(token));
+  } else if (version !== undefined && version > 0) {
+    if (match === "Exact") at = version;
+    // Not older than `version`: the present is, unless the version lies in the future, which list() refuses.
+    else if (version > store.version) at = version;
+  }
+  const nodes = listAt(store, at, token !== null && token !== "").filter((node) => node.metadata.name > after);
+  const metadata: JsonObject = { resourceVersion: String(at) };
+  if (limit === 0 || nodes.length <= limit) return { nodes, metadata };
+  const page = nodes.slice(0, limit);
+  metadata.continue = formatContinue(at, page.at(-1)?.metadata.name ?? "");
+  metadata.remainingItemCount = nodes.length - limit;
+  return { nodes: page, metadata };
+}
+
+function listAt(store: NodeStore, version: number, continued: boolean): NodeObject[] {
+  try {
+    return store.list(version);
+  } catch (error) {
+    if (continued && error instanceof ApiError && error.code === 410) throw continueExpired(version);
+    throw error;
+  }
+}
+
+function assertMatch(match: string | null, version: number | undefined, token: string | null): void {
+  if (match === null) return;
+  if (match !== "Exact" && match !== "NotOlderThan") throw badRequest(`resourceVersionMatch: unknown value "${match}"`);
+  if (token) throw badRequest("resourceVersionMatch is forbidden when continue is provided");
+  if (version === undefined) throw badRequest("resourceVersionMatch is forbidden unless resourceVersion is provided");
+  if (match === "Exact" && version === 0) throw badRequest("resourceVersionMatch Exact is forbidden for version 0");
+}
+
+/** The query's resourceVersion; undefined when absent or empty. Throws 400. */
+export function parseVersion(query: URLSearchParams): number | undefined {
+  const text = query.get("resourceVersion");
+  if (text === null || text === "") return undefined;
+  if (!/^\d+$/.test(text)) throw badRequest(`Invalid value: "${text}": resourceVersion is not a number`);
+  return Number(text);
+}
+
+/** A non-negative number of the query, 0 when absent. Throws 400. */
+export function parseCount(query: URLSearchParams, key: string): number {
+  const text = query.get(key) ?? "0";
+  if (!/^\d{1,9}$/.test(text)) throw badRequest(`Invalid value: "${text}": ${key} is not a number`);
+  return Number(text);
+}
+
+/** The key to start from is the last name with a NUL behind it: the smallest key that is greater. */
+export function formatContinue(version: number, lastName: string): string {
+  const token = JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: `/${lastName}\0` });
+  return Buffer.from(token).toString("base64url");
+}
+
+/** Throws 400. */
+export function parseContinue(token: string): { version: number; after: string } {
+  const bytes = Buffer.from(token, "base64url");
+  let content: unknown;
+  try {
+    content = JSON.parse(bytes.toString("utf8"));
+  } catch {
+    // Go's decoder names the first byte that cannot begin a value, as a Latin-1 character.
+    const first = bytes.toString("latin1").charAt(0);
+    throw badContinue(`invalid character '${first}' looking for beginning of value`);
+  }
+  const { v, rv, start } = (content ?? {}) as { v?: unknown; rv?: unknown; start?: unknown };
+  if (v !== "meta.k8s.io/v1") throw badContinue("server does not recognize this encoded version");
+  if (typeof rv !== "number" || typeof start !== "string" || !/^\/[^/]+\0$/.test(start)) {
+    throw badContinue("version or start key is missing");
+  }
+  return { version: rv, after: start.slice(1, -1) };
+}
+
+function badContinue(why: string): ApiError {
+  return badRequest(`invalid continue token: continue key is not valid: ${why}`);
+}

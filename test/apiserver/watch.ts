@@ -1,0 +1,83 @@
+/** What a watch begins with, and how its events look on the wire: one JSON object a line. */
+import { parseCount, parseVersion } from "./listing.ts";
+import { type Form, presentBookmark, presentNode } from "./mediatype.ts";
+import type { JsonObject } from "./resource.ts";
+import { ApiError, badRequest, tooLarge } from "./status.ts";
+import type { Change, NodeStore } from "./store.ts";
+
+export interface WatchQuery {
+  readonly form: Form;
+  readonly version: number | undefined;
+  readonly bookmarks: boolean;
+  readonly timeoutSeconds: number;
+  /** A streaming list: the present set as ADDED events, then a bookmark that marks its end. */
+  readonly initialEvents: boolean;
+}
+
+export interface WatchStart {
+  /** Lines to send at once. */
+  readonly lines: readonly string[];
+  /** Later changes with a greater version follow; undefined when the watch ends after `lines`. */
+  readonly from: number | undefined;
+}
+
+/** How long a watch lasts that names no timeout. A real server chooses between 30 and 60 minutes. */
+const DEFAULT_TIMEOUT_SECONDS = 1800;
+
+/** Throws 400, and 504 for a streaming list at a version that this server has not reached. */
+export function parseWatch(store: NodeStore, query: URLSearchParams, form: Form): WatchQuery {
+  const initialEvents = isTrue(query.get("sendInitialEvents"));
+  const bookmarks = isTrue(query.get("allowWatchBookmarks"));
+  const version = parseVersion(query);
+  if (initialEvents) {
+    if (query.get("resourceVersionMatch") !== "NotOlderThan") {
+      throw badRequest("sendInitialEvents requires resourceVersionMatch NotOlderThan");
+    }
+    if (!bookmarks) throw badRequest("sendInitialEvents requires allowWatchBookmarks");
+    if (version !== undefined && version > store.version) throw tooLarge(version, store.version);
+  } else if (query.has("resourceVersionMatch")) {
+    throw badRequest("resourceVersionMatch is forbidden for watch unless sendInitialEvents is set");
+  }
+  const timeoutSeconds = parseCount(query, "timeoutSeconds") || DEFAULT_TIMEOUT_SECONDS;
+  return { form, version, bookmarks, timeoutSeconds, initialEvents };
+}
+
+/**
+ * Without a version, or with 0, the present set comes first. From a version whose successors are forgotten, the answer
+ * is still 200, and its only event an ERROR. A version of the future is taken as it is: nothing comes until it passes.
+ */
+export function startWatch(store: NodeStore, query: WatchQuery): WatchStart {
+  const { form, version } = query;
+  if (query.initialEvents || !version) {
+    const lines = store.list().map((node) => formatLine("ADDED", presentNode(node, form)));
+    if (query.initialEvents) {
+      const end = presentBookmark(store.version, form, { "k8s.io/initial-events-end": "true" });
+      lines.push(formatLine("BOOKMARK", end));
+    }
+    return { lines, from: store.version };
+  }
+  try {
+    const lines = store.changesSince(version).map((change) => formatChange(change, form));
+    return { lines, from: Math.max(version, store.version) };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return { lines: [formatLine("ERROR", error.toStatus())], from: undefined };
+  }
+}
+
+export function formatChange(change: Change, form: Form): string {
+  return formatLine(change.type, presentNode(change.node, form));
+}
+
+export function formatBookmark(version: number, form: Form): string {
+  return formatLine("BOOKMARK", presentBookmark(version, form));
+}
+
+export function formatLine(type: string, object: JsonObject): string {
+  return `${JSON.stringify({ type, object })}\n`;
+}
+
+/** Go's reading of a boolean parameter. */
+export function isTrue(text: string | null): boolean {
+  return text === "1" || text === "true" || text === "t" || text === "T" || text === "True" || text === "TRUE";
+}
