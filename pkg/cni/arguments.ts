@@ -1,0 +1,45 @@
+/**
+ * CNI_ARGS: `KEY=value;KEY=value`. Each plugin knows a few keys; an unknown one is an error unless IgnoreUnknown=1 is
+ * among them, which Kubernetes sends always. Parsed only when a plugin asks, so that a bad pair stops no DEL.
+ */
+
+import { CniError, ErrorCode } from "./errors.ts";
+
+export class CniArguments {
+  readonly #text: string;
+  #pairs: ReadonlyMap<string, string> | undefined;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  /** The values of `keys`, by key. Throws `CniError` 4 for a malformed pair, and for an unknown key. */
+  read(...keys: readonly string[]): ReadonlyMap<string, string> {
+    this.#pairs ??= parse(this.#text);
+    const unknown = [...this.#pairs.keys()].filter((key) => key !== "IgnoreUnknown" && !keys.includes(key));
+    if (unknown.length > 0 && !isTrue(this.#pairs.get("IgnoreUnknown") ?? "")) {
+      throw invalid(`unknown ${unknown.join(", ")}: expected ${keys.join(", ")}, or IgnoreUnknown=1 among the pairs`);
+    }
+    return this.#pairs;
+  }
+}
+
+/** "1" or "true" in any case: how CNI spells a flag in the environment. */
+export function isTrue(text: string): boolean {
+  return text === "1" || text.toLowerCase() === "true";
+}
+
+function parse(text: string): Map<string, string> {
+  const pairs = new Map<string, string>();
+  for (const pair of text.split(";")) {
+    if (pair === "") continue;
+    const equals = pair.indexOf("=");
+    if (equals <= 0) throw invalid(`expected KEY=value pairs with ";" between them, got "${pair}"`);
+    pairs.set(pair.slice(0, equals), pair.slice(equals + 1));
+  }
+  return pairs;
+}
+
+function invalid(message: string): CniError {
+  return new CniError(ErrorCode.invalidEnvironment, `CNI_ARGS: ${message}`);
+}

@@ -1,0 +1,185 @@
+/**
+ * Reading a network configuration: objects whose keys are asked for by name and type.
+ *
+ * Keys match as in Go's encoding/json, because runtimes rely on it: the exact spelling first, else without regard to
+ * case; null means absent. Every refusal is a `CniError` 7 that names the key's path, what was expected and what came.
+ */
+
+import { type Address, AddressError, parseAddress } from "../ip/address.ts";
+import { formatMac, parseMac } from "../ip/mac.ts";
+import { type Prefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
+import { CniError, ErrorCode } from "./errors.ts";
+
+export interface IntegerLimits {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** A value longer than this is cut when an error quotes it. */
+const QUOTED_LENGTH = 80;
+
+export class ConfigObject {
+  /** Where this object stands in the configuration, `""` at the top: `ipam.ranges[0][1]`. */
+  readonly path: string;
+  readonly #values: Readonly<Record<string, unknown>>;
+  /** Lower-case key -> value; made at the first key that is not spelt exactly. */
+  #folded: Map<string, unknown> | undefined;
+
+  constructor(values: Readonly<Record<string, unknown>>, path = "") {
+    this.#values = values;
+    this.path = path;
+  }
+
+  /** True when the key is there with a value other than null. */
+  has(key: string): boolean {
+    return this.value(key) !== undefined;
+  }
+
+  /** True when the key is there at all, null included. */
+  hasKey(key: string): boolean {
+    return this.#lookup(key) !== undefined;
+  }
+
+  keys(): string[] {
+    return Object.keys(this.#values);
+  }
+
+  /** The value as JSON has it; `undefined` when absent or null. */
+  value(key: string): unknown {
+    return this.#lookup(key) ?? undefined;
+  }
+
+  optionalString(key: string): string | undefined {
+    const value = this.value(key);
+    if (value === undefined || typeof value === "string") return value;
+    throw this.invalid(key, "a string");
+  }
+
+  requiredString(key: string): string {
+    const value = this.optionalString(key);
+    if (value === undefined || value === "") throw this.invalid(key, "a string that is not empty");
+    return value;
+  }
+
+  optionalBoolean(key: string): boolean | undefined {
+    const value = this.value(key);
+    if (value === undefined || typeof value === "boolean") return value;
+    throw this.invalid(key, "true or false");
+  }
+
+  optionalInteger(key: string, limits: IntegerLimits = {}): number | undefined {
+    const value = this.value(key);
+    if (value === undefined) return undefined;
+    const { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER } = limits;
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= min && value <= max) return value;
+    throw this.invalid(key, `an integer${rangeText(limits)}`);
+  }
+
+  /** An address; an empty string means absent, as in Go. */
+  optionalAddress(key: string): Address | undefined {
+    return this.#parsed(key, "an IP address", parseAddress);
+  }
+
+  /** An address with its prefix length; host bits may be set. */
+  optionalPrefix(key: string): Prefix | undefined {
+    return this.#parsed(key, "an address with a prefix length", parsePrefix);
+  }
+
+  /** A network: host bits are refused. */
+  optionalSubnet(key: string): Prefix | undefined {
+    return this.#parsed(key, "a network", parseSubnet);
+  }
+
+  /** A hardware address in canonical spelling. */
+  optionalMac(key: string): string | undefined {
+    return this.#parsed(key, "a MAC address", (text) => formatMac(parseMac(text)));
+  }
+
+  /** The object under `key`; an empty one when absent, so that its keys read as absent. */
+  object(key: string): ConfigObject {
+    return this.optionalObject(key) ?? new ConfigObject({}, this.pathOf(key));
+  }
+
+  optionalObject(key: string): ConfigObject | undefined {
+    const value = this.value(key);
+    return value === undefined ? undefined : this.#asObject(value, key);
+  }
+
+  /** The list under `key`, empty when absent. */
+  list(key: string): readonly unknown[] {
+    const value = this.value(key);
+    if (value === undefined) return [];
+    if (Array.isArray(value)) return value;
+    throw this.invalid(key, "a list");
+  }
+
+  stringList(key: string): string[] {
+    return this.list(key).map((value, index) => {
+      if (typeof value !== "string") throw this.invalid(`${key}[${index}]`, "a string", value);
+      return value;
+    });
+  }
+
+  objectList(key: string): ConfigObject[] {
+    return this.list(key).map((value, index) => this.#asObject(value, `${key}[${index}]`));
+  }
+
+  /** A list of lists of objects, as host-local's ranges are. */
+  objectLists(key: string): ConfigObject[][] {
+    return this.list(key).map((inner, index) => {
+      const innerKey = `${key}[${index}]`;
+      if (!Array.isArray(inner)) throw this.invalid(innerKey, "a list", inner);
+      return inner.map((value, position) => this.#asObject(value, `${innerKey}[${position}]`));
+    });
+  }
+
+  /** The error that says what was expected under `key`. Without `got`, the value that stands there is quoted. */
+  invalid(key: string, expected: string, got: unknown = this.value(key)): CniError {
+    return new CniError(ErrorCode.invalidConfig, `${this.pathOf(key)}: expected ${expected}, got ${quote(got)}`);
+  }
+
+  pathOf(key: string): string {
+    return this.path === "" ? key : `${this.path}.${key}`;
+  }
+
+  #asObject(value: unknown, key: string): ConfigObject {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw this.invalid(key, "an object", value);
+    return new ConfigObject(value as Record<string, unknown>, this.pathOf(key));
+  }
+
+  #parsed<T>(key: string, expected: string, parse: (text: string) => T): T | undefined {
+    const value = this.value(key);
+    if (value === undefined || value === "") return undefined;
+    if (typeof value !== "string") throw this.invalid(key, expected);
+    try {
+      return parse(value);
+    } catch (error) {
+      if (!(error instanceof AddressError)) throw error;
+      throw new CniError(ErrorCode.invalidConfig, `${this.pathOf(key)}: ${error.message}`, { cause: error });
+    }
+  }
+
+  #lookup(key: string): unknown {
+    if (Object.hasOwn(this.#values, key)) return this.#values[key];
+    if (this.#folded === undefined) {
+      this.#folded = new Map();
+      for (const spelling of Object.keys(this.#values)) {
+        this.#folded.set(spelling.toLowerCase(), this.#values[spelling]);
+      }
+    }
+    return this.#folded.get(key.toLowerCase());
+  }
+}
+
+function quote(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
+  return text.length > QUOTED_LENGTH ? `${text.slice(0, QUOTED_LENGTH)}…` : text;
+}
+
+function rangeText({ min, max }: IntegerLimits): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`;
+  if (min !== undefined) return ` of at least ${min}`;
+  return max === undefined ? "" : ` of at most ${max}`;
+}

@@ -1,0 +1,250 @@
+/**
+ * What ADD answers, in the shape of CNI 1.1.0 with its addresses parsed. Older shapes exist only at the edge:
+ * `decodeResult` reads and `encodeResult` writes every version.
+ *
+ * As in the Go library, the keys that 1.1.0 added to routes survive in every version that has such lists, since
+ * the next plugin of a chain is told of them in no other way; those of interfaces survive from 1.0.0 on.
+ */
+
+import { type Address, formatAddress } from "../ip/address.ts";
+import { formatPrefix, type Prefix } from "../ip/prefix.ts";
+import type { ConfigObject } from "./config.ts";
+import { CniError, ErrorCode } from "./errors.ts";
+import { isAtLeast, isVersion, type Version } from "./versions.ts";
+
+export interface ResultInterface {
+  readonly name: string;
+  readonly mac?: string;
+  readonly mtu?: number;
+  /** Path of the network namespace; absent for what is on the host. */
+  readonly sandbox?: string;
+  readonly socketPath?: string;
+  readonly pciID?: string;
+}
+
+export interface ResultAddress {
+  readonly address: Prefix;
+  readonly gateway?: Address;
+  /** Index into `interfaces`; a result of somebody else's may point beyond its end. */
+  readonly interface?: number;
+}
+
+export interface ResultRoute {
+  readonly dst: Prefix;
+  readonly gw?: Address;
+  readonly mtu?: number;
+  readonly advmss?: number;
+  readonly priority?: number;
+  readonly table?: number;
+  readonly scope?: number;
+}
+
+export interface ResultDns {
+  readonly nameservers?: readonly string[];
+  readonly domain?: string;
+  readonly search?: readonly string[];
+  readonly options?: readonly string[];
+}
+
+export interface Result {
+  readonly interfaces: readonly ResultInterface[];
+  readonly ips: readonly ResultAddress[];
+  readonly routes: readonly ResultRoute[];
+  readonly dns: ResultDns;
+}
+
+export const EMPTY_RESULT: Result = { interfaces: [], ips: [], routes: [], dns: {} };
+
+const ROUTE_NUMBERS = ["mtu", "advmss", "priority", "table", "scope"] as const;
+
+type Json = Record<string, unknown>;
+
+/** The text that goes to standard output: indented by four, as the reference plugins print it. */
+export function formatResult(result: Result, version: Version): string {
+  return `${JSON.stringify(encodeResult(result, version), null, 4)}\n`;
+}
+
+/** The result as `version` spells it. Throws `CniError` 1 where that version has no words for it. */
+export function encodeResult(result: Result, version: Version): Json {
+  const json: Json = { cniVersion: version };
+  if (isAtLeast(version, "0.3.0")) {
+    putList(
+      json,
+      "interfaces",
+      result.interfaces.map((entry) => encodeInterface(entry, version)),
+    );
+    putList(
+      json,
+      "ips",
+      result.ips.map((entry) => encodeAddress(entry, version)),
+    );
+    putList(json, "routes", result.routes.map(encodeRoute));
+  } else {
+    encodeByFamily(json, result, version);
+  }
+  const dns = encodeDns(result.dns);
+  if (Object.keys(dns).length > 0) json.dns = dns;
+  return json;
+}
+
+function encodeInterface(entry: ResultInterface, version: Version): Json {
+  const { name, mac, mtu, sandbox, socketPath, pciID } = entry;
+  const json: Json = { name };
+  if (mac) json.mac = mac;
+  const isExtended = isAtLeast(version, "1.0.0");
+  if (isExtended && mtu) json.mtu = mtu;
+  if (sandbox) json.sandbox = sandbox;
+  if (isExtended && socketPath) json.socketPath = socketPath;
+  if (isExtended && pciID) json.pciID = pciID;
+  return json;
+}
+
+function encodeAddress(entry: ResultAddress, version: Version): Json {
+  const json: Json = isAtLeast(version, "1.0.0") ? {} : { version: `${entry.address.address.family}` };
+  if (entry.interface !== undefined) json.interface = entry.interface;
+  json.address = formatPrefix(entry.address);
+  if (entry.gateway) json.gateway = formatAddress(entry.gateway);
+  return json;
+}
+
+function encodeRoute(route: ResultRoute): Json {
+  const json: Json = { dst: formatPrefix(route.dst) };
+  if (route.gw) json.gw = formatAddress(route.gw);
+  for (const key of ROUTE_NUMBERS) {
+    if (route[key] !== undefined) json[key] = route[key];
+  }
+  return json;
+}
+
+function encodeDns(dns: ResultDns): Json {
+  const json: Json = {};
+  putList(json, "nameservers", dns.nameservers ?? []);
+  if (dns.domain) json.domain = dns.domain;
+  putList(json, "search", dns.search ?? []);
+  putList(json, "options", dns.options ?? []);
+  return json;
+}
+
+/** Versions before 0.3.0 know one address of each family, with the routes of that family. */
+function encodeByFamily(json: Json, result: Result, version: Version): void {
+  for (const family of [4, 6] as const) {
+    const first = result.ips.find((entry) => entry.address.address.family === family);
+    if (first === undefined) continue;
+    const inner: Json = { ip: formatPrefix(first.address) };
+    if (first.gateway) inner.gateway = formatAddress(first.gateway);
+    putList(inner, "routes", result.routes.filter((route) => route.dst.address.family === family).map(encodeRoute));
+    json[`ip${family}`] = inner;
+  }
+  if (json.ip4 === undefined && json.ip6 === undefined) {
+    throw new CniError(
+      ErrorCode.incompatibleVersion,
+      `a result without addresses cannot be told in CNI ${version}: cniVersion 0.3.1 or newer is needed`,
+    );
+  }
+}
+
+function putList(json: Json, key: string, list: readonly unknown[]): void {
+  if (list.length > 0) json[key] = list;
+}
+
+/**
+ * Reads a result of any version; one that does not name its version has `fallback`, the configuration's.
+ * Throws `CniError` 7 naming the key, and 1 for an unknown version.
+ */
+export function decodeResult(object: ConfigObject, fallback: Version): Result {
+  const version = object.optionalString("cniVersion") || fallback;
+  if (!isVersion(version)) {
+    throw new CniError(
+      ErrorCode.incompatibleVersion,
+      `${object.pathOf("cniVersion")}: "${version}" is no known version of CNI`,
+    );
+  }
+  const dns = decodeDns(object.object("dns"));
+  if (!isAtLeast(version, "0.3.0")) return { ...decodeByFamily(object), dns };
+  return {
+    interfaces: object.objectList("interfaces").map(decodeInterface),
+    ips: object.objectList("ips").map(decodeAddress),
+    routes: object.objectList("routes").map((entry) => decodeRoute(entry)),
+    dns,
+  };
+}
+
+function decodeInterface(object: ConfigObject): ResultInterface {
+  return defined({
+    name: object.optionalString("name") ?? "",
+    mac: object.optionalString("mac"),
+    mtu: object.optionalInteger("mtu", { min: 0 }),
+    sandbox: object.optionalString("sandbox"),
+    socketPath: object.optionalString("socketPath"),
+    pciID: object.optionalString("pciID"),
+  });
+}
+
+function decodeAddress(object: ConfigObject): ResultAddress {
+  return defined({
+    address: required(object, "address"),
+    gateway: object.optionalAddress("gateway"),
+    interface: object.optionalInteger("interface", { min: 0 }),
+  });
+}
+
+function decodeRoute(object: ConfigObject, defaultGateway?: Address): ResultRoute {
+  return defined({
+    dst: required(object, "dst"),
+    gw: object.optionalAddress("gw") ?? defaultGateway,
+    mtu: object.optionalInteger("mtu", { min: 0 }),
+    advmss: object.optionalInteger("advmss", { min: 0 }),
+    priority: object.optionalInteger("priority"),
+    table: object.optionalInteger("table", { min: 0 }),
+    scope: object.optionalInteger("scope", { min: 0, max: 255 }),
+  });
+}
+
+/** Routes as a configuration or a result lists them: `[{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]`. */
+export function decodeRoutes(object: ConfigObject, key: string): ResultRoute[] {
+  return object.objectList(key).map((entry) => decodeRoute(entry));
+}
+
+/** The `dns` object of a configuration or a result. */
+export function decodeDns(object: ConfigObject): ResultDns {
+  const dns: { -readonly [key in keyof ResultDns]: ResultDns[key] } = {};
+  for (const key of ["nameservers", "search", "options"] as const) {
+    if (object.has(key)) dns[key] = object.stringList(key);
+  }
+  const domain = object.optionalString("domain");
+  if (domain) dns.domain = domain;
+  return dns;
+}
+
+/** In these versions a route without a gateway of its own goes by that of the address. */
+function decodeByFamily(object: ConfigObject): Omit<Result, "dns"> {
+  const ips: ResultAddress[] = [];
+  const routes: ResultRoute[] = [];
+  for (const key of ["ip4", "ip6"]) {
+    const inner = object.optionalObject(key);
+    if (inner === undefined) continue;
+    const gateway = inner.optionalAddress("gateway");
+    ips.push(defined({ address: required(inner, "ip"), gateway }));
+    routes.push(...inner.objectList("routes").map((entry) => decodeRoute(entry, gateway)));
+  }
+  return { interfaces: [], ips, routes };
+}
+
+function required(object: ConfigObject, key: string): Prefix {
+  const prefix = object.optionalPrefix(key);
+  if (prefix === undefined) throw object.invalid(key, "an address with a prefix length");
+  return prefix;
+}
+
+type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
+};
+
+/** The same object without the keys that hold undefined. */
+function defined<T extends object>(entries: T): Defined<T> {
+  const kept: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(entries)) {
+    if (value !== undefined) kept[key] = value;
+  }
+  return kept as Defined<T>;
+}
