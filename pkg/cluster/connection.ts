@@ -1,0 +1,266 @@
+/**
+ * HTTP to the API server: credentials and TLS by `@kubernetes/client-node`'s KubeConfig, the rest by node:http(s).
+ *
+ * Only the library's config module is imported. Its main entry loads a thousand generated models, and its own watch
+ * cuts a connection after 30 seconds whatever comes through it.
+ */
+import http from "node:http";
+import https from "node:https";
+import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
+import { type Clock, SilenceTimer } from "./clock.ts";
+import { adviceFor, KubernetesError } from "./errors.ts";
+
+export interface ConnectionRequest {
+  /** What is attempted, for error messages: "list nodes". */
+  readonly operation: string;
+  readonly method: "GET" | "PATCH";
+  /** Path with query, below the server's own path. */
+  readonly path: string;
+  readonly body?: { readonly mediaType: string; readonly text: string };
+}
+
+export interface StreamHandlers {
+  /** The server accepted the request; the stream has begun. */
+  onOpen(): void;
+  /** May throw: the stream is then cut, and `stream` rejects with what was thrown. */
+  onBytes(bytes: Uint8Array): void;
+}
+
+/** Gives up when an answer does not begin, or does not go on, for this long. */
+const ANSWER_SILENCE_MS = 30_000;
+
+/** A server may ask for patience, but not for being forgotten. */
+const MAX_RETRY_AFTER_MS = 60_000;
+
+/** How often TCP asks whether the other side is still there, on a connection that carries nothing. */
+const TCP_PROBE_MS = 30_000;
+
+export class Connection {
+  readonly #load: () => KubeConfig;
+  readonly #clock: Clock;
+  readonly #agents = {
+    "http:": new http.Agent({ keepAlive: true, keepAliveMsecs: TCP_PROBE_MS }),
+    "https:": new https.Agent({ keepAlive: true, keepAliveMsecs: TCP_PROBE_MS }),
+  } as const;
+  #config: KubeConfig | undefined;
+
+  /** `load` reads the kubeconfig; it is called again after a 401, since credentials in it may have been renewed. */
+  constructor(load: () => KubeConfig, clock: Clock) {
+    this.#load = load;
+    this.#clock = clock;
+  }
+
+  /** The whole answer as parsed JSON. Throws `KubernetesError`, also for every status from 300 on. */
+  async request(request: ConnectionRequest, signal?: AbortSignal): Promise<unknown> {
+    const text = await this.#exchange(request, ANSWER_SILENCE_MS, signal, readText);
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw new KubernetesError("protocol", `${this.#subject(request)}: the answer is not JSON`, { cause });
+    }
+  }
+
+  /**
+   * Resolves when the server has ended the answer in the regular way. `silenceMs`: how long the answer, once begun,
+   * may carry nothing. Throws as `request` does, and whatever a handler throws.
+   */
+  async stream(
+    request: ConnectionRequest,
+    silenceMs: number,
+    handlers: StreamHandlers,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#exchange(request, silenceMs, signal, async (chunks) => {
+      handlers.onOpen();
+      for await (const bytes of chunks) handlers.onBytes(bytes);
+    });
+  }
+
+  /** Lets go of idle connections. */
+  close(): void {
+    for (const agent of Object.values(this.#agents)) agent.destroy();
+  }
+
+  async #exchange<Result>(
+    request: ConnectionRequest,
+    silenceMs: number,
+    signal: AbortSignal | undefined,
+    read: (chunks: AsyncIterable<Uint8Array>) => Promise<Result>,
+  ): Promise<Result> {
+    const { url, options } = await this.#prepare(request);
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    signal?.addEventListener("abort", abort);
+    if (signal?.aborted) abort();
+    try {
+      const response = await this.#open(request, url, { ...options, signal: controller.signal }, abort);
+      const refused = (response.statusCode ?? 0) >= 300;
+      const chunks = this.#chunks(request, response, refused ? ANSWER_SILENCE_MS : silenceMs, abort);
+      if (refused) throw this.#refusal(request, response, await readText(chunks));
+      return await read(chunks);
+    } catch (error) {
+      abort();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Sends, and resolves with the head of the answer. A server that does not even begin to answer is unreachable. */
+  async #open(
+    request: ConnectionRequest,
+    url: URL,
+    options: https.RequestOptions,
+    abort: () => void,
+  ): Promise<http.IncomingMessage> {
+    let late = false;
+    const cancel = this.#clock.setTimer(ANSWER_SILENCE_MS, () => {
+      late = true;
+      abort();
+    });
+    try {
+      return await send(url, options, request.body?.text);
+    } catch (cause) {
+      if (!late) throw this.#broken(request, cause);
+      const message = `${this.#subject(request)}: no answer for ${ANSWER_SILENCE_MS / 1000} seconds`;
+      throw new KubernetesError("connection", `${message}; check the network between this node and it`, { cause });
+    } finally {
+      cancel();
+    }
+  }
+
+  /** The body as it comes. Failures of the connection are named here, so that those of its reader stay what they are. */
+  async *#chunks(
+    request: ConnectionRequest,
+    response: http.IncomingMessage,
+    silenceMs: number,
+    abort: () => void,
+  ): AsyncGenerator<Uint8Array> {
+    let silent = false;
+    const timer = new SilenceTimer(this.#clock, silenceMs, () => {
+      silent = true;
+      abort();
+    });
+    try {
+      for await (const bytes of response as AsyncIterable<Uint8Array>) {
+        timer.touch();
+        yield bytes;
+      }
+    } catch (cause) {
+      if (!silent) throw this.#broken(request, cause);
+      const message = `${this.#subject(request)}: nothing heard for ${Math.round(silenceMs / 1000)} seconds`;
+      throw new KubernetesError("silence", `${message}; the connection seems to be dead somewhere on its way`, {
+        cause,
+      });
+    } finally {
+      timer.stop();
+    }
+  }
+
+  async #prepare(request: ConnectionRequest): Promise<{ url: URL; options: https.RequestOptions }> {
+    try {
+      this.#config ??= this.#load();
+      const cluster = this.#config.getCurrentCluster();
+      if (cluster === null) throw new Error("its current-context names no cluster");
+      const given: https.RequestOptions = {};
+      await this.#config.applyToHTTPSOptions(given);
+      const server = new URL(cluster.server);
+      const url = new URL(server.pathname.replace(/\/$/, "") + request.path, server);
+      const { agent, headers = {}, ...options } = given;
+      return {
+        url,
+        options: {
+          ...options,
+          method: request.method,
+          headers: { ...cleanHeaders(headers as http.OutgoingHttpHeaders), ...headersOf(request) },
+          // The library keeps its agent for good, with the certificates of its first use. It is needed only for a
+          // proxy; ours takes the certificates of each request, so that renewed ones take effect.
+          agent: cluster.proxyUrl ? agent : this.#agents[url.protocol === "http:" ? "http:" : "https:"],
+        },
+      };
+    } catch (cause) {
+      this.#config = undefined;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new KubernetesError(
+        "credentials",
+        `${request.operation}: the credentials for the API server cannot be used: ${reason}; check --kubeconfig or the service account`,
+        { cause },
+      );
+    }
+  }
+
+  #refusal(request: ConnectionRequest, response: http.IncomingMessage, body: string): KubernetesError {
+    const { statusCode: status = 0, statusMessage = "" } = response;
+    const said = statusText(body) ?? statusMessage;
+    const askedMs = Number(response.headers["retry-after"]) * 1000;
+    const error = new KubernetesError("refused", `${this.#subject(request)}: ${status} ${said}${adviceFor(status)}`, {
+      status,
+      retryAfterMs: askedMs > 0 ? Math.min(askedMs, MAX_RETRY_AFTER_MS) : 0,
+    });
+    if (status === 401) this.#config = undefined;
+    return error;
+  }
+
+  #broken(request: ConnectionRequest, cause: unknown): KubernetesError {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const what = code && !message.includes(code) ? `${message} (${code})` : message;
+    const advice = code === "ECONNREFUSED" || code === "ENOTFOUND" ? "; check that the API server runs there" : "";
+    return new KubernetesError("connection", `${this.#subject(request)}: ${what}${advice}`, { cause });
+  }
+
+  #subject({ operation }: ConnectionRequest): string {
+    return `${operation} at ${this.#config?.getCurrentCluster()?.server ?? "the API server"}`;
+  }
+}
+
+/**
+ * Resolves with the head of the answer. A kept connection that the server closed just as it was used again answers with
+ * a reset; nothing was processed then, and the request goes out once more on a new one.
+ */
+function send(url: URL, options: https.RequestOptions, body: string | undefined): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let answered = false;
+    const request = (url.protocol === "http:" ? http : https).request(url, options, (response) => {
+      answered = true;
+      resolve(response);
+    });
+    // The listener stays: an abort is an error of the request, too, even when the answer has begun.
+    request.on("error", (error: NodeJS.ErrnoException) => {
+      if (answered) return;
+      if (request.reusedSocket && error.code === "ECONNRESET") send(url, options, body).then(resolve, reject);
+      else reject(error);
+    });
+    request.end(body);
+  });
+}
+
+async function readText(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const received: Uint8Array[] = [];
+  for await (const chunk of chunks) received.push(chunk);
+  return Buffer.concat(received).toString("utf8");
+}
+
+function headersOf({ body }: ConnectionRequest): http.OutgoingHttpHeaders {
+  const headers: http.OutgoingHttpHeaders = { Accept: "application/json", "User-Agent": "weftd" };
+  if (body === undefined) return headers;
+  return { ...headers, "Content-Type": body.mediaType, "Content-Length": Buffer.byteLength(body.text) };
+}
+
+/** Token files often end in a newline, which no header may hold. */
+function cleanHeaders(headers: http.OutgoingHttpHeaders): http.OutgoingHttpHeaders {
+  const entries = Object.entries(headers).map(([name, value]) => [
+    name,
+    typeof value === "string" ? value.trim() : value,
+  ]);
+  return Object.fromEntries(entries) as http.OutgoingHttpHeaders;
+}
+
+/** The message of a Status object, if `body` is one. */
+function statusText(body: string): string | undefined {
+  try {
+    const { message } = JSON.parse(body) as { message?: unknown };
+    return typeof message === "string" ? message : undefined;
+  } catch {
+    return undefined;
+  }
+}

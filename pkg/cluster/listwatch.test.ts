@@ -1,0 +1,259 @@
+/** The loop on a clock of its own and an API that does as the test says. */
+import { describe, expect, test } from "vitest";
+import { KubernetesError } from "./errors.ts";
+import { LIST_WATCH_DEFAULTS, ListWatch } from "./listwatch.ts";
+import { ManualClock } from "./manual-clock.ts";
+import type { KubeNode } from "./node.ts";
+import type { NodePage, WatchHandlers, WatchRequest } from "./node-api.ts";
+
+type Watch = (request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal) => Promise<void>;
+
+/** Answers lists and watches from scripts; when they run out, a list is empty and a watch stays open and silent. */
+class ScriptedApi {
+  readonly lists: (NodePage | Error)[] = [];
+  readonly watches: Watch[] = [];
+  readonly calls: string[] = [];
+  readonly timeouts: number[] = [];
+
+  async listPage(limit: number, next: string | undefined): Promise<NodePage> {
+    this.calls.push(`list ${limit}${next === undefined ? "" : ` ${next}`}`);
+    const answer = this.lists.shift() ?? page([], "1");
+    if (answer instanceof Error) throw answer;
+    return answer;
+  }
+
+  async watch(request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal = NEVER): Promise<void> {
+    this.calls.push(`watch ${request.version}`);
+    this.timeouts.push(request.timeoutSeconds);
+    const script = this.watches.shift() ?? stayOpen;
+    await script(request, handlers, signal);
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+const stayOpen: Watch = async (_request, handlers, signal) => {
+  handlers.onOpen();
+  await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
+};
+
+function node(name: string, version = "1"): KubeNode {
+  return { metadata: { name, resourceVersion: version } };
+}
+
+function page(names: string[], version: string, next?: string): NodePage {
+  return { nodes: names.map((name) => node(name)), version, next };
+}
+
+function refused(status: number, retryAfterMs = 0): KubernetesError {
+  return new KubernetesError("refused", `status ${status}`, { status, retryAfterMs });
+}
+
+/** Runs the loop until it waits for the clock or for a silent watch. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+}
+
+function start(api: ScriptedApi, fail: { onList?: number } = {}) {
+  const clock = new ManualClock();
+  const events: string[] = [];
+  const stopping = new AbortController();
+  const loop = new ListWatch(
+    api,
+    { ...LIST_WATCH_DEFAULTS, clock },
+    {
+      onList: (nodes) => {
+        if (fail.onList !== undefined && fail.onList-- > 0) throw new Error("listener failed");
+        events.push(`list ${nodes.map(({ metadata }) => metadata.name).join(" ")}`);
+      },
+      onChange: (event) => events.push(`${event.type} ${event.node.metadata.name}`),
+      onWatching: () => events.push("watching"),
+      onFailure: (error, retryMs) => events.push(`${(error as Error).message}, again in ${retryMs}`),
+    },
+  );
+  const ended = loop.run(stopping.signal);
+  const stop = () => {
+    stopping.abort();
+    return ended;
+  };
+  return { clock, events, stop };
+}
+
+describe("ListWatch", () => {
+  test("hands over a list only when its last page is there, and watches from its version", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7", "more"), page(["b"], "7", "still"), page(["c"], "7"));
+    const { events, stop } = start(api);
+    await settle();
+    expect(api.calls).toEqual(["list 500", "list 500 more", "list 500 still", "watch 7"]);
+    expect(events).toEqual(["list a b c", "watching"]);
+    await stop();
+  });
+
+  test("begins a list anew when a continue token has expired", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7", "more"), refused(410), page(["b"], "9"));
+    const { clock, events, stop } = start(api);
+    await settle();
+    expect(events).toEqual(["status 410, again in 250"]);
+    clock.advance(250);
+    await settle();
+    expect(api.calls.slice(2)).toEqual(["list 500", "watch 9"]);
+    expect(events.slice(1)).toEqual(["list b", "watching"]);
+    await stop();
+  });
+
+  test("watches on from the last event or bookmark when the server ends a watch, without waiting", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"));
+    api.watches.push(
+      async (_request, handlers) => {
+        handlers.onOpen();
+        handlers.onEvent({ type: "MODIFIED", node: node("a"), version: "8" });
+      },
+      async (_request, handlers) => {
+        handlers.onOpen();
+        handlers.onEvent({ type: "BOOKMARK", version: "20" });
+      },
+    );
+    const { clock, events, stop } = start(api);
+    await settle();
+    expect(api.calls).toEqual(["list 500", "watch 7", "watch 8", "watch 20"]);
+    expect(events).toEqual(["list a", "watching", "MODIFIED a", "watching", "watching"]);
+    expect(clock.pendingMs()).toEqual([]);
+    await stop();
+  });
+
+  test("asks for timeouts between 290 and 590 seconds", async () => {
+    for (const [chance, seconds] of [
+      [0, 290],
+      [0.9999, 590],
+    ] as const) {
+      const api = new ScriptedApi();
+      const { clock, stop } = start(api);
+      clock.chance = chance;
+      await settle();
+      expect(api.timeouts).toEqual([seconds]);
+      await stop();
+    }
+  });
+
+  test.each([
+    ["no connection", new KubernetesError("connection", "x"), "watch 7"],
+    ["unusable credentials", new KubernetesError("credentials", "x"), "watch 7"],
+    ["401", refused(401), "watch 7"],
+    ["403", refused(403), "watch 7"],
+    ["429", refused(429), "watch 7"],
+    ["500", refused(500), "watch 7"],
+    ["410", refused(410), "list 500"],
+    ["400", refused(400), "list 500"],
+    ["silence", new KubernetesError("silence", "x"), "list 500"],
+    ["an answer that makes no sense", new KubernetesError("protocol", "x"), "list 500"],
+    ["an unknown error", new Error("x"), "list 500"],
+  ])("goes on after %s, after a wait", async (_name, error, expected) => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"));
+    api.watches.push(async () => {
+      throw error;
+    });
+    const { clock, stop } = start(api);
+    await settle();
+    expect(api.calls).toEqual(["list 500", "watch 7"]);
+    clock.advance(250);
+    await settle();
+    expect(api.calls[2]).toBe(expected);
+    await stop();
+  });
+
+  test("waits twice as long after each failure, up to the limit, and briefly again after a success", async () => {
+    const api = new ScriptedApi();
+    api.watches.push(...Array.from({ length: 7 }, () => async () => Promise.reject(refused(500))));
+    api.watches.push(async (_request, handlers) => {
+      handlers.onOpen();
+      handlers.onEvent({ type: "BOOKMARK", version: "2" });
+      throw refused(500);
+    });
+    const { clock, events, stop } = start(api);
+    for (let n = 0; n < 8; n++) {
+      await settle();
+      clock.advance(clock.pendingMs()[0] ?? Number.NaN);
+    }
+    const waits = events.filter((event) => event.startsWith("status")).map((event) => Number(event.split(" ").at(-1)));
+    expect(waits).toEqual([250, 500, 1000, 2000, 4000, 7500, 7500, 250]);
+    await stop();
+  });
+
+  test("leaves the server alone for as long as it asks", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(refused(429, 20_000));
+    const { clock, stop } = start(api);
+    await settle();
+    expect(clock.pendingMs()).toEqual([20_000]);
+    await stop();
+  });
+
+  test("does not storm a server that accepts each watch and ends it at once", async () => {
+    const api = new ScriptedApi();
+    api.watches.push(...Array.from({ length: 3 }, (): Watch => async (_request, handlers) => handlers.onOpen()));
+    const { clock, events, stop } = start(api);
+    await settle();
+    expect(api.calls).toEqual(["list 500", "watch 1"]);
+    expect(events.at(-1)).toMatch(/ended by the server after 0 ms without an event, again in 250/);
+    clock.advance(250);
+    await settle();
+    expect(clock.pendingMs()).toEqual([500]);
+    await stop();
+  });
+
+  test("takes a watch that lasted for a success, even when nothing happened", async () => {
+    const api = new ScriptedApi();
+    let end: () => void = () => undefined;
+    api.watches.push(
+      async () => Promise.reject(refused(500)),
+      async () => Promise.reject(refused(500)),
+      async (_request, handlers) => {
+        handlers.onOpen();
+        await new Promise<void>((resolve) => {
+          end = resolve;
+        });
+        throw refused(500);
+      },
+    );
+    const { clock, events, stop } = start(api);
+    await settle();
+    clock.advance(250);
+    await settle();
+    clock.advance(500);
+    await settle();
+    clock.advance(6000);
+    end();
+    await settle();
+    expect(events.at(-1)).toBe("status 500, again in 250");
+    await stop();
+  });
+
+  test("lists again when the listener failed", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"), page(["a"], "8"));
+    const { clock, events, stop } = start(api, { onList: 1 });
+    await settle();
+    expect(events).toEqual(["listener failed, again in 250"]);
+    clock.advance(250);
+    await settle();
+    expect(events.slice(1)).toEqual(["list a", "watching"]);
+    await stop();
+  });
+
+  test("ends at once and without a word when it is stopped, in a watch and in a wait", async () => {
+    for (const script of [stayOpen, async () => Promise.reject(refused(500))]) {
+      const api = new ScriptedApi();
+      api.watches.push(script);
+      const { clock, events, stop } = start(api);
+      await settle();
+      const before = events.length;
+      await stop();
+      expect(events).toHaveLength(before);
+      expect(clock.pendingMs()).toEqual([]);
+    }
+  });
+});

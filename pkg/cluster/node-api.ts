@@ -1,0 +1,154 @@
+/** What weftd asks of the API server: Nodes in pages, a watch on them, one Node, and its own annotations. */
+import { differingAnnotations, type WantedAnnotations } from "./annotations.ts";
+import type { Connection } from "./connection.ts";
+import { KubernetesError } from "./errors.ts";
+import { LineSplitter } from "./lines.ts";
+import type { KubeNode } from "./node.ts";
+
+export interface NodePage {
+  readonly nodes: readonly KubeNode[];
+  /** The version that the list shows; a watch from here misses nothing. */
+  readonly version: string;
+  /** Where the next page begins; undefined on the last one. */
+  readonly next: string | undefined;
+}
+
+export type WatchEvent =
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly node: KubeNode; readonly version: string }
+  /** Nothing happened up to this version. */
+  | { readonly type: "BOOKMARK"; readonly version: string };
+
+export interface WatchRequest {
+  readonly version: string;
+  /** After this time the server ends the watch. */
+  readonly timeoutSeconds: number;
+  /** Longer than the time between two bookmarks, a minute or a little more. */
+  readonly silenceMs: number;
+}
+
+export interface WatchHandlers {
+  onOpen(): void;
+  onEvent(event: WatchEvent): void;
+}
+
+const NODES = "/api/v1/nodes";
+
+/** All methods throw `KubernetesError`. */
+export class NodeApi {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Throws with status 410 when the list behind `next` is no longer held. */
+  async listPage(limit: number, next: string | undefined, signal?: AbortSignal): Promise<NodePage> {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (next !== undefined) query.set("continue", next);
+    const operation = "list nodes";
+    const answer = await this.#get(operation, `${NODES}?${query}`, signal);
+    const { metadata, items } = answer as { metadata?: ListMetadata; items?: unknown };
+    if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every(isNode)) {
+      throw new KubernetesError("protocol", `${operation}: the answer is no list of Nodes`);
+    }
+    return { nodes: items, version: metadata.resourceVersion, next: metadata.continue || undefined };
+  }
+
+  /** Resolves when the server ends the watch. An ERROR event is thrown as a refusal with its code. */
+  async watch(request: WatchRequest, handlers: WatchHandlers, signal?: AbortSignal): Promise<void> {
+    const query = new URLSearchParams({
+      watch: "true",
+      allowWatchBookmarks: "true",
+      resourceVersion: request.version,
+      timeoutSeconds: String(request.timeoutSeconds),
+    });
+    const operation = "watch nodes";
+    const lines = new LineSplitter();
+    await this.#connection.stream(
+      { operation, method: "GET", path: `${NODES}?${query}` },
+      request.silenceMs,
+      {
+        onOpen: () => handlers.onOpen(),
+        onBytes: (bytes) => {
+          for (const line of lines.push(bytes)) handlers.onEvent(parseEvent(line));
+        },
+      },
+      signal,
+    );
+    if (lines.isInLine) throw new KubernetesError("connection", `${operation}: the answer ended inside an event`);
+  }
+
+  /** Throws with status 404 when there is none; see `isNotFound`. */
+  async getNode(name: string, signal?: AbortSignal): Promise<KubeNode> {
+    const operation = `get node ${name}`;
+    const node = await this.#get(operation, nodePath(name), signal);
+    if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
+    return node;
+  }
+
+  /**
+   * Makes the Node's annotations be as `wanted` says, and writes only when they are not. Through nodes/status, where
+   * flannel's ClusterRole gives the right to. Returns the Node as it is then.
+   */
+  async publishAnnotations(name: string, wanted: WantedAnnotations, signal?: AbortSignal): Promise<KubeNode> {
+    const current = await this.getNode(name, signal);
+    const annotations = differingAnnotations(current.metadata.annotations ?? {}, wanted);
+    if (annotations === undefined) return current;
+    const operation = `annotate node ${name}`;
+    const body = { mediaType: "application/merge-patch+json", text: JSON.stringify({ metadata: { annotations } }) };
+    const path = `${nodePath(name)}/status`;
+    const request = { operation, method: "PATCH", path, body } as const;
+    const node = await this.#connection.request(request, signal);
+    if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
+    return node;
+  }
+
+  /** Lets go of idle connections. */
+  close(): void {
+    this.#connection.close();
+  }
+
+  #get(operation: string, path: string, signal: AbortSignal | undefined): Promise<unknown> {
+    return this.#connection.request({ operation, method: "GET", path }, signal);
+  }
+}
+
+interface ListMetadata {
+  readonly resourceVersion?: string;
+  readonly continue?: string;
+}
+
+function nodePath(name: string): string {
+  return `${NODES}/${encodeURIComponent(name)}`;
+}
+
+function isNode(value: unknown): value is KubeNode {
+  const { metadata } = (value ?? {}) as { metadata?: { name?: unknown } };
+  return typeof metadata?.name === "string" && metadata.name !== "";
+}
+
+function parseEvent(line: string): WatchEvent {
+  let event: { type?: unknown; object?: unknown };
+  try {
+    event = JSON.parse(line) as typeof event;
+  } catch (cause) {
+    throw new KubernetesError("protocol", "watch nodes: an event is not JSON", { cause });
+  }
+  const object = (event.object ?? {}) as { metadata?: { resourceVersion?: string }; code?: number; message?: string };
+  const version = object.metadata?.resourceVersion;
+  switch (event.type) {
+    case "ERROR": {
+      const { code = 500, message = "no reason given" } = object;
+      throw new KubernetesError("refused", `watch nodes: ended by the server: ${code} ${message}`, { status: code });
+    }
+    case "BOOKMARK":
+      if (version) return { type: event.type, version };
+      break;
+    case "ADDED":
+    case "MODIFIED":
+    case "DELETED":
+      if (version && isNode(object)) return { type: event.type, node: object, version };
+      break;
+  }
+  throw new KubernetesError("protocol", `watch nodes: an event makes no sense: ${line.slice(0, 200)}`);
+}
