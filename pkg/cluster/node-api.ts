@@ -47,7 +47,7 @@ export class NodeApi {
     if (next !== undefined) query.set("continue", next);
     const operation = "list nodes";
     const answer = await this.#get(operation, `${NODES}?${query}`, signal);
-    const { metadata, items } = answer as { metadata?: ListMetadata; items?: unknown };
+    const { metadata, items } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
     if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every(isNode)) {
       throw new KubernetesError("protocol", `${operation}: the answer is no list of Nodes`);
     }
@@ -130,7 +130,7 @@ function isNode(value: unknown): value is KubeNode {
 function parseEvent(line: string): WatchEvent {
   let event: { type?: unknown; object?: unknown };
   try {
-    event = JSON.parse(line) as typeof event;
+    event = (JSON.parse(line) ?? {}) as typeof event;
   } catch (cause) {
     throw new KubernetesError("protocol", "watch nodes: an event is not JSON", { cause });
   }
