@@ -1,0 +1,47 @@
+/**
+ * Which address comes next. Addresses are given in turn, so that one which was just released rests as long as possible:
+ * neighbours may still have it cached, and connections to it may still be open.
+ */
+
+import { type Address, isSameAddress } from "../ip/address.ts";
+import { lastAddress } from "../ip/prefix.ts";
+import { type Range, type RangeSet, rangeOf } from "./ranges.ts";
+
+/** An address together with the range that it is from. */
+export interface Candidate {
+  readonly address: Address;
+  readonly range: Range;
+}
+
+/**
+ * Every address that `set` may give, each once: beginning after `cursor`, through the ranges of the set, around and up
+ * to `cursor` itself. A cursor that no range holds (the configuration changed) means from the start.
+ */
+export function* candidates(set: RangeSet, cursor: Address | undefined): Generator<Candidate> {
+  const found = cursor === undefined ? -1 : set.findIndex((range) => rangeOf([range], cursor) !== undefined);
+  if (cursor === undefined || found < 0) {
+    for (const range of set) yield* span(set, range, range.start.value, range.end.value);
+    return;
+  }
+  const current = set[found] as Range;
+  yield* span(set, current, cursor.value + 1n, current.end.value);
+  for (const range of set.slice(found + 1)) yield* span(set, range, range.start.value, range.end.value);
+  for (const range of set.slice(0, found)) yield* span(set, range, range.start.value, range.end.value);
+  yield* span(set, current, current.start.value, cursor.value);
+}
+
+function* span(set: RangeSet, range: Range, first: bigint, last: bigint): Generator<Candidate> {
+  const { family } = range.subnet.address;
+  for (let value = first; value <= last; value++) {
+    const address: Address = { family, value };
+    if (refusalOf(set, range, address) === undefined) yield { address, range };
+  }
+}
+
+/** Why `address`, which lies within `range`, is given to nobody; `undefined` when it may be given. */
+export function refusalOf(set: RangeSet, range: Range, address: Address): string | undefined {
+  if (set.some(({ gateway }) => isSameAddress(gateway, address))) return "it is the gateway";
+  if (isSameAddress(range.subnet.address, address)) return "it is the network's own address";
+  if (address.family === 4 && isSameAddress(lastAddress(range.subnet), address)) return "it is the broadcast address";
+  return undefined;
+}

@@ -1,0 +1,75 @@
+/** host-local's part of a network configuration: the `ipam` object, and the wishes that come with one container. */
+
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import type { Request } from "../cni/plugin.ts";
+import { decodeRoutes, type ResultRoute } from "../cni/result.ts";
+import { isAtLeast } from "../cni/versions.ts";
+import { type Address, AddressError, parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import { type RangeSet, readRangeSets } from "./ranges.ts";
+
+const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
+
+export interface IpamConfig {
+  /** At least one. */
+  readonly rangeSets: readonly RangeSet[];
+  readonly routes: readonly ResultRoute[];
+  /** Path of a file in resolv.conf(5) form that the result's DNS is read from. */
+  readonly resolvConf: string | undefined;
+  /** From CNI_ARGS, `args.cni.ips` and `runtimeConfig.ips`, all together. */
+  readonly requested: readonly Address[];
+}
+
+/** Where reservations are. Reads nothing else, so that DEL works with a configuration that ADD would refuse. */
+export function readDataDir(request: Request): string {
+  return request.config.object("ipam").optionalString("dataDir") || DEFAULT_DATA_DIR;
+}
+
+/** Throws `CniError` 7, and 4 for CNI_ARGS. */
+export function readIpamConfig(request: Request): IpamConfig {
+  const ipam = request.config.optionalObject("ipam");
+  if (ipam === undefined) throw request.config.invalid("ipam", "an object that says where addresses come from");
+  const rangeSets = readRangeSets(ipam, request.runtimeConfig);
+  if (rangeSets.length === 0) throw ipam.invalid("ranges", "at least one range set");
+  assertTold(rangeSets, request);
+  return {
+    rangeSets,
+    routes: decodeRoutes(ipam, "routes"),
+    resolvConf: ipam.optionalString("resolvConf") || undefined,
+    requested: readRequested(request),
+  };
+}
+
+/** Results before 0.3.0 have room for one address of each family. */
+function assertTold(sets: readonly RangeSet[], request: Request): void {
+  const { version } = request.call.config;
+  if (isAtLeast(version, "0.3.0")) return;
+  for (const family of [4, 6] as const) {
+    if (sets.filter(([first]) => first?.subnet.address.family === family).length < 2) continue;
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `ipam.ranges: CNI ${version} does not support more than one IPv${family} address: expected one range set, or cniVersion 0.3.1`,
+    );
+  }
+}
+
+function readRequested(request: Request): Address[] {
+  const fromArgs = request.args.read("IP").get("IP") ?? "";
+  const wishes = [
+    ...fromArgs.split(",").map((text): [string, string] => ["CNI_ARGS: IP", text]),
+    ...request.configArgs.stringList("ips").map((text): [string, string] => ["args.cni.ips", text]),
+    ...request.runtimeConfig.stringList("ips").map((text): [string, string] => ["runtimeConfig.ips", text]),
+  ];
+  return wishes.filter(([, text]) => text !== "").map(([source, text]) => parseRequested(source, text));
+}
+
+/** A prefix length may follow the address; the range's own is what counts. */
+function parseRequested(source: string, text: string): Address {
+  try {
+    return text.includes("/") ? parsePrefix(text).address : parseAddress(text);
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error;
+    const code = source.startsWith("CNI_ARGS") ? ErrorCode.invalidEnvironment : ErrorCode.invalidConfig;
+    throw new CniError(code, `${source}: ${error.message}`, { cause: error });
+  }
+}

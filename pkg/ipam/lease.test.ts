@@ -1,0 +1,127 @@
+import { describe, expect, test } from "vitest";
+import { ConfigObject } from "../cni/config.ts";
+import { formatAddress, parseAddress } from "../ip/address.ts";
+import { FakeSystem } from "../sys/fake.ts";
+import { DUPLICATE_ALLOCATION, leaseAddresses } from "./lease.ts";
+import { type RangeSet, readRangeSets } from "./ranges.ts";
+import { ReservationStore } from "./store.ts";
+
+const small = { subnet: "10.0.0.0/29" };
+const other = { subnet: "10.1.0.0/30" };
+const six = { subnet: "fd00::/64" };
+
+const sets = (...ranges: object[][]): RangeSet[] => readRangeSets(new ConfigObject({ ranges }), new ConfigObject({}));
+
+function network() {
+  const system = new FakeSystem();
+  const store = ReservationStore.open(system, "/data", "net");
+  const lease = (rangeSets: RangeSet[], containerId: string, ...requested: string[]): string[] =>
+    leaseAddresses(store, rangeSets, requested.map(parseAddress), { containerId, ifName: "eth0" }).map(({ address }) =>
+      formatAddress(address),
+    );
+  const reserved = (): string[] =>
+    store
+      .list()
+      .map(({ address }) => formatAddress(address))
+      .sort();
+  return { system, store, lease, reserved };
+}
+
+const refused = (code: number, message: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining(message) });
+
+describe("a lease", () => {
+  test("has an address of every set, and the next one goes on after it", () => {
+    const { lease } = network();
+    expect(lease(sets([small], [six]), "c1")).toEqual(["10.0.0.2", "fd00::2"]);
+    expect(lease(sets([small], [six]), "c2")).toEqual(["10.0.0.3", "fd00::3"]);
+  });
+
+  test("does not take up what was just released while there is another", () => {
+    const { store, lease } = network();
+    lease(sets([small]), "c1");
+    store.release(parseAddress("10.0.0.2"));
+    expect(["c2", "c3", "c4", "c5", "c6"].map((id) => lease(sets([small]), id)[0])).toEqual([
+      "10.0.0.3",
+      "10.0.0.4",
+      "10.0.0.5",
+      "10.0.0.6",
+      "10.0.0.2",
+    ]);
+  });
+
+  test("goes past addresses that others reserved", () => {
+    const { system, lease } = network();
+    system.writeFile("/data/net/10.0.0.2", new Uint8Array());
+    expect(lease(sets([small]), "c1")).toEqual(["10.0.0.3"]);
+  });
+
+  test("from a set that is used up is refused, and leaves nothing of the other sets", () => {
+    const { lease, reserved } = network();
+    lease(sets([other]), "c1");
+    const exhausted = refused(11, "no IP addresses available in range set: 10.1.0.1-10.1.0.2");
+    expect(() => lease(sets([small], [other]), "c2")).toThrow(exhausted);
+    expect(reserved()).toEqual(["10.1.0.2"]);
+  });
+
+  test("for the same attachment is refused", () => {
+    const { lease, reserved } = network();
+    lease(sets([small]), "c1");
+    const duplicate = refused(
+      DUPLICATE_ALLOCATION,
+      "10.0.0.2 has been allocated to c1, duplicate allocation is not allowed",
+    );
+    expect(() => lease(sets([small]), "c1")).toThrow(duplicate);
+    expect(() => lease(sets([small]), "c1", "10.0.0.5")).toThrow(duplicate);
+    expect(reserved()).toEqual(["10.0.0.2"]);
+    expect(lease(sets([other]), "c1")).toEqual(["10.1.0.2"]);
+  });
+
+  test("that the disk refuses leaves nothing", () => {
+    const { system, lease, reserved } = network();
+    system.files.fault = (call, path) => (call === "link" && path.endsWith("fd00::2") ? 28 : undefined);
+    expect(() => lease(sets([small], [six]), "c1")).toThrow("no space left");
+    system.files.fault = undefined;
+    expect(reserved()).toEqual([]);
+  });
+});
+
+describe("a requested address", () => {
+  test("is given from the set that holds it, and the other sets give the next", () => {
+    const { lease } = network();
+    expect(lease(sets([small], [six]), "c1", "fd00::77")).toEqual(["10.0.0.2", "fd00::77"]);
+    expect(lease(sets([small], [six]), "c2", "fd00::aa", "10.0.0.6", "10.0.0.6")).toEqual(["10.0.0.6", "fd00::aa"]);
+  });
+
+  test("that somebody has is refused with the holder's name", () => {
+    const { system, lease, reserved } = network();
+    lease(sets([small]), "c1", "10.0.0.5");
+    const taken = refused(
+      11,
+      "requested IP address 10.0.0.5 is not available in range set 10.0.0.1-10.0.0.6: container c1 has it",
+    );
+    expect(() => lease(sets([other], [small]), "c2", "10.0.0.5")).toThrow(taken);
+    system.writeFile("/data/net/10.0.0.6", new Uint8Array());
+    expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow("does not say for whom");
+    expect(reserved()).toEqual(["10.0.0.5", "10.0.0.6"]);
+  });
+
+  test.each([
+    ["10.0.0.1", "it is the gateway"],
+    ["10.0.0.0", "it is the network's own address"],
+    ["10.0.0.7", "it is the broadcast address"],
+    ["10.9.0.9", "failed to allocate all requested IPs: 10.9.0.9: it is in none of the range sets"],
+    ["fd00::5", "in none of the range sets (10.0.0.0-10.0.0.7)"],
+  ])("%s is refused: %s", (address, message) => {
+    const { lease, reserved } = network();
+    const wide = { ...small, rangeStart: "10.0.0.0", rangeEnd: "10.0.0.7" };
+    expect(() => lease(sets([wide]), "c1", address)).toThrow(refused(7, message));
+    expect(reserved()).toEqual([]);
+  });
+
+  test("beside another of the same set is refused", () => {
+    const { lease, reserved } = network();
+    expect(() => lease(sets([small]), "c1", "10.0.0.5", "10.0.0.6")).toThrow(refused(7, "10.0.0.6: another address"));
+    expect(reserved()).toEqual([]);
+  });
+});

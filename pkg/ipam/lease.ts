@@ -1,0 +1,109 @@
+/** Giving one container its addresses: one from each range set, all of them or none. */
+
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import type { Attachment } from "../cni/network.ts";
+import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
+import { type Candidate, candidates, refusalOf } from "./allocator.ts";
+import { formatRangeSet, type RangeSet, rangeOf } from "./ranges.ts";
+import type { Reservation, ReservationStore } from "./store.ts";
+
+/** The attachment has an address already: the runtime asked twice without a DEL between. */
+export const DUPLICATE_ALLOCATION = 100;
+
+/**
+ * Reserves an address of every set for `owner`: a requested one where the set holds one, else the next that is free.
+ *
+ * Throws `CniError` and leaves nothing reserved: 11 when a set is used up or a requested address is taken, 7 when a
+ * requested address can be given to nobody, `DUPLICATE_ALLOCATION`; and `SystemError`.
+ */
+export function leaseAddresses(
+  store: ReservationStore,
+  sets: readonly RangeSet[],
+  requested: readonly Address[],
+  owner: Attachment,
+): Candidate[] {
+  const wishes = assignRequested(sets, requested);
+  assertNotLeased(store.listOf(owner), sets);
+  const leased: Candidate[] = [];
+  try {
+    for (const [index, set] of sets.entries()) {
+      const wish = wishes.get(index);
+      leased.push(wish ? leaseRequested(store, set, index, wish, owner) : leaseNext(store, set, index, owner));
+    }
+  } catch (error) {
+    for (const { address } of leased) store.release(address);
+    throw error;
+  }
+  return leased;
+}
+
+/** Set number -> the address requested from it. An address that no set is left for is refused. */
+function assignRequested(sets: readonly RangeSet[], requested: readonly Address[]): Map<number, Candidate> {
+  const wishes = new Map<number, Candidate>();
+  for (const [position, address] of requested.entries()) {
+    if (requested.findIndex((other) => isSameAddress(other, address)) < position) continue;
+    const index = sets.findIndex((set, number) => !wishes.has(number) && rangeOf(set, address) !== undefined);
+    const set = sets[index];
+    const range = set && rangeOf(set, address);
+    if (set === undefined || range === undefined) throw unassigned(sets, address);
+    const refusal = refusalOf(set, range, address);
+    if (refusal !== undefined) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `requested address ${formatAddress(address)} cannot be given: ${refusal}`,
+      );
+    }
+    wishes.set(index, { address, range });
+  }
+  return wishes;
+}
+
+function unassigned(sets: readonly RangeSet[], address: Address): CniError {
+  const isHeld = sets.some((set) => rangeOf(set, address) !== undefined);
+  const reason = isHeld
+    ? "another address of its range set is requested too, and a container gets one of each set"
+    : `it is in none of the range sets (${sets.map(formatRangeSet).join("; ")})`;
+  return new CniError(
+    ErrorCode.invalidConfig,
+    `failed to allocate all requested IPs: ${formatAddress(address)}: ${reason}`,
+  );
+}
+
+function assertNotLeased(reservations: readonly Reservation[], sets: readonly RangeSet[]): void {
+  const held = reservations.find(({ address }) => sets.some((set) => rangeOf(set, address) !== undefined));
+  if (held === undefined) return;
+  throw new CniError(
+    DUPLICATE_ALLOCATION,
+    `${formatAddress(held.address)} has been allocated to ${held.containerId}, duplicate allocation is not allowed`,
+  );
+}
+
+function leaseRequested(
+  store: ReservationStore,
+  set: RangeSet,
+  index: number,
+  wish: Candidate,
+  owner: Attachment,
+): Candidate {
+  if (store.reserve(wish.address, owner, index)) return wish;
+  const holder = store.find(wish.address);
+  const reason = holder?.containerId
+    ? `container ${holder.containerId} has it`
+    : "it is reserved, and its file does not say for whom";
+  throw new CniError(
+    ErrorCode.tryAgainLater,
+    `requested IP address ${formatAddress(wish.address)} is not available in range set ${formatRangeSet(set)}: ${reason}`,
+  );
+}
+
+function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate {
+  for (const candidate of candidates(set, store.lastReserved(index))) {
+    // The names tell most of what is taken, without a system call each; the creation of the file decides.
+    if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;
+  }
+  throw new CniError(
+    ErrorCode.tryAgainLater,
+    `failed to allocate for range ${index}: no IP addresses available in range set: ${formatRangeSet(set)}`,
+    { details: `every address has a file in ${store.directory}` },
+  );
+}
