@@ -1,0 +1,78 @@
+import type { Command } from "commander";
+import { afterEach, expect, test, vi } from "vitest";
+import { formatAddress } from "../pkg/ip/address.ts";
+import { type Options, optionsCommand, parseListenAddress, parsePublicIp } from "./options.ts";
+
+afterEach(() => vi.unstubAllEnvs());
+
+function parse(...args: string[]): Options {
+  return quiet(optionsCommand()).parse(args, { from: "user" }).opts<Options>();
+}
+
+/** Throws instead of ending the process, and says nothing. */
+function quiet(command: Command): Command {
+  return command.exitOverride().configureOutput({ writeErr: () => undefined, writeOut: () => undefined });
+}
+
+test("with a node name alone, all else has its default", () => {
+  expect(parse("--node-name", "n1")).toEqual({
+    nodeName: "n1",
+    netConf: "/etc/weft/net-conf.json",
+    publicIp: [],
+    cniConfDir: "/etc/cni/net.d",
+    runDir: "/run/weft",
+    metricsAddress: { host: "127.0.0.1", port: 9468 },
+    logLevel: "info",
+  });
+});
+
+test("a flag beats its environment twin, which beats the default", () => {
+  vi.stubEnv("NODE_NAME", "from-environment");
+  vi.stubEnv("WEFTD_RUN_DIR", "/run/other");
+  vi.stubEnv("WEFTD_METRICS_ADDRESS", ":9000");
+  expect(parse()).toMatchObject({
+    nodeName: "from-environment",
+    runDir: "/run/other",
+    metricsAddress: { host: undefined, port: 9000 },
+  });
+  expect(parse("--node-name", "from-flag").nodeName).toBe("from-flag");
+});
+
+test("every flag has an environment twin and a description, and --help shows both", () => {
+  const command = optionsCommand();
+  const help = command.helpInformation().replace(/\s+/g, " ");
+  for (const option of command.options) {
+    expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
+    expect(help).toContain(`env: ${option.envVar}`);
+  }
+  expect(command.options.length).toBe(9);
+});
+
+test.each([
+  [[], /required option '--node-name <name>' not specified/],
+  [["--node-name", "n1", "--log-level", "loud"], /Allowed choices are fatal, error/],
+  [["--node-name", "n1", "--public-ip", "host"], /"host" is not an IP address/],
+  [["--node-name", "n1", "--nonsense"], /unknown option '--nonsense'/],
+  [["--node-name", "n1", "stray"], /too many arguments/],
+])("%j is refused by name", (args, message) => {
+  vi.stubEnv("NODE_NAME", undefined);
+  expect(() => parse(...args)).toThrow(message);
+});
+
+test("--public-ip takes one address of each family", () => {
+  expect(parsePublicIp("192.0.2.1").map(formatAddress)).toEqual(["192.0.2.1"]);
+  expect(parsePublicIp("2001:db8::1, 192.0.2.1").map(formatAddress)).toEqual(["2001:db8::1", "192.0.2.1"]);
+  expect(() => parsePublicIp("192.0.2.1,192.0.2.2")).toThrow("Expected one IPv4 address");
+});
+
+test.each([
+  ["127.0.0.1:9468", { host: "127.0.0.1", port: 9468 }],
+  ["[::1]:1", { host: "::1", port: 1 }],
+  [":65535", { host: undefined, port: 65535 }],
+])("%s is a place to listen", (text, expected) => {
+  expect(parseListenAddress(text)).toEqual(expected);
+});
+
+test.each(["9468", "::1:9468", "localhost:", "127.0.0.1:65536", "[::1]"])("%s is no place to listen", (text) => {
+  expect(() => parseListenAddress(text)).toThrow("Expected host:port");
+});

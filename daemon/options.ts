@@ -1,0 +1,141 @@
+/**
+ * weftd's command line. Every flag has an environment twin; a flag beats its twin.
+ */
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
+
+export interface Options {
+  /** Undefined: the service account of the pod that weftd runs in. */
+  readonly kubeconfig: string | undefined;
+  readonly nodeName: string;
+  /** Path of net-conf.json. */
+  readonly netConf: string;
+  /** Name of the underlay's interface; undefined: found by address. */
+  readonly iface: string | undefined;
+  /** What this node tells its peers to reach it by; at most one of a family. */
+  readonly publicIp: readonly Address[];
+  readonly cniConfDir: string;
+  readonly runDir: string;
+  readonly metricsAddress: ListenAddress;
+  readonly logLevel: LogLevel;
+}
+
+export interface ListenAddress {
+  /** Undefined: all addresses of the host. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
+
+export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
+export const DEFAULT_RUN_DIR = "/run/weft";
+
+const EXAMPLES = `
+Examples:
+  weftd                                       in a pod of a DaemonSet with NODE_NAME set
+  weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
+  weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
+  weftd --public-ip 203.0.113.7               peers reach this node through a NAT
+
+While it runs: /healthz, /readyz (why not, in words) and /metrics at --metrics-address.
+Stopping weftd, even by SIGKILL, leaves the data path and the conflist as they are.`;
+
+/** Reads arguments (without the program's name) and environment. On --help or a bad value it prints and exits. */
+export function parseOptions(args: readonly string[]): Options {
+  return optionsCommand()
+    .parse([...args], { from: "user" })
+    .opts<Options>();
+}
+
+/** The command, apart from `parseOptions` so that a test can keep it from exiting. */
+export function optionsCommand(): Command {
+  return new Command("weftd")
+    .description(
+      "Connects this node's pods to those of all other nodes: watches Nodes, programs routes and VXLAN peers.",
+    )
+    .addOption(flag("--kubeconfig <file>", "WEFTD_KUBECONFIG", "access to the API server (default: in-cluster)"))
+    .addOption(flag("--node-name <name>", "NODE_NAME", "name of this node's Node object").makeOptionMandatory())
+    .addOption(
+      flag("--net-conf <file>", "WEFTD_NET_CONF", "network configuration, in flannel's form").default(DEFAULT_NET_CONF),
+    )
+    .addOption(
+      flag(
+        "--iface <name>",
+        "WEFTD_IFACE",
+        "interface that carries traffic between nodes (default: the one that holds the Node's InternalIP, else the default route's)",
+      ),
+    )
+    .addOption(
+      flag(
+        "--public-ip <addresses>",
+        "WEFTD_PUBLIC_IP",
+        "address that peers reach this node by; one IPv4, one IPv6, or both with a comma between",
+      )
+        .argParser(parsePublicIp)
+        .default([], "the underlay's own"),
+    )
+    .addOption(
+      flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(
+        "/etc/cni/net.d",
+      ),
+    )
+    .addOption(
+      flag("--run-dir <dir>", "WEFTD_RUN_DIR", "node table and sign of life, read by the executables").default(
+        DEFAULT_RUN_DIR,
+      ),
+    )
+    .addOption(
+      flag(
+        "--metrics-address <host:port>",
+        "WEFTD_METRICS_ADDRESS",
+        "where health and metrics are served; :PORT for all addresses",
+      )
+        .argParser(parseListenAddress)
+        .default({ host: "127.0.0.1", port: 9468 }, "127.0.0.1:9468"),
+    )
+    .addOption(
+      flag("--log-level <level>", "WEFTD_LOG_LEVEL", "least severe lines to log").choices(LOG_LEVELS).default("info"),
+    )
+    .allowExcessArguments(false)
+    .showHelpAfterError("(weftd --help explains the flags)")
+    .addHelpText("after", EXAMPLES);
+}
+
+function flag(flags: string, environment: string, description: string): Option {
+  return new Option(flags, description).env(environment);
+}
+
+/** "192.0.2.1", "2001:db8::1", or one of each, separated by a comma. */
+export function parsePublicIp(text: string): readonly Address[] {
+  const addresses = text.split(",").map((part) => {
+    try {
+      return parseAddress(part.trim());
+    } catch (error) {
+      if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  });
+  for (const family of [4, 6] as const) {
+    const ofFamily = addresses.filter((address) => address.family === family);
+    if (ofFamily.length > 1) {
+      throw new InvalidArgumentError(
+        `Expected one IPv${family} address, got ${ofFamily.map(formatAddress).join(" and ")}.`,
+      );
+    }
+  }
+  return addresses;
+}
+
+/** "127.0.0.1:9468", "[::1]:9468" or ":9468". */
+export function parseListenAddress(text: string): ListenAddress {
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new InvalidArgumentError(
+      "Expected host:port such as 127.0.0.1:9468, [::1]:9468, or :9468 for all addresses.",
+    );
+  }
+  return { host: match[1] ?? (match[2] || undefined), port };
+}
