@@ -19,6 +19,9 @@ type Device = NonNullable<LinkInfo["device"]>;
 /** The attributes of a VXLAN device as the kernel tells them (IFLA_VXLAN_*). */
 export type VxlanDetails = NonNullable<Extract<Device, { kind: "vxlan" }>["data"]>;
 
+/** IFLA_OPERSTATE (include/uapi/linux/if.h). */
+const IF_OPER_UP = 6;
+
 /** A link, as a dump or a notification describes it. */
 export interface Link {
   readonly index: number;
@@ -28,8 +31,8 @@ export interface Link {
   readonly mac: string;
   readonly isUp: boolean;
   readonly isPromiscuous: boolean;
-  /** Lower layer up (carrier). */
-  readonly hasCarrier: boolean;
+  /** RFC 2863: up, and the layer below too (IF_OPER_UP). */
+  readonly isOperational: boolean;
   /** "bridge", "veth", "vxlan", …; "" for physical devices. */
   readonly kind: string;
   /** The bridge (or other master) this link is a port of; 0 when none. */
@@ -54,7 +57,7 @@ export function parseLink(message: Message): Link {
     mac: attributes.address === undefined ? "" : formatMac(attributes.address),
     isUp: (header.flags & IFF_UP) !== 0,
     isPromiscuous: (header.flags & IFF_PROMISC) !== 0,
-    hasCarrier: (header.flags & 0x10000) !== 0,
+    isOperational: attributes.operState === IF_OPER_UP,
     kind: device?.kind ?? "",
     masterIndex: attributes.master ?? 0,
     peerIndex: attributes.link ?? 0,

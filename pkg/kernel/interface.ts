@@ -1,0 +1,18 @@
+/**
+ * A pod's interface from within its namespace: addresses and routes, in the order in which the kernel takes them.
+ */
+import type { Prefix } from "../ip/prefix.ts";
+import type { Request } from "../netlink/message.ts";
+import { addAddress } from "./address.ts";
+import { addRoute, type Route } from "./route.ts";
+
+/**
+ * Addresses first, since a gateway must be on a connected network; then routes, links before gateways as given. IPv6
+ * addresses are used at once: nobody else can have an address that IPAM gave to this pod.
+ */
+export function configureInterface(index: number, addresses: readonly Prefix[], routes: readonly Route[]): Request[] {
+  return [
+    ...addresses.map((prefix) => addAddress({ index, prefix, skipDetection: true })),
+    ...routes.map((route) => addRoute({ ...route, outputIndex: index })),
+  ];
+}

@@ -1,0 +1,238 @@
+/*
+ * Picks the plugin by the name the file was called by, and runs its bytecode in a context that holds only what the
+ * plugins use: no modules, no promises, no event loop. Nothing is freed at the end: the process is the arena.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host.h"
+
+int host_argc;
+char **host_argv;
+
+/* Makes the exceptions; none until the plugin's bundle has registered one. */
+static JSValue failure_factory;
+static bool has_failure_factory;
+
+JSValue host_fail(JSContext *ctx, const char *call, const char *subject, int error)
+{
+	JSValue arguments[] = { JS_NewString(ctx, call), JS_NewString(ctx, subject), JS_NewInt32(ctx, error) };
+	JSValue failure;
+
+	if (!has_failure_factory)
+		return JS_ThrowInternalError(ctx, "%s %s: %s", call, subject, strerror(error));
+	failure = JS_Call(ctx, failure_factory, JS_UNDEFINED, 3, arguments);
+	for (int i = 0; i < 3; i++)
+		JS_FreeValue(ctx, arguments[i]);
+	return JS_IsException(failure) ? failure : JS_Throw(ctx, failure);
+}
+
+static JSValue set_failure_factory(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	(void)self, (void)argc;
+	failure_factory = JS_DupValue(ctx, argv[0]);
+	has_failure_factory = true;
+	return JS_UNDEFINED;
+}
+
+JSValue host_new_bytes(JSContext *ctx, const void *bytes, size_t length)
+{
+	JSValue buffer = JS_NewArrayBufferCopy(ctx, bytes, length);
+	/* The constructor reads all three of its arguments: buffer, offset, length. */
+	JSValue arguments[] = { buffer, JS_UNDEFINED, JS_UNDEFINED };
+	JSValue array;
+
+	if (JS_IsException(buffer))
+		return buffer;
+	array = JS_NewTypedArray(ctx, 3, arguments, JS_TYPED_ARRAY_UINT8);
+	JS_FreeValue(ctx, buffer);
+	return array;
+}
+
+bool host_get_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, size_t *length)
+{
+	size_t offset, view_length, element, size;
+	JSValue buffer = JS_GetTypedArrayBuffer(ctx, value, &offset, &view_length, &element);
+	const uint8_t *data;
+
+	if (JS_IsException(buffer))
+		return false;
+	data = JS_GetArrayBuffer(ctx, &size, buffer);
+	JS_FreeValue(ctx, buffer);
+	if (!data && view_length > 0)
+		return false;
+	*bytes = data ? data + offset : NULL;
+	*length = view_length;
+	return true;
+}
+
+bool host_buffer_reserve(struct host_buffer *buffer, size_t more)
+{
+	size_t capacity = buffer->capacity ? buffer->capacity : 4096;
+	uint8_t *data;
+
+	while (capacity - buffer->length < more) {
+		if (capacity > SIZE_MAX / 2)
+			return false;
+		capacity *= 2;
+	}
+	if (capacity == buffer->capacity)
+		return true;
+	data = realloc(buffer->data, capacity);
+	if (!data)
+		return false;
+	buffer->data = data;
+	buffer->capacity = capacity;
+	return true;
+}
+
+int host_read_all(int fd, struct host_buffer *buffer)
+{
+	for (;;) {
+		ssize_t count;
+
+		if (!host_buffer_reserve(buffer, 4096))
+			return ENOMEM;
+		count = read(fd, buffer->data + buffer->length, buffer->capacity - buffer->length);
+		if (count == 0)
+			return 0;
+		if (count > 0)
+			buffer->length += (size_t)count;
+		else if (errno != EINTR)
+			return errno;
+	}
+}
+
+int host_write_all(int fd, const uint8_t *bytes, size_t length)
+{
+	while (length > 0) {
+		ssize_t count = write(fd, bytes, length);
+
+		if (count < 0) {
+			if (errno == EINTR)
+				continue;
+			return errno;
+		}
+		bytes += count;
+		length -= (size_t)count;
+	}
+	return 0;
+}
+
+static JSContext *new_context(void)
+{
+	JSRuntime *runtime = JS_NewRuntime();
+	JSContext *ctx = runtime ? JS_NewContextRaw(runtime) : NULL;
+
+	if (!ctx)
+		return NULL;
+	/* A call lives for milliseconds and holds kilobytes: collecting would only cost. Reference counts still free. */
+	JS_SetGCThreshold(runtime, (size_t)-1);
+	JS_AddIntrinsicBaseObjects(ctx);
+	JS_AddIntrinsicRegExpCompiler(ctx);
+	JS_AddIntrinsicRegExp(ctx);
+	JS_AddIntrinsicJSON(ctx);
+	JS_AddIntrinsicMapSet(ctx);
+	JS_AddIntrinsicTypedArrays(ctx);
+	return ctx;
+}
+
+static void add_host(JSContext *ctx)
+{
+	JSValue global = JS_GetGlobalObject(ctx);
+	JSValue host = JS_NewObject(ctx);
+
+	host_add(ctx, host, "setFailureFactory", set_failure_factory, 1);
+	JS_SetPropertyStr(ctx, host, "version", JS_NewString(ctx, host_version));
+	JS_SetPropertyStr(ctx, host, "buildId", JS_NewString(ctx, host_build_id));
+	host_add_files(ctx, host);
+	host_add_network(ctx, host);
+	host_add_process(ctx, host);
+	host_add_text(ctx, global);
+	JS_SetPropertyStr(ctx, global, "weftHost", host);
+	JS_FreeValue(ctx, global);
+}
+
+/* The last resort: a plugin's own loop catches everything, so this is a fault of ours. */
+static int report_exception(JSContext *ctx)
+{
+	JSValue exception = JS_GetException(ctx);
+	const char *text = JS_ToCString(ctx, exception);
+	JSValue stack = JS_GetPropertyStr(ctx, exception, "stack");
+	const char *where = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
+
+	dprintf(STDERR_FILENO, "weft: %s\n%s", text ? text : "exception", where ? where : "");
+	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"the plugin failed before it could answer: see its standard error\"}\n");
+	return 1;
+}
+
+static int run(const struct host_program *program)
+{
+	JSContext *ctx = new_context();
+	JSValue function, result;
+
+	if (!ctx) {
+		dprintf(STDERR_FILENO, "weft: out of memory\n");
+		return 1;
+	}
+	add_host(ctx);
+	function = JS_ReadObject(ctx, program->bytecode, program->size, JS_READ_OBJ_BYTECODE);
+	result = JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
+	return JS_IsException(result) ? report_exception(ctx) : 0;
+}
+
+static const struct host_program *find_program(const char *name)
+{
+	for (const struct host_program *program = host_programs; program->name; program++)
+		if (strcmp(program->name, name) == 0)
+			return program;
+	return NULL;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static int usage(int fd, int status)
+{
+	dprintf(fd,
+		"weft %s (build %s): CNI plugins in one file\n\n"
+		"The plugin is chosen by the name this file is called by; \"weft PLUGIN\" calls it too.\n"
+		"A plugin reads its configuration from standard input and CNI_* from the environment,\n"
+		"as container runtimes send them (CNI specification 1.1.0).\n\n"
+		"plugins:",
+		host_version, host_build_id);
+	for (const struct host_program *program = host_programs; program->name; program++)
+		dprintf(fd, " %s", program->name);
+	dprintf(fd, "\n");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 0 ? base_name(argv[0]) : "weft";
+	const struct host_program *program = find_program(name);
+
+	host_argc = argc;
+	host_argv = argv;
+	if (!program && argc > 1) {
+		if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+			_exit(usage(STDOUT_FILENO, 0));
+		if (strcmp(argv[1], "--version") == 0) {
+			dprintf(STDOUT_FILENO, "%s\n", host_version);
+			_exit(0);
+		}
+		program = find_program(argv[1]);
+		if (!program)
+			dprintf(STDERR_FILENO, "weft: there is no plugin \"%s\"\n\n", argv[1]);
+	}
+	if (!program)
+		_exit(usage(STDERR_FILENO, 1));
+	_exit(run(program));
+}

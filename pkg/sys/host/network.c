@@ -1,0 +1,229 @@
+/* Network namespaces, netlink sockets, and whether somebody listens on a Unix socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host.h"
+
+static const char own_namespace[] = "/proc/self/ns/net";
+
+/* The process's own namespace, opened once, to come back to. */
+static int home = -1;
+
+static int enter(int namespace)
+{
+	if (home < 0)
+		home = open(own_namespace, O_RDONLY | O_CLOEXEC);
+	if (home < 0)
+		return errno;
+	return setns(namespace, CLONE_NEWNET) < 0 ? errno : 0;
+}
+
+/* Going on in the wrong namespace would change the wrong machine's network: there is no way but to stop. */
+static void come_back(void)
+{
+	if (setns(home, CLONE_NEWNET) < 0) {
+		perror("weft: cannot return to the host's network namespace");
+		abort();
+	}
+}
+
+/* openNamespace(path): [descriptor, "device:inode"] */
+static JSValue open_namespace(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path = JS_ToCString(ctx, argv[0]);
+	struct stat status;
+	char identity[48];
+	JSValue result;
+	int fd, error = 0;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0) {
+		error = errno;
+	} else if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET) {
+		error = EINVAL;
+	} else if (fstat(fd, &status) < 0) {
+		error = errno;
+	}
+	if (error) {
+		if (fd >= 0)
+			close(fd);
+		result = host_fail(ctx, "open network namespace", path, error);
+	} else {
+		snprintf(identity, sizeof(identity), "%llu:%llu", (unsigned long long)status.st_dev, (unsigned long long)status.st_ino);
+		result = JS_NewArray(ctx);
+		JS_SetPropertyUint32(ctx, result, 0, JS_NewInt32(ctx, fd));
+		JS_SetPropertyUint32(ctx, result, 1, JS_NewString(ctx, identity));
+	}
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+/* inNamespace(descriptor, work): what work returns */
+static JSValue in_namespace(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	int32_t namespace;
+	int error;
+	JSValue result;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &namespace, argv[0]))
+		return JS_EXCEPTION;
+	error = enter(namespace);
+	if (error)
+		return host_fail(ctx, "setns", "the container's network namespace", error);
+	result = JS_Call(ctx, argv[1], JS_UNDEFINED, 0, NULL);
+	come_back();
+	return result;
+}
+
+static int open_socket(int protocol, int namespace)
+{
+	int fd, error = 0;
+
+	if (namespace >= 0) {
+		error = enter(namespace);
+		if (error) {
+			errno = error;
+			return -1;
+		}
+	}
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	if (fd < 0)
+		error = errno;
+	if (namespace >= 0)
+		come_back();
+	if (error)
+		errno = error;
+	return fd;
+}
+
+/* A batch of nftables changes is one datagram; the answers to it wait in the receive buffer. */
+enum { SOCKET_BUFFER_BYTES = 4 << 20 };
+
+/* openNetlink(protocol, namespace descriptor or -1): descriptor */
+static JSValue open_netlink(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	static const int on = 1, size = SOCKET_BUFFER_BYTES;
+	int32_t protocol, namespace;
+	int fd;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &protocol, argv[0]) || JS_ToInt32(ctx, &namespace, argv[1]))
+		return JS_EXCEPTION;
+	fd = open_socket(protocol, namespace);
+	if (fd < 0)
+		return host_fail(ctx, "socket", "netlink", errno);
+	/* Each is a refinement that an older kernel may not have: without it answers are only less detailed. */
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	if (protocol == NETLINK_ROUTE)
+		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return JS_NewInt32(ctx, fd);
+}
+
+static JSValue netlink_send(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	const uint8_t *bytes;
+	size_t length;
+	int32_t fd;
+	ssize_t count;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &fd, argv[0]) || !host_get_bytes(ctx, argv[1], &bytes, &length))
+		return JS_EXCEPTION;
+	do
+		count = sendto(fd, bytes, length, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+	while (count < 0 && errno == EINTR);
+	return count < 0 ? host_fail(ctx, "send", "netlink", errno) : JS_UNDEFINED;
+}
+
+/* netlinkReceive(descriptor, timeoutMs): one datagram of the kernel's */
+static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	/* The kernel fills at most 32 KiB of a dump into a datagram; single answers are far smaller. Pages untouched cost nothing. */
+	static uint8_t buffer[1 << 20];
+	struct timeval timeout;
+	int32_t fd, milliseconds;
+	ssize_t count;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &fd, argv[0]) || JS_ToInt32(ctx, &milliseconds, argv[1]))
+		return JS_EXCEPTION;
+	timeout = (struct timeval){ .tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000 };
+	/* The kernel answers within the send: the timeout is set only where it has not. */
+	count = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
+	if (count < 0 && errno == EAGAIN) {
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
+			return host_fail(ctx, "setsockopt", "netlink", errno);
+		do
+			count = recv(fd, buffer, sizeof(buffer), MSG_TRUNC);
+		while (count < 0 && errno == EINTR);
+	}
+	if (count < 0)
+		return host_fail(ctx, "receive", "netlink", errno == EAGAIN ? ETIMEDOUT : errno);
+	if ((size_t)count > sizeof(buffer))
+		return host_fail(ctx, "receive", "netlink", EMSGSIZE);
+	return host_new_bytes(ctx, buffer, (size_t)count);
+}
+
+/* isSocketAlive(path): connecting succeeds, or would once the listener gets round to it */
+static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *path = JS_ToCString(ctx, argv[0]);
+	JSValue result;
+	int fd, error;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		result = host_fail(ctx, "connect", path, ENAMETOOLONG);
+		JS_FreeCString(ctx, path);
+		return result;
+	}
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		result = host_fail(ctx, "socket", path, errno);
+	} else {
+		error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+		close(fd);
+		if (error == 0 || error == EAGAIN || error == EINPROGRESS)
+			result = JS_TRUE;
+		else if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR)
+			result = JS_FALSE;
+		else
+			result = host_fail(ctx, "connect", path, error);
+	}
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+void host_add_network(JSContext *ctx, JSValueConst host)
+{
+	host_add(ctx, host, "openNamespace", open_namespace, 1);
+	host_add(ctx, host, "inNamespace", in_namespace, 2);
+	host_add(ctx, host, "openNetlink", open_netlink, 2);
+	host_add(ctx, host, "netlinkSend", netlink_send, 2);
+	host_add(ctx, host, "netlinkReceive", netlink_receive, 2);
+	host_add(ctx, host, "isSocketAlive", is_socket_alive, 1);
+}

@@ -1,0 +1,124 @@
+/**
+ * The executables' side of the door: `System` on the C host (pkg/sys/host), which offers its functions as the global
+ * object `weftHost`.
+ */
+import { SystemError } from "./errors.ts";
+import type { FileLock, FileStatus, NetlinkSocket, NetworkNamespace, System } from "./system.ts";
+
+/** What the C host offers; every function throws what the failure factory makes of a failed system call. */
+interface Host {
+  readonly version: string;
+  readonly buildId: string;
+  setFailureFactory(make: (call: string, subject: string, errno: number) => Error): void;
+  arguments(): string[];
+  environment(): Record<string, string>;
+  executablePath(): string;
+  readInput(): Uint8Array;
+  write(fd: number, data: Uint8Array): void;
+  randomBytes(length: number): Uint8Array;
+  sleep(ms: number): void;
+  exit(status: number): never;
+  execute(path: string, environment: readonly string[], input: Uint8Array): [number, Uint8Array, Uint8Array];
+  readFile(path: string): Uint8Array;
+  writeFile(path: string, data: Uint8Array, mode: number, flags: number): void;
+  readDirectory(path: string): string[];
+  makeDirectory(path: string, mode: number): void;
+  link(from: string, to: string): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  status(path: string): FileStatus | undefined;
+  lockFile(path: string, mode: number, wait: boolean): number;
+  close(fd: number): void;
+  openNamespace(path: string): [number, string];
+  inNamespace<T>(fd: number, work: () => T): T;
+  openNetlink(protocol: number, namespaceFd: number): number;
+  netlinkSend(fd: number, datagram: Uint8Array): void;
+  netlinkReceive(fd: number, timeoutMs: number): Uint8Array;
+  isSocketAlive(path: string): boolean;
+}
+
+declare const weftHost: Host;
+
+weftHost.setFailureFactory((call, subject, errno) => new SystemError(call, subject, errno));
+
+const WRITE_EXCLUSIVE = 1;
+const WRITE_EXISTING = 2;
+const OWN_NAMESPACE = "/proc/self/ns/net";
+
+class Namespace implements NetworkNamespace {
+  readonly path: string;
+  readonly fd: number;
+  readonly identity: string;
+  constructor(path: string) {
+    this.path = path;
+    [this.fd, this.identity] = weftHost.openNamespace(path);
+  }
+  close(): void {
+    weftHost.close(this.fd);
+  }
+}
+
+class Socket implements NetlinkSocket {
+  readonly #fd: number;
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+  send(datagram: Uint8Array): void {
+    weftHost.netlinkSend(this.#fd, datagram);
+  }
+  receive(timeoutMs: number): Uint8Array {
+    return weftHost.netlinkReceive(this.#fd, timeoutMs);
+  }
+  close(): void {
+    weftHost.close(this.#fd);
+  }
+}
+
+let environment: Record<string, string> | undefined;
+
+export const quickjs: System = {
+  get args() {
+    return weftHost.arguments();
+  },
+  get environment() {
+    environment ??= weftHost.environment();
+    return environment;
+  },
+  get executablePath() {
+    return weftHost.executablePath();
+  },
+  readInput: weftHost.readInput,
+  writeOutput: (data) => weftHost.write(1, data),
+  writeErrorOutput: (data) => weftHost.write(2, data),
+  randomBytes: weftHost.randomBytes,
+  sleep: weftHost.sleep,
+  readFile: weftHost.readFile,
+  writeFile(path, data, options = {}) {
+    const flags = (options.exclusive === true ? WRITE_EXCLUSIVE : 0) | (options.existing === true ? WRITE_EXISTING : 0);
+    weftHost.writeFile(path, data, options.mode ?? 0o666, flags);
+  },
+  readDirectory: weftHost.readDirectory,
+  makeDirectory: (path, mode = 0o777) => weftHost.makeDirectory(path, mode),
+  link: weftHost.link,
+  rename: weftHost.rename,
+  unlink: weftHost.unlink,
+  status: weftHost.status,
+  lockFile(path, options = {}): FileLock | undefined {
+    const fd = weftHost.lockFile(path, options.mode ?? 0o600, options.wait ?? true);
+    return fd < 0 ? undefined : { release: () => weftHost.close(fd) };
+  },
+  isSocketAlive: weftHost.isSocketAlive,
+  openNamespace: (path = OWN_NAMESPACE) => new Namespace(path),
+  openNetlink: (protocol, namespace) => new Socket(weftHost.openNetlink(protocol, namespace?.fd ?? -1)),
+  inNamespace: (namespace, work) => weftHost.inNamespace(namespace.fd, work),
+  execute(path, options) {
+    const entries = Object.entries(options.environment).map(([name, value]) => `${name}=${value}`);
+    const [status, output, errorOutput] = weftHost.execute(path, entries, options.input);
+    return { status, output, errorOutput };
+  },
+};
+
+/** Ends the process at once; nothing is flushed or freed, since nothing is buffered or worth freeing. */
+export function exit(status: number): never {
+  return weftHost.exit(status);
+}
