@@ -1,0 +1,65 @@
+/**
+ * The network configuration that weftd hands to the container runtime.
+ *
+ * Network name and bridge are flannel's (`cbr0` and `cni0`): host-local keeps its reservations in a directory named after
+ * the network, runtimes keep their results under it, and pods hang on that bridge. On a node taken over from flannel the
+ * pods that run keep their addresses and are deleted like all others; on a new node the names are as good as any.
+ */
+import { join } from "node:path";
+import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import { replaceFile } from "./replace-file.ts";
+
+/** Sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
+export const CONFLIST_NAME = "05-weft.conflist";
+const NETWORK_NAME = "cbr0";
+const BRIDGE_NAME = "cni0";
+
+export interface ConflistSettings {
+  /** This node's pod subnets: a pod gets an address from each. */
+  readonly subnets: readonly Prefix[];
+  /** All pods' networks, of the families of `subnets`. */
+  readonly networks: readonly Prefix[];
+  /** Of pods and bridge, in bytes. */
+  readonly mtu: number;
+  /** The chained executable of this node's backend. */
+  readonly backend: "vxlan" | "host-gw";
+  readonly runDir: string;
+}
+
+/** Writes the conflist if it is not there as it should be; true when it wrote. */
+export function writeConflist(directory: string, settings: ConflistSettings): Promise<boolean> {
+  return replaceFile(join(directory, CONFLIST_NAME), formatConflist(settings));
+}
+
+export function formatConflist(settings: ConflistSettings): string {
+  const conflist = {
+    // For runtimes that know nothing of `cniVersions`; the others take the highest they speak of that list.
+    cniVersion: "1.0.0",
+    cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
+    name: NETWORK_NAME,
+    plugins: [bridgePlugin(settings), { type: settings.backend, runDir: settings.runDir }],
+  };
+  return `${JSON.stringify(conflist, null, 2)}\n`;
+}
+
+function bridgePlugin({ subnets, networks, mtu }: ConflistSettings) {
+  const families = new Set(subnets.map(({ address }) => address.family));
+  return {
+    type: "bridge",
+    bridge: BRIDGE_NAME,
+    mtu,
+    isDefaultGateway: true,
+    // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
+    hairpinMode: true,
+    // weftd masquerades for the whole node, and knows which destinations are pods elsewhere.
+    ipMasq: false,
+    ipam: {
+      type: "host-local",
+      ranges: subnets.map((subnet) => [{ subnet: formatPrefix(subnet) }]),
+      // As flannel's: other pods stay reachable by this interface when a second one takes the default route.
+      routes: networks
+        .filter(({ address }) => families.has(address.family))
+        .map((network) => ({ dst: formatPrefix(network) })),
+    },
+  };
+}

@@ -1,0 +1,128 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../pkg/cluster/manual-clock.ts";
+import { Loop, type LoopOptions } from "./loop.ts";
+
+/** A loop whose passes end when the test says so. */
+class Bench {
+  readonly clock = new ManualClock();
+  readonly passes: { reasons: readonly string[]; end: (error?: Error) => Promise<void> }[] = [];
+  readonly failures: number[] = [];
+  readonly loop: Loop;
+
+  constructor(options: Partial<LoopOptions> = {}) {
+    this.loop = new Loop({
+      clock: this.clock,
+      backoff: { initialMs: 100, maxMs: 400 },
+      onFailure: (_error, retryMs) => this.failures.push(retryMs),
+      pass: (reasons) =>
+        new Promise((resolve, reject) => {
+          const end = async (error?: Error) => {
+            if (error === undefined) resolve();
+            else reject(error);
+            await settled();
+          };
+          this.passes.push({ reasons, end });
+        }),
+      ...options,
+    });
+  }
+
+  get last() {
+    const pass = this.passes.at(-1);
+    if (pass === undefined) throw new Error("no pass has begun");
+    return pass;
+  }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("wishes of one moment make one pass that names them", () => {
+  const { loop, clock, passes } = new Bench();
+  loop.ask("nodes");
+  loop.ask("nodes");
+  loop.ask("kernel", { delayMs: 10 });
+  clock.advance(0);
+  expect(passes.map(({ reasons }) => reasons)).toEqual([["nodes"]]);
+});
+
+test("a delay counts from the first wish, so that a stream of them cannot put the pass off", () => {
+  const { loop, clock, passes } = new Bench();
+  loop.ask("kernel", { delayMs: 10 });
+  clock.advance(8);
+  loop.ask("kernel", { delayMs: 10 });
+  expect(passes).toHaveLength(0);
+  clock.advance(2);
+  expect(passes).toHaveLength(1);
+});
+
+test("passes do not overlap, and a wish during one is answered by the next", async () => {
+  const bench = new Bench();
+  bench.loop.ask("first");
+  bench.clock.advance(0);
+  bench.loop.ask("second");
+  bench.clock.advance(1000);
+  expect(bench.passes).toHaveLength(1);
+  await bench.last.end();
+  bench.clock.advance(0);
+  expect(bench.last.reasons).toEqual(["second"]);
+});
+
+test("a failed pass is repeated after a growing wait, and a success begins anew", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  for (let n = 0; n < 4; n++) {
+    await bench.last.end(new Error("refused"));
+    bench.clock.advance(400);
+    expect(bench.last.reasons).toEqual(["retry"]);
+  }
+  expect(bench.failures).toEqual([50, 100, 200, 200]);
+  await bench.last.end();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures.at(-1)).toBe(50);
+});
+
+test("after a failure a patient wish waits for the repetition, another does not", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(1);
+  expect(bench.passes).toHaveLength(1);
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  expect(bench.last.reasons).toEqual(["nodes"]);
+});
+
+test("a success is followed by a pass after the interval", async () => {
+  const bench = new Bench({ intervalMs: 60_000 });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  await bench.last.end();
+  bench.clock.advance(59_999);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["interval"]);
+});
+
+test("stopping waits for the pass under way and lets none follow", async () => {
+  const bench = new Bench({ intervalMs: 1000 });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  bench.loop.ask("more");
+  let isStopped = false;
+  const stopped = bench.loop.stop().then(() => {
+    isStopped = true;
+  });
+  await settled();
+  expect(isStopped).toBe(false);
+  await bench.last.end();
+  await stopped;
+  bench.loop.ask("late");
+  bench.clock.advance(10_000);
+  expect(bench.passes).toHaveLength(1);
+  expect(bench.clock.pendingMs()).toEqual([]);
+});

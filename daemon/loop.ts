@@ -1,0 +1,92 @@
+/**
+ * One kind of work, done again whenever something asks for it: one pass at a time, any number of wishes answered by one
+ * pass, a failed pass repeated after a growing wait.
+ */
+import { Backoff } from "../pkg/cluster/backoff.ts";
+import type { Clock } from "../pkg/cluster/clock.ts";
+
+export interface LoopOptions {
+  readonly clock: Clock;
+  /** Does all there is to do, whatever asked for it. `reasons` are for the log. */
+  readonly pass: (reasons: readonly string[]) => Promise<void>;
+  /** A pass threw; the next follows in `retryMs` at the latest. Must not throw. */
+  readonly onFailure: (error: unknown, retryMs: number) => void;
+  readonly backoff: { readonly initialMs: number; readonly maxMs: number };
+  /** Time from a successful pass to the next when nothing asks; undefined: none follows by itself. */
+  readonly intervalMs?: number;
+}
+
+export interface Wish {
+  /** How long the pass may wait for more wishes to join it. */
+  readonly delayMs?: number;
+  /**
+   * Joins the repetition of a failed pass instead of hurrying it. For wishes that a failing pass may itself bring about:
+   * the kernel's notifications.
+   */
+  readonly isPatient?: boolean;
+}
+
+export class Loop {
+  readonly #options: LoopOptions;
+  readonly #backoff: Backoff;
+  /** What asks for a pass, and when it wants it. */
+  readonly #wishes = new Map<string, number>();
+  #retryAtMs = 0;
+  #cancelTimer: () => void = () => undefined;
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff({ ...options.backoff, random: () => options.clock.random() });
+  }
+
+  /** Asks for a pass that begins after this call, soon. */
+  ask(reason: string, wish: Wish = {}): void {
+    if (this.#isStopped) return;
+    const wantedMs = this.#options.clock.nowMs() + (wish.delayMs ?? 0);
+    const dueMs = wish.isPatient === true ? Math.max(wantedMs, this.#retryAtMs) : wantedMs;
+    this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
+    this.#arm();
+  }
+
+  /** No pass begins after this call; resolves when the one under way is over. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancelTimer();
+    await this.#running;
+  }
+
+  #arm(): void {
+    if (this.#running !== undefined || this.#isStopped || this.#wishes.size === 0) return;
+    this.#cancelTimer();
+    const dueMs = Math.min(...this.#wishes.values());
+    const waitMs = Math.max(0, dueMs - this.#options.clock.nowMs());
+    this.#cancelTimer = this.#options.clock.setTimer(waitMs, () => {
+      this.#running = this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { clock, pass, onFailure, intervalMs } = this.#options;
+    // A timer may go off a fraction of a millisecond early.
+    const nowMs = Math.max(clock.nowMs(), Math.min(...this.#wishes.values()));
+    const reasons = [...this.#wishes].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
+    // Those that are not due yet are answered, too: a pass does all there is to do.
+    this.#wishes.clear();
+    try {
+      await pass(reasons);
+      this.#backoff.reset();
+      this.#retryAtMs = 0;
+      if (intervalMs !== undefined) this.#wishes.set("interval", clock.nowMs() + intervalMs);
+    } catch (error) {
+      const retryMs = this.#backoff.next();
+      this.#retryAtMs = clock.nowMs() + retryMs;
+      this.#wishes.set("retry", this.#retryAtMs);
+      onFailure(error, retryMs);
+    } finally {
+      this.#running = undefined;
+      this.#arm();
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/** What weftd counts, for Prometheus. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** From half a millisecond (one peer) to half a minute (a mass start). */
+const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export class Metrics {
+  /** A registry of its own, so that two daemons in one process (a test) do not meet. */
+  readonly #registry = new Registry();
+  readonly #registers = [this.#registry];
+
+  readonly programmingLatency = new Histogram({
+    name: "weft_programming_latency_seconds",
+    help: "Time from the arrival of a Node event to the end of the pass that programmed it into the kernel.",
+    buckets: LATENCY_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly passes = new Counter({
+    name: "weft_reconcile_passes_total",
+    help: "Comparisons of what the kernel holds with what it should hold, by result.",
+    labelNames: ["result"] as const,
+    registers: this.#registers,
+  });
+  readonly passDuration = new Histogram({
+    name: "weft_reconcile_duration_seconds",
+    help: "Duration of one comparison, changes included.",
+    buckets: LATENCY_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly changes = new Counter({
+    name: "weft_kernel_changes_total",
+    help: "Requests that changed the kernel, by netlink message type.",
+    labelNames: ["request"] as const,
+    registers: this.#registers,
+  });
+  readonly peers = new Gauge({
+    name: "weft_peers",
+    help: "Other nodes whose pods are reachable by the last pass.",
+    registers: this.#registers,
+  });
+  readonly notificationOverruns = new Counter({
+    name: "weft_netlink_overruns_total",
+    help: "Times the kernel dropped notifications because they were not read in time; each is answered by a full comparison.",
+    registers: this.#registers,
+  });
+  readonly watchConnected = new Gauge({
+    name: "weft_node_watch_connected",
+    help: "1 while changes of Nodes are heard of as they happen, 0 while the API server cannot be reached.",
+    registers: this.#registers,
+  });
+  readonly watchFailures = new Counter({
+    name: "weft_node_watch_failures_total",
+    help: "Failed attempts to list or watch Nodes.",
+    registers: this.#registers,
+  });
+  readonly announcementFailures = new Counter({
+    name: "weft_announcement_failures_total",
+    help: "Failed attempts to publish this node's annotations.",
+    registers: this.#registers,
+  });
+
+  constructor() {
+    for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
+    observeProcess(this.#registers);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The exposition text. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
+
+/**
+ * The two standard process metrics that cost nothing. prom-client's own collection of them comes with a monitor of the
+ * event loop that wakes the processor a hundred times a second.
+ */
+function observeProcess(registers: Registry[]): void {
+  new Gauge({
+    name: "process_resident_memory_bytes",
+    help: "Resident memory size in bytes.",
+    registers,
+    collect() {
+      this.set(process.memoryUsage.rss());
+    },
+  });
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "Total user and system CPU time spent in seconds.",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+}
