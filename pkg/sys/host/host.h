@@ -13,9 +13,10 @@
 
 #include "quickjs.h"
 
-/* One plugin: the name it is called by and its bytecode (made by qjsc). */
+/* One plugin: the name it is called by, its answer to VERSION, and its bytecode (made by qjsc). */
 struct host_program {
 	const char *name;
+	const char *version;
 	const uint8_t *bytecode;
 	uint32_t size;
 };
@@ -40,6 +41,9 @@ JSValue host_new_bytes(JSContext *ctx, const void *bytes, size_t length);
 
 /* The bytes of a Uint8Array argument, valid while the argument lives. False after throwing a TypeError. */
 bool host_get_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, size_t *length);
+
+/* What QuickJS allocates with. */
+extern const JSMallocFunctions host_arena;
 
 /* Bytes that grow; `data` belongs to malloc. */
 struct host_buffer {

@@ -124,7 +124,7 @@ int host_write_all(int fd, const uint8_t *bytes, size_t length)
 
 static JSContext *new_context(void)
 {
-	JSRuntime *runtime = JS_NewRuntime();
+	JSRuntime *runtime = JS_NewRuntime2(&host_arena, NULL);
 	JSContext *ctx = runtime ? JS_NewContextRaw(runtime) : NULL;
 
 	if (!ctx)
@@ -167,6 +167,19 @@ static int report_exception(JSContext *ctx)
 	dprintf(STDERR_FILENO, "weft: %s\n%s", text ? text : "exception", where ? where : "");
 	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"the plugin failed before it could answer: see its standard error\"}\n");
 	return 1;
+}
+
+/* VERSION never changes within a build, so its answer is part of it: runtimes ask for it, and it needs no JavaScript. */
+static bool is_version_call(void)
+{
+	const char *command = getenv("CNI_COMMAND");
+
+	return command && strcmp(command, "VERSION") == 0;
+}
+
+static int answer_version(const struct host_program *program)
+{
+	return host_write_all(STDOUT_FILENO, (const uint8_t *)program->version, strlen(program->version)) ? 1 : 0;
 }
 
 static int run(const struct host_program *program)
@@ -234,5 +247,5 @@ int main(int argc, char **argv)
 	}
 	if (!program)
 		_exit(usage(STDERR_FILENO, 1));
-	_exit(run(program));
+	_exit(is_version_call() ? answer_version(program) : run(program));
 }
