@@ -1,0 +1,72 @@
+/**
+ * Keeps this node's annotations as its peers need them. Apart from the reconcile loop: the data path does not wait for
+ * the API server.
+ */
+import { type Announcement, formatAnnotations } from "../pkg/cluster/annotations.ts";
+import type { Clock } from "../pkg/cluster/clock.ts";
+import type { ClusterNode } from "../pkg/cluster/node.ts";
+import type { NodeApi } from "../pkg/cluster/node-api.ts";
+import type { Logger } from "./log.ts";
+import { Loop } from "./loop.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface AnnouncerOptions {
+  readonly api: Pick<NodeApi, "publishAnnotations">;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+const BACKOFF = { initialMs: 500, maxMs: 30_000 };
+
+export class Announcer {
+  readonly #options: AnnouncerOptions;
+  readonly #stopping = new AbortController();
+  readonly #loop: Loop;
+  #announcement: Announcement | undefined;
+  #text = "";
+  #own: ClusterNode | undefined;
+
+  constructor(options: AnnouncerOptions) {
+    const { clock, log, metrics } = options;
+    this.#options = options;
+    this.#loop = new Loop({
+      clock,
+      backoff: BACKOFF,
+      pass: () => this.#publish(),
+      onFailure: (error, retryMs) => {
+        if (this.#stopping.signal.aborted) return;
+        metrics.announcementFailures.inc();
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "annotations not published");
+      },
+    });
+  }
+
+  /**
+   * What the node's annotations should say from now on. `own` is the Node as it is known: it is looked at again whenever
+   * it changed, since somebody may have changed the annotations.
+   */
+  announce(announcement: Announcement, own: ClusterNode): void {
+    const text = JSON.stringify(formatAnnotations(announcement));
+    if (text === this.#text && own === this.#own) return;
+    this.#text = text;
+    this.#own = own;
+    this.#announcement = announcement;
+    this.#loop.ask("announcement");
+  }
+
+  /** Gives up an attempt under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop.stop();
+  }
+
+  async #publish(): Promise<void> {
+    if (this.#announcement === undefined) return;
+    const { api, nodeName, log } = this.#options;
+    const wanted = formatAnnotations(this.#announcement);
+    const isChanged = await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
+    log.debug({ annotations: wanted, isChanged }, "annotations are as they should be");
+  }
+}

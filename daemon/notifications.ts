@@ -1,0 +1,99 @@
+/**
+ * The kernel's own word that something changed: which of rtnetlink's notifications call for a comparison, and the socket
+ * that brings them.
+ *
+ * A busy node has thousands of them (pods' veths, neighbours that age), so each is looked at for whether it can touch
+ * what weftd keeps. What slips through is found by the comparison that follows sooner or later anyway.
+ */
+import { formatPrefix } from "../pkg/ip/prefix.ts";
+import { parseLink } from "../pkg/kernel/link.ts";
+import { parseRoute } from "../pkg/kernel/route.ts";
+import { RTM_DELADDR, RTM_NEWADDR } from "../pkg/netlink/address.ts";
+import { RTM_DELLINK, RTM_NEWLINK } from "../pkg/netlink/link.ts";
+import { decode, type Message, splitDatagram } from "../pkg/netlink/message.ts";
+import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../pkg/netlink/neighbour.ts";
+import { RTM_DELROUTE, RTM_NEWROUTE } from "../pkg/netlink/route.ts";
+import { isSystemError } from "../pkg/sys/errors.ts";
+import type { EventNetlinkSocket } from "../pkg/sys/event-netlink.ts";
+
+/** RTNLGRP_* (include/uapi/linux/rtnetlink.h): links, neighbours and FDB, addresses and routes of both families. */
+const GROUPS = [1, 3, 5, 7, 9, 11] as const;
+
+/** What weftd keeps, or builds on. */
+export interface Interest {
+  /** Links by name, there or not: the underlay and devices of ours. */
+  readonly linkNames: ReadonlySet<string>;
+  /** The same links by index, as far as they are there. */
+  readonly linkIndexes: ReadonlySet<number>;
+  /** Of those, the devices of ours: only their neighbours and forwarding entries are ours. */
+  readonly deviceIndexes: ReadonlySet<number>;
+  /** Destinations of our routes, as `formatPrefix` writes them. */
+  readonly destinations: ReadonlySet<string>;
+  /** The protocol number of our routes. */
+  readonly routeProtocol: number;
+  /** The port of the socket that programs: what carries it is the echo of our own doing. */
+  readonly ownPort: number;
+}
+
+/** Why `message` calls for a comparison; undefined when it does not. */
+export function reasonToCompare(message: Message, interest: Interest): string | undefined {
+  if (message.portId === interest.ownPort && interest.ownPort !== 0) return undefined;
+  switch (message.type) {
+    case RTM_NEWLINK.type:
+    case RTM_DELLINK.type: {
+      const { index, name } = parseLink(message);
+      return interest.linkIndexes.has(index) || interest.linkNames.has(name) ? `link ${name}` : undefined;
+    }
+    case RTM_NEWADDR.type:
+    case RTM_DELADDR.type: {
+      const { index } = decode(RTM_NEWADDR, message).header;
+      return interest.linkIndexes.has(index) ? "address" : undefined;
+    }
+    case RTM_NEWROUTE.type:
+    case RTM_DELROUTE.type: {
+      const route = parseRoute(message);
+      if (route === undefined) return undefined;
+      const isOurs =
+        route.protocol === interest.routeProtocol || interest.destinations.has(formatPrefix(route.destination));
+      return isOurs ? "route" : undefined;
+    }
+    case RTM_NEWNEIGH.type:
+    case RTM_DELNEIGH.type: {
+      const { index } = decode(RTM_NEWNEIGH, message).header;
+      return interest.deviceIndexes.has(index) ? "neighbour" : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+export interface NotificationListener {
+  /** Asked at each notification. Undefined while nothing is programmed yet: then everything counts. */
+  interest(): Interest | undefined;
+  onChange(reason: string): void;
+  /** Notifications were lost: anything may have changed. */
+  onOverrun(): void;
+  /** The socket is of no use any more. */
+  onBroken(error: Error): void;
+}
+
+/** Listens until the socket is closed. */
+export function listenToKernel(socket: EventNetlinkSocket, listener: NotificationListener): void {
+  socket.onDatagram((datagram) => {
+    try {
+      for (const message of splitDatagram(datagram)) {
+        const interest = listener.interest();
+        const reason = interest === undefined ? "kernel" : reasonToCompare(message, interest);
+        if (reason !== undefined) listener.onChange(reason);
+      }
+    } catch {
+      // A message that cannot be read may be about anything; the comparison reads the tables themselves.
+      listener.onChange("unreadable notification");
+    }
+  });
+  socket.onError((error) => {
+    if (isSystemError(error, "ENOBUFS")) listener.onOverrun();
+    else listener.onBroken(error);
+  });
+  for (const group of GROUPS) socket.addMembership(group);
+}
