@@ -21,6 +21,9 @@ const LOCK = "lock";
 const CURSOR = "last_reserved_ip.";
 const UNFINISHED = ".reservation";
 
+/** What distinguishes a reservation's name from the others at a glance. */
+const LIKE_ADDRESS = /^[0-9]+\.|^[0-9a-f]*:/;
+
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o600;
 
@@ -38,6 +41,7 @@ export class ReservationStore {
   readonly directory: string;
   readonly #system: System;
   readonly #lock: FileLock | undefined;
+  readonly #decoder = new TextDecoder();
   #names: Set<string> | undefined;
 
   private constructor(system: System, directory: string, lock: FileLock | undefined) {
@@ -116,7 +120,7 @@ export class ReservationStore {
   /** The address that range set number `rangeSet` gave last; `undefined` when that is unknown. */
   lastReserved(rangeSet: number): Address | undefined {
     const text = this.#read(`${CURSOR}${rangeSet}`);
-    return text === undefined ? undefined : addressNamed(text);
+    return text === undefined ? undefined : addressNamed(text.trim());
   }
 
   /** Who has `address`; `undefined` when nobody has. */
@@ -127,20 +131,29 @@ export class ReservationStore {
 
   /** Every reservation of the network. */
   list(): Reservation[] {
-    const found: Reservation[] = [];
-    for (const name of this.#fileNames()) {
-      const address = addressNamed(name);
-      const text = address === undefined ? undefined : this.#read(name);
-      if (address !== undefined && text !== undefined) found.push(parseReservation(address, text));
-    }
-    return found;
+    return this.#listWhere(() => true);
   }
 
   /** The reservations of one attachment; failing those, those of old form that carry the container's id alone. */
   listOf(owner: Attachment): Reservation[] {
-    const ofContainer = this.list().filter(({ containerId }) => containerId === owner.containerId);
+    const ofContainer = this.#listWhere((text) => text.includes(owner.containerId)).filter(
+      ({ containerId }) => containerId === owner.containerId,
+    );
     const exact = ofContainer.filter(({ ifName }) => ifName === owner.ifName);
     return exact.length > 0 ? exact : ofContainer.filter(({ ifName }) => ifName === undefined);
+  }
+
+  /** `isWanted` looks at a file's text, so that only what is wanted is taken apart. */
+  #listWhere(isWanted: (text: string) => boolean): Reservation[] {
+    const found: Reservation[] = [];
+    for (const name of this.#fileNames()) {
+      if (!LIKE_ADDRESS.test(name)) continue;
+      const text = this.#read(name);
+      if (text === undefined || !isWanted(text)) continue;
+      const address = addressNamed(name);
+      if (address !== undefined) found.push(parseReservation(address, text));
+    }
+    return found;
   }
 
   /** Names in the directory, read once: nobody else changes it while the lock is held. */
@@ -183,7 +196,7 @@ export class ReservationStore {
 
   #read(name: string): string | undefined {
     try {
-      return new TextDecoder().decode(this.#system.readFile(this.#path(name)));
+      return this.#decoder.decode(this.#system.readFile(this.#path(name)));
     } catch (error) {
       if (isSystemError(error, "ENOENT", "EISDIR")) return undefined;
       throw error;
@@ -202,10 +215,8 @@ function parseReservation(address: Address, text: string): Reservation {
 
 /** `undefined` for the names of other files. */
 function addressNamed(text: string): Address | undefined {
-  // A quick look first: a refusal costs an exception.
-  if (!/^(?:[0-9]+\.|[0-9a-f]*:)/.test(text)) return undefined;
   try {
-    return parseAddress(text.trim());
+    return parseAddress(text);
   } catch (error) {
     if (error instanceof AddressError) return undefined;
     throw error;

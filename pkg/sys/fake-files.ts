@@ -143,7 +143,7 @@ export class FakeFiles implements Files {
   }
 
   /** `undefined` where the lock is held. It is the file's, not the name's: a renamed file stays locked. */
-  lock(path: string, mode = 0o644): FileLock | undefined {
+  lock(path: string, mode = 0o600): FileLock | undefined {
     const { parent, name, node } = this.#place("open", path);
     if (node?.kind === "directory") throw new SystemError("open", path, EISDIR);
     const file = node ?? this.#newFile(mode, new Uint8Array());
