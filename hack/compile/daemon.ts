@@ -1,5 +1,14 @@
 /** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { build, type Plugin } from "esbuild";
 import { DIST, ROOT } from "./paths.ts";
 
@@ -21,7 +30,8 @@ export async function buildDaemon(): Promise<void> {
     logLevel: "warning",
     plugins: [addonBeside, withoutUnusedParts],
   });
-  if (!existsSync(ADDON)) throw new Error(`${ADDON}: the npm package "netlink" carries no addon for this processor (${process.arch})`);
+  if (!existsSync(ADDON))
+    throw new Error(`${ADDON}: the npm package "netlink" carries no addon for this processor (${process.arch})`);
   copyFileSync(ADDON, `${lib}/netlink.node`);
   // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
   rmSync(`${lib}/node`, { force: true });
@@ -44,7 +54,8 @@ const addonBeside: Plugin = {
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^node-gyp-build$/ }, () => ({ path: "addon", namespace: "addon-beside" }));
     onLoad({ filter: /.*/, namespace: "addon-beside" }, () => ({
-      contents: 'const { join } = require("node:path"); module.exports = () => require(join(__dirname, "netlink.node"));',
+      contents:
+        'const { join } = require("node:path"); module.exports = () => require(join(__dirname, "netlink.node"));',
     }));
   },
 };

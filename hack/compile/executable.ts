@@ -14,7 +14,10 @@ const LARGEST_BYTES = 4 * 2 ** 20;
 export function buildExecutable(programs: readonly Program[]): number {
   const tables = programs.map(compile);
   const table = `${WORK}/programs.c`;
-  const sources = readdirSync(HOST).filter((name) => name.endsWith(".c")).sort().map((name) => `${HOST}/${name}`);
+  const sources = readdirSync(HOST)
+    .filter((name) => name.endsWith(".c"))
+    .sort()
+    .map((name) => `${HOST}/${name}`);
   const { version } = JSON.parse(readFileSync(`${ROOT}/package.json`, "utf8")) as { version: string };
   const buildId = digest([...sources, ...tables.map(({ file }) => file)]);
   writeFileSync(table, programTable(tables, version, buildId));
@@ -58,7 +61,8 @@ function programTable(tables: readonly Table[], version: string, buildId: string
     `const char host_build_id[] = ${JSON.stringify(buildId)};`,
     "const struct host_program host_programs[] = {",
     ...tables.map(
-      ({ name, symbol, version }) => `\t{ ${JSON.stringify(name)}, ${JSON.stringify(version)}, ${symbol}, ${symbol}_size },`,
+      ({ name, symbol, version }) =>
+        `\t{ ${JSON.stringify(name)}, ${JSON.stringify(version)}, ${symbol}, ${symbol}_size },`,
     ),
     "\t{ NULL, NULL, NULL, 0 },",
     "};",

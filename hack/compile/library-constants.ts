@@ -22,9 +22,13 @@ export const lazyConstants: Plugin = {
 /** Throws when the library no longer looks as expected: then the time at start has to be measured anew. */
 export function makeLazy(source: string, path: string): string {
   const names = [...source.matchAll(CONSTANT)].map((match) => match[1] as string);
-  if (names.length === 0) throw new Error(`${path}: expected constants made of addresses, found none: measure the start time anew`);
+  if (names.length === 0)
+    throw new Error(`${path}: expected constants made of addresses, found none: measure the start time anew`);
   const use = new RegExp(`(?<![\\w.])(${names.join("|")})(?!\\w)`, "g");
-  const declared = source.replace(CONSTANT, (_all, name: string, value: string) => `const lazy_${name} = weftLazy(() => ${value});`);
+  const declared = source.replace(
+    CONSTANT,
+    (_all, name: string, value: string) => `const lazy_${name} = weftLazy(() => ${value});`,
+  );
   const used = declared.replace(use, (name) => `lazy_${name}()`);
   return `${used}\nfunction weftLazy(make) { let made; return () => (made ??= make()); }\n`;
 }

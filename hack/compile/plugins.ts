@@ -1,5 +1,5 @@
 /** Each plugin's entry, plugins/<name>/main.ts, becomes one script for QuickJS. */
-import { mkdirSync, readdirSync, existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { build } from "esbuild";
 import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
@@ -15,7 +15,8 @@ export async function bundlePlugins(): Promise<Program[]> {
   mkdirSync(WORK, { recursive: true });
   const names = readdirSync(`${ROOT}/plugins`).sort();
   const missing = names.filter((name) => !existsSync(`${ROOT}/plugins/${name}/main.ts`));
-  if (missing.length > 0) throw new Error(`plugins/${missing.join(", plugins/")}: expected a main.ts in each plugin's folder`);
+  if (missing.length > 0)
+    throw new Error(`plugins/${missing.join(", plugins/")}: expected a main.ts in each plugin's folder`);
   return Promise.all(names.map(bundle));
 }
 
