@@ -1,0 +1,59 @@
+import { expect, test } from "vitest";
+import type { Family } from "../pkg/ip/address.ts";
+import { SystemError } from "../pkg/sys/errors.ts";
+import { FakeFiles } from "../pkg/sys/fake-files.ts";
+import { ensureForwarding, ForwardingError } from "./forwarding.ts";
+
+const EROFS = 30;
+const IPV4 = "/proc/sys/net/ipv4/ip_forward";
+const IPV6 = "/proc/sys/net/ipv6/conf/all/forwarding";
+const ACCEPT_RA = "/proc/sys/net/ipv6/conf/eth0/accept_ra";
+
+function kernel(settings: Readonly<Record<string, string>>): FakeFiles {
+  const files = new FakeFiles();
+  for (const [path, value] of Object.entries(settings)) {
+    files.makeDirectory(path.slice(0, path.lastIndexOf("/")));
+    files.writeFile(path, new TextEncoder().encode(`${value}\n`));
+  }
+  return files;
+}
+
+function value(files: FakeFiles, path: string): string {
+  return new TextDecoder().decode(files.readFile(path)).trim();
+}
+
+function readOnly(path: string): never {
+  throw new SystemError("open", path, EROFS);
+}
+
+const families = (...list: Family[]) => new Set(list);
+
+test("forwarding that is off is switched on, for the families in use alone", () => {
+  const files = kernel({ [IPV4]: "0", [IPV6]: "0", [ACCEPT_RA]: "1" });
+  expect(ensureForwarding(files, families(4), "eth0")).toEqual(["net.ipv4.ip_forward=1"]);
+  expect([IPV4, IPV6, ACCEPT_RA].map((path) => value(files, path))).toEqual(["1", "0", "1"]);
+});
+
+test("router advertisements stay accepted where IPv6 begins to be forwarded", () => {
+  const files = kernel({ [IPV4]: "1", [IPV6]: "0", [ACCEPT_RA]: "1" });
+  const changed = ensureForwarding(files, families(4, 6), "eth0");
+  expect(changed).toEqual(["net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.all.forwarding=1"]);
+});
+
+test("an interface that does not accept router advertisements is left at that", () => {
+  const files = kernel({ [IPV6]: "0", [ACCEPT_RA]: "0" });
+  expect(ensureForwarding(files, families(6), "eth0")).toEqual(["net.ipv6.conf.all.forwarding=1"]);
+});
+
+test("what is right is not written, so that it may be read-only", () => {
+  const files = kernel({ [IPV4]: "1" });
+  files.writeFile = readOnly;
+  expect(ensureForwarding(files, families(4), "eth0")).toEqual([]);
+});
+
+test("what cannot be set is an error with the command to run", () => {
+  const files = kernel({ [IPV4]: "0" });
+  files.writeFile = readOnly;
+  expect(() => ensureForwarding(files, families(4), "eth0")).toThrow(ForwardingError);
+  expect(() => ensureForwarding(files, families(4), "eth0")).toThrow(/on the host: sysctl -w net\.ipv4\.ip_forward=1/);
+});
