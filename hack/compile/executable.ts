@@ -46,7 +46,7 @@ interface Table {
 function compile({ name, script }: Program): Table {
   const symbol = `weft_${name.replaceAll("-", "_")}`;
   const file = `${WORK}/${symbol}.c`;
-  run(`${QUICKJS}/qjsc`, ["-c", "-s", "-N", symbol, "-o", file, script]);
+  run(`${QUICKJS}/qjsc`, ["-c", "-m", "-s", "-N", symbol, "-o", file, script]);
   // The size as a constant that an initializer may use.
   const text = readFileSync(file, "utf8").replace(/const uint32_t (\w+) = (\d+);/, "enum { $1 = $2 };");
   writeFileSync(file, text.replace(`const uint8_t ${symbol}[`, `static const uint8_t ${symbol}[`));

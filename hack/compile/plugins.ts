@@ -26,8 +26,8 @@ async function bundle(name: string): Promise<Program> {
     entryPoints: [`${ROOT}/plugins/${name}/main.ts`],
     outfile: script,
     bundle: true,
-    // A plain script, not a module: the host's context then needs neither a module loader nor promises.
-    format: "iife",
+    // A module: QuickJS binds a module's variables once, but searches a function's for each closure made in it.
+    format: "esm",
     platform: "neutral",
     mainFields: ["module", "main"],
     target: "es2023",

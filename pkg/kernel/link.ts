@@ -3,7 +3,15 @@
  */
 import { formatMac, parseMac } from "../ip/mac.ts";
 import type { ValueOf } from "../netlink/codec.ts";
-import { IFF_PROMISC, IFF_UP, type linkAttributes, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
+import {
+  IFF_PROMISC,
+  IFF_UP,
+  type linkAttributes,
+  RTEXT_FILTER_SKIP_STATS,
+  RTM_DELLINK,
+  RTM_GETLINK,
+  RTM_NEWLINK,
+} from "../netlink/link.ts";
 import {
   decode,
   dumpRequest,
@@ -69,12 +77,12 @@ export function parseLink(message: Message): Link {
 
 /** All links of the namespace. */
 export function linkDump(): Request {
-  return dumpRequest(RTM_GETLINK, "ip link show", {}, {});
+  return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
 /** One link by name; refused with ENODEV when absent. */
 export function getLink(name: string): Request {
-  return request(RTM_GETLINK, `ip link show ${name}`, {}, { ifname: name });
+  return request(RTM_GETLINK, `ip link show ${name}`, {}, { ifname: name, extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
 /** What can be changed on a link that exists; keys left out stay as they are. */

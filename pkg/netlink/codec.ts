@@ -10,10 +10,14 @@ export interface Codec<T> {
   read(from: Uint8Array): T;
 }
 
-/** A codec whose value always takes `size` bytes, so that it can be a field of a struct. */
+/**
+ * A codec whose value always takes `size` bytes, so that it can be a field of a struct. Fields are read from one view of
+ * the whole struct: in QuickJS each view or subarray costs more than the reading.
+ */
 export interface FixedCodec<T> extends Codec<T> {
   readonly size: number;
   readonly zero: T;
+  readAt(view: DataView, at: number): T;
 }
 
 /** What a codec reads (a struct's `write` takes less: fields left out are zero). */
@@ -40,67 +44,72 @@ function within<T>(name: string, work: () => T): T {
   }
 }
 
-function scalar(
+function fixed<T>(
   size: number,
-  write: (to: ByteWriter, value: number) => void,
-  read: (view: DataView) => number,
-): FixedCodec<number> {
+  zero: T,
+  write: (to: ByteWriter, value: T) => void,
+  readAt: (view: DataView, at: number) => T,
+): FixedCodec<T> {
   return {
     size,
-    zero: 0,
+    zero,
     write,
+    readAt,
     read(from) {
       if (from.length < size) throw new CodecError("", `${from.length} bytes where ${size} are needed`);
-      return read(viewOf(from));
+      return readAt(viewOf(from), 0);
     },
   };
 }
 
-export const u8 = scalar(
+export const u8 = fixed<number>(
   1,
+  0,
   (to, value) => to.u8(value),
-  (view) => view.getUint8(0),
+  (view, at) => view.getUint8(at),
 );
 /** Host byte order. */
-export const u16 = scalar(
+export const u16 = fixed<number>(
   2,
+  0,
   (to, value) => to.u16(value),
-  (view) => view.getUint16(0, true),
+  (view, at) => view.getUint16(at, true),
 );
 /** Host byte order. */
-export const u32 = scalar(
+export const u32 = fixed<number>(
   4,
+  0,
   (to, value) => to.u32(value),
-  (view) => view.getUint32(0, true),
+  (view, at) => view.getUint32(at, true),
 );
 /** Host byte order. */
-export const i32 = scalar(
+export const i32 = fixed<number>(
   4,
+  0,
   (to, value) => to.i32(value),
-  (view) => view.getInt32(0, true),
+  (view, at) => view.getInt32(at, true),
 );
 /** Network byte order. */
-export const be16 = scalar(
+export const be16 = fixed<number>(
   2,
+  0,
   (to, value) => to.u16(value, false),
-  (view) => view.getUint16(0, false),
+  (view, at) => view.getUint16(at, false),
 );
 /** Network byte order. */
-export const be32 = scalar(
+export const be32 = fixed<number>(
   4,
+  0,
   (to, value) => to.u32(value, false),
-  (view) => view.getUint32(0, false),
+  (view, at) => view.getUint32(at, false),
 );
 /** Network byte order. */
-export const be64: FixedCodec<bigint> = {
-  size: 8,
-  zero: 0n,
-  write: (to, value) => to.u64(value, false),
-  read(from) {
-    if (from.length < 8) throw new CodecError("", `${from.length} bytes where 8 are needed`);
-    return viewOf(from).getBigUint64(0, false);
-  },
-};
+export const be64 = fixed<bigint>(
+  8,
+  0n,
+  (to, value) => to.u64(value, false),
+  (view, at) => view.getBigUint64(at, false),
+);
 
 /** Raw bytes, taken and given as they are. `read` copies, since receive buffers are used again. */
 export const bytes: Codec<Uint8Array> = { write: (to, value) => to.bytes(value), read: (from) => from.slice() };
@@ -135,23 +144,18 @@ export function struct<F extends Record<string, AnyFixed>>(
   const entries = Object.entries(fields as StructFields);
   const size = entries.reduce((sum, [, field]) => sum + field.size, 0);
   const zero = Object.fromEntries(entries.map(([name, field]) => [name, field.zero])) as StructOf<F>;
-  return {
-    size,
-    zero,
-    write(to, value: Partial<StructOf<F>>) {
-      for (const [name, field] of entries) field.write(to, (value as Record<string, unknown>)[name] ?? field.zero);
-    },
-    read(from) {
-      if (from.length < size) throw new CodecError("", `${from.length} bytes where ${size} are needed`);
-      const value: Record<string, unknown> = {};
-      let at = 0;
-      for (const [name, field] of entries) {
-        value[name] = field.read(from.subarray(at, at + field.size));
-        at += field.size;
-      }
-      return value as StructOf<F>;
-    },
+  const write = (to: ByteWriter, value: Partial<StructOf<F>>): void => {
+    for (const [name, field] of entries) field.write(to, (value as Record<string, unknown>)[name] ?? field.zero);
   };
+  return fixed<StructOf<F>>(size, zero, write, (view, start) => {
+    const value: Record<string, unknown> = {};
+    let at = start;
+    for (const [name, field] of entries) {
+      value[name] = field.readAt(view, at);
+      at += field.size;
+    }
+    return value as StructOf<F>;
+  });
 }
 
 /** One row of an attribute table: the number, the kernel's identifier, the payload. */
@@ -194,8 +198,11 @@ export function writeAttribute(to: ByteWriter, type: number, payload: (to: ByteW
   to.align4();
 }
 
-/** Calls `visit` for each attribute in `from`; throws when a length points outside. */
-export function eachAttribute(from: Uint8Array, visit: (type: number, payload: Uint8Array) => void): void {
+/**
+ * Calls `visit` for each attribute in `from` with where its payload begins and ends; throws when a length points outside.
+ * Offsets, not subarrays: most attributes of a link are of no interest.
+ */
+export function eachAttribute(from: Uint8Array, visit: (type: number, start: number, end: number) => void): void {
   const view = viewOf(from);
   let at = 0;
   while (from.length - at >= NLA_HEADER) {
@@ -203,13 +210,19 @@ export function eachAttribute(from: Uint8Array, visit: (type: number, payload: U
     if (length < NLA_HEADER || at + length > from.length) {
       throw new CodecError("", `attribute length ${length} at offset ${at} of ${from.length}`);
     }
-    visit(view.getUint16(at + 2, true) & NLA_TYPE_MASK, from.subarray(at + NLA_HEADER, at + length));
+    visit(view.getUint16(at + 2, true) & NLA_TYPE_MASK, at + NLA_HEADER, at + length);
     at += (length + 3) & ~3;
   }
 }
 
-/** A run of attributes, each at most once, written in the order of the table. */
-export function attributes<T extends AttributeTable>(table: T): Codec<AttributesOf<T>> {
+/**
+ * A run of attributes, each at most once, written in the order of the table. With `dropUnknown` those that the table
+ * does not know are passed over, where nobody writes back what was read and there are many of them.
+ */
+export function attributes<T extends AttributeTable>(
+  table: T,
+  { dropUnknown = false }: { readonly dropUnknown?: boolean } = {},
+): Codec<AttributesOf<T>> {
   const rows = Object.entries(table);
   const byType = new Map(rows.map(([name, row]) => [row.type, { name, row }]));
   return {
@@ -227,10 +240,13 @@ export function attributes<T extends AttributeTable>(table: T): Codec<Attributes
     read(from) {
       const value: Record<string, unknown> = {};
       const unknown: UnknownAttribute[] = [];
-      eachAttribute(from, (type, payload) => {
+      eachAttribute(from, (type, start, end) => {
         const known = byType.get(type);
-        if (known === undefined) unknown.push({ type, bytes: payload.slice() });
-        else value[known.name] = within(known.row.identifier, () => known.row.codec.read(payload));
+        if (known !== undefined) {
+          value[known.name] = within(known.row.identifier, () => known.row.codec.read(from.subarray(start, end)));
+        } else if (!dropUnknown) {
+          unknown.push({ type, bytes: from.slice(start, end) });
+        }
       });
       if (unknown.length > 0) value.unknown = unknown;
       return value as AttributesOf<T>;
@@ -260,8 +276,8 @@ export function list<T>(type: number, element: Codec<T>): Codec<readonly T[]> {
     },
     read(from) {
       const values: T[] = [];
-      eachAttribute(from, (found, payload) => {
-        if (found === type) values.push(element.read(payload));
+      eachAttribute(from, (found, start, end) => {
+        if (found === type) values.push(element.read(from.subarray(start, end)));
       });
       return values;
     },
@@ -298,9 +314,9 @@ export function variant<T extends VariantTable>(
     read(from) {
       let name = "";
       let raw: Uint8Array | undefined;
-      eachAttribute(from, (type, payload) => {
-        if (type === kind.type) name = cstring.read(payload);
-        else if (type === data.type) raw = payload;
+      eachAttribute(from, (type, start, end) => {
+        if (type === kind.type) name = cstring.read(from.subarray(start, end));
+        else if (type === data.type) raw = from.subarray(start, end);
       });
       const payload = kinds[name];
       const bytesOfData = raw;

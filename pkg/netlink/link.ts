@@ -31,6 +31,9 @@ export const IFF_LOWER_UP = 0x10000;
 /** struct ifinfomsg */
 export const ifinfomsg = struct({ family: u8, padding: u8, type: u16, index: i32, flags: u32, change: u32 });
 
+/** IFLA_EXT_MASK: leave out the counters, a third of a link's description. */
+export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
+
 /** What the kernel does with an `IFLA_INET6_ADDR_GEN_MODE`: derive a link-local address from the MAC, or none. */
 export const IN6_ADDR_GEN_MODE = { eui64: 0, none: 1, stablePrivacy: 2, random: 3 } as const;
 
@@ -139,20 +142,24 @@ const linkInfoBoth: Codec<{
   },
 };
 
-export const linkAttributes = attributes({
-  address: attribute(1, "IFLA_ADDRESS", bytes),
-  ifname: attribute(3, "IFLA_IFNAME", cstring),
-  mtu: attribute(4, "IFLA_MTU", u32),
-  /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
-  link: attribute(5, "IFLA_LINK", i32),
-  master: attribute(10, "IFLA_MASTER", u32),
-  operState: attribute(16, "IFLA_OPERSTATE", u8),
-  linkInfo: attribute(18, "IFLA_LINKINFO", nest(linkInfoBoth)),
-  ifalias: attribute(20, "IFLA_IFALIAS", cstring),
-  familySettings: attribute(26, "IFLA_AF_SPEC", nest(writtenFamilySettings)),
-  netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
-  extendedMask: attribute(29, "IFLA_EXT_MASK", u32),
-});
+/** Of the some sixty attributes of a link those that weft reads or writes; the others are passed over. */
+export const linkAttributes = attributes(
+  {
+    address: attribute(1, "IFLA_ADDRESS", bytes),
+    ifname: attribute(3, "IFLA_IFNAME", cstring),
+    mtu: attribute(4, "IFLA_MTU", u32),
+    /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
+    link: attribute(5, "IFLA_LINK", i32),
+    master: attribute(10, "IFLA_MASTER", u32),
+    operState: attribute(16, "IFLA_OPERSTATE", u8),
+    linkInfo: attribute(18, "IFLA_LINKINFO", nest(linkInfoBoth)),
+    ifalias: attribute(20, "IFLA_IFALIAS", cstring),
+    familySettings: attribute(26, "IFLA_AF_SPEC", nest(writtenFamilySettings)),
+    netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
+    extendedMask: attribute(29, "IFLA_EXT_MASK", u32),
+  },
+  { dropUnknown: true },
+);
 
 type LinkMessage = MessageType<ValueOf<typeof ifinfomsg>, ValueOf<typeof linkAttributes>>;
 

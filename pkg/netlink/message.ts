@@ -157,8 +157,9 @@ export function readAcknowledgement(message: Message): Acknowledgement {
   }
   let extendedText: string | undefined;
   if (at <= payload.length) {
-    eachAttribute(payload.subarray(at), (type, value) => {
-      if (type === NLMSGERR_ATTR_MSG) extendedText = cstring.read(value);
+    const attributes = payload.subarray(at);
+    eachAttribute(attributes, (type, start, end) => {
+      if (type === NLMSGERR_ATTR_MSG) extendedText = cstring.read(attributes.subarray(start, end));
     });
   }
   return { errno, extendedText };

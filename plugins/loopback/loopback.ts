@@ -29,7 +29,8 @@ export const loopback: Plugin = {
   check(request) {
     inPod(request, (pod) => {
       const lo = readLink(pod);
-      if (!lo.isUp) throw new CniError(ErrorCode.internal, `the interface ${NAME} in ${pod.where} is down: expected it up`);
+      if (!lo.isUp)
+        throw new CniError(ErrorCode.internal, `the interface ${NAME} in ${pod.where} is down: expected it up`);
     });
   },
 };

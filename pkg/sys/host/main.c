@@ -137,6 +137,7 @@ static JSContext *new_context(void)
 	JS_AddIntrinsicJSON(ctx);
 	JS_AddIntrinsicMapSet(ctx);
 	JS_AddIntrinsicTypedArrays(ctx);
+	JS_AddIntrinsicPromise(ctx);
 	return ctx;
 }
 

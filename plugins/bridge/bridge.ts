@@ -1,0 +1,28 @@
+/**
+ * `bridge`: attaches a container to a Linux bridge by a veth pair. Takes the reference plugin's configuration.
+ */
+import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
+import type { Plugin } from "../../pkg/cni/plugin.ts";
+import { add } from "./add.ts";
+import { checkAttachment } from "./check.ts";
+import { ipamType, parseBridgeConfig } from "./config.ts";
+import { del } from "./del.ts";
+import { collectGarbage } from "./gc.ts";
+
+export const bridge: Plugin = {
+  name: "bridge",
+  about: "attaches a container to a Linux bridge by a veth pair",
+  add,
+  del,
+  check(request) {
+    checkAttachment(request, parseBridgeConfig(request.config, request.args));
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateCheck(request, ipam);
+  },
+  status(request) {
+    parseBridgeConfig(request.config, request.args);
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateStatus(request, ipam);
+  },
+  gc: collectGarbage,
+};

@@ -1,0 +1,50 @@
+/**
+ * DEL: device first, then the address, so that no address is handed out while its old owner may still answer to it.
+ * What is gone already is success; what fails is told after everything else was tried.
+ */
+import { delegateDel } from "../../pkg/cni/delegate.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import { deleteLink, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { ipamType } from "./config.ts";
+import { removeMasquerade } from "./masquerade.ts";
+import { ownerOf } from "./owner.ts";
+
+export function del(request: Request): void {
+  const owner = ownerOf(request);
+  if (request.namespace === undefined) removeOwned(request.system, owner);
+  else removeInPod(request);
+  if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
+  const ipam = ipamType(request.config);
+  if (ipam !== undefined) delegateDel(request, ipam);
+}
+
+/** Removing one end of the pair removes both. */
+function removeInPod(request: Request): void {
+  const pod = openRoute(request.system, request.namespace);
+  try {
+    const [reply] = pod.exchange([deleteLink(request.ifName)]);
+    if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
+  } finally {
+    pod.close();
+  }
+}
+
+/**
+ * Without a namespace to look into, the host's end is found by its mark: a runtime that has lost the path must not leave
+ * a pod attached whose address is handed out again.
+ */
+function removeOwned(system: System, owner: string): void {
+  const host = openRoute(system);
+  try {
+    const links = host.dump(linkDump()).map(parseLink);
+    const owned = links.filter(({ alias, kind }) => kind === "veth" && alias === owner);
+    for (const { error } of host.exchange(owned.map(({ index }) => deleteLink(index)))) {
+      if (error !== undefined && !isGone(error)) throw error;
+    }
+  } finally {
+    host.close();
+  }
+}

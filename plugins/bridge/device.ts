@@ -1,0 +1,115 @@
+/**
+ * The bridge device itself: found or made, with the gateway addresses that pods point their routes at.
+ */
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import { contains, formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
+import {
+  addAddress,
+  addressDump,
+  deleteAddress,
+  type LinkAddress,
+  parseLinkAddress,
+} from "../../pkg/kernel/address.ts";
+import { changeLink, createBridge, getLink, type Link, type LinkChange, parseLink } from "../../pkg/kernel/link.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { isExists, isGone } from "../../pkg/netlink/errors.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import type { BridgeConfig } from "./config.ts";
+
+/** The link of this name, or nothing. */
+export function findLink(netlink: BlockingNetlink, name: string): Link | undefined {
+  const [reply] = netlink.exchange([getLink(name)]);
+  if (reply?.error !== undefined) {
+    if (isGone(reply.error)) return undefined;
+    throw reply.error;
+  }
+  const message = reply?.messages[0];
+  return message === undefined ? undefined : parseLink(message);
+}
+
+/**
+ * The bridge, up, made where there is none. `mac` is what a new bridge gets; `wasMade` tells whether it is this call's.
+ * Two ADDs at once may both find no bridge: the loser of the creation takes the winner's.
+ */
+export function ensureBridge(
+  netlink: BlockingNetlink,
+  config: BridgeConfig,
+  mac: string,
+): { readonly bridge: Link; readonly wasMade: boolean } {
+  const found = findLink(netlink, config.bridge);
+  if (found !== undefined) return { bridge: adjustBridge(netlink, found, config), wasMade: false };
+  const [made] = netlink.exchange([createBridge({ name: config.bridge, mac, mtu: config.mtu })]);
+  if (made?.error !== undefined && !isExists(made.error)) throw made.error;
+  const bridge = findLink(netlink, config.bridge);
+  if (bridge === undefined) {
+    throw new CniError(
+      ErrorCode.tryAgainLater,
+      `the bridge ${config.bridge} vanished while it was being set up: try again`,
+    );
+  }
+  return { bridge: adjustBridge(netlink, bridge, config), wasMade: made?.error === undefined };
+}
+
+function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConfig): Link {
+  if (bridge.kind !== "bridge") {
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `bridge: the device ${bridge.name} already exists and is not a bridge but ${bridge.kind || "a physical device"}: choose another name or remove it`,
+    );
+  }
+  const promiscuous = config.promiscMode && !bridge.isPromiscuous;
+  if (bridge.isUp && !promiscuous) return bridge;
+  const change: LinkChange = promiscuous ? { up: true, promiscuous: true } : { up: true };
+  netlink.run(changeLink(bridge.index, change));
+  return { ...bridge, isUp: true, isPromiscuous: bridge.isPromiscuous || promiscuous };
+}
+
+/** The addresses of a link. */
+export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddress[] {
+  return netlink.dump(addressDump(undefined, index)).flatMap((message) => {
+    const address = parseLinkAddress(message);
+    return address !== undefined && address.index === index ? [address] : [];
+  });
+}
+
+/**
+ * What makes `bridge` hold `gateways`. Throws where another address stands in the way: for IPv4 any other one (a bridge
+ * has one gateway), for IPv6 one of an overlapping network. With `force` those are removed instead.
+ */
+export function planGateways(
+  bridge: Link,
+  held: readonly LinkAddress[],
+  gateways: readonly Prefix[],
+  force: boolean,
+): Request[] {
+  const requests: Request[] = [];
+  for (const gateway of gateways) {
+    if (held.some(({ prefix }) => isSamePrefix(prefix, gateway))) continue;
+    for (const { prefix } of held.filter((address) => standsInTheWay(address.prefix, gateway, gateways))) {
+      if (!force) {
+        throw new CniError(
+          ErrorCode.invalidConfig,
+          `"${bridge.name}" already has an IP address different from ${formatPrefix(gateway)}: it has ${formatPrefix(prefix)} ` +
+            `(remove it with "ip address del ${formatPrefix(prefix)} dev ${bridge.name}" once no pod uses it, or set forceAddress)`,
+        );
+      }
+      requests.push(deleteAddress(bridge.index, prefix));
+    }
+    requests.push(addAddress({ index: bridge.index, prefix: gateway, skipDetection: true }));
+  }
+  return requests;
+}
+
+function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]): boolean {
+  if (held.address.family !== gateway.address.family) return false;
+  if (wanted.some((prefix) => isSamePrefix(prefix, held))) return false;
+  if (gateway.address.family === 4) return true;
+  return contains(networkOf(held), gateway.address) || contains(networkOf(gateway), held.address);
+}
+
+/** Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good. */
+export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): void {
+  for (const { error } of netlink.exchange(requests)) {
+    if (error !== undefined && !isExists(error) && !isGone(error)) throw error;
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * The kernel settings that a bridged pod needs. A kernel without IPv6 has no /proc/sys/net/ipv6, and then nothing to set.
+ */
+import type { ResultAddress } from "../../pkg/cni/result.ts";
+import { ensureOptionalSysctl, ensureSysctl } from "../../pkg/kernel/sysctl.ts";
+import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
+
+/** A pod must not steer the host's routes by router advertisements (CVE-2020-10749). */
+export function refuseAdvertisements(system: System, device: string): void {
+  ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "accept_ra"], "0");
+}
+
+/**
+ * For IPv6 in the pod: on (a runtime may have switched it off), its addresses usable at once (IPAM gave them to nobody
+ * else) and kept when the link goes down. Before the interface comes up.
+ */
+export function preparePod(system: System, namespace: NetworkNamespace, device: string): void {
+  const conf = ["net", "ipv6", "conf", device];
+  system.inNamespace(namespace, () => {
+    ensureSysctl(system, [...conf, "disable_ipv6"], "0");
+    ensureSysctl(system, [...conf, "accept_dad"], "0");
+    ensureSysctl(system, [...conf, "keep_addr_on_down"], "1");
+  });
+}
+
+/** The host forwards for the families that the pod has addresses of. */
+export function enableForwarding(system: System, ips: readonly ResultAddress[]): void {
+  const has = (family: 4 | 6) => ips.some(({ address }) => address.address.family === family);
+  if (has(4)) ensureSysctl(system, ["net", "ipv4", "ip_forward"], "1");
+  if (has(6)) ensureSysctl(system, ["net", "ipv6", "conf", "all", "forwarding"], "1");
+}
