@@ -3,6 +3,8 @@
  * touches only what carries such a mark.
  */
 
+import { fnv1a64 } from "./digest.ts";
+
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
 const LONGEST_MARK = 127;
 /** "~" and 16 hexadecimal digits. */
@@ -22,7 +24,7 @@ export interface Attachment {
 export function ownerMark(attachment: Attachment): string {
   const mark = `${networkMark(attachment.network)}${attachment.containerId}/${attachment.ifName}`;
   if (mark.length <= LONGEST_MARK) return mark;
-  return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}~${fnv1a64(mark)}`;
+  return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}~${fnv1a64(mark).toString(16).padStart(16, "0")}`;
 }
 
 /** What the marks of all of a network's attachments begin with (as far as a mark goes). */
@@ -34,13 +36,4 @@ export function networkMark(network: string): string {
 export function isOfNetwork(mark: string, network: string): boolean {
   const start = networkMark(network).slice(0, LONGEST_MARK - DIGEST_LENGTH);
   return mark.startsWith(start);
-}
-
-/** FNV-1a, 64 bits, in hexadecimal: to tell names apart, not to resist anybody. */
-function fnv1a64(text: string): string {
-  let hash = 0xcbf29ce484222325n;
-  for (let at = 0; at < text.length; at++) {
-    hash = ((hash ^ BigInt(text.charCodeAt(at))) * 0x100000001b3n) & 0xffffffffffffffffn;
-  }
-  return hash.toString(16).padStart(16, "0");
 }

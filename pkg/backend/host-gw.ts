@@ -1,0 +1,41 @@
+/** host-gw: each peer's subnet is routed to the peer itself, which must be on the same link. */
+import { formatAddress } from "../ip/address.ts";
+import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
+import type { PeerRoute } from "../kernel/data-path.ts";
+import type { DesiredState, PeerProblem } from "./desired.ts";
+import type { LocalNode, Peer, Underlay } from "./node.ts";
+
+export function hostGwState(node: LocalNode, peers: readonly Peer[]): DesiredState {
+  const routes: PeerRoute[] = [];
+  const problems: PeerProblem[] = [];
+  for (const peer of peers) {
+    for (const subnet of peer.subnets) {
+      const route = directRoute(node.underlay, peer, subnet);
+      if (typeof route === "string") problems.push({ peer: peer.name, reason: route });
+      else routes.push(route);
+    }
+  }
+  return {
+    dataPath: { vteps: [], routes, neighbours: [], forwarding: [] },
+    podMtu: node.underlay.mtu,
+    // A reply to a pod finds its way by the peer's own route, so nodes see pods under their own addresses.
+    unmasqueraded: peers.flatMap(({ addresses }) => addresses),
+    vtepMacs: {},
+    problems,
+  };
+}
+
+/** A plain route to a peer on the same link; else, in words, why there is none. */
+export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | string {
+  const { family } = subnet.address;
+  const gateway = peer.addresses.find((address) => address.family === family);
+  if (gateway === undefined) return `no IPv${family} address is known to route ${formatPrefix(subnet)} to`;
+  const isOnLink = underlay.networks.some((network) => contains(networkOf(network), gateway));
+  if (!isOnLink) {
+    return (
+      `${formatAddress(gateway)} is not on this node's link: ${formatPrefix(subnet)} cannot be routed there by host-gw; ` +
+      "use the vxlan backend, or an interface on the peer's network (--iface)"
+    );
+  }
+  return { destination: subnet, gateway, by: { index: underlay.index } };
+}

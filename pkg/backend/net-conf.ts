@@ -1,0 +1,119 @@
+/**
+ * net-conf.json: the cluster's pod networks and its backend, in flannel's form (Documentation/configuration.md and
+ * backends.md there). Keys match without regard to case, as Go reads them.
+ */
+import { ConfigObject } from "../cni/config.ts";
+import { parseJsonObject } from "../cni/network.ts";
+import type { Prefix } from "../ip/prefix.ts";
+
+export interface VxlanConf {
+  readonly type: "vxlan";
+  /** VXLAN network identifier. */
+  readonly vni: number;
+  /** UDP port. */
+  readonly port: number;
+  /** What the underlay carries, where it is not the interface's own MTU; bytes. */
+  readonly underlayMtu: number | undefined;
+  /** Peers on the same link get plain routes. */
+  readonly directRouting: boolean;
+}
+
+export interface HostGwConf {
+  readonly type: "host-gw";
+}
+
+export interface NetConf {
+  /** All pods' networks, at most one of a family. */
+  readonly networks: readonly Prefix[];
+  readonly backend: VxlanConf | HostGwConf;
+  /** What was passed over, in words, each naming the key. */
+  readonly warnings: readonly string[];
+}
+
+/** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
+export const DEFAULT_VXLAN_PORT = 8472;
+const DEFAULT_VNI = 1;
+const LARGEST_VNI = 2 ** 24 - 1;
+/** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
+const UNDERLAY_MTU = { min: 576, max: 65_535 };
+
+/** Served at the top. */
+const TOP_KEYS = ["Network", "IPv6Network", "EnableIPv4", "EnableIPv6", "Backend"];
+/** flannel's keys without effect here: subnets come from Node.spec.podCIDRs, and rules are always nftables'. */
+const IDLE_KEYS = [
+  "SubnetLen",
+  "SubnetMin",
+  "SubnetMax",
+  "IPv6SubnetLen",
+  "IPv6SubnetMin",
+  "IPv6SubnetMax",
+  "EnableNFTables",
+];
+const BACKEND_KEYS = {
+  vxlan: ["Type", "VNI", "Port", "MTU", "DirectRouting", "GBP", "Learning"],
+  "host-gw": ["Type"],
+} as const;
+
+/** Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key. */
+export function parseNetConf(text: string): NetConf {
+  const object = new ConfigObject(
+    parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"),
+  );
+  const networks = readNetworks(object);
+  const backend = object.optionalObject("Backend");
+  if (backend === undefined) throw object.invalid("Backend", 'an object with a Type of "vxlan" or "host-gw"');
+  const type = backend.optionalString("Type");
+  if (type !== "vxlan" && type !== "host-gw") throw backend.invalid("Type", '"vxlan" or "host-gw"');
+  return {
+    networks,
+    backend: type === "vxlan" ? readVxlan(backend) : { type },
+    warnings: [...unknownKeys(object, TOP_KEYS, IDLE_KEYS), ...unknownKeys(backend, BACKEND_KEYS[type], [])],
+  };
+}
+
+function readNetworks(object: ConfigObject): Prefix[] {
+  const networks: Prefix[] = [];
+  if (object.optionalBoolean("EnableIPv4") ?? true) networks.push(readNetwork(object, "Network", 4));
+  if (object.optionalBoolean("EnableIPv6") ?? false) networks.push(readNetwork(object, "IPv6Network", 6));
+  if (networks.length === 0) throw object.invalid("EnableIPv6", "at least one of EnableIPv4 and EnableIPv6 to be true");
+  return networks;
+}
+
+function readNetwork(object: ConfigObject, key: string, family: 4 | 6): Prefix {
+  const network = object.optionalSubnet(key);
+  if (network?.address.family !== family) throw object.invalid(key, `the pods' IPv${family} network`);
+  return network;
+}
+
+function readVxlan(backend: ConfigObject): VxlanConf {
+  for (const key of ["GBP", "Learning"]) {
+    if (backend.optionalBoolean(key) === true)
+      throw backend.invalid(key, "false: weft programs every peer and learns nothing");
+  }
+  return {
+    type: "vxlan",
+    vni: backend.optionalInteger("VNI", { min: 1, max: LARGEST_VNI }) ?? DEFAULT_VNI,
+    // 0 is flannel's spelling of the default.
+    port: backend.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
+    underlayMtu: readUnderlayMtu(backend),
+    directRouting: backend.optionalBoolean("DirectRouting") ?? false,
+  };
+}
+
+function readUnderlayMtu(backend: ConfigObject): number | undefined {
+  const mtu = backend.optionalInteger("MTU", { min: 0, max: UNDERLAY_MTU.max });
+  if (mtu === undefined || mtu === 0) return undefined;
+  if (mtu < UNDERLAY_MTU.min)
+    throw backend.invalid("MTU", `an integer from ${UNDERLAY_MTU.min} to ${UNDERLAY_MTU.max}, or 0`);
+  return mtu;
+}
+
+function unknownKeys(object: ConfigObject, served: readonly string[], idle: readonly string[]): string[] {
+  const has = (list: readonly string[], key: string) => list.some((known) => known.toLowerCase() === key.toLowerCase());
+  return object.keys().flatMap((key) => {
+    if (has(served, key)) return [];
+    if (has(idle, key))
+      return [`${object.pathOf(key)} has no effect: subnets are the Nodes' podCIDRs, rules are nftables`];
+    return [`${object.pathOf(key)} is unknown and was passed over`];
+  });
+}

@@ -1,0 +1,131 @@
+/**
+ * What weftd leaves in its run directory for the executables: the node table, from which a node's data path can be made
+ * without weftd, and a stamp, small whatever the number of peers, that tells that this node can serve.
+ */
+import { ConfigObject } from "../cni/config.ts";
+import { parseJsonObject } from "../cni/network.ts";
+import { type Address, type Family, formatAddress, parseAddress } from "../ip/address.ts";
+import { formatPrefix, type Prefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
+import { type NetConf, parseNetConf } from "./net-conf.ts";
+import type { LocalNode, Peer } from "./node.ts";
+
+export const TABLE_FILE = "nodes.json";
+export const STAMP_FILE = "stamp.json";
+/** weftd listens here as long as it lives; the kernel refuses connections as soon as it is gone. */
+export const SOCKET_FILE = "weftd.sock";
+/** Held by an executable that programs peers while no weftd does. */
+export const LOCK_FILE = "nodes.lock";
+/** Counted up when a reader of the old form would misread the new one. */
+const FORMAT = 1;
+
+/** Changes at every boot (random, in /proc/sys/kernel/random/boot_id). */
+export const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
+
+export interface Stamp {
+  readonly bootId: string;
+  /** Counted up at each change of the table. */
+  readonly generation: number;
+  readonly backend: "vxlan" | "host-gw";
+  /** Devices that must be there and up. */
+  readonly devices: readonly string[];
+}
+
+export interface NodeTable {
+  readonly bootId: string;
+  readonly generation: number;
+  /** net-conf.json as weftd read it. */
+  readonly netConf: string;
+  readonly node: LocalNode;
+  readonly peers: readonly Peer[];
+}
+
+/** A table or stamp that this version does not understand; another version of weft wrote it. */
+export class UnknownFormatError extends Error {
+  constructor(found: unknown) {
+    super(`format ${JSON.stringify(found)} is not known to this version, which reads format ${FORMAT}`);
+    this.name = "UnknownFormatError";
+  }
+}
+
+export function formatStamp(stamp: Stamp): string {
+  return `${JSON.stringify({ format: FORMAT, ...stamp })}\n`;
+}
+
+/** Throws `UnknownFormatError`, and `CniError` 6 or 7 for what is damaged. */
+export function parseStamp(bytes: Uint8Array): Stamp {
+  const object = openFile(bytes, STAMP_FILE);
+  const backend = object.requiredString("backend");
+  if (backend !== "vxlan" && backend !== "host-gw") throw object.invalid("backend", '"vxlan" or "host-gw"');
+  return {
+    bootId: object.requiredString("bootId"),
+    generation: object.optionalInteger("generation", { min: 0 }) ?? 0,
+    backend,
+    devices: object.stringList("devices"),
+  };
+}
+
+export function formatNodeTable(table: NodeTable): string {
+  const { bootId, generation, netConf, node, peers } = table;
+  return `${JSON.stringify({ format: FORMAT, bootId, generation, netConf, node: encodeNode(node), peers: peers.map(encodePeer) })}\n`;
+}
+
+/** Throws as `parseStamp` does. */
+export function parseNodeTable(bytes: Uint8Array): NodeTable & { readonly conf: NetConf } {
+  const object = openFile(bytes, TABLE_FILE);
+  const netConf = object.requiredString("netConf");
+  return {
+    bootId: object.requiredString("bootId"),
+    generation: object.optionalInteger("generation", { min: 0 }) ?? 0,
+    netConf,
+    conf: parseNetConf(netConf),
+    node: decodeNode(object.object("node")),
+    peers: object.objectList("peers").map(decodePeer),
+  };
+}
+
+function openFile(bytes: Uint8Array, what: string): ConfigObject {
+  const object = new ConfigObject(parseJsonObject(bytes, `file ${what}`));
+  if (object.value("format") !== FORMAT) throw new UnknownFormatError(object.value("format"));
+  return object;
+}
+
+function encodeNode({ name, subnets, underlay }: LocalNode) {
+  const { index, mtu, local, networks } = underlay;
+  return {
+    name,
+    subnets: subnets.map(formatPrefix),
+    underlay: { index, mtu, local: Object.values(local).map(formatAddress), networks: networks.map(formatPrefix) },
+  };
+}
+
+function decodeNode(object: ConfigObject): LocalNode {
+  const underlay = object.object("underlay");
+  const local = underlay.stringList("local").map(parseAddress);
+  return {
+    name: object.requiredString("name"),
+    subnets: object.stringList("subnets").map(parseSubnet),
+    underlay: {
+      index: underlay.optionalInteger("index", { min: 1 }) ?? 0,
+      mtu: underlay.optionalInteger("mtu", { min: 1 }) ?? 0,
+      local: Object.fromEntries(local.map((address) => [address.family, address])) as Partial<Record<Family, Address>>,
+      networks: underlay.stringList("networks").map(parsePrefix) satisfies Prefix[],
+    },
+  };
+}
+
+function encodePeer({ name, subnets, addresses, backendType, vtepMacs }: Peer) {
+  return { name, subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress), backendType, vtepMacs };
+}
+
+/** Also the form of `peers` in a plugin's configuration. */
+export function decodePeer(object: ConfigObject): Peer {
+  const macs = object.object("vtepMacs");
+  const [mac4, mac6] = [macs.optionalMac("4"), macs.optionalMac("6")];
+  return {
+    name: object.requiredString("name"),
+    subnets: object.stringList("subnets").map(parseSubnet),
+    addresses: object.stringList("addresses").map(parseAddress),
+    backendType: object.optionalString("backendType"),
+    vtepMacs: { ...(mac4 === undefined ? {} : { 4: mac4 }), ...(mac6 === undefined ? {} : { 6: mac6 }) },
+  };
+}

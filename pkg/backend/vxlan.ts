@@ -1,0 +1,123 @@
+/**
+ * VXLAN, wire-compatible with flannel's: a device for each family of pods over the underlay of that family, and for each
+ * peer a neighbour (its subnet's first address has its VTEP's MAC), a forwarding entry (that MAC lives on its node) and
+ * an onlink route (its subnet is behind that address).
+ */
+import type { Family } from "../ip/address.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../kernel/data-path.ts";
+import { fnv1a64 } from "../kernel/digest.ts";
+import type { Vtep } from "../kernel/vtep.ts";
+import type { DesiredState, PeerProblem } from "./desired.ts";
+import { directRoute } from "./host-gw.ts";
+import type { VxlanConf } from "./net-conf.ts";
+import type { LocalNode, Peer } from "./node.ts";
+
+/** Outer Ethernet, IP, UDP and VXLAN headers, less the Ethernet header that the underlay's MTU does not count (RFC 7348). */
+export const VXLAN_OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
+
+/** flannel's names, so that either takes over what the other made. */
+export function vtepName(family: Family, vni: number): string {
+  return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
+}
+
+export function vxlanState(
+  conf: VxlanConf,
+  node: LocalNode,
+  peers: readonly Peer[],
+  currentMacs: ReadonlyMap<string, string>,
+): DesiredState {
+  const problems: PeerProblem[] = [];
+  const vteps = ([4, 6] as const).flatMap((family) => planOwnVtep(conf, node, family, currentMacs, problems));
+  const families = new Set(vteps.map(({ local }) => local.family));
+  const routes: PeerRoute[] = [];
+  const neighbours: PeerNeighbour[] = [];
+  const forwarding: PeerForwarding[] = [];
+  for (const peer of peers) {
+    const tunnelled = peer.subnets.filter((subnet) => {
+      const direct = conf.directRouting ? directRoute(node.underlay, peer, subnet) : "";
+      if (typeof direct === "string") return families.has(subnet.address.family);
+      routes.push(direct);
+      return false;
+    });
+    if (tunnelled.length === 0) continue;
+    const refusal = refuse(peer);
+    if (refusal !== undefined) {
+      problems.push({ peer: peer.name, reason: refusal });
+      continue;
+    }
+    for (const family of new Set(tunnelled.map(({ address }) => address.family))) {
+      const vtep = vtepName(family, conf.vni);
+      const mac = peer.vtepMacs[family];
+      const destination = peer.addresses.find((address) => address.family === family);
+      if (mac === undefined || destination === undefined) {
+        const missing = mac === undefined ? `VTEP MAC for IPv${family}` : `IPv${family} address`;
+        problems.push({ peer: peer.name, reason: `it has announced no ${missing} yet` });
+        continue;
+      }
+      forwarding.push({ vtep, mac, destination });
+      for (const { address, length } of tunnelled.filter((subnet) => subnet.address.family === family)) {
+        neighbours.push({ vtep, address, mac });
+        routes.push({ destination: { address, length }, gateway: address, by: { vtep } });
+      }
+    }
+  }
+  return {
+    dataPath: { vteps, routes, neighbours, forwarding },
+    podMtu: Math.min(...vteps.map(({ mtu }) => mtu), node.underlay.mtu),
+    // A pod's packet to another node's own address would leave by the underlay, where nobody routes pods' addresses back.
+    unmasqueraded: [],
+    vtepMacs: Object.fromEntries(vteps.map(({ local, mac }) => [local.family, mac])),
+    problems,
+  };
+}
+
+function refuse({ backendType }: Peer): string | undefined {
+  if (backendType === undefined) return "it has announced no backend yet";
+  return backendType === "vxlan" ? undefined : `its backend is ${backendType}, this node's is vxlan`;
+}
+
+/** No device for a family without pods; one over an underlay without an address of that family cannot be. */
+function planOwnVtep(
+  conf: VxlanConf,
+  node: LocalNode,
+  family: Family,
+  currentMacs: ReadonlyMap<string, string>,
+  problems: PeerProblem[],
+): Vtep[] {
+  const subnets = node.subnets.filter(({ address }) => address.family === family);
+  if (subnets.length === 0) return [];
+  const local = node.underlay.local[family];
+  if (local === undefined) {
+    problems.push({
+      peer: node.name,
+      reason: `this node's underlay has no IPv${family} address: its IPv${family} pods reach no other node`,
+    });
+    return [];
+  }
+  const name = vtepName(family, conf.vni);
+  return [
+    {
+      name,
+      vni: conf.vni,
+      port: conf.port,
+      local,
+      underlayIndex: node.underlay.index,
+      mac: currentMacs.get(name) ?? deriveMac(node.name, name),
+      mtu: Math.min(conf.underlayMtu ?? node.underlay.mtu, node.underlay.mtu) - VXLAN_OVERHEAD[family],
+      addresses: subnets.map(({ address }): Prefix => ({ address, length: family === 4 ? 32 : 128 })),
+    },
+  ];
+}
+
+/**
+ * A unicast, locally administered hardware address that follows from the node's name and the device's: the same after a
+ * restart, a reboot, and for a Node that was created again, without anything being stored. Of 5,000 nodes two get the
+ * same one once in some 5 million clusters (46 bits).
+ */
+export function deriveMac(nodeName: string, deviceName: string): string {
+  const digest = fnv1a64(`weft/vtep/${deviceName}/${nodeName}`);
+  const octets = [...Array(6).keys()].map((at) => Number((digest >> BigInt(8 * at)) & 0xffn));
+  octets[0] = ((octets[0] as number) & 0xfc) | 0x02;
+  return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");
+}

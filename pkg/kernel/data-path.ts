@@ -1,0 +1,304 @@
+/**
+ * The way to other nodes' pods: what the kernel should hold against what it holds, and the requests that make up the
+ * difference. Pure: the same plan serves the daemon and the executables.
+ */
+import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
+import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { addAddress, addressDump, deleteAddress, type LinkAddress, parseLinkAddress } from "./address.ts";
+import { deleteLink, type Link, linkDump, parseLink } from "./link.ts";
+import {
+  deleteForwarding,
+  deleteNeighbour,
+  type Forwarding,
+  forwardingDump,
+  type Neighbour,
+  neighbourDump,
+  type ObservedForwarding,
+  type ObservedNeighbour,
+  parseForwarding,
+  parseNeighbour,
+  replaceForwarding,
+  replaceNeighbour,
+} from "./neighbour.ts";
+import {
+  addRoute,
+  deleteRoute,
+  describeRoute,
+  type ObservedRoute,
+  parseRoute,
+  type Route,
+  replaceRoute,
+  routeDump,
+} from "./route.ts";
+import { planVtep, VTEP_ALIAS, type Vtep } from "./vtep.ts";
+
+/**
+ * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
+ * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
+ */
+export const RTPROT_WEFT = 119;
+
+/** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+
+/** A peer's subnet by way of the underlay, or of a VTEP. */
+export interface PeerRoute {
+  readonly destination: Prefix;
+  readonly gateway: Address;
+  /** The VTEP's name, or the underlay's index. */
+  readonly by: { readonly vtep: string } | { readonly index: number };
+}
+
+export interface PeerNeighbour {
+  readonly vtep: string;
+  readonly address: Address;
+  readonly mac: string;
+}
+
+export interface PeerForwarding {
+  readonly vtep: string;
+  readonly mac: string;
+  readonly destination: Address;
+}
+
+/** What the kernel should hold. */
+export interface DataPath {
+  readonly vteps: readonly Vtep[];
+  readonly routes: readonly PeerRoute[];
+  readonly neighbours: readonly PeerNeighbour[];
+  readonly forwarding: readonly PeerForwarding[];
+}
+
+/** What it holds. */
+export interface Observed {
+  readonly links: readonly Link[];
+  readonly addresses: readonly LinkAddress[];
+  readonly routes: readonly ObservedRoute[];
+  readonly neighbours: readonly ObservedNeighbour[];
+  readonly forwarding: readonly ObservedForwarding[];
+}
+
+/** The dumps that `parseObserved` reads, in its order. */
+export function observationDumps(): readonly Request[] {
+  return [linkDump(), addressDump(), routeDump(4), routeDump(6), neighbourDump(4), neighbourDump(6), forwardingDump()];
+}
+
+/** `replies` are the messages of each dump of `observationDumps`. */
+export function parseObserved(replies: readonly (readonly Message[])[]): Observed {
+  const [links = [], addresses = [], routes4 = [], routes6 = [], neighbours4 = [], neighbours6 = [], forwarding = []] =
+    replies;
+  return {
+    links: links.map(parseLink),
+    addresses: addresses.flatMap((message) => parseLinkAddress(message) ?? []),
+    routes: [...routes4, ...routes6].flatMap((message) => parseRoute(message) ?? []),
+    neighbours: [...neighbours4, ...neighbours6].flatMap((message) => parseNeighbour(message) ?? []),
+    forwarding: forwarding.flatMap((message) => parseForwarding(message) ?? []),
+  };
+}
+
+export interface Plan {
+  /** In the order in which they are to be sent. Empty: the kernel holds what it should. */
+  readonly requests: readonly Request[];
+  /** False where a device is made first: observe and plan again after the requests. */
+  readonly isComplete: boolean;
+  /** What stands in the way and is not ours, in words for an operator. */
+  readonly conflicts: readonly string[];
+}
+
+/**
+ * New entries come before the ones they replace are removed, and a route last, so that no packet is sent by half a way.
+ * With `keep` nothing is removed: for those who know that peers are missing from `desired`, but not which.
+ */
+export function planDataPath(
+  desired: DataPath,
+  observed: Observed,
+  { keep = false }: { readonly keep?: boolean } = {},
+): Plan {
+  const devices = desired.vteps.map((vtep) => planVtep(vtep, linkNamed(observed, vtep.name)));
+  const deviceRequests = devices.flatMap(({ requests }) => requests);
+  if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
+
+  const indexes = new Map(desired.vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
+  const ownDevices = new Set(indexes.values());
+  const wanted = resolve(desired, indexes);
+  const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
+  const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
+  const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
+  const routes = planRoutes(wanted.routes, observed, ownDevices);
+  const removals = [
+    ...routes.remove,
+    ...forwarding.remove,
+    ...neighbours.remove,
+    ...addresses.remove,
+    ...staleVteps(desired, observed),
+  ];
+  return {
+    requests: [
+      ...deviceRequests,
+      ...addresses.add,
+      ...neighbours.add,
+      ...forwarding.add,
+      ...routes.add,
+      ...(keep ? [] : removals),
+    ],
+    isComplete: true,
+    conflicts: routes.conflicts,
+  };
+}
+
+function linkNamed({ links }: Observed, name: string): Link | undefined {
+  return links.find((link) => link.name === name);
+}
+
+/** Names of devices become their indexes. */
+function resolve(desired: DataPath, indexes: ReadonlyMap<string, number>) {
+  const indexOf = (name: string) => indexes.get(name) ?? 0;
+  return {
+    neighbours: desired.neighbours.map(({ vtep, address, mac }): Neighbour => ({ index: indexOf(vtep), address, mac })),
+    forwarding: desired.forwarding.map(
+      ({ vtep, mac, destination }): Forwarding => ({ index: indexOf(vtep), mac, destination }),
+    ),
+    routes: desired.routes.map(
+      ({ destination, gateway, by }): Route => ({
+        destination,
+        gateway,
+        protocol: RTPROT_WEFT,
+        ...("vtep" in by ? { outputIndex: indexOf(by.vtep), isOnlink: true } : { outputIndex: by.index }),
+      }),
+    ),
+  };
+}
+
+interface Difference {
+  readonly add: readonly Request[];
+  readonly remove: readonly Request[];
+}
+
+/** The addresses of our own devices, link-local ones apart: those are the kernel's. */
+function planAddresses(
+  vteps: readonly Vtep[],
+  indexes: ReadonlyMap<string, number>,
+  held: readonly LinkAddress[],
+): Difference {
+  const parts = vteps.map(({ name, addresses }) => {
+    const index = indexes.get(name) ?? 0;
+    const own = held.filter((address) => address.index === index && address.scope === RT_SCOPE.universe);
+    const isHeld = (prefix: Prefix) => own.some((address) => isSamePrefix(address.prefix, prefix));
+    const isWanted = (address: LinkAddress) => addresses.some((prefix) => isSamePrefix(prefix, address.prefix));
+    return {
+      add: addresses
+        .filter((prefix) => !isHeld(prefix))
+        .map((prefix) => addAddress({ index, prefix, skipDetection: true })),
+      remove: own.filter((address) => !isWanted(address)).map(({ prefix }) => deleteAddress(index, prefix)),
+    };
+  });
+  return { add: parts.flatMap(({ add }) => add), remove: parts.flatMap(({ remove }) => remove) };
+}
+
+function planNeighbours(
+  wanted: readonly Neighbour[],
+  held: readonly ObservedNeighbour[],
+  own: ReadonlySet<number>,
+): Difference {
+  const key = ({ index, address }: Neighbour) => `${index} ${formatAddress(address)}`;
+  const permanent = held.filter(({ index, isPermanent }) => own.has(index) && isPermanent);
+  const heldMacs = new Map(permanent.map((entry) => [key(entry), entry.mac]));
+  const wantedKeys = new Set(wanted.map(key));
+  return {
+    add: wanted.filter((entry) => heldMacs.get(key(entry)) !== entry.mac).map(replaceNeighbour),
+    remove: permanent.filter((entry) => !wantedKeys.has(key(entry))).map(deleteNeighbour),
+  };
+}
+
+function planForwarding(
+  wanted: readonly Forwarding[],
+  held: readonly ObservedForwarding[],
+  own: ReadonlySet<number>,
+): Difference {
+  const key = ({ index, mac }: Forwarding) => `${index} ${mac}`;
+  const ours = held.filter(({ index }) => own.has(index));
+  const heldNodes = new Map(ours.map((entry) => [key(entry), entry]));
+  const wantedKeys = new Set(wanted.map(key));
+  const isHeld = (entry: Forwarding) => {
+    const found = heldNodes.get(key(entry));
+    return found?.isPermanent === true && isSameAddress(found.destination, entry.destination);
+  };
+  return {
+    add: wanted.filter((entry) => !isHeld(entry)).map(replaceForwarding),
+    remove: ours.filter((entry) => !wantedKeys.has(key(entry))).map(deleteForwarding),
+  };
+}
+
+/**
+ * Ours are routes with our protocol, and whatever leads through our own devices (a predecessor's). A stranger's route to
+ * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
+ */
+function planRoutes(
+  wanted: readonly Route[],
+  observed: Observed,
+  ownDevices: ReadonlySet<number>,
+): Difference & { readonly conflicts: readonly string[] } {
+  const candidates = observed.routes.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
+  const isOurs = (route: ObservedRoute) =>
+    route.protocol === RTPROT_WEFT || (ownDevices.has(route.outputIndex ?? 0) && route.gateway !== undefined);
+  const heldBySubnet = new Map<string, ObservedRoute[]>();
+  for (const route of candidates) {
+    const key = formatPrefix(route.destination);
+    const others = heldBySubnet.get(key);
+    if (others === undefined) heldBySubnet.set(key, [route]);
+    else others.push(route);
+  }
+  const add: Request[] = [];
+  const conflicts: string[] = [];
+  const kept = new Set<ObservedRoute>();
+  for (const route of wanted) {
+    const held = (heldBySubnet.get(formatPrefix(route.destination)) ?? []).filter(hasDefaultMetric);
+    const mine = held.filter(isOurs);
+    const foreign = held.filter((other) => !isOurs(other));
+    const same = mine.find((other) => other.protocol === RTPROT_WEFT && leadsTheSameWay(other, route));
+    const replaced = same ?? mine[0];
+    if (replaced !== undefined) kept.add(replaced);
+    if (same !== undefined) continue;
+    if (replaced !== undefined) add.push(replaceRoute(route));
+    else if (foreign.length === 0) add.push(addRoute(route));
+    else if (!foreign.some((other) => leadsTheSameWay(other, route)))
+      conflicts.push(conflictText(route, foreign[0] as ObservedRoute));
+  }
+  return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
+}
+
+function removal(route: ObservedRoute): Request {
+  const { destination, gateway, outputIndex, protocol, priority, scope } = route;
+  return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
+}
+
+function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
+  return priority === DEFAULT_METRIC[destination.address.family];
+}
+
+function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    !held.isMultipath &&
+    held.outputIndex === wanted.outputIndex &&
+    held.gateway !== undefined &&
+    wanted.gateway !== undefined &&
+    isSameAddress(held.gateway, wanted.gateway)
+  );
+}
+
+function conflictText(wanted: Route, foreign: ObservedRoute): string {
+  return (
+    `the route "${describeRoute(foreign)}" is not weft's and stands where "${describeRoute(wanted)}" belongs: ` +
+    "it is left alone, and the peer's pods are not reached as they should be; remove it, or give it another metric"
+  );
+}
+
+/** VTEPs of ours that nobody wants any more (another VNI, another backend). */
+function staleVteps(desired: DataPath, observed: Observed): Request[] {
+  const names = new Set(desired.vteps.map(({ name }) => name));
+  return observed.links
+    .filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name))
+    .map(({ index }) => deleteLink(index));
+}

@@ -1,0 +1,110 @@
+/**
+ * Neighbours (which hardware address an IP address on a link has) and a VXLAN's forwarding entries (which node a hardware
+ * address lives on). To the kernel both are neighbour messages; here they are two things.
+ */
+import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import { formatMac, parseMac } from "../ip/mac.ts";
+import { AF_BRIDGE, AF_INET, AF_INET6 } from "../netlink/link.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  NLM_F_REPLACE,
+  type Request,
+  request,
+} from "../netlink/message.ts";
+import { NTF_SELF, NUD_PERMANENT, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import { addressFamily } from "./address.ts";
+
+export interface Neighbour {
+  readonly index: number;
+  readonly address: Address;
+  readonly mac: string;
+}
+
+export type ObservedNeighbour = Neighbour & { readonly isPermanent: boolean };
+
+/** Frames for `mac` go to the VTEP at `destination`. */
+export interface Forwarding {
+  readonly index: number;
+  readonly mac: string;
+  readonly destination: Address;
+}
+
+export type ObservedForwarding = Forwarding & { readonly isPermanent: boolean };
+
+/** Reads RTM_NEWNEIGH of a family of IP; `undefined` for the rest, and for entries without a hardware address. */
+export function parseNeighbour(message: Message): ObservedNeighbour | undefined {
+  const { header, attributes } = decode(RTM_NEWNEIGH, message);
+  if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
+  if (attributes.destination === undefined || attributes.lladdr === undefined) return undefined;
+  return {
+    index: header.index,
+    address: addressFromBytes(attributes.destination),
+    mac: formatMac(attributes.lladdr),
+    isPermanent: (header.state & NUD_PERMANENT) !== 0,
+  };
+}
+
+/** Reads RTM_NEWNEIGH of AF_BRIDGE; `undefined` for entries that lead to no other node (a bridge's own, multicast). */
+export function parseForwarding(message: Message): ObservedForwarding | undefined {
+  const { header, attributes } = decode(RTM_NEWNEIGH, message);
+  if (header.family !== AF_BRIDGE || attributes.destination === undefined || attributes.lladdr === undefined)
+    return undefined;
+  return {
+    index: header.index,
+    mac: formatMac(attributes.lladdr),
+    destination: addressFromBytes(attributes.destination),
+    isPermanent: (header.state & NUD_PERMANENT) !== 0,
+  };
+}
+
+export function neighbourDump(family: Family): Request {
+  return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show`, { family: addressFamily(family) }, {});
+}
+
+/** Of all bridges and VXLAN devices: filter by index. */
+export function forwardingDump(): Request {
+  return dumpRequest(RTM_GETNEIGH, "bridge fdb show", { family: AF_BRIDGE }, {});
+}
+
+/** Adds the entry, or gives the address its new hardware address in one step. */
+export function replaceNeighbour(entry: Neighbour): Request {
+  return request(
+    RTM_NEWNEIGH,
+    `ip neigh replace ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud permanent`,
+    { family: addressFamily(entry.address.family), index: entry.index, state: NUD_PERMANENT },
+    { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
+    NLM_F_CREATE | NLM_F_REPLACE,
+  );
+}
+
+export function deleteNeighbour(entry: Neighbour): Request {
+  return request(
+    RTM_DELNEIGH,
+    `ip neigh del ${formatAddress(entry.address)} dev index ${entry.index}`,
+    { family: addressFamily(entry.address.family), index: entry.index },
+    { destination: addressToBytes(entry.address) },
+  );
+}
+
+/** Adds the entry, or leads the hardware address to its new node in one step. */
+export function replaceForwarding(entry: Forwarding): Request {
+  return request(
+    RTM_NEWNEIGH,
+    `bridge fdb replace ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self permanent`,
+    { family: AF_BRIDGE, index: entry.index, state: NUD_PERMANENT, flags: NTF_SELF },
+    { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
+    NLM_F_CREATE | NLM_F_REPLACE,
+  );
+}
+
+export function deleteForwarding(entry: Forwarding): Request {
+  return request(
+    RTM_DELNEIGH,
+    `bridge fdb del ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self`,
+    { family: AF_BRIDGE, index: entry.index, flags: NTF_SELF },
+    { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
+  );
+}

@@ -1,0 +1,192 @@
+/**
+ * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
+ * and elements do not count.
+ */
+import { decode, dumpRequest, type Message, type Request } from "../../netlink/message.ts";
+import {
+  type Expression,
+  NF_INET_HOOK,
+  NFT_MSG_GETCHAIN,
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETSET,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_GETTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  type SetElement,
+  VERDICT,
+} from "../../netlink/nftables.ts";
+import { keyAttributes, type NftSet, wireElements } from "./set.ts";
+import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
+import { readComment, readSetComment } from "./userdata.ts";
+
+/**
+ * The dumps that `readTable` and `isSameTable` need, in any order. Those of sets and elements are refused with ENOENT
+ * where there is no such table or set: the table is not as wanted then.
+ */
+export function tableDumps(table: Table): Request[] {
+  const header = tableHeader(table);
+  const name = tableText(table);
+  return [
+    // The kernel narrows tables and chains by family only; the reader picks ours.
+    dumpRequest(NFT_MSG_GETTABLE, `nft list tables ${table.family}`, header, {}),
+    dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
+    dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
+    dumpRequest(NFT_MSG_GETSET, `nft list sets table ${name}`, header, { table: table.name }),
+    ...table.sets.map((set) =>
+      dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${name} ${set.name}`, header, {
+        table: table.name,
+        set: set.name,
+      }),
+    ),
+  ];
+}
+
+/** A table read back, in a form that compares by text. */
+export interface ObservedTable {
+  readonly handle: bigint;
+  /** Chains with their rules, and sets: what the table does. */
+  readonly shape: string;
+  readonly elements: ReadonlyMap<string, readonly SetElement[]>;
+}
+
+/** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
+export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
+  const { family } = tableHeader(wanted);
+  const all = <H extends { family: number }, A>(type: Parameters<typeof decode<H, A>>[0]): A[] =>
+    messages
+      .filter((message) => message.type === type.type)
+      .map((message) => decode(type, message))
+      .filter(({ header }) => header.family === family)
+      .map(({ attributes }) => attributes);
+  const table = all(NFT_MSG_NEWTABLE).find(({ name }) => name === wanted.name);
+  if (table === undefined) return undefined;
+  const rules = all(NFT_MSG_NEWRULE).filter((rule) => rule.table === wanted.name);
+  const chains = all(NFT_MSG_NEWCHAIN)
+    .filter((chain) => chain.table === wanted.name)
+    .map(({ name = "", hook, type, policy, userdata }) => ({
+      name,
+      base: hook === undefined ? [] : [hook.number, hook.priority, type, policy],
+      comment: readComment(userdata),
+      rules: rules
+        .filter(({ chain }) => chain === name)
+        .map((rule) => shapeOfRule(rule.expressions ?? [], readComment(rule.userdata))),
+    }));
+  const sets = all(NFT_MSG_NEWSET)
+    .filter((set) => set.table === wanted.name)
+    .map((set) => shapeOfSet({ ...set, name: set.name ?? "" }, readSetComment(set.userdata)));
+  const elements = new Map<string, SetElement[]>();
+  for (const list of all(NFT_MSG_NEWSETELEM)) {
+    if (list.table !== wanted.name || list.set === undefined) continue;
+    elements.set(list.set, [...(elements.get(list.set) ?? []), ...(list.elements ?? [])]);
+  }
+  return {
+    handle: table.handle ?? 0n,
+    shape: shapeText({
+      flags: table.flags ?? 0,
+      comment: readComment(table.userdata),
+      use: table.use ?? 0,
+      chains,
+      sets,
+    }),
+    elements,
+  };
+}
+
+/** True when the kernel holds the wanted chains, rules, sets and elements, and nothing besides. */
+export function isSameTable(wanted: Table, messages: readonly Message[]): boolean {
+  const observed = readTable(wanted, messages);
+  if (observed === undefined || !hasSameShape(wanted, observed)) return false;
+  return wanted.sets.every(
+    (set) => elementKeys(wireElements(set)) === elementKeys(observed.elements.get(set.name) ?? []),
+  );
+}
+
+/** As `isSameTable`, whatever the elements. */
+export function hasSameShape(wanted: Table, observed: ObservedTable): boolean {
+  const shape = shapeText({
+    flags: 0,
+    comment: wanted.comment,
+    use: wanted.chains.length + wanted.sets.length,
+    chains: wanted.chains.map(wantedChain),
+    sets: wanted.sets.map(wantedSet),
+  });
+  return shape === observed.shape;
+}
+
+interface Shape {
+  readonly flags: number;
+  readonly comment: string | undefined;
+  /** Counts what is not looked at too: objects, flow tables. */
+  readonly use: number;
+  readonly chains: readonly { readonly name: string }[];
+  readonly sets: readonly { readonly name: string }[];
+}
+
+function shapeText(shape: Shape): string {
+  const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+  return canonical({ ...shape, chains: [...shape.chains].sort(byName), sets: [...shape.sets].sort(byName) });
+}
+
+function wantedChain({ name, hook, priority, type, rules }: Chain) {
+  return {
+    name,
+    base: [NF_INET_HOOK[hook], priority >>> 0, type, VERDICT.accept],
+    rules: rules.map(({ statements, comment }) =>
+      shapeOfRule(
+        statements.flatMap(({ expressions }) => expressions),
+        comment,
+      ),
+    ),
+  };
+}
+
+function wantedSet(set: NftSet) {
+  return shapeOfSet({ name: set.name, ...keyAttributes(set) }, set.comment);
+}
+
+interface SetKey {
+  readonly name: string;
+  readonly flags?: number | undefined;
+  readonly keyType?: number | undefined;
+  readonly keyLength?: number | undefined;
+}
+
+function shapeOfSet({ name, flags, keyType, keyLength }: SetKey, comment: string | undefined) {
+  return { name, flags, keyType, keyLength, comment };
+}
+
+/** Counters are what the rule has done, not what it is. */
+function shapeOfRule(expressions: readonly Expression[], comment: string | undefined) {
+  return {
+    expressions: expressions.map(({ kind, data }) => (kind === "counter" ? { kind } : { kind, data })),
+    comment,
+  };
+}
+
+function elementKeys(elements: readonly SetElement[]): string {
+  return elements
+    .map(({ userdata, ...element }) => canonical({ ...element, comment: readComment(userdata) }))
+    .sort()
+    .join("\n");
+}
+
+/**
+ * The same text for the same meaning: fields by name; what is zero or empty as if it were left out, since dumps state
+ * defaults (a lookup's flags, a bitwise operation's kind); attributes newer than our tables left out.
+ */
+function canonical(value: unknown): string {
+  if (value instanceof Uint8Array) return Array.from(value, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(String(value));
+  const fields = Object.entries(value)
+    .filter(([name, field]) => name !== "unknown" && field !== undefined && field !== 0)
+    .map(([name, field]) => [name, canonical(field)] as const)
+    .filter(([, text]) => text !== "{}")
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, text]) => `${name}:${text}`);
+  return `{${fields.join(",")}}`;
+}

@@ -1,0 +1,157 @@
+/**
+ * Sets of addresses as data, and the form their elements have on the wire (include/uapi/linux/netfilter/nf_tables.h).
+ */
+import {
+  type Address,
+  addressBits,
+  addressFromBytes,
+  addressToBytes,
+  type Family,
+  formatAddress,
+} from "../../ip/address.ts";
+import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
+import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type SetElement } from "../../netlink/nftables.ts";
+import { commentUserdata, readComment } from "./userdata.ts";
+
+interface Named {
+  readonly name: string;
+  readonly comment: string;
+  readonly family: Family;
+}
+
+/** Single addresses, found by hash. */
+export interface AddressSet extends Named {
+  readonly kind: "addresses";
+  readonly elements: readonly { readonly address: Address; readonly comment?: string }[];
+}
+
+/** Ranges; those that touch or overlap become one, so they carry no comments. */
+export interface PrefixSet extends Named {
+  readonly kind: "prefixes";
+  readonly elements: readonly Prefix[];
+}
+
+/** A source address with a range of destinations (a concatenation with intervals: Linux 5.6). */
+export interface PairSet extends Named {
+  readonly kind: "pairs";
+  readonly elements: readonly PairElement[];
+}
+
+export interface PairElement {
+  readonly source: Address;
+  readonly destination: Prefix;
+  readonly comment?: string;
+}
+
+export type NftSet = AddressSet | PrefixSet | PairSet;
+
+/** nft's numbers of its data types (TYPE_IPADDR, TYPE_IP6ADDR); a concatenation shifts by six bits (TYPE_BITS). */
+const DATA_TYPE = { 4: 7, 6: 8 } as const;
+const TYPE_BITS = 6;
+
+/** What NFT_MSG_NEWSET says about the key. */
+export function keyAttributes({ kind, family }: NftSet) {
+  const type = DATA_TYPE[family];
+  const length = addressBits(family) / 8;
+  if (kind !== "pairs") {
+    return { flags: kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
+  }
+  return {
+    flags: NFT_SET.interval | NFT_SET.concat,
+    keyType: (type << TYPE_BITS) | type,
+    keyLength: 2 * length,
+    description: { concat: [{ length }, { length }] },
+  };
+}
+
+/** The elements as the kernel takes them. */
+export function wireElements(set: NftSet): SetElement[] {
+  switch (set.kind) {
+    case "addresses":
+      return set.elements.map(({ address, comment }) => ({
+        key: { value: addressToBytes(address) },
+        userdata: commentUserdata(comment),
+      }));
+    case "prefixes":
+      return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));
+    case "pairs":
+      return set.elements.map(pairElement);
+  }
+}
+
+function pairElement({ source, destination, comment }: PairElement): SetElement {
+  const own = addressToBytes(source);
+  const first = addressToBytes(networkOf(destination).address);
+  const last = addressToBytes(lastAddress(destination));
+  return {
+    key: { value: Uint8Array.of(...own, ...first) },
+    keyEnd: { value: Uint8Array.of(...own, ...last) },
+    userdata: commentUserdata(comment),
+  };
+}
+
+/** More than an error message should list. */
+const LISTED_ELEMENTS = 16;
+
+/** The elements in nft's words, the first few of many. */
+export function elementsText(set: NftSet): string {
+  const comment = (text: string | undefined) => (text === undefined ? "" : ` comment "${text}"`);
+  const words =
+    set.kind === "prefixes"
+      ? set.elements.map(formatPrefix)
+      : set.kind === "addresses"
+        ? set.elements.map((element) => `${formatAddress(element.address)}${comment(element.comment)}`)
+        : set.elements.map(
+            (element) =>
+              `${formatAddress(element.source)} . ${formatPrefix(element.destination)}${comment(element.comment)}`,
+          );
+  const rest = words.length - LISTED_ELEMENTS;
+  return `{ ${words.slice(0, LISTED_ELEMENTS).join(", ")}${rest > 0 ? ` and ${rest} more` : ""} }`;
+}
+
+/** A set's type in nft's words. */
+export function keyText({ kind, family }: NftSet): string {
+  const type = `ipv${family}_addr`;
+  if (kind === "addresses") return `type ${type};`;
+  return `type ${kind === "pairs" ? `${type} . ${type}` : type}; flags interval;`;
+}
+
+/** Source and comment of an element of an `AddressSet` or a `PairSet` read back; `undefined` for other keys. */
+export function readElement(element: SetElement): { source: Address; comment: string | undefined } | undefined {
+  const key = element.key?.value;
+  if (key === undefined) return undefined;
+  const length = key.length === 4 || key.length === 8 ? 4 : key.length === 16 || key.length === 32 ? 16 : 0;
+  if (length === 0) return undefined;
+  return { source: addressFromBytes(key.subarray(0, length)), comment: readComment(element.userdata) };
+}
+
+/** Both ends belong to it. */
+interface Range {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+/** The fewest ranges that hold the same addresses, in order: the kernel refuses ranges that overlap. */
+export function mergeRanges(prefixes: readonly Prefix[]): Range[] {
+  const ranges = prefixes
+    .map((prefix) => ({ first: networkOf(prefix).address.value, last: lastAddress(prefix).value }))
+    .sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
+  const merged: Range[] = [];
+  for (const range of ranges) {
+    const previous = merged.at(-1);
+    if (previous === undefined || range.first > previous.last + 1n) {
+      merged.push(range);
+    } else if (range.last > previous.last) {
+      merged[merged.length - 1] = { first: previous.first, last: range.last };
+    }
+  }
+  return merged;
+}
+
+/** A range is two elements: its first address, and the one behind its last. What ends with the address space has no end. */
+function rangeElements(family: Family, { first, last }: Range): SetElement[] {
+  const start: SetElement = { key: { value: addressToBytes({ family, value: first }) } };
+  if (last + 1n === 1n << BigInt(addressBits(family))) return [start];
+  const end = addressToBytes({ family, value: last + 1n });
+  return [start, { key: { value: end }, flags: NFT_SET_ELEM_INTERVAL_END }];
+}

@@ -1,0 +1,164 @@
+/**
+ * An nf_tables table as data, and the one transaction that makes the kernel hold exactly it.
+ */
+import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../../netlink/message.ts";
+import {
+  NF_INET_HOOK,
+  NFPROTO,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  type SetElement,
+  VERDICT,
+} from "../../netlink/nftables.ts";
+import type { Statement } from "./expressions.ts";
+import { elementsText, keyAttributes, keyText, type NftSet, wireElements } from "./set.ts";
+import { commentUserdata, setUserdata } from "./userdata.ts";
+
+export interface Rule {
+  readonly statements: readonly Statement[];
+  readonly comment: string;
+}
+
+/** A base chain; packets that no rule decides about are accepted. */
+export interface Chain {
+  readonly name: string;
+  readonly type: "filter" | "nat";
+  readonly hook: keyof typeof NF_INET_HOOK;
+  /** nft's names are numbers: srcnat is 100. */
+  readonly priority: number;
+  readonly rules: readonly Rule[];
+}
+
+export interface Table {
+  readonly family: "inet" | "ip" | "ip6";
+  readonly name: string;
+  readonly comment: string;
+  readonly sets: readonly NftSet[];
+  readonly chains: readonly Chain[];
+}
+
+/** nla_len holds 16 bits: with the longest comment 200 elements take 48 KiB. */
+const ELEMENTS_PER_MESSAGE = 200;
+
+/** The table and all in it, in one batch: whatever stood under this name before is gone with the same commit. */
+export function replaceTable(table: Table): Request[] {
+  // Deleting is refused where there is nothing, so the table is made sure of first.
+  return [addTable(table), deleteTable(table), addTable(table), ...fillTable(table)];
+}
+
+/** The same where no such table is: EEXIST otherwise, so that of two that create it at once one learns of the other. */
+export function createTable(table: Table): Request[] {
+  return [addTable(table, NLM_F_EXCL), ...fillTable(table)];
+}
+
+function fillTable(table: Table): Request[] {
+  return [
+    ...table.sets.flatMap((set, index) => [addSet(table, set, index + 1), ...addElements(table, set)]),
+    ...table.chains.flatMap((chain) => [
+      addChain(table, chain),
+      ...chain.rules.map((rule) => addRule(table, chain, rule)),
+    ]),
+  ];
+}
+
+function addTable(table: Table, exclusive = 0): Request {
+  return request(
+    NFT_MSG_NEWTABLE,
+    `nft add table ${tableText(table)}`,
+    tableHeader(table),
+    { name: table.name, flags: 0, userdata: commentUserdata(table.comment) },
+    NLM_F_CREATE | exclusive,
+  );
+}
+
+/** With `handle` only that very table: ENOENT when another has come in its place. */
+export function deleteTable(table: Table, handle?: bigint): Request {
+  return request(
+    NFT_MSG_DELTABLE,
+    handle === undefined ? `nft delete table ${tableText(table)}` : `nft delete table ${table.family} handle ${handle}`,
+    tableHeader(table),
+    handle === undefined ? { name: table.name } : { handle },
+  );
+}
+
+function addSet(table: Table, set: NftSet, id: number): Request {
+  return request(
+    NFT_MSG_NEWSET,
+    `nft add set ${tableText(table)} ${set.name} { ${keyText(set)} }`,
+    tableHeader(table),
+    { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: setUserdata(set.comment) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+/** EEXIST when an element is there already, whatever its comment. */
+export function addElements(table: Table, set: NftSet): Request[] {
+  const where = `${tableText(table)} ${set.name}`;
+  return inMessages(wireElements(set)).map((elements) =>
+    request(
+      NFT_MSG_NEWSETELEM,
+      `nft create element ${where} ${elementsText(set)}`,
+      tableHeader(table),
+      { table: table.name, set: set.name, elements },
+      NLM_F_CREATE | NLM_F_EXCL,
+    ),
+  );
+}
+
+/** Elements in messages that stay below what an attribute can hold. */
+export function inMessages(elements: readonly SetElement[]): SetElement[][] {
+  const messages: SetElement[][] = [];
+  for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE) {
+    messages.push(elements.slice(at, at + ELEMENTS_PER_MESSAGE));
+  }
+  return messages;
+}
+
+function addChain(table: Table, chain: Chain): Request {
+  const { type, hook, priority } = chain;
+  return request(
+    NFT_MSG_NEWCHAIN,
+    `nft add chain ${tableText(table)} ${chain.name} { type ${type} hook ${hook} priority ${priority}; policy accept; }`,
+    tableHeader(table),
+    {
+      table: table.name,
+      name: chain.name,
+      hook: { number: NF_INET_HOOK[hook], priority: priority >>> 0 },
+      policy: VERDICT.accept,
+      type,
+    },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+function addRule(table: Table, chain: Chain, rule: Rule): Request {
+  return request(
+    NFT_MSG_NEWRULE,
+    `nft add rule ${tableText(table)} ${chain.name} ${ruleText(rule)}`,
+    tableHeader(table),
+    {
+      table: table.name,
+      chain: chain.name,
+      expressions: rule.statements.flatMap(({ expressions }) => expressions),
+      userdata: commentUserdata(rule.comment),
+    },
+    NLM_F_CREATE | NLM_F_APPEND,
+  );
+}
+
+export function ruleText({ statements, comment }: Rule): string {
+  return `${statements.map(({ text }) => text).join(" ")} comment "${comment}"`;
+}
+
+/** "inet weft", as nft names a table. */
+export function tableText({ family, name }: Table): string {
+  return `${family} ${name}`;
+}
+
+export function tableHeader({ family }: Table): { family: number } {
+  return { family: NFPROTO[family] };
+}

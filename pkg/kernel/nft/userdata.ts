@@ -1,0 +1,69 @@
+/**
+ * What nft keeps beside an object for itself: one byte of type, one of length, the value (libnftnl's udata; the types
+ * are in libnftnl/udata.h). The kernel stores it unread.
+ */
+
+/** NFTNL_UDATA_{TABLE,CHAIN,RULE,SET_ELEM}_COMMENT are all 0. */
+const COMMENT = 0;
+const SET_KEY_BYTE_ORDER = 0;
+const SET_COMMENT = 7;
+/** nft's BYTEORDER_BIG_ENDIAN. */
+const BIG_ENDIAN = 2;
+/** NFTNL_UDATA_COMMENT_MAXLEN, which counts the NUL. */
+const LONGEST_COMMENT = 128;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Of a table, chain, rule or element; `undefined` for no comment. Throws `RangeError` above 127 bytes. */
+export function commentUserdata(comment: string | undefined): Uint8Array | undefined {
+  return comment === undefined ? undefined : field(COMMENT, text(comment));
+}
+
+/** Of a set: that its key is in network byte order (or nft prints it reversed), and its comment. */
+export function setUserdata(comment: string): Uint8Array {
+  const order = field(SET_KEY_BYTE_ORDER, Uint8Array.of(BIG_ENDIAN, 0, 0, 0));
+  return concatenate(order, field(SET_COMMENT, text(comment)));
+}
+
+/** The comment of a table, chain, rule or element; `undefined` when there is none. */
+export function readComment(userdata: Uint8Array | undefined): string | undefined {
+  return readText(userdata, COMMENT);
+}
+
+export function readSetComment(userdata: Uint8Array | undefined): string | undefined {
+  return readText(userdata, SET_COMMENT);
+}
+
+function text(comment: string): Uint8Array {
+  const bytes = encoder.encode(`${comment}\0`);
+  if (bytes.length > LONGEST_COMMENT) {
+    throw new RangeError(`a comment of ${bytes.length - 1} bytes: nft shows at most ${LONGEST_COMMENT - 1}`);
+  }
+  return bytes;
+}
+
+function field(type: number, value: Uint8Array): Uint8Array {
+  return concatenate(Uint8Array.of(type, value.length), value);
+}
+
+function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(first.length + second.length);
+  whole.set(first);
+  whole.set(second, first.length);
+  return whole;
+}
+
+/** Others' data may be cut short or be no such list at all: then there is no comment. */
+function readText(userdata: Uint8Array | undefined, wanted: number): string | undefined {
+  if (userdata === undefined) return undefined;
+  let at = 0;
+  while (at + 2 <= userdata.length) {
+    const type = userdata[at];
+    const end = at + 2 + (userdata[at + 1] ?? 0);
+    if (end > userdata.length) return undefined;
+    if (type === wanted) return decoder.decode(userdata.subarray(at + 2, end)).replace(/\0.*$/s, "");
+    at = end;
+  }
+  return undefined;
+}

@@ -1,0 +1,113 @@
+/**
+ * The VXLAN device of a node, its VTEP: made, compared with what it should be, changed in place where the kernel can.
+ */
+import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
+import { parseMac } from "../ip/mac.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import { IFF_UP, IN6_ADDR_GEN_MODE, RTM_NEWLINK } from "../netlink/link.ts";
+import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import { deleteLink, type Link } from "./link.ts";
+
+/** The alias of a VTEP that is ours: what carries it may be removed when it is no longer wanted. */
+export const VTEP_ALIAS = "weft:vtep";
+
+export interface Vtep {
+  readonly name: string;
+  /** VXLAN network identifier, 24 bits. */
+  readonly vni: number;
+  /** UDP port, ours and the peers'. */
+  readonly port: number;
+  /** The source of the outer packets; its family is the underlay's. */
+  readonly local: Address;
+  /** The underlay's link. */
+  readonly underlayIndex: number;
+  /** Stated, so that it is known to peers before the first packet and no MAC policy changes it. */
+  readonly mac: string;
+  readonly mtu: number;
+  /** The device's own addresses: what this node's packets to pods elsewhere carry as their source. */
+  readonly addresses: readonly Prefix[];
+}
+
+/**
+ * What brings `link`, the device of this name if there is one, to what it should be. `isReady` tells whether the device
+ * is there to be programmed; else its index is known only after the requests were carried out.
+ */
+export function planVtep(
+  wanted: Vtep,
+  link: Link | undefined,
+): { readonly requests: readonly Request[]; readonly isReady: boolean } {
+  if (link === undefined) return { requests: [createVtep(wanted)], isReady: false };
+  if (!canBeChanged(wanted, link)) return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false };
+  return { requests: isAsWanted(wanted, link) ? [] : [adjustVtep(wanted, link)], isReady: true };
+}
+
+/** VNI, port and the family of the underlay are for life. */
+function canBeChanged(wanted: Vtep, link: Link): boolean {
+  const { vxlan } = link;
+  if (link.kind !== "vxlan" || vxlan === undefined) return false;
+  const familyKept = wanted.local.family === 4 ? vxlan.local6 === undefined : vxlan.local === undefined;
+  return vxlan.vni === wanted.vni && vxlan.port === wanted.port && familyKept;
+}
+
+function isAsWanted(wanted: Vtep, link: Link): boolean {
+  const { vxlan } = link;
+  const bytes = wanted.local.family === 4 ? vxlan?.local : vxlan?.local6;
+  return (
+    bytes !== undefined &&
+    isSameAddress(addressFromBytes(bytes), wanted.local) &&
+    vxlan?.link === wanted.underlayIndex &&
+    vxlan.learning !== 1 &&
+    link.mac === wanted.mac &&
+    link.mtu === wanted.mtu &&
+    link.isUp &&
+    link.alias === VTEP_ALIAS
+  );
+}
+
+function settings(wanted: Vtep) {
+  return {
+    link: wanted.underlayIndex,
+    local: wanted.local.family === 4 ? addressToBytes(wanted.local) : undefined,
+    local6: wanted.local.family === 6 ? addressToBytes(wanted.local) : undefined,
+    learning: 0,
+  };
+}
+
+function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): string {
+  return (
+    `${name} address ${mac} mtu ${mtu} type vxlan id ${vni} dstport ${port} local ${formatAddress(local)} ` +
+    `dev index ${underlayIndex} nolearning`
+  );
+}
+
+/** Down: alias and address mode can only be set on a device that exists, and come with bringing it up. */
+function createVtep(wanted: Vtep): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link add ${describe(wanted)}`,
+    {},
+    {
+      ifname: wanted.name,
+      address: parseMac(wanted.mac),
+      mtu: wanted.mtu,
+      linkInfo: { device: { kind: "vxlan", data: { vni: wanted.vni, port: wanted.port, ...settings(wanted) } } },
+    },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+/** Up, and without a link-local address: the device has no neighbours to discover. */
+function adjustVtep(wanted: Vtep, link: Link): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link set ${describe(wanted)} alias ${VTEP_ALIAS} up`,
+    { index: link.index, flags: IFF_UP, change: IFF_UP },
+    {
+      address: link.mac === wanted.mac ? undefined : parseMac(wanted.mac),
+      mtu: wanted.mtu,
+      ifalias: VTEP_ALIAS,
+      linkInfo: { device: { kind: "vxlan", data: settings(wanted) } },
+      familySettings: { inet6: { addressGenerationMode: IN6_ADDR_GEN_MODE.none } },
+    },
+  );
+}
