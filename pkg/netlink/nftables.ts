@@ -29,6 +29,8 @@ export const NFT_SET_ELEM_INTERVAL_END = 1;
 
 /** NFT_REG_VERDICT, and the first two 16-byte data registers. */
 export const NFT_REG = { verdict: 0, r1: 1, r2: 2 } as const;
+/** The second of the 4-byte registers, which divide the 16-byte ones: r1's bytes 4 to 7 (NFT_REG32_01). */
+export const NFT_REG32_01 = 9;
 /** Verdict codes: netfilter's own are positive, nf_tables' negative. */
 export const VERDICT = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 } as const;
 export const NFT_CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const;
@@ -129,6 +131,8 @@ const LIST_ELEM = 1;
 const table = attributes({
   name: attribute(1, "NFTA_TABLE_NAME", cstring),
   flags: attribute(2, "NFTA_TABLE_FLAGS", be32),
+  /** How many chains, sets and other objects the table holds. */
+  use: attribute(3, "NFTA_TABLE_USE", be32),
   handle: attribute(4, "NFTA_TABLE_HANDLE", be64),
   userdata: attribute(6, "NFTA_TABLE_USERDATA", bytes),
 });
@@ -160,6 +164,13 @@ const rule = attributes({
   userdata: attribute(7, "NFTA_RULE_USERDATA", bytes),
 });
 
+/** The fields of a concatenated key, in bytes each (needed from Linux 5.6 on for intervals). */
+const setField = attributes({ length: attribute(1, "NFTA_SET_FIELD_LEN", be32) });
+const setDescription = attributes({
+  size: attribute(1, "NFTA_SET_DESC_SIZE", be32),
+  concat: attribute(2, "NFTA_SET_DESC_CONCAT", list(LIST_ELEM, nest(setField))),
+});
+
 const set = attributes({
   table: attribute(1, "NFTA_SET_TABLE", cstring),
   name: attribute(2, "NFTA_SET_NAME", cstring),
@@ -169,6 +180,7 @@ const set = attributes({
   keyLength: attribute(5, "NFTA_SET_KEY_LEN", be32),
   dataType: attribute(6, "NFTA_SET_DATA_TYPE", be32),
   dataLength: attribute(7, "NFTA_SET_DATA_LEN", be32),
+  description: attribute(9, "NFTA_SET_DESC", nest(setDescription)),
   /** Identifies a set within a batch, before it has a handle. */
   id: attribute(10, "NFTA_SET_ID", be32),
   userdata: attribute(13, "NFTA_SET_USERDATA", bytes),
