@@ -4,11 +4,11 @@
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { formatMac } from "../../pkg/ip/mac.ts";
 import { changeLink, createVeth, deleteLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
 import type { BridgeConfig } from "./config.ts";
-import { findLink } from "./device.ts";
 
 /** Random names collide once in four thousand million; ten tries are the reference's number too. */
 const NAME_ATTEMPTS = 10;

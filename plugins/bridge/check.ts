@@ -7,12 +7,12 @@ import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
 import { isSameAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
 import { describeRoute, type ObservedRoute, parseRoute, type Route, routeDump } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import { planAddressing, podRoutes } from "./addressing.ts";
 import type { BridgeConfig } from "./config.ts";
-import { findLink, readAddresses } from "./device.ts";
 
 export function checkAttachment(request: Request, config: BridgeConfig): void {
   const previous = request.requirePrevResult();

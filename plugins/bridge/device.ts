@@ -3,29 +3,13 @@
  */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { contains, formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import {
-  addAddress,
-  addressDump,
-  deleteAddress,
-  type LinkAddress,
-  parseLinkAddress,
-} from "../../pkg/kernel/address.ts";
-import { changeLink, createBridge, getLink, type Link, type LinkChange, parseLink } from "../../pkg/kernel/link.ts";
+import { addAddress, deleteAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
+import { changeLink, createBridge, type Link, type LinkChange } from "../../pkg/kernel/link.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists, isGone } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { BridgeConfig } from "./config.ts";
-
-/** The link of this name, or nothing. */
-export function findLink(netlink: BlockingNetlink, name: string): Link | undefined {
-  const [reply] = netlink.exchange([getLink(name)]);
-  if (reply?.error !== undefined) {
-    if (isGone(reply.error)) return undefined;
-    throw reply.error;
-  }
-  const message = reply?.messages[0];
-  return message === undefined ? undefined : parseLink(message);
-}
 
 /**
  * The bridge, up, made where there is none. `mac` is what a new bridge gets; `wasMade` tells whether it is this call's.
@@ -62,14 +46,6 @@ function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConf
   const change: LinkChange = promiscuous ? { up: true, promiscuous: true } : { up: true };
   netlink.run(changeLink(bridge.index, change));
   return { ...bridge, isUp: true, isPromiscuous: bridge.isPromiscuous || promiscuous };
-}
-
-/** The addresses of a link. */
-export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddress[] {
-  return netlink.dump(addressDump(undefined, index)).flatMap((message) => {
-    const address = parseLinkAddress(message);
-    return address !== undefined && address.index === index ? [address] : [];
-  });
 }
 
 /**

@@ -1,0 +1,30 @@
+/** What an executable reads of the kernel, by asking and waiting. */
+import type { BlockingNetlink } from "../netlink/blocking.ts";
+import { isGone } from "../netlink/errors.ts";
+import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
+import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
+import { getLink, type Link, parseLink } from "./link.ts";
+
+/** The link of this name, or nothing. */
+export function findLink(netlink: BlockingNetlink, name: string): Link | undefined {
+  const [reply] = netlink.exchange([getLink(name)]);
+  if (reply?.error !== undefined) {
+    if (isGone(reply.error)) return undefined;
+    throw reply.error;
+  }
+  const message = reply?.messages[0];
+  return message === undefined ? undefined : parseLink(message);
+}
+
+/** The addresses of a link. */
+export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddress[] {
+  return netlink.dump(addressDump(undefined, index)).flatMap((message) => {
+    const address = parseLinkAddress(message);
+    return address !== undefined && address.index === index ? [address] : [];
+  });
+}
+
+/** Everything that a data path is compared with. */
+export function readObserved(netlink: BlockingNetlink): Observed {
+  return parseObserved(observationDumps().map((request) => netlink.dump(request)));
+}

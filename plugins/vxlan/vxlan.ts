@@ -1,0 +1,4 @@
+import { chainedPlugin } from "../../pkg/backend/chained.ts";
+
+/** `vxlan`: chained behind `bridge` where nodes are joined by VXLAN. */
+export const vxlan = chainedPlugin("vxlan", "ties a pod to its node's VXLAN overlay");
