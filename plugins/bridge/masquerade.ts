@@ -68,6 +68,8 @@ function dumpAll(netfilter: BlockingNetlink): Message[] {
   });
 }
 
+/** Reading is refused only where the subsystem is absent; a change that is refused says something else. */
 function lacksNetfilter(error: unknown): boolean {
-  return isSystemError(error, "EPROTONOSUPPORT") || isNetlinkError(error, "EINVAL", "EOPNOTSUPP");
+  if (isNetlinkError(error, "EINVAL", "EOPNOTSUPP")) return error.request.isDump;
+  return isSystemError(error, "EPROTONOSUPPORT");
 }

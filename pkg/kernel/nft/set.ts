@@ -116,13 +116,33 @@ export function keyText({ kind, family }: NftSet): string {
   return `type ${kind === "pairs" ? `${type} . ${type}` : type}; flags interval;`;
 }
 
+/** The length of the (first) address in a key, by the key's length. */
+const SOURCE_LENGTH: Readonly<Record<number, number>> = { 4: 4, 8: 4, 16: 16, 32: 16 };
+
 /** Source and comment of an element of an `AddressSet` or a `PairSet` read back; `undefined` for other keys. */
 export function readElement(element: SetElement): { source: Address; comment: string | undefined } | undefined {
   const key = element.key?.value;
-  if (key === undefined) return undefined;
-  const length = key.length === 4 || key.length === 8 ? 4 : key.length === 16 || key.length === 32 ? 16 : 0;
-  if (length === 0) return undefined;
+  const length = SOURCE_LENGTH[key?.length ?? 0];
+  if (key === undefined || length === undefined) return undefined;
   return { source: addressFromBytes(key.subarray(0, length)), comment: readComment(element.userdata) };
+}
+
+/** An element of a `PairSet` read back; `undefined` where its destinations are no prefix. */
+export function readPair(element: SetElement): PairElement | undefined {
+  const key = element.key?.value;
+  const keyEnd = element.keyEnd?.value;
+  const read = readElement(element);
+  if (key === undefined || read === undefined || keyEnd?.length !== key.length) return undefined;
+  const { source, comment } = read;
+  const half = addressBits(source.family) / 8;
+  if (key.length !== 2 * half) return undefined;
+  const first = addressFromBytes(key.subarray(half));
+  const hostMask = first.value ^ addressFromBytes(keyEnd.subarray(half)).value;
+  const hostBits = hostMask === 0n ? 0 : hostMask.toString(2).length;
+  const isPrefix = hostMask === (1n << BigInt(hostBits)) - 1n && (first.value & hostMask) === 0n;
+  if (!isPrefix) return undefined;
+  const destination = { address: first, length: addressBits(source.family) - hostBits };
+  return comment === undefined ? { source, destination } : { source, destination, comment };
 }
 
 /** Both ends belong to it. */

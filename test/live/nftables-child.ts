@@ -1,0 +1,79 @@
+/**
+ * Runs inside a namespace of the live tests: does the steps that it is given (a JSON list on standard input) to the
+ * namespace's nftables and prints each step's answer as one line of JSON.
+ */
+import { readFileSync } from "node:fs";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { networkOf, parsePrefix } from "../../pkg/ip/prefix.ts";
+import { nodeMasquerade } from "../../pkg/kernel/masquerade.ts";
+import { isSameTable, tableDumps } from "../../pkg/kernel/nft/comparison.ts";
+import { replaceTable } from "../../pkg/kernel/nft/table.ts";
+import { addPodMasquerade, deletePodMasquerade, podMasqueradeDumps } from "../../pkg/kernel/pod-masquerade.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import { type Message, NETLINK_NETFILTER, type Request } from "../../pkg/netlink/message.ts";
+import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
+
+export type Step =
+  | { readonly do: "replace" | "compare"; readonly podRanges: readonly string[]; readonly exempt: readonly string[] }
+  | { readonly do: "add"; readonly owner: string; readonly addresses: readonly string[] }
+  | { readonly do: "race"; readonly owners: readonly string[]; readonly addresses: readonly string[] }
+  | { readonly do: "remove"; readonly owner: string };
+
+const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), "the test's namespace");
+
+async function dump(requests: readonly Request[]): Promise<Message[]> {
+  const messages: Message[] = [];
+  for (const request of requests) {
+    try {
+      messages.push(...(await netlink.dump(request)));
+    } catch (error) {
+      if (!isNetlinkError(error, "ENOENT")) throw error;
+    }
+  }
+  return messages;
+}
+
+const podEntries = (owner: string, addresses: readonly string[]) =>
+  addresses.map(parsePrefix).map((prefix) => ({ owner, address: prefix.address, subnet: networkOf(prefix) }));
+
+async function run(step: Step): Promise<unknown> {
+  switch (step.do) {
+    case "replace":
+    case "compare": {
+      const table = nodeMasquerade({
+        podRanges: step.podRanges.map(parsePrefix),
+        exempt: step.exempt.map(parseAddress),
+      });
+      if (step.do === "compare") return isSameTable(table, await dump(tableDumps(table)));
+      await netlink.commit(replaceTable(table));
+      return "replaced";
+    }
+    case "add":
+      await netlink.commit(addPodMasquerade(await dump(podMasqueradeDumps()), podEntries(step.owner, step.addresses)));
+      return "added";
+    case "race": {
+      // All look before the first one changes anything: the later ones must be refused.
+      const dumped = await dump(podMasqueradeDumps());
+      const answers: string[] = [];
+      for (const owner of step.owners) {
+        const outcome = netlink.commit(addPodMasquerade(dumped, podEntries(owner, step.addresses)));
+        answers.push(
+          await outcome.then(
+            () => "added",
+            (error: unknown) => (isNetlinkError(error) ? error.code : String(error)),
+          ),
+        );
+      }
+      return answers;
+    }
+    case "remove":
+      await netlink.commit(deletePodMasquerade(await dump(podMasqueradeDumps()), (owner) => owner === step.owner));
+      return "removed";
+  }
+}
+
+for (const step of JSON.parse(readFileSync(0, "utf8")) as Step[]) {
+  process.stdout.write(`${JSON.stringify(await run(step))}\n`);
+}
+netlink.close();

@@ -1,0 +1,238 @@
+/**
+ * Our nftables tables in a real kernel, read back by nft and tried with packets. Needs root, ip and nft.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Step } from "./nftables-child.ts";
+
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) process.stderr.write("nftables live tests skipped: they make network namespaces, which needs root\n");
+
+const CHILD = fileURLToPath(new URL("./nftables-child.ts", import.meta.url));
+const NODE = `weft-nft-${process.pid}`;
+const POD = `${NODE}-pod`;
+const OUTSIDE = `${NODE}-out`;
+
+const run = (file: string, ...args: string[]) => execFileSync(file, args, { encoding: "utf8", stdio: "pipe" });
+const inside = (namespace: string, ...command: string[]) => run("ip", "netns", "exec", namespace, ...command);
+const nft = (...args: string[]) => inside(NODE, "nft", ...args);
+
+function steps(...list: Step[]): unknown[] {
+  const output = execFileSync("ip", ["netns", "exec", NODE, process.execPath, CHILD], {
+    input: JSON.stringify(list),
+    encoding: "utf8",
+    stdio: "pipe",
+  });
+  return output
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** Rule lines of a chain as nft lists them, counters left out. */
+function rules(table: string): string[] {
+  return nft("list", "chain", "inet", table, "postrouting")
+    .split("\n")
+    .filter((line) => line.includes("comment"))
+    .map((line) => line.trim().replace(/counter packets \d+ bytes \d+/, "counter"));
+}
+
+const settings = {
+  podRanges: ["10.244.0.0/16", "10.245.0.0/16", "10.250.1.0/24", "fd00:10::/56", "255.255.255.0/24"],
+  exempt: ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1"],
+};
+const replace: Step = { do: "replace", ...settings };
+const compare: Step = { do: "compare", ...settings };
+
+describe.runIf(isRoot)("nftables in the kernel", () => {
+  beforeEach(() => {
+    run("ip", "netns", "add", NODE);
+  });
+  afterEach(() => {
+    for (const namespace of [NODE, POD, OUTSIDE]) {
+      try {
+        run("ip", "netns", "del", namespace);
+      } catch {
+        // Not every test makes all of them.
+      }
+    }
+  });
+
+  test("the node's table is as wanted after each replacement, and absent before", () => {
+    expect(steps(compare, replace, compare, replace, compare)).toEqual([false, "replaced", true, "replaced", true]);
+  });
+
+  test("nft shows the node's rules as they are meant", () => {
+    steps(replace);
+    expect(rules("weft")).toEqual([
+      'ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
+      'ip6 saddr @pod-ranges6 ip6 daddr != @pod-ranges6 ip6 daddr != @exempt6 ip6 daddr != ff00::/8 counter masquerade fully-random comment "pods to the outside, IPv6"',
+    ]);
+    const list = nft("list", "ruleset");
+    expect(list).toContain("elements = { 10.244.0.0/15, 10.250.1.0/24,");
+    expect(list).toContain("elements = { 192.0.2.1, 192.0.2.2 }");
+    expect(list).toContain("elements = { fd00:10::/56 }");
+    expect(list).toContain('comment "addresses of all pods in the cluster"');
+    expect(list).toContain("type nat hook postrouting priority srcnat; policy accept;");
+  });
+
+  test("what nft lists loads again and is the same table", () => {
+    steps(replace);
+    execFileSync("ip", ["netns", "exec", NODE, "nft", "-f", "-"], {
+      input: `delete table inet weft\n${nft("list", "ruleset")}`,
+    });
+    expect(rules("weft")).toHaveLength(2);
+    expect(nft("-j", "list", "ruleset")).toContain('"prefix": {"addr": "10.244.0.0", "len": 15}');
+  });
+
+  test.each([
+    ["a deleted element", ["delete", "element", "inet", "weft", "exempt4", "{ 192.0.2.2 }"]],
+    ["an added element", ["add", "element", "inet", "weft", "exempt4", "{ 192.0.2.9 }"]],
+    ["an added range", ["add", "element", "inet", "weft", "pod-ranges4", "{ 10.99.0.0/16 }"]],
+    ["an added rule", ["add", "rule", "inet", "weft", "postrouting", "counter"]],
+    ["rules flushed", ["flush", "chain", "inet", "weft", "postrouting"]],
+    ["an added chain", ["add", "chain", "inet", "weft", "foreign"]],
+    ["an added set", ["add", "set", "inet", "weft", "foreign", "{ type ipv4_addr; }"]],
+    ["an added counter object", ["add", "counter", "inet", "weft", "foreign"]],
+    ["a dormant table", ["add", "table", "inet", "weft", "{ flags dormant; }"]],
+    ["a deleted table", ["delete", "table", "inet", "weft"]],
+  ])("%s makes the table another, and replacing repairs it", (_, command) => {
+    steps(replace);
+    nft(...command);
+    expect(steps(compare, replace, compare)).toEqual([false, "replaced", true]);
+  });
+
+  test("other tables are no concern of ours", () => {
+    nft("add", "table", "inet", "other");
+    nft("add", "chain", "inet", "other", "postrouting", "{ type nat hook postrouting priority 100; }");
+    nft("add", "rule", "inet", "other", "postrouting", "counter");
+    expect(steps(replace, compare)).toEqual(["replaced", true]);
+    expect(rules("other")).toHaveLength(0);
+    expect(nft("list", "table", "inet", "other")).toContain("counter");
+  });
+
+  test("thousands of addresses fit one transaction", () => {
+    const exempt = Array.from({ length: 5000 }, (_, index) => `198.18.${index >> 8}.${index & 255}`);
+    const podRanges = Array.from({ length: 500 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
+    const large = { podRanges, exempt };
+    expect(steps({ do: "replace", ...large }, { do: "compare", ...large })).toEqual(["replaced", true]);
+  });
+
+  test("a pod's entries come and go with their owner", () => {
+    steps(
+      { do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/24", "fd00:1::2/64"] },
+      { do: "add", owner: "cni:net/b/eth0", addresses: ["10.1.0.3/24"] },
+      { do: "add", owner: "cni:net/b/eth0", addresses: ["10.1.0.3/24"] },
+    );
+    expect(rules("weft_masquerade")).toEqual([
+      'ip saddr @pods4 ip saddr . ip daddr != @pod-subnets4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to outside their subnets, IPv4"',
+      'ip6 saddr @pods6 ip6 saddr . ip6 daddr != @pod-subnets6 ip6 daddr != ff00::/8 counter masquerade fully-random comment "pods to outside their subnets, IPv6"',
+    ]);
+    const both = nft("list", "ruleset");
+    expect(both).toContain('10.1.0.2 . 10.1.0.0/24 comment "cni:net/a/eth0"');
+    expect(both).toContain('fd00:1::2 . fd00:1::/64 comment "cni:net/a/eth0"');
+    steps({ do: "remove", owner: "cni:net/a/eth0" }, { do: "remove", owner: "cni:net/a/eth0" });
+    const one = nft("list", "ruleset");
+    expect(one).not.toContain("cni:net/a/eth0");
+    expect(one).toContain('10.1.0.3 . 10.1.0.0/24 comment "cni:net/b/eth0"');
+  });
+
+  test("an address that was given anew stays when its old owner's removal comes late", () => {
+    steps(
+      { do: "add", owner: "cni:net/old/eth0", addresses: ["10.1.0.2/24"] },
+      { do: "add", owner: "cni:net/new/eth0", addresses: ["10.1.0.2/16"] },
+      { do: "remove", owner: "cni:net/old/eth0" },
+    );
+    const list = nft("list", "ruleset");
+    expect(list).toContain('10.1.0.2 comment "cni:net/new/eth0"');
+    expect(list).toContain('10.1.0.2 . 10.1.0.0/16 comment "cni:net/new/eth0"');
+  });
+
+  test("of two that look at the same time one is refused, so that it looks again", () => {
+    const race: Step = { do: "race", owners: ["cni:net/a/eth0", "cni:net/b/eth0"], addresses: ["10.1.0.2/24"] };
+    expect(steps(race)).toEqual([["added", "EEXIST"]]);
+    nft("flush", "set", "inet", "weft_masquerade", "pods4");
+    nft("flush", "set", "inet", "weft_masquerade", "pod-subnets4");
+    expect(steps(race)).toEqual([["added", "EEXIST"]]);
+    nft("flush", "chain", "inet", "weft_masquerade", "postrouting");
+    expect(steps(race)).toEqual([["added", "ENOENT"]]);
+  });
+
+  test("a damaged table is made anew, the other pods' entries included", () => {
+    steps({ do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/24", "fd00:1::2/64"] });
+    nft("flush", "chain", "inet", "weft_masquerade", "postrouting");
+    steps({ do: "add", owner: "cni:net/b/eth0", addresses: ["10.1.0.3/24"] });
+    expect(rules("weft_masquerade")).toHaveLength(2);
+    const list = nft("list", "ruleset");
+    expect(list).toContain('10.1.0.2 . 10.1.0.0/24 comment "cni:net/a/eth0"');
+    expect(list).toContain('fd00:1::2 . fd00:1::/64 comment "cni:net/a/eth0"');
+    expect(list).toContain('10.1.0.3 . 10.1.0.0/24 comment "cni:net/b/eth0"');
+  });
+
+  test("an owner's mark of 127 bytes comes back whole", () => {
+    const owner = `cni:${"n".repeat(122)}/`;
+    steps({ do: "add", owner, addresses: ["10.1.0.2/24"] });
+    expect(nft("list", "ruleset")).toContain(`10.1.0.2 comment "${owner}"`);
+    steps({ do: "remove", owner });
+    expect(nft("list", "ruleset")).not.toContain(owner);
+  });
+
+  describe("with packets", () => {
+    /** pod 10.1.0.2 - node 10.1.0.1, 192.0.2.1 - outside 192.0.2.2, which is also 192.0.2.3 and knows the way back. */
+    beforeEach(() => {
+      for (const namespace of [POD, OUTSIDE]) run("ip", "netns", "add", namespace);
+      run("ip", "-n", NODE, "link", "add", "pod", "type", "veth", "peer", "name", "eth0", "netns", POD);
+      run("ip", "-n", NODE, "link", "add", "out", "type", "veth", "peer", "name", "eth0", "netns", OUTSIDE);
+      for (const [namespace, device, ...addresses] of [
+        [NODE, "pod", "10.1.0.1/24"],
+        [NODE, "out", "192.0.2.1/24"],
+        [POD, "eth0", "10.1.0.2/24"],
+        [OUTSIDE, "eth0", "192.0.2.2/24", "192.0.2.3/24"],
+      ] as const) {
+        for (const address of addresses) run("ip", "-n", namespace, "addr", "add", address, "dev", device);
+        run("ip", "-n", namespace, "link", "set", device, "up");
+      }
+      run("ip", "-n", POD, "route", "add", "default", "via", "10.1.0.1");
+      run("ip", "-n", OUTSIDE, "route", "add", "default", "via", "192.0.2.1");
+      inside(NODE, "sysctl", "-qw", "net.ipv4.ip_forward=1");
+    });
+
+    /** The source address that the outside sees of a packet from the pod. */
+    async function sourceSeen(destination: string): Promise<string> {
+      const program = `const s=require("dgram").createSocket("udp4");s.bind(9999,"${destination}",()=>console.log("ready"));
+        s.on("message",(m,from)=>{console.log(from.address);s.close()});setTimeout(()=>process.exit(1),5000).unref()`;
+      const receiver = spawn("ip", ["netns", "exec", OUTSIDE, process.execPath, "-e", program]);
+      const ended = new Promise((resolve) => receiver.on("close", resolve));
+      let seen = "";
+      await new Promise<void>((resolve) => {
+        receiver.stdout.on("data", (data) => {
+          seen += String(data);
+          resolve();
+        });
+      });
+      inside(POD, "bash", "-c", `echo hello > /dev/udp/${destination}/9999`);
+      await ended;
+      return seen.replace("ready", "").trim();
+    }
+
+    test("pods show the node's address to the outside, and their own to exempt nodes", async () => {
+      expect(await sourceSeen("192.0.2.2")).toBe("10.1.0.2");
+      steps({ do: "replace", podRanges: ["10.1.0.0/16"], exempt: ["192.0.2.3"] });
+      inside(NODE, "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1");
+      expect(await sourceSeen("192.0.2.2")).toBe("192.0.2.1");
+      expect(await sourceSeen("192.0.2.3")).toBe("10.1.0.2");
+      steps({ do: "replace", podRanges: ["10.1.0.0/16", "192.0.2.0/24"], exempt: [] });
+      expect(await sourceSeen("192.0.2.2")).toBe("10.1.0.2");
+    });
+
+    test("a pod with ipMasq shows its own address within its subnet only", async () => {
+      steps({ do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/24"] });
+      expect(await sourceSeen("192.0.2.2")).toBe("192.0.2.1");
+      steps({ do: "add", owner: "cni:net/a/eth0", addresses: ["10.1.0.2/0"] });
+      expect(await sourceSeen("192.0.2.2")).toBe("10.1.0.2");
+      steps({ do: "remove", owner: "cni:net/a/eth0" });
+      expect(await sourceSeen("192.0.2.2")).toBe("10.1.0.2");
+    });
+  });
+});
