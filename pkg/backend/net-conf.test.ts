@@ -1,0 +1,86 @@
+import { describe, expect, test } from "vitest";
+import { formatPrefix } from "../ip/prefix.ts";
+import { parseNetConf } from "./net-conf.ts";
+
+const read = (object: unknown) => parseNetConf(JSON.stringify(object));
+const vxlan = (backend: object) => read({ Network: "10.244.0.0/16", Backend: { Type: "vxlan", ...backend } });
+
+test("flannel's usual configuration means VNI 1 on port 8472", () => {
+  const conf = read({ Network: "10.244.0.0/16", EnableNFTables: false, Backend: { Type: "vxlan" } });
+  expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16"]);
+  expect(conf.backend).toEqual({ type: "vxlan", vni: 1, port: 8472, underlayMtu: undefined, directRouting: false });
+  expect(conf.warnings).toEqual([expect.stringContaining("EnableNFTables has no effect")]);
+});
+
+test("all of vxlan's keys are read, 0 meaning the default as in flannel", () => {
+  expect(vxlan({ VNI: 4096, Port: 4789, MTU: 9000, DirectRouting: true }).backend).toEqual({
+    ...{ type: "vxlan", vni: 4096, port: 4789, underlayMtu: 9000, directRouting: true },
+  });
+  expect(vxlan({ Port: 0, MTU: 0 }).backend).toMatchObject({ port: 8472, underlayMtu: undefined });
+});
+
+test("both families are read", () => {
+  const conf = read({
+    Network: "10.244.0.0/16",
+    EnableIPv6: true,
+    IPv6Network: "fd00:10:244::/56",
+    Backend: { Type: "host-gw" },
+  });
+  expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16", "fd00:10:244::/56"]);
+  expect(conf.backend).toEqual({ type: "host-gw" });
+});
+
+test("keys match without regard to case", () => {
+  expect(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }).backend).toEqual({ type: "host-gw" });
+});
+
+test("unknown keys are named in a warning, each with its path", () => {
+  const conf = read({ Network: "10.244.0.0/16", Colour: 1, Backend: { Type: "host-gw", VNI: 1 } });
+  expect(conf.warnings).toEqual([
+    "Colour is unknown and was passed over",
+    "Backend.VNI is unknown and was passed over",
+  ]);
+});
+
+describe("what is refused names the key", () => {
+  test.each([
+    ["broken JSON", "{", 6, /net-conf\.json/],
+    ["no network", { Backend: { Type: "vxlan" } }, 7, /^Network: /],
+    [
+      "a network with host bits",
+      { Network: "10.244.1.0/16", Backend: { Type: "vxlan" } },
+      7,
+      /^Network: .*10\.244\.0\.0\/16/,
+    ],
+    ["a network of the wrong family", { Network: "fd00::/56", Backend: { Type: "vxlan" } }, 7, /^Network: .*IPv4/],
+    ["no backend", { Network: "10.244.0.0/16" }, 7, /^Backend: /],
+    ["another backend", { Network: "10.244.0.0/16", Backend: { Type: "udp" } }, 7, /^Backend\.Type: .*got "udp"/],
+    ["a VNI of 25 bits", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 2 ** 24 } }, 7, /^Backend\.VNI: /],
+    [
+      "a port beyond 65535",
+      { Network: "10.244.0.0/16", Backend: { Type: "vxlan", Port: 70_000 } },
+      7,
+      /^Backend\.Port: /,
+    ],
+    [
+      "an MTU too small to be one",
+      { Network: "10.244.0.0/16", Backend: { Type: "vxlan", MTU: 50 } },
+      7,
+      /^Backend\.MTU: /,
+    ],
+    ["learning", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", Learning: true } }, 7, /^Backend\.Learning: /],
+    ["GBP", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", GBP: true } }, 7, /^Backend\.GBP: /],
+    [
+      "IPv6 without its network",
+      { Network: "10.244.0.0/16", EnableIPv6: true, Backend: { Type: "host-gw" } },
+      7,
+      /^IPv6Network: /,
+    ],
+    ["no family at all", { EnableIPv4: false, Backend: { Type: "host-gw" } }, 7, /^EnableIPv6: /],
+  ])("%s", (_name, conf, code, message) => {
+    const text = typeof conf === "string" ? conf : JSON.stringify(conf);
+    expect(() => parseNetConf(text)).toThrow(
+      expect.objectContaining({ code, message: expect.stringMatching(message) }),
+    );
+  });
+});
