@@ -1,0 +1,101 @@
+import { expect, test } from "vitest";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
+import { ByteWriter } from "../../pkg/netlink/bytes.ts";
+import { NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, splitDatagram } from "../../pkg/netlink/message.ts";
+import { SystemError } from "../../pkg/sys/errors.ts";
+import type { NetlinkSocket, System } from "../../pkg/sys/system.ts";
+import { addMasquerade, removeMasquerade } from "./masquerade.ts";
+
+const ips = [{ address: parsePrefix("10.1.0.2/24") }];
+const ENOENT = 2;
+const EEXIST = 17;
+const EINVAL = 22;
+
+/** A kernel without tables: each dump ends with `dumpErrno`, each batch with the next of `batchErrnos`, then 0. */
+function systemWith(dumpErrno: number, batchErrnos: readonly number[]) {
+  const counts = { batches: 0, sleeps: 0, closed: 0 };
+  const answers: Uint8Array[] = [];
+  const socket: NetlinkSocket = {
+    send(datagram) {
+      for (const { flags, sequence } of splitDatagram(datagram)) {
+        const isDump = (flags & NLM_F_DUMP) === NLM_F_DUMP;
+        if (!isDump && (flags & NLM_F_ACK) === 0) continue;
+        const errno = isDump ? dumpErrno : (batchErrnos[counts.batches++] ?? 0);
+        const writer = new ByteWriter();
+        writer.u32(36);
+        writer.u16(isDump && errno === 0 ? NLMSG_DONE : NLMSG_ERROR);
+        writer.u16(0);
+        writer.u32(sequence);
+        writer.u32(0);
+        writer.i32(-errno);
+        writer.zeros(16);
+        answers.push(writer.finish());
+      }
+    },
+    receive() {
+      const answer = answers.shift();
+      if (answer === undefined) throw new SystemError("recvmsg", "netlink", 110);
+      return answer;
+    },
+    close() {
+      counts.closed += 1;
+    },
+  };
+  const system = {
+    openNetlink: () => socket,
+    sleep: () => {
+      counts.sleeps += 1;
+    },
+  } as unknown as System;
+  return { system, counts };
+}
+
+const withoutSockets = {
+  openNetlink: () => {
+    throw new SystemError("socket", "netlink", 93);
+  },
+} as unknown as System;
+
+test("a kernel without nfnetlink or nf_tables has nothing to remove", () => {
+  expect(() => removeMasquerade(withoutSockets, () => true)).not.toThrow();
+  const { system, counts } = systemWith(EINVAL, []);
+  removeMasquerade(system, () => true);
+  expect(counts).toEqual({ batches: 0, sleeps: 0, closed: 1 });
+});
+
+test("a kernel without nfnetlink or nf_tables is told by name when an attachment needs it", () => {
+  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", ips)).toThrow(/masquerade of cni:n\/a\/eth0.*nf_tables/);
+  const { system, counts } = systemWith(EINVAL, []);
+  expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/EINVAL\).*ipMasq needs a kernel with nf_tables/);
+  expect(counts.closed).toBe(1);
+});
+
+test("an attachment without addresses opens no socket", () => {
+  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", [])).not.toThrow();
+});
+
+test("a table that is absent is not an error, and is made once", () => {
+  const { system, counts } = systemWith(ENOENT, []);
+  addMasquerade(system, "cni:n/a/eth0", ips);
+  expect(counts).toEqual({ batches: 1, sleeps: 0, closed: 1 });
+});
+
+test("whoever lost a race looks again until it fits", () => {
+  const { system, counts } = systemWith(0, [EEXIST, ENOENT]);
+  addMasquerade(system, "cni:n/a/eth0", ips);
+  expect(counts).toEqual({ batches: 3, sleeps: 2, closed: 1 });
+});
+
+test("a refusal that stays is reported, not repeated for ever", () => {
+  const { system, counts } = systemWith(
+    0,
+    Array.from({ length: 50 }, () => ENOENT),
+  );
+  expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/ENOENT\).*nft_masq/);
+  expect(counts).toEqual({ batches: 8, sleeps: 7, closed: 1 });
+});
+
+test("a refused change is reported though reading went well", () => {
+  const { system } = systemWith(0, [EINVAL]);
+  expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/EINVAL\)$/);
+});
