@@ -1,71 +1,83 @@
-/** Bytecode by qjsc, and one static ELF of the C host and all of it. */
+/**
+ * One static ELF of the C host and the plugins, loaded: see pkg/sys/host/image.c. It is linked, run once to make its
+ * image, and given the image.
+ */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { DIST, QUICKJS, ROOT, WORK } from "./paths.ts";
-import type { Program } from "./plugins.ts";
-import { versionAnswer } from "./version-answer.ts";
+import type { Programs } from "./plugins.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
 /** The file is copied to every node: its size is a promise. */
 const LARGEST_BYTES = 4 * 2 ** 20;
+/** Above everything else that the linker lays out, so that its size moves nothing. */
+const IMAGE_ADDRESS = "0x10000000";
+/** Enough to load the plugins; how much they need is then known. */
+const ROOM_BYTES = 16 * 2 ** 20;
 
 /** Returns the size of dist/bin/weft. */
-export function buildExecutable(programs: readonly Program[]): number {
-  const tables = programs.map(compile);
-  const table = `${WORK}/programs.c`;
-  const sources = readdirSync(HOST)
-    .filter((name) => name.endsWith(".c"))
-    .sort()
-    .map((name) => `${HOST}/${name}`);
-  const { version } = JSON.parse(readFileSync(`${ROOT}/package.json`, "utf8")) as { version: string };
-  const buildId = digest([...sources, ...tables.map(({ file }) => file)]);
-  writeFileSync(table, programTable(tables, version, buildId));
-  mkdirSync(`${DIST}/bin`, { recursive: true });
-  const made = `${WORK}/weft`;
-  run("gcc", [
-    ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"],
-    `-ffile-prefix-map=${ROOT}=.`,
-    ...["-isystem", QUICKJS, "-I", HOST, "-I", WORK],
-    ...[table, ...sources, `${QUICKJS}/libquickjs.a`, "-lm", "-o", made],
-  ]);
+export function buildExecutable(programs: Programs): number {
+  const made = compileExecutable(programs, `${WORK}/weft`);
   const { size } = statSync(made);
   if (size > LARGEST_BYTES) throw new Error(`dist/bin/weft has ${size} bytes: expected at most ${LARGEST_BYTES}`);
-  install(made, programs);
+  install(made, programs.names);
   return size;
 }
 
-interface Table {
-  readonly name: string;
-  readonly symbol: string;
-  readonly file: string;
-  readonly version: string;
+/** Compiles `programs` into the file `target`, and returns its name. */
+export function compileExecutable({ names, script }: Programs, target: string): string {
+  const bytecode = compileScript(script);
+  const sources = readdirSync(HOST)
+    .filter((name) => /\.[ch]$/.test(name))
+    .sort();
+  const table = `${target}-names.c`;
+  writeFileSync(table, nameTable(names, digest([...sources.map((name) => `${HOST}/${name}`), bytecode])));
+  const files = [table, ...sources.filter((name) => name.endsWith(".c")).map((name) => `${HOST}/${name}`)];
+  const seed = `${target}-seed`;
+  const image = `${target}-image`;
+  // Twice: the first run tells how much memory the image needs, the second makes it, in the executable that gets it.
+  link(files, seed, ROOM_BYTES);
+  const used = Number(output(seed, [bytecode, image]));
+  link(files, seed, pages(used));
+  run(seed, [bytecode, image]);
+  run("objcopy", ["--update-section", `.image=${image}`, "--strip-all", seed, target]);
+  return target;
 }
 
-/** qjsc writes `const uint32_t <symbol>_size` and `const uint8_t <symbol>[]`. */
-function compile({ name, script }: Program): Table {
-  const symbol = `weft_${name.replaceAll("-", "_")}`;
-  const file = `${WORK}/${symbol}.c`;
-  run(`${QUICKJS}/qjsc`, ["-c", "-m", "-s", "-N", symbol, "-o", file, script]);
-  // The size as a constant that an initializer may use.
-  const text = readFileSync(file, "utf8").replace(/const uint32_t (\w+) = (\d+);/, "enum { $1 = $2 };");
-  writeFileSync(file, text.replace(`const uint8_t ${symbol}[`, `static const uint8_t ${symbol}[`));
-  return { name, symbol, file, version: versionAnswer(script) };
+function link(files: readonly string[], target: string, imageBytes: number): void {
+  run("gcc", [
+    ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", `-ffile-prefix-map=${ROOT}=.`],
+    // Fixed addresses: the image holds pointers.
+    ...["-static", "-no-pie", "-fno-pie", `-Wl,--section-start=.image=${IMAGE_ADDRESS}`],
+    ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", QUICKJS, "-I", HOST],
+    ...[...files, `${QUICKJS}/libquickjs.a`, "-lm", "-o", target],
+  ]);
 }
 
-function programTable(tables: readonly Table[], version: string, buildId: string): string {
+function pages(bytes: number): number {
+  return Math.ceil(bytes / 4096) * 4096;
+}
+
+/** qjsc writes C: `const uint8_t <name>[] = { 0x.., };`. */
+function compileScript(script: string): string {
+  const source = `${script}.c`;
+  run(`${QUICKJS}/qjsc`, ["-c", "-s", "-N", "plugins", "-o", source, script]);
+  const [, body = ""] = readFileSync(source, "utf8").split(/const uint8_t plugins\[\d+\] = \{/);
+  const bytes = Uint8Array.from(body.match(/0x[0-9a-f]{2}/g) ?? [], Number);
+  if (bytes.length === 0) throw new Error(`${source}: expected bytecode as an array of bytes`);
+  const bytecode = `${script}.bytecode`;
+  writeFileSync(bytecode, bytes);
+  return bytecode;
+}
+
+function nameTable(names: readonly string[], buildId: string): string {
+  const { version } = JSON.parse(readFileSync(`${ROOT}/package.json`, "utf8")) as { version: string };
   return [
     '#include "host.h"',
-    ...tables.map(({ symbol }) => `#include "${symbol}.c"`),
     `const char host_version[] = ${JSON.stringify(version)};`,
     `const char host_build_id[] = ${JSON.stringify(buildId)};`,
-    "const struct host_program host_programs[] = {",
-    ...tables.map(
-      ({ name, symbol, version }) =>
-        `\t{ ${JSON.stringify(name)}, ${JSON.stringify(version)}, ${symbol}, ${symbol}_size },`,
-    ),
-    "\t{ NULL, NULL, NULL, 0 },",
-    "};",
+    `const char *const host_program_names[] = { ${names.map((name) => JSON.stringify(name)).join(", ")}, NULL };`,
     "",
   ].join("\n");
 }
@@ -77,10 +89,11 @@ function digest(files: readonly string[]): string {
 }
 
 /** By rename, so that an executable that is running just now is not disturbed (ETXTBSY). */
-function install(made: string, programs: readonly Program[]): void {
+function install(made: string, names: readonly string[]): void {
   const bin = `${DIST}/bin`;
+  mkdirSync(bin, { recursive: true });
   renameSync(made, `${bin}/weft`);
-  for (const { name } of programs) {
+  for (const name of names) {
     const temporary = `${bin}/.${name}`;
     rmSync(temporary, { force: true });
     linkSync(`${bin}/weft`, temporary);
@@ -91,5 +104,9 @@ function install(made: string, programs: readonly Program[]): void {
 }
 
 function run(command: string, args: readonly string[]): void {
-  execFileSync(command, args, { stdio: "inherit" });
+  execFileSync(command, args, { stdio: ["ignore", "ignore", "inherit"] });
+}
+
+function output(command: string, args: readonly string[]): string {
+  return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 }

@@ -11,6 +11,6 @@ const programs = await bundlePlugins();
 const bytes = buildExecutable(programs);
 await buildDaemon();
 console.log(
-  `build: dist/bin/weft ${(bytes / 2 ** 20).toFixed(2)} MiB (${programs.map(({ name }) => name).join(", ")}) and ` +
+  `build: dist/bin/weft ${(bytes / 2 ** 20).toFixed(2)} MiB (${programs.names.join(", ")}) and ` +
     `dist/bin/weftd in ${((Date.now() - started) / 1000).toFixed(1)} s`,
 );

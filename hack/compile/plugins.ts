@@ -1,42 +1,52 @@
-/** Each plugin's entry, plugins/<name>/main.ts, becomes one script for QuickJS. */
+/** All plugins become one script for QuickJS: what they share is in it once. */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { build } from "esbuild";
 import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
 
-export interface Program {
-  /** The name the executable is called by. */
-  readonly name: string;
+export interface Programs {
+  /** The names the executable is called by, one for each folder of plugins/. */
+  readonly names: readonly string[];
   /** The bundle. */
   readonly script: string;
 }
 
-export async function bundlePlugins(): Promise<Program[]> {
+export async function bundlePlugins(): Promise<Programs> {
   mkdirSync(WORK, { recursive: true });
   const names = readdirSync(`${ROOT}/plugins`).sort();
   const missing = names.filter((name) => !existsSync(`${ROOT}/plugins/${name}/main.ts`));
   if (missing.length > 0)
     throw new Error(`plugins/${missing.join(", plugins/")}: expected a main.ts in each plugin's folder`);
-  return Promise.all(names.map(bundle));
+  const script = `${WORK}/plugins.js`;
+  await bundle(entry(names), script);
+  return { names, script };
 }
 
-async function bundle(name: string): Promise<Program> {
-  const script = `${WORK}/${name}.js`;
+/** Each main.ts exports `run`. */
+function entry(names: readonly string[]): string {
+  return [
+    'import { provide } from "./pkg/sys/quickjs.ts";',
+    ...names.map((name, at) => `import { run as run${at} } from "./plugins/${name}/main.ts";`),
+    ...names.map((name, at) => `provide(${JSON.stringify(name)}, run${at});`),
+  ].join("\n");
+}
+
+/** `contents` is a module, with imports relative to the repository's folder. */
+export async function bundle(contents: string, script: string): Promise<void> {
   await build({
-    entryPoints: [`${ROOT}/plugins/${name}/main.ts`],
+    stdin: { contents, resolveDir: ROOT, sourcefile: "entry.ts", loader: "ts" },
     outfile: script,
     bundle: true,
-    // A module: QuickJS binds a module's variables once, but searches a function's for each closure made in it.
-    format: "esm",
+    // A plain script, not a module: the host's context then needs neither a module loader nor promises.
+    format: "iife",
     platform: "neutral",
     mainFields: ["module", "main"],
     target: "es2023",
     minifySyntax: true,
     minifyWhitespace: true,
-    // Names stay: they cost bytes that are never read at run time, and an internal error then says where it happened.
+    // Names stay: they are never read at run time, and an internal error then says where it happened.
     minifyIdentifiers: false,
     logLevel: "warning",
     plugins: [lazyConstants],
   });
-  return { name, script };
 }

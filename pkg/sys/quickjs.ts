@@ -9,6 +9,7 @@ import type { FileLock, FileStatus, NetlinkSocket, NetworkNamespace, System } fr
 interface Host {
   readonly version: string;
   readonly buildId: string;
+  provide(name: string, run: () => number): void;
   setFailureFactory(make: (call: string, subject: string, errno: number) => Error): void;
   arguments(): string[];
   environment(): Record<string, string>;
@@ -17,7 +18,6 @@ interface Host {
   write(fd: number, data: Uint8Array): void;
   randomBytes(length: number): Uint8Array;
   sleep(ms: number): void;
-  exit(status: number): never;
   execute(path: string, environment: readonly string[], input: Uint8Array): [number, Uint8Array, Uint8Array];
   readFile(path: string): Uint8Array;
   writeFile(path: string, data: Uint8Array, mode: number, flags: number): void;
@@ -118,7 +118,7 @@ export const quickjs: System = {
   },
 };
 
-/** Ends the process at once; nothing is flushed or freed, since nothing is buffered or worth freeing. */
-export function exit(status: number): never {
-  return weftHost.exit(status);
+/** `run` is called when the executable is called by `name`; what it returns is the exit status. */
+export function provide(name: string, run: () => number): void {
+  weftHost.provide(name, run);
 }

@@ -1,5 +1,5 @@
 import { runPlugin } from "../../pkg/cni/loop.ts";
-import { exit, quickjs } from "../../pkg/sys/quickjs.ts";
+import { quickjs } from "../../pkg/sys/quickjs.ts";
 import { hostGw } from "./host-gw.ts";
 
-exit(runPlugin(hostGw, quickjs));
+export const run = () => runPlugin(hostGw, quickjs);

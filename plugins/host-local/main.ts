@@ -1,5 +1,5 @@
 import { runPlugin } from "../../pkg/cni/loop.ts";
-import { exit, quickjs } from "../../pkg/sys/quickjs.ts";
+import { quickjs } from "../../pkg/sys/quickjs.ts";
 import { hostLocal } from "./host-local.ts";
 
-exit(runPlugin(hostLocal, quickjs));
+export const run = () => runPlugin(hostLocal, quickjs);

@@ -1,5 +1,5 @@
 import { runPlugin } from "../../pkg/cni/loop.ts";
-import { exit, quickjs } from "../../pkg/sys/quickjs.ts";
+import { quickjs } from "../../pkg/sys/quickjs.ts";
 import { vxlan } from "./vxlan.ts";
 
-exit(runPlugin(vxlan, quickjs));
+export const run = () => runPlugin(vxlan, quickjs);

@@ -1,8 +1,9 @@
 /*
- * Picks the plugin by the name the file was called by, and runs its bytecode in a context that holds only what the
- * plugins use: no modules, no promises, no event loop. Nothing is freed at the end: the process is the arena.
+ * Picks the plugin by the name the file was called by, and calls it in the image. Nothing is freed at the end: the
+ * process is the arena.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,18 +14,12 @@
 int host_argc;
 char **host_argv;
 
-/* Makes the exceptions; none until the plugin's bundle has registered one. */
-static JSValue failure_factory;
-static bool has_failure_factory;
-
 JSValue host_fail(JSContext *ctx, const char *call, const char *subject, int error)
 {
 	JSValue arguments[] = { JS_NewString(ctx, call), JS_NewString(ctx, subject), JS_NewInt32(ctx, error) };
 	JSValue failure;
 
-	if (!has_failure_factory)
-		return JS_ThrowInternalError(ctx, "%s %s: %s", call, subject, strerror(error));
-	failure = JS_Call(ctx, failure_factory, JS_UNDEFINED, 3, arguments);
+	failure = JS_Call(ctx, host_image.failure_factory, JS_UNDEFINED, 3, arguments);
 	for (int i = 0; i < 3; i++)
 		JS_FreeValue(ctx, arguments[i]);
 	return JS_IsException(failure) ? failure : JS_Throw(ctx, failure);
@@ -33,8 +28,20 @@ JSValue host_fail(JSContext *ctx, const char *call, const char *subject, int err
 static JSValue set_failure_factory(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	(void)self, (void)argc;
-	failure_factory = JS_DupValue(ctx, argv[0]);
-	has_failure_factory = true;
+	host_image.failure_factory = JS_DupValue(ctx, argv[0]);
+	return JS_UNDEFINED;
+}
+
+/* provide(name, function): what is called when the executable is called by this name */
+static JSValue provide(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *name = JS_ToCString(ctx, argv[0]);
+
+	(void)self, (void)argc;
+	if (!name)
+		return JS_EXCEPTION;
+	JS_SetPropertyStr(ctx, host_image.programs, name, JS_DupValue(ctx, argv[1]));
+	JS_FreeCString(ctx, name);
 	return JS_UNDEFINED;
 }
 
@@ -122,9 +129,10 @@ int host_write_all(int fd, const uint8_t *bytes, size_t length)
 	return 0;
 }
 
+/* A context with only what the plugins use: no modules, no promises, no event loop, no compiler. */
 static JSContext *new_context(void)
 {
-	JSRuntime *runtime = JS_NewRuntime2(&host_arena, NULL);
+	JSRuntime *runtime = JS_NewRuntime2(&host_allocator, NULL);
 	JSContext *ctx = runtime ? JS_NewContextRaw(runtime) : NULL;
 
 	if (!ctx)
@@ -137,7 +145,10 @@ static JSContext *new_context(void)
 	JS_AddIntrinsicJSON(ctx);
 	JS_AddIntrinsicMapSet(ctx);
 	JS_AddIntrinsicTypedArrays(ctx);
-	JS_AddIntrinsicPromise(ctx);
+	host_image.context = ctx;
+	host_image.runtime = runtime;
+	host_image.programs = JS_NewObjectProto(ctx, JS_NULL);
+	host_image.failure_factory = JS_UNDEFINED;
 	return ctx;
 }
 
@@ -147,6 +158,7 @@ static void add_host(JSContext *ctx)
 	JSValue host = JS_NewObject(ctx);
 
 	host_add(ctx, host, "setFailureFactory", set_failure_factory, 1);
+	host_add(ctx, host, "provide", provide, 2);
 	JS_SetPropertyStr(ctx, host, "version", JS_NewString(ctx, host_version));
 	JS_SetPropertyStr(ctx, host, "buildId", JS_NewString(ctx, host_build_id));
 	host_add_files(ctx, host);
@@ -166,43 +178,67 @@ static int report_exception(JSContext *ctx)
 	const char *where = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
 
 	dprintf(STDERR_FILENO, "weft: %s\n%s", text ? text : "exception", where ? where : "");
-	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"the plugin failed before it could answer: see its standard error\"}\n");
 	return 1;
 }
 
-/* VERSION never changes within a build, so its answer is part of it: runtimes ask for it, and it needs no JavaScript. */
-static bool is_version_call(void)
+/*
+ * Makes the image: seed SCRIPT IMAGE, where SCRIPT is bytecode of qjsc's. Writes host_image as it is to be put into this
+ * executable, and says how many bytes of its memory are used.
+ */
+static int seed(const char *script, const char *image)
 {
-	const char *command = getenv("CNI_COMMAND");
-
-	return command && strcmp(command, "VERSION") == 0;
-}
-
-static int answer_version(const struct host_program *program)
-{
-	return host_write_all(STDOUT_FILENO, (const uint8_t *)program->version, strlen(program->version)) ? 1 : 0;
-}
-
-static int run(const struct host_program *program)
-{
-	JSContext *ctx = new_context();
+	struct host_buffer bytecode = { 0 };
+	int from = open(script, O_RDONLY | O_CLOEXEC), to = open(image, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int error = from < 0 || to < 0 ? errno : host_read_all(from, &bytecode);
+	JSContext *ctx;
 	JSValue function, result;
+	size_t used;
 
+	if (error) {
+		dprintf(STDERR_FILENO, "weft: seed %s %s: %s\n", script, image, strerror(error));
+		return 1;
+	}
+	ctx = new_context();
 	if (!ctx) {
-		dprintf(STDERR_FILENO, "weft: out of memory\n");
+		dprintf(STDERR_FILENO, "weft: seed: out of memory\n");
 		return 1;
 	}
 	add_host(ctx);
-	function = JS_ReadObject(ctx, program->bytecode, program->size, JS_READ_OBJ_BYTECODE);
+	function = JS_ReadObject(ctx, bytecode.data, bytecode.length, JS_READ_OBJ_BYTECODE);
 	result = JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
-	return JS_IsException(result) ? report_exception(ctx) : 0;
+	if (JS_IsException(result))
+		return report_exception(ctx);
+	used = (size_t)(host_image.cursor - host_image.memory);
+	host_image.is_sealed = true;
+	error = host_write_all(to, (const uint8_t *)&host_image, sizeof(host_image));
+	if (error)
+		dprintf(STDERR_FILENO, "weft: write %s: %s\n", image, strerror(error));
+	dprintf(STDOUT_FILENO, "%zu\n", used);
+	return error ? 1 : 0;
 }
 
-static const struct host_program *find_program(const char *name)
+static int run(const char *name)
 {
-	for (const struct host_program *program = host_programs; program->name; program++)
-		if (strcmp(program->name, name) == 0)
-			return program;
+	JSContext *ctx = host_image.context;
+	JSValue function, result;
+	int32_t status;
+
+	/* The image was made on another stack. */
+	JS_UpdateStackTop(host_image.runtime);
+	function = JS_GetPropertyStr(ctx, host_image.programs, name);
+	result = JS_Call(ctx, function, JS_UNDEFINED, 0, NULL);
+	if (JS_IsException(result) || JS_ToInt32(ctx, &status, result)) {
+		dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"%s failed before it could answer: see its standard error\"}\n", name);
+		return report_exception(ctx);
+	}
+	return status;
+}
+
+static const char *find_program(const char *name)
+{
+	for (const char *const *known = host_program_names; *known; known++)
+		if (strcmp(*known, name) == 0)
+			return *known;
 	return NULL;
 }
 
@@ -222,19 +258,20 @@ static int usage(int fd, int status)
 		"as container runtimes send them (CNI specification 1.1.0).\n\n"
 		"plugins:",
 		host_version, host_build_id);
-	for (const struct host_program *program = host_programs; program->name; program++)
-		dprintf(fd, " %s", program->name);
+	for (const char *const *name = host_program_names; *name; name++)
+		dprintf(fd, " %s", *name);
 	dprintf(fd, "\n");
 	return status;
 }
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 0 ? base_name(argv[0]) : "weft";
-	const struct host_program *program = find_program(name);
+	const char *program = find_program(argc > 0 ? base_name(argv[0]) : "weft");
 
 	host_argc = argc;
 	host_argv = argv;
+	if (!host_image.is_sealed)
+		_exit(argc == 3 ? seed(argv[1], argv[2]) : 1);
 	if (!program && argc > 1) {
 		if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 			_exit(usage(STDOUT_FILENO, 0));
@@ -246,7 +283,5 @@ int main(int argc, char **argv)
 		if (!program)
 			dprintf(STDERR_FILENO, "weft: there is no plugin \"%s\"\n\n", argv[1]);
 	}
-	if (!program)
-		_exit(usage(STDERR_FILENO, 1));
-	_exit(is_version_call() ? answer_version(program) : run(program));
+	_exit(program ? run(program) : usage(STDERR_FILENO, 1));
 }

@@ -115,16 +115,6 @@ static JSValue sleep_for(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	return JS_UNDEFINED;
 }
 
-static JSValue exit_process(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
-{
-	int32_t status;
-
-	(void)self, (void)argc;
-	if (JS_ToInt32(ctx, &status, argv[0]))
-		return JS_EXCEPTION;
-	_exit(status);
-}
-
 /* A child's three streams, seen from here. -1 is closed. */
 struct child {
 	pid_t pid;
@@ -310,6 +300,5 @@ void host_add_process(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "write", write_descriptor, 2);
 	host_add(ctx, host, "randomBytes", random_bytes, 1);
 	host_add(ctx, host, "sleep", sleep_for, 1);
-	host_add(ctx, host, "exit", exit_process, 1);
 	host_add(ctx, host, "execute", execute, 3);
 }

@@ -1,0 +1,155 @@
+/*
+ * The image: QuickJS's memory as it is after the plugins were loaded. The build runs the executable once without an
+ * image (main.c, seed), which evaluates the plugins' script and writes this structure out; the build then puts it into
+ * the very same executable. A plugin starts where the build left off: nothing is read, linked or evaluated, and the
+ * kernel maps only the pages that are touched.
+ *
+ * This works because a static executable has fixed addresses, so that every pointer in the image stays true, and because
+ * everything QuickJS keeps is in here: its blocks (below), and the handles in `struct host_image`.
+ *
+ * Once sealed, small blocks come from free lists and from chunks of malloc's, larger ones from malloc itself.
+ */
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host.h"
+
+/* In a section of its own at a fixed address, whose content the build replaces. */
+struct host_image host_image __attribute__((section(".image"), aligned(4096)));
+
+enum {
+	STEP = 16,           /* sizes are rounded up to this; also the alignment of blocks */
+	LARGEST_SMALL = 512, /* what is larger goes to malloc once the image is sealed */
+	CHUNK = 256 * 1024,
+};
+
+_Static_assert(LARGEST_SMALL / STEP + 1 == HOST_SIZE_CLASSES, "a free list for each size");
+
+/* In front of each block, keeping it aligned: its size, and its class or 0 for one that is larger than small. */
+struct header {
+	uint64_t size;
+	uint64_t class;
+};
+
+struct free_block {
+	struct free_block *next;
+};
+
+static struct header *header_of(const void *block)
+{
+	return (struct header *)block - 1;
+}
+
+static bool is_in_image(const void *block)
+{
+	return (const uint8_t *)block >= host_image.memory && (const uint8_t *)block < host_image.memory + sizeof(host_image.memory);
+}
+
+/* Cuts a block off the current run of memory. */
+static void *cut(size_t size, size_t class)
+{
+	size_t whole = sizeof(struct header) + size;
+	struct header *header;
+
+	if (!host_image.is_sealed && !host_image.cursor) {
+		host_image.cursor = host_image.memory;
+		host_image.end = host_image.memory + sizeof(host_image.memory);
+	}
+	if ((size_t)(host_image.end - host_image.cursor) < whole) {
+		if (!host_image.is_sealed)
+			return NULL;
+		host_image.cursor = malloc(CHUNK);
+		if (!host_image.cursor) {
+			host_image.end = NULL;
+			return NULL;
+		}
+		host_image.end = host_image.cursor + CHUNK;
+	}
+	header = (struct header *)host_image.cursor;
+	header->size = size;
+	header->class = class;
+	host_image.cursor += whole;
+	return header + 1;
+}
+
+static void *allocate(JSMallocState *state, size_t size)
+{
+	size_t rounded = (size + STEP - 1) / STEP * STEP;
+	size_t class = rounded / STEP;
+	struct free_block *block;
+	struct header *header;
+
+	(void)state;
+	if (size <= LARGEST_SMALL) {
+		block = host_image.free_lists[class];
+		if (!block)
+			return cut(rounded, class);
+		host_image.free_lists[class] = block->next;
+		return block;
+	}
+	if (!host_image.is_sealed)
+		return cut(rounded, 0);
+	header = malloc(sizeof(*header) + rounded);
+	if (!header)
+		return NULL;
+	*header = (struct header){ .size = rounded };
+	return header + 1;
+}
+
+static void release(JSMallocState *state, void *block)
+{
+	size_t class;
+
+	(void)state;
+	if (!block)
+		return;
+	class = header_of(block)->class;
+	if (class) {
+		((struct free_block *)block)->next = host_image.free_lists[class];
+		host_image.free_lists[class] = block;
+	} else if (!is_in_image(block)) {
+		free(header_of(block));
+	}
+}
+
+static size_t usable_size(const void *block)
+{
+	return header_of(block)->size;
+}
+
+static void *reallocate(JSMallocState *state, void *block, size_t size)
+{
+	void *moved;
+
+	if (!block)
+		return allocate(state, size);
+	if (size == 0) {
+		release(state, block);
+		return NULL;
+	}
+	if (size <= usable_size(block))
+		return block;
+	if (header_of(block)->class == 0 && !is_in_image(block)) {
+		size_t rounded = (size + STEP - 1) / STEP * STEP;
+		struct header *header = realloc(header_of(block), sizeof(*header) + rounded);
+
+		if (!header)
+			return NULL;
+		header->size = rounded;
+		return header + 1;
+	}
+	moved = allocate(state, size);
+	if (!moved)
+		return NULL;
+	memcpy(moved, block, usable_size(block));
+	release(state, block);
+	return moved;
+}
+
+const JSMallocFunctions host_allocator = {
+	.js_malloc = allocate,
+	.js_free = release,
+	.js_realloc = reallocate,
+	.js_malloc_usable_size = usable_size,
+};
