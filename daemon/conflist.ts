@@ -5,6 +5,7 @@
  * the network, runtimes keep their results under it, and pods hang on that bridge. On a node taken over from flannel the
  * pods that run keep their addresses and are deleted like all others; on a new node the names are as good as any.
  */
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import { replaceFile } from "./replace-file.ts";
@@ -26,8 +27,9 @@ export interface ConflistSettings {
   readonly runDir: string;
 }
 
-/** Writes the conflist if it is not there as it should be; true when it wrote. */
-export function writeConflist(directory: string, settings: ConflistSettings): Promise<boolean> {
+/** Writes the conflist, and makes its directory, where it is not as it should be; true when it wrote. */
+export async function writeConflist(directory: string, settings: ConflistSettings): Promise<boolean> {
+  await mkdir(directory, { recursive: true });
   return replaceFile(join(directory, CONFLIST_NAME), formatConflist(settings));
 }
 

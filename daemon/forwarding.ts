@@ -41,7 +41,9 @@ export function ensureForwarding(files: Files, families: ReadonlySet<Family>, un
 
 function ensure(files: Files, name: SysctlName, value: string): boolean {
   try {
-    return ensureSysctl(files, name, value);
+    const isRight = readSysctl(files, name) === value;
+    ensureSysctl(files, name, value);
+    return !isRight;
   } catch (error) {
     if (isSystemError(error)) throw new ForwardingError(name, value, error);
     throw error;

@@ -5,7 +5,8 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { claimRunDir, RunDirInUse, SOCKET_NAME } from "./liveness.ts";
+import { SOCKET_FILE } from "../pkg/backend/node-table.ts";
+import { claimRunDir, RunDirInUse } from "./liveness.ts";
 
 let runDir = "";
 beforeEach(() => {
@@ -16,7 +17,7 @@ afterEach(() => rmSync(runDir, { recursive: true, force: true }));
 const impatient = { waitMs: 0, onWait: () => undefined };
 
 async function isAlive(): Promise<boolean> {
-  const socket = net.connect(join(runDir, SOCKET_NAME));
+  const socket = net.connect(join(runDir, SOCKET_FILE));
   const alive = await Promise.race([
     once(socket, "connect").then(() => true),
     once(socket, "error").then(() => false),
@@ -35,7 +36,7 @@ test("a claimed run directory shows a sign of life until it is given up", async 
 test("a run directory that is missing is made", async () => {
   const below = join(runDir, "a", "b");
   const liveness = await claimRunDir(below, impatient);
-  expect(statSync(join(below, SOCKET_NAME)).isSocket()).toBe(true);
+  expect(statSync(join(below, SOCKET_FILE)).isSocket()).toBe(true);
   await liveness.close();
 });
 
@@ -73,7 +74,7 @@ test("the socket of a killed process is taken over", async () => {
 
 /** A socket file whose process was killed. */
 async function leaveStaleSocket(): Promise<void> {
-  const path = JSON.stringify(join(runDir, SOCKET_NAME));
+  const path = JSON.stringify(join(runDir, SOCKET_FILE));
   const script = `require("node:net").createServer().listen(${path}, () => console.log("up"))`;
   const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
   await once(child.stdout, "data");

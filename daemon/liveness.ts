@@ -9,8 +9,8 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import net from "node:net";
 import { join } from "node:path";
-
-export const SOCKET_NAME = "weftd.sock";
+import { setTimeout } from "node:timers/promises";
+import { SOCKET_FILE } from "../pkg/backend/node-table.ts";
 
 /** Another weftd serves this run directory, and did so for as long as this one was willing to wait. */
 export class RunDirInUse extends Error {
@@ -31,6 +31,8 @@ export interface Liveness {
 export interface ClaimOptions {
   /** How long to wait for a predecessor to go: a rolling update may start the new pod before the old one is gone. */
   readonly waitMs: number;
+  /** Ends the waiting: `claimRunDir` then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Called once, when there is a predecessor to wait for. */
   readonly onWait: () => void;
 }
@@ -42,7 +44,7 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
   await mkdir(runDir, { recursive: true, mode: 0o755 });
   // Device and inode name the directory itself: two mounts of it are one claim.
   const { dev, ino } = await stat(runDir);
-  const path = join(runDir, SOCKET_NAME);
+  const path = join(runDir, SOCKET_FILE);
   const startMs = performance.now();
   for (let attempt = 0; ; attempt++) {
     const claim = await listen(`\0weftd/${dev}:${ino}`);
@@ -56,7 +58,7 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
     const waitedMs = performance.now() - startMs;
     if (waitedMs >= options.waitMs) throw new RunDirInUse(runDir, waitedMs);
     if (attempt === 0) options.onWait();
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await setTimeout(RETRY_MS, undefined, { signal: options.signal });
   }
 }
 

@@ -35,7 +35,8 @@ export class Metrics {
   });
   readonly peers = new Gauge({
     name: "weft_peers",
-    help: "Other nodes whose pods are reachable by the last pass.",
+    help: "Other nodes, by whether the last pass could connect this node to their pods.",
+    labelNames: ["state"] as const,
     registers: this.#registers,
   });
   readonly notificationOverruns = new Counter({

@@ -1,6 +1,7 @@
 /**
  * weftd's command line. Every flag has an environment twin; a flag beats its twin.
  */
+import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 
@@ -82,9 +83,10 @@ export function optionsCommand(): Command {
       ),
     )
     .addOption(
-      flag("--run-dir <dir>", "WEFTD_RUN_DIR", "node table and sign of life, read by the executables").default(
-        DEFAULT_RUN_DIR,
-      ),
+      flag("--run-dir <dir>", "WEFTD_RUN_DIR", "node table and sign of life, read by the executables")
+        // The conflist names it, and its readers run elsewhere.
+        .argParser((path) => resolve(path))
+        .default(DEFAULT_RUN_DIR),
     )
     .addOption(
       flag(

@@ -1,0 +1,33 @@
+/** Entry of weftd: reads the command line, starts the daemon, and ends it on a signal. */
+import { openLog } from "./log.ts";
+import { parseOptions } from "./options.ts";
+import { runWeftd } from "./weftd.ts";
+
+/** Longer than any request to the kernel takes; a pod is given 30 seconds by default. */
+const STOP_LIMIT_MS = 10_000;
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  const log = openLog(options.logLevel, options.nodeName);
+  const end = (error: unknown): never => {
+    log.fatal({ err: error }, "weftd ends; the data path stays as it is");
+    process.exit(1);
+  };
+  process.on("uncaughtException", end);
+  process.on("unhandledRejection", end);
+
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, "stopping; the data path and the conflist stay as they are");
+      setTimeout(() => end(new Error(`not stopped within ${STOP_LIMIT_MS / 1000} seconds`)), STOP_LIMIT_MS).unref();
+      stopping.abort();
+    });
+  }
+  await runWeftd(options, log, stopping.signal).catch((error) => {
+    if (!stopping.signal.aborted) end(error);
+  });
+  log.info("stopped");
+}
+
+void main();

@@ -1,0 +1,100 @@
+/** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+import {
+  type DataPath,
+  type Observed,
+  observationDumps,
+  parseObserved,
+  planDataPath,
+} from "../pkg/kernel/data-path.ts";
+import { isSameTable, tableDumps } from "../pkg/kernel/nft/comparison.ts";
+import { replaceTable, type Table } from "../pkg/kernel/nft/table.ts";
+import { isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors.ts";
+import type { EventedNetlink } from "../pkg/netlink/evented.ts";
+import type { Message, Request } from "../pkg/netlink/message.ts";
+
+/** Some requests were refused; the others were carried out. */
+export class RefusedError extends AggregateError {
+  constructor(refusals: readonly NetlinkError[]) {
+    const [first] = refusals;
+    const others = refusals.length > 1 ? ` (and ${refusals.length - 1} more)` : "";
+    super(refusals, `the kernel refused: ${first?.message}${others}`);
+    this.name = "RefusedError";
+  }
+}
+
+export interface Observation {
+  readonly state: Observed;
+  /** The netlink port that this process programs by: the kernel names it when it announces the change. */
+  readonly port: number;
+}
+
+export interface Programmed {
+  /** What was sent, in order. */
+  readonly requests: readonly Request[];
+  /** What the kernel would not do of it: single peers are not reached, the rest is as desired. */
+  readonly refusals: readonly NetlinkError[];
+  /** What stands in the way and is not ours. */
+  readonly conflicts: readonly string[];
+  /** What the last plan started from: all devices are in it. */
+  readonly state: Observed;
+}
+
+/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
+const ROUNDS = 3;
+
+export class Programmer {
+  readonly #netlink: EventedNetlink;
+  readonly #nftables: EventedNetlink;
+
+  constructor(netlink: EventedNetlink, nftables: EventedNetlink) {
+    this.#netlink = netlink;
+    this.#nftables = nftables;
+  }
+
+  async observe(): Promise<Observation> {
+    const dumps: (readonly Message[])[] = [];
+    for (const dump of observationDumps()) dumps.push(await this.#netlink.dump(dump));
+    return { state: parseObserved(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
+  }
+
+  /** Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made. */
+  async program(desired: DataPath, observed: Observed): Promise<Programmed> {
+    const requests: Request[] = [];
+    const refusals: NetlinkError[] = [];
+    let state = observed;
+    for (let round = 1; ; round++) {
+      const plan = planDataPath(desired, state);
+      requests.push(...plan.requests);
+      refusals.push(...(await this.#carryOut(plan.requests)));
+      if (plan.isComplete) return { requests, refusals, conflicts: plan.conflicts, state };
+      if (refusals.length > 0) throw new RefusedError(refusals);
+      if (round === ROUNDS)
+        throw new Error("the VXLAN device vanishes as soon as it is made: another program removes it");
+      ({ state } = await this.observe());
+    }
+  }
+
+  /** Makes the kernel hold exactly `table`, in one transaction; false when it did already. */
+  async replaceTable(table: Table): Promise<boolean> {
+    const held: Message[] = [];
+    for (const dump of tableDumps(table)) {
+      try {
+        held.push(...(await this.#nftables.dump(dump)));
+      } catch (error) {
+        // No such table, or no such set in it.
+        if (!isNetlinkError(error, "ENOENT")) throw error;
+      }
+    }
+    if (isSameTable(table, held)) return false;
+    await this.#nftables.commit(replaceTable(table));
+    return true;
+  }
+
+  /** What was to be removed and is gone already counts as removed. */
+  async #carryOut(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
+    const replies = await this.#netlink.exchange(requests);
+    return replies.flatMap(({ request, error }) =>
+      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
+    );
+  }
+}

@@ -1,0 +1,218 @@
+/**
+ * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
+ * full comparison; there is no other way by which weftd changes the kernel.
+ */
+import { type DesiredState, desiredState } from "../pkg/backend/desired.ts";
+import type { LocalNode, Peer } from "../pkg/backend/node.ts";
+import type { Clock } from "../pkg/cluster/clock.ts";
+import type { ClusterNode } from "../pkg/cluster/node.ts";
+import { formatAddress } from "../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import { RTPROT_WEFT } from "../pkg/kernel/data-path.ts";
+import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
+import type { Files } from "../pkg/sys/system.ts";
+import type { Announcer } from "./announcer.ts";
+import { CONFLIST_NAME, writeConflist } from "./conflist.ts";
+import { ensureForwarding } from "./forwarding.ts";
+import type { Health } from "./health.ts";
+import type { Logger } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import type { NetConfFile } from "./net-conf.ts";
+import { News } from "./news.ts";
+import type { NodeView } from "./node-view.ts";
+import type { Interest } from "./notifications.ts";
+import type { Options } from "./options.ts";
+import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
+import { peerOf } from "./peer.ts";
+import { type Programmed, type Programmer, RefusedError } from "./programmer.ts";
+import type { RunFiles } from "./run-files.ts";
+import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
+
+export interface ReconcilerParts {
+  readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir">;
+  readonly netConf: NetConfFile;
+  readonly view: NodeView;
+  readonly programmer: Pick<Programmer, "observe" | "program" | "replaceTable">;
+  readonly announcer: Pick<Announcer, "announce">;
+  readonly runFiles: Pick<RunFiles, "write">;
+  readonly files: Files;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** A log line names so many problems; the rest is a number. */
+const PROBLEMS_SHOWN = 10;
+
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  readonly #news = new News();
+  #interest: Interest | undefined;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+  }
+
+  /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
+  get interest(): Interest | undefined {
+    return this.#interest;
+  }
+
+  /** Throws what stood in the way; everything that did not depend on it is done. */
+  async pass(reasons: readonly string[]): Promise<void> {
+    const { view, health, metrics, clock } = this.#parts;
+    const beganMs = clock.nowMs();
+    const heardMs = view.takeHeard();
+    health.passBegins();
+    try {
+      await this.#reconcile(reasons, beganMs, heardMs);
+      metrics.passes.inc({ result: "success" });
+    } catch (error) {
+      view.giveBackHeard(heardMs);
+      metrics.passes.inc({ result: "failure" });
+      throw error;
+    } finally {
+      health.passEnds();
+      metrics.passDuration.observe((clock.nowMs() - beganMs) / 1000);
+    }
+  }
+
+  /** A pass threw. */
+  failed(error: unknown, retryMs: number): void {
+    const { health, log } = this.#parts;
+    health.fails("reconcile", error instanceof Error ? error.message : String(error));
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
+  }
+
+  async #reconcile(reasons: readonly string[], beganMs: number, heardMs: readonly number[]): Promise<void> {
+    const { options, netConf, view, programmer, announcer, runFiles, files, health, metrics, log, clock } = this.#parts;
+    const { backend, networks } = netConf.conf;
+    const known = this.#ownNode();
+    if (known === undefined) return;
+
+    const { state, port } = await programmer.observe();
+    const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
+    const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
+    const peers = view.peers.map(peerOf);
+    const macs = new Map(state.links.filter(({ kind }) => kind === "vxlan").map(({ name, mac }) => [name, mac]));
+    const desired = desiredState(netConf.conf, node, peers, macs);
+    this.#logUnderlay(underlay);
+
+    const families = new Set(node.subnets.map(({ address }) => address.family));
+    const settings = ensureForwarding(files, families, underlay.link.name);
+    const programmed = await programmer.program(desired.dataPath, state);
+    this.#interest = interestOf(desired, underlay, programmed, port);
+    const masquerade = nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
+    const isTableNew = await programmer.replaceTable(masquerade);
+    const nowMs = clock.nowMs();
+
+    for (const { identifier } of programmed.requests) metrics.changes.inc({ request: identifier });
+    if (isTableNew) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
+    const connected = this.#countConnected(peers, desired, programmed);
+    const changes = programmed.requests.length + settings.length + (isTableNew ? 1 : 0);
+    const line = {
+      reasons,
+      changes,
+      peers: peers.length,
+      connected,
+      passMs: rounded(nowMs - beganMs),
+      ...(heardMs.length > 0 && { eventToProgrammedMs: rounded(nowMs - Math.min(...heardMs)) }),
+      ...(settings.length > 0 && { settings }),
+    };
+    if (log.isLevelEnabled("debug"))
+      log.debug({ requests: programmed.requests.map(({ text }) => text) }, "requests sent");
+    if (changes > 0) log.info(line, "data path programmed");
+    else if (heardMs.length > 0) log.info(line, "data path is as it should be");
+    else log.debug(line, "data path is as it should be");
+
+    announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
+    const vteps = desired.dataPath.vteps.map(({ name }) => name);
+    const devices = vteps.length > 0 ? vteps : [underlay.link.name];
+    await runFiles.write({ netConf: netConf.text, node, peers, backend: backend.type, devices });
+    await this.#offerToRuntime(node, desired);
+    if (programmed.refusals.length > 0) throw new RefusedError(programmed.refusals);
+    for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);
+    health.holds("reconcile", `${connected} of ${peers.length} peers connected`);
+  }
+
+  /** This node and its subnets; undefined, and said why, while they are not known. */
+  #ownNode(): { readonly own: ClusterNode; readonly subnets: readonly Prefix[] } | undefined {
+    const { view, options, netConf, health, log } = this.#parts;
+    // An absent peer may merely not have been heard of: nothing is compared, so nothing is removed.
+    if (!view.isSynced) return undefined;
+    const { own } = view;
+    const subnets = ownSubnets(options.nodeName, own, netConf.conf);
+    if (own === undefined || typeof subnets === "string") {
+      const reason = String(subnets);
+      health.fails("subnet", reason);
+      if (this.#news.isNews("subnet", reason)) log.warn({ reason }, "waiting for this node's subnet");
+      return undefined;
+    }
+    const text = subnets.map(formatPrefix).join(", ");
+    health.holds("subnet", text);
+    if (this.#news.isNews("subnet", text))
+      log.info({ subnets: subnets.map(formatPrefix) }, "this node's subnet is known");
+    return { own, subnets };
+  }
+
+  #logUnderlay({ link, ipv4, ipv6, reason }: UnderlayChoice): void {
+    const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
+    const line = { interface: link.name, addresses, mtu: link.mtu, reason };
+    if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
+  }
+
+  /** Logs what keeps peers from being reached, when that changed; returns how many are. */
+  #countConnected(peers: readonly Peer[], { problems }: DesiredState, { conflicts }: Programmed): number {
+    const { log, metrics } = this.#parts;
+    const troubled = new Set(problems.map(({ peer }) => peer));
+    const connected = peers.filter(({ name, subnets }) => subnets.length > 0 && !troubled.has(name)).length;
+    metrics.peers.set({ state: "connected" }, connected);
+    metrics.peers.set({ state: "unconnected" }, peers.length - connected);
+    const texts = [...problems.map(({ peer, reason }) => `${peer}: ${reason}`), ...conflicts];
+    if (this.#news.isNews("problems", texts.join("\n"))) {
+      const line = { problems: texts.slice(0, PROBLEMS_SHOWN), count: texts.length };
+      if (texts.length > 0) log.warn(line, "some peers cannot be connected");
+      else log.info("all peers can be connected");
+    }
+    return connected;
+  }
+
+  async #offerToRuntime({ subnets }: LocalNode, { podMtu }: DesiredState): Promise<void> {
+    const { options, netConf, health, log } = this.#parts;
+    const { cniConfDir, runDir } = options;
+    const { networks, backend } = netConf.conf;
+    try {
+      const settings = { subnets, networks, mtu: podMtu, backend: backend.type, runDir };
+      if (await writeConflist(cniConfDir, settings)) log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
+      health.holds("conflist", `${CONFLIST_NAME} in ${cniConfDir}`);
+    } catch (error) {
+      health.fails("conflist", error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  }
+}
+
+function interestOf(
+  { dataPath }: DesiredState,
+  { link }: UnderlayChoice,
+  { state }: Programmed,
+  ownPort: number,
+): Interest {
+  const devices = new Set(dataPath.vteps.map(({ name }) => name));
+  const indexesOf = (names: ReadonlySet<string>) =>
+    new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
+  const linkNames = new Set([link.name, ...devices]);
+  return {
+    linkNames,
+    linkIndexes: indexesOf(linkNames),
+    deviceIndexes: indexesOf(devices),
+    destinations: new Set(dataPath.routes.map(({ destination }) => formatPrefix(destination))),
+    routeProtocol: RTPROT_WEFT,
+    ownPort,
+  };
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

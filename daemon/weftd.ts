@@ -1,0 +1,135 @@
+/**
+ * The daemon put together: what starts after what, and what ends before what.
+ *
+ *     node source ──> view ──┐
+ *     kernel notifications ──┼──> loop ──> reconciler ──> kernel, node table, conflist
+ *     every minute ──────────┘                  └──────> announcer ──> annotations
+ */
+import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
+import { connectKubernetes, KubernetesSource } from "../pkg/cluster/kubernetes.ts";
+import { EventedNetlink } from "../pkg/netlink/evented.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
+import { nodeFiles } from "../pkg/sys/node.ts";
+import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
+import { Announcer } from "./announcer.ts";
+import { Health } from "./health.ts";
+import { claimRunDir } from "./liveness.ts";
+import type { Logger } from "./log.ts";
+import { Loop } from "./loop.ts";
+import { Metrics } from "./metrics.ts";
+import { readNetConf } from "./net-conf.ts";
+import { nodeEvents } from "./node-events.ts";
+import { NodeView } from "./node-view.ts";
+import { listenToKernel } from "./notifications.ts";
+import type { Options } from "./options.ts";
+import { Programmer } from "./programmer.ts";
+import { Reconciler } from "./reconciler.ts";
+import { RunFiles } from "./run-files.ts";
+import { serveStatus } from "./status-server.ts";
+
+/** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
+const PREDECESSOR_LIMIT_MS = 45_000;
+
+/** Changes that belong together (a link that comes up brings addresses and routes) come within milliseconds. */
+const NOTIFICATION_DELAY_MS = 10;
+
+const FULL_COMPARISON_MS = 60_000;
+const BACKOFF = { initialMs: 100, maxMs: 10_000 };
+
+const WHERE = "this node";
+
+/**
+ * Runs until `signal` aborts, then stops and leaves kernel and conflist as they are. Rejects when it cannot start, or
+ * cannot go on.
+ */
+export async function runWeftd(options: Options, log: Logger, signal: AbortSignal): Promise<void> {
+  const closers: (() => void | Promise<void>)[] = [];
+  try {
+    await start(options, log, signal, (close) => closers.unshift(close));
+  } finally {
+    for (const close of closers) await close();
+  }
+}
+
+async function start(
+  options: Options,
+  log: Logger,
+  signal: AbortSignal,
+  atEnd: (close: () => void | Promise<void>) => void,
+): Promise<void> {
+  const { nodeName, runDir } = options;
+  const clock = SYSTEM_CLOCK;
+  const netConf = await readNetConf(options.netConf, log);
+  const health = new Health(clock);
+  const metrics = new Metrics();
+
+  const liveness = await claimRunDir(runDir, {
+    waitMs: PREDECESSOR_LIMIT_MS,
+    signal,
+    onWait: () => log.info({ runDir }, "another weftd serves this run directory: waiting for it to end"),
+  });
+  atEnd(() => liveness.close());
+  // After the claim: a predecessor that is being stopped still holds the port.
+  const status = await serveStatus(options.metricsAddress, health, metrics);
+  atEnd(() => status.close());
+
+  const netlink = new EventedNetlink(openEventNetlink(NETLINK_ROUTE), WHERE);
+  atEnd(() => netlink.close());
+  const nftables = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), WHERE);
+  atEnd(() => nftables.close());
+  const api = connectKubernetes(options.kubeconfig, clock);
+  atEnd(() => api.close());
+  const announcer = new Announcer({ api, nodeName, clock, log, metrics });
+  atEnd(() => announcer.stop());
+
+  const view = new NodeView(nodeName);
+  const reconciler = new Reconciler({
+    options,
+    netConf,
+    view,
+    programmer: new Programmer(netlink, nftables),
+    announcer,
+    runFiles: await RunFiles.open(runDir),
+    files: nodeFiles,
+    health,
+    metrics,
+    log,
+    clock,
+  });
+  const loop = new Loop({
+    clock,
+    intervalMs: FULL_COMPARISON_MS,
+    backoff: BACKOFF,
+    pass: (reasons) => reconciler.pass(reasons),
+    onFailure: (error, retryMs) => reconciler.failed(error, retryMs),
+  });
+  atEnd(() => loop.stop());
+
+  const notifications = openEventNetlink(NETLINK_ROUTE);
+  atEnd(() => notifications.close());
+  const broken = new Promise<never>((_resolve, reject) => {
+    listenToKernel(notifications, {
+      interest: () => reconciler.interest,
+      onChange: (reason) => loop.ask(reason, { delayMs: NOTIFICATION_DELAY_MS, isPatient: true }),
+      onOverrun: () => {
+        metrics.notificationOverruns.inc();
+        loop.ask("notifications were lost");
+      },
+      onBroken: reject,
+    });
+  });
+
+  const source = new KubernetesSource(api);
+  atEnd(() => source.stop());
+  source.start(nodeEvents({ view, clock, health, metrics, log, onChange: () => loop.ask("nodes") }));
+  log.info({ backend: netConf.conf.backend.type, runDir, metricsPort: status.port }, "weftd runs");
+
+  await Promise.race([broken, aborted(signal)]);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
