@@ -66,7 +66,7 @@ export class Announcer {
     if (this.#announcement === undefined) return;
     const { api, nodeName, log } = this.#options;
     const wanted = formatAnnotations(this.#announcement);
-    const isChanged = await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
-    log.debug({ annotations: wanted, isChanged }, "annotations are as they should be");
+    await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
+    log.info({ annotations: wanted }, "annotations are published");
   }
 }

@@ -38,7 +38,7 @@ export function planVtep(
 ): { readonly requests: readonly Request[]; readonly isReady: boolean } {
   if (link === undefined) return { requests: [createVtep(wanted)], isReady: false };
   if (!canBeChanged(wanted, link)) return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false };
-  return { requests: isAsWanted(wanted, link) ? [] : [adjustVtep(wanted, link)], isReady: true };
+  return { requests: adjustVtep(wanted, link), isReady: true };
 }
 
 /** VNI, port and the family of the underlay are for life. */
@@ -49,19 +49,18 @@ function canBeChanged(wanted: Vtep, link: Link): boolean {
   return vxlan.vni === wanted.vni && vxlan.port === wanted.port && familyKept;
 }
 
-function isAsWanted(wanted: Vtep, link: Link): boolean {
-  const { vxlan } = link;
+function hasSettings(wanted: Vtep, { vxlan }: Link): boolean {
   const bytes = wanted.local.family === 4 ? vxlan?.local : vxlan?.local6;
   return (
     bytes !== undefined &&
     isSameAddress(addressFromBytes(bytes), wanted.local) &&
     vxlan?.link === wanted.underlayIndex &&
-    vxlan.learning !== 1 &&
-    link.mac === wanted.mac &&
-    link.mtu === wanted.mtu &&
-    link.isUp &&
-    link.alias === VTEP_ALIAS
+    vxlan.learning !== 1
   );
+}
+
+function isReady(wanted: Vtep, link: Link): boolean {
+  return link.mac === wanted.mac && link.mtu === wanted.mtu && link.isUp && link.alias === VTEP_ALIAS;
 }
 
 function settings(wanted: Vtep) {
@@ -96,17 +95,33 @@ function createVtep(wanted: Vtep): Request {
   );
 }
 
-/** Up, and without a link-local address: the device has no neighbours to discover. */
-function adjustVtep(wanted: Vtep, link: Link): Request {
+/** What differs, in place. The kernel refuses an MTU beside VXLAN settings (vxlan_nl2conf), so these go first, alone. */
+function adjustVtep(wanted: Vtep, link: Link): Request[] {
+  return [
+    ...(hasSettings(wanted, link) ? [] : [changeSettings(wanted, link)]),
+    ...(isReady(wanted, link) ? [] : [makeReady(wanted, link)]),
+  ];
+}
+
+function changeSettings(wanted: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
-    `ip link set ${describe(wanted)} alias ${VTEP_ALIAS} up`,
+    `ip link set ${wanted.name} type vxlan local ${formatAddress(wanted.local)} dev index ${wanted.underlayIndex} nolearning`,
+    { index: link.index },
+    { linkInfo: { device: { kind: "vxlan", data: settings(wanted) } } },
+  );
+}
+
+/** Up, and without a link-local address: the device has no neighbours to discover. */
+function makeReady({ name, mac, mtu }: Vtep, link: Link): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link set ${name} address ${mac} mtu ${mtu} alias ${VTEP_ALIAS} addrgenmode none up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },
     {
-      address: link.mac === wanted.mac ? undefined : parseMac(wanted.mac),
-      mtu: wanted.mtu,
+      address: link.mac === mac ? undefined : parseMac(mac),
+      mtu,
       ifalias: VTEP_ALIAS,
-      linkInfo: { device: { kind: "vxlan", data: settings(wanted) } },
       familySettings: { inet6: { addressGenerationMode: IN6_ADDR_GEN_MODE.none } },
     },
   );
