@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ANNOTATION, type WantedAnnotations } from "../pkg/cluster/annotations.ts";
+import { ANNOTATION, formatAnnotations, type WantedAnnotations } from "../pkg/cluster/annotations.ts";
 import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import { type KubeNode, parseNode } from "../pkg/cluster/node.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
@@ -44,6 +44,20 @@ test("an announcement is published once, however often it is made", async () => 
   clock.advance(60_000);
   await settled();
   expect(published).toEqual([expect.objectContaining({ [ANNOTATION.publicIp]: "192.0.2.1" })]);
+});
+
+test("a Node that now says what was announced needs nothing more", async () => {
+  const { clock, published, announcer } = bench();
+  announcer.announce(announcement, parseNode(node));
+  clock.advance(0);
+  await settled();
+  const annotations = Object.fromEntries(
+    Object.entries(formatAnnotations(announcement)).filter((entry): entry is [string, string] => entry[1] !== null),
+  );
+  announcer.announce(announcement, parseNode({ metadata: { name: "n1", annotations } }));
+  clock.advance(0);
+  await settled();
+  expect(published).toHaveLength(1);
 });
 
 test("another announcement, or a Node that somebody changed, is published again", async () => {

@@ -44,12 +44,12 @@ export class Announcer {
   }
 
   /**
-   * What the node's annotations should say from now on. `own` is the Node as it is known: it is looked at again whenever
-   * it changed, since somebody may have changed the annotations.
+   * What the node's annotations should say from now on. `own` is the Node as it was last heard of: when it says something
+   * else, somebody has changed it.
    */
   announce(announcement: Announcement, own: ClusterNode): void {
-    const text = JSON.stringify(formatAnnotations(announcement));
-    if (text === this.#text && own === this.#own) return;
+    const text = textOf(announcement);
+    if (text === this.#text && (own === this.#own || isAnnounced(own, text))) return;
     this.#text = text;
     this.#own = own;
     this.#announcement = announcement;
@@ -69,4 +69,13 @@ export class Announcer {
     await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
     log.info({ annotations: wanted }, "annotations are published");
   }
+}
+
+function textOf(announcement: Announcement): string {
+  return JSON.stringify(formatAnnotations(announcement));
+}
+
+function isAnnounced({ managed, backend, publicIp, publicIpv6 }: ClusterNode, text: string): boolean {
+  if (!managed || backend === undefined) return false;
+  return textOf({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) }) === text;
 }
