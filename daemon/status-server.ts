@@ -19,7 +19,7 @@ interface Answer {
 /** Rejects when the address cannot be used. */
 export function serveStatus(listen: ListenAddress, health: Health, metrics: Metrics): Promise<StatusServer> {
   const server = http.createServer((request, response) => {
-    answer(request, health, metrics)
+    void answer(request, health, metrics)
       .catch((error: unknown): Answer => ({ status: 500, body: `${String(error)}\n` }))
       .then(({ status, contentType = "text/plain; charset=utf-8", body }) => {
         const length = Buffer.byteLength(body);

@@ -56,7 +56,7 @@ describe("ranges", () => {
     const somePrefix = tuple(integer({ min: 0, max: 255 }), integer({ min: 24, max: 32 })).map(([low, length]) =>
       parsePrefix(`192.0.2.${low}/${length}`),
     );
-    assert(
+    return assert(
       property(arrayOf(somePrefix, { maxLength: 8 }), (list) => {
         const merged = mergeRanges(list);
         merged.forEach((range, index) => {

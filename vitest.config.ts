@@ -1,0 +1,25 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["{plugins,daemon,pkg,hack,test}/**/*.test.ts"],
+          exclude: ["test/live/**"],
+        },
+      },
+      {
+        // They share the kernel's tables and this machine's two or four processors: one file at a time.
+        test: {
+          name: "live",
+          include: ["test/live/**/*.live.test.ts"],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
