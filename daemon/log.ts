@@ -11,5 +11,13 @@ export function openLog(level: LogLevel, node: string): Logger {
     base: { node },
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
+    // pino's own appends the causes' messages; ours name their causes already.
+    serializers: { err: describeError },
   });
+}
+
+function describeError(error: unknown) {
+  if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
+  const { name, message, stack } = error;
+  return { type: name, message, stack };
 }

@@ -43,10 +43,10 @@ export interface Programmed {
 const ROUNDS = 3;
 
 export class Programmer {
-  readonly #netlink: EventedNetlink;
-  readonly #nftables: EventedNetlink;
+  readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
+  readonly #nftables: Pick<EventedNetlink, "dump" | "commit">;
 
-  constructor(netlink: EventedNetlink, nftables: EventedNetlink) {
+  constructor(netlink: Pick<EventedNetlink, "dump" | "exchange">, nftables: Pick<EventedNetlink, "dump" | "commit">) {
     this.#netlink = netlink;
     this.#nftables = nftables;
   }

@@ -120,8 +120,8 @@ export class Reconciler {
       ...(heardMs.length > 0 && { eventToProgrammedMs: rounded(nowMs - Math.min(...heardMs)) }),
       ...(settings.length > 0 && { settings }),
     };
-    if (log.isLevelEnabled("debug"))
-      log.debug({ requests: programmed.requests.map(({ text }) => text) }, "requests sent");
+    const requests = programmed.requests.map(({ text }) => text);
+    if (requests.length > 0) log.debug({ requests }, "requests sent");
     if (changes > 0) log.info(line, "data path programmed");
     else if (heardMs.length > 0) log.info(line, "data path is as it should be");
     else log.debug(line, "data path is as it should be");

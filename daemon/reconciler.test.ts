@@ -1,0 +1,227 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { parseNetConf } from "../pkg/backend/net-conf.ts";
+import type { Announcement } from "../pkg/cluster/annotations.ts";
+import { ManualClock } from "../pkg/cluster/manual-clock.ts";
+import { type ClusterNode, parseNode } from "../pkg/cluster/node.ts";
+import { parseAddress } from "../pkg/ip/address.ts";
+import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
+import { type DataPath, type Observed, planDataPath } from "../pkg/kernel/data-path.ts";
+import type { Link } from "../pkg/kernel/link.ts";
+import type { Table } from "../pkg/kernel/nft/table.ts";
+import { addRoute } from "../pkg/kernel/route.ts";
+import { NetlinkError } from "../pkg/netlink/errors.ts";
+import { RT_SCOPE } from "../pkg/netlink/route.ts";
+import { FakeFiles } from "../pkg/sys/fake-files.ts";
+import { CONFLIST_NAME } from "./conflist.ts";
+import { Health } from "./health.ts";
+import { openLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { NodeView } from "./node-view.ts";
+import { Reconciler } from "./reconciler.ts";
+import type { RunContent } from "./run-files.ts";
+
+const UNDERLAY: Link = {
+  index: 2,
+  name: "eth0",
+  mtu: 1500,
+  mac: "02:00:00:00:00:01",
+  isUp: true,
+  isPromiscuous: false,
+  isOperational: true,
+  kind: "",
+  masterIndex: 0,
+  peerIndex: 0,
+  alias: "",
+  vxlan: undefined,
+  port: undefined,
+};
+
+const state: Observed = {
+  links: [UNDERLAY],
+  addresses: [
+    {
+      index: 2,
+      prefix: parsePrefix("192.0.2.1/24"),
+      scope: RT_SCOPE.universe,
+      isTentative: false,
+      isDuplicate: false,
+    },
+  ],
+  routes: [],
+  neighbours: [],
+  forwarding: [],
+};
+
+let cniConfDir = "";
+beforeEach(() => {
+  cniConfDir = join(mkdtempSync(join(tmpdir(), "weftd-reconciler-")), "net.d");
+});
+afterEach(() => rmSync(join(cniConfDir, ".."), { recursive: true, force: true }));
+
+const text = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
+
+function node(name: string, address: string, podCIDRs: readonly string[]): ClusterNode {
+  return parseNode({
+    metadata: { name },
+    spec: { podCIDRs },
+    status: { addresses: [{ type: "InternalIP", address }] },
+  });
+}
+
+const own = node("n1", "192.0.2.1", ["10.244.1.0/24"]);
+const peer = node("n2", "192.0.2.2", ["10.244.2.0/24"]);
+
+/** A reconciler whose kernel, API server and run directory are played. */
+function bench() {
+  const clock = new ManualClock();
+  const view = new NodeView("n1");
+  const health = new Health(clock);
+  const metrics = new Metrics();
+  const files = new FakeFiles();
+  files.makeDirectory("/proc/sys/net/ipv4");
+  files.writeFile("/proc/sys/net/ipv4/ip_forward", new TextEncoder().encode("0\n"));
+  const done = {
+    programmed: [] as DataPath[],
+    tables: [] as Table[],
+    announced: [] as Announcement[],
+    written: [] as RunContent[],
+  };
+  const trouble = { refusals: [] as NetlinkError[], error: undefined as Error | undefined };
+  const reconciler = new Reconciler({
+    options: { nodeName: "n1", iface: undefined, publicIp: [], cniConfDir, runDir: "/run/weft" },
+    netConf: { conf: parseNetConf(text), text },
+    view,
+    programmer: {
+      observe: async () => ({ state, port: 77 }),
+      program: async (desired) => {
+        if (trouble.error !== undefined) throw trouble.error;
+        done.programmed.push(desired);
+        clock.advance(3);
+        const { requests, conflicts } = planDataPath(desired, state);
+        return { requests, conflicts, refusals: trouble.refusals, state };
+      },
+      replaceTable: async (table) => {
+        done.tables.push(table);
+        return true;
+      },
+    },
+    announcer: { announce: (announcement) => done.announced.push(announcement) },
+    runFiles: {
+      write: async (content) => {
+        done.written.push(content);
+        return true;
+      },
+    },
+    files,
+    health,
+    metrics,
+    log: openLog("fatal", "n1"),
+    clock,
+  });
+  const hear = (...nodes: ClusterNode[]) => view.accept({ type: "sync", nodes }, clock.nowMs());
+  return { reconciler, clock, view, health, metrics, files, done, trouble, hear };
+}
+
+const conflist = () => join(cniConfDir, CONFLIST_NAME);
+
+test("nothing is compared, so nothing removed, before all nodes were listed", async () => {
+  const { reconciler, view, done, health } = bench();
+  view.accept({ type: "upsert", node: own }, 0);
+  await reconciler.pass(["kernel"]);
+  expect(done.programmed).toEqual([]);
+  expect(reconciler.interest).toBeUndefined();
+  expect(health.readiness().isGood).toBe(false);
+});
+
+test("while the node has no subnet, readiness says so and the kernel is left alone", async () => {
+  const { reconciler, done, health, hear } = bench();
+  hear(node("n1", "192.0.2.1", []), peer);
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed).toEqual([]);
+  expect(health.readiness().text).toContain("[-] subnet: Node n1 has no spec.podCIDRs yet");
+});
+
+test("a pass programs, announces, writes and makes the node ready", async () => {
+  const { reconciler, done, health, hear, files } = bench();
+  hear(own, peer);
+  health.holds("nodes", "listed");
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed[0]?.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.2.0/24"]);
+  expect(done.tables[0]?.name).toBe("weft");
+  expect(done.announced[0]).toMatchObject({ backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.1") });
+  expect(done.written[0]).toMatchObject({ backend: "host-gw", devices: ["eth0"], netConf: text });
+  expect(files.snapshot()["/proc/sys/net/ipv4/ip_forward"]).toBe("1");
+  expect(JSON.parse(readFileSync(conflist(), "utf8")).plugins[1]).toEqual({ type: "host-gw", runDir: "/run/weft" });
+  expect(health.readiness().text).toMatch(/^ready\n[\s\S]*reconcile: 1 of 1 peers connected/);
+});
+
+test("a pass tells which notifications matter from then on", async () => {
+  const { reconciler, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  expect(reconciler.interest).toMatchObject({
+    linkNames: new Set(["eth0"]),
+    linkIndexes: new Set([2]),
+    deviceIndexes: new Set(),
+    destinations: new Set(["10.244.2.0/24"]),
+    ownPort: 77,
+  });
+});
+
+test("the time from each Node event to the end of the programming is measured", async () => {
+  const { reconciler, clock, view, metrics, hear } = bench();
+  hear(own);
+  clock.advance(1);
+  view.accept({ type: "upsert", node: peer }, clock.nowMs());
+  await reconciler.pass(["nodes"]);
+  const exposition = await metrics.text();
+  expect(exposition).toContain("weft_programming_latency_seconds_count 2");
+  expect(exposition).toMatch(/weft_programming_latency_seconds_sum 0\.007/);
+});
+
+test("a peer that the kernel refuses costs neither announcement nor conflist, but readiness", async () => {
+  const { reconciler, done, trouble, health, view, hear, metrics } = bench();
+  hear(own, peer);
+  const request = addRoute({ destination: parsePrefix("10.244.2.0/24") });
+  trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
+  const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
+  reconciler.failed(error, 100);
+  expect(done.announced).toHaveLength(1);
+  expect(done.written).toHaveLength(1);
+  expect(existsSync(conflist())).toBe(true);
+  expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip route add 10.244.2.0/24");
+  expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
+  // The event is still not programmed: the pass that succeeds counts it.
+  expect(view.takeHeard()).toHaveLength(1);
+});
+
+test("without a data path nothing is announced or offered to the runtime", async () => {
+  const { reconciler, done, trouble, hear } = bench();
+  hear(own, peer);
+  trouble.error = new Error("no buffer space");
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow("no buffer space");
+  expect([done.announced, done.written]).toEqual([[], []]);
+  expect(existsSync(conflist())).toBe(false);
+});
+
+test("a peer that cannot be connected is counted and does not hold up the others", async () => {
+  const { reconciler, done, metrics, hear } = bench();
+  hear(own, peer, node("n3", "198.51.100.3", ["10.244.3.0/24"]));
+  await reconciler.pass(["nodes"]);
+  expect(done.programmed[0]?.routes).toHaveLength(1);
+  const exposition = await metrics.text();
+  expect(exposition).toContain('weft_peers{state="connected"} 1');
+  expect(exposition).toContain('weft_peers{state="unconnected"} 1');
+});
+
+test("a conflist that cannot be written is said, and the data path stands", async () => {
+  const { reconciler, done, health, hear } = bench();
+  hear(own, peer);
+  writeFileSync(cniConfDir, "a file where a directory belongs");
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow(/EEXIST|ENOTDIR/);
+  expect(done.programmed).toHaveLength(1);
+  expect(health.readiness().text).toMatch(/\[-\] conflist: .*net\.d/);
+});

@@ -1,0 +1,80 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { LocalNode, Peer } from "../pkg/backend/node.ts";
+import { BOOT_ID_FILE, parseNodeTable, parseStamp, STAMP_FILE, TABLE_FILE } from "../pkg/backend/node-table.ts";
+import { parseAddress } from "../pkg/ip/address.ts";
+import { parseSubnet } from "../pkg/ip/prefix.ts";
+import { type RunContent, RunFiles } from "./run-files.ts";
+
+const node: LocalNode = {
+  name: "n1",
+  subnets: [parseSubnet("10.244.1.0/24")],
+  underlay: { index: 2, mtu: 1500, local: { 4: parseAddress("192.0.2.1") }, networks: [parseSubnet("192.0.2.0/24")] },
+};
+const peer: Peer = {
+  name: "n2",
+  subnets: [parseSubnet("10.244.2.0/24")],
+  addresses: [parseAddress("192.0.2.2")],
+  backendType: "host-gw",
+  vtepMacs: {},
+};
+const netConf = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
+const content: RunContent = { netConf, node, peers: [peer], backend: "host-gw", devices: ["eth0"] };
+
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "weftd-run-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const bytes = (name: string) => new Uint8Array(readFileSync(join(directory, name)));
+const table = () => parseNodeTable(bytes(TABLE_FILE));
+const stamp = () => parseStamp(bytes(STAMP_FILE));
+
+test("the first table is generation 1 of this boot, and the stamp says so", async () => {
+  expect(await (await RunFiles.open(directory)).write(content)).toBe(true);
+  const bootId = readFileSync(BOOT_ID_FILE, "utf8").trim();
+  expect(table()).toMatchObject({ bootId, generation: 1, netConf, peers: [peer] });
+  expect(stamp()).toEqual({ bootId, generation: 1, backend: "host-gw", devices: ["eth0"] });
+});
+
+test("the generation counts changes, over restarts too", async () => {
+  const first = await RunFiles.open(directory);
+  await first.write(content);
+  expect(await first.write({ ...content, peers: [] })).toBe(true);
+  const second = await RunFiles.open(directory);
+  expect(await second.write({ ...content, peers: [] })).toBe(false);
+  expect([table().generation, stamp().generation]).toEqual([2, 2]);
+  await second.write(content);
+  expect([table().generation, stamp().generation]).toEqual([3, 3]);
+});
+
+test("what has not changed is not written", async () => {
+  const files = await RunFiles.open(directory);
+  await files.write(content);
+  const inodes = () => [TABLE_FILE, STAMP_FILE].map((name) => statSync(join(directory, name)).ino);
+  const before = inodes();
+  await files.write({ ...content });
+  expect(inodes()).toEqual(before);
+});
+
+test("a table that somebody removed comes back under a new generation", async () => {
+  const files = await RunFiles.open(directory);
+  await files.write(content);
+  rmSync(join(directory, TABLE_FILE));
+  await files.write(content);
+  expect([table().generation, stamp().generation]).toEqual([2, 2]);
+});
+
+test.each([
+  ["of another boot", (text: string) => text.replace(/"bootId":"[^"]*"/, '"bootId":"another"')],
+  ["of an unknown format", (text: string) => text.replace('"format":1', '"format":99')],
+  ["that is cut off", (text: string) => text.slice(0, 40)],
+])("a table %s is written over", async (_name, damage) => {
+  await (await RunFiles.open(directory)).write(content);
+  writeFileSync(join(directory, TABLE_FILE), damage(readFileSync(join(directory, TABLE_FILE), "utf8")));
+  expect(await (await RunFiles.open(directory)).write(content)).toBe(true);
+  expect(table().peers).toEqual([peer]);
+});
