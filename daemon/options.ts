@@ -27,11 +27,11 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
+const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
-export const DEFAULT_RUN_DIR = "/run/weft";
+const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
+const DEFAULT_RUN_DIR = "/run/weft";
 
 const EXAMPLES = `
 Examples:
