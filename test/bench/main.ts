@@ -1,0 +1,66 @@
+/** `npm run bench`: the executables against the reference plugins, in one run, on one machine. */
+import { statSync } from "node:fs";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { assertReady, Bed, FOLDERS } from "./bed.ts";
+import { planCalls } from "./call.ts";
+import { formatTable, makeReport, type Report } from "./report.ts";
+
+interface Options {
+  readonly runs: number;
+  readonly warmUp: number;
+  readonly output: "table" | "json";
+}
+
+const EXAMPLES = `
+Examples:
+  npm run bench
+  npm run bench -- --runs 500
+  npm run -s bench -- -o json | jq '.rows[] | {verb, ratio}'
+
+Exits with 1 where a bound is missed. NO_COLOR=1 leaves colours out.`;
+
+const options = new Command("bench")
+  .description(
+    "Times ADD, DEL, VERSION and STATUS of bridge with host-local: weft's and the reference plugins', alternating.",
+  )
+  .addOption(new Option("--runs <n>", "measured calls of each kind").default(100).argParser(parseCount(1)))
+  .addOption(new Option("--warm-up <n>", "calls of each kind before that").default(5).argParser(parseCount(0)))
+  .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
+  .addHelpText("after", EXAMPLES)
+  .parse()
+  .opts<Options>();
+
+try {
+  assertReady();
+  const report = measure(options);
+  console.log(options.output === "json" ? JSON.stringify(report, undefined, 2) : formatTable(report));
+  process.exitCode = report.rows.every(({ isKept }) => isKept) ? 0 : 1;
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
+
+function measure({ runs, warmUp }: Options): Report {
+  const bed = new Bed();
+  try {
+    if (warmUp > 0) bed.run(planCalls(warmUp));
+    const calls = planCalls(runs);
+    const [weft, bridge, hostLocal] = [
+      statSync(`${FOLDERS.weft}/bridge`).size,
+      statSync(`${FOLDERS.reference}/bridge`).size,
+      statSync(`${FOLDERS.reference}/host-local`).size,
+    ];
+    return makeReport(calls, bed.run(calls), { weft, reference: bridge + hostLocal });
+  } finally {
+    bed.close();
+  }
+}
+
+function parseCount(least: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (!Number.isInteger(count) || count < least || count > 100_000)
+      throw new InvalidArgumentError(`expected a whole number from ${least} to 100000.`);
+    return count;
+  };
+}

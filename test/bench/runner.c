@@ -1,0 +1,95 @@
+/*
+ * Runs the calls that standard input lists, one after another, and says how each went. Each line is
+ *
+ *	EXECUTABLE <tab> CNI_COMMAND <tab> CNI_CONTAINERID <tab> CNI_NETNS <tab> FILE
+ *
+ * with FILE as the call's standard input; each answer is "STATUS NANOSECONDS KIBIBYTES": from before posix_spawn until the
+ * process is gone, and the most memory that it, or a process it waited for, had resident. CNI_PATH becomes the
+ * executable's folder. What the call prints goes to the file that argv[1] names, overwritten each time.
+ *
+ * Linked statically: a process counts what its parent had resident when it was started, so that has to be little.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static long long since(const struct timespec *start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - start->tv_sec) * 1000000000LL + (now.tv_nsec - start->tv_nsec);
+}
+
+struct call {
+	char *executable, *command, *container, *namespace, *input;
+};
+
+static void run(const struct call *call, const char *output)
+{
+	char *executable = call->executable;
+	char *arguments[] = { executable, NULL };
+	posix_spawn_file_actions_t files;
+	struct timespec start;
+	struct rusage usage;
+	char *slash;
+	int error, status;
+	long long elapsed;
+	pid_t pid;
+
+	setenv("CNI_COMMAND", call->command, 1);
+	setenv("CNI_CONTAINERID", call->container, 1);
+	setenv("CNI_NETNS", call->namespace, 1);
+	slash = strrchr(executable, '/');
+	*slash = '\0';
+	setenv("CNI_PATH", executable, 1);
+	*slash = '/';
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, call->input, O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	error = posix_spawn(&pid, executable, &files, NULL, arguments, environ);
+	if (error) {
+		fprintf(stderr, "%s: %s\n", executable, strerror(error));
+		exit(1);
+	}
+	while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
+		;
+	elapsed = since(&start);
+	posix_spawn_file_actions_destroy(&files);
+	printf("%d %lld %ld\n", WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), elapsed, usage.ru_maxrss);
+	fflush(stdout);
+	if (status != 0)
+		exit(1); /* what it printed is in the output file */
+}
+
+int main(int argc, char **argv)
+{
+	static char line[8192];
+
+	if (argc != 2)
+		return 2;
+	while (fgets(line, sizeof(line), stdin)) {
+		char *rest = line;
+		struct call call;
+
+		call.executable = strsep(&rest, "\t");
+		call.command = strsep(&rest, "\t");
+		call.container = strsep(&rest, "\t");
+		call.namespace = strsep(&rest, "\t");
+		call.input = strsep(&rest, "\n");
+		if (!call.input || !strchr(call.executable, '/'))
+			return 2;
+		run(&call, argv[1]);
+	}
+	return 0;
+}
