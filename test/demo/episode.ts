@@ -1,0 +1,80 @@
+/** One mode of the demo, from an empty machine to measured numbers. */
+import type { Cleanup } from "../live/harness/cleanup.ts";
+import { Cluster, type Mode, type Node } from "../live/harness/cluster.ts";
+import { eventually } from "../live/harness/process.ts";
+import { measureReach, type Reach } from "../live/harness/traffic.ts";
+import type { Progress } from "./progress.ts";
+
+export interface Wishes {
+  readonly mode: Mode;
+  readonly nodes: number;
+  readonly podsPerNode: number;
+}
+
+export interface Episode extends Wishes {
+  readonly cluster: Cluster;
+  /** With the nodes it began with. */
+  readonly first: Reach;
+  /** After one node was deleted and another added. */
+  readonly second: Reach;
+  /** Of the network's plugins together, for each pod. */
+  readonly addMs: readonly number[];
+  /** From the arrival of a Node event at a weftd to the programmed kernel, for each that changed something. */
+  readonly programmedMs: readonly number[];
+}
+
+export async function play(wishes: Wishes, cleanup: Cleanup, progress: Progress): Promise<Episode> {
+  const { mode, nodes, podsPerNode } = wishes;
+  progress.step("starting the API server");
+  const cluster = await Cluster.start(mode, cleanup);
+  progress.step(`starting ${nodes} nodes`);
+  for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
+  await settle(cluster);
+  progress.step(`attaching ${podsPerNode} pods a node`);
+  for (const node of cluster.nodes) await attach(cluster, node, podsPerNode);
+  const addMs = cluster.pods.map((pod) => pod.addMs);
+  progress.step("every pod talks to every pod");
+  const first = await measureReach(cluster);
+
+  const leaving = cluster.nodes.at(-1) as Node;
+  const logs = cluster.nodes.map((node) => () => node.weftd.output);
+  progress.step(`${leaving.name} leaves, n${nodes + 1} joins`);
+  await cluster.deleteNode(leaving);
+  const joined = await cluster.addNode(nodes + 1);
+  logs.push(() => joined.weftd.output);
+  await settle(cluster);
+  await cluster.stopNode(leaving);
+  await attach(cluster, joined, podsPerNode);
+  addMs.push(...cluster.pods.filter(({ node }) => node === joined).map((pod) => pod.addMs));
+  progress.step("every pod talks to every pod again");
+  const second = await measureReach(cluster);
+  return { ...wishes, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
+}
+
+async function attach(cluster: Cluster, node: Node, pods: number): Promise<void> {
+  for (let at = 1; at <= pods; at++) await cluster.addPod(node, `p${at}`);
+}
+
+/** Waits until each node has exactly the routes to the others: those that left are pruned, too. */
+async function settle(cluster: Cluster): Promise<void> {
+  for (const node of cluster.nodes) {
+    const wanted = cluster.nodes.filter((other) => other !== node).map(({ number }) => `10.244.${number}.0/24`);
+    await eventually(async () => {
+      const routes = [...(await cluster.peerRoutes(node)).keys()].sort();
+      if (routes.join() !== wanted.sort().join()) {
+        throw new Error(
+          `${node.name} has routes to ${routes.join(", ") || "nobody"}: expected ${wanted.join(", ")}\n${node.weftd.output}`,
+        );
+      }
+    });
+  }
+}
+
+/** weftd's own measurement, from its log. */
+function programmingTimes(log: string): number[] {
+  return log.split("\n").flatMap((line) => {
+    if (!line.includes('"data path programmed"')) return [];
+    const { eventToProgrammedMs, connected } = JSON.parse(line) as { eventToProgrammedMs?: number; connected: number };
+    return eventToProgrammedMs === undefined || connected === 0 ? [] : [eventToProgrammedMs];
+  });
+}

@@ -1,0 +1,39 @@
+/** Tells what is being done: one line that changes on a terminal, one line a step elsewhere. */
+import type { Cluster } from "../live/harness/cluster.ts";
+
+export class Progress {
+  readonly #mode: string;
+  readonly #began = Date.now();
+
+  constructor(mode: string) {
+    this.#mode = mode;
+  }
+
+  step(what: string): void {
+    const seconds = ((Date.now() - this.#began) / 1000).toFixed(1).padStart(5);
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${seconds} s  ${this.#mode}: ${what} ...`);
+    else process.stderr.write(`${seconds} s  ${this.#mode}: ${what}\n`);
+  }
+
+  fail(error: unknown): void {
+    this.end();
+    console.error(`demo ${this.#mode}: ${error instanceof Error ? error.message : error}`);
+  }
+
+  end(): void {
+    if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  }
+
+  /** Shows where to look, and waits for Ctrl-C (which cleans up). */
+  async hold({ nodes, pods }: Cluster): Promise<void> {
+    this.end();
+    const shown = [
+      ...nodes.map(({ name, namespace }) => `  node ${name}: ip netns exec ${namespace.name} ip route`),
+      ...pods.map(
+        ({ name, address, namespace }) => `  pod ${name} (${address}): ip netns exec ${namespace.name} ip address`,
+      ),
+    ];
+    console.log(`everything is up; Ctrl-C takes it down again\n${shown.join("\n")}`);
+    await new Promise(() => setInterval(() => undefined, 1 << 30));
+  }
+}

@@ -1,0 +1,235 @@
+/** A cluster on one machine: nodes on one link, an API server on the same link, a weftd on each node, pods. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type { Cleanup } from "./cleanup.ts";
+import { succeed } from "./command.ts";
+import { Inside } from "./inside.ts";
+import { makeNamespace, type Namespace, removeNamespace } from "./namespace.ts";
+import { eventually, Running } from "./process.ts";
+import { Runtime } from "./runtime.ts";
+
+const REPOSITORY = resolve(new URL("../../..", import.meta.url).pathname);
+export const BIN = `${REPOSITORY}/dist/bin`;
+const API_SERVER = `${REPOSITORY}/test/apiserver/main.ts`;
+
+export type Mode = "vxlan" | "host-gw";
+
+export interface Pod {
+  readonly name: string;
+  readonly node: Node;
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly address: string;
+  readonly addMs: number;
+}
+
+export interface Node {
+  readonly name: string;
+  readonly number: number;
+  readonly address: string;
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly runtime: Runtime;
+  readonly confDir: string;
+  readonly runDir: string;
+  weftd: Running;
+}
+
+/** TEST-NET-1 (RFC 5737): the link between the nodes. */
+const addressOf = (number: number) => `192.0.2.${number}`;
+const API_NUMBER = 250;
+const API_PORT = 6443;
+export const ECHO_PORT = 7007;
+
+export class Cluster {
+  readonly mode: Mode;
+  readonly nodes: Node[] = [];
+  readonly pods: Pod[] = [];
+  readonly #cleanup: Cleanup;
+  readonly #folder: string;
+  readonly #link: Namespace;
+  #api: { readonly inside: Inside; readonly server: Running } | undefined;
+
+  private constructor(mode: Mode, cleanup: Cleanup, folder: string, link: Namespace) {
+    this.mode = mode;
+    this.#cleanup = cleanup;
+    this.#folder = folder;
+    this.#link = link;
+  }
+
+  /** Brings up the link and the API server; nodes come by `addNode`. */
+  static async start(mode: Mode, cleanup: Cleanup): Promise<Cluster> {
+    const folder = mkdtempSync(join(tmpdir(), "weft-"));
+    cleanup.push(() => rmSync(folder, { recursive: true, force: true }));
+    const link = await makeNamespace(`${mode}-link`, cleanup);
+    await succeed("ip", ["-n", link.name, "link", "add", "br0", "type", "bridge"]);
+    await succeed("ip", ["-n", link.name, "link", "set", "br0", "up"]);
+    const cluster = new Cluster(mode, cleanup, folder, link);
+    writeFileSync(cluster.#netConf, JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: mode } }));
+    await cluster.#startApi();
+    return cluster;
+  }
+
+  get #kubeconfig(): string {
+    return `${this.#folder}/kubeconfig`;
+  }
+
+  get #netConf(): string {
+    return `${this.#folder}/net-conf.json`;
+  }
+
+  async #plugIn(namespace: Namespace, number: number): Promise<void> {
+    const port = `port${number}`;
+    await succeed("ip", [
+      "-n",
+      this.#link.name,
+      "link",
+      "add",
+      port,
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth0",
+      "netns",
+      namespace.name,
+    ]);
+    await succeed("ip", ["-n", this.#link.name, "link", "set", port, "master", "br0", "up"]);
+    await succeed("ip", ["-n", namespace.name, "address", "add", `${addressOf(number)}/24`, "dev", "eth0"]);
+    await succeed("ip", ["-n", namespace.name, "link", "set", "eth0", "up"]);
+  }
+
+  async #startApi(): Promise<void> {
+    const namespace = await makeNamespace(`${this.mode}-api`, this.#cleanup);
+    await this.#plugIn(namespace, API_NUMBER);
+    const listen = `${addressOf(API_NUMBER)}:${API_PORT}`;
+    const server = new Running(
+      namespace,
+      process.execPath,
+      [API_SERVER, "--listen", listen, "--kubeconfig-out", this.#kubeconfig],
+      this.#cleanup,
+    );
+    await server.says(/"ready":true/);
+    this.#api = { inside: await Inside.enter(namespace, this.#cleanup), server };
+  }
+
+  /** Speaks HTTP to the API server from its own namespace. */
+  async api(method: string, path: string, body?: unknown): Promise<unknown> {
+    if (this.#api === undefined) throw new Error("the API server has not been started");
+    const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": "application/json" }, body: process.argv[3] || undefined })
+      .then(async (answer) => { console.log(await answer.text()); process.exit(answer.ok ? 0 : 1); })`;
+    const url = `http://${addressOf(API_NUMBER)}:${API_PORT}${path}`;
+    const text = await this.#api.inside.succeed(process.execPath, [
+      "-e",
+      script,
+      url,
+      method,
+      body === undefined ? "" : JSON.stringify(body),
+    ]);
+    return JSON.parse(text);
+  }
+
+  /** Creates the Node, its namespace, and its weftd; resolves when the node is ready. */
+  async addNode(number: number): Promise<Node> {
+    const name = `n${number}`;
+    const podCIDR = `10.244.${number}.0/24`;
+    const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
+    await this.#plugIn(namespace, number);
+    await this.api("POST", "/api/v1/nodes", {
+      ...{ apiVersion: "v1", kind: "Node", metadata: { name }, spec: { podCIDR, podCIDRs: [podCIDR] } },
+      status: { addresses: [{ type: "InternalIP", address: addressOf(number) }] },
+    });
+    const folder = `${this.#folder}/${name}`;
+    const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/${part}`) as [
+      string,
+      string,
+      string,
+    ];
+    for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
+    const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
+    const node: Node = {
+      ...{ name, number, address: addressOf(number), namespace, inside, confDir, runDir },
+      runtime: new Runtime(inside, confDir, BIN),
+      weftd: this.#startWeftd(name, namespace, confDir, runDir),
+    };
+    this.nodes.push(node);
+    await this.ready(node);
+    return node;
+  }
+
+  #startWeftd(name: string, namespace: Namespace, confDir: string, runDir: string): Running {
+    return new Running(
+      namespace,
+      `${BIN}/weftd`,
+      [
+        ...["--kubeconfig", this.#kubeconfig, "--node-name", name, "--net-conf", this.#netConf],
+        ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", "debug"],
+      ],
+      this.#cleanup,
+    );
+  }
+
+  /** Starts the node's weftd again, after it was stopped or killed. */
+  restartWeftd(node: Node): void {
+    node.weftd = this.#startWeftd(node.name, node.namespace, node.confDir, node.runDir);
+  }
+
+  /** Waits until the node's /readyz says so. */
+  async ready(node: Node): Promise<void> {
+    await eventually(async () => {
+      const { status, body } = await this.readyz(node);
+      if (status !== 200) throw new Error(`${node.name} is not ready: ${body}\n${node.weftd.output}`);
+    }, 15_000);
+  }
+
+  async readyz({ inside }: Node): Promise<{ readonly status: number; readonly body: string }> {
+    const script = `fetch("http://127.0.0.1:9468/readyz").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
+      (error) => console.log(JSON.stringify({ status: 0, body: String(error) })))`;
+    return JSON.parse(await inside.succeed(process.execPath, ["-e", script]));
+  }
+
+  /** Deletes the Node; its machine keeps running until `stopNode`. */
+  async deleteNode(node: Node): Promise<void> {
+    await this.api("DELETE", `/api/v1/nodes/${node.name}`);
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
+  /** Takes a deleted node's machine away, pods and all. */
+  async stopNode(node: Node): Promise<void> {
+    for (const pod of this.pods.filter((one) => one.node === node)) await this.removePod(pod);
+    await node.weftd.stop("SIGTERM");
+    await node.inside.close();
+    await removeNamespace(node.namespace.name);
+  }
+
+  async addPod(node: Node, label: string): Promise<Pod> {
+    const name = `${node.name}-${label}`;
+    const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
+    const { result, ms } = await node.runtime.add(name, namespace.path);
+    const inside = await Inside.enter(namespace, this.#cleanup);
+    await inside.listen(ECHO_PORT);
+    const [address = ""] = (result.ips[0]?.address ?? "").split("/");
+    const pod: Pod = { name, node, namespace, inside, address, addMs: ms };
+    this.pods.push(pod);
+    return pod;
+  }
+
+  async removePod(pod: Pod): Promise<void> {
+    await pod.node.runtime.del(pod.name, pod.namespace.path);
+    await pod.inside.close();
+    await removeNamespace(pod.namespace.name);
+    this.pods.splice(this.pods.indexOf(pod), 1);
+  }
+
+  /** The routes of a node that weftd made: subnet -> gateway. */
+  async peerRoutes({ inside }: Node): Promise<ReadonlyMap<string, string>> {
+    const routes = await inside.json<{ dst: string; gateway: string }[]>("ip", ["-j", "route", "show", "proto", "119"]);
+    return new Map(routes.map(({ dst, gateway }) => [dst, gateway]));
+  }
+
+  /** The conflist that the node's runtime finds, as text. */
+  conflistText(node: Node): string {
+    return readFileSync(`${node.confDir}/05-weft.conflist`, "utf8");
+  }
+}

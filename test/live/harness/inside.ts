@@ -1,0 +1,111 @@
+/** The near end of an agent: a process of ours inside another namespace. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { AgentRequest } from "./agent.ts";
+import type { Cleanup } from "./cleanup.ts";
+import type { Outcome } from "./command.ts";
+import type { Namespace } from "./namespace.ts";
+
+const AGENT = new URL("./agent.ts", import.meta.url).pathname;
+
+/**
+ * In a mount namespace of its own, /var/lib/cni is the node's own folder: every node keeps its reservations, as on
+ * machines of their own, and the host's are never touched. Namespaces that are made later still show up (slave propagation).
+ */
+const PRIVATE_STATE =
+  'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni && mount --bind "$0" /var/lib/cni && exec "$@"';
+
+export class Inside {
+  readonly #child: ChildProcess;
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  #next = 1;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    if (child.stdout === null) throw new Error("an agent needs its standard output");
+    createInterface({ input: child.stdout }).on("line", (line) => this.#answer(line));
+    child.on("exit", () => {
+      for (const { reject } of this.#waiting.values()) reject(new Error("the agent ended"));
+      this.#waiting.clear();
+    });
+  }
+
+  /** With `stateDir`, what runs inside sees that folder as /var/lib/cni. */
+  static async enter(namespace: Namespace, cleanup: Cleanup, stateDir?: string): Promise<Inside> {
+    const agent = ["nsenter", `--net=${namespace.path}`, process.execPath, AGENT];
+    const [file = "", ...args] =
+      stateDir === undefined
+        ? agent
+        : ["unshare", "-m", "--propagation", "slave", "sh", "-c", PRIVATE_STATE, stateDir, ...agent];
+    const inside = new Inside(spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] }));
+    cleanup.push(() => inside.close());
+    await inside.#expect(0);
+    return inside;
+  }
+
+  run(
+    file: string,
+    args: readonly string[] = [],
+    input = "",
+    env?: Record<string, string>,
+  ): Promise<Outcome & { readonly ms: number }> {
+    return this.#ask({ do: "run", file, args, input, ...(env === undefined ? {} : { env }) }) as Promise<
+      Outcome & { ms: number }
+    >;
+  }
+
+  /** As `run`; a status other than 0 is an error. */
+  async succeed(file: string, args: readonly string[] = []): Promise<string> {
+    const { status, stdout, stderr } = await this.run(file, args);
+    if (status !== 0) throw new Error(`${file} ${args.join(" ")}: exit status ${status}: ${stderr || stdout}`);
+    return stdout;
+  }
+
+  /** What `ip -j` and its like print. */
+  async json<T>(file: string, args: readonly string[]): Promise<T> {
+    return JSON.parse((await this.succeed(file, args)) || "[]") as T;
+  }
+
+  async listen(port: number): Promise<void> {
+    await this.#ask({ do: "listen", port });
+  }
+
+  /** The address under which the server saw us. */
+  async seenBy(host: string, port: number, timeoutMs = 3000): Promise<string> {
+    const text = (await this.#ask({ do: "connect", host, port, timeoutMs })) as string;
+    if (!text.endsWith(" echo")) throw new Error(`${host}:${port} answered ${JSON.stringify(text)}: expected an echo`);
+    return text.slice(0, -" echo".length);
+  }
+
+  /** True when an echo came back in time. */
+  async pings(address: string, timeoutSeconds = 2): Promise<boolean> {
+    return (await this.run("ping", ["-n", "-c", "1", "-W", String(timeoutSeconds), address])).status === 0;
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.stdin?.end();
+    this.#child.kill("SIGTERM");
+    await ended;
+  }
+
+  #ask(request: AgentRequest): Promise<unknown> {
+    const id = this.#next++;
+    const answer = this.#expect(id);
+    this.#child.stdin?.write(`${JSON.stringify({ id, request })}\n`);
+    return answer;
+  }
+
+  #expect(id: number): Promise<unknown> {
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  }
+
+  #answer(line: string): void {
+    const { id, value, error } = JSON.parse(line) as { id: number; value?: unknown; error?: string };
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (error === undefined) waiting?.resolve(value);
+    else waiting?.reject(new Error(error));
+  }
+}

@@ -1,0 +1,58 @@
+/** A program that keeps running in a namespace, with what it wrote kept for whoever asks. */
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Cleanup } from "./cleanup.ts";
+import type { Namespace } from "./namespace.ts";
+
+export class Running {
+  readonly #child: ChildProcess;
+  #output = "";
+
+  constructor(namespace: Namespace, file: string, args: readonly string[], cleanup: Cleanup) {
+    // nsenter replaces itself: the process is the program.
+    this.#child = spawn("nsenter", [`--net=${namespace.path}`, file, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.#output += text;
+      });
+    }
+    cleanup.push(() => this.stop("SIGTERM"));
+  }
+
+  /** All it wrote so far, both streams. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Sends a signal and waits for the end. */
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    if (!this.isRunning) return;
+    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.kill(signal);
+    await ended;
+  }
+
+  /** Waits until its output matches. */
+  async says(pattern: RegExp, timeoutMs = 10_000): Promise<void> {
+    await eventually(() => {
+      if (pattern.test(this.#output)) return;
+      throw new Error(`expected ${pattern} in its output:\n${this.#output}`);
+    }, timeoutMs);
+  }
+}
+
+/** Repeats `check` until it no longer throws; after `timeoutMs` its last error is thrown. */
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000, everyMs = 20): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, everyMs));
+    }
+  }
+}

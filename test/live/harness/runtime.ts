@@ -1,0 +1,127 @@
+/**
+ * What a container runtime does with a conflist: the highest common version, each plugin in turn with the result so far,
+ * the loopback network first, the result kept for CHECK and DEL, DEL in reverse order.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import type { Inside } from "./inside.ts";
+
+type Json = Record<string, unknown>;
+
+interface Conflist {
+  readonly name: string;
+  readonly cniVersion: string;
+  readonly cniVersions?: readonly string[];
+  readonly plugins: readonly (Json & { readonly type: string })[];
+}
+
+export interface CniResult {
+  readonly ips: readonly { readonly address: string }[];
+}
+
+/** A plugin's refusal. */
+export class CniFailure extends Error {
+  readonly code: number;
+  constructor(plugin: string, verb: string, output: string) {
+    const error = parse(output) as { code?: number; msg?: string };
+    super(`${verb} of ${plugin}: ${error.msg ?? output}`);
+    this.code = error.code ?? 0;
+  }
+}
+
+const LOOPBACK: Conflist = { name: "cni-loopback", cniVersion: "0.3.1", plugins: [{ type: "loopback" }] };
+const SPOKEN = "1.1.0";
+
+export class Runtime {
+  readonly #node: Inside;
+  readonly #confDir: string;
+  readonly #binDir: string;
+  readonly #results = new Map<string, { readonly conflist: Conflist; readonly result: unknown }>();
+
+  constructor(node: Inside, confDir: string, binDir: string) {
+    this.#node = node;
+    this.#confDir = confDir;
+    this.#binDir = binDir;
+  }
+
+  /** The first conflist by name, as containerd takes it. */
+  conflist(): Conflist {
+    const [name] = readdirSync(this.#confDir)
+      .filter((file) => file.endsWith(".conflist"))
+      .sort();
+    if (name === undefined) throw new Error(`no conflist in ${this.#confDir}: the node cannot serve`);
+    return JSON.parse(readFileSync(`${this.#confDir}/${name}`, "utf8")) as Conflist;
+  }
+
+  /** Returns the result, and how long the network's own plugins took together. */
+  async add(containerId: string, netns: string): Promise<{ readonly result: CniResult; readonly ms: number }> {
+    await this.#chain("ADD", LOOPBACK, containerId, netns, "lo");
+    const conflist = this.conflist();
+    const added = await this.#chain("ADD", conflist, containerId, netns, "eth0");
+    this.#results.set(containerId, { conflist, result: added.result });
+    return added;
+  }
+
+  async check(containerId: string, netns: string): Promise<void> {
+    const { conflist, result } = this.#cached(containerId);
+    await this.#chain("CHECK", conflist, containerId, netns, "eth0", result);
+  }
+
+  async del(containerId: string, netns: string): Promise<void> {
+    const { conflist, result } = this.#cached(containerId);
+    const reversed = { ...conflist, plugins: [...conflist.plugins].reverse() };
+    await this.#chain("DEL", reversed, containerId, netns, "eth0", result);
+    await this.#chain("DEL", LOOPBACK, containerId, netns, "lo");
+    this.#results.delete(containerId);
+  }
+
+  async status(): Promise<void> {
+    await this.#chain("STATUS", this.conflist(), "", "", "");
+  }
+
+  #cached(containerId: string) {
+    const cached = this.#results.get(containerId);
+    if (cached === undefined) throw new Error(`${containerId} was never added`);
+    return cached;
+  }
+
+  async #chain(
+    verb: string,
+    conflist: Conflist,
+    containerId: string,
+    netns: string,
+    ifName: string,
+    previous?: unknown,
+  ) {
+    const cniVersion = conflist.cniVersions?.includes(SPOKEN) ? SPOKEN : conflist.cniVersion;
+    let prevResult = previous;
+    let ms = 0;
+    for (const { capabilities: _capabilities, ...plugin } of conflist.plugins) {
+      const conf = { ...plugin, name: conflist.name, cniVersion, ...(prevResult === undefined ? {} : { prevResult }) };
+      const outcome = await this.#node.run(`${this.#binDir}/${plugin.type}`, [], JSON.stringify(conf), {
+        ...{
+          CNI_COMMAND: verb,
+          CNI_CONTAINERID: containerId,
+          CNI_NETNS: netns,
+          CNI_IFNAME: ifName,
+          CNI_PATH: this.#binDir,
+        },
+        ...{
+          CNI_ARGS: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod",
+          PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+        },
+      });
+      if (outcome.status !== 0) throw new CniFailure(plugin.type, verb, outcome.stdout || outcome.stderr);
+      ms += outcome.ms;
+      if (verb === "ADD") prevResult = parse(outcome.stdout);
+    }
+    return { result: prevResult as CniResult, ms };
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
