@@ -117,7 +117,7 @@ export class Cluster {
   /** Speaks HTTP to the API server from its own namespace. */
   async api(method: string, path: string, body?: unknown): Promise<unknown> {
     if (this.#api === undefined) throw new Error("the API server has not been started");
-    const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": "application/json" }, body: process.argv[3] || undefined })
+    const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": process.argv[2] === "PATCH" ? "application/merge-patch+json" : "application/json" }, body: process.argv[3] || undefined })
       .then(async (answer) => { console.log(await answer.text()); process.exit(answer.ok ? 0 : 1); })`;
     const url = `http://${addressOf(API_NUMBER)}:${API_PORT}${path}`;
     const text = await this.#api.inside.succeed(process.execPath, [
@@ -130,14 +130,25 @@ export class Cluster {
     return JSON.parse(text);
   }
 
-  /** Creates the Node, its namespace, and its weftd; resolves when the node is ready. */
+  /** Creates the Node with its subnet, its namespace, and its weftd; resolves when the node is ready. */
   async addNode(number: number): Promise<Node> {
-    const name = `n${number}`;
-    const podCIDR = `10.244.${number}.0/24`;
+    const node = await this.#boot(`n${number}`, number, `10.244.${number}.0/24`);
+    this.nodes.push(node);
+    await this.ready(node);
+    return node;
+  }
+
+  /** A Node that has got no subnet yet; its weftd runs. */
+  startUnassigned(name: string, number: number): Promise<Node> {
+    return this.#boot(name, number, undefined);
+  }
+
+  async #boot(name: string, number: number, podCIDR: string | undefined): Promise<Node> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
     await this.#plugIn(namespace, number);
     await this.api("POST", "/api/v1/nodes", {
-      ...{ apiVersion: "v1", kind: "Node", metadata: { name }, spec: { podCIDR, podCIDRs: [podCIDR] } },
+      ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
+      spec: podCIDR === undefined ? {} : { podCIDR, podCIDRs: [podCIDR] },
       status: { addresses: [{ type: "InternalIP", address: addressOf(number) }] },
     });
     const folder = `${this.#folder}/${name}`;
@@ -148,14 +159,11 @@ export class Cluster {
     ];
     for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
     const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
-    const node: Node = {
+    return {
       ...{ name, number, address: addressOf(number), namespace, inside, confDir, runDir },
       runtime: new Runtime(inside, confDir, BIN),
       weftd: this.#startWeftd(name, namespace, confDir, runDir),
     };
-    this.nodes.push(node);
-    await this.ready(node);
-    return node;
   }
 
   #startWeftd(name: string, namespace: Namespace, confDir: string, runDir: string): Running {
