@@ -97,6 +97,10 @@ export class FakeFiles implements Files {
   }
 
   link(from: string, to: string): void {
+    namingBoth(from, to, () => this.#link(from, to));
+  }
+
+  #link(from: string, to: string): void {
     const source = this.#existing("link", from);
     const target = this.#place("link", to);
     if (target.node !== undefined) throw new SystemError("link", to, EEXIST);
@@ -105,6 +109,10 @@ export class FakeFiles implements Files {
   }
 
   rename(from: string, to: string): void {
+    namingBoth(from, to, () => this.#rename(from, to));
+  }
+
+  #rename(from: string, to: string): void {
     const source = this.#place("rename", from);
     const target = this.#place("rename", to);
     const moved = source.node;
@@ -180,6 +188,7 @@ export class FakeFiles implements Files {
   /** Path components from the root; relative paths count from the root too. */
   #names(call: string, path: string): string[] {
     if (path === "") throw new SystemError(call, path, ENOENT);
+    if (path.includes("\0")) throw new SystemError(call, path, EINVAL);
     const names: string[] = [];
     for (const name of path.split("/")) {
       if (new TextEncoder().encode(name).length > NAME_MAX) throw new SystemError(call, path, ENAMETOOLONG);
@@ -224,6 +233,16 @@ export class FakeFiles implements Files {
   #newDirectory(mode: number): Directory {
     const inode = ++this.#lastInode;
     return { kind: "directory", inode, mode: mode & ~UMASK, modifiedMs: this.nowMs, entries: new Map() };
+  }
+}
+
+/** A call with two paths fails naming both, whichever it was about. */
+function namingBoth(from: string, to: string, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new SystemError(error.call, `${from} -> ${to}`, error.errno);
   }
 }
 

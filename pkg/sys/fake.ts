@@ -170,11 +170,23 @@ export class FakeSystem implements System {
       throw new SystemError("open", path, exists ? EINVAL : ENOENT);
     }
     this.openCount++;
-    const close = this.#once(() => {});
-    return { path: path ?? "/proc/self/ns/net", fd: ++this.#lastFd, identity: identity as string, close };
+    const fd = ++this.#lastFd;
+    let isOpen = true;
+    return {
+      path: path ?? "/proc/self/ns/net",
+      get fd() {
+        if (!isOpen) throw new SystemError("use after close", this.path, EBADF);
+        return fd;
+      },
+      identity: identity as string,
+      close: this.#once(() => {
+        isOpen = false;
+      }),
+    };
   }
 
   openNetlink(protocol: number, namespace?: NetworkNamespace): NetlinkSocket {
+    if (namespace !== undefined) assertIsOpen(namespace);
     this.openCount++;
     const peer: NetlinkPeer = { protocol, namespace: namespace?.identity ?? this.#current };
     const waiting: Uint8Array[] = [];
@@ -200,6 +212,7 @@ export class FakeSystem implements System {
   }
 
   inNamespace<T>(namespace: NetworkNamespace, work: () => T): T {
+    assertIsOpen(namespace);
     const before = this.#current;
     this.#current = namespace.identity;
     try {
@@ -239,4 +252,9 @@ export class FakeSystem implements System {
       close();
     };
   }
+}
+
+/** As the kernel would: its descriptor is what a namespace is entered by. */
+function assertIsOpen(namespace: NetworkNamespace): void {
+  void namespace.fd;
 }

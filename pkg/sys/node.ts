@@ -18,12 +18,16 @@ import {
 import { SystemError } from "./errors.ts";
 import type { FileStatus, Files } from "./system.ts";
 
+const EINVAL = 22;
+
 /** Runs a call and turns Node's error into ours. */
 function call<T>(name: string, subject: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const { errno } = error as { errno?: number };
+    const { errno, code } = error as { errno?: number; code?: string };
+    // A path with a zero byte, which Node.js does not even pass on.
+    if (code === "ERR_INVALID_ARG_VALUE") throw new SystemError(name, subject, EINVAL);
     if (errno === undefined) throw error;
     throw new SystemError((error as { syscall?: string }).syscall ?? name, subject, -errno);
   }
@@ -39,7 +43,7 @@ export const nodeFiles: Files = {
     try {
       for (let at = 0; at < data.length; ) at += call("write", path, () => writeSync(fd, data, at));
     } finally {
-      closeSync(fd);
+      call("close", path, () => closeSync(fd));
     }
   },
   readDirectory: (path) => call("opendir", path, () => readdirSync(path)),

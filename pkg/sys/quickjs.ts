@@ -44,33 +44,59 @@ weftHost.setFailureFactory((call, subject, errno) => new SystemError(call, subje
 const WRITE_EXCLUSIVE = 1;
 const WRITE_EXISTING = 2;
 const OWN_NAMESPACE = "/proc/self/ns/net";
+const EBADF = 9;
+
+/** A descriptor that is closed once: its number may already be another's. */
+class Descriptor {
+  readonly #number: number;
+  readonly #subject: string;
+  #isOpen = true;
+  constructor(number: number, subject: string) {
+    this.#number = number;
+    this.#subject = subject;
+  }
+  /** Throws EBADF once closed. */
+  get number(): number {
+    if (!this.#isOpen) throw new SystemError("use after close", this.#subject, EBADF);
+    return this.#number;
+  }
+  close(): void {
+    if (this.#isOpen) weftHost.close(this.#number);
+    this.#isOpen = false;
+  }
+}
 
 class Namespace implements NetworkNamespace {
   readonly path: string;
-  readonly fd: number;
   readonly identity: string;
+  readonly #descriptor: Descriptor;
   constructor(path: string) {
+    const [fd, identity] = weftHost.openNamespace(path);
     this.path = path;
-    [this.fd, this.identity] = weftHost.openNamespace(path);
+    this.identity = identity;
+    this.#descriptor = new Descriptor(fd, path);
+  }
+  get fd(): number {
+    return this.#descriptor.number;
   }
   close(): void {
-    weftHost.close(this.fd);
+    this.#descriptor.close();
   }
 }
 
 class Socket implements NetlinkSocket {
-  readonly #fd: number;
+  readonly #descriptor: Descriptor;
   constructor(fd: number) {
-    this.#fd = fd;
+    this.#descriptor = new Descriptor(fd, "netlink");
   }
   send(datagram: Uint8Array): void {
-    weftHost.netlinkSend(this.#fd, datagram);
+    weftHost.netlinkSend(this.#descriptor.number, datagram);
   }
   receive(timeoutMs: number): Uint8Array {
-    return weftHost.netlinkReceive(this.#fd, timeoutMs);
+    return weftHost.netlinkReceive(this.#descriptor.number, timeoutMs);
   }
   close(): void {
-    weftHost.close(this.#fd);
+    this.#descriptor.close();
   }
 }
 
@@ -105,7 +131,9 @@ export const quickjs: System = {
   status: weftHost.status,
   lockFile(path, options = {}): FileLock | undefined {
     const fd = weftHost.lockFile(path, options.mode ?? 0o600, options.wait ?? true);
-    return fd < 0 ? undefined : { release: () => weftHost.close(fd) };
+    if (fd < 0) return undefined;
+    const descriptor = new Descriptor(fd, path);
+    return { release: () => descriptor.close() };
   },
   isSocketAlive: weftHost.isSocketAlive,
   openNamespace: (path = OWN_NAMESPACE) => new Namespace(path),

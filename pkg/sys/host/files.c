@@ -16,7 +16,7 @@ enum { WRITE_EXCLUSIVE = 1, WRITE_EXISTING = 2 };
 
 static JSValue read_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	struct host_buffer buffer = { 0 };
 	JSValue result;
 	int fd, error;
@@ -50,7 +50,7 @@ static JSValue write_file(JSContext *ctx, JSValueConst self, int argc, JSValueCo
 	(void)self, (void)argc;
 	if (!host_get_bytes(ctx, argv[1], &bytes, &length) || JS_ToInt32(ctx, &mode, argv[2]) || JS_ToInt32(ctx, &flags, argv[3]))
 		return JS_EXCEPTION;
-	path = JS_ToCString(ctx, argv[0]);
+	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
 	if (!(flags & WRITE_EXISTING))
@@ -73,7 +73,7 @@ static JSValue write_file(JSContext *ctx, JSValueConst self, int argc, JSValueCo
 
 static JSValue read_directory(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	JSValue names;
 	uint32_t count = 0;
 	DIR *directory;
@@ -115,7 +115,7 @@ static int make_directory_at(const char *path, mode_t mode)
 	if (mkdir(path, mode) == 0)
 		return 0;
 	if (errno == EEXIST)
-		return stat(path, &status) < 0 ? errno : S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+		return stat(path, &status) < 0 ? errno : S_ISDIR(status.st_mode) ? 0 : EEXIST;
 	return errno;
 }
 
@@ -152,7 +152,7 @@ static JSValue make_directory(JSContext *ctx, JSValueConst self, int argc, JSVal
 	(void)self, (void)argc;
 	if (JS_ToInt32(ctx, &mode, argv[1]))
 		return JS_EXCEPTION;
-	path = JS_ToCString(ctx, argv[0]);
+	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
 	error = make_directories(path, (mode_t)mode);
@@ -163,8 +163,8 @@ static JSValue make_directory(JSContext *ctx, JSValueConst self, int argc, JSVal
 
 static JSValue with_two_paths(JSContext *ctx, JSValueConst *argv, const char *call, int (*function)(const char *, const char *))
 {
-	const char *from = JS_ToCString(ctx, argv[0]);
-	const char *to = from ? JS_ToCString(ctx, argv[1]) : NULL;
+	const char *from = host_get_path(ctx, argv[0]);
+	const char *to = from ? host_get_path(ctx, argv[1]) : NULL;
 	JSValue result = JS_UNDEFINED;
 	char subject[2 * PATH_MAX];
 
@@ -197,7 +197,7 @@ static JSValue rename_file(JSContext *ctx, JSValueConst self, int argc, JSValueC
 
 static JSValue unlink_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	JSValue result;
 
 	(void)self, (void)argc;
@@ -221,7 +221,7 @@ static const char *kind_of(mode_t mode)
 
 static JSValue status_of(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	struct stat status;
 	JSValue result;
 
@@ -257,7 +257,7 @@ static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	(void)self, (void)argc;
 	if (JS_ToInt32(ctx, &mode, argv[1]))
 		return JS_EXCEPTION;
-	path = JS_ToCString(ctx, argv[0]);
+	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, (mode_t)mode);

@@ -56,6 +56,9 @@ JSValue host_new_bytes(JSContext *ctx, const void *bytes, size_t length);
 /* The bytes of a Uint8Array argument, valid while the argument lives. False after throwing a TypeError. */
 bool host_get_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, size_t *length);
 
+/* A path argument, to be freed by JS_FreeCString. NULL after throwing: EINVAL for one that holds a zero byte, where C would end it. */
+const char *host_get_path(JSContext *ctx, JSValueConst value);
+
 /* What QuickJS allocates with. */
 extern const JSMallocFunctions host_allocator;
 

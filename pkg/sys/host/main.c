@@ -76,6 +76,18 @@ bool host_get_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, s
 	return true;
 }
 
+const char *host_get_path(JSContext *ctx, JSValueConst value)
+{
+	size_t length;
+	const char *path = JS_ToCStringLen(ctx, &length, value);
+
+	if (!path || strlen(path) == length)
+		return path;
+	host_fail(ctx, "use a path with a zero byte", path, EINVAL);
+	JS_FreeCString(ctx, path);
+	return NULL;
+}
+
 bool host_buffer_reserve(struct host_buffer *buffer, size_t more)
 {
 	size_t capacity = buffer->capacity ? buffer->capacity : 4096;

@@ -42,7 +42,7 @@ static void come_back(void)
 /* openNamespace(path): [descriptor, "device:inode"] */
 static JSValue open_namespace(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	struct stat status;
 	char identity[48];
 	JSValue result;
@@ -188,7 +188,7 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const char *path = JS_ToCString(ctx, argv[0]);
+	const char *path = host_get_path(ctx, argv[0]);
 	JSValue result;
 	int fd, error;
 

@@ -263,7 +263,7 @@ static JSValue execute(JSContext *ctx, JSValueConst self, int argc, JSValueConst
 	(void)self, (void)argc;
 	if (!host_get_bytes(ctx, argv[2], &bytes, &length))
 		return JS_EXCEPTION;
-	path = JS_ToCString(ctx, argv[0]);
+	path = host_get_path(ctx, argv[0]);
 	entries = path ? read_environment(ctx, argv[1], &count) : NULL;
 	if (!entries)
 		return path ? JS_ThrowOutOfMemory(ctx) : JS_EXCEPTION;

@@ -1,6 +1,7 @@
 /*
  * TextEncoder and TextDecoder (WHATWG Encoding), UTF-8 only: what the code shared with the daemon uses and QuickJS lacks.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "host.h"
@@ -17,11 +18,22 @@ static JSValue construct(JSContext *ctx, JSValueConst target, int argc, JSValueC
 	return object;
 }
 
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+/* QuickJS writes half a surrogate pair as if it were a character of three bytes: ed, a0 to bf, any. So is U+FFFD. */
+static void replace_surrogates(uint8_t *bytes, size_t length)
+{
+	for (size_t at = 0; at + 2 < length; at++)
+		if (bytes[at] == 0xed && bytes[at + 1] >= 0xa0)
+			memcpy(bytes + at, replacement, 3);
+}
+
 static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
+	const uint8_t *bytes;
 	size_t length;
 	const char *text;
-	JSValue bytes;
+	JSValue result;
 
 	(void)self;
 	if (argc < 1 || JS_IsUndefined(argv[0]))
@@ -29,27 +41,26 @@ static JSValue encode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
 	text = JS_ToCStringLen(ctx, &length, argv[0]);
 	if (!text)
 		return JS_EXCEPTION;
-	bytes = host_new_bytes(ctx, text, length);
+	result = host_new_bytes(ctx, text, length);
 	JS_FreeCString(ctx, text);
-	return bytes;
+	if (!JS_IsException(result) && host_get_bytes(ctx, result, &bytes, &length))
+		replace_surrogates((uint8_t *)bytes, length);
+	return result;
 }
 
-/* The length of the well-formed sequence at the front (Unicode, table 3-7), 0 when there is none. */
-static size_t sequence_length(const uint8_t *bytes, size_t length)
+/*
+ * The length of the well-formed sequence at the front (Unicode, table 3-7). Where there is none: of the longest part of one,
+ * at least a byte.
+ */
+static size_t sequence_length(const uint8_t *bytes, size_t length, bool *is_whole)
 {
 	uint8_t first = bytes[0], low = 0x80, high = 0xbf;
 	size_t count;
 
-	if (first < 0x80)
+	*is_whole = first < 0x80;
+	if (first < 0xc2 || first > 0xf4)
 		return 1;
-	if (first >= 0xc2 && first <= 0xdf)
-		count = 2;
-	else if (first >= 0xe0 && first <= 0xef)
-		count = 3;
-	else if (first >= 0xf0 && first <= 0xf4)
-		count = 4;
-	else
-		return 0;
+	count = first <= 0xdf ? 2 : first <= 0xef ? 3 : 4;
 	if (first == 0xe0)
 		low = 0xa0;
 	else if (first == 0xed)
@@ -58,22 +69,60 @@ static size_t sequence_length(const uint8_t *bytes, size_t length)
 		low = 0x90;
 	else if (first == 0xf4)
 		high = 0x8f;
-	if (length < count || bytes[1] < low || bytes[1] > high)
-		return 0;
-	for (size_t i = 2; i < count; i++)
-		if ((bytes[i] & 0xc0) != 0x80)
-			return 0;
+	for (size_t i = 1; i < count; i++) {
+		if (i == length || bytes[i] < low || bytes[i] > high)
+			return i;
+		low = 0x80, high = 0xbf;
+	}
+	*is_whole = true;
 	return count;
 }
 
-/* Every byte that belongs to no sequence becomes U+FFFD; with `fatal` it is a TypeError. */
+/* How many bytes at the front are UTF-8. */
+static size_t valid_length(const uint8_t *bytes, size_t length)
+{
+	size_t at = 0;
+
+	while (at < length) {
+		bool is_whole;
+		size_t count = sequence_length(bytes + at, length - at, &is_whole);
+
+		if (!is_whole)
+			break;
+		at += count;
+	}
+	return at;
+}
+
+static JSValue decode_leniently(JSContext *ctx, const uint8_t *bytes, size_t length)
+{
+	struct host_buffer clean = { 0 };
+	JSValue text;
+
+	for (size_t at = 0; at < length;) {
+		bool is_whole;
+		size_t count = sequence_length(bytes + at, length - at, &is_whole);
+		size_t written = is_whole ? count : 3;
+
+		if (!host_buffer_reserve(&clean, written)) {
+			free(clean.data);
+			return JS_ThrowOutOfMemory(ctx);
+		}
+		memcpy(clean.data + clean.length, is_whole ? (const char *)bytes + at : replacement, written);
+		clean.length += written;
+		at += count;
+	}
+	text = JS_NewStringLen(ctx, (const char *)clean.data, clean.length);
+	free(clean.data);
+	return text;
+}
+
+/* What is not UTF-8 becomes U+FFFD, one for each longest part of a sequence; with `fatal` it is a TypeError. */
 static JSValue decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	static const char replacement[] = "\xef\xbf\xbd";
-	struct host_buffer clean = { 0 };
 	const uint8_t *bytes;
-	size_t length, at = 0;
-	JSValue fatal, text;
+	size_t length, valid;
+	JSValue fatal;
 	bool is_fatal;
 
 	if (argc < 1 || JS_IsUndefined(argv[0]))
@@ -82,31 +131,15 @@ static JSValue decode(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
 		return JS_EXCEPTION;
 	if (length >= 3 && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
 		bytes += 3, length -= 3; /* byte order mark */
-	while (at < length) {
-		size_t count = sequence_length(bytes + at, length - at);
-
-		if (count == 0)
-			break;
-		at += count;
-	}
-	if (at == length)
+	valid = valid_length(bytes, length);
+	if (valid == length)
 		return JS_NewStringLen(ctx, (const char *)bytes, length);
 	fatal = JS_GetPropertyStr(ctx, self, "fatal");
 	is_fatal = JS_ToBool(ctx, fatal);
 	JS_FreeValue(ctx, fatal);
 	if (is_fatal)
-		return JS_ThrowTypeError(ctx, "byte %lld is not UTF-8", (long long)at);
-	for (at = 0; at < length;) {
-		size_t count = sequence_length(bytes + at, length - at);
-
-		if (!host_buffer_reserve(&clean, 4))
-			return JS_ThrowOutOfMemory(ctx);
-		memcpy(clean.data + clean.length, count ? (const char *)bytes + at : replacement, count ? count : 3);
-		clean.length += count ? count : 3;
-		at += count ? count : 1;
-	}
-	text = JS_NewStringLen(ctx, (const char *)clean.data, clean.length);
-	return text;
+		return JS_ThrowTypeError(ctx, "byte %lld is not UTF-8", (long long)valid);
+	return decode_leniently(ctx, bytes, length);
 }
 
 static void add_class(JSContext *ctx, JSValueConst global, const char *name, const char *method, JSCFunction *function)

@@ -1,0 +1,99 @@
+/**
+ * One contract, three sides of the door: the fake that unit tests use, Node.js, and the executables' C host. Node.js has
+ * files alone: no locks, namespaces or blocking sockets are to be had there, and the daemon does without them.
+ */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { FakeSystem, OWN_NAMESPACE } from "../../pkg/sys/fake.ts";
+import { nodeFiles } from "../../pkg/sys/node.ts";
+import { Probe } from "./executable.ts";
+import { filesScenarios } from "./files.ts";
+import { bytesOf, textOf } from "./outcome.ts";
+import { systemScenarios, type World } from "./system.ts";
+import { textScenarios } from "./text.ts";
+
+const root = mkdtempSync(`${tmpdir()}/weft-contract-`);
+const probe = new Probe();
+const server = createServer();
+const umask = process.umask(0o022);
+let count = 0;
+let world: World;
+
+const program = '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\ncat\nprintf told >&2\nexit 3\n';
+
+beforeAll(async () => {
+  writeFileSync(`${root}/program`, program);
+  writeFileSync(`${root}/suicide`, "#!/bin/sh\nkill -TERM $$\n");
+  for (const name of ["program", "suicide"]) chmodSync(`${root}/${name}`, 0o755);
+  writeFileSync(`${root}/plain`, "", { mode: 0o644 });
+  await new Promise<void>((resolve) => {
+    server.listen(`${root}/socket`, resolve);
+  });
+  await probe.compile();
+}, 120_000);
+
+afterAll(async () => {
+  process.umask(umask);
+  await new Promise((resolve) => server.close(resolve));
+  probe.remove();
+  rmSync(root, { recursive: true, force: true });
+});
+
+beforeEach(() => {
+  const folder = `${root}/${count++}`;
+  mkdirSync(folder);
+  world = {
+    folder,
+    program: `${root}/program`,
+    suicide: `${root}/suicide`,
+    plainFile: `${root}/plain`,
+    liveSocket: `${root}/socket`,
+  };
+});
+
+function fakeSystem(): FakeSystem {
+  const system = new FakeSystem({
+    namespaces: { "/proc/self/ns/net": OWN_NAMESPACE },
+    liveSockets: [world.liveSocket],
+    programs: {
+      [world.program]: ({ environment, input }) => ({
+        status: 3,
+        output: bytesOf(`${environment.CNI_COMMAND}:${textOf(input)}`),
+        errorOutput: bytesOf("told"),
+      }),
+      [world.suicide]: () => ({ status: 128 + 15 }),
+    },
+  });
+  system.makeDirectory(world.folder);
+  system.writeFile(world.plainFile, bytesOf(""));
+  return system;
+}
+
+describe.each(Object.entries(filesScenarios))("%s", (scenario, { run, expected }) => {
+  test("in the fake", () => {
+    expect(run(fakeSystem(), world.folder)).toEqual(expected);
+  });
+  test("on Node.js", () => {
+    expect(run(nodeFiles, world.folder)).toEqual(expected);
+  });
+  test("on the C host", () => {
+    expect(probe.ask({ contract: "files", scenario, world })).toEqual(expected);
+  });
+});
+
+describe.each(Object.entries(systemScenarios))("%s", (scenario, { run, expected }) => {
+  test("in the fake", () => {
+    expect(run(fakeSystem(), world)).toEqual(expected);
+  });
+  test("on the C host", () => {
+    expect(probe.ask({ contract: "system", scenario, world })).toEqual(expected);
+  });
+});
+
+describe.each(Object.entries(textScenarios))("%s", (scenario, run) => {
+  test("on the C host as on Node.js", () => {
+    expect(probe.ask({ contract: "text", scenario, world })).toEqual(run());
+  });
+});

@@ -1,0 +1,39 @@
+/** The probe, compiled as the plugins are. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
+import { compileExecutable } from "../../hack/compile/executable.ts";
+import { WORK } from "../../hack/compile/paths.ts";
+import { bundle } from "../../hack/compile/plugins.ts";
+import type { Outcome } from "./outcome.ts";
+import type { Question } from "./probe.ts";
+
+const ENTRY = `
+import { provide } from "./pkg/sys/quickjs.ts";
+import { run } from "./test/contract/probe.ts";
+provide("probe", run);
+`;
+
+export class Probe {
+  readonly #folder = `${WORK}/contract-${process.pid}`;
+  readonly #executable = `${this.#folder}/probe`;
+
+  async compile(): Promise<void> {
+    mkdirSync(this.#folder, { recursive: true });
+    await bundle(ENTRY, `${this.#folder}/probe.js`);
+    compileExecutable({ names: ["probe"], script: `${this.#folder}/probe.js` }, this.#executable);
+  }
+
+  /** Throws what the probe said on standard error when it did not answer. */
+  ask(question: Question): Outcome {
+    const { status, stdout, stderr } = spawnSync(this.#executable, {
+      input: JSON.stringify(question),
+      encoding: "utf8",
+    });
+    if (status !== 0 || stderr !== "") throw new Error(`the probe ended with ${status}: ${stdout}${stderr}`);
+    return JSON.parse(stdout) as Outcome;
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

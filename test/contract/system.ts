@@ -1,0 +1,186 @@
+/** The contract of what `System` has beside files, as scenarios. Node.js has none of it, and the daemon needs none. */
+import type { System } from "../../pkg/sys/system.ts";
+import { bytesOf, type Outcome, outcome, textOf } from "./outcome.ts";
+
+/** What the test has put in place. */
+export interface World {
+  /** Empty, of this scenario's own. */
+  readonly folder: string;
+  /** A program: says CNI_COMMAND, a colon and its input; complains "told" on standard error; ends with status 3. */
+  readonly program: string;
+  /** A program that ends itself by SIGTERM. */
+  readonly suicide: string;
+  /** A file that may not be executed. */
+  readonly plainFile: string;
+  /** Somebody accepts connections there. */
+  readonly liveSocket: string;
+}
+
+export interface SystemScenario {
+  readonly run: (system: System, world: World) => Outcome;
+  readonly expected: Outcome;
+}
+
+const OWN_NAMESPACE = "/proc/self/ns/net";
+
+export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
+  "a lock is held once, whoever asks, until it is released": {
+    run(system, { folder }) {
+      const path = `${folder}/lock`;
+      const first = system.lockFile(path);
+      const second = system.lockFile(path, { wait: false });
+      first?.release();
+      const third = system.lockFile(path, { wait: false });
+      const seen = [first !== undefined, second !== undefined, third !== undefined, system.readDirectory(folder)];
+      third?.release();
+      return seen;
+    },
+    expected: [true, false, true, ["lock"]],
+  },
+  "a lock released twice frees nothing of its successor's": {
+    run(system, { folder }) {
+      const path = `${folder}/lock`;
+      const first = system.lockFile(path);
+      first?.release();
+      const second = system.lockFile(path, { wait: false });
+      first?.release();
+      const isFree = system.lockFile(path, { wait: false }) !== undefined;
+      second?.release();
+      return isFree;
+    },
+    expected: false,
+  },
+  "two locks are apart": {
+    run(system, { folder }) {
+      const first = system.lockFile(`${folder}/a`, { wait: false });
+      const second = system.lockFile(`${folder}/b`, { wait: false });
+      return [first !== undefined, second !== undefined];
+    },
+    expected: [true, true],
+  },
+  "a lock fails where its file cannot be": {
+    run: (system, { folder }) => {
+      const lock = (path: string) => outcome(folder, () => system.lockFile(path) && "locked");
+      system.makeDirectory(`${folder}/d`);
+      return [lock(`${folder}/absent/lock`), lock(`${folder}/d`)];
+    },
+    expected: ["ENOENT of absent/lock", "EISDIR of d"],
+  },
+  "the process's own namespace has one identity by both names": {
+    run(system) {
+      const [own, named] = [system.openNamespace(), system.openNamespace(OWN_NAMESPACE)];
+      const seen = [own.path, own.fd !== named.fd, own.identity === named.identity];
+      own.close();
+      named.close();
+      return seen;
+    },
+    expected: [OWN_NAMESPACE, true, true],
+  },
+  "a namespace closed twice closes nothing of its successor's": {
+    run(system) {
+      const first = system.openNamespace();
+      first.close();
+      const second = system.openNamespace();
+      first.close();
+      return system.inNamespace(second, () => {
+        second.close();
+        return "inside";
+      });
+    },
+    expected: "inside",
+  },
+  "a closed namespace is entered no more": {
+    run: (system, { folder }) => {
+      const namespace = system.openNamespace();
+      namespace.close();
+      const use = (work: () => void) =>
+        String(
+          outcome(folder, () => {
+            work();
+            return "let through";
+          }),
+        ).replace(/ of .*/, "");
+      return [use(() => system.inNamespace(namespace, () => {})), use(() => system.openNetlink(0, namespace))];
+    },
+    expected: ["EBADF", "EBADF"],
+  },
+  "what is no network namespace is refused": {
+    run: (system, { folder, plainFile }) => {
+      const open = (path: string) => outcome(folder, () => system.openNamespace(path).identity);
+      return [
+        open(`${folder}/absent`),
+        String(open(plainFile)).replace(/ of .*/, ""),
+        String(open(`${OWN_NAMESPACE}\0`)).replace(/ of .*/s, ""),
+      ];
+    },
+    expected: ["ENOENT of absent", "EINVAL", "EINVAL"],
+  },
+  "inNamespace gives what the work gives, and passes on what it throws": {
+    run(system) {
+      const namespace = system.openNamespace();
+      const given = system.inNamespace(namespace, () => "given");
+      try {
+        system.inNamespace(namespace, () => {
+          throw new RangeError("thrown");
+        });
+      } catch (error) {
+        return [given, (error as Error).message];
+      } finally {
+        namespace.close();
+      }
+      return "nothing thrown";
+    },
+    expected: ["given", "thrown"],
+  },
+  "a program gets its input and environment, and says status and both outputs": {
+    run(system, { program }) {
+      const { status, output, errorOutput } = system.execute(program, {
+        environment: { CNI_COMMAND: "ADD", PATH: "/usr/bin:/bin" },
+        input: bytesOf('{"größe":1}'),
+      });
+      return [status, textOf(output), textOf(errorOutput)];
+    },
+    expected: [3, 'ADD:{"größe":1}', "told"],
+  },
+  "a program takes and gives more than a pipe holds": {
+    run(system, { program }) {
+      const input = Uint8Array.from({ length: 1_000_000 }, (_, at) => 97 + (at % 26));
+      const environment = { CNI_COMMAND: "", PATH: "/usr/bin:/bin" };
+      const { output } = system.execute(program, { environment, input });
+      return [output.length, output.every((byte, at) => at === 0 || byte === input[at - 1])];
+    },
+    expected: [1_000_001, true],
+  },
+  "a program that a signal ends has a status of 128 and the signal": {
+    run: (system, { suicide }) =>
+      system.execute(suicide, { environment: { PATH: "/usr/bin:/bin" }, input: bytesOf("unread") }).status,
+    expected: 128 + 15,
+  },
+  "a program that cannot be started is an error": {
+    run: (system, { folder, plainFile }) => {
+      const execute = (path: string) =>
+        outcome(folder, () => system.execute(path, { environment: {}, input: bytesOf("") }).status);
+      return [execute(`${folder}/absent`), String(execute(plainFile)).replace(/ of .*/, "")];
+    },
+    expected: ["ENOENT of absent", "EACCES"],
+  },
+  "a socket is alive while somebody accepts connections": {
+    run: (system, { folder, liveSocket }) => {
+      system.writeFile(`${folder}/file`, bytesOf(""));
+      return [
+        system.isSocketAlive(liveSocket),
+        system.isSocketAlive(`${folder}/absent`),
+        system.isSocketAlive(`${folder}/file`),
+        system.isSocketAlive(`${folder}/file/below`),
+      ];
+    },
+    expected: [true, false, false, false],
+  },
+  "random bytes are as many as asked for, and differ": {
+    run(system) {
+      const [first, second] = [system.randomBytes(16), system.randomBytes(16)];
+      return [first.length, system.randomBytes(0).length, first.some((byte, at) => byte !== second[at])];
+    },
+    expected: [16, 0, true],
+  },
+};

@@ -1,0 +1,49 @@
+/**
+ * TextEncoder and TextDecoder as scenarios: Node.js has the standard's own (WHATWG Encoding), QuickJS gets ours.
+ */
+import type { Outcome } from "./outcome.ts";
+
+const encode = (text: string): Outcome => [...new TextEncoder().encode(text)];
+const decode = (...bytes: number[]): Outcome => new TextDecoder().decode(Uint8Array.from(bytes));
+const decodeStrictly = (...bytes: number[]): Outcome => {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
+  } catch (error) {
+    return (error as Error).name;
+  }
+};
+
+export const textScenarios: Readonly<Record<string, () => Outcome>> = {
+  "characters of one to four bytes are encoded": () => encode("a\0ß漢😀"),
+  "half a surrogate pair is encoded as U+FFFD": () => [encode("\ud83d"), encode("a\ude00b"), encode("\ude00\ud83d")],
+  "nothing is encoded as nothing": () => [encode(""), [...new TextEncoder().encode()]],
+  "characters of one to four bytes are decoded": () =>
+    decode(97, 0, 0xc3, 0x9f, 0xe6, 0xbc, 0xa2, 0xf0, 0x9f, 0x98, 0x80),
+  "a byte order mark is left out at the front only": () => [
+    decode(0xef, 0xbb, 0xbf, 97),
+    decode(97, 0xef, 0xbb, 0xbf),
+    decode(0xef, 0xbb, 0xbf),
+  ],
+  "a part of a view is decoded alone": () =>
+    new TextDecoder().decode(Uint8Array.from([97, 98, 99, 100]).subarray(1, 3)),
+  "nothing is decoded as nothing": () => [decode(), new TextDecoder().decode()],
+  "what is not UTF-8 is decoded as U+FFFD, one for each part that could have begun a character": () => [
+    decode(0x80, 0xff, 97),
+    decode(0xe2, 0x82, 97),
+    decode(0xe2, 0x82),
+    decode(0xf0, 0x9f, 0x98),
+    decode(0xf0, 0x9f, 97),
+    decode(0xc0, 0xaf),
+    decode(0xe0, 0x80, 0xaf),
+    decode(0xed, 0xa0, 0xbd),
+    decode(0xf4, 0x90, 0x80, 0x80),
+    decode(0xf8, 0x88, 0x80, 0x80, 0x80),
+    decode(0xf0, 0x9f, 0xf0, 0x9f, 0x98, 0x80),
+  ],
+  "a strict decoder refuses what is not UTF-8": () => [
+    decodeStrictly(97, 0xc3, 0x9f),
+    decodeStrictly(0xe2, 0x82),
+    decodeStrictly(0xed, 0xa0, 0xbd),
+    decodeStrictly(0xff),
+  ],
+};
