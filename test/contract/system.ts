@@ -104,6 +104,23 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: ["EBADF", "EBADF"],
   },
+  "a netlink socket waits no longer than it is told, and works no more once closed": {
+    run: (system, { folder }) => {
+      const NETLINK_ROUTE = 0;
+      const socket = system.openNetlink(NETLINK_ROUTE);
+      const failure = (work: () => void) =>
+        String(
+          outcome(folder, () => {
+            work();
+            return "let through";
+          }),
+        ).replace(/ of .*/, "");
+      const silence = failure(() => socket.receive(20));
+      socket.close();
+      return [silence, failure(() => socket.send(bytesOf("x"))), failure(() => socket.receive(20))];
+    },
+    expected: ["ETIMEDOUT", "EBADF", "EBADF"],
+  },
   "what is no network namespace is refused": {
     run: (system, { folder, plainFile }) => {
       const open = (path: string) => outcome(folder, () => system.openNamespace(path).identity);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-const importing = (target: string) => `export { x } from "${target}";\n`;
+const importing = (target: string) => `import { x } from "${target}";\nexport const y = [x];\n`;
 
 /** The rule that refuses each file; undefined where the file is in order. */
 const PLANTED: readonly (readonly [path: string, source: string, rule: string | undefined])[] = [
@@ -19,6 +19,12 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/backend/a.ts", importing("../cluster/node.ts"), "noRestrictedImports"],
   ["pkg/ipam/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cluster/a.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
+  ["plugins/x/b.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
+  ["daemon/c.ts", importing("../plugins/bridge/bridge.ts"), "noRestrictedImports"],
+  ["pkg/ipam/d.ts", importing("../sys/node.ts"), "noRestrictedImports"],
+  ["pkg/cni/c.ts", importing("../sys/quickjs.ts"), "noRestrictedImports"],
+  ["daemon/d.ts", importing("../pkg/sys/node.ts"), undefined],
+  ["plugins/x/main.ts", importing("../../pkg/sys/quickjs.ts"), undefined],
   ["pkg/backend/b.ts", importing("../kernel/link.ts"), undefined],
   ["pkg/kernel/c.ts", importing("../netlink/link.ts"), undefined],
   ["daemon/a.ts", importing("../pkg/backend/node.ts"), undefined],
