@@ -44,9 +44,12 @@ export class Running {
   }
 }
 
+/** Everything takes so many times longer here: the emulated machine (hack/vm) sets it. */
+export const PATIENCE = Number(process.env.WEFT_PATIENCE ?? 1);
+
 /** Repeats `check` until it no longer throws; after `timeoutMs` its last error is thrown. */
 export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000, everyMs = 20): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * PATIENCE;
   for (;;) {
     try {
       return await check();
