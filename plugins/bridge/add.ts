@@ -123,13 +123,12 @@ function masquerade({ request, undo }: Work, { ips }: Addressing): void {
 }
 
 function describe(work: Work, bridge: Link, cable: Cable, ipam: Result, addressing: Addressing | undefined): Result {
-  const { request, config } = work;
-  const mtu = config.mtu === undefined ? {} : { mtu: config.mtu };
+  const { request } = work;
   return {
     interfaces: [
       { name: bridge.name, mac: bridge.mac },
-      { name: cable.hostName, mac: cable.hostMac, ...mtu },
-      { name: request.ifName, mac: cable.podMac, ...mtu, sandbox: request.netnsPath },
+      { name: cable.hostName, mac: cable.hostMac },
+      { name: request.ifName, mac: cable.podMac, sandbox: request.netnsPath },
     ],
     ips: addressing?.ips ?? [],
     routes: addressing?.routes ?? [],

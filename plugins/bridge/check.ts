@@ -19,7 +19,7 @@ export function checkAttachment(request: Request, config: BridgeConfig): void {
   const pod = openRoute(request.system, request.requireNamespace());
   const host = openRoute(request.system);
   try {
-    const podLink = checkPod(pod, request, previous);
+    const podLink = checkPod(pod, request, config, previous);
     const bridge = checkBridge(host, config, previous);
     checkPort(host, config, bridge, podLink);
     checkGateways(host, config, bridge, previous);
@@ -33,7 +33,7 @@ function wrong(what: string): CniError {
   return new CniError(ErrorCode.internal, `CHECK: ${what}`);
 }
 
-function checkPod(pod: BlockingNetlink, request: Request, previous: Result): Link {
+function checkPod(pod: BlockingNetlink, request: Request, config: BridgeConfig, previous: Result): Link {
   const { ifName, netnsPath } = request;
   const where = `${ifName} in ${pod.where}`;
   const at = previous.interfaces.findIndex((entry) => entry.name === ifName && entry.sandbox === netnsPath);
@@ -44,8 +44,8 @@ function checkPod(pod: BlockingNetlink, request: Request, previous: Result): Lin
   if (link.kind !== "veth") throw wrong(`the interface ${where} is no veth but ${link.kind || "a physical device"}`);
   if (!link.isUp) throw wrong(`the interface ${where} is down`);
   checkMac(link, told, where);
-  if (told.mtu !== undefined && told.mtu !== 0 && told.mtu !== link.mtu) {
-    throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${told.mtu}`);
+  if (config.mtu !== undefined && config.mtu !== link.mtu) {
+    throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${config.mtu}`);
   }
   const held = readAddresses(pod, link.index);
   const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);

@@ -1,0 +1,345 @@
+/** bridge with host-local on a real kernel: against the reference plugins, and by what pods can do. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
+const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
+const conf = (more: object = {}) => ({
+  cniVersion: "1.1.0",
+  name: "net",
+  type: "bridge",
+  bridge: "cni0",
+  ipam: IPAM,
+  ...more,
+});
+const DUAL = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] };
+
+let bed: PluginBed;
+beforeEach(async () => {
+  bed = await PluginBed.make();
+});
+afterEach(() => bed.close());
+
+const bridge = (verb: string, input: unknown, wishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
+const withResult = (configuration: object, { json }: Answer) => ({ ...configuration, prevResult: json });
+
+/**
+ * Hardware addresses and random names differ from call to call, and the reference prints an empty `dns` in results before
+ * 1.0.0, which says nothing; everything else must be the same.
+ */
+function normalised(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (key, inner) =>
+      key === "output" || (key === "dns" && Object.keys(inner).length === 0) ? undefined : inner,
+    )
+      .replace(/"([0-9a-f]{2}:){5}[0-9a-f]{2}"/g, '"MAC"')
+      .replace(/veth[0-9a-f]{8}/g, "vethX")
+      .replace(/\/run\/netns\/[^"]*/g, "NETNS"),
+  );
+}
+
+describe("results and kernel state equal the reference's", () => {
+  const CONFIGURATIONS: Record<string, object> = {
+    plain: {},
+    gateway: { isGateway: true },
+    "default gateway": { isDefaultGateway: true },
+    "hairpin and MTU": { isDefaultGateway: true, hairpinMode: true, mtu: 1400 },
+    promiscuous: { isGateway: true, promiscMode: true },
+    "a MAC by capability": { isGateway: true, runtimeConfig: { mac: "c2:11:22:33:44:55" } },
+    routes: {
+      isGateway: true,
+      ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16" }, { dst: "10.98.0.0/16", gw: "10.22.0.9" }] },
+    },
+    "both families": { isDefaultGateway: true, ipam: DUAL },
+    "layer 2 only": { ipam: {} },
+    "DNS of its own": {
+      isGateway: true,
+      dns: { nameservers: ["10.22.0.1"], domain: "pods.test", search: ["a.test"], options: ["ndots:5"] },
+    },
+  };
+
+  async function observe(bin: string, configuration: object) {
+    const own = await PluginBed.make();
+    try {
+      const added = await own.call(bin, "bridge", "ADD", configuration);
+      const links = await own.node.json<
+        {
+          ifname: string;
+          mtu: number;
+          flags: string[];
+          linkinfo?: { info_kind?: string; info_slave_data?: { hairpin?: boolean } };
+        }[]
+      >("ip", ["-j", "-d", "link", "show"]);
+      const host = links
+        .filter(({ ifname }) => ifname !== "lo")
+        .map(({ ifname, mtu, flags, linkinfo }) => ({
+          ifname,
+          mtu,
+          promisc: flags.includes("PROMISC"),
+          up: flags.includes("UP"),
+          kind: linkinfo?.info_kind,
+          hairpin: linkinfo?.info_slave_data?.hairpin,
+        }));
+      const gateway = (
+        await own.node.json<{ addr_info: { local: string; prefixlen: number; scope: string }[] }[]>("ip", [
+          "-j",
+          "address",
+          "show",
+          "dev",
+          "cni0",
+        ])
+      )[0]?.addr_info
+        .filter(({ scope }) => scope === "global")
+        .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
+      const podLinks = (
+        await own.pod.json<{ ifname: string; mtu: number; flags: string[] }[]>("ip", ["-j", "link", "show", "eth0"])
+      ).map(({ ifname, mtu, flags }) => ({ ifname, mtu, up: flags.includes("UP") }));
+      const podAddresses = (
+        await own.pod.json<{ addr_info: { local: string; prefixlen: number; broadcast?: string; scope: string }[] }[]>(
+          "ip",
+          ["-j", "address", "show", "dev", "eth0"],
+        )
+      )[0]?.addr_info
+        .filter(({ scope }) => scope === "global")
+        .map(({ local, prefixlen, broadcast }) => ({ local, prefixlen, broadcast }));
+      const podRoutes = [
+        ...(await own.pod.json<object[]>("ip", ["-j", "route", "show"])),
+        ...(await own.pod.json<{ dst: string }[]>("ip", ["-j", "-6", "route", "show"])).filter(
+          ({ dst }) => !dst.startsWith("fe80"),
+        ),
+      ];
+      const forwarding = await own.node.succeed("cat", ["/proc/sys/net/ipv4/ip_forward"]);
+      const deleted = await own.call(bin, "bridge", "DEL", { ...configuration, prevResult: added.json });
+      const left = await own.reservations();
+      return normalised({ added, host, gateway, podLinks, podAddresses, podRoutes, forwarding, deleted, left });
+    } finally {
+      await own.close();
+    }
+  }
+
+  test.each(Object.entries(CONFIGURATIONS))("%s", async (_name, more) => {
+    const configuration = conf(more);
+    expect(await observe(OURS, configuration)).toEqual(await observe(REFERENCE, configuration));
+  });
+
+  test.each(VERSIONS)("result in CNI %s", async (cniVersion) => {
+    const configuration = conf({ cniVersion, isDefaultGateway: true });
+    const ours = await bridge("ADD", configuration);
+    await bridge("DEL", configuration);
+    const theirs = await bed.call(REFERENCE, "bridge", "ADD", configuration);
+    // The second reservation of a range is the next address.
+    const text = (answer: Answer) =>
+      JSON.stringify(normalised(answer.json)).replaceAll(/10\.22\.0\.[23]\//g, "10.22.0.N/");
+    expect(JSON.parse(text(ours))).toEqual(JSON.parse(text(theirs)));
+    await bed.call(REFERENCE, "bridge", "DEL", configuration);
+  });
+
+  test("the reference deletes what we added, and we what it added", async () => {
+    const configuration = conf({ isDefaultGateway: true });
+    for (const [adder, deleter] of [
+      [OURS, REFERENCE],
+      [REFERENCE, OURS],
+    ] as const) {
+      const added = await bed.call(adder, "bridge", "ADD", configuration);
+      expect(added.status).toBe(0);
+      expect(await bed.call(adder, "bridge", "CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
+      expect(await bed.call(deleter, "bridge", "DEL", withResult(configuration, added))).toMatchObject({ status: 0 });
+      expect(await bed.reservations()).toBe("");
+      expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);
+    }
+  });
+});
+
+describe("a pod", () => {
+  test("reaches its gateway and another pod, IPv4 and IPv6, from the moment ADD returns", async () => {
+    const other = await bed.anotherPod("other");
+    const configuration = conf({ isDefaultGateway: true, ipam: DUAL });
+    expect(await bridge("ADD", configuration)).toMatchObject({ status: 0 });
+    expect(await bridge("ADD", configuration, { containerId: "c2", netns: other.namespace.path })).toMatchObject({
+      status: 0,
+    });
+    for (const address of ["10.22.0.1", "10.22.0.3", "fd00:22::1", "fd00:22::3"]) {
+      expect(await bed.pod.pings(address), address).toBe(true);
+    }
+  });
+
+  test("reaches itself through the bridge with hairpin mode", async () => {
+    await bridge("ADD", conf({ isDefaultGateway: true, hairpinMode: true }));
+    const ports = await bed.node.json<{ ifname: string; hairpin: boolean }[]>("bridge", ["-j", "-d", "link", "show"]);
+    expect(ports).toMatchObject([{ hairpin: true }]);
+  });
+
+  test("has a host end that is marked with its owner", async () => {
+    await bridge("ADD", conf());
+    const links = await bed.node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);
+    expect(links.find(({ ifname }) => ifname.startsWith("veth"))?.ifalias).toBe("cni:net/c1/eth0");
+  });
+
+  test("leaves its subnet under the host's address with ipMasq, and only that", async () => {
+    const outside = await bed.anotherPod("outside");
+    await bed.node.succeed("ip", [
+      "link",
+      "add",
+      "up0",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      "eth0",
+      "netns",
+      outside.namespace.name,
+    ]);
+    await bed.node.succeed("ip", ["address", "add", "198.51.100.1/24", "dev", "up0"]);
+    await bed.node.succeed("ip", ["link", "set", "up0", "up"]);
+    await outside.inside.succeed("ip", ["address", "add", "198.51.100.2/24", "dev", "eth0"]);
+    await outside.inside.succeed("ip", ["link", "set", "eth0", "up"]);
+    await outside.inside.succeed("ip", ["route", "add", "10.22.0.0/24", "via", "198.51.100.1"]);
+    await outside.inside.listen(7001);
+    const configuration = conf({ isDefaultGateway: true, ipMasq: true });
+    const added = await bridge("ADD", configuration);
+    expect(await bed.pod.seenBy("198.51.100.2", 7001)).toBe("198.51.100.1");
+    const neighbour = await bed.anotherPod("neighbour");
+    await bridge("ADD", conf({ isDefaultGateway: true }), { containerId: "c2", netns: neighbour.namespace.path });
+    await neighbour.inside.listen(7002);
+    expect(await bed.pod.seenBy("10.22.0.3", 7002)).toBe("10.22.0.2");
+    expect(await neighbour.inside.seenBy("198.51.100.2", 7001)).toBe("10.22.0.3");
+    await bridge("DEL", withResult(configuration, added));
+    expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.2");
+  });
+});
+
+describe("DEL", () => {
+  test("twice succeeds, with nothing printed", async () => {
+    await bridge("ADD", conf());
+    for (let turn = 1; turn <= 2; turn++)
+      expect(await bridge("DEL", conf())).toEqual({ status: 0, output: "", json: undefined });
+  });
+
+  test.each([
+    ["is empty", ""],
+    ["is gone", "/run/netns/weft-test-nobody"],
+    ["has become a plain file", "/etc/hostname"],
+  ])("frees the address and the host's end when CNI_NETNS %s", async (_name, netns) => {
+    await bridge("ADD", conf({ ipMasq: true, isGateway: true }));
+    expect(await bridge("DEL", conf({ ipMasq: true, isGateway: true }), { netns })).toMatchObject({ status: 0 });
+    expect(await bed.reservations()).toBe("");
+    const links = await bed.node.json<{ ifname: string }[]>("ip", ["-j", "link", "show"]);
+    expect(links.map(({ ifname }) => ifname)).toEqual(["lo", "cni0"]);
+  });
+});
+
+describe("a failed ADD leaves everything as it was", () => {
+  const FULL = {
+    type: "host-local",
+    ranges: [[{ subnet: "10.22.0.0/24", rangeStart: "10.22.0.2", rangeEnd: "10.22.0.2" }]],
+  };
+
+  test.each([
+    ["an exhausted range", { ipam: FULL }, "c2", 11, /no IP addresses available in range set/],
+    [
+      "a route that cannot be",
+      { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } },
+      "c2",
+      999,
+      /ip route add 10\.99\.0\.0\/16 via 198\.51\.100\.9/,
+    ],
+    ["the same attachment again", {}, "c1", 4, /interface eth0 already exists/],
+    [
+      "another gateway on the bridge",
+      { isGateway: true, ipam: { type: "host-local", ranges: [[{ subnet: "10.23.0.0/24" }]] } },
+      "c2",
+      7,
+      /"cni0" already has an IP address different from 10\.23\.0\.1\/24/,
+    ],
+    ["an IPAM plugin that is not there", { ipam: { type: "nobody" } }, "c2", 7, /failed to find plugin "nobody"/],
+    ["a bridge that is no bridge", { bridge: "lo" }, "c2", 7, /lo already exists and is not a bridge/],
+  ])("%s", async (_name, more, containerId, code, message) => {
+    const other = await bed.anotherPod("other");
+    await bridge("ADD", conf({ isGateway: true, ipam: FULL }));
+    const netns = containerId === "c1" ? bed.podNamespace.path : other.namespace.path;
+    const before = await bed.state();
+    const answer = await bridge("ADD", conf(more), { containerId, netns });
+    expect(answer).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
+    expect(await bed.state()).toEqual(before);
+    expect(await other.inside.json("ip", ["-j", "link", "show"])).toHaveLength(1);
+  });
+
+  test("even where the bridge was made for it", async () => {
+    const before = await bed.state();
+    const answer = await bridge(
+      "ADD",
+      conf({ isGateway: true, ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } }),
+    );
+    expect(answer.status).toBe(1);
+    expect(await bed.state()).toEqual(before);
+  });
+});
+
+describe("CHECK", () => {
+  const configuration = conf({ isDefaultGateway: true, hairpinMode: true, mtu: 1400 });
+
+  test.each([
+    ["nothing", [], 0],
+    ["the pod's interface", ["pod", "ip link del eth0"], 1],
+    ["the pod's address", ["pod", "ip address flush dev eth0"], 1],
+    ["the default route", ["pod", "ip route del default"], 1],
+    ["the pod's MTU", ["pod", "ip link set eth0 mtu 1300"], 1],
+    ["the host's end being up", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
+    ["the port of the bridge", ["node", "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) nomaster"], 1],
+    [
+      "hairpin mode",
+      ["node", "bridge link set dev $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) hairpin off"],
+      1,
+    ],
+    ["the gateway's address", ["node", "ip address flush dev cni0"], 1],
+    ["the reservation", ["node", "rm /var/lib/cni/networks/net/10.22.0.2"], 1],
+  ] as const)("finds out about %s", async (_name, [where, command], status) => {
+    const added = await bridge("ADD", configuration);
+    if (where !== undefined && command !== undefined) {
+      const script = command.replace(
+        "$(ls /sys/class/net | grep veth)",
+        "$(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1)",
+      );
+      await (where === "pod" ? bed.pod : bed.node).succeed("sh", ["-c", script]);
+    }
+    expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status });
+  });
+});
+
+test("GC removes what no valid attachment owns, and nothing of another network", async () => {
+  const other = await bed.anotherPod("other");
+  const foreign = await bed.anotherPod("foreign");
+  await bridge("ADD", conf({ ipMasq: true, isGateway: true }));
+  await bridge("ADD", conf({ ipMasq: true, isGateway: true }), { containerId: "c2", netns: other.namespace.path });
+  await bridge(
+    "ADD",
+    {
+      ...conf({ ipMasq: true, isGateway: true }),
+      name: "net2",
+      bridge: "cni1",
+      ipam: { type: "host-local", ranges: [[{ subnet: "10.24.0.0/24" }]] },
+    },
+    { containerId: "c3", netns: foreign.namespace.path },
+  );
+  const answer = await bridge("GC", {
+    ...conf(),
+    "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }],
+  });
+  expect(answer).toMatchObject({ status: 0 });
+  const aliases = (await bed.node.json<{ ifalias?: string }[]>("ip", ["-j", "link", "show"])).flatMap(
+    ({ ifalias }) => ifalias ?? [],
+  );
+  expect(aliases.sort()).toEqual(["cni:net/c2/eth0", "cni:net2/c3/eth0"]);
+  expect(await bed.reservations()).not.toContain("c1");
+  const rules = await bed.node.succeed("nft", ["list", "ruleset"]);
+  expect([rules.includes("10.22.0.2"), rules.includes("10.22.0.3"), rules.includes("10.24.0.2")]).toEqual([
+    false,
+    true,
+    true,
+  ]);
+});
+
+test("STATUS is good while addresses can be had, and 50 when IPAM is missing", async () => {
+  expect(await bridge("STATUS", conf())).toMatchObject({ status: 0, output: "" });
+  expect(await bridge("STATUS", conf({ ipam: { type: "nobody" } }))).toMatchObject({ status: 1, json: { code: 50 } });
+});

@@ -1,0 +1,113 @@
+/** One node and one pod in fresh namespaces, and plugins called by hand: for what concerns single executables. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Cleanup } from "./cleanup.ts";
+import { Inside } from "./inside.ts";
+import { makeNamespace, type Namespace } from "./namespace.ts";
+
+export const OURS = resolve("dist/bin");
+export const REFERENCE = resolve(".cache/reference-plugins/bin");
+
+export interface Answer {
+  readonly status: number;
+  /** What stands on standard output, decoded; undefined when nothing does. */
+  // biome-ignore lint/suspicious/noExplicitAny: results and errors of every version, which tests pick apart
+  readonly json: any;
+  readonly output: string;
+}
+
+export interface CallWishes {
+  readonly containerId?: string;
+  readonly netns?: string;
+  readonly ifName?: string;
+  readonly args?: string;
+  /** In place of the variables above. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+let beds = 0;
+
+export class PluginBed {
+  readonly node: Inside;
+  readonly pod: Inside;
+  readonly podNamespace: Namespace;
+  readonly stateDir: string;
+  readonly #cleanup: Cleanup;
+
+  private constructor(node: Inside, pod: Inside, podNamespace: Namespace, stateDir: string, cleanup: Cleanup) {
+    this.node = node;
+    this.pod = pod;
+    this.podNamespace = podNamespace;
+    this.stateDir = stateDir;
+    this.#cleanup = cleanup;
+  }
+
+  static async make(): Promise<PluginBed> {
+    const cleanup = new Cleanup();
+    const number = ++beds;
+    const stateDir = mkdtempSync(join(tmpdir(), "weft-bed-"));
+    cleanup.push(() => rmSync(stateDir, { recursive: true, force: true }));
+    const node = await makeNamespace(`bed${number}-node`, cleanup);
+    const pod = await makeNamespace(`bed${number}-pod`, cleanup);
+    return new PluginBed(
+      await Inside.enter(node, cleanup, stateDir),
+      await Inside.enter(pod, cleanup),
+      pod,
+      stateDir,
+      cleanup,
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#cleanup.run();
+  }
+
+  /** Another pod on the same node. */
+  async anotherPod(label: string): Promise<{ readonly namespace: Namespace; readonly inside: Inside }> {
+    const namespace = await makeNamespace(`bed${beds}-${label}`, this.#cleanup);
+    return { namespace, inside: await Inside.enter(namespace, this.#cleanup) };
+  }
+
+  /** Calls an executable of `bin` on the node. `input` that is text goes as it is. */
+  async call(bin: string, plugin: string, verb: string, input: unknown, wishes: CallWishes = {}): Promise<Answer> {
+    const { containerId = "c1", netns = this.podNamespace.path, ifName = "eth0", args = "" } = wishes;
+    const env = wishes.env ?? {
+      ...{ CNI_COMMAND: verb, CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: ifName },
+      ...{ CNI_PATH: bin, CNI_ARGS: args, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+    };
+    const text = typeof input === "string" ? input : JSON.stringify(input);
+    const { status, stdout } = await this.node.run(`${bin}/${plugin}`, [], text, { ...env });
+    return { status, output: stdout, json: stdout.trim() === "" ? undefined : JSON.parse(stdout) };
+  }
+
+  /** What the node and the pod look like: everything that a failed call must not have changed. */
+  async state(): Promise<unknown> {
+    const links = async (inside: Inside) =>
+      withoutTimers(await inside.json<object[]>("ip", ["-j", "-d", "link", "show"]));
+    const addresses = (inside: Inside) => inside.json<object[]>("ip", ["-j", "address", "show"]);
+    const routes = (inside: Inside) => inside.json<object[]>("ip", ["-j", "route", "show", "table", "all"]);
+    return {
+      node: [
+        await links(this.node),
+        await addresses(this.node),
+        await routes(this.node),
+        await this.node.succeed("nft", ["list", "ruleset"]),
+      ],
+      pod: [await links(this.pod), await addresses(this.pod), await routes(this.pod)],
+      reservations: await this.reservations(),
+    };
+  }
+
+  /** Names of all reservation files of the node, with their contents. */
+  async reservations(): Promise<string> {
+    return this.node
+      .succeed("sh", ["-c", "cd /var/lib/cni && find . -name '[0-9a-f]*[.:]*' -type f | sort | xargs -r grep -H ."])
+      .catch(() => "");
+  }
+}
+
+/** A bridge's description says when its timers will next run out. */
+function withoutTimers(links: readonly object[]): unknown {
+  return JSON.parse(JSON.stringify(links, (key, value) => (key.endsWith("_timer") ? undefined : value)));
+}
