@@ -64,12 +64,16 @@ const desired: DataPath = {
   ],
 };
 
+const neighbour = { index: VTEP, address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02", isPermanent: true };
+const forwarding = { index: VTEP, mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2"), isPlain: true };
+const peerRoute = route("10.244.1.0/24", "10.244.1.0");
+
 const settled: Observed = {
   links: [link()],
   addresses: [address],
-  neighbours: [{ index: VTEP, address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02", isPermanent: true }],
-  forwarding: [{ index: VTEP, mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2"), isPermanent: true }],
-  routes: [route("10.244.1.0/24", "10.244.1.0")],
+  neighbours: [neighbour],
+  forwarding: [forwarding],
+  routes: [peerRoute],
 };
 
 const nothing: DataPath = { vteps: [], neighbours: [], forwarding: [], routes: [] };
@@ -105,6 +109,11 @@ describe("the device", () => {
     ]);
   });
 
+  test("loses its neighbours with its hardware address, so the rest is planned once it has the right one", () => {
+    expect(planDataPath(desired, { ...settled, links: [link({ mac: "0a:00:00:00:00:99" })] }).isComplete).toBe(false);
+    expect(planDataPath(desired, { ...settled, links: [link({ mtu: 1400 })] }).isComplete).toBe(true);
+  });
+
   test.each([
     ["another VNI", { vxlan: { vni: 2, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 } }],
     [
@@ -138,7 +147,7 @@ test("a new peer gets neighbour and forwarding entry before its route", () => {
 test("a peer that left loses its route before the entries that served it", () => {
   expect(texts({ ...nothing, vteps: [vtep] }, settled)).toEqual([
     "ip route del 10.244.1.0/24 via 10.244.1.0 dev index 7 proto 119",
-    "bridge fdb del 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self",
+    "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
     "ip neigh del 10.244.1.0 dev index 7",
   ]);
 });
@@ -152,8 +161,35 @@ test("a peer's new VTEP is programmed before the old one is removed", () => {
   expect(texts(moved, settled)).toEqual([
     "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:03 dev index 7 nud permanent",
     "bridge fdb replace 0a:00:00:00:00:03 dev index 7 dst 192.0.2.2 self permanent",
-    "bridge fdb del 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self",
+    "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
   ]);
+});
+
+describe("an entry that another hand changed is put back", () => {
+  const neighbourText = "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent";
+  const forwardingText = "bridge fdb replace 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self permanent";
+  const routeText = "ip route replace 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119";
+
+  test.each<[string, Partial<Observed>, string]>([
+    ["a neighbour that ages", { neighbours: [{ ...neighbour, isPermanent: false }] }, neighbourText],
+    ["a neighbour's hardware address", { neighbours: [{ ...neighbour, mac: "0a:00:00:00:00:66" }] }, neighbourText],
+    [
+      "a forwarding entry that ages or goes by another port",
+      { forwarding: [{ ...forwarding, isPlain: false }] },
+      forwardingText,
+    ],
+    [
+      "a forwarding entry's node",
+      { forwarding: [{ ...forwarding, destination: parseAddress("192.0.2.6") }] },
+      forwardingText,
+    ],
+    ["a route's gateway", { routes: [{ ...peerRoute, gateway: parseAddress("10.244.6.0") }] }, routeText],
+    ["a route's MTU", { routes: [{ ...peerRoute, mtu: 900 }] }, routeText],
+    ["a route's source", { routes: [{ ...peerRoute, preferredSource: parseAddress("192.0.2.1") }] }, routeText],
+    ["a route of several next hops", { routes: [{ ...peerRoute, isMultipath: true }] }, routeText],
+  ])("%s", (_name, damage, repair) => {
+    expect(texts(desired, { ...settled, ...damage })).toEqual([repair]);
+  });
 });
 
 test("with keep nothing is removed", () => {
@@ -182,6 +218,15 @@ describe("routes of others", () => {
       requests: [],
       conflicts: [],
     });
+  });
+
+  test("beside a changed one of ours are not put at risk by replacing it", () => {
+    const changed = route("10.244.1.0/24", "192.0.2.6", { outputIndex: UNDERLAY, isOnlink: false });
+    const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9"), changed] });
+    expect(plan.requests.map(({ text }) => text)).toEqual([
+      "ip route del 10.244.1.0/24 via 192.0.2.6 dev index 2 proto 119",
+    ]);
+    expect(plan.conflicts).toHaveLength(1);
   });
 
   test("with another metric are no conflict", () => {

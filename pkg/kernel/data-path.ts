@@ -101,7 +101,7 @@ export function parseObserved(replies: readonly (readonly Message[])[]): Observe
 export interface Plan {
   /** In the order in which they are to be sent. Empty: the kernel holds what it should. */
   readonly requests: readonly Request[];
-  /** False where a device is made first: observe and plan again after the requests. */
+  /** False where a device is made, or becomes another, first: observe and plan again after the requests. */
   readonly isComplete: boolean;
   /** What stands in the way and is not ours, in words for an operator. */
   readonly conflicts: readonly string[];
@@ -218,16 +218,16 @@ function planForwarding(
   own: ReadonlySet<number>,
 ): Difference {
   const key = ({ index, mac }: Forwarding) => `${index} ${mac}`;
-  const ours = held.filter(({ index }) => own.has(index));
-  const heldNodes = new Map(ours.map((entry) => [key(entry), entry]));
+  // One for each hardware address: only the all-zero one can have several destinations, and that one is never wanted.
+  const ours = new Map(held.filter(({ index }) => own.has(index)).map((entry) => [key(entry), entry]));
   const wantedKeys = new Set(wanted.map(key));
   const isHeld = (entry: Forwarding) => {
-    const found = heldNodes.get(key(entry));
-    return found?.isPermanent === true && isSameAddress(found.destination, entry.destination);
+    const found = ours.get(key(entry));
+    return found?.isPlain === true && isSameAddress(found.destination, entry.destination);
   };
   return {
     add: wanted.filter((entry) => !isHeld(entry)).map(replaceForwarding),
-    remove: ours.filter((entry) => !wantedKeys.has(key(entry))).map(deleteForwarding),
+    remove: [...ours.values()].filter((entry) => !wantedKeys.has(key(entry))).map(deleteForwarding),
   };
 }
 
@@ -257,14 +257,18 @@ function planRoutes(
     const held = (heldBySubnet.get(formatPrefix(route.destination)) ?? []).filter(hasDefaultMetric);
     const mine = held.filter(isOurs);
     const foreign = held.filter((other) => !isOurs(other));
-    const same = mine.find((other) => other.protocol === RTPROT_WEFT && leadsTheSameWay(other, route));
-    const replaced = same ?? mine[0];
-    if (replaced !== undefined) kept.add(replaced);
-    if (same !== undefined) continue;
-    if (replaced !== undefined) add.push(replaceRoute(route));
-    else if (foreign.length === 0) add.push(addRoute(route));
-    else if (!foreign.some((other) => leadsTheSameWay(other, route)))
-      conflicts.push(conflictText(route, foreign[0] as ObservedRoute));
+    const same = mine.find((other) => isSame(other, route));
+    if (same !== undefined) {
+      kept.add(same);
+    } else if (foreign[0] !== undefined) {
+      // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
+      if (!foreign.some((other) => leadsTheSameWay(other, route))) conflicts.push(conflictText(route, foreign[0]));
+    } else if (mine[0] !== undefined) {
+      kept.add(mine[0]);
+      add.push(replaceRoute(route));
+    } else {
+      add.push(addRoute(route));
+    }
   }
   return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
 }
@@ -276,6 +280,18 @@ function removal(route: ObservedRoute): Request {
 
 function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
   return priority === DEFAULT_METRIC[destination.address.family];
+}
+
+/** Nothing about it was changed by another hand. */
+function isSame(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    held.protocol === RTPROT_WEFT &&
+    leadsTheSameWay(held, wanted) &&
+    held.isOnlink === (wanted.isOnlink ?? false) &&
+    held.mtu === undefined &&
+    held.advmss === undefined &&
+    held.preferredSource === undefined
+  );
 }
 
 function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {

@@ -32,7 +32,10 @@ export interface Forwarding {
   readonly destination: Address;
 }
 
-export type ObservedForwarding = Forwarding & { readonly isPermanent: boolean };
+export type ObservedForwarding = Forwarding & {
+  /** Never aged, and by the device's own port, VNI and underlay: as `replaceForwarding` makes it. */
+  readonly isPlain: boolean;
+};
 
 /** Reads RTM_NEWNEIGH of a family of IP; `undefined` for the rest, and for entries without a hardware address. */
 export function parseNeighbour(message: Message): ObservedNeighbour | undefined {
@@ -52,11 +55,14 @@ export function parseForwarding(message: Message): ObservedForwarding | undefine
   const { header, attributes } = decode(RTM_NEWNEIGH, message);
   if (header.family !== AF_BRIDGE || attributes.destination === undefined || attributes.lladdr === undefined)
     return undefined;
+  // The kernel names these only where they differ from the device's (vxlan_fdb_info).
+  const { port, vni, interfaceIndex } = attributes;
+  const isDiverted = port !== undefined || vni !== undefined || interfaceIndex !== undefined;
   return {
     index: header.index,
     mac: formatMac(attributes.lladdr),
     destination: addressFromBytes(attributes.destination),
-    isPermanent: (header.state & NUD_PERMANENT) !== 0,
+    isPlain: (header.state & NUD_PERMANENT) !== 0 && !isDiverted,
   };
 }
 
@@ -100,11 +106,12 @@ export function replaceForwarding(entry: Forwarding): Request {
   );
 }
 
-export function deleteForwarding(entry: Forwarding): Request {
+/** All that is known of the hardware address: without a destination the kernel does not ask by which port or VNI. */
+export function deleteForwarding({ index, mac }: Pick<Forwarding, "index" | "mac">): Request {
   return request(
     RTM_DELNEIGH,
-    `bridge fdb del ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self`,
-    { family: AF_BRIDGE, index: entry.index, flags: NTF_SELF },
-    { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
+    `bridge fdb del ${mac} dev index ${index} self`,
+    { family: AF_BRIDGE, index, flags: NTF_SELF },
+    { lladdr: parseMac(mac) },
   );
 }

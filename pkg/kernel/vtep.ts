@@ -30,7 +30,8 @@ export interface Vtep {
 
 /**
  * What brings `link`, the device of this name if there is one, to what it should be. `isReady` tells whether the device
- * is there to be programmed; else its index is known only after the requests were carried out.
+ * can be programmed with the same requests: a new one's index is not known yet, and one that gets another hardware address
+ * loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
  */
 export function planVtep(
   wanted: Vtep,
@@ -38,7 +39,7 @@ export function planVtep(
 ): { readonly requests: readonly Request[]; readonly isReady: boolean } {
   if (link === undefined) return { requests: [createVtep(wanted)], isReady: false };
   if (!canBeChanged(wanted, link)) return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false };
-  return { requests: adjustVtep(wanted, link), isReady: true };
+  return { requests: adjustVtep(wanted, link), isReady: link.mac === wanted.mac };
 }
 
 /** VNI, port and the family of the underlay are for life. */

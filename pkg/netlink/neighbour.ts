@@ -20,6 +20,7 @@ const neighbourAttributes = attributes({
   lladdr: attribute(2, "NDA_LLADDR", bytes),
   port: attribute(6, "NDA_PORT", be16),
   vni: attribute(7, "NDA_VNI", u32),
+  interfaceIndex: attribute(8, "NDA_IFINDEX", u32),
   master: attribute(9, "NDA_MASTER", u32),
 });
 
