@@ -26,6 +26,7 @@ export function planAddressing(ipam: Result, config: BridgeConfig): Addressing {
     throw new CniError(ErrorCode.invalidConfig, "ipam: expected at least one address from the IPAM plugin, got none");
   }
   const ips = ipam.ips.map((ip) => withGateway(ip, config));
+  if (config.isGateway) assertGatewaysAreOthers(ips);
   const gateways = !config.isGateway
     ? []
     : unique(
@@ -78,8 +79,8 @@ function unique(prefixes: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix, at) => prefixes.findIndex((other) => isSamePrefix(other, prefix)) === at);
 }
 
-/** True when a gateway is the pod's own address: a configuration that cannot work. */
-export function assertGatewaysAreOthers(ips: readonly ResultAddress[]): void {
+/** A bridge and its pod with the same address: neither would be reached. */
+function assertGatewaysAreOthers(ips: readonly ResultAddress[]): void {
   for (const { address, gateway } of ips) {
     if (gateway !== undefined && isSameAddress(address.address, gateway)) {
       throw new CniError(

@@ -1,0 +1,68 @@
+import { expect, test } from "vitest";
+import type { Result, ResultRoute } from "../../pkg/cni/result.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
+import { describeRoute } from "../../pkg/kernel/route.ts";
+import { planAddressing, podRoutes } from "./addressing.ts";
+import type { BridgeConfig } from "./config.ts";
+
+const config: BridgeConfig = {
+  ...{ bridge: "cni0", isGateway: true, isDefaultGateway: true, forceAddress: false, ipMasq: false },
+  ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined },
+};
+
+const ipam = (addresses: readonly string[], routes: readonly ResultRoute[] = [], gateway?: string): Result => ({
+  interfaces: [],
+  ips: addresses.map((text) => ({
+    address: parsePrefix(text),
+    ...(gateway === undefined ? {} : { gateway: parseAddress(gateway) }),
+  })),
+  routes,
+  dns: {},
+});
+
+test("a gateway that IPAM did not name is the network's first address, with the network's length on the bridge", () => {
+  const { ips, gateways } = planAddressing(ipam(["10.22.0.7/24", "fd00::7/64"]), config);
+  expect(gateways.map(formatPrefix)).toEqual(["10.22.0.1/24", "fd00::1/64"]);
+  expect(ips.map(({ interface: at }) => at)).toEqual([2, 2]);
+});
+
+test("a bridge that is no gateway gets no address and pods no default route", () => {
+  const plan = planAddressing(ipam(["10.22.0.7/24"]), { ...config, isGateway: false, isDefaultGateway: false });
+  expect([plan.gateways, plan.routes]).toEqual([[], []]);
+});
+
+test("two addresses of one network need its gateway once", () => {
+  expect(planAddressing(ipam(["10.22.0.7/24", "10.22.0.8/24"]), config).gateways.map(formatPrefix)).toEqual([
+    "10.22.0.1/24",
+  ]);
+});
+
+test("a default route of IPAM's own is not given twice", () => {
+  const given = [{ dst: parsePrefix("0.0.0.0/0"), gw: parseAddress("10.22.0.9") }];
+  expect(planAddressing(ipam(["10.22.0.7/24"], given), config).routes).toEqual(given);
+});
+
+test("routes without a gateway go by their family's, those of link scope by none", () => {
+  const routes: ResultRoute[] = [
+    { dst: parsePrefix("10.99.0.0/16") },
+    { dst: parsePrefix("10.98.0.0/16"), gw: parseAddress("10.22.0.9"), mtu: 1300, priority: 5 },
+    { dst: parsePrefix("10.97.0.0/16"), scope: 253 },
+    { dst: parsePrefix("fd99::/64") },
+  ];
+  const { ips } = planAddressing(ipam(["10.22.0.7/24", "fd00::7/64"]), config);
+  expect(podRoutes(routes, ips).map(describeRoute)).toEqual([
+    "10.99.0.0/16 via 10.22.0.1",
+    "10.98.0.0/16 via 10.22.0.9 metric 5 mtu 1300",
+    "10.97.0.0/16",
+    "fd99::/64 via fd00::1",
+  ]);
+});
+
+test("an answer without addresses is refused", () => {
+  expect(() => planAddressing(ipam([]), config)).toThrow(/at least one address/);
+});
+
+test("a pod that was given its gateway's address is refused", () => {
+  expect(() => planAddressing(ipam(["10.22.0.1/24"], [], "10.22.0.1"), config)).toThrow(/its own gateway's address/);
+});
