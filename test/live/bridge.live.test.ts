@@ -306,6 +306,38 @@ describe("CHECK", () => {
   });
 });
 
+describe("many calls at once", () => {
+  const configuration = conf({ isDefaultGateway: true, ipMasq: true });
+  const COUNT = 24;
+
+  test("give each pod an address of its own on one bridge, and DELs free them all", async () => {
+    const pods = await bed.emptyPods(COUNT);
+    const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+    const added = await Promise.all(wishes.map((wish) => bridge("ADD", configuration, wish)));
+    expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
+    expect(new Set(added.map(({ json }) => json.ips[0].address)).size).toBe(COUNT);
+    const ports = await bed.node.json<{ master?: string }[]>("bridge", ["-j", "link", "show"]);
+    expect(ports.filter(({ master }) => master === "cni0")).toHaveLength(COUNT);
+    const deleted = await Promise.all(wishes.map((wish) => bridge("DEL", configuration, wish)));
+    expect(deleted.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
+    expect(await bed.reservations()).toBe("");
+    expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.");
+  });
+
+  test("of ours and the reference's share one range without giving an address twice", async () => {
+    const plain = conf({ isDefaultGateway: true });
+    const pods = await bed.emptyPods(COUNT);
+    const calls = pods.map(
+      ({ path }, at) => [at % 2 === 0 ? OURS : REFERENCE, { containerId: `m${at}`, netns: path }] as const,
+    );
+    const added = await Promise.all(calls.map(([bin, wish]) => bed.call(bin, "bridge", "ADD", plain, wish)));
+    expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
+    expect(new Set(added.map(({ json }) => json.ips[0].address)).size).toBe(COUNT);
+    for (const [bin, wish] of calls) await bed.call(bin === OURS ? REFERENCE : OURS, "bridge", "DEL", plain, wish);
+    expect(await bed.reservations()).toBe("");
+  });
+});
+
 test("GC removes what no valid attachment owns, and nothing of another network", async () => {
   const other = await bed.anotherPod("other");
   const foreign = await bed.anotherPod("foreign");

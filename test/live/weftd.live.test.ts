@@ -33,6 +33,7 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     const reach = await measureReach(cluster);
     expect(reach.failures).toEqual([]);
     expect(reach).toMatchObject({ pairs: 2, reached: 2, nodePairs: 4, nodesReached: 4 });
+    for (const { name, node, namespace } of pods) await node.runtime.check(name, namespace.path);
   });
 
   test("the kernel holds what the mode promises, by an independent tool", async () => {

@@ -69,6 +69,13 @@ export class PluginBed {
     return { namespace, inside: await Inside.enter(namespace, this.#cleanup) };
   }
 
+  /** Many pods' namespaces, with nobody inside. */
+  async emptyPods(count: number): Promise<Namespace[]> {
+    const namespaces: Namespace[] = [];
+    for (let at = 1; at <= count; at++) namespaces.push(await makeNamespace(`bed${beds}-many${at}`, this.#cleanup));
+    return namespaces;
+  }
+
   /** Calls an executable of `bin` on the node. `input` that is text goes as it is. */
   async call(bin: string, plugin: string, verb: string, input: unknown, wishes: CallWishes = {}): Promise<Answer> {
     const { containerId = "c1", netns = this.podNamespace.path, ifName = "eth0", args = "" } = wishes;
