@@ -18,7 +18,7 @@ const count = (most: number) => (text: string) => {
 
 const options = new Command("npm run demo --")
   .description(
-    "Brings up an API server, nodes and their weftd in network namespaces of this machine, attaches pods as a container\n" +
+    "Brings up an API server, nodes and their weftd in network namespaces of this machine, attaches pods as a container " +
       "runtime does, lets every pod reach every other by ping and TCP, and replaces a node meanwhile. Root is needed.",
   )
   .addOption(new Option("--nodes <number>", "nodes of the cluster").argParser(count(20)).default(3))
