@@ -53,7 +53,15 @@ describe("a value", () => {
       mac: "0A:58:0A:F4:00:02",
       strings: ["x", "y"],
       lists: [[{ a: 1 }], []],
+      addresses: ["10.0.0.1", "fd00::1"],
+      prefixes: ["10.0.0.1/24"],
+      subnets: ["10.0.0.0/24"],
     });
+    expect(all.requiredInteger("i")).toBe(7);
+    expect(all.addressList("addresses").map(formatAddress)).toEqual(["10.0.0.1", "fd00::1"]);
+    expect(all.prefixList("prefixes").map(formatPrefix)).toEqual(["10.0.0.1/24"]);
+    expect(all.subnetList("subnets").map(formatPrefix)).toEqual(["10.0.0.0/24"]);
+    expect(all.addressList("absent")).toEqual([]);
     expect(all.requiredString("s")).toBe("text");
     expect(all.optionalBoolean("b")).toBe(false);
     expect(all.optionalInteger("i", { min: 7, max: 7 })).toBe(7);
@@ -95,6 +103,10 @@ describe("a value", () => {
     [{ k: "0a:58" }, (c: ConfigObject) => c.optionalMac("k"), 'k: "0a:58" is not a MAC address'],
     [{ k: {} }, (c: ConfigObject) => c.list("k"), "k: expected a list, got {}"],
     [{ k: ["a", 1] }, (c: ConfigObject) => c.stringList("k"), "k[1]: expected a string, got 1"],
+    [{}, (c: ConfigObject) => c.requiredInteger("k", { min: 1 }), "k: expected an integer of at least 1, got nothing"],
+    [{ k: ["10.0.0.1", "x"] }, (c: ConfigObject) => c.addressList("k"), 'k[1]: "x" is not an IP address'],
+    [{ k: ["10.0.0.1"] }, (c: ConfigObject) => c.prefixList("k"), 'k[0]: "10.0.0.1" is not a prefix'],
+    [{ k: ["10.0.0.1/8"] }, (c: ConfigObject) => c.subnetList("k"), "k[0]: "],
     [{ k: [] }, (c: ConfigObject) => c.optionalObject("k"), "k: expected an object, got []"],
     [{ k: [{}, 3] }, (c: ConfigObject) => c.objectList("k"), "k[1]: expected an object, got 3"],
     [{ k: [{}] }, (c: ConfigObject) => c.objectLists("k"), "k[0]: expected a list, got {}"],

@@ -55,6 +55,12 @@ export class ConfigObject {
     throw this.invalid(key, "a string");
   }
 
+  requiredInteger(key: string, limits: IntegerLimits = {}): number {
+    const value = this.optionalInteger(key, limits);
+    if (value === undefined) throw this.invalid(key, `an integer${rangeText(limits)}`);
+    return value;
+  }
+
   requiredString(key: string): string {
     const value = this.optionalString(key);
     if (value === undefined || value === "") throw this.invalid(key, "a string that is not empty");
@@ -93,6 +99,20 @@ export class ConfigObject {
   /** A hardware address in canonical spelling. */
   optionalMac(key: string): string | undefined {
     return this.#parsed(key, "a MAC address", (text) => formatMac(parseMac(text)));
+  }
+
+  addressList(key: string): Address[] {
+    return this.#parsedList(key, parseAddress);
+  }
+
+  /** Addresses with their prefix lengths; host bits may be set. */
+  prefixList(key: string): Prefix[] {
+    return this.#parsedList(key, parsePrefix);
+  }
+
+  /** Networks: host bits are refused. */
+  subnetList(key: string): Prefix[] {
+    return this.#parsedList(key, parseSubnet);
   }
 
   /** The object under `key`; an empty one when absent, so that its keys read as absent. */
@@ -152,8 +172,16 @@ export class ConfigObject {
     const value = this.value(key);
     if (value === undefined || value === "") return undefined;
     if (typeof value !== "string") throw this.invalid(key, expected);
+    return this.#parse(key, value, parse);
+  }
+
+  #parsedList<T>(key: string, parse: (text: string) => T): T[] {
+    return this.stringList(key).map((text, index) => this.#parse(`${key}[${index}]`, text, parse));
+  }
+
+  #parse<T>(key: string, text: string, parse: (text: string) => T): T {
     try {
-      return parse(value);
+      return parse(text);
     } catch (error) {
       if (!(error instanceof AddressError)) throw error;
       throw new CniError(ErrorCode.invalidConfig, `${this.pathOf(key)}: ${error.message}`, { cause: error });
