@@ -1,8 +1,8 @@
 /** This node: what its Node object and the kernel make of it, and what it announces to its peers. Pure. */
 
-import type { DesiredState } from "../pkg/backend/desired.ts";
 import type { HostGwConf, NetConf, VxlanConf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode } from "../pkg/backend/node.ts";
+import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Announcement, Vtep } from "../pkg/cluster/annotations.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import type { Family } from "../pkg/ip/address.ts";

@@ -21,7 +21,7 @@ import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeView } from "./node-view.ts";
 import { Reconciler } from "./reconciler.ts";
-import type { RunContent } from "./run-files.ts";
+import type { StampContent, TableContent } from "./run-files.ts";
 
 const UNDERLAY: Link = {
   index: 2,
@@ -87,7 +87,8 @@ function bench() {
     programmed: [] as DataPath[],
     tables: [] as Table[],
     announced: [] as Announcement[],
-    written: [] as RunContent[],
+    tablesWritten: [] as TableContent[],
+    stamps: [] as StampContent[],
   };
   const trouble = { refusals: [] as NetlinkError[], error: undefined as Error | undefined };
   const reconciler = new Reconciler({
@@ -110,8 +111,13 @@ function bench() {
     },
     announcer: { announce: (announcement) => done.announced.push(announcement) },
     runFiles: {
-      write: async (content) => {
-        done.written.push(content);
+      vtepMacs: new Map(),
+      writeTable: async (table) => {
+        done.tablesWritten.push(table);
+        return true;
+      },
+      writeStamp: async (stamp) => {
+        done.stamps.push(stamp);
         return true;
       },
     },
@@ -152,7 +158,8 @@ test("a pass programs, announces, writes and makes the node ready", async () => 
   expect(done.programmed[0]?.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.2.0/24"]);
   expect(done.tables[0]?.name).toBe("weft");
   expect(done.announced[0]).toMatchObject({ backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.1") });
-  expect(done.written[0]).toMatchObject({ backend: "host-gw", devices: ["eth0"], netConf: text });
+  expect(done.tablesWritten[0]).toMatchObject({ netConf: text, vtepMacs: new Map() });
+  expect(done.stamps[0]).toEqual({ backend: "host-gw", devices: ["eth0"] });
   expect(files.snapshot()["/proc/sys/net/ipv4/ip_forward"]).toBe("1");
   expect(JSON.parse(readFileSync(conflist(), "utf8")).plugins[1]).toEqual({ type: "host-gw", runDir: "/run/weft" });
   expect(health.readiness().text).toMatch(/^ready\n[\s\S]*reconcile: 1 of 1 peers connected/);
@@ -190,7 +197,7 @@ test("a peer that the kernel refuses costs neither announcement nor conflist, bu
   const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
   reconciler.failed(error, 100);
   expect(done.announced).toHaveLength(1);
-  expect(done.written).toHaveLength(1);
+  expect(done.stamps).toHaveLength(1);
   expect(existsSync(conflist())).toBe(true);
   expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip route add 10.244.2.0/24");
   expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
@@ -203,8 +210,18 @@ test("without a data path nothing is announced or offered to the runtime", async
   hear(own, peer);
   trouble.error = new Error("no buffer space");
   await expect(reconciler.pass(["nodes"])).rejects.toThrow("no buffer space");
-  expect([done.announced, done.written]).toEqual([[], []]);
+  expect([done.announced, done.stamps]).toEqual([[], []]);
   expect(existsSync(conflist())).toBe(false);
+});
+
+test("the node table knows of a peer's leaving before the kernel does: whoever steps in does not bring it back", async () => {
+  const { reconciler, done, trouble, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  hear(own);
+  trouble.error = new Error("killed in the middle");
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow("killed in the middle");
+  expect(done.tablesWritten.map(({ peers }) => peers.length)).toEqual([1, 0]);
 });
 
 test("a peer that cannot be connected is counted and does not hold up the others", async () => {

@@ -2,8 +2,10 @@
  * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
  * full comparison; there is no other way by which weftd changes the kernel.
  */
-import { type DesiredState, desiredState } from "../pkg/backend/desired.ts";
+import { desiredState } from "../pkg/backend/desired.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
+import type { DesiredState } from "../pkg/backend/state.ts";
+import { knownVtepMacs } from "../pkg/backend/vxlan.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import { formatAddress } from "../pkg/ip/address.ts";
@@ -34,7 +36,7 @@ export interface ReconcilerParts {
   readonly view: NodeView;
   readonly programmer: Pick<Programmer, "observe" | "program" | "replaceTable">;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "write">;
+  readonly runFiles: Pick<RunFiles, "vtepMacs" | "writeTable" | "writeStamp">;
   readonly files: Files;
   readonly health: Health;
   readonly metrics: Metrics;
@@ -95,9 +97,11 @@ export class Reconciler {
     const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const macs = new Map(state.links.filter(({ kind }) => kind === "vxlan").map(({ name, mac }) => [name, mac]));
-    const desired = desiredState(netConf.conf, node, peers, macs);
+    const desired = desiredState(netConf.conf, node, peers, knownVtepMacs(state.links, runFiles.vtepMacs));
+    const { vteps } = desired.dataPath;
     this.#logUnderlay(underlay);
+    const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
+    await runFiles.writeTable({ netConf: netConf.text, node, vtepMacs, peers });
 
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const settings = ensureForwarding(files, families, underlay.link.name);
@@ -127,9 +131,8 @@ export class Reconciler {
     else log.debug(line, "data path is as it should be");
 
     announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
-    const vteps = desired.dataPath.vteps.map(({ name }) => name);
-    const devices = vteps.length > 0 ? vteps : [underlay.link.name];
-    await runFiles.write({ netConf: netConf.text, node, peers, backend: backend.type, devices });
+    const devices = vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
+    await runFiles.writeStamp({ backend: backend.type, devices });
     await this.#offerToRuntime(node, desired);
     if (programmed.refusals.length > 0) throw new RefusedError(programmed.refusals);
     for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);

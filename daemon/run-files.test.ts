@@ -6,7 +6,7 @@ import type { LocalNode, Peer } from "../pkg/backend/node.ts";
 import { BOOT_ID_FILE, parseNodeTable, parseStamp, STAMP_FILE, TABLE_FILE } from "../pkg/backend/node-table.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { parseSubnet } from "../pkg/ip/prefix.ts";
-import { type RunContent, RunFiles } from "./run-files.ts";
+import { RunFiles, type StampContent, type TableContent } from "./run-files.ts";
 
 const node: LocalNode = {
   name: "n1",
@@ -21,7 +21,16 @@ const peer: Peer = {
   vtepMacs: {},
 };
 const netConf = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
-const content: RunContent = { netConf, node, peers: [peer], backend: "host-gw", devices: ["eth0"] };
+const vtepMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
+const content: TableContent = { netConf, node, vtepMacs, peers: [peer] };
+const served: StampContent = { backend: "host-gw", devices: ["eth0"] };
+
+/** As a pass does; true when the table was replaced. */
+async function write(files: RunFiles, table: TableContent): Promise<boolean> {
+  const isReplaced = await files.writeTable(table);
+  await files.writeStamp(served);
+  return isReplaced;
+}
 
 let directory = "";
 beforeEach(() => {
@@ -34,7 +43,7 @@ const table = () => parseNodeTable(bytes(TABLE_FILE));
 const stamp = () => parseStamp(bytes(STAMP_FILE));
 
 test("the first table is generation 1 of this boot, and the stamp says so", async () => {
-  expect(await (await RunFiles.open(directory)).write(content)).toBe(true);
+  expect(await write(await RunFiles.open(directory), content)).toBe(true);
   const bootId = readFileSync(BOOT_ID_FILE, "utf8").trim();
   expect(table()).toMatchObject({ bootId, generation: 1, netConf, peers: [peer] });
   expect(stamp()).toEqual({ bootId, generation: 1, backend: "host-gw", devices: ["eth0"] });
@@ -42,29 +51,37 @@ test("the first table is generation 1 of this boot, and the stamp says so", asyn
 
 test("the generation counts changes, over restarts too", async () => {
   const first = await RunFiles.open(directory);
-  await first.write(content);
-  expect(await first.write({ ...content, peers: [] })).toBe(true);
+  await write(first, content);
+  expect(await write(first, { ...content, peers: [] })).toBe(true);
   const second = await RunFiles.open(directory);
-  expect(await second.write({ ...content, peers: [] })).toBe(false);
+  expect(await write(second, { ...content, peers: [] })).toBe(false);
   expect([table().generation, stamp().generation]).toEqual([2, 2]);
-  await second.write(content);
+  await write(second, content);
   expect([table().generation, stamp().generation]).toEqual([3, 3]);
 });
 
 test("what has not changed is not written", async () => {
   const files = await RunFiles.open(directory);
-  await files.write(content);
+  await write(files, content);
   const inodes = () => [TABLE_FILE, STAMP_FILE].map((name) => statSync(join(directory, name)).ino);
   const before = inodes();
-  await files.write({ ...content });
+  await write(files, { ...content });
   expect(inodes()).toEqual(before);
+});
+
+test("this node's VTEPs are remembered over restarts", async () => {
+  const files = await RunFiles.open(directory);
+  expect(files.vtepMacs).toEqual(new Map());
+  await write(files, content);
+  expect(files.vtepMacs).toEqual(vtepMacs);
+  expect((await RunFiles.open(directory)).vtepMacs).toEqual(vtepMacs);
 });
 
 test("a table that somebody removed comes back under a new generation", async () => {
   const files = await RunFiles.open(directory);
-  await files.write(content);
+  await write(files, content);
   rmSync(join(directory, TABLE_FILE));
-  await files.write(content);
+  await write(files, content);
   expect([table().generation, stamp().generation]).toEqual([2, 2]);
 });
 
@@ -73,8 +90,8 @@ test.each([
   ["of an unknown format", (text: string) => text.replace('"format":1', '"format":99')],
   ["that is cut off", (text: string) => text.slice(0, 40)],
 ])("a table %s is written over", async (_name, damage) => {
-  await (await RunFiles.open(directory)).write(content);
+  await write(await RunFiles.open(directory), content);
   writeFileSync(join(directory, TABLE_FILE), damage(readFileSync(join(directory, TABLE_FILE), "utf8")));
-  expect(await (await RunFiles.open(directory)).write(content)).toBe(true);
+  expect(await write(await RunFiles.open(directory), content)).toBe(true);
   expect(table().peers).toEqual([peer]);
 });

@@ -1,6 +1,8 @@
 /**
  * What the executables find in the run directory: the node table and, small, its stamp. The table is replaced before the
- * stamp: who sees a generation in the stamp finds it, or a later one, in the table.
+ * kernel is programmed: an executable that steps in for a weftd that died in between must not bring back a peer that was
+ * just removed. The stamp comes after both: it says that the node can serve, and who sees a generation in it finds
+ * that one, or a later one, in the table.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,48 +18,57 @@ import {
 } from "../pkg/backend/node-table.ts";
 import { replaceFile } from "./replace-file.ts";
 
-export type RunContent = Pick<NodeTable, "netConf" | "node" | "peers"> & Pick<Stamp, "backend" | "devices">;
+export type TableContent = Pick<NodeTable, "netConf" | "node" | "vtepMacs" | "peers">;
+export type StampContent = Pick<Stamp, "backend" | "devices">;
 
 export class RunFiles {
   readonly #directory: string;
   readonly #bootId: string;
   #generation: number;
+  #vtepMacs: ReadonlyMap<string, string>;
 
-  private constructor(directory: string, bootId: string, generation: number) {
+  private constructor(directory: string, bootId: string, last: NodeTable | undefined) {
     this.#directory = directory;
     this.#bootId = bootId;
-    this.#generation = generation;
+    this.#generation = last?.generation ?? 0;
+    this.#vtepMacs = last?.vtepMacs ?? new Map();
   }
 
-  /** Goes on counting where an earlier weftd of this boot ended. */
+  /** Goes on where an earlier weftd of this boot ended. */
   static async open(directory: string): Promise<RunFiles> {
     const bootId = (await readFile(BOOT_ID_FILE, "utf8")).trim();
-    return new RunFiles(directory, bootId, await lastGeneration(join(directory, TABLE_FILE), bootId));
+    return new RunFiles(directory, bootId, await lastTable(join(directory, TABLE_FILE), bootId));
   }
 
-  /** Replaces what differs; true when the table did. */
-  async write({ netConf, node, peers, backend, devices }: RunContent): Promise<boolean> {
-    const bootId = this.#bootId;
+  /** What the last table says of this node's VTEPs. */
+  get vtepMacs(): ReadonlyMap<string, string> {
+    return this.#vtepMacs;
+  }
+
+  /** Replaces the table if it differs, under a new generation; true when it did. */
+  async writeTable(table: TableContent): Promise<boolean> {
     const path = join(this.#directory, TABLE_FILE);
-    const text = (generation: number) => formatNodeTable({ bootId, generation, netConf, node, peers });
-    const isSame = (await content(path)) === text(this.#generation);
-    if (!isSame) {
-      this.#generation += 1;
-      await replaceFile(path, text(this.#generation));
-    }
-    const stamp = formatStamp({ bootId, generation: this.#generation, backend, devices });
-    await replaceFile(join(this.#directory, STAMP_FILE), stamp);
-    return !isSame;
+    const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
+    this.#vtepMacs = table.vtepMacs;
+    if ((await content(path)) === text(this.#generation)) return false;
+    this.#generation += 1;
+    return replaceFile(path, text(this.#generation));
+  }
+
+  /** Replaces the stamp if it differs, with the table's generation; true when it did. */
+  async writeStamp(stamp: StampContent): Promise<boolean> {
+    const text = formatStamp({ bootId: this.#bootId, generation: this.#generation, ...stamp });
+    return replaceFile(join(this.#directory, STAMP_FILE), text);
   }
 }
 
-/** 0 where there is no table of this boot that this version can read. */
-async function lastGeneration(path: string, bootId: string): Promise<number> {
+/** The table, if it is of this boot and this version can read it. */
+async function lastTable(path: string, bootId: string): Promise<NodeTable | undefined> {
   try {
     const table = parseNodeTable(new Uint8Array(await readFile(path)));
-    return table.bootId === bootId ? table.generation : 0;
+    return table.bootId === bootId ? table : undefined;
   } catch {
-    return 0;
+    return undefined;
   }
 }
 

@@ -1,10 +1,11 @@
 /**
- * Which of the subnets that peers claim are believed: those inside the cluster's networks that overlap nobody else's. A
- * Node object with a wrong podCIDR must not draw the traffic of others.
+ * Which of the subnets that peers claim are believed: those inside the cluster's networks that overlap nobody else's, of
+ * peers that are somewhere else. A Node object with a wrong podCIDR must not draw the traffic of others.
  */
+import { formatAddress, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix, overlaps, type Prefix } from "../ip/prefix.ts";
-import type { PeerProblem } from "./desired.ts";
 import type { LocalNode, Peer } from "./node.ts";
+import type { PeerProblem } from "./state.ts";
 
 interface Claim {
   readonly peer: Peer | undefined;
@@ -25,6 +26,12 @@ export function admitPeers(
   };
   const claims: Claim[] = node.subnets.map((subnet) => ({ peer: undefined, subnet }));
   for (const peer of peers) {
+    const shared = sharedAddress(node, peer);
+    if (shared !== undefined) {
+      for (const subnet of peer.subnets) refused.add(subnet);
+      problems.push({ peer: peer.name, reason: shared });
+      continue;
+    }
     for (const subnet of peer.subnets) {
       const isInside = networks.some((network) => network.length <= subnet.length && contains(network, subnet.address));
       if (isInside) claims.push({ peer, subnet });
@@ -44,6 +51,17 @@ export function admitPeers(
     peers: peers.map((peer) => ({ ...peer, subnets: peer.subnets.filter((subnet) => !refused.has(subnet)) })),
     problems,
   };
+}
+
+/** Virtual machines behind one NAT each have the same address there; or a Node object outlived its machine. */
+function sharedAddress({ underlay }: LocalNode, peer: Peer): string | undefined {
+  const own = Object.values(underlay.local);
+  const shared = peer.addresses.find((address) => own.some((other) => isSameAddress(address, other)));
+  if (shared === undefined) return undefined;
+  return (
+    `its address ${formatAddress(shared)} is this node's own: no packet gets from here to there; let one of the two ` +
+    "announce another (--iface, --public-ip), or delete its Node if the machine is gone"
+  );
 }
 
 /** Pairs that overlap. Sorted by address a claim can only overlap the widest one before it: no need to try all pairs. */

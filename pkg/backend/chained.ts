@@ -5,13 +5,14 @@
  */
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
 import type { Plugin, Request } from "../cni/plugin.ts";
-import { planDataPath } from "../kernel/data-path.ts";
+import { type DataPath, type Observed, planDataPath } from "../kernel/data-path.ts";
 import { findLink, readObserved } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isExists } from "../netlink/errors.ts";
 import { isSystemError } from "../sys/errors.ts";
-import { type DesiredState, desiredState } from "./desired.ts";
+import { desiredState } from "./desired.ts";
 import { inlineDesired } from "./inline.ts";
+import type { BackendType } from "./net-conf.ts";
 import {
   BOOT_ID_FILE,
   LOCK_FILE,
@@ -22,8 +23,7 @@ import {
   type Stamp,
   TABLE_FILE,
 } from "./node-table.ts";
-
-export type BackendType = "vxlan" | "host-gw";
+import { knownVtepMacs } from "./vxlan.ts";
 
 const DEFAULT_RUN_DIR = "/run/weft";
 /** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
@@ -43,8 +43,10 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
     gc: () => undefined,
     check(request) {
       request.requirePrevResult();
-      if (hasInlinePeers(request)) return;
-      withHost(request, (host) => assertDevices(readStamp(request, name), host));
+      withHost(request, (host) => {
+        if (hasInlinePeers(request)) assertHolds(host, inlineDesire(request, name));
+        else assertDevices(readStamp(request, name), host);
+      });
     },
     status(request) {
       if (!hasInlinePeers(request)) assertHasServed(request, name);
@@ -71,7 +73,7 @@ function hasInlinePeers({ config }: Request): boolean {
 
 function provide(request: Request, backend: BackendType, host: BlockingNetlink): void {
   if (hasInlinePeers(request)) {
-    program(host, (observed) => inlineDesired(request, backend, observed));
+    program(host, inlineDesire(request, backend));
     return;
   }
   const stamp = readStamp(request, backend);
@@ -139,7 +141,10 @@ function assertDevices({ devices }: Stamp, host: BlockingNetlink): void {
   for (const name of devices) {
     const state = findLink(host, name);
     if (state?.isUp !== true) {
-      throw later(`the device ${name} is ${state === undefined ? "missing" : "down"}: weftd puts it back; try again`);
+      throw later(
+        `the device ${name}, which leads to other nodes, is ${state === undefined ? "missing" : "down"}: weftd puts back ` +
+          "what is its own (look at its log), the node's own interface is the operator's",
+      );
     }
   }
 }
@@ -161,27 +166,37 @@ function programTable(request: Request, host: BlockingNetlink, stamp: Stamp): vo
   const table = readFile(request, path, parseNodeTable);
   if (table.bootId !== stamp.bootId)
     throw later(`${path} and ${STAMP_FILE} are of different boots: wait until weftd is ready`);
-  program(host, (macs) => desiredState(table.conf, table.node, table.peers, macs.macs));
+  program(host, ({ links }) => {
+    const macs = knownVtepMacs(links, table.vtepMacs);
+    return desiredState(table.conf, table.node, table.peers, macs).dataPath;
+  });
 }
 
-/** What a desired state is made from, besides configuration. */
-export interface Surroundings {
-  /** Hardware addresses of the VXLAN devices that exist, by name. */
-  readonly macs: ReadonlyMap<string, string>;
-  readonly observed: ReturnType<typeof readObserved>;
+/** What the kernel should hold, given what it holds. */
+type Desire = (observed: Observed) => DataPath;
+
+function inlineDesire(request: Request, backend: BackendType): Desire {
+  return (observed) => inlineDesired(request, backend, observed).dataPath;
 }
 
-function program(host: BlockingNetlink, desire: (surroundings: Surroundings) => DesiredState): void {
+function program(host: BlockingNetlink, desire: Desire): void {
   for (let round = 1; ; round++) {
     const observed = readObserved(host);
-    const macs = new Map(observed.links.filter(({ kind }) => kind === "vxlan").map(({ name, mac }) => [name, mac]));
-    const plan = planDataPath(desire({ macs, observed }).dataPath, observed, { keep: true });
+    const plan = planDataPath(desire(observed), observed, { keep: true });
     const refused = host
       .exchange(plan.requests)
       .flatMap(({ error }) => (error === undefined || isExists(error) ? [] : [error]));
-    if (refused.length > 0)
-      throw later(`cannot restore the way to other nodes' pods: ${refused.map(messageOf).join("; ")}`, refused[0]);
+    const obstacles = [...refused.map(messageOf), ...plan.conflicts];
+    if (obstacles.length > 0)
+      throw later(`cannot restore the way to other nodes' pods: ${obstacles.join("; ")}`, refused[0]);
     if (plan.isComplete) return;
     if (round === ROUNDS) throw later("the VXLAN device vanishes as soon as it is made: another program removes it");
   }
+}
+
+function assertHolds(host: BlockingNetlink, desire: Desire): void {
+  const observed = readObserved(host);
+  const { requests, conflicts } = planDataPath(desire(observed), observed, { keep: true });
+  const missing = [...requests.map(({ text }) => text), ...conflicts];
+  if (missing.length > 0) throw later(`the way to other nodes' pods is not as it should be: ${missing.join("; ")}`);
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
+import type { Link } from "../kernel/link.ts";
 import { desiredState } from "./desired.ts";
 import { parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import { deriveMac } from "./vxlan.ts";
+import { deriveMac, knownVtepMacs } from "./vxlan.ts";
 
 const conf = (backend: object, more: object = {}) =>
   parseNetConf(JSON.stringify({ Network: "10.244.0.0/16", Backend: backend, ...more }));
@@ -66,9 +67,46 @@ describe("vxlan", () => {
     ]);
   });
 
-  test("keeps the hardware address that a device has", () => {
+  test("keeps the hardware address that peers know", () => {
     const { vtepMacs } = desire({ Type: "vxlan" }, node, [], new Map([["flannel.1", "32:89:cd:1b:fd:1c"]]));
     expect(vtepMacs).toEqual({ 4: "32:89:cd:1b:fd:1c" });
+  });
+
+  test("makes no device for a family that the underlay cannot carry, and says why", () => {
+    const narrow = { ...dualNode, underlay: { ...dualNode.underlay, mtu: 1340 } };
+    const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], new Map(), DUAL);
+    expect(dataPath.vteps.map(({ name, mtu }) => [name, mtu])).toEqual([["flannel.1", 1290]]);
+    expect(problems).toEqual([{ peer: "n1", reason: expect.stringContaining("leaves 1270 bytes within VXLAN") }]);
+    const { problems: without } = desire(
+      { Type: "vxlan" },
+      { ...dualNode, underlay: node.underlay },
+      [],
+      new Map(),
+      DUAL,
+    );
+    expect(without).toEqual([{ peer: "n1", reason: expect.stringContaining("has no IPv6 address") }]);
+  });
+
+  test("names a peer whose VTEP has another's hardware address: frames for it cannot go to both", () => {
+    const clone = peer(3, { vtepMacs: { 4: "0a:00:00:00:00:02" } });
+    const self = peer(4, { vtepMacs: { 4: deriveMac("n1", "flannel.1") } });
+    const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2), clone, self]);
+    expect(dataPath.forwarding).toEqual([
+      { vtep: "flannel.1", mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") },
+    ]);
+    expect(dataPath.routes).toHaveLength(1);
+    expect(problems).toEqual([
+      { peer: "n3", reason: expect.stringContaining("0a:00:00:00:00:02 is n2's too") },
+      { peer: "n4", reason: expect.stringContaining("is this node's too") },
+    ]);
+  });
+
+  test("takes two Nodes at one address for one machine", () => {
+    const renamed = { ...peer(2), name: "n2-new", subnets: [parsePrefix("10.244.7.0/24")] };
+    const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2), renamed]);
+    expect(problems).toEqual([]);
+    expect(dataPath.forwarding).toHaveLength(1);
+    expect(dataPath.routes).toHaveLength(2);
   });
 
   test("leaves 70 bytes over an IPv6 underlay, and gives pods the smaller of both MTUs", () => {
@@ -127,6 +165,12 @@ describe("host-gw", () => {
   });
 });
 
+test.each(["vxlan", "host-gw"])("a peer of %s at this node's own address gets no route, and is named", (Type) => {
+  const { dataPath, problems } = desire({ Type }, node, [peer(2, { addresses: [parseAddress("192.0.2.1")] }), peer(3)]);
+  expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
+  expect(problems).toEqual([{ peer: "n2", reason: expect.stringContaining("192.0.2.1 is this node's own") }]);
+});
+
 describe("a peer's subnet", () => {
   test.each([
     [
@@ -151,6 +195,14 @@ describe("a peer's subnet", () => {
     ]);
     expect(problems).toEqual([{ peer: "n3", reason: expect.stringContaining("overlaps 10.244.2.0/24 of n2") }]);
   });
+});
+
+test("the hardware address that was announced beats the one that a device has now", () => {
+  const link = { kind: "vxlan", name: "flannel.1", mac: "0a:00:00:00:00:66" } as Link;
+  const remembered = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
+  expect(knownVtepMacs([link], new Map()).get("flannel.1")).toBe("0a:00:00:00:00:66");
+  expect(knownVtepMacs([link], remembered).get("flannel.1")).toBe("0a:00:00:00:00:01");
+  expect(knownVtepMacs([{ ...link, kind: "bridge" }], new Map()).size).toBe(0);
 });
 
 test("a derived hardware address is unicast, locally administered, and follows from the name", () => {

@@ -2,8 +2,8 @@
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../kernel/data-path.ts";
-import type { DesiredState, PeerProblem } from "./desired.ts";
 import type { LocalNode, Peer, Underlay } from "./node.ts";
+import type { DesiredState, PeerProblem } from "./state.ts";
 
 export function hostGwState(node: LocalNode, peers: readonly Peer[]): DesiredState {
   const routes: PeerRoute[] = [];

@@ -12,27 +12,29 @@ import type { Family } from "../ip/address.ts";
 import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import type { Observed } from "../kernel/data-path.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import type { BackendType, Surroundings } from "./chained.ts";
-import { type DesiredState, desiredState } from "./desired.ts";
-import { DEFAULT_VXLAN_PORT, type NetConf } from "./net-conf.ts";
+import { desiredState } from "./desired.ts";
+import { type BackendType, DEFAULT_VXLAN_PORT, largestVni, type NetConf } from "./net-conf.ts";
 import type { LocalNode } from "./node.ts";
 import { decodePeer } from "./node-table.ts";
+import type { DesiredState } from "./state.ts";
 import { vtepName } from "./vxlan.ts";
 
 /** The list is the operator's own: no network is drawn around it. */
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 
 /** Throws `CniError` 7 for a configuration that is wrong. */
-export function inlineDesired(request: Request, backend: BackendType, { macs, observed }: Surroundings): DesiredState {
+export function inlineDesired(request: Request, backend: BackendType, observed: Observed): DesiredState {
   const { config } = request;
-  const vni = config.optionalInteger("vni", { min: 1, max: 2 ** 24 - 1 }) ?? 1;
+  const node = localNode(request, observed);
+  const isVxlan = backend === "vxlan";
+  const vni = isVxlan ? (config.optionalInteger("vni", { min: 1, max: largestVni(node.subnets) }) ?? 1) : 0;
   const conf: NetConf = {
     networks: EVERYTHING,
-    backend: backend === "host-gw" ? { type: backend } : vxlan(request, vni),
+    backend: isVxlan ? vxlan(request, vni) : { type: backend },
     warnings: [],
   };
   const peers = config.objectList("peers").map((peer) => ({ ...decodePeer(peer), backendType: backend }));
-  const state = desiredState(conf, localNode(request, observed), peers, ownMacs(request, vni, macs));
+  const state = desiredState(conf, node, peers, isVxlan ? ownMacs(request, vni) : new Map());
   if (state.problems.length > 0) {
     const told = state.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
     throw new CniError(ErrorCode.invalidConfig, `peers: ${told}`);
@@ -45,11 +47,11 @@ function vxlan({ config }: Request, vni: number): NetConf["backend"] {
   return { type: "vxlan", vni, port, underlayMtu: undefined, directRouting: false };
 }
 
-/** Peers know this node's VTEP by its hardware address, so it has to be stated. */
-function ownMacs({ config }: Request, vni: number, current: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+/** The peers' configuration names this node's VTEP by its hardware address, so it is stated here, too. */
+function ownMacs({ config }: Request, vni: number): ReadonlyMap<string, string> {
   const mac = config.optionalMac("mac");
-  if (mac === undefined) return current;
-  return new Map([...current, ...([4, 6] as const).map((family) => [vtepName(family, vni), mac] as const)]);
+  if (mac === undefined) throw config.invalid("mac", "the hardware address that peers know this node's VTEP by");
+  return new Map(([4, 6] as const).map((family) => [vtepName(family, vni), mac] as const));
 }
 
 /** This node's subnets are those of the pod that is attached. */
@@ -57,15 +59,16 @@ function localNode(request: Request, observed: Observed): LocalNode {
   const name = request.config.requiredString("device");
   const link = observed.links.find((candidate) => candidate.name === name);
   if (link === undefined) throw request.config.invalid("device", "the name of the interface that reaches the peers");
-  const addresses = observed.addresses.filter(
-    ({ index, scope }) => index === link.index && scope === RT_SCOPE.universe,
-  );
-  const networks: Prefix[] = addresses.map(({ prefix }) => prefix);
+  const { ips } = request.requirePrevResult();
+  if (ips.length === 0) throw request.config.invalid("prevResult.ips", "at least one address", ips);
+  const networks: Prefix[] = observed.addresses
+    .filter(({ index, scope }) => index === link.index && scope === RT_SCOPE.universe)
+    .map(({ prefix }) => prefix);
   const local = (family: Family) => networks.find(({ address }) => address.family === family)?.address;
   const [local4, local6] = [local(4), local(6)];
   return {
     name,
-    subnets: request.requirePrevResult().ips.map(({ address }) => networkOf(address)),
+    subnets: ips.map(({ address }) => networkOf(address)),
     underlay: {
       index: link.index,
       mtu: link.mtu,

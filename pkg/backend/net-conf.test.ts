@@ -57,6 +57,21 @@ describe("what is refused names the key", () => {
     ["another backend", { Network: "10.244.0.0/16", Backend: { Type: "udp" } }, 7, /^Backend\.Type: .*got "udp"/],
     ["a VNI of 25 bits", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 2 ** 24 } }, 7, /^Backend\.VNI: /],
     [
+      "a VNI too long for the device's name",
+      { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 10_000_000 } },
+      7,
+      /^Backend\.VNI: .*to 9999999, got 10000000/,
+    ],
+    [
+      "a VNI too long for the IPv6 device's name",
+      {
+        ...{ Network: "10.244.0.0/16", EnableIPv6: true, IPv6Network: "fd00::/56" },
+        Backend: { Type: "vxlan", VNI: 10_000 },
+      },
+      7,
+      /^Backend\.VNI: .*to 9999, got 10000/,
+    ],
+    [
       "a port beyond 65535",
       { Network: "10.244.0.0/16", Backend: { Type: "vxlan", Port: 70_000 } },
       7,

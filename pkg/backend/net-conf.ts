@@ -22,6 +22,8 @@ export interface HostGwConf {
   readonly type: "host-gw";
 }
 
+export type BackendType = (VxlanConf | HostGwConf)["type"];
+
 export interface NetConf {
   /** All pods' networks, at most one of a family. */
   readonly networks: readonly Prefix[];
@@ -33,7 +35,8 @@ export interface NetConf {
 /** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
 export const DEFAULT_VXLAN_PORT = 8472;
 const DEFAULT_VNI = 1;
-const LARGEST_VNI = 2 ** 24 - 1;
+/** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
+const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
 /** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
 const UNDERLAY_MTU = { min: 576, max: 65_535 };
 
@@ -66,7 +69,7 @@ export function parseNetConf(text: string): NetConf {
   if (type !== "vxlan" && type !== "host-gw") throw backend.invalid("Type", '"vxlan" or "host-gw"');
   return {
     networks,
-    backend: type === "vxlan" ? readVxlan(backend) : { type },
+    backend: type === "vxlan" ? readVxlan(backend, networks) : { type },
     warnings: [...unknownKeys(object, TOP_KEYS, IDLE_KEYS), ...unknownKeys(backend, BACKEND_KEYS[type], [])],
   };
 }
@@ -85,19 +88,23 @@ function readNetwork(object: ConfigObject, key: string, family: 4 | 6): Prefix {
   return network;
 }
 
-function readVxlan(backend: ConfigObject): VxlanConf {
+function readVxlan(backend: ConfigObject, networks: readonly Prefix[]): VxlanConf {
   for (const key of ["GBP", "Learning"]) {
     if (backend.optionalBoolean(key) === true)
       throw backend.invalid(key, "false: weft programs every peer and learns nothing");
   }
   return {
     type: "vxlan",
-    vni: backend.optionalInteger("VNI", { min: 1, max: LARGEST_VNI }) ?? DEFAULT_VNI,
+    vni: backend.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
     // 0 is flannel's spelling of the default.
     port: backend.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
     underlayMtu: readUnderlayMtu(backend),
     directRouting: backend.optionalBoolean("DirectRouting") ?? false,
   };
+}
+
+export function largestVni(networks: readonly Prefix[]): number {
+  return Math.min(...networks.map(({ address }) => LARGEST_VNI[address.family]));
 }
 
 function readUnderlayMtu(backend: ConfigObject): number | undefined {

@@ -24,6 +24,7 @@ const table: NodeTable = {
       local: { 4: parseAddress("192.0.2.1"), 6: parseAddress("2001:db8::1") },
     },
   },
+  vtepMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
   peers: [
     {
       ...{ name: "n2", subnets: [parsePrefix("10.244.1.0/24")], addresses: [parseAddress("192.0.2.2")] },
@@ -56,6 +57,8 @@ test.each([
     '{"format":1,"bootId":"a","netConf":"{\\"Network\\":\\"10.0.0.0/16\\",\\"Backend\\":{\\"Type\\":\\"vxlan\\"}}"}',
     7,
   ],
+  ["a node without an interface", formatNodeTable(table).replace('"index":2', '"index":null'), 7],
+  ["an address that is none", formatNodeTable(table).replace("192.0.2.2", "192.0.2.256"), 7],
   ["a configuration that is wrong", '{"format":1,"bootId":"a","netConf":"{}"}', 7],
 ])("%s is an error with a CNI code", (_name, text, code) => {
   expect(() => parseNodeTable(bytes(text))).toThrow(expect.objectContaining({ code }));

@@ -4,9 +4,9 @@
  */
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
-import { type Address, type Family, formatAddress, parseAddress } from "../ip/address.ts";
-import { formatPrefix, type Prefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
-import { type NetConf, parseNetConf } from "./net-conf.ts";
+import { type Address, type Family, formatAddress } from "../ip/address.ts";
+import { formatPrefix } from "../ip/prefix.ts";
+import { type BackendType, type NetConf, parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
 export const TABLE_FILE = "nodes.json";
@@ -25,7 +25,7 @@ export interface Stamp {
   readonly bootId: string;
   /** Counted up at each change of the table. */
   readonly generation: number;
-  readonly backend: "vxlan" | "host-gw";
+  readonly backend: BackendType;
   /** Devices that must be there and up. */
   readonly devices: readonly string[];
 }
@@ -36,6 +36,8 @@ export interface NodeTable {
   /** net-conf.json as weftd read it. */
   readonly netConf: string;
   readonly node: LocalNode;
+  /** The hardware addresses of this node's VTEPs by device name, as its peers know them. */
+  readonly vtepMacs: ReadonlyMap<string, string>;
   readonly peers: readonly Peer[];
 }
 
@@ -58,15 +60,20 @@ export function parseStamp(bytes: Uint8Array): Stamp {
   if (backend !== "vxlan" && backend !== "host-gw") throw object.invalid("backend", '"vxlan" or "host-gw"');
   return {
     bootId: object.requiredString("bootId"),
-    generation: object.optionalInteger("generation", { min: 0 }) ?? 0,
+    generation: object.requiredInteger("generation", { min: 0 }),
     backend,
     devices: object.stringList("devices"),
   };
 }
 
 export function formatNodeTable(table: NodeTable): string {
-  const { bootId, generation, netConf, node, peers } = table;
-  return `${JSON.stringify({ format: FORMAT, bootId, generation, netConf, node: encodeNode(node), peers: peers.map(encodePeer) })}\n`;
+  const { bootId, generation, netConf, node, vtepMacs, peers } = table;
+  return `${JSON.stringify({
+    ...{ format: FORMAT, bootId, generation, netConf },
+    node: encodeNode(node),
+    vtepMacs: Object.fromEntries(vtepMacs),
+    peers: peers.map(encodePeer),
+  })}\n`;
 }
 
 /** Throws as `parseStamp` does. */
@@ -75,10 +82,11 @@ export function parseNodeTable(bytes: Uint8Array): NodeTable & { readonly conf: 
   const netConf = object.requiredString("netConf");
   return {
     bootId: object.requiredString("bootId"),
-    generation: object.optionalInteger("generation", { min: 0 }) ?? 0,
+    generation: object.requiredInteger("generation", { min: 0 }),
     netConf,
     conf: parseNetConf(netConf),
     node: decodeNode(object.object("node")),
+    vtepMacs: decodeMacs(object.object("vtepMacs")),
     peers: object.objectList("peers").map(decodePeer),
   };
 }
@@ -100,17 +108,27 @@ function encodeNode({ name, subnets, underlay }: LocalNode) {
 
 function decodeNode(object: ConfigObject): LocalNode {
   const underlay = object.object("underlay");
-  const local = underlay.stringList("local").map(parseAddress);
+  const local = underlay.addressList("local");
   return {
     name: object.requiredString("name"),
-    subnets: object.stringList("subnets").map(parseSubnet),
+    subnets: object.subnetList("subnets"),
     underlay: {
-      index: underlay.optionalInteger("index", { min: 1 }) ?? 0,
-      mtu: underlay.optionalInteger("mtu", { min: 1 }) ?? 0,
+      index: underlay.requiredInteger("index", { min: 1 }),
+      mtu: underlay.requiredInteger("mtu", { min: 1 }),
       local: Object.fromEntries(local.map((address) => [address.family, address])) as Partial<Record<Family, Address>>,
-      networks: underlay.stringList("networks").map(parsePrefix) satisfies Prefix[],
+      networks: underlay.prefixList("networks"),
     },
   };
+}
+
+function decodeMacs(object: ConfigObject): ReadonlyMap<string, string> {
+  const names = object.keys();
+  return new Map(
+    names.flatMap((name) => {
+      const mac = object.optionalMac(name);
+      return mac === undefined ? [] : [[name, mac]];
+    }),
+  );
 }
 
 function encodePeer({ name, subnets, addresses, backendType, vtepMacs }: Peer) {
@@ -123,8 +141,8 @@ export function decodePeer(object: ConfigObject): Peer {
   const [mac4, mac6] = [macs.optionalMac("4"), macs.optionalMac("6")];
   return {
     name: object.requiredString("name"),
-    subnets: object.stringList("subnets").map(parseSubnet),
-    addresses: object.stringList("addresses").map(parseAddress),
+    subnets: object.subnetList("subnets"),
+    addresses: object.addressList("addresses"),
     backendType: object.optionalString("backendType"),
     vtepMacs: { ...(mac4 === undefined ? {} : { 4: mac4 }), ...(mac6 === undefined ? {} : { 6: mac6 }) },
   };
