@@ -122,17 +122,18 @@ export function planDataPath(
 
   const indexes = new Map(desired.vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
   const ownDevices = new Set(indexes.values());
+  const stale = staleVteps(desired, observed);
   const wanted = resolve(desired, indexes);
   const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed, ownDevices);
+  const routes = planRoutes(wanted.routes, observed, new Set([...ownDevices, ...stale]));
   const removals = [
     ...routes.remove,
     ...forwarding.remove,
     ...neighbours.remove,
     ...addresses.remove,
-    ...staleVteps(desired, observed),
+    ...stale.map(deleteLink),
   ];
   return {
     requests: [
@@ -311,10 +312,10 @@ function conflictText(wanted: Route, foreign: ObservedRoute): string {
   );
 }
 
-/** VTEPs of ours that nobody wants any more (another VNI, another backend). */
-function staleVteps(desired: DataPath, observed: Observed): Request[] {
+/** The indexes of VTEPs of ours that nobody wants any more (another VNI, another backend). */
+function staleVteps(desired: DataPath, observed: Observed): number[] {
   const names = new Set(desired.vteps.map(({ name }) => name));
   return observed.links
     .filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name))
-    .map(({ index }) => deleteLink(index));
+    .map(({ index }) => index);
 }
