@@ -195,7 +195,7 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
       }
       run("ip", "-n", POD, "route", "add", "default", "via", "10.1.0.1");
       run("ip", "-n", OUTSIDE, "route", "add", "default", "via", "192.0.2.1");
-      inside(NODE, "sysctl", "-qw", "net.ipv4.ip_forward=1");
+      inside(NODE, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
     });
 
     /** The source address that the outside sees of a packet from the pod. */
