@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { LinkAddress } from "./address.ts";
-import { type DataPath, type Observed, planDataPath, RTPROT_WEFT } from "./data-path.ts";
+import { type DataPath, type Observed, parseObserved, planDataPath, RTPROT_WEFT } from "./data-path.ts";
 import type { Link } from "./link.ts";
-import type { ObservedRoute } from "./route.ts";
+import { addRoute, describeRoute, type ObservedRoute } from "./route.ts";
 import { VTEP_ALIAS, type Vtep } from "./vtep.ts";
 
 const UNDERLAY = 2;
@@ -79,6 +79,12 @@ const settled: Observed = {
 const nothing: DataPath = { vteps: [], neighbours: [], forwarding: [], routes: [] };
 const texts = (want: DataPath, observed: Observed, options = {}) =>
   planDataPath(want, observed, options).requests.map(({ text }) => text);
+
+test("a kernel without IPv6, which tells its IPv4 routes twice, has them once", () => {
+  const { type, body } = addRoute(peerRoute);
+  const message = { type, flags: 0, sequence: 1, portId: 0, payload: body };
+  expect(parseObserved([[], [], [message], [message]]).routes.map(describeRoute)).toEqual([describeRoute(peerRoute)]);
+});
 
 test("a kernel that holds what it should is left alone", () => {
   expect(planDataPath(desired, settled)).toEqual({ requests: [], isComplete: true, conflicts: [] });

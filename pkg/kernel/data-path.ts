@@ -2,7 +2,7 @@
  * The way to other nodes' pods: what the kernel should hold against what it holds, and the requests that make up the
  * difference. Pure: the same plan serves the daemon and the executables.
  */
-import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
+import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
@@ -92,10 +92,18 @@ export function parseObserved(replies: readonly (readonly Message[])[]): Observe
   return {
     links: links.map(parseLink),
     addresses: addresses.flatMap((message) => parseLinkAddress(message) ?? []),
-    routes: [...routes4, ...routes6].flatMap((message) => parseRoute(message) ?? []),
+    routes: [...routesOf(4, routes4), ...routesOf(6, routes6)],
     neighbours: [...neighbours4, ...neighbours6].flatMap((message) => parseNeighbour(message) ?? []),
     forwarding: forwarding.flatMap((message) => parseForwarding(message) ?? []),
   };
+}
+
+/** A kernel without IPv6 (ipv6.disable=1) answers a dump of its routes with all it has: IPv4's, a second time. */
+function routesOf(family: Family, messages: readonly Message[]): ObservedRoute[] {
+  return messages.flatMap((message) => {
+    const route = parseRoute(message);
+    return route?.destination.address.family === family ? [route] : [];
+  });
 }
 
 export interface Plan {

@@ -4,7 +4,7 @@
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import { IFF_UP, IN6_ADDR_GEN_MODE, RTM_NEWLINK } from "../netlink/link.ts";
+import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import { deleteLink, type Link } from "./link.ts";
 
@@ -80,7 +80,7 @@ function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): st
   );
 }
 
-/** Down: alias and address mode can only be set on a device that exists, and come with bringing it up. */
+/** Down: an alias can only be set on a device that exists, and comes with bringing it up. */
 function createVtep(wanted: Vtep): Request {
   return request(
     RTM_NEWLINK,
@@ -113,17 +113,15 @@ function changeSettings(wanted: Vtep, link: Link): Request {
   );
 }
 
-/** Up, and without a link-local address: the device has no neighbours to discover. */
 function makeReady({ name, mac, mtu }: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
-    `ip link set ${name} address ${mac} mtu ${mtu} alias ${VTEP_ALIAS} addrgenmode none up`,
+    `ip link set ${name} address ${mac} mtu ${mtu} alias ${VTEP_ALIAS} up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },
     {
       address: link.mac === mac ? undefined : parseMac(mac),
       mtu,
       ifalias: VTEP_ALIAS,
-      familySettings: { inet6: { addressGenerationMode: IN6_ADDR_GEN_MODE.none } },
     },
   );
 }

@@ -34,9 +34,6 @@ export const ifinfomsg = struct({ family: u8, padding: u8, type: u16, index: i32
 /** IFLA_EXT_MASK: leave out the counters, a third of a link's description. */
 export const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
-/** What the kernel does with an `IFLA_INET6_ADDR_GEN_MODE`: derive a link-local address from the MAC, or none. */
-export const IN6_ADDR_GEN_MODE = { eui64: 0, none: 1, stablePrivacy: 2, random: 3 } as const;
-
 /** The index in IFLA_INET_CONF of a net.ipv4.conf.<dev> setting (include/uapi/linux/ip.h, IPV4_DEVCONF_*). */
 export const IPV4_DEVCONF = { arpNotify: 22 } as const;
 
@@ -50,11 +47,6 @@ const familySettings = attributes({
     AF_INET,
     "AF_INET",
     nest(attributes({ conf: attribute(1, "IFLA_INET_CONF", nest(ipv4Configuration)) })),
-  ),
-  inet6: attribute(
-    AF_INET6,
-    "AF_INET6",
-    nest(attributes({ addressGenerationMode: attribute(8, "IFLA_INET6_ADDR_GEN_MODE", u8) })),
   ),
 });
 
