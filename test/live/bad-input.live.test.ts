@@ -74,9 +74,9 @@ describe("bridge", () => {
     [
       "a namespace that is a plain file",
       {},
-      { netns: "/etc/hostname" },
+      { netns: "/etc/passwd" },
       4,
-      /CNI_NETNS.*\/etc\/hostname.*not a network namespace/,
+      /CNI_NETNS.*\/etc\/passwd.*not a network namespace/,
     ],
     ["a namespace that is not there", {}, { netns: "/run/netns/weft-test-nobody" }, 4, /CNI_NETNS.*weft-test-nobody/],
     ["the host's own namespace", {}, { netns: "/proc/self/ns/net" }, 8, /CNI_NETNS/],

@@ -218,7 +218,7 @@ describe("DEL", () => {
   test.each([
     ["is empty", ""],
     ["is gone", "/run/netns/weft-test-nobody"],
-    ["has become a plain file", "/etc/hostname"],
+    ["has become a plain file", "/etc/passwd"],
   ])("frees the address and the host's end when CNI_NETNS %s", async (_name, netns) => {
     await bridge("ADD", conf({ ipMasq: true, isGateway: true }));
     expect(await bridge("DEL", conf({ ipMasq: true, isGateway: true }), { netns })).toMatchObject({ status: 0 });

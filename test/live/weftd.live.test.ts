@@ -92,7 +92,11 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     await watching.run();
     const { stdout } = await ping;
     expect(stdout).toMatch(/400 packets transmitted, 400 received, 0% packet loss/);
-    expect(monitors.map(({ output }) => output)).toEqual(["", "", ""]);
+    // The kernel tells of a pod's port by itself when its carrier settles; weftd has no business with those.
+    const told = monitors
+      .flatMap(({ output }) => output.split("\n"))
+      .filter((line) => line !== "" && !/ veth[0-9a-f]{8}@/.test(line));
+    expect(told).toEqual([]);
   });
 
   test("the executables serve while weftd is dead, and put back what is missing", async () => {

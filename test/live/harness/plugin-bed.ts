@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { Cleanup } from "./cleanup.ts";
 import { Inside } from "./inside.ts";
 import { makeNamespace, type Namespace } from "./namespace.ts";
+import { eventually } from "./process.ts";
 
 export const OURS = resolve("dist/bin");
 export const REFERENCE = resolve(".cache/reference-plugins/bin");
@@ -90,6 +91,13 @@ export class PluginBed {
 
   /** What the node and the pod look like: everything that a failed call must not have changed. */
   async state(): Promise<unknown> {
+    // The kernel still probes IPv6 addresses that are new, and what is being probed changes by itself.
+    for (const inside of [this.node, this.pod]) {
+      await eventually(async () => {
+        const probed = await inside.succeed("ip", ["address", "show", "tentative"]);
+        if (probed !== "") throw new Error(`addresses are being probed for duplicates:\n${probed}`);
+      });
+    }
     const links = async (inside: Inside) =>
       withoutTimers(await inside.json<object[]>("ip", ["-j", "-d", "link", "show"]));
     const addresses = (inside: Inside) => inside.json<object[]>("ip", ["-j", "address", "show"]);
