@@ -252,6 +252,17 @@ describe("with peers in the configuration", () => {
     expect(routes()).toEqual(["10.244.2.0/24"]);
   });
 
+  test("another device of that name fails the ADD by name, and stays", () => {
+    const { call, kernel, routes } = bench({});
+    call(vxlan, "ADD", tunnelled);
+    const { changes } = kernel;
+    expect(call(vxlan, "ADD", { ...tunnelled, port: 8472 }).answer).toMatchObject({
+      code: 11,
+      msg: expect.stringContaining("the device flannel.7 stands where"),
+    });
+    expect([routes(), kernel.changes]).toEqual([["10.244.2.0/24"], changes]);
+  });
+
   test("a stranger's route in the way fails the ADD by name, and stays", () => {
     const { call, kernel, routes } = bench({});
     const route = {

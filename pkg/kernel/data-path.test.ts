@@ -202,6 +202,15 @@ test("with keep nothing is removed", () => {
   expect(texts({ ...nothing, vteps: [vtep] }, settled, { keep: true })).toEqual([]);
 });
 
+test("with keep another device of that name is a conflict, and stays with its peers", () => {
+  const plan = planDataPath({ ...desired, vteps: [{ ...vtep, port: 4789 }] }, settled, { keep: true });
+  expect(plan).toEqual({
+    requests: [],
+    isComplete: true,
+    conflicts: [expect.stringContaining("flannel.1 stands where a VXLAN device with VNI 1 and port 4789")],
+  });
+});
+
 describe("routes of others", () => {
   const hostGw: DataPath = {
     ...nothing,

@@ -125,6 +125,8 @@ export function planDataPath(
   { keep = false }: { readonly keep?: boolean } = {},
 ): Plan {
   const devices = desired.vteps.map((vtep) => planVtep(vtep, linkNamed(observed, vtep.name)));
+  const inTheWay = desired.vteps.filter((_vtep, at) => keep && devices[at]?.removes === true);
+  if (inTheWay.length > 0) return { requests: [], isComplete: true, conflicts: inTheWay.map(deviceConflictText) };
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
 
@@ -310,6 +312,13 @@ function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
     held.gateway !== undefined &&
     wanted.gateway !== undefined &&
     isSameAddress(held.gateway, wanted.gateway)
+  );
+}
+
+function deviceConflictText({ name, vni, port, local }: Vtep): string {
+  return (
+    `the device ${name} stands where a VXLAN device with VNI ${vni} and port ${port} over IPv${local.family} belongs: ` +
+    "it is left alone, with what is programmed into it; remove it, or give this network another VNI"
   );
 }
 

@@ -28,18 +28,23 @@ export interface Vtep {
   readonly addresses: readonly Prefix[];
 }
 
-/**
- * What brings `link`, the device of this name if there is one, to what it should be. `isReady` tells whether the device
- * can be programmed with the same requests: a new one's index is not known yet, and one that gets another hardware address
- * loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
- */
-export function planVtep(
-  wanted: Vtep,
-  link: Link | undefined,
-): { readonly requests: readonly Request[]; readonly isReady: boolean } {
-  if (link === undefined) return { requests: [createVtep(wanted)], isReady: false };
-  if (!canBeChanged(wanted, link)) return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false };
-  return { requests: adjustVtep(wanted, link), isReady: link.mac === wanted.mac };
+export interface VtepPlan {
+  readonly requests: readonly Request[];
+  /**
+   * The device can be programmed with the same requests. A new one's index is not known yet, and one that gets another
+   * hardware address loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
+   */
+  readonly isReady: boolean;
+  /** What stands under the name has to go first, with all that is programmed into it. */
+  readonly removes: boolean;
+}
+
+/** What brings `link`, the device of this name if there is one, to what it should be. */
+export function planVtep(wanted: Vtep, link: Link | undefined): VtepPlan {
+  if (link === undefined) return { requests: [createVtep(wanted)], isReady: false, removes: false };
+  if (canBeChanged(wanted, link))
+    return { requests: adjustVtep(wanted, link), isReady: link.mac === wanted.mac, removes: false };
+  return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false, removes: true };
 }
 
 /** VNI, port and the family of the underlay are for life. */
