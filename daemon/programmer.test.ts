@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { parseSubnet } from "../pkg/ip/prefix.ts";
-import { type DataPath, type Observed, RTPROT_WEFT } from "../pkg/kernel/data-path.ts";
+import type { DataPath, Observed } from "../pkg/kernel/data-path.ts";
 import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
 import type { ObservedRoute } from "../pkg/kernel/route.ts";
+import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import type { Reply } from "../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../pkg/netlink/link.ts";

@@ -8,12 +8,13 @@ import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
 import { FakeSystem } from "../sys/fake.ts";
 import { addAddress } from "./address.ts";
-import { type DataPath, type Observed, type PeerRoute, planDataPath, RTPROT_WEFT } from "./data-path.ts";
+import { type DataPath, type Observed, type PeerRoute, planDataPath } from "./data-path.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 import { changeLink } from "./link.ts";
 import { replaceForwarding, replaceNeighbour } from "./neighbour.ts";
 import { readObserved } from "./read.ts";
 import { describeRoute, replaceRoute } from "./route.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
 import { planVtep, VTEP_ALIAS, type Vtep } from "./vtep.ts";
 
 const UNDERLAY = 2;

@@ -2,9 +2,10 @@ import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { LinkAddress } from "./address.ts";
-import { type DataPath, type Observed, parseObserved, planDataPath, RTPROT_WEFT } from "./data-path.ts";
+import { type DataPath, type Observed, parseObserved, planDataPath } from "./data-path.ts";
 import type { Link } from "./link.ts";
 import { addRoute, describeRoute, type ObservedRoute } from "./route.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
 import { VTEP_ALIAS, type Vtep } from "./vtep.ts";
 
 const UNDERLAY = 2;

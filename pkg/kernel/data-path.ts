@@ -3,9 +3,9 @@
  * difference. Pure: the same plan serves the daemon and the executables.
  */
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
-import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
+import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import type { Message, Request } from "../netlink/message.ts";
-import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { RT_SCOPE } from "../netlink/route.ts";
 import { addAddress, addressDump, deleteAddress, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { deleteLink, type Link, linkDump, parseLink } from "./link.ts";
 import {
@@ -22,26 +22,9 @@ import {
   replaceForwarding,
   replaceNeighbour,
 } from "./neighbour.ts";
-import {
-  addRoute,
-  deleteRoute,
-  describeRoute,
-  type ObservedRoute,
-  parseRoute,
-  type Route,
-  replaceRoute,
-  routeDump,
-} from "./route.ts";
+import { type ObservedRoute, parseRoute, type Route, routeDump } from "./route.ts";
+import { planRoutes, RTPROT_WEFT } from "./route-plan.ts";
 import { planVtep, VTEP_ALIAS, type Vtep } from "./vtep.ts";
-
-/**
- * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
- * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
- */
-export const RTPROT_WEFT = 119;
-
-/** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
-const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
 /** A peer's subnet by way of the underlay, or of a VTEP. */
 export interface PeerRoute {
@@ -137,7 +120,7 @@ export function planDataPath(
   const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed, new Set([...ownDevices, ...stale]));
+  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]));
   const removals = [
     ...routes.remove,
     ...forwarding.remove,
@@ -242,90 +225,10 @@ function planForwarding(
   };
 }
 
-/**
- * Ours are routes with our protocol, and whatever leads through our own devices (a predecessor's). A stranger's route to
- * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
- */
-function planRoutes(
-  wanted: readonly Route[],
-  observed: Observed,
-  ownDevices: ReadonlySet<number>,
-): Difference & { readonly conflicts: readonly string[] } {
-  const candidates = observed.routes.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
-  const isOurs = (route: ObservedRoute) =>
-    route.protocol === RTPROT_WEFT || (ownDevices.has(route.outputIndex ?? 0) && route.gateway !== undefined);
-  const heldBySubnet = new Map<string, ObservedRoute[]>();
-  for (const route of candidates) {
-    const key = formatPrefix(route.destination);
-    const others = heldBySubnet.get(key);
-    if (others === undefined) heldBySubnet.set(key, [route]);
-    else others.push(route);
-  }
-  const add: Request[] = [];
-  const conflicts: string[] = [];
-  const kept = new Set<ObservedRoute>();
-  for (const route of wanted) {
-    const held = (heldBySubnet.get(formatPrefix(route.destination)) ?? []).filter(hasDefaultMetric);
-    const mine = held.filter(isOurs);
-    const foreign = held.filter((other) => !isOurs(other));
-    const same = mine.find((other) => isSame(other, route));
-    if (same !== undefined) {
-      kept.add(same);
-    } else if (foreign[0] !== undefined) {
-      // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
-      if (!foreign.some((other) => leadsTheSameWay(other, route))) conflicts.push(conflictText(route, foreign[0]));
-    } else if (mine[0] !== undefined) {
-      kept.add(mine[0]);
-      add.push(replaceRoute(route));
-    } else {
-      add.push(addRoute(route));
-    }
-  }
-  return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
-}
-
-function removal(route: ObservedRoute): Request {
-  const { destination, gateway, outputIndex, protocol, priority, scope } = route;
-  return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
-}
-
-function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
-  return priority === DEFAULT_METRIC[destination.address.family];
-}
-
-/** Nothing about it was changed by another hand. */
-function isSame(held: ObservedRoute, wanted: Route): boolean {
-  return (
-    held.protocol === RTPROT_WEFT &&
-    leadsTheSameWay(held, wanted) &&
-    held.isOnlink === (wanted.isOnlink ?? false) &&
-    held.mtu === undefined &&
-    held.advmss === undefined &&
-    held.preferredSource === undefined
-  );
-}
-
-function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
-  return (
-    !held.isMultipath &&
-    held.outputIndex === wanted.outputIndex &&
-    held.gateway !== undefined &&
-    wanted.gateway !== undefined &&
-    isSameAddress(held.gateway, wanted.gateway)
-  );
-}
-
 function deviceConflictText({ name, vni, port, local }: Vtep): string {
   return (
     `the device ${name} stands where a VXLAN device with VNI ${vni} and port ${port} over IPv${local.family} belongs: ` +
     "it is left alone, with what is programmed into it; remove it, or give this network another VNI"
-  );
-}
-
-function conflictText(wanted: Route, foreign: ObservedRoute): string {
-  return (
-    `the route "${describeRoute(foreign)}" is not weft's and stands where "${describeRoute(wanted)}" belongs: ` +
-    "it is left alone, and the peer's pods are not reached as they should be; remove it, or give it another metric"
   );
 }
 

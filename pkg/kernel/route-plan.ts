@@ -1,0 +1,108 @@
+/** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+import { isSameAddress } from "../ip/address.ts";
+import { formatPrefix } from "../ip/prefix.ts";
+import type { Request } from "../netlink/message.ts";
+import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { addRoute, deleteRoute, describeRoute, type ObservedRoute, type Route, replaceRoute } from "./route.ts";
+
+/**
+ * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
+ * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
+ */
+export const RTPROT_WEFT = 119;
+
+/** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+
+export interface RoutePlan {
+  readonly add: readonly Request[];
+  readonly remove: readonly Request[];
+  /** Strangers' routes that stand where ours belong, in words for an operator. */
+  readonly conflicts: readonly string[];
+}
+
+/**
+ * Ours are routes with our protocol, and whatever leads through our own devices (a predecessor's). A stranger's route to
+ * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
+ */
+export function planRoutes(
+  wanted: readonly Route[],
+  observed: readonly ObservedRoute[],
+  ownDevices: ReadonlySet<number>,
+): RoutePlan {
+  const candidates = observed.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
+  const isOurs = ({ protocol, outputIndex = 0, gateway }: ObservedRoute) =>
+    protocol === RTPROT_WEFT || (ownDevices.has(outputIndex) && gateway !== undefined);
+  const rivals = bySubnet(candidates.filter(hasDefaultMetric));
+  const add: Request[] = [];
+  const conflicts: string[] = [];
+  const kept = new Set<ObservedRoute>();
+  for (const route of wanted) {
+    const held = rivals.get(formatPrefix(route.destination)) ?? [];
+    const ours = held.filter(isOurs);
+    const [foreign, ...otherForeign] = held.filter((other) => !isOurs(other));
+    const same = ours.find((other) => isSame(other, route));
+    if (same !== undefined) {
+      kept.add(same);
+    } else if (foreign !== undefined) {
+      // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
+      const isServed = [foreign, ...otherForeign].some((other) => leadsTheSameWay(other, route));
+      if (!isServed) conflicts.push(conflictText(route, foreign));
+    } else if (ours[0] !== undefined) {
+      kept.add(ours[0]);
+      add.push(replaceRoute(route));
+    } else {
+      add.push(addRoute(route));
+    }
+  }
+  return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
+}
+
+function bySubnet(routes: readonly ObservedRoute[]): ReadonlyMap<string, readonly ObservedRoute[]> {
+  const found = new Map<string, ObservedRoute[]>();
+  for (const route of routes) {
+    const subnet = formatPrefix(route.destination);
+    const others = found.get(subnet);
+    if (others === undefined) found.set(subnet, [route]);
+    else others.push(route);
+  }
+  return found;
+}
+
+function removal(route: ObservedRoute): Request {
+  const { destination, gateway, outputIndex, protocol, priority, scope } = route;
+  return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
+}
+
+function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
+  return priority === DEFAULT_METRIC[destination.address.family];
+}
+
+/** Nothing about it was changed by another hand. */
+function isSame(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    held.protocol === RTPROT_WEFT &&
+    leadsTheSameWay(held, wanted) &&
+    held.isOnlink === (wanted.isOnlink ?? false) &&
+    held.mtu === undefined &&
+    held.advmss === undefined &&
+    held.preferredSource === undefined
+  );
+}
+
+function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    !held.isMultipath &&
+    held.outputIndex === wanted.outputIndex &&
+    held.gateway !== undefined &&
+    wanted.gateway !== undefined &&
+    isSameAddress(held.gateway, wanted.gateway)
+  );
+}
+
+function conflictText(wanted: Route, foreign: ObservedRoute): string {
+  return (
+    `the route "${describeRoute(foreign)}" is not weft's and stands where "${describeRoute(wanted)}" belongs: ` +
+    "it is left alone, and the peer's pods are not reached as they should be; remove it, or give it another metric"
+  );
+}
