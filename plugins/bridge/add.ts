@@ -54,7 +54,7 @@ function attach(work: Work): Result {
   if (ipam !== undefined && isDhcp) addresses = reserve(work, ipam);
   const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
   if (addressing !== undefined) configure(work, bridge, podIndex, addressing);
-  waitForPort(sides.host, request.system, cable.hostName);
+  waitForPort(sides.host, request.system, cable.hostName, bridge);
   return describe(work, bridge, cable, addresses ?? EMPTY_RESULT, addressing);
 }
 

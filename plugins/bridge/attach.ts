@@ -92,14 +92,26 @@ export function plugCable(
 /** How long a port may take to come up once the pod's end has: the kernel defers it to a work queue. */
 const CARRIER_WAITS_MS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-/** Waits until frames pass: a port whose carrier has just come is "disabled" for the bridge until the kernel notices. */
-export function waitForPort(host: BlockingNetlink, system: System, hostName: string): void {
+/**
+ * Waits until frames pass: a port whose carrier has just come is "disabled" for the bridge until the kernel notices. A
+ * bridge that was removed meanwhile (another ADD made it, failed, and took it back) leaves a link that is up but leads
+ * nowhere: that is refused.
+ */
+export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): void {
   for (const waitMs of CARRIER_WAITS_MS) {
     if (waitMs > 0) system.sleep(waitMs);
     const [reply] = host.exchange([getLink(hostName)]);
     if (reply?.error !== undefined) throw reply.error;
     const message = reply?.messages[0];
-    if (message !== undefined && parseLink(message).isOperational) return;
+    if (message === undefined) continue;
+    const { isOperational, masterIndex } = parseLink(message);
+    if (masterIndex !== bridge.index) {
+      throw new CniError(
+        ErrorCode.tryAgainLater,
+        `the bridge ${bridge.name} vanished while ${hostName} was being attached to it: try again`,
+      );
+    }
+    if (isOperational) return;
   }
   throw new CniError(
     ErrorCode.tryAgainLater,

@@ -2,7 +2,9 @@ import { expect, test } from "vitest";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../pkg/kernel/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import { planGateways } from "./device.ts";
+import { NetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import { applyGateways, planGateways } from "./device.ts";
 
 const bridge = { index: 3, name: "cni0" } as Link;
 const held = (...texts: string[]): LinkAddress[] =>
@@ -47,4 +49,16 @@ test("with forceAddress the other one is replaced", () => {
 test("IPv6 gateways stand in each other's way only where their networks overlap", () => {
   expect(plan(held("fd00:1::1/64"), ["fd00:2::1/64"])).toEqual(["ip address add fd00:2::1/64 dev index 3"]);
   expect(() => plan(held("fd00:1::1/48"), ["fd00:1::2/64"])).toThrow(/different from/);
+});
+
+test("a gateway that is there already or gone already is no failure, a bridge that is gone is one", () => {
+  const [request] = planGateways(bridge, [], [parsePrefix("10.22.0.1/24")], false) as [Request];
+  const apply = (errno: number) => {
+    const error = new NetlinkError(request, errno, undefined, "here");
+    applyGateways({ exchange: () => [{ request, messages: [], error, interrupted: false }] } as never, [request]);
+  };
+  const [EEXIST, EADDRNOTAVAIL, ENODEV] = [17, 99, 19];
+  expect(() => apply(EEXIST)).not.toThrow();
+  expect(() => apply(EADDRNOTAVAIL)).not.toThrow();
+  expect(() => apply(ENODEV)).toThrow(/10.22.0.1.*ENODEV/);
 });

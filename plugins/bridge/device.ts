@@ -7,7 +7,7 @@ import { addAddress, deleteAddress, type LinkAddress } from "../../pkg/kernel/ad
 import { changeLink, createBridge, type Link, type LinkChange } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { isExists, isGone } from "../../pkg/netlink/errors.ts";
+import { isExists, isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { BridgeConfig } from "./config.ts";
 
@@ -83,9 +83,12 @@ function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]
   return contains(networkOf(held), gateway.address) || contains(networkOf(gateway), held.address);
 }
 
-/** Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good. */
+/**
+ * Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good, and so is an address
+ * that another has removed. A bridge that is gone is neither.
+ */
 export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): void {
   for (const { error } of netlink.exchange(requests)) {
-    if (error !== undefined && !isExists(error) && !isGone(error)) throw error;
+    if (error !== undefined && !isExists(error) && !isNetlinkError(error, "EADDRNOTAVAIL")) throw error;
   }
 }

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import type { Link } from "../../pkg/kernel/link.ts";
+import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
+import { request } from "../../pkg/netlink/message.ts";
+import { waitForPort } from "./attach.ts";
+
+/** IF_OPER_UP (include/uapi/linux/if.h). */
+const UP = 6;
+const bridge = { index: 3, name: "cni0" } as Link;
+
+/** Waits for a port that the kernel describes like this. */
+function wait(attributes: { readonly master?: number; readonly operState: number }): void {
+  const asked = request(RTM_NEWLINK, "ip link show veth0", { index: 4 }, { ifname: "veth0", ...attributes });
+  const message = { type: RTM_NEWLINK.type, flags: 0, sequence: 1, portId: 0, payload: asked.body };
+  const host = { exchange: () => [{ request: asked, messages: [message], error: undefined, interrupted: false }] };
+  waitForPort(host as never, { sleep: () => undefined } as never, "veth0", bridge);
+}
+
+test("a port of the bridge that is up is enough", () => {
+  expect(() => wait({ master: 3, operState: UP })).not.toThrow();
+});
+
+test("a link that has lost its bridge leads nowhere, up or not", () => {
+  expect(() => wait({ operState: UP })).toThrow(/the bridge cni0 vanished/);
+});
+
+test("a port that stays down is told after a while", () => {
+  expect(() => wait({ master: 3, operState: 2 })).toThrow(/veth0 did not come up/);
+});
