@@ -10,7 +10,8 @@ debian_major() {
 	printf '%s' "${version:-99}"
 }
 
-# The first Debian archive (not security, not updates of somebody else) that the machine itself uses.
+# The first Debian archive (not security, not updates of somebody else) that the machine itself uses. Cloud images name a
+# list of mirrors: mirror+file:///etc/apt/mirrors/debian.list.
 machine_archive() {
 	{
 		for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
@@ -19,7 +20,7 @@ machine_archive() {
 		for file in /etc/apt/sources.list.d/*.sources; do
 			[ -r "$file" ] && sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' "$file"
 		done
-	} | grep -E '/debian/?$' | head -n 1
+	} | grep -E '/debian(/|\.list)?$' | head -n 1
 }
 
 keyring() {
@@ -29,11 +30,17 @@ keyring() {
 	return 1
 }
 
-# scratch_apt SUITE deb|deb-src: prepares apt_scratch for that suite.
+# scratch_apt SUITE deb|deb-src: prepares apt_scratch for that suite. Returns 1 where it cannot: some callers do without.
 scratch_apt() {
 	archive=$(machine_archive)
-	[ -n "$archive" ] || fail "no Debian archive is named in /etc/apt/sources.list or /etc/apt/sources.list.d: add one, or set QUICKJS_DIR"
-	keys=$(keyring) || fail "the keys of the Debian archive are missing: install the package debian-archive-keyring"
+	[ -n "$archive" ] || {
+		printf 'setup: no Debian archive is named in /etc/apt/sources.list or /etc/apt/sources.list.d: add one, or set QUICKJS_DIR\n' >&2
+		return 1
+	}
+	keys=$(keyring) || {
+		printf 'setup: the keys of the Debian archive are missing: install the package debian-archive-keyring\n' >&2
+		return 1
+	}
 	rm -rf "$scratch"
 	mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" "$scratch/parts"
 	printf '%s [signed-by=%s] %s %s main\n' "$2" "$keys" "$archive" "$1" >"$scratch/sources.list"
