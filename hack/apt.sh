@@ -1,64 +1,128 @@
 # Sourced by hack/setup: packages of another Debian suite, without touching the machine's apt. A scratch configuration is
-# made from the machine's own sources, whichever format they are in, so that its mirror and its proxies are used.
+# made from the machine's own sources, whichever format they are in, so that its mirror, proxies and keys are used.
 
+# shellcheck disable=SC2154
 scratch=$cache/apt
 
-debian_major() {
+# release_field NAME: of /etc/os-release, which is a shell script.
+release_field() (
 	# shellcheck disable=SC1091
-	version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+	. /etc/os-release
+	eval "printf '%s' \"\${$1:-}\""
+)
+
+debian_major() {
+	version=$(release_field VERSION_ID)
 	# Testing and unstable have no number.
 	printf '%s' "${version:-99}"
 }
 
-# The first Debian archive (not security, not updates of somebody else) that the machine itself uses. Cloud images name a
-# list of mirrors: mirror+file:///etc/apt/mirrors/debian.list.
-machine_archive() {
-	{
-		for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-			[ -r "$file" ] && sed -n 's/^deb[[:space:]]\{1,\}\(\[[^]]*\][[:space:]]*\)\{0,1\}\([^[:space:]]*\).*/\2/p' "$file"
-		done
-		for file in /etc/apt/sources.list.d/*.sources; do
-			[ -r "$file" ] && sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' "$file"
-		done
-	} | grep -E '/debian(/|\.list)?$' | head -n 1
+# without_comments FILE...: their lines, those of each file apart from the next one's. What is missing is left out.
+without_comments() {
+	for file in "$@"; do
+		[ ! -r "$file" ] || { sed '/^#/d' "$file" && echo; }
+	done
 }
 
-keyring() {
+# list_sources FOLDER: what sources.list(5) says, below /etc/apt, one line for each source: address, suites, components and
+# keys, parted by tabs.
+list_sources() {
+	without_comments "$1/sources.list" "$1"/sources.list.d/*.list | awk -v OFS='\t' '
+		$1 == "deb" {
+			keys = ""
+			if (match($0, /\[[^]]*\]/)) {
+				options = substr($0, RSTART + 1, RLENGTH - 2)
+				$0 = substr($0, 1, RSTART - 1) substr($0, RSTART + RLENGTH)
+				if (match(options, /signed-by=[^ ]*/)) keys = substr(options, RSTART + 10, RLENGTH - 10)
+			}
+			components = ""
+			for (i = 4; i <= NF && $i !~ /^#/; i++) components = components " " $i
+			print $2, $3, components, keys
+		}'
+	without_comments "$1"/sources.list.d/*.sources | awk -v RS='' -v FS='\n' -v OFS='\t' '
+		{
+			split("", field)
+			for (i = 1; i <= NF; i++)
+				if ($i ~ /^[ \t]/) field[name] = field[name] " " $i
+				else {
+					colon = index($i, ":")
+					name = tolower(substr($i, 1, colon - 1))
+					field[name] = substr($i, colon + 1)
+				}
+			if (tolower(field["enabled"]) ~ /no|false|off|0/) next
+			gsub(/[ \t]+/, " ", field["suites"])
+			gsub(/[ \t]+/, " ", field["components"])
+			gsub(/[ \t]/, "", field["signed-by"])
+			count = split(field["uris"], address, /[ \t]+/)
+			for (i = 1; i <= count; i++)
+				if (address[i] != "") print address[i], field["suites"], field["components"], field["signed-by"]
+		}'
+}
+
+# debian_archives FOLDER RELEASE: what may be the Debian archive: a source of this release, with Debian's main component.
+# "ADDRESS KEYS" a line, "-" for no keys; the address that looks most like it first, since others publish for the same
+# releases. Cloud images name a list of mirrors: mirror+file:///etc/apt/mirrors/debian.list.
+debian_archives() {
+	list_sources "$1" | awk -F '\t' -v release="$2" '
+		{
+			found = 0
+			count = split($2, suite, " ")
+			for (i = 1; i <= count; i++)
+				if (suite[i] == release || suite[i] ~ /^(oldstable|stable|testing|unstable|sid)$/) found = 1
+			if (found && (" " $3 " ") ~ / main / && !seen[$1]++)
+				print ($1 ~ /\/debian(\/|\.list)?$/ ? 1 : 2), $1, ($4 ~ /^\// ? $4 : "-")
+		}' | sort -s -k 1,1 | cut -d ' ' -f 2-
+}
+
+# The keys a source names, and Debian's own; none: what apt trusts anyway.
+signed_by() {
+	keys=$1
+	[ "$keys" != - ] || keys=
 	for file in /usr/share/keyrings/debian-archive-keyring.gpg /usr/share/keyrings/debian-archive-keyring.pgp; do
-		[ -r "$file" ] && printf '%s' "$file" && return 0
+		[ ! -r "$file" ] || [ "$file" = "$keys" ] || keys="${keys:+$keys,}$file"
 	done
+	[ -z "$keys" ] || printf '[signed-by=%s] ' "$keys"
+}
+
+# scratch_apt SUITE deb|deb-src PACKAGE: prepares apt_scratch for that package, from the first archive that has it.
+scratch_apt() {
+	rm -rf "$scratch"
+	mkdir -p "$scratch/parts"
+	debian_archives /etc/apt "$(release_field VERSION_CODENAME)" >"$scratch/archives"
+	[ -s "$scratch/archives" ] || {
+		warn "no Debian archive of this release is named in /etc/apt/sources.list or /etc/apt/sources.list.d"
+		return 1
+	}
+	while read -r archive keys; do
+		rm -rf "$scratch/lists" "$scratch/cache"
+		mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
+		printf '%s %s%s %s main\n' "$2" "$(signed_by "$keys")" "$archive" "$1" >"$scratch/sources.list"
+		apt_scratch get update >"$scratch/update.log" 2>&1 </dev/null || continue
+		case $2 in
+		deb) apt_scratch cache madison "$3" ;;
+		deb-src) apt_scratch cache showsrc "$3" ;;
+		esac </dev/null 2>>"$scratch/update.log" | grep -q . && return 0
+	done <"$scratch/archives"
+	tail -n 5 "$scratch/update.log" >&2
+	if grep -q 'NO_PUBKEY\|not signed' "$scratch/update.log"; then
+		warn "this machine has no key for Debian's suite $1: upgrade the package debian-archive-keyring"
+	else
+		warn "the machine's Debian archive does not give $3 of the suite $1"
+	fi
 	return 1
 }
 
-# scratch_apt SUITE deb|deb-src: prepares apt_scratch for that suite. Returns 1 where it cannot: some callers do without.
-scratch_apt() {
-	archive=$(machine_archive)
-	[ -n "$archive" ] || {
-		printf 'setup: no Debian archive is named in /etc/apt/sources.list or /etc/apt/sources.list.d: add one, or set QUICKJS_DIR\n' >&2
-		return 1
-	}
-	keys=$(keyring) || {
-		printf 'setup: the keys of the Debian archive are missing: install the package debian-archive-keyring\n' >&2
-		return 1
-	}
-	rm -rf "$scratch"
-	mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" "$scratch/parts"
-	printf '%s [signed-by=%s] %s %s main\n' "$2" "$keys" "$archive" "$1" >"$scratch/sources.list"
-	apt_scratch update >"$scratch/update.log" 2>&1 && ! grep -q '^[EW]: .*\(NO_PUBKEY\|Failed to fetch\)' "$scratch/update.log" || {
-		tail -n 5 "$scratch/update.log" >&2
-		printf 'setup: the suite %s cannot be read from the machine'"'"'s Debian archive\n' "$1" >&2
-		return 1
-	}
-}
-
+# apt_scratch get|cache ARGUMENT...
 apt_scratch() {
-	apt-get -o "Dir::Etc::sourcelist=$scratch/sources.list" -o "Dir::Etc::sourceparts=$scratch/parts" \
+	tool=apt-$1
+	shift
+	"$tool" -o "Dir::Etc::sourcelist=$scratch/sources.list" -o "Dir::Etc::sourceparts=$scratch/parts" \
 		-o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=root "$@"
 }
 
 # in_folder DIR COMMAND...: runs it there.
 in_folder() (
-	cd "$1"
+	cd "$1" || exit
 	shift
 	"$@"
 )
