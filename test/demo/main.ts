@@ -1,18 +1,18 @@
 /** `npm run demo`: pods on several nodes reach each other by their own addresses, while nodes come and go. */
-import { Command, Option } from "commander";
-import { Cleanup } from "../live/harness/cleanup.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { Cleanup, Interrupted } from "../live/harness/cleanup.ts";
 import type { Mode } from "../live/harness/cluster.ts";
-import { sweepLeftovers } from "../live/harness/namespace.ts";
+import { sweepLeftovers } from "../live/harness/leftovers.ts";
 import { type Episode, play } from "./episode.ts";
 import { Progress } from "./progress.ts";
-import { resultLine, resultTable } from "./report.ts";
+import { resultLine, resultTable, sights } from "./report.ts";
 
 const MODES = ["vxlan", "host-gw"] as const satisfies readonly Mode[];
 
 const count = (most: number) => (text: string) => {
   const number = Number(text);
   if (!Number.isInteger(number) || number < 1 || number > most)
-    throw new Error(`expected a number from 1 to ${most}, got ${text}`);
+    throw new InvalidArgumentError(`Expected a number from 1 to ${most}.`);
   return number;
 };
 
@@ -29,27 +29,41 @@ const options = new Command("npm run demo --")
   .opts<{ nodes: number; pods: number; mode: Mode | "both"; keep?: boolean }>();
 
 await sweepLeftovers();
-const episodes: Episode[] = [];
 const cleanup = new Cleanup();
-cleanup.onSignals();
+const interrupted = cleanup.onSignals();
+const episodes: Episode[] = [];
 let failed = false;
 for (const mode of options.mode === "both" ? MODES : [options.mode]) {
+  if (cleanup.interruption !== undefined) break;
   const progress = new Progress(mode);
   try {
-    const episode = await play({ mode, nodes: options.nodes, podsPerNode: options.pods }, cleanup, progress);
-    episodes.push(episode);
-    if (options.keep === true) await progress.hold(episode.cluster);
+    episodes.push(await play({ mode, nodes: options.nodes, podsPerNode: options.pods }, cleanup, progress));
   } catch (error) {
     failed = true;
-    progress.fail(error);
-  } finally {
-    progress.step("cleaning up");
-    await cleanup.run();
-    progress.end();
+    // What fails after Ctrl-C fails because of it.
+    progress.fail(cleanup.interruption === undefined ? error : new Interrupted());
   }
+  if (options.keep !== true) await cleanUp(progress);
+  progress.end();
 }
 for (const episode of episodes) console.log(`${resultTable(episode)}\n`);
 for (const episode of episodes) console.log(resultLine(episode));
+if (options.keep === true) {
+  console.log("\neverything is still up; Ctrl-C takes it down:");
+  for (const { cluster } of episodes) console.log(sights(cluster));
+  await interrupted;
+  await cleanUp(new Progress("all"));
+} else if (cleanup.interruption !== undefined) process.exit(cleanup.interruption);
 process.exit(
-  failed || episodes.some(({ first, second }) => first.failures.length + second.failures.length > 0) ? 1 : 0,
+  failed || episodes.some(({ first, second }) => [...first.failures, ...second.failures].length > 0) ? 1 : 0,
 );
+
+async function cleanUp(progress: Progress): Promise<void> {
+  progress.step("cleaning up");
+  try {
+    await cleanup.run();
+  } catch (error) {
+    failed = true;
+    progress.fail(error);
+  }
+}

@@ -1,5 +1,4 @@
 /** Tells what is being done: one line that changes on a terminal, one line a step elsewhere. */
-import type { Cluster } from "../live/harness/cluster.ts";
 
 export class Progress {
   readonly #mode: string;
@@ -22,18 +21,5 @@ export class Progress {
 
   end(): void {
     if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
-  }
-
-  /** Shows where to look, and waits for Ctrl-C (which cleans up). */
-  async hold({ nodes, pods }: Cluster): Promise<void> {
-    this.end();
-    const shown = [
-      ...nodes.map(({ name, namespace }) => `  node ${name}: ip netns exec ${namespace.name} ip route`),
-      ...pods.map(
-        ({ name, address, namespace }) => `  pod ${name} (${address}): ip netns exec ${namespace.name} ip address`,
-      ),
-    ];
-    console.log(`everything is up; Ctrl-C takes it down again\n${shown.join("\n")}`);
-    await new Promise(() => setInterval(() => undefined, 1 << 30));
   }
 }

@@ -2,12 +2,11 @@
  * Two nodes without weftd, joined by the chained executables alone: the peers stand in their configuration. What they leave
  * in the kernel is read back with iproute2, and tried with packets.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { succeed } from "./harness/command.ts";
+import { makeFolder } from "./harness/folder.ts";
 import { Inside } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
 import { eventually } from "./harness/process.ts";
@@ -37,8 +36,7 @@ class Node {
   }
 
   static async make(number: number, cleanup: Cleanup): Promise<Node> {
-    const stateDir = mkdtempSync(join(tmpdir(), "weft-chained-"));
-    cleanup.push(() => rmSync(stateDir, { recursive: true, force: true }));
+    const stateDir = makeFolder("chained", cleanup);
     const namespace = await makeNamespace(`chained-node${number}`, cleanup);
     const pod = await makeNamespace(`chained-pod${number}`, cleanup);
     const inside = await Inside.enter(namespace, cleanup, stateDir);

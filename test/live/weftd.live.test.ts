@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
-import { sweepLeftovers } from "./harness/namespace.ts";
+import { sweepLeftovers } from "./harness/leftovers.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { measureReach } from "./harness/traffic.ts";
 

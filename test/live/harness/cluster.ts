@@ -1,9 +1,9 @@
 /** A cluster on one machine: nodes on one link, an API server on the same link, a weftd on each node, pods. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
+import { makeFolder } from "./folder.ts";
 import { Inside } from "./inside.ts";
 import { makeNamespace, type Namespace, removeNamespace } from "./namespace.ts";
 import { eventually, Running } from "./process.ts";
@@ -60,8 +60,7 @@ export class Cluster {
 
   /** Brings up the link and the API server; nodes come by `addNode`. */
   static async start(mode: Mode, cleanup: Cleanup): Promise<Cluster> {
-    const folder = mkdtempSync(join(tmpdir(), "weft-"));
-    cleanup.push(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = makeFolder(mode, cleanup);
     const link = await makeNamespace(`${mode}-link`, cleanup);
     await succeed("ip", ["-n", link.name, "link", "add", "br0", "type", "bridge"]);
     await succeed("ip", ["-n", link.name, "link", "set", "br0", "up"]);

@@ -5,6 +5,7 @@ import type { AgentRequest } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
+import { Gone } from "./process.ts";
 
 const AGENT = new URL("./agent.ts", import.meta.url).pathname;
 
@@ -25,9 +26,11 @@ export class Inside {
     if (child.stdout === null) throw new Error("an agent needs its standard output");
     createInterface({ input: child.stdout }).on("line", (line) => this.#answer(line));
     child.on("exit", () => {
-      for (const { reject } of this.#waiting.values()) reject(new Error("the agent ended"));
+      for (const { reject } of this.#waiting.values()) reject(agentEnded());
       this.#waiting.clear();
     });
+    // What is written to an agent that ends meanwhile is answered by its end.
+    child.stdin?.on("error", () => undefined);
   }
 
   /** With `stateDir`, what runs inside sees that folder as /var/lib/cni. */
@@ -83,14 +86,19 @@ export class Inside {
   }
 
   async close(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (this.#hasEnded) return;
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
     this.#child.stdin?.end();
     this.#child.kill("SIGTERM");
     await ended;
   }
 
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   #ask(request: AgentRequest): Promise<unknown> {
+    if (this.#hasEnded) return Promise.reject(agentEnded());
     const id = this.#next++;
     const answer = this.#expect(id);
     this.#child.stdin?.write(`${JSON.stringify({ id, request })}\n`);
@@ -109,3 +117,5 @@ export class Inside {
     else waiting?.reject(new Error(error));
   }
 }
+
+const agentEnded = () => new Gone("the agent ended");

@@ -1,8 +1,7 @@
 /** One node and one pod in fresh namespaces, and plugins called by hand: for what concerns single executables. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { Cleanup } from "./cleanup.ts";
+import { makeFolder } from "./folder.ts";
 import { Inside } from "./inside.ts";
 import { makeNamespace, type Namespace } from "./namespace.ts";
 import { eventually } from "./process.ts";
@@ -47,8 +46,7 @@ export class PluginBed {
   static async make(): Promise<PluginBed> {
     const cleanup = new Cleanup();
     const number = ++beds;
-    const stateDir = mkdtempSync(join(tmpdir(), "weft-bed-"));
-    cleanup.push(() => rmSync(stateDir, { recursive: true, force: true }));
+    const stateDir = makeFolder("bed", cleanup);
     const node = await makeNamespace(`bed${number}-node`, cleanup);
     const pod = await makeNamespace(`bed${number}-pod`, cleanup);
     return new PluginBed(

@@ -39,7 +39,10 @@ export class Running {
   async says(pattern: RegExp, timeoutMs = 10_000): Promise<void> {
     await eventually(() => {
       if (pattern.test(this.#output)) return;
-      throw new Error(`expected ${pattern} in its output:\n${this.#output}`);
+      const isRunning = this.isRunning;
+      throw new (isRunning ? Error : Gone)(
+        `expected ${pattern} in the output of a program that ${isRunning ? "runs" : "ended"}:\n${this.#output}`,
+      );
     }, timeoutMs);
   }
 }
@@ -47,14 +50,17 @@ export class Running {
 /** Everything takes so many times longer here: the emulated machine (hack/vm) sets it. */
 export const PATIENCE = Number(process.env.WEFT_PATIENCE ?? 1);
 
-/** Repeats `check` until it no longer throws; after `timeoutMs` its last error is thrown. */
+/** Whoever should have answered has ended: waiting longer helps nothing. */
+export class Gone extends Error {}
+
+/** Repeats `check` until it no longer throws; after `timeoutMs` its last error is thrown, and `Gone` at once. */
 export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000, everyMs = 20): Promise<T> {
   const deadline = Date.now() + timeoutMs * PATIENCE;
   for (;;) {
     try {
       return await check();
     } catch (error) {
-      if (Date.now() > deadline) throw error;
+      if (error instanceof Gone || Date.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, everyMs));
     }
   }
