@@ -127,12 +127,17 @@ describe("the device", () => {
       "another port",
       { vxlan: { vni: 1, port: 4789, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 } },
     ],
-    ["another kind", { kind: "bridge", vxlan: undefined }],
   ])("is made anew when it has %s", (_name, overrides) => {
     expect(texts(desired, { ...settled, links: [link(overrides)] })).toEqual([
       "ip link del index 7",
       expect.stringMatching(/^ip link add flannel\.1 /),
     ]);
+  });
+
+  test("of another kind under its name is a stranger's: a conflict with a name, and left alone", () => {
+    const plan = planDataPath(desired, { ...settled, links: [link({ kind: "bridge", vxlan: undefined })] });
+    expect(plan.requests).toEqual([]);
+    expect(plan.conflicts).toEqual([expect.stringContaining("the device flannel.1 stands where a VXLAN device")]);
   });
 
   test("of ours that nobody wants is removed, a stranger's is not", () => {

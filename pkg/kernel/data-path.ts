@@ -108,7 +108,9 @@ export function planDataPath(
   { keep = false }: { readonly keep?: boolean } = {},
 ): Plan {
   const devices = desired.vteps.map((vtep) => planVtep(vtep, linkNamed(observed, vtep.name)));
-  const inTheWay = desired.vteps.filter((_vtep, at) => keep && devices[at]?.removes === true);
+  const inTheWay = desired.vteps.filter(
+    ({ name }, at) => devices[at]?.removes === true && (keep || isStranger(observed, name)),
+  );
   if (inTheWay.length > 0) return { requests: [], isComplete: true, conflicts: inTheWay.map(deviceConflictText) };
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
@@ -140,6 +142,11 @@ export function planDataPath(
     isComplete: true,
     conflicts: routes.conflicts,
   };
+}
+
+/** A device under our VTEP's name that is no VXLAN device at all: somebody's, and not ours to remove. */
+function isStranger(observed: Observed, name: string): boolean {
+  return linkNamed(observed, name)?.kind !== "vxlan";
 }
 
 function linkNamed({ links }: Observed, name: string): Link | undefined {

@@ -9,7 +9,8 @@ import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { changeLink, deleteLink, getLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readAddresses } from "../../pkg/kernel/read.ts";
-import { openRoute } from "../../pkg/netlink/blocking.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
 import type { NetworkNamespace } from "../../pkg/sys/system.ts";
 import { type Addressing, planAddressing, podRoutes } from "./addressing.ts";
 import { assertNameIsFree, type Cable, plugCable, randomMac, type Sides, waitForPort } from "./attach.ts";
@@ -70,7 +71,7 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
     undo.push(() => {
       // Another ADD may have plugged its pod in meanwhile.
       const isUsed = sides.host.dump(linkDump()).some((message) => parseLink(message).masterIndex === bridge.index);
-      if (!isUsed) sides.host.run(deleteLink(bridge.index));
+      if (!isUsed) removeLink(sides.host, bridge.index);
     });
     refuseAdvertisements(request.system, bridge.name);
   }
@@ -80,9 +81,15 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
 function makeCable({ request, config, namespace, sides, undo }: Work, bridge: Link): Cable {
   const owner = ownerOf(request);
   const cable = plugCable(sides, request.system, { bridge, config, namespace, ifName: request.ifName, owner });
-  undo.push(() => sides.host.run(deleteLink(cable.hostName)));
+  undo.push(() => removeLink(sides.host, cable.hostName));
   refuseAdvertisements(request.system, cable.hostName);
   return cable;
+}
+
+/** One that is gone already (with the pod's namespace, say) is as good as removed. */
+function removeLink(netlink: BlockingNetlink, link: string | number): void {
+  const [reply] = netlink.exchange([deleteLink(link)]);
+  if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }
 
 /** The pod's end, up; its index within the pod. */

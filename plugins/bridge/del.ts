@@ -1,6 +1,7 @@
 /**
- * DEL: device first, then the address, so that no address is handed out while its old owner may still answer to it.
- * What is gone already is success; what fails is told after everything else was tried.
+ * DEL: device first, then the address, so that no address is handed out while its old owner may still answer to it: a
+ * device that cannot be removed keeps it. The address is freed whatever becomes of the masquerade entry, which follows
+ * the address to its next owner. What is gone already is success.
  */
 import { delegateDel } from "../../pkg/cni/delegate.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
@@ -16,9 +17,12 @@ export function del(request: Request): void {
   const owner = ownerOf(request);
   if (request.namespace === undefined) removeOwned(request.system, owner);
   else removeInPod(request);
-  if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
-  const ipam = ipamType(request.config);
-  if (ipam !== undefined) delegateDel(request, ipam);
+  try {
+    if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
+  } finally {
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateDel(request, ipam);
+  }
 }
 
 /** Removing one end of the pair removes both. */
