@@ -1,52 +1,62 @@
 /** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { build, type Plugin } from "esbuild";
 import { DIST, ROOT } from "./paths.ts";
+import { replace } from "./replace.ts";
 
 const ADDON = `${ROOT}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`;
+const LIB = `${DIST}/lib`;
+const WEFTD = `${DIST}/bin/weftd`;
+export const DAEMON_FILES = [WEFTD, `${LIB}/weftd.cjs`, `${LIB}/netlink.node`, `${LIB}/node`];
 
 export async function buildDaemon(): Promise<void> {
-  const lib = `${DIST}/lib`;
-  mkdirSync(lib, { recursive: true });
+  mkdirSync(LIB, { recursive: true });
   mkdirSync(`${DIST}/bin`, { recursive: true });
-  await build({
+  const bundle = await makeBundle();
+  if (!existsSync(ADDON))
+    throw new Error(`${ADDON}: the npm package "netlink" carries no addon for this processor (${process.arch})`);
+  // A running weftd has the addon mapped: its content must not change under it.
+  replace(`${LIB}/netlink.node`, (path) => copyFileSync(ADDON, path));
+  replace(`${LIB}/weftd.cjs`, (path) => writeFileSync(path, bundle));
+  // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
+  replace(`${LIB}/node`, (path) => symlinkSync(process.execPath, path));
+  replace(WEFTD, (path) => writeFileSync(path, LAUNCHER, { mode: 0o755 }));
+}
+
+async function makeBundle(): Promise<Uint8Array> {
+  const { outputFiles } = await build({
     entryPoints: [`${ROOT}/daemon/main.ts`],
-    outfile: `${lib}/weftd.cjs`,
     bundle: true,
+    write: false,
     format: "cjs",
     platform: "node",
     target: "node22",
     minifySyntax: true,
     minifyWhitespace: true,
+    banner: { js: VERSION_CHECK },
     logLevel: "warning",
     plugins: [addonBeside, withoutUnusedParts],
   });
-  if (!existsSync(ADDON))
-    throw new Error(`${ADDON}: the npm package "netlink" carries no addon for this processor (${process.arch})`);
-  copyFileSync(ADDON, `${lib}/netlink.node`);
-  // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
-  rmSync(`${lib}/node`, { force: true });
-  symlinkSync(process.execPath, `${lib}/node`);
-  writeFileSync(`${DIST}/bin/.weftd`, LAUNCHER);
-  chmodSync(`${DIST}/bin/.weftd`, 0o755);
-  renameSync(`${DIST}/bin/.weftd`, `${DIST}/bin/weftd`);
+  const [bundle] = outputFiles;
+  if (bundle === undefined) throw new Error("daemon/main.ts: expected one bundle");
+  return bundle.contents;
 }
 
 const LAUNCHER = `#!/bin/sh
-# Starts weftd on the Node.js beside its bundle, else on the machine's own (22.19 or newer). exec: the process is weftd itself.
+# Starts weftd on the Node.js beside its bundle, else on the machine's own. exec: the process is weftd itself.
 lib=$(dirname "$(readlink -f "$0")")/../lib
 if [ -x "$lib/node" ]; then node=$lib/node; else node=node; fi
 exec "$node" "$lib/weftd.cjs" "$@"
 `;
+
+/** Runs before anything that an older Node.js lacks. */
+const VERSION_CHECK = `{
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < 22 || (major === 22 && minor < 19)) {
+    console.error("weftd: Node.js 22.19 or newer is needed; this is " + process.version + " (" + process.execPath + ")");
+    process.exit(1);
+  }
+}`;
 
 /** The package looks for its addon beside its own sources; in a bundle it lies beside the bundle. */
 const addonBeside: Plugin = {

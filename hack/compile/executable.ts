@@ -4,11 +4,13 @@
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { DIST, QUICKJS, ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
+import { replace } from "./replace.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
+const BIN = `${DIST}/bin`;
 /** The file is copied to every node: its size is a promise. */
 const LARGEST_BYTES = 4 * 2 ** 20;
 /** Above everything else that the linker lays out, so that its size moves nothing. */
@@ -16,13 +18,16 @@ const IMAGE_ADDRESS = "0x10000000";
 /** Enough to load the plugins; how much they need is then known. */
 const ROOM_BYTES = 16 * 2 ** 20;
 
-/** Returns the size of dist/bin/weft. */
-export function buildExecutable(programs: Programs): number {
+export function executableFiles(names: readonly string[]): string[] {
+  return ["weft", ...names].map((name) => `${BIN}/${name}`);
+}
+
+/** Throws when the file becomes larger than it may be. */
+export function buildExecutable(programs: Programs): void {
   const made = compileExecutable(programs, `${WORK}/weft`);
   const { size } = statSync(made);
   if (size > LARGEST_BYTES) throw new Error(`dist/bin/weft has ${size} bytes: expected at most ${LARGEST_BYTES}`);
   install(made, programs.names);
-  return size;
 }
 
 /** Compiles `programs` into the file `target`, and returns its name. */
@@ -88,19 +93,18 @@ function digest(files: readonly string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-/** By rename, so that an executable that is running just now is not disturbed (ETXTBSY). */
 function install(made: string, names: readonly string[]): void {
-  const bin = `${DIST}/bin`;
-  mkdirSync(bin, { recursive: true });
-  renameSync(made, `${bin}/weft`);
-  for (const name of names) {
-    const temporary = `${bin}/.${name}`;
-    rmSync(temporary, { force: true });
-    linkSync(`${bin}/weft`, temporary);
-    renameSync(temporary, `${bin}/${name}`);
-    // rename(2) does nothing where both names are the same file already.
-    rmSync(temporary, { force: true });
-  }
+  mkdirSync(BIN, { recursive: true });
+  // Onto the file system of dist first.
+  replace(`${BIN}/weft`, (path) => copyFileSync(made, path));
+  for (const name of names) replace(`${BIN}/${name}`, (path) => linkSync(`${BIN}/weft`, path));
+  removeLeftovers(names);
+}
+
+/** The links of plugins that are no more. */
+function removeLeftovers(names: readonly string[]): void {
+  const known = new Set(["weft", "weftd", ...names]);
+  for (const name of readdirSync(BIN)) if (!known.has(name)) rmSync(`${BIN}/${name}`);
 }
 
 function run(command: string, args: readonly string[]): void {

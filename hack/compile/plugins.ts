@@ -11,12 +11,17 @@ export interface Programs {
   readonly script: string;
 }
 
-export async function bundlePlugins(): Promise<Programs> {
-  mkdirSync(WORK, { recursive: true });
+/** Throws when a folder of plugins/ is no plugin: nothing is left out silently. */
+export function pluginNames(): string[] {
   const names = readdirSync(`${ROOT}/plugins`).sort();
   const missing = names.filter((name) => !existsSync(`${ROOT}/plugins/${name}/main.ts`));
   if (missing.length > 0)
     throw new Error(`plugins/${missing.join(", plugins/")}: expected a main.ts in each plugin's folder`);
+  return names;
+}
+
+export async function bundlePlugins(names: readonly string[]): Promise<Programs> {
+  mkdirSync(WORK, { recursive: true });
   const script = `${WORK}/plugins.js`;
   await bundle(entry(names), script);
   return { names, script };
