@@ -2,7 +2,7 @@
  * One contract, three sides of the door: the fake that unit tests use, Node.js, and the executables' C host. Node.js has
  * files alone: no locks, namespaces or blocking sockets are to be had there, and the daemon does without them.
  */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -90,6 +90,11 @@ describe.each(Object.entries(systemScenarios))("%s", (scenario, { run, expected 
   test("on the C host", () => {
     expect(probe.ask({ contract: "system", scenario, world })).toEqual(expected);
   });
+});
+
+test("where standard output is closed, no file that is opened gets the answer", () => {
+  probe.askDeaf({ contract: "system", scenario: "two locks are apart", world });
+  expect(["a", "b"].map((name) => readFileSync(`${world.folder}/${name}`, "utf8"))).toEqual(["", ""]);
 });
 
 describe.each(Object.entries(textScenarios))("%s", (scenario, run) => {

@@ -33,6 +33,12 @@ export class Probe {
     return JSON.parse(stdout) as Outcome;
   }
 
+  /** Asks with standard output closed. */
+  askDeaf(question: Question): void {
+    const { status } = spawnSync("sh", ["-c", 'exec "$0" >&-', this.#executable], { input: JSON.stringify(question) });
+    if (status !== 0) throw new Error(`the probe ended with ${status}`);
+  }
+
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
   }

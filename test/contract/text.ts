@@ -40,6 +40,31 @@ export const textScenarios: Readonly<Record<string, () => Outcome>> = {
     decode(0xf8, 0x88, 0x80, 0x80, 0x80),
     decode(0xf0, 0x9f, 0xf0, 0x9f, 0x98, 0x80),
   ],
+  "any bytes are decoded alike, and their text encoded alike": () => {
+    // What a decoder may take for the edge of something.
+    const edges = [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe2, 0xed, 0xef];
+    const bytes = [...edges, 0xbb, 0xf0, 0xf1, 0xf4, 0xf5, 0xff];
+    // A linear congruential generator (Numerical Recipes): the same numbers on every side.
+    let state = 1;
+    const draw = (below: number) => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    return Array.from({ length: 1000 }, () => {
+      const text = new TextDecoder().decode(Uint8Array.from({ length: draw(9) }, () => bytes[draw(bytes.length)] ?? 0));
+      return [text, encode(text)];
+    });
+  },
+  "an encoding other than UTF-8 is refused": () => {
+    const decodeAs = (label: string) => {
+      try {
+        return new TextDecoder(label).decode(Uint8Array.of(97));
+      } catch (error) {
+        return (error as Error).name;
+      }
+    };
+    return [decodeAs("utf-8"), decodeAs("UTF8"), decodeAs("no-such-encoding")];
+  },
   "a strict decoder refuses what is not UTF-8": () => [
     decodeStrictly(97, 0xc3, 0x9f),
     decodeStrictly(0xe2, 0x82),

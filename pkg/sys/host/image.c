@@ -81,6 +81,8 @@ static void *allocate(JSMallocState *state, size_t size)
 	struct header *header;
 
 	(void)state;
+	if (size > SIZE_MAX / 2)
+		return NULL;
 	if (size <= LARGEST_SMALL) {
 		block = host_image.free_lists[class];
 		if (!block)
@@ -130,7 +132,7 @@ static void *reallocate(JSMallocState *state, void *block, size_t size)
 	}
 	if (size <= usable_size(block))
 		return block;
-	if (header_of(block)->class == 0 && !is_in_image(block)) {
+	if (header_of(block)->class == 0 && !is_in_image(block) && size <= SIZE_MAX / 2) {
 		size_t rounded = (size + STEP - 1) / STEP * STEP;
 		struct header *header = realloc(header_of(block), sizeof(*header) + rounded);
 

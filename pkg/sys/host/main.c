@@ -164,6 +164,17 @@ static JSContext *new_context(void)
 	return ctx;
 }
 
+/* Its state would be the image's: every process would draw the same numbers. weftHost.randomBytes is the kernel's. */
+static void remove_math_random(JSContext *ctx, JSValueConst global)
+{
+	JSValue math = JS_GetPropertyStr(ctx, global, "Math");
+	JSAtom name = JS_NewAtom(ctx, "random");
+
+	JS_DeleteProperty(ctx, math, name, 0);
+	JS_FreeAtom(ctx, name);
+	JS_FreeValue(ctx, math);
+}
+
 static void add_host(JSContext *ctx)
 {
 	JSValue global = JS_GetGlobalObject(ctx);
@@ -177,6 +188,7 @@ static void add_host(JSContext *ctx)
 	host_add_network(ctx, host);
 	host_add_process(ctx, host);
 	host_add_text(ctx, global);
+	remove_math_random(ctx, global);
 	JS_SetPropertyStr(ctx, global, "weftHost", host);
 	JS_FreeValue(ctx, global);
 }
@@ -276,12 +288,21 @@ static int usage(int fd, int status)
 	return status;
 }
 
+/* A caller that closed one of the three would get its answer written into whatever is opened next: a netlink socket, say. */
+static void ensure_standard_streams(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			_exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	const char *program = find_program(argc > 0 ? base_name(argv[0]) : "weft");
 
 	host_argc = argc;
 	host_argv = argv;
+	ensure_standard_streams();
 	if (!host_image.is_sealed)
 		_exit(argc == 3 ? seed(argv[1], argv[2]) : 1);
 	if (!program && argc > 1) {

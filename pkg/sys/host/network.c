@@ -155,6 +155,19 @@ static JSValue netlink_send(JSContext *ctx, JSValueConst self, int argc, JSValue
 	return count < 0 ? host_fail(ctx, "send", "netlink", errno) : JS_UNDEFINED;
 }
 
+/* The next datagram from the kernel: other processes can send to the socket too, and are not listened to. */
+static ssize_t receive_from_kernel(int fd, uint8_t *buffer, size_t size, int flags)
+{
+	for (;;) {
+		struct sockaddr_nl sender = { 0 };
+		socklen_t length = sizeof(sender);
+		ssize_t count = recvfrom(fd, buffer, size, flags | MSG_TRUNC, (struct sockaddr *)&sender, &length);
+
+		if (count < 0 ? errno != EINTR : sender.nl_pid == 0)
+			return count;
+	}
+}
+
 /* netlinkReceive(descriptor, timeoutMs): one datagram of the kernel's */
 static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
@@ -169,13 +182,12 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 		return JS_EXCEPTION;
 	timeout = (struct timeval){ .tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000 };
 	/* The kernel answers within the send: the timeout is set only where it has not. */
-	count = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT | MSG_TRUNC);
-	if (count < 0 && errno == EAGAIN) {
+	count = receive_from_kernel(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+	/* A timeout of zero would be none at all to the kernel. */
+	if (count < 0 && errno == EAGAIN && milliseconds > 0) {
 		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
 			return host_fail(ctx, "setsockopt", "netlink", errno);
-		do
-			count = recv(fd, buffer, sizeof(buffer), MSG_TRUNC);
-		while (count < 0 && errno == EINTR);
+		count = receive_from_kernel(fd, buffer, sizeof(buffer), 0);
 	}
 	if (count < 0)
 		return host_fail(ctx, "receive", "netlink", errno == EAGAIN ? ETIMEDOUT : errno);

@@ -3,8 +3,18 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host.h"
+
+static bool is_utf8_label(JSContext *ctx, JSValueConst value)
+{
+	const char *label = JS_IsUndefined(value) ? NULL : JS_ToCString(ctx, value);
+	bool is_known = !label || strcasecmp(label, "utf-8") == 0 || strcasecmp(label, "utf8") == 0;
+
+	JS_FreeCString(ctx, label);
+	return is_known;
+}
 
 static JSValue construct(JSContext *ctx, JSValueConst target, int argc, JSValueConst *argv)
 {
@@ -12,6 +22,10 @@ static JSValue construct(JSContext *ctx, JSValueConst target, int argc, JSValueC
 	JSValue object = JS_NewObjectProto(ctx, prototype);
 
 	JS_FreeValue(ctx, prototype);
+	if (argc > 0 && !is_utf8_label(ctx, argv[0])) {
+		JS_FreeValue(ctx, object);
+		return JS_ThrowRangeError(ctx, "only utf-8 is encoded and decoded here");
+	}
 	/* new TextDecoder("utf-8", { fatal: true }) */
 	if (argc > 1 && JS_IsObject(argv[1]))
 		JS_SetPropertyStr(ctx, object, "fatal", JS_GetPropertyStr(ctx, argv[1], "fatal"));
