@@ -1,0 +1,123 @@
+/** The demo as a program: its numbers and exit status, and that nothing outlives it, however it ends. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { afterEach, expect, test } from "vitest";
+import { run, succeed } from "./harness/command.ts";
+import { sweepLeftovers } from "./harness/leftovers.ts";
+import { eventually } from "./harness/process.ts";
+
+const SMALL = ["--nodes", "2", "--pods", "1", "--mode", "vxlan"];
+
+class Demo {
+  readonly #child: ChildProcess;
+  output = "";
+  readonly #ended: Promise<unknown>;
+
+  constructor(args: readonly string[]) {
+    this.#child = spawn(process.execPath, ["test/demo/main.ts", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        this.output += text;
+      });
+    }
+    this.#ended = once(this.#child, "close");
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  reaches(step: string): Promise<void> {
+    return eventually(() => expect(this.output).toContain(step), 20_000);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  async status(): Promise<number | null> {
+    await this.#ended;
+    return this.#child.exitCode;
+  }
+
+  /** Namespaces and folders that bear its number, and processes whose command line does. */
+  async remains(): Promise<string[]> {
+    const mark = `weft-test-${this.pid}-`;
+    const namespaces = (await succeed("ip", ["netns", "list"])).split("\n").filter((line) => line.startsWith(mark));
+    const folders = readdirSync(tmpdir()).filter((name) => name.startsWith(mark));
+    const { stdout } = await run("sh", ["-c", `cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n'`]);
+    const processes = stdout.split("\n").filter((line) => line.includes(mark));
+    return [...namespaces, ...folders, ...processes];
+  }
+}
+
+afterEach(() => sweepLeftovers());
+
+test("counts the pairs that it reached, with a table and exit status 0", async () => {
+  const demo = new Demo(SMALL);
+  expect(await demo.status(), demo.output).toBe(0);
+  expect(demo.output).toMatch(/^demo vxlan: 2\/2 pairs reached$/m);
+  expect(demo.output).toMatch(/ADD of a pod \(3\), whole chain .* median [\d.]+ ms, worst [\d.]+ ms/);
+  expect(await demo.remains()).toEqual([]);
+});
+
+test("a pair that is not reached is counted, named, and exit status 1", async () => {
+  const demo = new Demo([...SMALL, "--keep"]);
+  await demo.reaches("attaching 1 pods a node");
+  // Nobody may talk to the one pod by TCP any more; pings still come in.
+  await eventually(
+    () => succeed("ip", ["netns", "exec", `weft-test-${demo.pid}-vxlan-n1-p1`, "nft", "-f", "-"], { input: DEAF }),
+    10_000,
+  );
+  await demo.reaches("everything is still up");
+  expect(demo.output).toMatch(/^demo vxlan: 1\/2 pairs reached$/m);
+  expect(demo.output).toMatch(/^ {2}n2-p1 \(10\.244\.2\.2\) -> n1-p1 \(10\.244\.1\.2\): .*ECONNREFUSED/m);
+  demo.kill("SIGINT");
+  expect(await demo.status()).toBe(1);
+  expect(await demo.remains()).toEqual([]);
+});
+
+const DEAF =
+  "table inet deaf { chain in { type filter hook input priority 0; ct state new tcp dport 7007 reject with tcp reset; }; }";
+
+test.each(["starting 2 nodes", "attaching 1 pods a node", "n2 leaves, n3 joins"])(
+  "Ctrl-C while %s leaves nothing behind",
+  async (step) => {
+    const demo = new Demo(SMALL);
+    await demo.reaches(step);
+    demo.kill("SIGINT");
+    expect(await demo.status()).toBe(130);
+    expect(await demo.remains()).toEqual([]);
+  },
+);
+
+test("an API server that dies fails the demo, which cleans up", async () => {
+  const demo = new Demo(SMALL);
+  await demo.reaches("starting 2 nodes");
+  await succeed("sh", ["-c", `kill -KILL $(ip netns pids weft-test-${demo.pid}-vxlan-api)`]);
+  expect(await demo.status()).toBe(1);
+  expect(demo.output).toMatch(/^demo vxlan: /m);
+  expect(await demo.remains()).toEqual([]);
+});
+
+test("what a killed demo left is swept away by the next run", async () => {
+  const demo = new Demo(SMALL);
+  await demo.reaches("attaching 1 pods a node");
+  demo.kill("SIGKILL");
+  await demo.status();
+  expect(await demo.remains()).not.toEqual([]);
+  await sweepLeftovers();
+  await eventually(async () => expect(await demo.remains()).toEqual([]), 2000);
+});
+
+test.each([
+  [["--nodes", "0"], "Expected a number from 1 to 20"],
+  [["--mode", "ipip"], "Allowed choices are vxlan, host-gw, both"],
+])("%s is refused in one line", async (args, words) => {
+  const demo = new Demo(args);
+  expect(await demo.status()).toBe(1);
+  expect(demo.output).toContain(words);
+  expect(demo.output.trim().split("\n")).toHaveLength(1);
+});
