@@ -27,12 +27,14 @@ export async function bundlePlugins(names: readonly string[]): Promise<Programs>
   return { names, script };
 }
 
-/** Each main.ts exports `run`. */
+/** Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
 function entry(names: readonly string[]): string {
   return [
-    'import { provide } from "./pkg/sys/quickjs.ts";',
-    ...names.map((name, at) => `import { run as run${at} } from "./plugins/${name}/main.ts";`),
-    ...names.map((name, at) => `provide(${JSON.stringify(name)}, run${at});`),
+    'import { runPlugin } from "./pkg/cni/loop.ts";',
+    'import { provide, quickjs } from "./pkg/sys/quickjs.ts";',
+    ...names.map((name, at) => `import { plugin as plugin${at} } from "./plugins/${name}/main.ts";`),
+    `const plugins = { ${names.map((name, at) => `${JSON.stringify(name)}: plugin${at}`).join(", ")} };`,
+    "for (const name in plugins) provide(name, () => runPlugin(plugins[name], quickjs, plugins));",
   ].join("\n");
 }
 

@@ -2,23 +2,24 @@
  * ADD: addresses are reserved first, so that what cannot be served (an exhausted range, a bad configuration) never
  * touches a device; dhcp alone needs the interface before it can ask. Then bridge, cable, the pod's side, the gateway.
  */
-import { delegateAdd, delegateDel } from "../../pkg/cni/delegate.ts";
+import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
+import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
+import { addMasquerade, removeMasquerade } from "../../pkg/attachment/masquerade.ts";
+import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { podRoutes } from "../../pkg/attachment/routes.ts";
+import { enableForwarding, preparePod, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
-import { changeLink, deleteLink, getLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { changeLink, getLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readAddresses } from "../../pkg/kernel/read.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
-import { isGone } from "../../pkg/netlink/errors.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { NetworkNamespace } from "../../pkg/sys/system.ts";
-import { type Addressing, planAddressing, podRoutes } from "./addressing.ts";
-import { assertNameIsFree, type Cable, plugCable, randomMac, type Sides, waitForPort } from "./attach.ts";
-import { type BridgeConfig, ipamType, parseBridgeConfig } from "./config.ts";
+import { type Addressing, planAddressing } from "./addressing.ts";
+import { type Cable, plugCable, type Sides, waitForPort } from "./attach.ts";
+import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
 import { applyGateways, ensureBridge, planGateways } from "./device.ts";
-import { addMasquerade, removeMasquerade } from "./masquerade.ts";
-import { ownerOf } from "./owner.ts";
-import { enableForwarding, preparePod, refuseAdvertisements } from "./sysctls.ts";
 
 export function add(request: Request): Result {
   const config = parseBridgeConfig(request.config, request.args);
@@ -44,25 +45,19 @@ interface Work {
 }
 
 function attach(work: Work): Result {
-  const { request, config, sides } = work;
+  const { request, config, sides, undo } = work;
   const ipam = ipamType(request.config);
   const isDhcp = ipam === "dhcp";
   assertNameIsFree(sides.pod, request.ifName);
-  let addresses = ipam === undefined || isDhcp ? undefined : reserve(work, ipam);
+  let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
   const bridge = makeBridge(work);
   const cable = makeCable(work, bridge);
   const podIndex = bringUp(work, addresses);
-  if (ipam !== undefined && isDhcp) addresses = reserve(work, ipam);
+  if (ipam !== undefined && isDhcp) addresses = reserveAddresses(request, ipam, undo);
   const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
   if (addressing !== undefined) configure(work, bridge, podIndex, addressing);
   waitForPort(sides.host, request.system, cable.hostName, bridge);
   return describe(work, bridge, cable, addresses ?? EMPTY_RESULT, addressing);
-}
-
-function reserve({ request, undo }: Work, ipam: string): Result {
-  const result = delegateAdd(request, ipam);
-  undo.push(() => delegateDel(request, ipam));
-  return result;
 }
 
 function makeBridge({ request, config, sides, undo }: Work): Link {
@@ -84,12 +79,6 @@ function makeCable({ request, config, namespace, sides, undo }: Work, bridge: Li
   undo.push(() => removeLink(sides.host, cable.hostName));
   refuseAdvertisements(request.system, cable.hostName);
   return cable;
-}
-
-/** One that is gone already (with the pod's namespace, say) is as good as removed. */
-function removeLink(netlink: BlockingNetlink, link: string | number): void {
-  const [reply] = netlink.exchange([deleteLink(link)]);
-  if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }
 
 /** The pod's end, up; its index within the pod. */

@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
+import { podRoutes } from "../../pkg/attachment/routes.ts";
 import type { Result, ResultRoute } from "../../pkg/cni/result.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { describeRoute } from "../../pkg/kernel/route.ts";
-import { planAddressing, podRoutes } from "./addressing.ts";
+import { planAddressing } from "./addressing.ts";
 import type { BridgeConfig } from "./config.ts";
 
 const config: BridgeConfig = {

@@ -2,11 +2,11 @@
  * What IPAM's answer means for a pod behind a bridge: gateways for the bridge, addresses and routes for the pod. Pure.
  */
 
+import { gatewayOf } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress, ResultRoute } from "../../pkg/cni/result.ts";
-import { type Address, type Family, isSameAddress } from "../../pkg/ip/address.ts";
+import { isSameAddress } from "../../pkg/ip/address.ts";
 import { firstHost, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import type { Route } from "../../pkg/kernel/route.ts";
 import type { BridgeConfig } from "./config.ts";
 
 export interface Addressing {
@@ -53,26 +53,6 @@ function defaultRoutes(ips: readonly ResultAddress[], given: readonly ResultRout
     if (gateway === undefined || given.some((route) => isSamePrefix(route.dst, dst))) return [];
     return [{ dst, gw: gateway }];
   });
-}
-
-/** The routes as the kernel gets them: one without a gateway of its own goes by that of its family's first address. */
-export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAddress[]): Route[] {
-  return routes.map((route) => ({
-    destination: route.dst,
-    gateway: route.scope === LINK_SCOPE ? route.gw : (route.gw ?? gatewayOf(ips, route.dst.address.family)),
-    mtu: route.mtu,
-    advmss: route.advmss,
-    priority: route.priority,
-    table: route.table,
-    scope: route.scope,
-  }));
-}
-
-/** RT_SCOPE_LINK: the destination is on the link itself, so no gateway is put in. */
-const LINK_SCOPE = 253;
-
-function gatewayOf(ips: readonly ResultAddress[], family: Family): Address | undefined {
-  return ips.find((ip) => ip.gateway?.family === family)?.gateway;
 }
 
 function unique(prefixes: readonly Prefix[]): Prefix[] {

@@ -1,10 +1,9 @@
 /**
  * The cable between bridge and pod: a veth pair whose far end is made inside the pod's namespace.
  */
+import { assertNameIsFree, randomMac } from "../../pkg/attachment/links.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import { formatMac } from "../../pkg/ip/mac.ts";
 import { changeLink, createVeth, deleteLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
-import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
@@ -25,22 +24,6 @@ export interface Cable {
 export interface Sides {
   readonly host: BlockingNetlink;
   readonly pod: BlockingNetlink;
-}
-
-/** A unicast, locally administered hardware address. */
-export function randomMac(system: System): string {
-  const bytes = system.randomBytes(6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
-  return formatMac(bytes);
-}
-
-/** Throws when the pod has an interface of this name: ADD makes a new one (CNI specification, ADD). */
-export function assertNameIsFree(pod: BlockingNetlink, ifName: string): void {
-  if (findLink(pod, ifName) === undefined) return;
-  throw new CniError(
-    ErrorCode.invalidEnvironment,
-    `CNI_IFNAME: the interface ${ifName} already exists in ${pod.where}: DEL it first, or choose another name`,
-  );
 }
 
 /**

@@ -1,17 +1,14 @@
 /**
  * CHECK: everything that ADD made is still there and as it was. What others added later is not looked at.
  */
-import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import { checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
-import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
-import { isSameAddress } from "../../pkg/ip/address.ts";
+import type { Result } from "../../pkg/cni/result.ts";
 import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import { describeRoute, type ObservedRoute, parseRoute, type Route, routeDump } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
-import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
-import { planAddressing, podRoutes } from "./addressing.ts";
+import { planAddressing } from "./addressing.ts";
 import type { BridgeConfig } from "./config.ts";
 
 export function checkAttachment(request: Request, config: BridgeConfig): void {
@@ -19,7 +16,7 @@ export function checkAttachment(request: Request, config: BridgeConfig): void {
   const pod = openRoute(request.system, request.requireNamespace());
   const host = openRoute(request.system);
   try {
-    const podLink = checkPod(pod, request, config, previous);
+    const podLink = checkInterface(pod, request, previous, { kind: "veth", mtu: config.mtu });
     const bridge = checkBridge(host, config, previous);
     checkPort(host, config, bridge, podLink);
     checkGateways(host, config, bridge, previous);
@@ -27,64 +24,6 @@ export function checkAttachment(request: Request, config: BridgeConfig): void {
     host.close();
     pod.close();
   }
-}
-
-function wrong(what: string): CniError {
-  return new CniError(ErrorCode.internal, `CHECK: ${what}`);
-}
-
-function checkPod(pod: BlockingNetlink, request: Request, config: BridgeConfig, previous: Result): Link {
-  const { ifName, netnsPath } = request;
-  const where = `${ifName} in ${pod.where}`;
-  const at = previous.interfaces.findIndex((entry) => entry.name === ifName && entry.sandbox === netnsPath);
-  const told = previous.interfaces[at];
-  if (told === undefined) throw wrong(`prevResult names no interface ${ifName} in ${netnsPath}`);
-  const link = findLink(pod, ifName);
-  if (link === undefined) throw wrong(`the interface ${where} is missing`);
-  if (link.kind !== "veth") throw wrong(`the interface ${where} is no veth but ${link.kind || "a physical device"}`);
-  if (!link.isUp) throw wrong(`the interface ${where} is down`);
-  checkMac(link, told, where);
-  if (config.mtu !== undefined && config.mtu !== link.mtu) {
-    throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${config.mtu}`);
-  }
-  const held = readAddresses(pod, link.index);
-  const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-  for (const { address } of ips) {
-    if (!held.some(({ prefix }) => isSamePrefix(prefix, address))) {
-      throw wrong(`the address ${formatPrefix(address)} is missing on ${where}`);
-    }
-  }
-  const observed = ([4, 6] as const).flatMap((family) =>
-    pod.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? []),
-  );
-  for (const route of podRoutes(previous.routes, ips)) {
-    if (!observed.some((candidate) => isSameRoute(candidate, route))) {
-      throw wrong(`the route "${describeRoute(route)}" is missing in ${pod.where}`);
-    }
-  }
-  return link;
-}
-
-function checkMac(link: Link, told: ResultInterface, where: string): void {
-  if (told.mac !== undefined && told.mac !== "" && told.mac.toLowerCase() !== link.mac) {
-    throw wrong(`the hardware address of ${where} is ${link.mac}: expected ${told.mac}`);
-  }
-}
-
-/** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */
-function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
-  const sameGateway =
-    wanted.gateway === undefined
-      ? candidate.gateway === undefined
-      : candidate.gateway !== undefined && isSameAddress(candidate.gateway, wanted.gateway);
-  return (
-    sameGateway &&
-    isSamePrefix(candidate.destination, wanted.destination) &&
-    candidate.table === (wanted.table ?? RT_TABLE_MAIN) &&
-    (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority) &&
-    (wanted.mtu === undefined || candidate.mtu === wanted.mtu) &&
-    (wanted.advmss === undefined || candidate.advmss === wanted.advmss)
-  );
 }
 
 function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Result): Link {

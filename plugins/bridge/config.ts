@@ -1,10 +1,10 @@
 /**
  * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
  */
+import { mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import { formatMac, parseMac } from "../../pkg/ip/mac.ts";
 
 export interface BridgeConfig {
   /** The bridge's name; made when absent. */
@@ -28,8 +28,6 @@ export interface BridgeConfig {
 const DEFAULT_BRIDGE = "cni0";
 /** IFNAMSIZ - 1 */
 const LONGEST_NAME = 15;
-/** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
-const MTU_LIMITS = { min: 68, max: 65_535 };
 
 /** Throws `CniError` 7 for a value that is wrong, 2 for a key that the reference knows and this plugin does not serve. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {
@@ -41,7 +39,7 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     isGateway: isDefaultGateway || (object.optionalBoolean("isGateway") ?? false),
     forceAddress: object.optionalBoolean("forceAddress") ?? false,
     ipMasq: object.optionalBoolean("ipMasq") ?? false,
-    mtu: mtu(object),
+    mtu: mtuOption(object),
     hairpinMode: object.optionalBoolean("hairpinMode") ?? false,
     promiscMode: object.optionalBoolean("promiscMode") ?? false,
     mac: requestedMac(object, args),
@@ -58,27 +56,6 @@ function bridgeName(object: ConfigObject): string {
     throw object.invalid("bridge", `a device name of at most ${LONGEST_NAME} characters without "/", ":" or spaces`);
   }
   return name;
-}
-
-/** 0 means the kernel's default, as with the reference. */
-function mtu(object: ConfigObject): number | undefined {
-  const value = object.optionalInteger("mtu", { min: 0, max: MTU_LIMITS.max });
-  if (value === undefined || value === 0) return undefined;
-  if (value < MTU_LIMITS.min)
-    throw object.invalid("mtu", `an integer from ${MTU_LIMITS.min} to ${MTU_LIMITS.max}, or 0`);
-  return value;
-}
-
-/** The runtime's capability beats args.cni.mac, and that beats MAC in CNI_ARGS (CNI conventions, "MAC"). */
-function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
-  const fromCapability = object.object("runtimeConfig").optionalMac("mac");
-  const fromArgs = object.object("args").object("cni").optionalMac("mac");
-  const text = args.read("MAC").get("MAC");
-  const mac = fromCapability ?? fromArgs ?? (text === undefined || text === "" ? undefined : formatMac(parseMac(text)));
-  if (mac !== undefined && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
-    throw new CniError(ErrorCode.invalidConfig, `mac: expected a unicast address, got the multicast address ${mac}`);
-  }
-  return mac;
 }
 
 /** Keys of the reference plugin that change what is made: to ignore one would be to build another network. */
@@ -108,9 +85,4 @@ function refuseUnserved(object: ConfigObject): void {
       `ipMasqBackend: "${backend}" is not supported: masquerading is done by nftables`,
     );
   }
-}
-
-/** The plugin that hands out addresses; undefined where the pod is attached on layer 2 only. */
-export function ipamType(object: ConfigObject): string | undefined {
-  return object.object("ipam").optionalString("type") || undefined;
 }

@@ -5,8 +5,8 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
 import { SystemError } from "../../pkg/sys/errors.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
-import { hostLocal } from "../host-local/host-local.ts";
-import { bridge } from "./bridge.ts";
+import { plugin as hostLocal } from "../host-local/main.ts";
+import { plugin as bridge } from "./main.ts";
 
 const RESERVATION = "/var/lib/cni/networks/net/10.22.0.2";
 const BIN = "/opt/cni/bin";

@@ -3,15 +3,14 @@
  * device that cannot be removed keeps it. The address is freed whatever becomes of the masquerade entry, which follows
  * the address to its next owner. What is gone already is success.
  */
+import { ipamType } from "../../pkg/attachment/ipam.ts";
+import { removeHostLinks, removeLink } from "../../pkg/attachment/links.ts";
+import { removeMasquerade } from "../../pkg/attachment/masquerade.ts";
+import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { delegateDel } from "../../pkg/cni/delegate.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
-import { deleteLink, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
-import { isGone } from "../../pkg/netlink/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { ipamType } from "./config.ts";
-import { removeMasquerade } from "./masquerade.ts";
-import { ownerOf } from "./owner.ts";
 
 export function del(request: Request): void {
   const owner = ownerOf(request);
@@ -29,8 +28,7 @@ export function del(request: Request): void {
 function removeInPod(request: Request): void {
   const pod = openRoute(request.system, request.namespace);
   try {
-    const [reply] = pod.exchange([deleteLink(request.ifName)]);
-    if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
+    removeLink(pod, request.ifName);
   } finally {
     pod.close();
   }
@@ -41,14 +39,5 @@ function removeInPod(request: Request): void {
  * a pod attached whose address is handed out again.
  */
 function removeOwned(system: System, owner: string): void {
-  const host = openRoute(system);
-  try {
-    const links = host.dump(linkDump()).map(parseLink);
-    const owned = links.filter(({ alias, kind }) => kind === "veth" && alias === owner);
-    for (const { error } of host.exchange(owned.map(({ index }) => deleteLink(index)))) {
-      if (error !== undefined && !isGone(error)) throw error;
-    }
-  } finally {
-    host.close();
-  }
+  removeHostLinks(system, ({ alias, kind }) => kind === "veth" && alias === owner);
 }

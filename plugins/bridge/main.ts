@@ -1,6 +1,29 @@
-import { runPlugin } from "../../pkg/cni/loop.ts";
-import { quickjs } from "../../pkg/sys/quickjs.ts";
-import { hostLocal } from "../host-local/host-local.ts";
-import { bridge } from "./bridge.ts";
+/**
+ * `bridge`: attaches a container to a Linux bridge by a veth pair. Takes the reference plugin's configuration.
+ */
+import { ipamType } from "../../pkg/attachment/ipam.ts";
+import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
+import type { Plugin } from "../../pkg/cni/plugin.ts";
+import { add } from "./add.ts";
+import { checkAttachment } from "./check.ts";
+import { parseBridgeConfig } from "./config.ts";
+import { del } from "./del.ts";
+import { gc } from "./gc.ts";
 
-export const run = () => runPlugin(bridge, quickjs, { "host-local": hostLocal });
+export const plugin: Plugin = {
+  name: "bridge",
+  about: "attaches a container to a Linux bridge by a veth pair",
+  add,
+  del,
+  check(request) {
+    checkAttachment(request, parseBridgeConfig(request.config, request.args));
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateCheck(request, ipam);
+  },
+  status(request) {
+    parseBridgeConfig(request.config, request.args);
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateStatus(request, ipam);
+  },
+  gc,
+};

@@ -1,5 +1,4 @@
-import { runPlugin } from "../../pkg/cni/loop.ts";
-import { quickjs } from "../../pkg/sys/quickjs.ts";
-import { hostGw } from "./host-gw.ts";
+import { chainedPlugin } from "../../pkg/backend/chained.ts";
 
-export const run = () => runPlugin(hostGw, quickjs);
+/** `host-gw`: chained behind `bridge` where nodes are joined by plain routes. */
+export const plugin = chainedPlugin("host-gw", "ties a pod to its node's routes to other nodes");

@@ -1,5 +1,158 @@
-import { runPlugin } from "../../pkg/cni/loop.ts";
-import { quickjs } from "../../pkg/sys/quickjs.ts";
-import { hostLocal } from "./host-local.ts";
+/**
+ * Gives containers addresses out of configured ranges, and remembers on this host's disk who has which. The pieces are
+ * in pkg/ipam; here is what each verb does with them.
+ */
 
-export const run = () => runPlugin(hostLocal, quickjs);
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import type { Attachment } from "../../pkg/cni/network.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result, ResultDns } from "../../pkg/cni/result.ts";
+import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { readDataDir, readIpamConfig } from "../../pkg/ipam/config.ts";
+import { leaseAddresses } from "../../pkg/ipam/lease.ts";
+import { rangeOf, readRangeSets } from "../../pkg/ipam/ranges.ts";
+import { parseResolvConf } from "../../pkg/ipam/resolv-conf.ts";
+import { type Reservation, ReservationStore } from "../../pkg/ipam/store.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+
+/** CHECK: the reservation that ADD made is gone. */
+export const NOT_RESERVED = 101;
+
+export const plugin: Plugin = {
+  name: "host-local",
+  about: "gives out addresses from ranges, and keeps the reservations on this host",
+  usesNamespace: false,
+  add,
+  del,
+  check,
+  status,
+  gc,
+};
+
+function add(request: Request): Result {
+  const config = readIpamConfig(request);
+  const dns = config.resolvConf === undefined ? {} : readDns(request, config.resolvConf);
+  const leased = withStore(request, (store) => leaseAddresses(store, config.rangeSets, config.requested, request));
+  const ips = leased.map(({ address, range }) => ({
+    address: { address, length: range.subnet.length },
+    gateway: range.gateway,
+  }));
+  return { interfaces: [], ips, routes: config.routes, dns };
+}
+
+function del(request: Request): void {
+  withExistingStore(request, (store) => {
+    for (const { address } of store.listOf(request)) store.release(address);
+  });
+}
+
+/** The attachment has a reservation, and one for each of the result's addresses that are from our ranges. */
+function check(request: Request): void {
+  const { rangeSets } = readIpamConfig(request);
+  const reservations = withExistingStore(request, (store) => store.listOf(request)) ?? [];
+  if (reservations.length === 0) {
+    throw new CniError(
+      NOT_RESERVED,
+      `host-local: no address is reserved for ${request.containerId} ${request.ifName} in ${directoryOf(request)}`,
+    );
+  }
+  for (const { address } of request.requirePrevResult().ips) {
+    const isOurs = rangeSets.some((set) => rangeOf(set, address.address) !== undefined);
+    if (!isOurs || reservations.some((held) => isSameAddress(held.address, address.address))) continue;
+    throw new CniError(
+      NOT_RESERVED,
+      `host-local: ${formatAddress(address.address)} of ${request.containerId} ${request.ifName} is not reserved in ` +
+        directoryOf(request),
+    );
+  }
+}
+
+/** Ranges that are used up are no reason to fail: a DEL mends that, and the node would lose all its pods. */
+function status(request: Request): void {
+  // Ranges that only the runtime gives are not known to STATUS; those that are configured must be valid.
+  readRangeSets(request.config.object("ipam"), request.runtimeConfig);
+  try {
+    ReservationStore.assertWritable(request.system, readDataDir(request), request.network);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new CniError(
+      ErrorCode.notAvailable,
+      `host-local: no address can be reserved in ${directoryOf(request)}: ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Goes on past what cannot be released, and tells of all of it at the end. */
+function gc(request: Request): void {
+  const valid = request.validAttachments;
+  withExistingStore(request, (store) => {
+    const failures: string[] = [];
+    for (const reservation of store.list()) {
+      if (isValid(reservation, valid)) continue;
+      try {
+        store.release(reservation.address);
+      } catch (error) {
+        failures.push(messageOf(error));
+      }
+    }
+    if (failures.length > 0) {
+      throw new CniError(ErrorCode.ioFailure, `host-local: ${failures.length} addresses could not be released`, {
+        details: failures.join("; "),
+      });
+    }
+  });
+}
+
+/** A reservation of old form names no interface: any attachment of its container keeps it. */
+function isValid({ containerId, ifName }: Reservation, attachments: readonly Attachment[]): boolean {
+  return attachments.some(
+    (kept) => kept.containerId === containerId && (ifName === undefined || kept.ifName === ifName),
+  );
+}
+
+function withStore<T>(request: Request, work: (store: ReservationStore) => T): T {
+  const { system, network } = request;
+  return onDisk(request, () => closing(ReservationStore.open(system, readDataDir(request), network), work));
+}
+
+/** `undefined` where nothing was ever reserved; then no directory is made either. */
+function withExistingStore<T>(request: Request, work: (store: ReservationStore) => T): T | undefined {
+  const { system, network } = request;
+  return onDisk(request, () => {
+    const store = ReservationStore.openExisting(system, readDataDir(request), network);
+    return store === undefined ? undefined : closing(store, work);
+  });
+}
+
+function closing<T>(store: ReservationStore, work: (store: ReservationStore) => T): T {
+  try {
+    return work(store);
+  } finally {
+    store.close();
+  }
+}
+
+/** Tells failures of the disk as code 5. */
+function onDisk<T>(request: Request, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    const message = `host-local: reservations in ${directoryOf(request)}: ${error.message}`;
+    throw new CniError(ErrorCode.ioFailure, message, { cause: error });
+  }
+}
+
+function readDns(request: Request, path: string): ResultDns {
+  try {
+    return parseResolvConf(new TextDecoder().decode(request.system.readFile(path)));
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new CniError(ErrorCode.ioFailure, `ipam.resolvConf: ${error.message}`, { cause: error });
+  }
+}
+
+function directoryOf(request: Request): string {
+  return `${readDataDir(request)}/${request.network}`;
+}

@@ -1,5 +1,69 @@
-import { runPlugin } from "../../pkg/cni/loop.ts";
-import { quickjs } from "../../pkg/sys/quickjs.ts";
-import { loopback } from "./loopback.ts";
+/**
+ * `loopback`: brings up a container's lo. The kernel gives it its addresses; there is nothing to hand out.
+ */
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
+import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
+import { changeLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 
-export const run = () => runPlugin(loopback, quickjs);
+/** The loopback device of every namespace (drivers/net/loopback.c). */
+const NAME = "lo";
+
+export const plugin: Plugin = {
+  name: "loopback",
+  about: "brings up a container's loopback interface",
+  add(request) {
+    return inPod(request, (pod) => {
+      const result = request.prevResult;
+      const lo = bringUp(pod);
+      const ips = addressesOf(pod, lo);
+      // In a chain the result so far is passed on: the container's interfaces are other plugins' business.
+      return result ?? describe(request, lo, ips);
+    });
+  },
+  del(request) {
+    if (request.namespace !== undefined) inPod(request, (pod) => pod.run(changeLink(NAME, { up: false })));
+  },
+  check(request) {
+    inPod(request, (pod) => {
+      const lo = readLink(pod);
+      if (!lo.isUp)
+        throw new CniError(ErrorCode.internal, `the interface ${NAME} in ${pod.where} is down: expected it up`);
+    });
+  },
+};
+
+function inPod<T>(request: Request, work: (pod: BlockingNetlink) => T): T {
+  const pod = openRoute(request.system, request.requireNamespace());
+  try {
+    return work(pod);
+  } finally {
+    pod.close();
+  }
+}
+
+function bringUp(pod: BlockingNetlink): Link {
+  const [message] = pod.run(changeLink(NAME, { up: true }), getLink(NAME));
+  if (message === undefined) throw new Error(`no answer to "ip link show ${NAME}" in ${pod.where}`);
+  return parseLink(message);
+}
+
+function readLink(pod: BlockingNetlink): Link {
+  const [message] = pod.run(getLink(NAME));
+  if (message === undefined) throw new Error(`no answer to "ip link show ${NAME}" in ${pod.where}`);
+  return parseLink(message);
+}
+
+/** What the kernel put there when lo came up: 127.0.0.1/8, and ::1/128 where IPv6 is on. */
+function addressesOf(pod: BlockingNetlink, lo: Link): ResultAddress[] {
+  return pod.dump(addressDump(undefined, lo.index)).flatMap((message) => {
+    const address = parseLinkAddress(message);
+    return address === undefined || address.index !== lo.index ? [] : [{ address: address.prefix, interface: 0 }];
+  });
+}
+
+function describe(request: Request, lo: Link, ips: readonly ResultAddress[]): Result {
+  return { interfaces: [{ name: NAME, mac: lo.mac, sandbox: request.netnsPath }], ips, routes: [], dns: {} };
+}

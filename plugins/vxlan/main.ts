@@ -1,5 +1,4 @@
-import { runPlugin } from "../../pkg/cni/loop.ts";
-import { quickjs } from "../../pkg/sys/quickjs.ts";
-import { vxlan } from "./vxlan.ts";
+import { chainedPlugin } from "../../pkg/backend/chained.ts";
 
-export const run = () => runPlugin(vxlan, quickjs);
+/** `vxlan`: chained behind `bridge` where nodes are joined by VXLAN. */
+export const plugin = chainedPlugin("vxlan", "ties a pod to its node's VXLAN overlay");

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { parsePrefix } from "../../pkg/ip/prefix.ts";
-import { ByteWriter } from "../../pkg/netlink/bytes.ts";
-import { NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, splitDatagram } from "../../pkg/netlink/message.ts";
-import { SystemError } from "../../pkg/sys/errors.ts";
-import type { NetlinkSocket, System } from "../../pkg/sys/system.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import { ByteWriter } from "../netlink/bytes.ts";
+import { NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, splitDatagram } from "../netlink/message.ts";
+import { SystemError } from "../sys/errors.ts";
+import type { NetlinkSocket, System } from "../sys/system.ts";
 import { addMasquerade, removeMasquerade } from "./masquerade.ts";
 
 const ips = [{ address: parsePrefix("10.1.0.2/24") }];

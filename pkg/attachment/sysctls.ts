@@ -1,9 +1,9 @@
 /**
  * The kernel settings that a bridged pod needs. A kernel without IPv6 has no /proc/sys/net/ipv6, and then nothing to set.
  */
-import type { ResultAddress } from "../../pkg/cni/result.ts";
-import { ensureOptionalSysctl, ensureSysctl } from "../../pkg/kernel/sysctl.ts";
-import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
+import type { ResultAddress } from "../cni/result.ts";
+import { ensureOptionalSysctl, ensureSysctl } from "../kernel/sysctl.ts";
+import type { NetworkNamespace, System } from "../sys/system.ts";
 
 /** A pod must not steer the host's routes by router advertisements (CVE-2020-10749). */
 export function refuseAdvertisements(system: System, device: string): void {

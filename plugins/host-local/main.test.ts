@@ -3,7 +3,7 @@ import { runPlugin } from "../../pkg/cni/loop.ts";
 import { VERSIONS } from "../../pkg/cni/versions.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
-import { hostLocal } from "./host-local.ts";
+import { plugin as hostLocal } from "./main.ts";
 
 const ipam = { type: "host-local", ranges: [[{ subnet: "10.244.0.0/24" }]], routes: [{ dst: "0.0.0.0/0" }] };
 const base = { cniVersion: "1.1.0", name: "net", type: "bridge", ipam };

@@ -1,0 +1,97 @@
+/** CHECK of what ADD made in the pod. What others added later is not looked at. */
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import type { Request } from "../cni/plugin.ts";
+import type { Result, ResultAddress, ResultInterface } from "../cni/result.ts";
+import { isSameAddress } from "../ip/address.ts";
+import { formatPrefix, isSamePrefix } from "../ip/prefix.ts";
+import type { Link } from "../kernel/link.ts";
+import { findLink, readAddresses } from "../kernel/read.ts";
+import { describeRoute, type ObservedRoute, parseRoute, type Route, routeDump } from "../kernel/route.ts";
+import type { BlockingNetlink } from "../netlink/blocking.ts";
+import { RT_TABLE_MAIN } from "../netlink/route.ts";
+import { podRoutes } from "./routes.ts";
+
+/** What a CHECK that fails throws. */
+export function wrong(what: string): CniError {
+  return new CniError(ErrorCode.internal, `CHECK: ${what}`);
+}
+
+/** What the pod's interface must be, besides what prevResult says of it. */
+export interface ExpectedInterface {
+  /** The device's kind as `ip -d link` shows it: "veth", "macvlan". */
+  readonly kind: string;
+  /** Stated only where the configuration does. */
+  readonly mtu?: number | undefined;
+}
+
+/** The pod's interface with its addresses and routes, as prevResult tells of them. Throws `CniError`. */
+export function checkInterface(
+  pod: BlockingNetlink,
+  request: Request,
+  previous: Result,
+  expected: ExpectedInterface,
+): Link {
+  const { ifName, netnsPath } = request;
+  const where = `${ifName} in ${pod.where}`;
+  const at = previous.interfaces.findIndex((entry) => entry.name === ifName && entry.sandbox === netnsPath);
+  const told = previous.interfaces[at];
+  if (told === undefined) throw wrong(`prevResult names no interface ${ifName} in ${netnsPath}`);
+  const link = findLink(pod, ifName);
+  if (link === undefined) throw wrong(`the interface ${where} is missing`);
+  if (link.kind !== expected.kind) {
+    throw wrong(`the interface ${where} is no ${expected.kind} but ${link.kind || "a physical device"}`);
+  }
+  if (!link.isUp) throw wrong(`the interface ${where} is down`);
+  checkMac(link, told, where);
+  if (expected.mtu !== undefined && expected.mtu !== link.mtu) {
+    throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${expected.mtu}`);
+  }
+  const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
+  checkAddresses(pod, link, ips, where);
+  checkRoutes(pod, podRoutes(previous.routes, ips));
+  return link;
+}
+
+function checkAddresses(pod: BlockingNetlink, link: Link, ips: readonly ResultAddress[], where: string): void {
+  const held = readAddresses(pod, link.index);
+  for (const { address } of ips) {
+    if (!held.some(({ prefix }) => isSamePrefix(prefix, address))) {
+      throw wrong(`the address ${formatPrefix(address)} is missing on ${where}`);
+    }
+  }
+}
+
+/** Every one of `routes` is in the namespace; others may be too. */
+export function checkRoutes(netlink: BlockingNetlink, routes: readonly Route[]): void {
+  const observed = ([4, 6] as const).flatMap((family) =>
+    netlink.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? []),
+  );
+  for (const route of routes) {
+    if (!observed.some((candidate) => isSameRoute(candidate, route))) {
+      throw wrong(`the route "${describeRoute(route)}" is missing in ${netlink.where}`);
+    }
+  }
+}
+
+/** The hardware address that prevResult tells, where it tells one. */
+export function checkMac(link: Link, told: ResultInterface, where: string): void {
+  if (told.mac !== undefined && told.mac !== "" && told.mac.toLowerCase() !== link.mac) {
+    throw wrong(`the hardware address of ${where} is ${link.mac}: expected ${told.mac}`);
+  }
+}
+
+/** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */
+function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
+  const sameGateway =
+    wanted.gateway === undefined
+      ? candidate.gateway === undefined
+      : candidate.gateway !== undefined && isSameAddress(candidate.gateway, wanted.gateway);
+  return (
+    sameGateway &&
+    isSamePrefix(candidate.destination, wanted.destination) &&
+    candidate.table === (wanted.table ?? RT_TABLE_MAIN) &&
+    (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority) &&
+    (wanted.mtu === undefined || candidate.mtu === wanted.mtu) &&
+    (wanted.advmss === undefined || candidate.advmss === wanted.advmss)
+  );
+}

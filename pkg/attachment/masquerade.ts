@@ -1,0 +1,33 @@
+/**
+ * ipMasq: the attachment's entries in the node's table of masqueraded pods, over one nfnetlink socket.
+ */
+import { messageOf } from "../cni/errors.ts";
+import type { ResultAddress } from "../cni/result.ts";
+import { networkOf } from "../ip/prefix.ts";
+import { addPodMasquerade, deletePodMasquerade, podMasqueradeDumps } from "../kernel/pod-masquerade.ts";
+import { isNetlinkError } from "../netlink/errors.ts";
+import { changeRuleset, lacksNetfilter } from "../netlink/ruleset.ts";
+import type { System } from "../sys/system.ts";
+
+/** Repeating it is safe; an address that an older attachment left behind goes over to `owner`. */
+export function addMasquerade(system: System, owner: string, ips: readonly ResultAddress[]): void {
+  if (ips.length === 0) return;
+  const entries = ips.map(({ address }) => ({ owner, address: address.address, subnet: networkOf(address) }));
+  try {
+    changeRuleset(system, podMasqueradeDumps(), (dumped) => addPodMasquerade(dumped, entries));
+  } catch (error) {
+    // A kernel without nf_tables answers EINVAL or has no such socket; one without the masquerade expression, ENOENT.
+    const isUnsupported = lacksNetfilter(error) || isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
+    const advice = isUnsupported ? "; ipMasq needs a kernel with nf_tables, nft_chain_nat and nft_masq" : "";
+    throw new Error(`masquerade of ${owner}: ${messageOf(error)}${advice}`, { cause: error });
+  }
+}
+
+/** Silent when nothing is there, the table and the kernel's support for it included. */
+export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): void {
+  try {
+    changeRuleset(system, podMasqueradeDumps(), (dumped) => deletePodMasquerade(dumped, isWanted));
+  } catch (error) {
+    if (!lacksNetfilter(error)) throw error;
+  }
+}

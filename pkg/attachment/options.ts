@@ -1,0 +1,29 @@
+/** Configuration keys that mean the same to all plugins that make an interface. */
+import type { CniArguments } from "../cni/arguments.ts";
+import type { ConfigObject } from "../cni/config.ts";
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import { formatMac, parseMac } from "../ip/mac.ts";
+
+/** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
+const MTU_LIMITS = { min: 68, max: 65_535 };
+
+/** `mtu`; 0 means the kernel's default, as with the reference. */
+export function mtuOption(object: ConfigObject): number | undefined {
+  const value = object.optionalInteger("mtu", { min: 0, max: MTU_LIMITS.max });
+  if (value === undefined || value === 0) return undefined;
+  if (value < MTU_LIMITS.min)
+    throw object.invalid("mtu", `an integer from ${MTU_LIMITS.min} to ${MTU_LIMITS.max}, or 0`);
+  return value;
+}
+
+/** The runtime's capability beats args.cni.mac, and that beats MAC in CNI_ARGS (CNI conventions, "MAC"). */
+export function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
+  const fromCapability = object.object("runtimeConfig").optionalMac("mac");
+  const fromArgs = object.object("args").object("cni").optionalMac("mac");
+  const text = args.read("MAC").get("MAC");
+  const mac = fromCapability ?? fromArgs ?? (text === undefined || text === "" ? undefined : formatMac(parseMac(text)));
+  if (mac !== undefined && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
+    throw new CniError(ErrorCode.invalidConfig, `mac: expected a unicast address, got the multicast address ${mac}`);
+  }
+  return mac;
+}

@@ -1,0 +1,25 @@
+/** A result's routes as the kernel gets them. Pure. */
+import type { ResultAddress, ResultRoute } from "../cni/result.ts";
+import type { Address, Family } from "../ip/address.ts";
+import type { Route } from "../kernel/route.ts";
+
+/** One without a gateway of its own goes by that of its family's first address. */
+export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAddress[]): Route[] {
+  return routes.map((route) => ({
+    destination: route.dst,
+    gateway: route.scope === LINK_SCOPE ? route.gw : (route.gw ?? gatewayOf(ips, route.dst.address.family)),
+    mtu: route.mtu,
+    advmss: route.advmss,
+    priority: route.priority,
+    table: route.table,
+    scope: route.scope,
+  }));
+}
+
+/** RT_SCOPE_LINK: the destination is on the link itself, so no gateway is put in. */
+const LINK_SCOPE = 253;
+
+/** The gateway of the first address of this family that has one. */
+export function gatewayOf(ips: readonly ResultAddress[], family: Family): Address | undefined {
+  return ips.find((ip) => ip.gateway?.family === family)?.gateway;
+}

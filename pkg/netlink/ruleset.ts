@@ -1,0 +1,60 @@
+/**
+ * Changing nf_tables where many executables write at once and none is there to repair: look, plan, commit; the kernel
+ * refuses what somebody else was faster with, and then everything is looked at anew.
+ */
+import { isSystemError } from "../sys/errors.ts";
+import type { System } from "../sys/system.ts";
+import { type BlockingNetlink, openNetfilter } from "./blocking.ts";
+import { isNetlinkError } from "./errors.ts";
+import type { Message, Request } from "./message.ts";
+
+/** Others change a table between our look and our change only now and then; so often in a row means another cause. */
+const ATTEMPTS = 8;
+const PAUSE_MS = 5;
+
+/**
+ * Commits what `plan` makes of the answers to `dumps`, as one transaction; nothing is sent for an empty plan. A dump of
+ * what is absent (ENOENT) counts as empty. EEXIST and ENOENT of a transaction mean that it is planned again.
+ */
+export function changeRuleset(
+  system: System,
+  dumps: readonly Request[],
+  plan: (dumped: readonly Message[]) => readonly Request[],
+): void {
+  const netfilter = openNetfilter(system);
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        netfilter.commit(plan(readRuleset(netfilter, dumps)));
+        return;
+      } catch (error) {
+        // EINTR: a dump that changes interrupted each time.
+        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
+        system.sleep(PAUSE_MS * attempt);
+      }
+    }
+  } finally {
+    netfilter.close();
+  }
+}
+
+/** The answers to `dumps`; a dump of what is absent (ENOENT) counts as empty. */
+export function readRuleset(netfilter: BlockingNetlink, dumps: readonly Request[]): Message[] {
+  return dumps.flatMap((dump) => {
+    try {
+      return [...netfilter.dump(dump)];
+    } catch (error) {
+      if (isNetlinkError(error, "ENOENT")) return [];
+      throw error;
+    }
+  });
+}
+
+/**
+ * True when `error` says that the kernel has no nf_tables at all: then there is nothing to remove either. Reading is
+ * refused only where the subsystem is absent; a change that is refused says something else.
+ */
+export function lacksNetfilter(error: unknown): boolean {
+  if (isNetlinkError(error, "EINVAL", "EOPNOTSUPP")) return error.request.isDump;
+  return isSystemError(error, "EPROTONOSUPPORT");
+}

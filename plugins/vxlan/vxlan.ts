@@ -1,4 +1,0 @@
-import { chainedPlugin } from "../../pkg/backend/chained.ts";
-
-/** `vxlan`: chained behind `bridge` where nodes are joined by VXLAN. */
-export const vxlan = chainedPlugin("vxlan", "ties a pod to its node's VXLAN overlay");
