@@ -111,6 +111,17 @@ const expressionData = {
     result: attribute(2, "NFTA_FIB_RESULT", be32),
     flags: attribute(3, "NFTA_FIB_FLAGS", be32),
   }),
+  /** Extensions of xtables (nft_compat); `info` is the extension's own struct, padded to eight bytes. */
+  match: attributes({
+    name: attribute(1, "NFTA_MATCH_NAME", cstring),
+    revision: attribute(2, "NFTA_MATCH_REV", be32),
+    info: attribute(3, "NFTA_MATCH_INFO", bytes),
+  }),
+  target: attributes({
+    name: attribute(1, "NFTA_TARGET_NAME", cstring),
+    revision: attribute(2, "NFTA_TARGET_REV", be32),
+    info: attribute(3, "NFTA_TARGET_INFO", bytes),
+  }),
   masq: attributes({ flags: attribute(1, "NFTA_MASQ_FLAGS", be32) }),
   counter: attributes({
     bytes: attribute(1, "NFTA_COUNTER_BYTES", be64),

@@ -1,11 +1,18 @@
 import { expect, test } from "vitest";
+import { parseAddress } from "../../ip/address.ts";
 import type { Expression } from "../../netlink/nftables.ts";
 import {
   accept,
   counter,
+  drop,
+  jump,
   masquerade,
+  matchAddress,
   matchDestinationInSet,
+  matchEstablished,
   matchFamily,
+  matchInterfaceInSet,
+  matchInterfacesInSet,
   matchNotMulticast,
   matchPairInSet,
   matchSourceInSet,
@@ -32,7 +39,9 @@ function bytecode(expression: Expression): string {
     case "masq":
       return `masq flags ${expression.data?.flags ?? 0}`;
     case "immediate":
-      return `immediate reg ${expression.data?.dreg} ${expression.data?.data?.verdict?.code}`;
+      return `immediate reg ${expression.data?.dreg} ${expression.data?.data?.verdict?.code} ${expression.data?.data?.verdict?.chain ?? ""}`.trim();
+    case "ct":
+      return `ct load ${expression.data?.key} => reg ${expression.data?.dreg}`;
     default:
       return kind;
   }
@@ -41,6 +50,29 @@ function bytecode(expression: Expression): string {
 test.each<[Statement, string, string[]]>([
   [matchFamily(4), "meta nfproto ipv4", ["meta load 15 => reg 1", "cmp eq reg 1 0x02"]],
   [matchFamily(6), "meta nfproto ipv6", ["meta load 15 => reg 1", "cmp eq reg 1 0x0a"]],
+  [
+    matchAddress("saddr", parseAddress("10.1.0.2")),
+    "ip saddr 10.1.0.2",
+    ["payload load 4b @ network header + 12 => reg 1", "cmp eq reg 1 0x0a010002"],
+  ],
+  [
+    matchAddress("daddr", parseAddress("fd00::2")),
+    "ip6 daddr fd00::2",
+    ["payload load 16b @ network header + 24 => reg 1", "cmp eq reg 1 0xfd000000000000000000000000000002"],
+  ],
+  [
+    matchEstablished,
+    "ct state established,related",
+    ["ct load 0 => reg 1", "bitwise reg 1 = reg 1 & 0x06000000", "cmp neq reg 1 0x00000000"],
+  ],
+  [matchInterfaceInSet("oifname", "s"), "oifname @s", ["meta load 7 => reg 1", "lookup reg 1 set s 0"]],
+  [
+    matchInterfacesInSet("s"),
+    "iifname . oifname @s",
+    ["meta load 6 => reg 1", "meta load 7 => reg 2", "lookup reg 1 set s 0"],
+  ],
+  [drop, "drop", ["immediate reg 0 0"]],
+  [jump("c"), "jump c", [`immediate reg 0 ${-3 >>> 0} c`]],
   [matchSourceInSet(4, "s"), "ip saddr @s", ["payload load 4b @ network header + 12 => reg 1", "lookup reg 1 set s 0"]],
   [
     matchSourceInSet(6, "s", { invert: true }),

@@ -2,12 +2,13 @@
  * Statements of nf_tables rules: the kernel's expressions, each beside the nft text that means the same. The registers
  * are chosen as nft chooses them, so that nft recognises what it reads back.
  */
-import type { Family } from "../../ip/address.ts";
+import { type Address, addressToBytes, type Family, formatAddress } from "../../ip/address.ts";
 import {
   type Expression,
   NF_NAT_RANGE_RANDOM_FULLY,
   NFPROTO,
   NFT_CMP,
+  NFT_CT,
   NFT_LOOKUP_F_INV,
   NFT_META,
   NFT_PAYLOAD_BASE,
@@ -38,7 +39,7 @@ export function matchFamily(family: Family): Statement {
   return {
     text: `meta nfproto ipv${family}`,
     expressions: [
-      { kind: "meta", data: { dreg: NFT_REG.r1, key: NFT_META.nfproto } },
+      loadMeta(NFT_REG.r1, NFT_META.nfproto),
       compare(NFT_CMP.eq, Uint8Array.of(family === 4 ? NFPROTO.ip : NFPROTO.ip6)),
     ],
   };
@@ -55,6 +56,51 @@ export function matchDestinationInSet(family: Family, set: string, options: Matc
   return {
     text: `${PROTOCOL[family]} daddr ${setReference(set, options)}`,
     expressions: [load(NFT_REG.r1, DESTINATION_OFFSET[family], ADDRESS_LENGTH[family]), lookup(set, options)],
+  };
+}
+
+/** One single source or destination. */
+export function matchAddress(side: "saddr" | "daddr", address: Address): Statement {
+  const { family } = address;
+  const offset = (side === "saddr" ? SOURCE_OFFSET : DESTINATION_OFFSET)[family];
+  return {
+    text: `${PROTOCOL[family]} ${side} ${formatAddress(address)}`,
+    expressions: [load(NFT_REG.r1, offset, ADDRESS_LENGTH[family]), compare(NFT_CMP.eq, addressToBytes(address))],
+  };
+}
+
+/** Replies, and connections that belong to others, as conntrack knows them (IP_CT_ESTABLISHED, IP_CT_RELATED). */
+export const matchEstablished: Statement = {
+  text: "ct state established,related",
+  expressions: [
+    { kind: "ct", data: { dreg: NFT_REG.r1, key: NFT_CT.state } },
+    {
+      kind: "bitwise",
+      data: {
+        sreg: NFT_REG.r1,
+        dreg: NFT_REG.r1,
+        length: 4,
+        // NF_CT_STATE_BIT: in host byte order, as the register is.
+        mask: { value: Uint8Array.of(0b110, 0, 0, 0) },
+        xor: { value: new Uint8Array(4) },
+      },
+    },
+    compare(NFT_CMP.neq, new Uint8Array(4)),
+  ],
+};
+
+export function matchInterfaceInSet(side: "iifname" | "oifname", set: string, options: MatchOptions = {}): Statement {
+  return {
+    text: `${side} ${setReference(set, options)}`,
+    expressions: [loadMeta(NFT_REG.r1, NFT_META[side]), lookup(set, options)],
+  };
+}
+
+/** The interfaces that a packet comes from and goes to, in a set of such pairs. */
+export function matchInterfacesInSet(set: string, options: MatchOptions = {}): Statement {
+  return {
+    text: `iifname . oifname ${setReference(set, options)}`,
+    expressions: [loadMeta(NFT_REG.r1, NFT_META.iifname), loadMeta(NFT_REG.r2, NFT_META.oifname), lookup(set, options)],
   };
 }
 
@@ -115,11 +161,20 @@ export function masquerade({ fullyRandom }: { readonly fullyRandom: boolean }): 
 /** Packets and bytes that came this far. */
 export const counter: Statement = { text: "counter", expressions: [{ kind: "counter", data: {} }] };
 export const accept: Statement = { text: "accept", expressions: [verdict(VERDICT.accept)] };
+export const drop: Statement = { text: "drop", expressions: [verdict(VERDICT.drop)] };
+/** Goes through `chain`, and comes back at its end. */
+export function jump(chain: string): Statement {
+  return { text: `jump ${chain}`, expressions: [verdict(VERDICT.jump, chain)] };
+}
 /** Back to the calling chain; at the end of a base chain, to its policy. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };
 
 function setReference(set: string, { invert = false }: MatchOptions): string {
   return invert ? `!= @${set}` : `@${set}`;
+}
+
+function loadMeta(register: number, key: number): Expression {
+  return { kind: "meta", data: { dreg: register, key } };
 }
 
 function load(register: number, offset: number, length: number): Expression {
@@ -135,6 +190,7 @@ function compare(op: number, value: Uint8Array): Expression {
 }
 
 /** Codes below zero travel as two's complement. */
-function verdict(code: number): Expression {
-  return { kind: "immediate", data: { dreg: NFT_REG.verdict, data: { verdict: { code: code >>> 0 } } } };
+function verdict(code: number, chain?: string): Expression {
+  const to = chain === undefined ? {} : { chain };
+  return { kind: "immediate", data: { dreg: NFT_REG.verdict, data: { verdict: { code: code >>> 0, ...to } } } };
 }

@@ -3,7 +3,18 @@ import { describe, expect, test } from "vitest";
 import { formatAddress, parseAddress } from "../../ip/address.ts";
 import { contains, formatPrefix, parsePrefix } from "../../ip/prefix.ts";
 import { NFT_SET_ELEM_INTERVAL_END } from "../../netlink/nftables.ts";
-import { elementsText, keyAttributes, mergeRanges, type NftSet, readElement, readPair, wireElements } from "./set.ts";
+import {
+  elementsText,
+  keyAttributes,
+  keyText,
+  mergeRanges,
+  type NftSet,
+  readElement,
+  readPair,
+  readTuple,
+  type TupleSet,
+  wireElements,
+} from "./set.ts";
 
 const named = { name: "s", comment: "c" };
 const prefixes = (family: 4 | 6, ...texts: string[]): NftSet => ({
@@ -130,4 +141,34 @@ test("text lists the first elements of many", () => {
   const many = Array.from({ length: 20 }, (_, index) => `10.${index}.0.0/24`);
   expect(elementsText(prefixes(4, "10.0.0.0/24", "10.1.0.0/24"))).toBe("{ 10.0.0.0/24, 10.1.0.0/24 }");
   expect(elementsText(prefixes(4, ...many))).toMatch(/10\.15\.0\.0\/24 and 4 more }$/);
+});
+
+describe("tuples", () => {
+  const pods: TupleSet = {
+    ...named,
+    kind: "tuples",
+    fields: ["ifname", "ipv4_addr"],
+    elements: [{ values: ["cni0", parseAddress("10.1.0.2")], comment: "mark" }],
+  };
+
+  test("a key is its fields in a row, names filled up with NUL", () => {
+    const [element] = wireElements(pods);
+    expect(element?.key?.value).toEqual(Uint8Array.of(99, 110, 105, 48, ...new Uint8Array(12), 10, 1, 0, 2));
+    expect(keyAttributes(pods)).toEqual({ flags: 0, keyType: (41 << 6) | 7, keyLength: 20 });
+    expect(keyText(pods)).toBe("type ifname . ipv4_addr;");
+    expect(elementsText(pods)).toBe('{ "cni0" . 10.1.0.2 comment "mark" }');
+  });
+
+  test("an element comes back, and keys of other types are passed over", () => {
+    expect(wireElements(pods).map((element) => readTuple(pods.fields, element))).toEqual(pods.elements);
+    expect(readTuple(["ifname"], wireElements(pods)[0] ?? {})).toBe(undefined);
+    expect(readTuple(["ifname"], {})).toBe(undefined);
+  });
+
+  test("values of another type are refused", () => {
+    const wrong = (...values: TupleSet["elements"][number]["values"]) =>
+      wireElements({ ...pods, elements: [{ values }] });
+    expect(() => wrong("cni0", parseAddress("fd00::2"))).toThrow(/ipv4_addr: 16 bytes/);
+    expect(() => wrong("a-name-of-16-lets", parseAddress("10.1.0.2"))).toThrow(/at most 15 bytes/);
+  });
 });

@@ -90,9 +90,13 @@ function addSet(table: Table, set: NftSet, id: number): Request {
     NFT_MSG_NEWSET,
     `nft add set ${tableText(table)} ${set.name} { ${keyText(set)} }`,
     tableHeader(table),
-    { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: setUserdata(set.comment) },
+    { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: userdataOf(set) },
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+function userdataOf(set: NftSet): Uint8Array {
+  return setUserdata(set.comment, { isName: set.kind === "tuples" && set.fields.every((field) => field === "ifname") });
 }
 
 /** EEXIST when an element is there already, whatever its comment. */

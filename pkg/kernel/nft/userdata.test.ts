@@ -10,6 +10,10 @@ test("a set says first that its key is in network order", () => {
   expect(setUserdata("a")).toEqual(Uint8Array.of(0, 4, 2, 0, 0, 0, 7, 2, 97, 0));
 });
 
+test("a set of names says that they are in the machine's order", () => {
+  expect(setUserdata("a", { isName: true })).toEqual(Uint8Array.of(0, 4, 1, 0, 0, 0, 7, 2, 97, 0));
+});
+
 test.each(["", "cni:net/a/eth0", "ü", "x".repeat(127)])("comment %j comes back", (comment) => {
   expect(readComment(commentUserdata(comment))).toBe(comment);
   expect(readSetComment(setUserdata(comment))).toBe(comment);

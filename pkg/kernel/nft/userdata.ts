@@ -7,7 +7,8 @@
 const COMMENT = 0;
 const SET_KEY_BYTE_ORDER = 0;
 const SET_COMMENT = 7;
-/** nft's BYTEORDER_BIG_ENDIAN. */
+/** nft's BYTEORDER_HOST_ENDIAN and BYTEORDER_BIG_ENDIAN. */
+const HOST_ENDIAN = 1;
 const BIG_ENDIAN = 2;
 /** NFTNL_UDATA_COMMENT_MAXLEN, which counts the NUL. */
 const LONGEST_COMMENT = 128;
@@ -20,9 +21,12 @@ export function commentUserdata(comment: string | undefined): Uint8Array | undef
   return comment === undefined ? undefined : field(COMMENT, text(comment));
 }
 
-/** Of a set: that its key is in network byte order (or nft prints it reversed), and its comment. */
-export function setUserdata(comment: string): Uint8Array {
-  const order = field(SET_KEY_BYTE_ORDER, Uint8Array.of(BIG_ENDIAN, 0, 0, 0));
+/**
+ * Of a set: the byte order of its key, without which nft prints it reversed, and its comment. Names are in host order to
+ * nft, all else is in network order.
+ */
+export function setUserdata(comment: string, { isName = false }: { readonly isName?: boolean } = {}): Uint8Array {
+  const order = field(SET_KEY_BYTE_ORDER, Uint8Array.of(isName ? HOST_ENDIAN : BIG_ENDIAN, 0, 0, 0));
   return concatenate(order, field(SET_COMMENT, text(comment)));
 }
 
