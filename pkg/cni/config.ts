@@ -44,6 +44,11 @@ export class ConfigObject {
     return Object.keys(this.#values);
   }
 
+  /** All of it as JSON has it: to hand on to another plugin. */
+  values(): Readonly<Record<string, unknown>> {
+    return this.#values;
+  }
+
   /** The value as JSON has it; `undefined` when absent or null. */
   value(key: string): unknown {
     return this.#lookup(key) ?? undefined;

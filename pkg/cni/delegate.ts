@@ -11,17 +11,21 @@ import { ConfigObject } from "./config.ts";
 import type { Verb } from "./environment.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "./errors.ts";
 import { callVerb } from "./loop.ts";
-import { parseJsonObject } from "./network.ts";
-import type { Request } from "./plugin.ts";
+import { parseJsonObject, parseNetworkConfig } from "./network.ts";
+import type { Call, Request } from "./plugin.ts";
 import { decodeResult, type Result } from "./result.ts";
+import type { Version } from "./versions.ts";
 
 /** An executable that is open for writing is being replaced: it is tried again this often, after this time each. */
 const BUSY_RETRIES = 5;
 const BUSY_WAIT_MS = 200;
 
+/** What a delegate reads instead of the configuration that the caller got itself: for plugins that write another one. */
+export type DelegateConfig = Readonly<Record<string, unknown>>;
+
 /** Has `type` do ADD. Throws `CniError`: the delegate's own, with its code, where it gave one. */
-export function delegateAdd(request: Request, type: string): Result {
-  const result = delegate(request, type, "ADD");
+export function delegateAdd(request: Request, type: string, config?: DelegateConfig): Result {
+  const result = delegate(request, type, "ADD", config);
   if (result !== undefined) return result;
   throw new CniError(
     ErrorCode.decodingFailure,
@@ -29,39 +33,46 @@ export function delegateAdd(request: Request, type: string): Result {
   );
 }
 
-export function delegateDel(request: Request, type: string): void {
-  delegate(request, type, "DEL");
+export function delegateDel(request: Request, type: string, config?: DelegateConfig): void {
+  delegate(request, type, "DEL", config);
 }
 
-export function delegateCheck(request: Request, type: string): void {
-  delegate(request, type, "CHECK");
+export function delegateCheck(request: Request, type: string, config?: DelegateConfig): void {
+  delegate(request, type, "CHECK", config);
 }
 
 /** An executable that is missing is code 50: every ADD would fail. */
-export function delegateStatus(request: Request, type: string): void {
+export function delegateStatus(request: Request, type: string, config?: DelegateConfig): void {
   try {
-    delegate(request, type, "STATUS");
+    delegate(request, type, "STATUS", config);
   } catch (error) {
     if (!(error instanceof MissingPluginError)) throw error;
     throw new CniError(ErrorCode.notAvailable, error.message, { cause: error });
   }
 }
 
-export function delegateGc(request: Request, type: string): void {
-  delegate(request, type, "GC");
+export function delegateGc(request: Request, type: string, config?: DelegateConfig): void {
+  delegate(request, type, "GC", config);
 }
 
-function delegate(request: Request, type: string, verb: Verb): Result | undefined {
-  const { call, system } = request;
+function delegate(request: Request, type: string, verb: Verb, config?: DelegateConfig): Result | undefined {
+  const { system } = request;
+  const call = callOf(request, verb, config);
   const file = findPlugin(type, call.environment.path, system);
   const plugin = Object.hasOwn(call.delegates, type) ? call.delegates[type] : undefined;
-  if (plugin !== undefined && isOwnExecutable(file, system)) {
-    return callVerb(plugin, { ...call, environment: { ...call.environment, verb } });
-  }
-  const child = execute(request, file, verb);
+  if (plugin !== undefined && isOwnExecutable(file, system)) return callVerb(plugin, call);
+  const child = execute(call, file);
   if (child.status !== 0) throw childError(child, type, verb);
   if (verb !== "ADD" || child.output.length === 0) return undefined;
-  return decodeChildResult(child.output, type, request);
+  return decodeChildResult(child.output, type, call.config.version);
+}
+
+/** The delegate's call: the caller's, but for the verb and, where it writes another, the configuration. */
+function callOf({ call }: Request, verb: Verb, config: DelegateConfig | undefined): Call {
+  const environment = { ...call.environment, verb };
+  if (config === undefined) return { ...call, environment };
+  const input = new TextEncoder().encode(JSON.stringify(config));
+  return { ...call, environment, input, config: parseNetworkConfig(input) };
 }
 
 class MissingPluginError extends CniError {}
@@ -91,12 +102,11 @@ function isOwnExecutable(file: string, system: System): boolean {
   return found !== undefined && own !== undefined && found.device === own.device && found.inode === own.inode;
 }
 
-function execute(request: Request, file: string, verb: Verb): ExecuteResult {
-  const { call, system } = request;
+function execute({ system, environment: { verb }, input }: Call, file: string): ExecuteResult {
   const environment = { ...system.environment, CNI_COMMAND: verb };
   for (let retries = 0; ; retries++) {
     try {
-      return system.execute(file, { environment, input: call.input });
+      return system.execute(file, { environment, input });
     } catch (error) {
       if (!isSystemError(error)) throw error;
       if (error.code !== "ETXTBSY" || retries === BUSY_RETRIES) {
@@ -130,10 +140,10 @@ function decodeChildError(output: Uint8Array): CniError | undefined {
   }
 }
 
-function decodeChildResult(output: Uint8Array, type: string, request: Request): Result {
+function decodeChildResult(output: Uint8Array, type: string, version: Version): Result {
   try {
     const object = new ConfigObject(parseJsonObject(output, `result of ${type}`));
-    return decodeResult(object, request.call.config.version);
+    return decodeResult(object, version);
   } catch (error) {
     throw new CniError(ErrorCode.decodingFailure, `ADD of ${type}: ${messageOf(error)}`, { cause: error });
   }

@@ -1,0 +1,121 @@
+/**
+ * `flannel`: reads what flanneld has written about this node, and has another plugin (bridge, unless told otherwise)
+ * attach the container with it. Takes flannel's own plugin's configuration and keeps its state where that one does.
+ */
+import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { delegateAdd, delegateCheck, delegateDel, delegateGc, delegateStatus } from "../../pkg/cni/delegate.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import { undoing } from "../../pkg/cni/undo.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import { type Rendered, renderDelegate } from "./rendering.ts";
+import { Scratch } from "./scratch.ts";
+import { parseSubnetEnv, type SubnetEnv, SubnetEnvError } from "./subnet-env.ts";
+
+const DEFAULT_SUBNET_FILE = "/run/flannel/subnet.env";
+const DEFAULT_DATA_DIR = "/var/lib/cni/flannel";
+
+export const plugin: Plugin = {
+  name: "flannel",
+  about: "has another plugin attach a container with the subnet that flanneld gave to this node",
+  add,
+  del,
+  check(request) {
+    const { type, config } = render(request, readSubnetEnv(request, ErrorCode.tryAgainLater));
+    delegateCheck(request, type, config);
+  },
+  /** Until flanneld has written its file, every ADD fails; where it keeps it, the file goes with a reboot only. */
+  status(request) {
+    const { type, config } = render(request, readSubnetEnv(request, ErrorCode.notAvailable));
+    delegateStatus(request, type, config);
+  },
+  gc,
+};
+
+function add(request: Request): Result {
+  const { type, config } = render(request, readSubnetEnv(request, ErrorCode.tryAgainLater));
+  const scratch = scratchOf(request);
+  return undoing((undo) => {
+    try {
+      scratch.keep(request.containerId, config);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      throw new CniError(ErrorCode.ioFailure, `flannel: keeping the configuration for DEL: ${error.message}`, {
+        cause: error,
+      });
+    }
+    undo.push(() => scratch.forget(request.containerId));
+    return delegateAdd(request, type, config);
+  });
+}
+
+/** With what ADD kept; where that is gone or another network's, with what the configuration says now. */
+function del(request: Request): void {
+  const scratch = scratchOf(request);
+  const kept = scratch.find(request.containerId, request.network);
+  const keptType = kept?.type;
+  if (typeof keptType !== "string") {
+    const { type, config } = render(request, findSubnetEnv(request));
+    delegateDel(request, type, config);
+    return;
+  }
+  const prevResult = request.config.value("prevResult");
+  const config = prevResult === undefined ? kept : { ...kept, prevResult };
+  delegateDel(request, keptType, config);
+  scratch.forget(request.containerId);
+}
+
+function gc(request: Request): void {
+  const valid = new Set(request.validAttachments.map(({ containerId }) => containerId));
+  const scratch = scratchOf(request);
+  const { type, config } = render(request, findSubnetEnv(request));
+  collectGarbage(request, [
+    () => delegateGc(request, type, config),
+    () => {
+      for (const containerId of scratch.containers()) {
+        const isStale = !valid.has(containerId) && scratch.find(containerId, request.network) !== undefined;
+        if (isStale) scratch.forget(containerId);
+      }
+    },
+  ]);
+}
+
+function render(request: Request, env: SubnetEnv | undefined): Rendered {
+  return renderDelegate(request.call.config, env);
+}
+
+function scratchOf({ system, config }: Request): Scratch {
+  return new Scratch(system, config.optionalString("dataDir") || DEFAULT_DATA_DIR);
+}
+
+function subnetFileOf({ config }: Request): string {
+  return config.optionalString("subnetFile") || DEFAULT_SUBNET_FILE;
+}
+
+/** Throws `CniError` with `code` where flanneld has not said yet what is needed. */
+function readSubnetEnv(request: Request, code: number): SubnetEnv {
+  const path = subnetFileOf(request);
+  try {
+    return parseSubnetEnv(new TextDecoder().decode(request.system.readFile(path)));
+  } catch (error) {
+    if (error instanceof SubnetEnvError)
+      throw new CniError(code, `flannel: ${path} ${error.message}`, { cause: error });
+    if (!isSystemError(error)) throw error;
+    throw new CniError(
+      code,
+      `flannel: ${error.message}: flanneld writes this file when it has a subnet; see whether it runs on this node`,
+      { cause: error },
+    );
+  }
+}
+
+/** For what can do without: `undefined` where the file is absent or says too little. */
+function findSubnetEnv(request: Request): SubnetEnv | undefined {
+  try {
+    return readSubnetEnv(request, ErrorCode.tryAgainLater);
+  } catch (error) {
+    if (error instanceof CniError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The configuration that `flannel` writes for its delegate, from its own and what flanneld says. Pure.
+ */
+import type { ConfigObject } from "../../pkg/cni/config.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { NetworkConfig } from "../../pkg/cni/network.ts";
+import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import type { SubnetEnv } from "./subnet-env.ts";
+
+/** What the runtime adds to a plugin's configuration, and the delegate must see. */
+const FROM_RUNTIME = ["runtimeConfig", "args", "prevResult", "cni.dev/valid-attachments", "cni.dev/attachments"];
+
+export interface Rendered {
+  /** The delegate's executable. */
+  readonly type: string;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Keys of `delegate` stand as they are; those that are missing come from flanneld. Without `env` (DEL and GC after
+ * flanneld's file has gone) the delegate learns no range, which is needed only to hand out addresses. Throws `CniError` 7.
+ */
+export function renderDelegate({ name, version, object }: NetworkConfig, env: SubnetEnv | undefined): Rendered {
+  const delegate = object.object("delegate");
+  refuseReserved(delegate);
+  const type = delegate.optionalString("type") || "bridge";
+  if (type === "flannel") throw delegate.invalid("type", "a plugin that attaches the container, like bridge");
+  const defaults: Record<string, unknown> = {
+    // Where nobody knows whether flanneld masquerades, the delegate looks for entries to remove.
+    ipMasq: env === undefined || !env.isMasquerading,
+    ...(env === undefined ? {} : { mtu: env.mtu }),
+    ...(type === "bridge" ? { isGateway: true } : {}),
+  };
+  const missing = Object.entries(defaults).filter(([key]) => !delegate.hasKey(key));
+  const passed = FROM_RUNTIME.filter((key) => object.hasKey(key)).map((key) => [key, object.value(key) ?? null]);
+  return {
+    type,
+    config: {
+      ...delegate.values(),
+      ...Object.fromEntries([...missing, ...passed]),
+      ...{ name, cniVersion: version, type, ipam: renderIpam(object.object("ipam"), env) },
+    },
+  };
+}
+
+function refuseReserved(delegate: ConfigObject): void {
+  for (const key of ["name", "ipam"]) {
+    if (!delegate.hasKey(key)) continue;
+    const message = `delegate: must not have "${key}", which flannel itself sets: remove it`;
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      key === "ipam" ? `${message} (an "ipam" beside "delegate" is used)` : message,
+    );
+  }
+}
+
+function renderIpam(ipam: ConfigObject, env: SubnetEnv | undefined): Record<string, unknown> {
+  const ranges = (env?.subnets ?? []).map((subnet) => [{ subnet: formatPrefix(subnet) }]);
+  const routes = (env?.networks ?? []).map((network) => ({ dst: formatPrefix(network) }));
+  return {
+    ...ipam.values(),
+    type: ipam.optionalString("type") || "host-local",
+    ranges,
+    routes: [...ipam.list("routes"), ...routes],
+  };
+}
