@@ -10,14 +10,14 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{plugins,daemon,pkg,hack,test}/**/*.test.ts"],
-          exclude: ["test/live/**"],
+          exclude: ["**/*.live.test.ts"],
         },
       },
       {
         // They share the kernel's tables and this machine's two or four processors: one file at a time.
         test: {
           name: "live",
-          include: ["test/live/**/*.live.test.ts"],
+          include: ["test/**/*.live.test.ts"],
           fileParallelism: false,
           testTimeout: 60_000 * patience,
           hookTimeout: 60_000 * patience,

@@ -5,12 +5,11 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { DIST, QUICKJS, ROOT, WORK } from "./paths.ts";
+import { BIN, QUICKJS, ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
-const BIN = `${DIST}/bin`;
 /** The file is copied to every node: its size is a promise. */
 const LARGEST_BYTES = 4 * 2 ** 20;
 /** Above everything else that the linker lays out, so that its size moves nothing. */
@@ -18,16 +17,16 @@ const IMAGE_ADDRESS = "0x10000000";
 /** Enough to load the plugins; how much they need is then known. */
 const ROOM_BYTES = 16 * 2 ** 20;
 
-export function executableFiles(names: readonly string[]): string[] {
-  return ["weft", ...names].map((name) => `${BIN}/${name}`);
+export function executableFiles(names: readonly string[], bin: string): string[] {
+  return ["weft", ...names].map((name) => `${bin}/${name}`);
 }
 
-/** Throws when the file becomes larger than it may be. */
-export function buildExecutable(programs: Programs): void {
+/** Puts `weft` and its links into `bin`. Throws when the file becomes larger than it may be. */
+export function buildExecutable(programs: Programs, bin: string): void {
   const made = compileExecutable(programs, `${WORK}/weft`);
   const { size } = statSync(made);
-  if (size > LARGEST_BYTES) throw new Error(`dist/bin/weft has ${size} bytes: expected at most ${LARGEST_BYTES}`);
-  install(made, programs.names);
+  if (size > LARGEST_BYTES) throw new Error(`${bin}/weft has ${size} bytes: expected at most ${LARGEST_BYTES}`);
+  install(made, programs.names, bin);
 }
 
 /** Compiles `programs` into the file `target`, and returns its name. */
@@ -93,15 +92,15 @@ function digest(files: readonly string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-function install(made: string, names: readonly string[]): void {
-  mkdirSync(BIN, { recursive: true });
-  // Onto the file system of dist first.
-  replace(`${BIN}/weft`, (path) => copyFileSync(made, path));
-  for (const name of names) replace(`${BIN}/${name}`, (path) => linkSync(`${BIN}/weft`, path));
-  removeLeftovers(names);
+function install(made: string, names: readonly string[], bin: string): void {
+  mkdirSync(bin, { recursive: true });
+  // Onto the file system of the target first.
+  replace(`${bin}/weft`, (path) => copyFileSync(made, path));
+  for (const name of names) replace(`${bin}/${name}`, (path) => linkSync(`${bin}/weft`, path));
+  if (bin === BIN) removeLeftovers(names);
 }
 
-/** The links of plugins that are no more. */
+/** The links of plugins that are no more; in dist alone, where everything is ours. */
 function removeLeftovers(names: readonly string[]): void {
   const known = new Set(["weft", "weftd", ...names]);
   for (const name of readdirSync(BIN)) if (!known.has(name)) rmSync(`${BIN}/${name}`);

@@ -1,5 +1,6 @@
 /** All plugins become one script for QuickJS: what they share is in it once. */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { basename } from "node:path";
 import { build } from "esbuild";
 import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
@@ -11,29 +12,51 @@ export interface Programs {
   readonly script: string;
 }
 
-/** Throws when a folder of plugins/ is no plugin: nothing is left out silently. */
-export function pluginNames(): string[] {
-  const names = readdirSync(`${ROOT}/plugins`).sort();
-  const missing = names.filter((name) => !existsSync(`${ROOT}/plugins/${name}/main.ts`));
-  if (missing.length > 0)
-    throw new Error(`plugins/${missing.join(", plugins/")}: expected a main.ts in each plugin's folder`);
-  return names;
+/** A plugin's executable and the module that exports it as `plugin`. */
+export interface PluginSource {
+  readonly name: string;
+  readonly main: string;
 }
 
-export async function bundlePlugins(names: readonly string[]): Promise<Programs> {
+/** The folders of plugins/. Throws when one is no plugin: nothing is left out silently. */
+export function ownPlugins(): PluginSource[] {
+  return readdirSync(`${ROOT}/plugins`)
+    .sort()
+    .map((name) => sourceIn(`${ROOT}/plugins/${name}`));
+}
+
+/** Others' folders, by the names that the executables get. Throws when one is no plugin or has a name that is taken. */
+export function foreignPlugins(folders: readonly string[], own: readonly PluginSource[]): PluginSource[] {
+  const taken = new Set(["weft", "weftd", ...own.map(({ name }) => name)]);
+  return folders.map((folder) => {
+    const source = sourceIn(folder);
+    if (taken.has(source.name))
+      throw new Error(`${folder}: there is a plugin ${source.name} already: rename the folder`);
+    taken.add(source.name);
+    return source;
+  });
+}
+
+function sourceIn(folder: string): PluginSource {
+  const main = `${folder}/main.ts`;
+  if (!existsSync(main)) throw new Error(`${folder}: expected a main.ts in a plugin's folder`);
+  return { name: basename(folder), main };
+}
+
+export async function bundlePlugins(sources: readonly PluginSource[]): Promise<Programs> {
   mkdirSync(WORK, { recursive: true });
   const script = `${WORK}/plugins.js`;
-  await bundle(entry(names), script);
-  return { names, script };
+  await bundle(entry(sources), script);
+  return { names: sources.map(({ name }) => name), script };
 }
 
 /** Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
-function entry(names: readonly string[]): string {
+function entry(sources: readonly PluginSource[]): string {
   return [
     'import { runPlugin } from "./pkg/cni/loop.ts";',
     'import { provide, quickjs } from "./pkg/sys/quickjs.ts";',
-    ...names.map((name, at) => `import { plugin as plugin${at} } from "./plugins/${name}/main.ts";`),
-    `const plugins = { ${names.map((name, at) => `${JSON.stringify(name)}: plugin${at}`).join(", ")} };`,
+    ...sources.map(({ main }, at) => `import { plugin as plugin${at} } from ${JSON.stringify(main)};`),
+    `const plugins = { ${sources.map(({ name }, at) => `${JSON.stringify(name)}: plugin${at}`).join(", ")} };`,
     "for (const name in plugins) provide(name, () => runPlugin(plugins[name], quickjs, plugins));",
   ].join("\n");
 }
@@ -54,6 +77,8 @@ export async function bundle(contents: string, script: string): Promise<void> {
     // Names stay: they are never read at run time, and an internal error then says where it happened.
     minifyIdentifiers: false,
     logLevel: "warning",
+    // What plugins outside of this tree import: "weft/pkg/cni/plugin.ts".
+    alias: { weft: ROOT },
     plugins: [lazyConstants],
   });
 }
