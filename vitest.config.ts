@@ -18,6 +18,7 @@ export default defineConfig({
         test: {
           name: "live",
           include: ["test/**/*.live.test.ts"],
+          globalSetup: "test/live/harness/setup.ts",
           fileParallelism: false,
           testTimeout: 60_000 * patience,
           hookTimeout: 60_000 * patience,

@@ -1,5 +1,5 @@
 /** loopback beside the reference, and read back with iproute2. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -7,11 +7,11 @@ const conf = (more: object = {}) => ({ cniVersion: "1.1.0", name: "lo-net", type
 const wishes = { ifName: "lo" };
 
 let bed: PluginBed;
-beforeEach(async () => {
+beforeAll(async () => {
   bed = await PluginBed.make();
-  await bed.pod.succeed("ip", ["link", "set", "lo", "down"]);
 });
-afterEach(() => bed.close());
+beforeEach(() => bed.pod.succeed("ip", ["link", "set", "lo", "down"]));
+afterAll(() => bed.close());
 
 const loopback = (verb: string, input: unknown = conf(), more: object = {}) =>
   bed.call(OURS, "loopback", verb, input, { ...wishes, ...more });

@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
-import { sweepLeftovers } from "./harness/leftovers.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { measureReach } from "./harness/traffic.ts";
 
@@ -18,7 +17,6 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
   let pods: readonly [Pod, Pod];
 
   beforeAll(async () => {
-    await sweepLeftovers();
     cluster = await Cluster.start(mode, cleanup);
     first = await cluster.addNode(1);
     second = await cluster.addNode(2);

@@ -95,7 +95,7 @@ export class Runtime {
     const cniVersion = conflist.cniVersions?.includes(SPOKEN) ? SPOKEN : conflist.cniVersion;
     let prevResult = previous;
     let ms = 0;
-    for (const { capabilities: _capabilities, ...plugin } of conflist.plugins) {
+    for (const plugin of conflist.plugins) {
       const conf = { ...plugin, name: conflist.name, cniVersion, ...(prevResult === undefined ? {} : { prevResult }) };
       const outcome = await this.#node.run(`${this.#binDir}/${plugin.type}`, [], JSON.stringify(conf), {
         ...{
