@@ -8,7 +8,7 @@ test("a mark names network, container and interface", () => {
 });
 
 test("marks too long for a comment are cut to 127 bytes and still differ", () => {
-  const long = (ifName: string) => ownerMark({ network: "n".repeat(80), containerId: container, ifName });
+  const long = (ifName: string) => ownerMark({ network: "n".repeat(80), containerId: container.repeat(2), ifName });
   expect(long("eth0")).toHaveLength(127);
   expect(long("eth0")).toBe(long("eth0"));
   expect(long("eth0")).not.toBe(long("eth1"));
@@ -21,7 +21,9 @@ test("a network's marks are told from those of a network with a longer name", ()
   expect(isOfNetwork(ownerMark({ network: "net1", containerId: container, ifName: "eth0" }), "net")).toBe(false);
 });
 
-test("a network whose name alone is too long is still recognised by its mark", () => {
-  const network = "n".repeat(200);
-  expect(isOfNetwork(ownerMark({ network, containerId: container, ifName: "eth0" }), network)).toBe(true);
+test("networks with long names are told apart, however late they differ", () => {
+  const [one, other] = [`${"n".repeat(200)}1`, `${"n".repeat(200)}2`];
+  const mark = ownerMark({ network: one, containerId: container, ifName: "eth0" });
+  expect([isOfNetwork(mark, one), isOfNetwork(mark, other)]).toEqual([true, false]);
+  expect(mark).toMatch(new RegExp(`^cni:~[0-9a-f]{16}/${container}/eth0$`));
 });

@@ -7,6 +7,8 @@ import { fnv1a64 } from "./digest.ts";
 
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
 const LONGEST_MARK = 127;
+/** With the usual container id (64 characters) and the longest interface name (15), a mark of it is not too long. */
+const LONGEST_NETWORK = 40;
 /** "~" and 16 hexadecimal digits. */
 const DIGEST_LENGTH = 17;
 
@@ -18,22 +20,26 @@ export interface Attachment {
 }
 
 /**
- * `cni:<network>/<container>/<ifname>`. One too long for a comment is cut, and told apart by a digest of all of it: the
- * same attachment always gets the same mark. The three parts hold ASCII only (the protocol's rules for them).
+ * `cni:<network>/<container>/<ifname>`. A network's name that is too long stands there as its digest, and a mark that is
+ * still too long is cut, with a digest of all of it at its end: the same attachment always gets the same mark. The three
+ * parts hold ASCII only (the protocol's rules for them), and none begins with "~".
  */
 export function ownerMark(attachment: Attachment): string {
   const mark = `${networkMark(attachment.network)}${attachment.containerId}/${attachment.ifName}`;
   if (mark.length <= LONGEST_MARK) return mark;
-  return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}~${fnv1a64(mark).toString(16).padStart(16, "0")}`;
-}
-
-/** What the marks of all of a network's attachments begin with (as far as a mark goes). */
-export function networkMark(network: string): string {
-  return `cni:${network}/`;
+  return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}${digest(mark)}`;
 }
 
 /** True when `mark` is that of an attachment of `network`. */
 export function isOfNetwork(mark: string, network: string): boolean {
-  const start = networkMark(network).slice(0, LONGEST_MARK - DIGEST_LENGTH);
-  return mark.startsWith(start);
+  return mark.startsWith(networkMark(network));
+}
+
+/** What the marks of all of a network's attachments begin with, and those of no other network. */
+function networkMark(network: string): string {
+  return `cni:${network.length <= LONGEST_NETWORK ? network : digest(network)}/`;
+}
+
+function digest(text: string): string {
+  return `~${fnv1a64(text).toString(16).padStart(16, "0")}`;
 }
