@@ -35,10 +35,10 @@ describe("the node's masquerade", () => {
       "nft delete table inet weft",
       "nft add table inet weft",
       "nft add set inet weft pod-ranges4 { type ipv4_addr; flags interval; }",
-      "nft create element inet weft pod-ranges4 { 10.244.0.0/16 }",
       "nft add set inet weft exempt4 { type ipv4_addr; }",
-      "nft create element inet weft exempt4 { 192.0.2.1 }",
       "nft add chain inet weft postrouting { type nat hook postrouting priority 100; policy accept; }",
+      "nft create element inet weft pod-ranges4 { 10.244.0.0/16 }",
+      "nft create element inet weft exempt4 { 192.0.2.1 }",
       'nft add rule inet weft postrouting meta nfproto ipv4 ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
     ]);
   });

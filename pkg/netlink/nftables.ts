@@ -29,8 +29,8 @@ export const NFT_SET_ELEM_INTERVAL_END = 1;
 
 /** NFT_REG_VERDICT, and the first two 16-byte data registers. */
 export const NFT_REG = { verdict: 0, r1: 1, r2: 2 } as const;
-/** The second of the 4-byte registers, which divide the 16-byte ones: r1's bytes 4 to 7 (NFT_REG32_01). */
-export const NFT_REG32_01 = 9;
+/** The first of the 4-byte registers (NFT_REG32_00), which divide the 16-byte ones: its bytes are r1's first four. */
+export const NFT_REG32_00 = 8;
 /** Verdict codes: netfilter's own are positive, nf_tables' negative. */
 export const VERDICT = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 } as const;
 export const NFT_CMP = { eq: 0, neq: 1, lt: 2, lte: 3, gt: 4, gte: 5 } as const;
@@ -49,9 +49,10 @@ export const NFT_META = {
 export const NFT_CT = { state: 0, direction: 1, status: 2 } as const;
 export const NFT_FIB_RESULT = { oif: 1, oifname: 2, addrtype: 3 } as const;
 export const NFT_FIB_FLAG = { saddr: 1, daddr: 2 } as const;
+export const NFT_NAT = { snat: 0, dnat: 1 } as const;
 export const NFT_LOOKUP_F_INV = 1;
-/** NF_NAT_RANGE_PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
-export const NF_NAT_RANGE_RANDOM_FULLY = 1 << 4;
+/** NF_NAT_RANGE_MAP_IPS, _PROTO_SPECIFIED, _PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
+export const NF_NAT_RANGE = { mapIps: 1, protoSpecified: 2, randomFully: 1 << 4 } as const;
 
 const verdict = attributes({
   code: attribute(1, "NFTA_VERDICT_CODE", be32),
@@ -121,6 +122,16 @@ const expressionData = {
     name: attribute(1, "NFTA_TARGET_NAME", cstring),
     revision: attribute(2, "NFTA_TARGET_REV", be32),
     info: attribute(3, "NFTA_TARGET_INFO", bytes),
+  }),
+  /** Registers that hold the new address and port, at least and at most. */
+  nat: attributes({
+    type: attribute(1, "NFTA_NAT_TYPE", be32),
+    family: attribute(2, "NFTA_NAT_FAMILY", be32),
+    addressMin: attribute(3, "NFTA_NAT_REG_ADDR_MIN", be32),
+    addressMax: attribute(4, "NFTA_NAT_REG_ADDR_MAX", be32),
+    portMin: attribute(5, "NFTA_NAT_REG_PROTO_MIN", be32),
+    portMax: attribute(6, "NFTA_NAT_REG_PROTO_MAX", be32),
+    flags: attribute(7, "NFTA_NAT_FLAGS", be32),
   }),
   masq: attributes({ flags: attribute(1, "NFTA_MASQ_FLAGS", be32) }),
   counter: attributes({

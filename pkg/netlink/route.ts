@@ -8,6 +8,7 @@ export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;
 export const RT_SCOPE = { universe: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;
 export const RTN_UNICAST = 1;
+export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
 /** The gateway is reachable on the link whatever the link's addresses say. */
 export const RTNH_F_ONLINK = 4;

@@ -131,11 +131,11 @@ function shapeText(shape: Shape): string {
   return canonical({ ...shape, chains: [...shape.chains].sort(byName), sets: [...shape.sets].sort(byName) });
 }
 
-function wantedChain({ name, hook, priority, type, rules }: Chain) {
+function wantedChain(chain: Chain) {
   return {
-    name,
-    base: [NF_INET_HOOK[hook], priority >>> 0, type, VERDICT.accept],
-    rules: rules.map(({ statements, comment }) =>
+    name: chain.name,
+    base: chain.hook === undefined ? [] : [NF_INET_HOOK[chain.hook], chain.priority >>> 0, chain.type, VERDICT.accept],
+    rules: chain.rules.map(({ statements, comment }) =>
       shapeOfRule(
         statements.flatMap(({ expressions }) => expressions),
         comment,
@@ -153,10 +153,12 @@ interface SetKey {
   readonly flags?: number | undefined;
   readonly keyType?: number | undefined;
   readonly keyLength?: number | undefined;
+  /** Of a map. How long a verdict is only the kernel knows, so the length of data does not count. */
+  readonly dataType?: number | undefined;
 }
 
-function shapeOfSet({ name, flags, keyType, keyLength }: SetKey, comment: string | undefined) {
-  return { name, flags, keyType, keyLength, comment };
+function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comment: string | undefined) {
+  return { name, flags, keyType, keyLength, dataType, comment };
 }
 
 /** Counters are what the rule has done, not what it is. */

@@ -160,9 +160,9 @@ describe("tuples", () => {
   });
 
   test("an element comes back, and keys of other types are passed over", () => {
-    expect(wireElements(pods).map((element) => readTuple(pods.fields, element))).toEqual(pods.elements);
-    expect(readTuple(["ifname"], wireElements(pods)[0] ?? {})).toBe(undefined);
-    expect(readTuple(["ifname"], {})).toBe(undefined);
+    expect(wireElements(pods).map((element) => readTuple(pods, element))).toEqual(pods.elements);
+    expect(readTuple({ fields: ["ifname"] }, wireElements(pods)[0] ?? {})).toBe(undefined);
+    expect(readTuple({ fields: ["ifname"] }, {})).toBe(undefined);
   });
 
   test("values of another type are refused", () => {
@@ -170,5 +170,73 @@ describe("tuples", () => {
       wireElements({ ...pods, elements: [{ values }] });
     expect(() => wrong("cni0", parseAddress("fd00::2"))).toThrow(/ipv4_addr: 16 bytes/);
     expect(() => wrong("a-name-of-16-lets", parseAddress("10.1.0.2"))).toThrow(/at most 15 bytes/);
+  });
+});
+
+describe("maps", () => {
+  const ports: TupleSet = {
+    ...named,
+    kind: "tuples",
+    fields: ["inet_proto", "inet_service"],
+    data: ["ipv6_addr", "inet_service"],
+    elements: [{ values: [17, 8080], data: [parseAddress("fd00::2"), 80], comment: "mark" }],
+  };
+  const sources: TupleSet = {
+    ...named,
+    kind: "tuples",
+    fields: ["inet_service", "ipv4_addr"],
+    hasRanges: true,
+    data: "verdict",
+    elements: [{ values: [8080, parsePrefix("10.1.0.0/16")], data: { jump: "c" } }],
+  };
+
+  test("fields of keys and data are filled up to registers", () => {
+    const [element] = wireElements(ports);
+    expect(hex(element?.key?.value)).toBe("110000001f900000");
+    expect(hex(element?.data?.value)).toBe(`fd00${"00".repeat(13)}0200500000`);
+    expect(keyAttributes(ports)).toEqual({
+      ...{ flags: 8, keyType: (12 << 6) | 13, keyLength: 8 },
+      ...{ dataType: (8 << 6) | 13, dataLength: 20 },
+    });
+    expect(keyText(ports)).toBe("type inet_proto . inet_service : ipv6_addr . inet_service;");
+    expect(elementsText(ports)).toBe('{ udp . 8080 comment "mark" : fd00::2 . 80 }');
+  });
+
+  test("a number that stands alone is not filled up", () => {
+    const [element] = wireElements({
+      ...named,
+      kind: "tuples",
+      fields: ["inet_service"],
+      elements: [{ values: [80] }],
+    });
+    expect(hex(element?.key?.value)).toBe("0050");
+  });
+
+  test("prefixes in keys are ranges, and verdicts are jumps", () => {
+    const [element] = wireElements(sources);
+    expect([hex(element?.key?.value), hex(element?.keyEnd?.value)]).toEqual(["1f9000000a010000", "1f9000000a01ffff"]);
+    expect(element?.data).toEqual({ verdict: { code: 2 ** 32 - 3, chain: "c" } });
+    expect(keyAttributes(sources)).toMatchObject({
+      flags: 0x8c,
+      dataType: 0xffffff00,
+      description: { concat: [{ length: 2 }, { length: 4 }] },
+    });
+    expect(elementsText(sources)).toBe("{ 8080 . 10.1.0.0/16 : jump c }");
+  });
+
+  test("elements come back, and data of other types are passed over", () => {
+    for (const map of [ports, sources]) {
+      expect(wireElements(map).map((element) => readTuple(map, element))).toEqual(map.elements);
+    }
+    const [element = {}] = wireElements(ports);
+    expect(readTuple({ fields: ports.fields, data: "verdict" }, element)).toBe(undefined);
+    expect(readTuple({ fields: ports.fields, data: ["ipv4_addr"] }, element)).toBe(undefined);
+    expect(readTuple(ports, { ...element, data: undefined })).toBe(undefined);
+  });
+
+  test("a map of verdicts takes no other data", () => {
+    expect(() => wireElements({ ...sources, elements: [{ values: [1, parsePrefix("::/0")] }] })).toThrow(RangeError);
+    const elements = [{ values: [1, parsePrefix("10.0.0.0/8")], data: [1] }];
+    expect(() => wireElements({ ...sources, elements })).toThrow(/takes verdicts/);
   });
 });

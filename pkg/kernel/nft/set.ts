@@ -1,5 +1,5 @@
 /**
- * Sets of addresses as data, and the form their elements have on the wire (include/uapi/linux/netfilter/nf_tables.h).
+ * Sets and maps as data, and the form their elements have on the wire (include/uapi/linux/netfilter/nf_tables.h).
  */
 import {
   type Address,
@@ -10,7 +10,8 @@ import {
   formatAddress,
 } from "../../ip/address.ts";
 import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
-import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type SetElement } from "../../netlink/nftables.ts";
+import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type NftData, type SetElement, VERDICT } from "../../netlink/nftables.ts";
+import { type Field, type FieldValue, fieldLength, readTupleBytes, tupleBytes, tupleText, tupleType } from "./tuple.ts";
 import { commentUserdata, readComment } from "./userdata.ts";
 
 interface Named {
@@ -46,55 +47,74 @@ export interface PairElement {
   readonly comment?: string;
 }
 
-/** Keys of one or more fields, each a single value, found by hash. */
+/** Keys of one or more fields; with `data` a map. */
 export interface TupleSet extends Named {
   readonly kind: "tuples";
-  readonly fields: readonly KeyField[];
+  readonly fields: readonly Field[];
+  /** Addresses in keys may be prefixes (a concatenation with intervals: Linux 5.6); else keys are found by hash. */
+  readonly hasRanges?: boolean;
+  /** What a key leads to: a row of fields again, or a verdict. */
+  readonly data?: readonly Field[] | "verdict";
   readonly elements: readonly TupleElement[];
 }
 
 export interface TupleElement {
-  /** An address for an address field, a name for `ifname`. */
-  readonly values: readonly (Address | string)[];
+  readonly values: readonly FieldValue[];
+  /** In a map of verdicts the chain that is jumped to. */
+  readonly data?: readonly FieldValue[] | Jump;
   readonly comment?: string;
+}
+
+export interface Jump {
+  readonly jump: string;
 }
 
 export type NftSet = AddressSet | PrefixSet | PairSet | TupleSet;
 
-/** nft's numbers of its data types (TYPE_IPADDR, TYPE_IP6ADDR); a concatenation shifts by six bits (TYPE_BITS). */
-const DATA_TYPE = { 4: 7, 6: 8 } as const;
-const TYPE_BITS = 6;
+/** NFT_DATA_VERDICT: the data type of a map whose elements are verdicts. */
+const VERDICT_DATA = 0xffff_ff00;
 
-/** nft's name of a field's type, its number (TYPE_IFNAME) and its length in a key, in bytes (IFNAMSIZ). */
-const KEY_FIELD = {
-  ipv4_addr: { type: DATA_TYPE[4], length: 4 },
-  ipv6_addr: { type: DATA_TYPE[6], length: 16 },
-  ifname: { type: 41, length: 16 },
-} as const;
-export type KeyField = keyof typeof KEY_FIELD;
+const addressField = (family: Family) => `ipv${family}_addr` as const;
 
-/** What NFT_MSG_NEWSET says about the key. */
-export function keyAttributes(set: NftSet) {
-  if (set.kind === "tuples") {
-    const fields = set.fields.map((name) => KEY_FIELD[name]);
-    return {
-      flags: 0,
-      keyType: fields.reduce((type, field) => (type << TYPE_BITS) | field.type, 0),
-      keyLength: fields.reduce((sum, { length }) => sum + length, 0),
-    };
-  }
-  const { kind, family } = set;
-  const type = DATA_TYPE[family];
-  const length = addressBits(family) / 8;
-  if (kind !== "pairs") {
-    return { flags: kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
-  }
+function asTuples({ family, elements, ...named }: PairSet): TupleSet {
   return {
-    flags: NFT_SET.interval | NFT_SET.concat,
-    keyType: (type << TYPE_BITS) | type,
-    keyLength: 2 * length,
-    description: { concat: [{ length }, { length }] },
+    ...named,
+    kind: "tuples",
+    fields: [addressField(family), addressField(family)],
+    hasRanges: true,
+    elements: elements.map(({ source, destination, ...rest }) => ({ values: [source, destination], ...rest })),
   };
+}
+
+/** What NFT_MSG_NEWSET says about keys and data. */
+export function keyAttributes(set: NftSet) {
+  switch (set.kind) {
+    case "addresses":
+    case "prefixes": {
+      const { type, length } = tupleType([addressField(set.family)]);
+      return { flags: set.kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
+    }
+    case "pairs":
+      return tupleAttributes(asTuples(set));
+    case "tuples":
+      return tupleAttributes(set);
+  }
+}
+
+function tupleAttributes({ fields, hasRanges = false, data }: TupleSet) {
+  const { type, length } = tupleType(fields);
+  const flags = (hasRanges ? NFT_SET.interval | NFT_SET.concat : 0) | (data === undefined ? 0 : NFT_SET.map);
+  return {
+    ...{ flags, keyType: type, keyLength: length },
+    ...(hasRanges ? { description: { concat: fields.map((field) => ({ length: fieldLength(field) })) } } : {}),
+    ...(data === undefined ? {} : dataAttributes(data)),
+  };
+}
+
+function dataAttributes(data: readonly Field[] | "verdict") {
+  if (data === "verdict") return { dataType: VERDICT_DATA };
+  const { type, length } = tupleType(data);
+  return { dataType: type, dataLength: length };
 }
 
 /** The elements as the kernel takes them. */
@@ -108,45 +128,25 @@ export function wireElements(set: NftSet): SetElement[] {
     case "prefixes":
       return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));
     case "pairs":
-      return set.elements.map(pairElement);
+      return wireElements(asTuples(set));
     case "tuples":
-      return set.elements.map(({ values, comment }) => ({
-        key: { value: tupleKey(set.fields, values) },
-        userdata: commentUserdata(comment),
-      }));
+      return set.elements.map((element) => wireTuple(set, element));
   }
 }
 
-function tupleKey(fields: readonly KeyField[], values: TupleElement["values"]): Uint8Array {
-  return Uint8Array.from(
-    fields.flatMap((field, at) => {
-      const value = values[at] ?? "";
-      const bytes = typeof value === "string" ? interfaceNameBytes(value) : addressToBytes(value);
-      if (bytes.length !== KEY_FIELD[field].length) throw new RangeError(`${field}: ${bytes.length} bytes`);
-      return [...bytes];
-    }),
-  );
-}
-
-/** As the kernel compares names of interfaces: filled up with NUL. Throws `RangeError` for one too long. */
-export function interfaceNameBytes(name: string): Uint8Array {
-  const bytes = new TextEncoder().encode(name);
-  const { length } = KEY_FIELD.ifname;
-  if (bytes.length >= length) throw new RangeError(`"${name}": a name of an interface has at most ${length - 1} bytes`);
-  const padded = new Uint8Array(length);
-  padded.set(bytes);
-  return padded;
-}
-
-function pairElement({ source, destination, comment }: PairElement): SetElement {
-  const own = addressToBytes(source);
-  const first = addressToBytes(networkOf(destination).address);
-  const last = addressToBytes(lastAddress(destination));
+function wireTuple({ fields, hasRanges = false, data }: TupleSet, element: TupleElement): SetElement {
   return {
-    key: { value: Uint8Array.of(...own, ...first) },
-    keyEnd: { value: Uint8Array.of(...own, ...last) },
-    userdata: commentUserdata(comment),
+    key: { value: tupleBytes(fields, element.values) },
+    ...(hasRanges ? { keyEnd: { value: tupleBytes(fields, element.values, true) } } : {}),
+    ...(data === undefined || element.data === undefined ? {} : { data: wireData(data, element.data) }),
+    userdata: commentUserdata(element.comment),
   };
+}
+
+function wireData(fields: readonly Field[] | "verdict", data: readonly FieldValue[] | Jump): NftData {
+  if ("jump" in data) return { verdict: { code: VERDICT.jump >>> 0, chain: data.jump } };
+  if (fields === "verdict") throw new RangeError("a map of verdicts takes verdicts");
+  return { value: tupleBytes(fields, data) };
 }
 
 /** More than an error message should list. */
@@ -167,39 +167,46 @@ function elementWords(set: NftSet, comment: (text: string | undefined) => string
     case "prefixes":
       return set.elements.map(formatPrefix);
     case "pairs":
-      return set.elements.map(
-        (element) =>
-          `${formatAddress(element.source)} . ${formatPrefix(element.destination)}${comment(element.comment)}`,
-      );
+      return elementWords(asTuples(set), comment);
     case "tuples":
-      return set.elements.map(({ values, comment: text }) => {
-        const key = values.map((value) => (typeof value === "string" ? `"${value}"` : formatAddress(value)));
-        return `${key.join(" . ")}${comment(text)}`;
+      return set.elements.map((element) => {
+        const key = `${tupleText(set.fields, element.values)}${comment(element.comment)}`;
+        return element.data === undefined ? key : `${key} : ${dataText(set, element.data)}`;
       });
   }
 }
 
-/** A set's type in nft's words. */
-export function keyText(set: NftSet): string {
-  if (set.kind === "tuples") return `type ${set.fields.join(" . ")};`;
-  const { kind, family } = set;
-  const type = `ipv${family}_addr`;
-  if (kind === "addresses") return `type ${type};`;
-  return `type ${kind === "pairs" ? `${type} . ${type}` : type}; flags interval;`;
+function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump): string {
+  if ("jump" in data) return `jump ${data.jump}`;
+  return tupleText(fields === undefined || fields === "verdict" ? [] : fields, data);
 }
 
-/** The values and the comment of an element of a `TupleSet` with these fields; `undefined` for a key of another length. */
-export function readTuple(fields: readonly KeyField[], element: SetElement): TupleElement | undefined {
-  const key = element.key?.value;
-  if (key?.length !== fields.reduce((sum, field) => sum + KEY_FIELD[field].length, 0)) return undefined;
-  let at = 0;
-  const values = fields.map((field) => {
-    const bytes = key.subarray(at, at + KEY_FIELD[field].length);
-    at += bytes.length;
-    return field === "ifname" ? new TextDecoder().decode(bytes).replace(/\0.*$/s, "") : addressFromBytes(bytes);
-  });
-  const comment = readComment(element.userdata);
-  return comment === undefined ? { values } : { values, comment };
+/** A set's type in nft's words. */
+export function keyText(set: NftSet): string {
+  if (set.kind === "pairs") return keyText(asTuples(set));
+  if (set.kind !== "tuples") {
+    return `type ${addressField(set.family)};${set.kind === "prefixes" ? " flags interval;" : ""}`;
+  }
+  const { fields, data, hasRanges } = set;
+  const to = data === undefined ? "" : ` : ${data === "verdict" ? data : data.join(" . ")}`;
+  return `type ${fields.join(" . ")}${to};${hasRanges ? " flags interval;" : ""}`;
+}
+
+/** An element of a `TupleSet` read back; `undefined` where its key or its data has other fields. */
+export function readTuple(
+  { fields, data: dataFields }: Pick<TupleSet, "fields" | "data">,
+  { key, keyEnd, data, userdata }: SetElement,
+): TupleElement | undefined {
+  const values = readTupleBytes(fields, key?.value, keyEnd?.value);
+  const read = dataFields === undefined ? undefined : readData(dataFields, data);
+  if (values === undefined || (dataFields !== undefined && read === undefined)) return undefined;
+  const comment = readComment(userdata);
+  return { values, ...(read === undefined ? {} : { data: read }), ...(comment === undefined ? {} : { comment }) };
+}
+
+function readData(fields: readonly Field[] | "verdict", data: NftData = {}): readonly FieldValue[] | Jump | undefined {
+  if (fields !== "verdict") return readTupleBytes(fields, data.value);
+  return data.verdict?.code === VERDICT.jump >>> 0 ? { jump: data.verdict.chain ?? "" } : undefined;
 }
 
 /** The length of the (first) address in a key, by the key's length. */
@@ -215,20 +222,13 @@ export function readElement(element: SetElement): { source: Address; comment: st
 
 /** An element of a `PairSet` read back; `undefined` where its destinations are no prefix. */
 export function readPair(element: SetElement): PairElement | undefined {
-  const key = element.key?.value;
-  const keyEnd = element.keyEnd?.value;
-  const read = readElement(element);
-  if (key === undefined || read === undefined || keyEnd?.length !== key.length) return undefined;
-  const { source, comment } = read;
-  const half = addressBits(source.family) / 8;
-  if (key.length !== 2 * half) return undefined;
-  const first = addressFromBytes(key.subarray(half));
-  const hostMask = first.value ^ addressFromBytes(keyEnd.subarray(half)).value;
-  const hostBits = hostMask === 0n ? 0 : hostMask.toString(2).length;
-  const isPrefix = hostMask === (1n << BigInt(hostBits)) - 1n && (first.value & hostMask) === 0n;
-  if (!isPrefix) return undefined;
-  const destination = { address: first, length: addressBits(source.family) - hostBits };
-  return comment === undefined ? { source, destination } : { source, destination, comment };
+  const source = readElement(element)?.source;
+  if (source === undefined || element.keyEnd === undefined) return undefined;
+  const fields = [addressField(source.family), addressField(source.family)];
+  const read = readTuple({ fields }, element);
+  if (read === undefined) return undefined;
+  const { values, ...rest } = read;
+  return { source, destination: values[1] as Prefix, ...rest };
 }
 
 /** Both ends belong to it. */

@@ -23,18 +23,27 @@ export interface Rule {
   readonly comment: string;
 }
 
-/** A base chain; packets that no rule decides about are accepted. */
-export interface Chain {
+/** A base chain: the kernel enters it at its hook. Packets that no rule decides about are accepted. */
+export interface BaseChain {
   readonly name: string;
-  readonly type: "filter" | "nat";
+  readonly type: "filter" | "nat" | "route";
   readonly hook: keyof typeof NF_INET_HOOK;
-  /** nft's names are numbers: srcnat is 100. */
+  /** nft's names are numbers, which depend on the family: srcnat is 100, in `bridge` 300. */
   readonly priority: number;
   readonly rules: readonly Rule[];
 }
 
+/** A chain that rules and elements jump to. */
+export interface RegularChain {
+  readonly name: string;
+  readonly hook?: undefined;
+  readonly rules: readonly Rule[];
+}
+
+export type Chain = BaseChain | RegularChain;
+
 export interface Table {
-  readonly family: "inet" | "ip" | "ip6";
+  readonly family: keyof typeof NFPROTO;
   readonly name: string;
   readonly comment: string;
   readonly sets: readonly NftSet[];
@@ -56,12 +65,12 @@ export function createTable(table: Table): Request[] {
 }
 
 function fillTable(table: Table): Request[] {
+  // Rules refer to sets and chains, elements of maps to chains: those come first.
   return [
-    ...table.sets.flatMap((set, index) => [addSet(table, set, index + 1), ...addElements(table, set)]),
-    ...table.chains.flatMap((chain) => [
-      addChain(table, chain),
-      ...chain.rules.map((rule) => addRule(table, chain, rule)),
-    ]),
+    ...table.sets.map((set, index) => addSet(table, set, index + 1)),
+    ...table.chains.map((chain) => addChain(table, chain)),
+    ...table.sets.flatMap((set) => addElements(table, set)),
+    ...table.chains.flatMap((chain) => chain.rules.map((rule) => addRule(table, chain, rule))),
   ];
 }
 
@@ -88,11 +97,15 @@ export function deleteTable(table: Table, handle?: bigint): Request {
 function addSet(table: Table, set: NftSet, id: number): Request {
   return request(
     NFT_MSG_NEWSET,
-    `nft add set ${tableText(table)} ${set.name} { ${keyText(set)} }`,
+    `nft add ${isMap(set) ? "map" : "set"} ${tableText(table)} ${set.name} { ${keyText(set)} }`,
     tableHeader(table),
     { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: userdataOf(set) },
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+function isMap(set: NftSet): boolean {
+  return set.kind === "tuples" && set.data !== undefined;
 }
 
 function userdataOf(set: NftSet): Uint8Array {
@@ -123,20 +136,21 @@ export function inMessages(elements: readonly SetElement[]): SetElement[][] {
 }
 
 function addChain(table: Table, chain: Chain): Request {
-  const { type, hook, priority } = chain;
   return request(
     NFT_MSG_NEWCHAIN,
-    `nft add chain ${tableText(table)} ${chain.name} { type ${type} hook ${hook} priority ${priority}; policy accept; }`,
+    `nft add chain ${tableText(table)} ${chain.name}${chain.hook === undefined ? "" : ` { ${baseText(chain)} }`}`,
     tableHeader(table),
-    {
-      table: table.name,
-      name: chain.name,
-      hook: { number: NF_INET_HOOK[hook], priority: priority >>> 0 },
-      policy: VERDICT.accept,
-      type,
-    },
+    { table: table.name, name: chain.name, ...(chain.hook === undefined ? {} : baseAttributes(chain)) },
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+function baseAttributes({ type, hook, priority }: BaseChain) {
+  return { hook: { number: NF_INET_HOOK[hook], priority: priority >>> 0 }, policy: VERDICT.accept, type };
+}
+
+function baseText({ type, hook, priority }: BaseChain): string {
+  return `type ${type} hook ${hook} priority ${priority}; policy accept;`;
 }
 
 function addRule(table: Table, chain: Chain, rule: Rule): Request {

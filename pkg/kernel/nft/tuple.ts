@@ -1,0 +1,130 @@
+/**
+ * Keys and data of sets and maps as rows of fields: nft's concatenations. In one, each field is filled up to whole
+ * registers of four bytes; a field that stands alone is not.
+ */
+import { type Address, addressFromBytes, addressToBytes, formatAddress } from "../../ip/address.ts";
+import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
+
+/** nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. */
+const FIELD = {
+  ipv4_addr: { type: 7, length: 4 },
+  ipv6_addr: { type: 8, length: 16 },
+  inet_proto: { type: 12, length: 1 },
+  inet_service: { type: 13, length: 2 },
+  ifname: { type: 41, length: 16 },
+} as const;
+export type Field = keyof typeof FIELD;
+
+/** An address or (in keys with ranges) a prefix, a number in network order, a name for `ifname`. */
+export type FieldValue = Address | Prefix | number | string;
+
+/** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
+const TYPE_BITS = 6;
+const REGISTER_LENGTH = 4;
+
+/** The number of a tuple's type, and its length in bytes, as NFT_MSG_NEWSET states them of keys and data. */
+export function tupleType(fields: readonly Field[]): { readonly type: number; readonly length: number } {
+  return {
+    type: fields.reduce((type, field) => (type << TYPE_BITS) | FIELD[field].type, 0),
+    length: fields.reduce((sum, field) => sum + spaceOf(field, fields), 0),
+  };
+}
+
+/** Without what fills it up. */
+export function fieldLength(field: Field): number {
+  return FIELD[field].length;
+}
+
+function spaceOf(field: Field, fields: readonly Field[]): number {
+  const { length } = FIELD[field];
+  return fields.length === 1 ? length : Math.ceil(length / REGISTER_LENGTH) * REGISTER_LENGTH;
+}
+
+/** A key's first value or, with `isLast`, the last that its prefixes hold. Throws `RangeError` for other types' values. */
+export function tupleBytes(fields: readonly Field[], values: readonly FieldValue[], isLast = false): Uint8Array {
+  const whole = new Uint8Array(tupleType(fields).length);
+  let at = 0;
+  fields.forEach((field, index) => {
+    const bytes = fieldBytes(field, values[index] ?? "", isLast);
+    if (bytes.length !== FIELD[field].length) throw new RangeError(`${field}: ${bytes.length} bytes`);
+    whole.set(bytes, at);
+    at += spaceOf(field, fields);
+  });
+  return whole;
+}
+
+function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Array {
+  if (typeof value === "string") return interfaceNameBytes(value);
+  if (typeof value === "number") return numberBytes(value, FIELD[field].length);
+  if (!("length" in value)) return addressToBytes(value);
+  return addressToBytes(isLast ? lastAddress(value) : networkOf(value).address);
+}
+
+function numberBytes(value: number, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, at) => (value >>> (8 * (length - 1 - at))) & 0xff);
+}
+
+/** As the kernel compares names of interfaces: filled up with NUL. Throws `RangeError` for one too long. */
+export function interfaceNameBytes(name: string): Uint8Array {
+  const bytes = new TextEncoder().encode(name);
+  const { length } = FIELD.ifname;
+  if (bytes.length >= length) throw new RangeError(`"${name}": a name of an interface has at most ${length - 1} bytes`);
+  const padded = new Uint8Array(length);
+  padded.set(bytes);
+  return padded;
+}
+
+/**
+ * The values in a key (or data) read back, its addresses as prefixes where the key has an end. `undefined` where it has
+ * other fields than these, or a range that is no prefix.
+ */
+export function readTupleBytes(
+  fields: readonly Field[],
+  first: Uint8Array | undefined,
+  last?: Uint8Array,
+): FieldValue[] | undefined {
+  const { length } = tupleType(fields);
+  if (first?.length !== length || (last !== undefined && last.length !== length)) return undefined;
+  let at = 0;
+  const values: FieldValue[] = [];
+  for (const field of fields) {
+    const end = at + FIELD[field].length;
+    const value = readField(field, first.subarray(at, end), last?.subarray(at, end));
+    if (value === undefined) return undefined;
+    values.push(value);
+    at += spaceOf(field, fields);
+  }
+  return values;
+}
+
+function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined): FieldValue | undefined {
+  switch (field) {
+    case "ifname":
+      return new TextDecoder().decode(first).replace(/\0.*$/s, "");
+    case "inet_proto":
+    case "inet_service":
+      return first.reduce((number, byte) => (number << 8) | byte, 0);
+    default:
+      return last === undefined ? addressFromBytes(first) : prefixBetween(addressFromBytes(first), last);
+  }
+}
+
+function prefixBetween(first: Address, lastBytes: Uint8Array): Prefix | undefined {
+  const hostMask = first.value ^ addressFromBytes(lastBytes).value;
+  const hostBits = hostMask === 0n ? 0 : hostMask.toString(2).length;
+  const isPrefix = hostMask === (1n << BigInt(hostBits)) - 1n && (first.value & hostMask) === 0n;
+  return isPrefix ? { address: first, length: 8 * lastBytes.length - hostBits } : undefined;
+}
+
+/** In nft's words. */
+export function tupleText(fields: readonly Field[], values: readonly FieldValue[]): string {
+  return values.map((value, at) => valueText(fields[at], value)).join(" . ");
+}
+
+const PROTOCOL_NAME: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
+
+function valueText(field: Field | undefined, value: FieldValue): string {
+  if (typeof value === "string") return `"${value}"`;
+  if (typeof value !== "number") return "length" in value ? formatPrefix(value) : formatAddress(value);
+  return (field === "inet_proto" ? PROTOCOL_NAME[value] : undefined) ?? String(value);
+}
