@@ -1,0 +1,73 @@
+/**
+ * Which addresses `static` gives: those that the configuration lists, with those of CNI_ARGS behind them; or, in place of
+ * all these, what `args.cni.ips` asks for; or, in place of that too, the runtime's `ips`. Pure.
+ */
+import type { ConfigObject } from "../../pkg/cni/config.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import type { ResultAddress } from "../../pkg/cni/result.ts";
+import { isAtLeast } from "../../pkg/cni/versions.ts";
+import { type Address, AddressError, parseAddress } from "../../pkg/ip/address.ts";
+import { contains, networkOf, type Prefix, parsePrefix } from "../../pkg/ip/prefix.ts";
+
+/** Throws `CniError` 7, and 4 for CNI_ARGS. */
+export function readAddresses(request: Request, ipam: ConfigObject): ResultAddress[] {
+  const listed = listedAddresses(request, ipam);
+  const fromArgs = request.configArgs.prefixList("ips");
+  const fromRuntime = request.runtimeConfig.prefixList("ips");
+  const replacing = fromRuntime.length > 0 ? fromRuntime : fromArgs;
+  const chosen = replacing.length > 0 ? replacing.map((address) => ({ address })) : listed;
+  assertTold(request, chosen);
+  return chosen;
+}
+
+function listedAddresses({ args }: Request, ipam: ConfigObject): ResultAddress[] {
+  const pairs = args.read("IP", "GATEWAY");
+  const wished = parseList(pairs.get("IP"), "IP", parsePrefix).map((address) => ({ address }));
+  const gateways = parseList(pairs.get("GATEWAY"), "GATEWAY", parseAddress);
+  return [...ipam.objectList("addresses").map(readAddress), ...wished].map((entry) => withGateway(entry, gateways));
+}
+
+function readAddress(entry: ConfigObject): ResultAddress {
+  const address = entry.optionalPrefix("address");
+  if (address === undefined) throw entry.invalid("address", "an address with a prefix length");
+  const gateway = entry.optionalAddress("gateway");
+  return gateway === undefined ? { address } : { address, gateway };
+}
+
+/** A gateway of CNI_ARGS is that of the addresses whose network it is in. */
+function withGateway(entry: ResultAddress, gateways: readonly Address[]): ResultAddress {
+  const gateway = gateways.findLast((candidate) => isInNetwork(candidate, entry.address));
+  return gateway === undefined ? entry : { ...entry, gateway };
+}
+
+function isInNetwork(address: Address, prefix: Prefix): boolean {
+  return address.family === prefix.address.family && contains(networkOf(prefix), address);
+}
+
+function parseList<T>(text: string | undefined, key: string, parse: (text: string) => T): T[] {
+  const parts = (text ?? "").split(",").map((part) => part.trim());
+  return parts
+    .filter((part) => part !== "")
+    .map((part) => {
+      try {
+        return parse(part);
+      } catch (error) {
+        if (!(error instanceof AddressError)) throw error;
+        throw new CniError(ErrorCode.invalidEnvironment, `CNI_ARGS: ${key}: ${error.message}`, { cause: error });
+      }
+    });
+}
+
+/** Results before 0.3.0 have room for one address of each family. */
+function assertTold(request: Request, addresses: readonly ResultAddress[]): void {
+  const { version } = request.call.config;
+  if (isAtLeast(version, "0.3.0")) return;
+  for (const family of [4, 6] as const) {
+    if (addresses.filter(({ address }) => address.address.family === family).length < 2) continue;
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `ipam.addresses: CNI ${version} does not support more than one IPv${family} address: expected cniVersion 0.3.1 or newer`,
+    );
+  }
+}

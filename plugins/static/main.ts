@@ -1,0 +1,54 @@
+/**
+ * `static`: gives a container the addresses that its configuration states. It keeps no state, so there is nothing to
+ * free, and nobody else is kept from using the same addresses.
+ */
+import type { ConfigObject } from "../../pkg/cni/config.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import { decodeDns, decodeRoutes } from "../../pkg/cni/result.ts";
+import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
+import { readAddresses } from "./addresses.ts";
+
+export const plugin: Plugin = {
+  name: "static",
+  about: "gives a container the addresses that its configuration states",
+  usesNamespace: false,
+  add(request) {
+    const ipam = ipamOf(request);
+    return {
+      interfaces: [],
+      ips: readAddresses(request, ipam),
+      routes: decodeRoutes(ipam, "routes"),
+      dns: decodeDns(ipam.object("dns")),
+    };
+  },
+  del() {},
+  check,
+  status(request) {
+    ipamOf(request);
+  },
+};
+
+function ipamOf(request: Request): ConfigObject {
+  const ipam = request.config.optionalObject("ipam");
+  if (ipam === undefined) throw request.config.invalid("ipam", "an object that says which addresses to give");
+  return ipam;
+}
+
+/** Each address is in the result of the last ADD, with the gateway that is stated. */
+function check(request: Request): void {
+  const previous = request.requirePrevResult().ips;
+  for (const { address, gateway } of readAddresses(request, ipamOf(request))) {
+    const found = previous.find((entry) => isSamePrefix(entry.address, address));
+    const wanted = `${formatPrefix(address)} of ${request.containerId} ${request.ifName}`;
+    if (found === undefined) throw wrong(`prevResult lacks the address ${wanted}`);
+    if (gateway === undefined || (found.gateway !== undefined && isSameAddress(found.gateway, gateway))) continue;
+    const told = found.gateway === undefined ? "none" : formatAddress(found.gateway);
+    throw wrong(`the gateway of ${wanted} is ${told} in prevResult: expected ${formatAddress(gateway)}`);
+  }
+}
+
+function wrong(what: string): CniError {
+  return new CniError(ErrorCode.internal, `static: CHECK: ${what}`);
+}
