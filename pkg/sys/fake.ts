@@ -13,6 +13,7 @@ import type {
   NetlinkSocket,
   NetworkNamespace,
   System,
+  TapOptions,
   WriteOptions,
 } from "./system.ts";
 
@@ -20,6 +21,9 @@ const ENOENT = 2;
 const EBADF = 9;
 const EACCES = 13;
 const EINVAL = 22;
+const EBUSY = 16;
+/** IFNAMSIZ without its final zero (linux/if.h). */
+const LONGEST_DEVICE_NAME = 15;
 const ETIMEDOUT = 110;
 
 /** What a netlink socket is connected to: `namespace` is the identity of the one it speaks to. */
@@ -59,6 +63,8 @@ export class FakeSystem implements System {
   readonly executablePath: string;
   readonly files: FakeFiles;
   /** Every program that was started, in order. */
+  /** Tap devices that were made, and the identity of the namespace they are in. */
+  readonly taps: { readonly name: string; readonly namespace: string; readonly options: TapOptions }[] = [];
   readonly executed: { readonly path: string; readonly options: ExecuteOptions }[] = [];
   /** Namespaces, sockets and locks that are open now: 0 when the work under test has closed all it opened. */
   openCount = 0;
@@ -220,6 +226,15 @@ export class FakeSystem implements System {
     } finally {
       this.#current = before;
     }
+  }
+
+  createTap(name: string, options: TapOptions): void {
+    if (name === "" || name.length > LONGEST_DEVICE_NAME) throw new SystemError("TUNSETIFF", name, EINVAL);
+    const namespace = this.#current;
+    if (this.taps.some((tap) => tap.name === name && tap.namespace === namespace)) {
+      throw new SystemError("TUNSETIFF", name, EBUSY);
+    }
+    this.taps.push({ name, namespace, options });
   }
 
   execute(path: string, options: ExecuteOptions): ExecuteResult {

@@ -35,6 +35,7 @@ interface Host {
   netlinkSend(fd: number, datagram: Uint8Array): void;
   netlinkReceive(fd: number, timeoutMs: number): Uint8Array;
   isSocketAlive(path: string): boolean;
+  createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
 }
 
 declare const weftHost: Host;
@@ -139,6 +140,7 @@ export const quickjs: System = {
   openNamespace: (path = OWN_NAMESPACE) => new Namespace(path),
   openNetlink: (protocol, namespace) => new Socket(weftHost.openNetlink(protocol, namespace?.fd ?? -1)),
   inNamespace: (namespace, work) => weftHost.inNamespace(namespace.fd, work),
+  createTap: (name, { multiQueue, owner, group }) => weftHost.createTap(name, multiQueue, owner ?? -1, group ?? -1),
   execute(path, options) {
     const entries = Object.entries(options.environment).map(([name, value]) => `${name}=${value}`);
     const [status, output, errorOutput] = weftHost.execute(path, entries, options.input);

@@ -68,6 +68,14 @@ export interface NetlinkSocket {
   close(): void;
 }
 
+export interface TapOptions {
+  /** More than one queue: several descriptors may be opened on the device (IFF_MULTI_QUEUE). */
+  readonly multiQueue: boolean;
+  /** The user and the group who may open it, by number; whoever has CAP_NET_ADMIN when absent. */
+  readonly owner: number | undefined;
+  readonly group: number | undefined;
+}
+
 export interface ExecuteOptions {
   /** The whole environment of the child; nothing is inherited. */
   readonly environment: Readonly<Record<string, string>>;
@@ -104,6 +112,11 @@ export interface System extends Files {
   openNetlink(protocol: number, namespace?: NetworkNamespace): NetlinkSocket;
   /** Runs `work` with the calling thread inside `namespace` (for /proc/sys/net), and always comes back. */
   inNamespace<T>(namespace: NetworkNamespace, work: () => T): T;
+  /**
+   * Makes a persistent tap device in the calling thread's namespace (`inNamespace`), down; a failure leaves none. EBUSY
+   * when the name is taken, ENOENT or ENODEV where the machine has no /dev/net/tun.
+   */
+  createTap(name: string, options: TapOptions): void;
   /** Runs a program and waits; throws `SystemError` when it cannot be started. */
   execute(path: string, options: ExecuteOptions): ExecuteResult;
   sleep(ms: number): void;

@@ -193,6 +193,14 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, false, false, false],
   },
+  "a tap's name is no longer than a device's may be": {
+    run: (system, { folder }) =>
+      outcome(folder, () => {
+        system.createTap("sixteen-letters-", { multiQueue: false, owner: undefined, group: undefined });
+        return "made";
+      }),
+    expected: "EINVAL of sixteen-letters-",
+  },
   "random bytes are as many as asked for, and differ": {
     run(system) {
       const [first, second] = [system.randomBytes(16), system.randomBytes(16)];
