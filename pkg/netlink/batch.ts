@@ -3,6 +3,7 @@
  * (include/uapi/linux/netfilter/nfnetlink.h, net/netfilter/nfnetlink.c).
  */
 import { ByteWriter } from "./bytes.ts";
+import { attribute, attributes, be32 } from "./codec.ts";
 import { NetlinkError } from "./errors.ts";
 import type { Conversation } from "./exchange.ts";
 import { NLM_F_ACK, NLMSG_ERROR, type Request, readAcknowledgement, splitDatagram, writeRequest } from "./message.ts";
@@ -12,10 +13,15 @@ const NFNL_MSG_BATCH_END = 17;
 const NFNL_SUBSYS_NFTABLES = 10;
 
 /** struct nfgenmsg of a batch delimiter: AF_UNSPEC, NFNETLINK_V0, res_id = subsystem in network order. */
-const DELIMITER = Uint8Array.of(0, 0, 0, NFNL_SUBSYS_NFTABLES);
+const DELIMITER = [0, 0, 0, NFNL_SUBSYS_NFTABLES] as const;
 
-function delimiter(type: number, identifier: string): Request {
-  return { identifier, type, flags: 0, isDump: false, body: DELIMITER, text: "nft transaction" };
+const delimiterAttributes = attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) });
+
+function delimiter(type: number, identifier: string, generation?: number): Request {
+  const writer = new ByteWriter();
+  writer.bytes(Uint8Array.from(DELIMITER));
+  delimiterAttributes.write(writer, { generation });
+  return { identifier, type, flags: 0, isDump: false, body: writer.finish(), text: "nft transaction" };
 }
 
 /**
@@ -30,9 +36,10 @@ export class Batch implements Conversation {
   #finished = false;
   #error: NetlinkError | undefined;
 
-  constructor(requests: readonly Request[], firstSequence: number, where: string) {
+  /** With `generation` it takes effect only while the ruleset is still of that generation; else ERESTART. */
+  constructor(requests: readonly Request[], firstSequence: number, where: string, generation?: number) {
     if (requests.length === 0) throw new RangeError("a batch needs at least one request");
-    const begin = delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN");
+    const begin = delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN", generation);
     this.#requests = [begin, ...requests];
     this.#first = firstSequence;
     this.#where = where;

@@ -51,10 +51,10 @@ export class BlockingNetlink {
     throw interruptedDump(request, this.where);
   }
 
-  /** All or nothing (nfnetlink). */
-  commit(requests: readonly Request[]): void {
+  /** All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. */
+  commit(requests: readonly Request[], generation?: number): void {
     if (requests.length === 0) return;
-    const batch = new Batch(requests, this.#sequence, this.where);
+    const batch = new Batch(requests, this.#sequence, this.where, generation);
     this.#take(batch.sequenceCount);
     this.#turn(batch);
     if (batch.error !== undefined) throw batch.error;

@@ -173,6 +173,8 @@ const chain = attributes({
   hook: attribute(4, "NFTA_CHAIN_HOOK", nest(hook)),
   /** NF_DROP or NF_ACCEPT. */
   policy: attribute(5, "NFTA_CHAIN_POLICY", be32),
+  /** How many rules the chain holds, and how many lead to it, together. */
+  use: attribute(6, "NFTA_CHAIN_USE", be32),
   type: attribute(7, "NFTA_CHAIN_TYPE", cstring),
   userdata: attribute(12, "NFTA_CHAIN_USERDATA", bytes),
 });

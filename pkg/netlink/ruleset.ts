@@ -6,36 +6,60 @@ import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 import { type BlockingNetlink, openNetfilter } from "./blocking.ts";
 import { isNetlinkError } from "./errors.ts";
-import type { Message, Request } from "./message.ts";
+import { decode, type Message, type Request, request } from "./message.ts";
+import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 
 /** Others change a table between our look and our change only now and then; so often in a row means another cause. */
 const ATTEMPTS = 8;
 const PAUSE_MS = 5;
 
+/** A transaction. With `generation` it takes effect only if nobody has changed any rule since that generation. */
+export interface Change {
+  readonly requests: readonly Request[];
+  readonly generation: number | undefined;
+}
+
 /**
  * Commits what `plan` makes of the answers to `dumps`, as one transaction; nothing is sent for an empty plan. A dump of
- * what is absent (ENOENT) counts as empty. EEXIST and ENOENT of a transaction mean that it is planned again.
+ * what is absent (ENOENT) counts as empty. EEXIST, ENOENT and ERESTART of a transaction mean that it is planned again.
  */
 export function changeRuleset(
   system: System,
   dumps: readonly Request[],
   plan: (dumped: readonly Message[]) => readonly Request[],
 ): void {
+  const asChange = (dumped: Message[]) => ({ requests: plan(dumped), generation: undefined });
+  changeSeen(system, (netfilter) => readRuleset(netfilter, dumps), asChange);
+}
+
+/** The same where one look leads to the next, or where the change is right only for what was seen. */
+export function changeSeen<Seen>(
+  system: System,
+  look: (netfilter: BlockingNetlink) => Seen,
+  plan: (seen: Seen) => Change,
+): void {
   const netfilter = openNetfilter(system);
   try {
     for (let attempt = 1; ; attempt++) {
       try {
-        netfilter.commit(plan(readRuleset(netfilter, dumps)));
+        const { requests, generation } = plan(look(netfilter));
+        netfilter.commit(requests, generation);
         return;
       } catch (error) {
         // EINTR: a dump that changes interrupted each time.
-        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
+        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR", "ERESTART")) throw error;
         system.sleep(PAUSE_MS * attempt);
       }
     }
   } finally {
     netfilter.close();
   }
+}
+
+/** The ruleset's generation: asked before anything else is read, it dates what is seen. */
+export function readGeneration(netfilter: BlockingNetlink): number | undefined {
+  const [answer] = netfilter.run(request(NFT_MSG_GETGEN, "nft list generation", {}, {}));
+  return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
 }
 
 /** The answers to `dumps`; a dump of what is absent (ENOENT) counts as empty. */

@@ -62,6 +62,7 @@ const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   40: ["ELOOP", "too many levels of symbolic links"],
   71: ["EPROTO", "protocol error"],
   75: ["EOVERFLOW", "value too large"],
+  85: ["ERESTART", "changed by others meanwhile"],
   90: ["EMSGSIZE", "message too long"],
   92: ["ENOPROTOOPT", "protocol option not available"],
   93: ["EPROTONOSUPPORT", "protocol not supported"],

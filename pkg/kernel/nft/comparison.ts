@@ -161,6 +161,11 @@ function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comme
   return { name, flags, keyType, keyLength, dataType, comment };
 }
 
+/** True when two rules do the same; what they have counted is not compared. */
+export function sameMeaning(a: readonly Expression[], b: readonly Expression[]): boolean {
+  return canonical(shapeOfRule(a, undefined)) === canonical(shapeOfRule(b, undefined));
+}
+
 /** Counters are what the rule has done, not what it is. */
 function shapeOfRule(expressions: readonly Expression[], comment: string | undefined) {
   return {

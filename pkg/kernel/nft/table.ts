@@ -112,16 +112,20 @@ function userdataOf(set: NftSet): Uint8Array {
   return setUserdata(set.comment, { isName: set.kind === "tuples" && set.fields.every((field) => field === "ifname") });
 }
 
-/** EEXIST when an element is there already, whatever its comment. */
-export function addElements(table: Table, set: NftSet): Request[] {
+/** EEXIST when an element is there already, whatever its comment; with `exclusive: false` it stays as it is. */
+export function addElements(
+  table: Table,
+  set: NftSet,
+  { exclusive = true }: { readonly exclusive?: boolean } = {},
+): Request[] {
   const where = `${tableText(table)} ${set.name}`;
   return inMessages(wireElements(set)).map((elements) =>
     request(
       NFT_MSG_NEWSETELEM,
-      `nft create element ${where} ${elementsText(set)}`,
+      `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
       tableHeader(table),
       { table: table.name, set: set.name, elements },
-      NLM_F_CREATE | NLM_F_EXCL,
+      NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
     ),
   );
 }

@@ -1,0 +1,356 @@
+/**
+ * Pods' traffic in other programs' forward chains. An accept in a table of ours does not undo their drop, so where such a
+ * chain drops what no rule knows (its policy, or a last rule without conditions), rules that accept a pod's traffic go
+ * into that chain: one for each direction of each address, with the owner's mark as comment.
+ *
+ * The tables of iptables (on nf_tables) get what iptables-nft itself would write, since it refuses to show or save a table
+ * with anything else in it: no sets, and connection states by the xtables extension. There the rules stand where the
+ * reference plugin puts them: FORWARD leads to CNI-FORWARD first, that to the administrator's chain first. An
+ * administrator's chain that exists is asked before our rules even where nothing drops.
+ */
+import { type Address, type Family, formatAddress } from "../ip/address.ts";
+import { type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import {
+  NF_INET_HOOK,
+  NFPROTO,
+  NFT_MSG_DELCHAIN,
+  NFT_MSG_DELRULE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  VERDICT,
+} from "../netlink/nftables.ts";
+import {
+  type ChainPlace,
+  chainsDump,
+  type ForeignChain,
+  type ForeignRule,
+  familyName,
+  isSameChain,
+  isUnconditional,
+  readChains,
+  readRules,
+  rulesDump,
+  verdictOf,
+} from "./foreign-rules.ts";
+import { sameMeaning } from "./nft/comparison.ts";
+import {
+  accept,
+  counter,
+  jump,
+  matchAddress,
+  matchEstablished,
+  matchFamily,
+  type Statement,
+} from "./nft/expressions.ts";
+import { commentUserdata } from "./nft/userdata.ts";
+
+/** Whose traffic is accepted, under which mark. */
+export interface ForwardedPod {
+  readonly owner: string;
+  readonly addresses: readonly Address[];
+}
+
+export interface ForwardOptions {
+  /** The chain that is asked before pods' traffic is accepted, in the filter tables of iptables. */
+  readonly adminChain: string;
+  /** Tables left alone: firewalld's, where firewalld itself accepts the pod. */
+  readonly except?: (chain: ChainPlace) => boolean;
+}
+
+/** The reference plugin's chain, and its comments: either program finds what the other has made. */
+const PRIVATE_CHAIN = "CNI-FORWARD";
+const PRIVATE_COMMENT = "CNI firewall plugin rules";
+const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
+/** On chains that we made, so that we remove them. */
+const CHAIN_MARK = "weft";
+
+/** iptables' tables with a chain FORWARD; the chain of the other families' tables has any name. */
+const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
+
+/** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
+const DEPTH = 16;
+
+/** The chains, then the rules that decide, chain by chain: `read` asks the kernel. */
+export function lookAtForwarding(read: (requests: readonly Request[]) => readonly Message[]): Message[] {
+  const seen = [...read([chainsDump()])];
+  const asked: ChainPlace[] = [];
+  for (let depth = 0; depth < DEPTH; depth++) {
+    const open = decisiveChains(seen).filter((chain) => !asked.some((known) => isSameChain(known, chain)));
+    if (open.length === 0) break;
+    asked.push(...open);
+    seen.push(...read(open.map(rulesDump)));
+  }
+  return seen;
+}
+
+/** The chains whose rules must be known: forward base chains, ours in iptables' tables, and where they always lead. */
+function decisiveChains(seen: readonly Message[]): ChainPlace[] {
+  const chains = readChains(seen);
+  const rules = readRules(seen);
+  const known = chains.filter((chain) => isForward(chain) || isPrivate(chain));
+  for (let depth = 0; depth < DEPTH; depth++) {
+    const next = rules
+      .filter((rule) => isUnconditional(rule) && known.some((chain) => isSameChain(chain, rule)))
+      .flatMap((rule) => {
+        const target = verdictOf(rule)?.chain;
+        return chains.filter(({ family, table, chain }) =>
+          isSameChain({ family, table, chain }, { ...rule, chain: target ?? "" }),
+        );
+      })
+      .filter((chain) => !known.includes(chain));
+    if (next.length === 0) break;
+    known.push(...new Set(next));
+  }
+  return known;
+}
+
+/** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
+function isForward({ family, table, hook }: ForeignChain): boolean {
+  const isIp = family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6;
+  return isIp && hook === NF_INET_HOOK.forward && table !== "weft" && !table.startsWith("weft_");
+}
+
+function isPrivate({ family, table, chain }: ForeignChain): boolean {
+  return (family === NFPROTO.ip || family === NFPROTO.ip6) && table === "filter" && chain === PRIVATE_CHAIN;
+}
+
+function isOfIptables({ family, table, chain }: ChainPlace): boolean {
+  return family !== NFPROTO.inet && IPTABLES_TABLES.has(table) && (chain === "FORWARD" || chain === PRIVATE_CHAIN);
+}
+
+class Forwarding {
+  readonly chains: readonly ForeignChain[];
+  readonly rules: readonly ForeignRule[];
+
+  constructor(seen: readonly Message[]) {
+    this.chains = readChains(seen);
+    this.rules = readRules(seen);
+  }
+
+  find(place: ChainPlace): ForeignChain | undefined {
+    return this.chains.find((chain) => isSameChain(chain, place));
+  }
+
+  rulesOf(place: ChainPlace): ForeignRule[] {
+    return this.rules.filter((rule) => isSameChain(rule, place));
+  }
+
+  /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
+  fate(chain: ForeignChain, depth = 0): "dropped" | "accepted" | undefined {
+    for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
+      const verdict = verdictOf(rule);
+      if (verdict === undefined) continue;
+      if (verdict.code === VERDICT.drop) return "dropped";
+      if (verdict.code === VERDICT.accept) return "accepted";
+      if (verdict.code === VERDICT.return) break;
+      const target = this.find({ ...chain, chain: verdict.chain ?? "" });
+      const inner = target === undefined || depth > DEPTH ? undefined : this.fate(target, depth + 1);
+      if (inner !== undefined) return inner;
+      if (verdict.code === VERDICT.goto) break;
+    }
+    if (chain.hook === undefined) return undefined;
+    return chain.policy === VERDICT.drop ? "dropped" : "accepted";
+  }
+}
+
+/** A rule that is to be there. */
+interface WantedRule {
+  readonly place: ChainPlace;
+  readonly statements: readonly Statement[];
+  readonly comment: string;
+  /** At the chain's head, not at its end. */
+  readonly first: boolean;
+}
+
+/**
+ * What has to be added for these pods, in one transaction; nothing where all of it is there. `seen` is what
+ * `lookAtForwarding` saw. EEXIST or ENOENT: somebody has changed the chains meanwhile.
+ */
+export function acceptForwarded(
+  seen: readonly Message[],
+  pods: readonly ForwardedPod[],
+  options: ForwardOptions,
+): Request[] {
+  const forwarding = new Forwarding(seen);
+  const requests: Request[] = [];
+  for (const base of forwarding.chains.filter(isForward)) {
+    const wanted = pods.map((pod) => ({
+      ...pod,
+      addresses: pod.addresses.filter(({ family }) => isOfFamily(base, family)),
+    }));
+    if (options.except?.(base) === true || wanted.every(({ addresses }) => addresses.length === 0)) continue;
+    const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
+    const isFilter = isOfIptables(base) && base.table === "filter";
+    if (forwarding.fate(base) !== "dropped" && !(isFilter && hasAdmin)) continue;
+    if (isFilter) requests.push(...privateChain(forwarding, base, options.adminChain));
+    const place = isFilter ? { ...base, chain: PRIVATE_CHAIN } : base;
+    const rules = wanted.flatMap((pod) => podRules(place, pod, !isFilter));
+    const missing = rules.filter((rule) => !isThere(forwarding, rule));
+    // Each that goes to the head stands before the one that went there last.
+    requests.push(...(isFilter ? missing : missing.reverse()).map(addRule));
+  }
+  return requests;
+}
+
+function isOfFamily({ family }: ChainPlace, address: Family): boolean {
+  return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
+}
+
+/** The reference plugin's structure: FORWARD -> CNI-FORWARD -> the administrator's chain. */
+function privateChain(forwarding: Forwarding, base: ForeignChain, adminChain: string): Request[] {
+  const own = { ...base, chain: PRIVATE_CHAIN };
+  const admin = { ...base, chain: adminChain };
+  const jumps: WantedRule[] = [
+    { place: base, statements: [counter, jump(PRIVATE_CHAIN)], comment: PRIVATE_COMMENT, first: true },
+    { place: own, statements: [counter, jump(adminChain)], comment: ADMIN_COMMENT, first: true },
+  ];
+  return [
+    ...[own, admin].filter((place) => forwarding.find(place) === undefined).map(addChain),
+    ...jumps.filter((rule) => !isThere(forwarding, rule)).map(addRule),
+  ];
+}
+
+/** What the reference lets through: answers to the pod, and all that it sends. */
+function podRules(place: ChainPlace, { owner, addresses }: ForwardedPod, first: boolean): WantedRule[] {
+  const established = isOfIptables(place) ? matchEstablishedByXtables : matchEstablished;
+  return addresses.flatMap((address) => {
+    const family = place.family === NFPROTO.inet ? [matchFamily(address.family)] : [];
+    return [
+      [...family, matchAddress("daddr", address), established, counter, accept],
+      [...family, matchAddress("saddr", address), counter, accept],
+    ].map((statements) => ({ place, statements, comment: owner, first }));
+  });
+}
+
+function isThere(forwarding: Forwarding, { place, statements, comment }: WantedRule): boolean {
+  const wanted = statements.flatMap(({ expressions }) => expressions);
+  return forwarding
+    .rulesOf(place)
+    .some((rule) => rule.comment === comment && sameMeaning(withoutComment(rule), wanted));
+}
+
+/** After iptables-save and iptables-restore the comment is an expression among the others. */
+function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
+  return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
+}
+
+/** struct xt_conntrack_mtinfo3 (include/uapi/linux/netfilter/xt_conntrack.h), padded to eight bytes. */
+const CONNTRACK_SIZE = 168;
+const MATCH_FLAGS_OFFSET = 146;
+const STATE_MASK_OFFSET = 150;
+const XT_CONNTRACK_STATE = 1;
+/** XT_CONNTRACK_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED. */
+const ESTABLISHED_OR_RELATED = 2 | 4;
+
+/** `-m conntrack --ctstate RELATED,ESTABLISHED`: nft shows it as the connection's state, too. */
+const matchEstablishedByXtables: Statement = {
+  text: "ct state established,related",
+  expressions: [{ kind: "match", data: { name: "conntrack", revision: 3, info: conntrackInfo() } }],
+};
+
+function conntrackInfo(): Uint8Array {
+  const info = new Uint8Array(CONNTRACK_SIZE);
+  const view = new DataView(info.buffer);
+  view.setUint16(MATCH_FLAGS_OFFSET, XT_CONNTRACK_STATE, true);
+  view.setUint16(STATE_MASK_OFFSET, ESTABLISHED_OR_RELATED, true);
+  return info;
+}
+
+/** What `forgetForwarded` sends. */
+export interface Forgetting {
+  readonly requests: readonly Request[];
+  /** Chains go with the last rule in them: only right while nobody has changed anything since the look. */
+  readonly needsGeneration: boolean;
+}
+
+/**
+ * Takes the rules of all owners that `isWanted` names out again, and with the last of them in iptables' filter table the
+ * chains that led there. The administrator's chain stays where he made it, or has filled it.
+ */
+export function forgetForwarded(
+  seen: readonly Message[],
+  isWanted: (owner: string) => boolean,
+  { adminChain }: ForwardOptions,
+): Forgetting {
+  const forwarding = new Forwarding(seen);
+  const isOwned = ({ comment }: ForeignRule) => comment !== undefined && isWanted(comment);
+  const places = forwarding.chains.filter((chain) => isForward(chain) || isPrivate(chain));
+  const rules = places.flatMap((place) => forwarding.rulesOf(place)).filter(isOwned);
+  const emptied = places.filter(isPrivate).filter((own) => {
+    const left = forwarding.rulesOf(own).filter((rule) => !rules.includes(rule));
+    return left.length < forwarding.rulesOf(own).length && left.every((rule) => leadsTo(rule, adminChain));
+  });
+  const chains = emptied.flatMap((own) => removePrivateChain(forwarding, own, adminChain));
+  return { requests: [...rules.map(deleteRule), ...chains], needsGeneration: chains.length > 0 };
+}
+
+function leadsTo(rule: ForeignRule, chain: string): boolean {
+  return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
+}
+
+/** The private chain with what leads to it and from it; a chain that somebody else leads to stays. */
+function removePrivateChain(forwarding: Forwarding, own: ForeignChain, adminChain: string): Request[] {
+  const base = { ...own, chain: "FORWARD" };
+  const toOwn = forwarding.rulesOf(base).filter((rule) => leadsTo(rule, PRIVATE_CHAIN));
+  const toAdmin = forwarding.rulesOf(own).filter((rule) => leadsTo(rule, adminChain));
+  if (own.use > forwarding.rulesOf(own).length + toOwn.length) return [];
+  const admin = forwarding.find({ ...own, chain: adminChain });
+  // Made by us, or by the reference plugin, which makes both; empty, and asked by nobody else.
+  const isSpare =
+    admin !== undefined && admin.use === toAdmin.length && (own.comment !== CHAIN_MARK || admin.comment === CHAIN_MARK);
+  return [...[...toOwn, ...toAdmin].map(deleteRule), deleteChain(own), ...(isSpare ? [deleteChain(admin)] : [])];
+}
+
+function addChain(place: ChainPlace): Request {
+  return request(
+    NFT_MSG_NEWCHAIN,
+    `nft add chain ${placeText(place)}`,
+    { family: place.family },
+    { table: place.table, name: place.chain, userdata: commentUserdata(CHAIN_MARK) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+function deleteChain(place: ChainPlace): Request {
+  return request(
+    NFT_MSG_DELCHAIN,
+    `nft delete chain ${placeText(place)}`,
+    { family: place.family },
+    { table: place.table, name: place.chain },
+  );
+}
+
+function addRule({ place, statements, comment, first }: WantedRule): Request {
+  const text = statements.map((statement) => statement.text).join(" ");
+  return request(
+    NFT_MSG_NEWRULE,
+    `nft ${first ? "insert" : "add"} rule ${placeText(place)} ${text} comment "${comment}"`,
+    { family: place.family },
+    {
+      table: place.table,
+      chain: place.chain,
+      expressions: statements.flatMap(({ expressions }) => expressions),
+      userdata: commentUserdata(comment),
+    },
+    NLM_F_CREATE | (first ? 0 : NLM_F_APPEND),
+  );
+}
+
+function deleteRule(rule: ForeignRule): Request {
+  const { family, table, chain, handle } = rule;
+  return request(
+    NFT_MSG_DELRULE,
+    `nft delete rule ${placeText(rule)} handle ${handle}`,
+    { family },
+    { table, chain, handle },
+  );
+}
+
+function placeText({ family, table, chain }: ChainPlace): string {
+  return `${familyName(family)} ${table} ${chain}`;
+}
+
+/** For people: "10.22.0.2, fd00::2". */
+export function describeAddresses(addresses: readonly Address[]): string {
+  return addresses.map(formatAddress).join(", ");
+}

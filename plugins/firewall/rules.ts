@@ -1,0 +1,129 @@
+/**
+ * The attachment's rules: its entries in our own table, and its place in other programs' forward chains, changed together
+ * in one transaction.
+ */
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import {
+  addToFirewall,
+  type Firewall,
+  type FirewallPod,
+  firewallDumps,
+  holdsFirewall,
+  removeFromFirewall,
+} from "../../pkg/kernel/firewall.ts";
+import {
+  acceptForwarded,
+  type ForwardedPod,
+  type ForwardOptions,
+  forgetForwarded,
+  lookAtForwarding,
+} from "../../pkg/kernel/foreign-forward.ts";
+import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
+import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+/** What a change is planned from. */
+interface Seen {
+  readonly generation: number | undefined;
+  readonly own: readonly Message[];
+  readonly foreign: readonly Message[];
+}
+
+function look(netfilter: BlockingNetlink): Seen {
+  const generation = readGeneration(netfilter);
+  return {
+    generation,
+    own: readRuleset(netfilter, firewallDumps()),
+    foreign: lookAtForwarding((requests) => readRuleset(netfilter, requests)),
+  };
+}
+
+/** Each owner with all its addresses. */
+function forwarded({ pods }: Firewall): ForwardedPod[] {
+  const owners = [...new Set(pods.map(({ owner }) => owner))];
+  return owners.map((owner) => ({
+    owner,
+    addresses: pods.filter((pod) => pod.owner === owner).map(({ address }) => address),
+  }));
+}
+
+/** Repeating it is safe. */
+export function addRules(system: System, wanted: Firewall, options: ForwardOptions): void {
+  try {
+    changeSeen(system, look, ({ own, foreign }) => ({
+      requests: [...addToFirewall(own, wanted), ...acceptForwarded(foreign, forwarded(wanted), options)],
+      generation: undefined,
+    }));
+  } catch (error) {
+    throw new Error(`firewall: ${messageOf(error)}${adviceFor(error)}`, { cause: error });
+  }
+}
+
+function adviceFor(error: unknown): string {
+  if (lacksNetfilter(error)) return "; firewall needs a kernel with nf_tables";
+  if (!isNetlinkError(error)) return "";
+  // The table belongs to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
+  if (error.code === "EPERM")
+    return "; the table's owner keeps others out of it: let that program accept the traffic (firewalld: set backend to firewalld)";
+  // The extension of xtables that iptables' own rules are made of.
+  if (error.code === "ENOENT" || error.code === "EOPNOTSUPP")
+    return "; rules among those of iptables need a kernel with nft_compat and xt_conntrack";
+  return "";
+}
+
+/** Silent when nothing is there. Gives the pods that were known, and are not any more. */
+export function removeRules(
+  system: System,
+  isWanted: (owner: string) => boolean,
+  options: ForwardOptions,
+): readonly FirewallPod[] {
+  let pods: readonly FirewallPod[] = [];
+  try {
+    changeSeen(system, look, ({ generation, own, foreign }) => {
+      const removal = removeFromFirewall(own, isWanted);
+      const forgotten = forgetForwarded(foreign, isWanted, options);
+      pods = removal.pods;
+      return {
+        requests: [...removal.requests, ...forgotten.requests],
+        generation: removal.needsGeneration || forgotten.needsGeneration ? generation : undefined,
+      };
+    });
+  } catch (error) {
+    if (!lacksNetfilter(error)) throw error;
+  }
+  return pods;
+}
+
+/** Throws `CniError` where a rule of `wanted` is missing. */
+export function checkRules(system: System, wanted: Firewall, options: ForwardOptions): void {
+  const netfilter = openNetfilter(system);
+  try {
+    const { own, foreign } = look(netfilter);
+    if (!holdsFirewall(own, wanted)) {
+      throw new CniError(
+        ErrorCode.internal,
+        "CHECK: the container's entries in table inet weft_firewall are not as ADD made them",
+      );
+    }
+    const missing = acceptForwarded(foreign, forwarded(wanted), options);
+    if (missing.length === 0) return;
+    throw new CniError(
+      ErrorCode.internal,
+      `CHECK: forwarded packets are dropped: missing ${missing.map(({ text }) => text).join("; ")}`,
+    );
+  } finally {
+    netfilter.close();
+  }
+}
+
+/** Throws where the kernel has no nf_tables. */
+export function probeNetfilter(system: System): void {
+  const netfilter = openNetfilter(system);
+  try {
+    readGeneration(netfilter);
+  } finally {
+    netfilter.close();
+  }
+}
