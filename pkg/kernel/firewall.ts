@@ -33,6 +33,7 @@ import {
   tableHeader,
   tableText,
 } from "./nft/table.ts";
+import type { FieldValue } from "./nft/tuple.ts";
 
 /**
  * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
@@ -152,7 +153,7 @@ export function readFirewall(seen: readonly Message[]): Firewall {
 
 function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
   const tuples = (set: string, fields: TupleSet["fields"]) =>
-    (elements.get(set) ?? []).flatMap((element) => readTuple(fields, element) ?? []);
+    (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element) ?? []);
   const members = FAMILIES.flatMap((family) => tuples(membersSet(family), memberFields(family)));
   const open = new Set(tuples(OPEN_BRIDGES, ["ifname", "ifname"]).map(({ values }) => values[0]));
   return {
@@ -172,8 +173,8 @@ function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Fi
   };
 }
 
-function isEqual(value: Address | string | undefined, address: Address): boolean {
-  return typeof value === "object" && isSameAddress(value, address);
+function isEqual(value: FieldValue | undefined, address: Address): boolean {
+  return typeof value === "object" && "family" in value && isSameAddress(value, address);
 }
 
 /**

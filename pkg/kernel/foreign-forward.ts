@@ -173,7 +173,13 @@ export function acceptForwarded(
 ): Request[] {
   const forwarding = new Forwarding(seen);
   const requests: Request[] = [];
-  for (const base of forwarding.chains.filter(isForward)) {
+  const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
+  const unborn = forwarding.chains
+    .filter((chain) => isUnaskedAdmin(forwarding, chain, options))
+    .filter((chain) => [...families].some((family) => isOfFamily(chain, family)))
+    .map(forwardOf);
+  requests.push(...unborn.map(addForward));
+  for (const base of [...forwarding.chains.filter(isForward), ...unborn]) {
     const wanted = pods.map((pod) => ({
       ...pod,
       addresses: pod.addresses.filter(({ family }) => isOfFamily(base, family)),
@@ -190,6 +196,36 @@ export function acceptForwarded(
     requests.push(...(isFilter ? missing : missing.reverse()).map(addRule));
   }
   return requests;
+}
+
+/** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
+function isUnaskedAdmin(forwarding: Forwarding, chain: ForeignChain, { adminChain }: ForwardOptions): boolean {
+  const isIp = chain.family === NFPROTO.ip || chain.family === NFPROTO.ip6;
+  const isAdmin = isIp && chain.table === "filter" && chain.chain === adminChain;
+  return isAdmin && forwarding.find(forwardOf(chain)) === undefined;
+}
+
+function forwardOf(chain: ForeignChain): ForeignChain {
+  const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
+  return { ...chain, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
+}
+
+/** As iptables-nft makes it. */
+function addForward(place: ChainPlace): Request {
+  return request(
+    NFT_MSG_NEWCHAIN,
+    `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
+    { family: place.family },
+    {
+      table: place.table,
+      name: place.chain,
+      hook: { number: NF_INET_HOOK.forward, priority: 0 },
+      policy: VERDICT.accept,
+      type: "filter",
+      userdata: commentUserdata(CHAIN_MARK),
+    },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
 }
 
 function isOfFamily({ family }: ChainPlace, address: Family): boolean {
@@ -298,7 +334,15 @@ function removePrivateChain(forwarding: Forwarding, own: ForeignChain, adminChai
   // Made by us, or by the reference plugin, which makes both; empty, and asked by nobody else.
   const isSpare =
     admin !== undefined && admin.use === toAdmin.length && (own.comment !== CHAIN_MARK || admin.comment === CHAIN_MARK);
-  return [...[...toOwn, ...toAdmin].map(deleteRule), deleteChain(own), ...(isSpare ? [deleteChain(admin)] : [])];
+  const forward = forwarding.find(base);
+  const isForwardSpare =
+    forward?.comment === CHAIN_MARK && forward.policy === VERDICT.accept && forward.use === toOwn.length;
+  return [
+    ...[...toOwn, ...toAdmin].map(deleteRule),
+    deleteChain(own),
+    ...(isSpare ? [deleteChain(admin)] : []),
+    ...(isForwardSpare ? [deleteChain(forward)] : []),
+  ];
 }
 
 function addChain(place: ChainPlace): Request {

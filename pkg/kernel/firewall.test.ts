@@ -1,0 +1,96 @@
+import { describe, expect, test } from "vitest";
+import { parseAddress } from "../ip/address.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
+import { addToFirewall, type Firewall, holdsFirewall, readFirewall, removeFromFirewall } from "./firewall.ts";
+
+const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
+/** What the kernel dumps of a table that these requests make. */
+const dumped = (firewall: Firewall) => addToFirewall([], firewall).map(answer);
+
+const pod = (owner: string, address: string, bridge?: string) => ({
+  owner,
+  address: parseAddress(address),
+  ...(bridge === undefined ? {} : { bridge }),
+});
+const firewall = (pods: Firewall["pods"], policies: [string, "same-bridge" | "isolated"][] = []): Firewall => ({
+  pods,
+  policies: new Map(policies),
+});
+const texts = (requests: readonly Request[]) => requests.map(({ text }) => text);
+
+test("what was added is read back", () => {
+  const both = firewall(
+    [pod("a", "10.1.0.2", "cni0"), pod("b", "10.1.0.3"), pod("a", "fd00::2", "cni0")],
+    [
+      ["cni0", "same-bridge"],
+      ["cni1", "isolated"],
+    ],
+  );
+  expect(readFirewall(dumped(both))).toEqual(both);
+});
+
+describe("a table that is there", () => {
+  // The kernel counts what a table holds; the requests do not say it, so the shape differs: the table is made anew.
+  test("of another shape is made anew with what it tells", () => {
+    const requests = addToFirewall(dumped(firewall([pod("a", "10.1.0.2")])), firewall([pod("b", "10.1.0.3")]));
+    expect(requests[0]?.text).toMatch(/^nft delete table inet handle/);
+    expect(readFirewall(requests.map(answer)).pods.map(({ owner }) => owner)).toEqual(["a", "b"]);
+  });
+
+  test("gives an address that was left behind to its new owner", () => {
+    const requests = addToFirewall(dumped(firewall([pod("a", "10.1.0.2")])), firewall([pod("b", "10.1.0.2")]));
+    expect(readFirewall(requests.map(answer)).pods).toEqual([pod("b", "10.1.0.2")]);
+  });
+
+  test("keeps a bridge isolated that one pod wants so", () => {
+    const before = dumped(firewall([pod("a", "10.1.0.2", "cni0")], [["cni0", "isolated"]]));
+    const requests = addToFirewall(before, firewall([pod("b", "10.1.0.3", "cni0")], [["cni0", "same-bridge"]]));
+    expect(readFirewall(requests.map(answer)).policies).toEqual(new Map([["cni0", "isolated"]]));
+  });
+});
+
+describe("removing", () => {
+  const seen = dumped(
+    firewall(
+      [pod("a", "10.1.0.2", "cni0"), pod("b", "10.1.0.3", "cni0"), pod("c", "10.2.0.2", "cni1")],
+      [
+        ["cni0", "same-bridge"],
+        ["cni1", "isolated"],
+      ],
+    ),
+  );
+  const remove = (...owners: string[]) => removeFromFirewall(seen, (owner) => owners.includes(owner));
+
+  test("a pod takes its elements alone while others are on its bridge", () => {
+    expect(texts(remove("a").requests)).toEqual([
+      "nft delete element inet weft_firewall pods4 (1 of them)",
+      "nft delete element inet weft_firewall bridge-pods4 (1 of them)",
+    ]);
+    expect(remove("a")).toMatchObject({ needsGeneration: false, pods: [pod("a", "10.1.0.2", "cni0")] });
+  });
+
+  test("the last pod takes the bridge's too, if nobody has come meanwhile", () => {
+    expect(texts(remove("c").requests)).toContain("nft delete element inet weft_firewall bridges (1 of them)");
+    expect(remove("a", "b").needsGeneration).toBe(true);
+    expect(texts(remove("a", "b").requests)).toContain(
+      "nft delete element inet weft_firewall open-bridges (1 of them)",
+    );
+  });
+
+  test("nothing is sent for strangers, or where there is no table", () => {
+    expect(remove("d")).toEqual({ requests: [], pods: [], needsGeneration: false });
+    expect(removeFromFirewall([], () => true)).toEqual({ requests: [], pods: [], needsGeneration: false });
+  });
+});
+
+test("a table that is damaged, or lacks a pod, does not hold it", () => {
+  const one = firewall([pod("a", "10.1.0.2")]);
+  expect(holdsFirewall([], one)).toBe(false);
+  expect(
+    holdsFirewall(
+      dumped(one).filter(({ type }) => type === NFT_MSG_NEWTABLE.type),
+      one,
+    ),
+  ).toBe(false);
+});

@@ -1,0 +1,376 @@
+/** firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, OURS, PluginBed } from "./harness/plugin-bed.ts";
+
+const BRIDGE = {
+  cniVersion: "1.1.0",
+  name: "net",
+  type: "bridge",
+  bridge: "cni0",
+  isDefaultGateway: true,
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
+};
+const POD = ["10.22.0.2", "fd00:22::2"] as const;
+const OUTSIDE = ["198.51.100.2", "2001:db8:51::2"] as const;
+const FORWARDING = 7001;
+
+let bed: PluginBed;
+let outside: Awaited<ReturnType<PluginBed["anotherPod"]>>["inside"];
+
+/** A neighbour of the node that knows the way to the pods. */
+async function plugIn(label: string, at: { device: string; node: string[]; own: string[] }): Promise<typeof outside> {
+  const { namespace, inside } = await bed.anotherPod(label);
+  for (const side of [bed.node, inside]) await withoutDad(side);
+  await bed.node.succeed("ip", [
+    "link",
+    "add",
+    at.device,
+    "type",
+    "veth",
+    "peer",
+    "name",
+    "eth0",
+    "netns",
+    namespace.name,
+  ]);
+  await bed.node.succeed("ip", ["link", "set", at.device, "up"]);
+  await inside.succeed("ip", ["link", "set", "eth0", "up"]);
+  for (const address of at.node) await bed.node.succeed("ip", ["address", "add", address, "dev", at.device]);
+  for (const address of at.own) await inside.succeed("ip", ["address", "add", address, "dev", "eth0"]);
+  for (const address of at.node)
+    await inside.succeed("ip", ["route", "add", "default", "via", address.replace(/\/.*/, "")]);
+  return inside;
+}
+
+/** New IPv6 addresses answer at once: nobody else is there who might have them. */
+const withoutDad = (inside: typeof outside) =>
+  inside.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
+
+beforeEach(async () => {
+  bed = await PluginBed.make();
+  outside = await plugIn("outside", {
+    device: "uplink",
+    node: ["198.51.100.1/24", "2001:db8:51::1/64"],
+    own: [`${OUTSIDE[0]}/24`, `${OUTSIDE[1]}/64`],
+  });
+  await outside.listen(FORWARDING);
+});
+afterEach(() => bed.close());
+
+const nft = (...words: string[]) => bed.node.succeed("nft", words);
+const restore = (tool: string, text: string) => bed.node.succeed("sh", ["-c", `${tool} <<'END'\n${text}\nEND`]);
+/** Other programs' tables, rule for rule. */
+async function foreign(): Promise<unknown[]> {
+  const { nftables } = JSON.parse(await nft("-j", "list", "ruleset")) as { nftables: Record<string, object>[] };
+  return (
+    nftables
+      .flatMap((entry) => Object.entries(entry))
+      .filter(([kind, object]) => kind !== "metainfo" && !/^weft_/.test(tableOf(kind, object)))
+      // What a chain has counted is no part of it.
+      .map((entry) => JSON.parse(JSON.stringify(entry).replace(/"(packets|bytes)":\d+/g, '"$1":0')))
+  );
+}
+function tableOf(kind: string, object: object): string {
+  const { name = "", table = "" } = object as { name?: string; table?: string };
+  return kind === "table" ? name : table;
+}
+
+const firewall = (more: object, { json }: Pick<Answer, "json">) => ({
+  cniVersion: "1.1.0",
+  name: "net",
+  type: "firewall",
+  ...more,
+  prevResult: json,
+});
+
+/** The chain's ADD: its result, and the configuration that DEL and CHECK get. */
+async function attach(more: object = {}, wishes: object = {}, bridge: object = BRIDGE) {
+  const added = await bed.call(OURS, "bridge", "ADD", bridge, wishes);
+  expect(added).toMatchObject({ status: 0 });
+  const configuration = firewall(more, added);
+  const answer = await bed.call(OURS, "firewall", "ADD", configuration, wishes);
+  expect(answer).toMatchObject({ status: 0 });
+  expect(answer.json).toEqual(added.json);
+  return configuration;
+}
+
+const succeeds = async (plugin: string, verb: string, input: unknown, wishes = {}) =>
+  expect(await bed.call(OURS, plugin, verb, input, wishes)).toEqual({ status: 0, output: "", json: undefined });
+
+/** Which of the addresses answer. */
+async function reach(from: typeof outside, targets: readonly string[], port = FORWARDING): Promise<string[]> {
+  const answers = await Promise.all(
+    targets.map((target) =>
+      from.seenBy(target, port, 700).then(
+        () => [target],
+        () => [],
+      ),
+    ),
+  );
+  return answers.flat();
+}
+
+const DOCKER = `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+-A DOCKER-ISOLATION-STAGE-2 -j RETURN
+-A DOCKER-USER -j RETURN
+COMMIT`;
+const ufw = (prefix: string, reject: string) => `*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:${prefix}-before-forward - [0:0]
+:${prefix}-reject-forward - [0:0]
+:${prefix}-user-forward - [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p ${reject === "icmp6" ? "ipv6-icmp" : "icmp"} -j ACCEPT
+-A FORWARD -j ${prefix}-before-forward
+-A FORWARD -j ${prefix}-reject-forward
+-A ${prefix}-before-forward -j ${prefix}-user-forward
+COMMIT`;
+const FIREWALLD = `table inet firewalld_like {
+  chain filter_FORWARD {
+    type filter hook forward priority 10; policy accept;
+    ct status dnat accept
+    iifname "lo" accept
+    jump filter_FORWARD_ZONES
+    ct state invalid drop
+    reject with icmpx type admin-prohibited
+  }
+  chain filter_FORWARD_ZONES {
+    goto filter_FWD_public
+  }
+  chain filter_FWD_public {
+    jump filter_FWD_public_log
+  }
+  chain filter_FWD_public_log {
+  }
+}`;
+const PLAIN = `table inet site {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ip daddr 203.0.113.1 accept
+  }
+}
+table ip6 six {
+  chain fwdchain {
+    type filter hook forward priority -5; policy drop;
+  }
+}`;
+
+const WALLS: Record<string, () => Promise<unknown>> = {
+  "iptables' FORWARD with policy DROP": async () => {
+    for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
+  },
+  "iptables' FORWARD with a REJECT at its end": async () => {
+    for (const tool of ["iptables-nft", "ip6tables-nft"])
+      await bed.node.succeed(tool, ["-A", "FORWARD", "-j", "REJECT"]);
+  },
+  "docker's chains": async () => {
+    await restore("iptables-nft-restore", DOCKER);
+    await restore("ip6tables-nft-restore", DOCKER);
+  },
+  "ufw's chains": async () => {
+    await restore("iptables-nft-restore", ufw("ufw", "icmp"));
+    await restore("ip6tables-nft-restore", ufw("ufw6", "icmp6"));
+  },
+  "firewalld's chains": () => restore("nft -f -", FIREWALLD),
+  "nftables chains with policy drop": () => restore("nft -f -", PLAIN),
+  "iptables' mangle table": async () => {
+    for (const tool of ["iptables-nft", "ip6tables-nft"])
+      await bed.node.succeed(tool, ["-t", "mangle", "-A", "FORWARD", "-j", "DROP"]);
+  },
+};
+
+describe.each(Object.keys(WALLS))("under %s", (name) => {
+  test("a pod reaches the outside in both families, nobody reaches it, and DEL leaves the chains as they were", async () => {
+    await WALLS[name]?.();
+    const before = await foreign();
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    await bed.pod.listen(FORWARDING);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([]);
+    const configuration = firewall({}, added);
+    expect(await bed.call(OURS, "firewall", "ADD", configuration)).toMatchObject({ status: 0, json: added.json });
+
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(await reach(outside, POD)).toEqual([]);
+    await succeeds("firewall", "CHECK", configuration);
+    const after = await foreign();
+    expect(after).not.toEqual(before);
+    // Once more: nothing is there twice.
+    await bed.call(OURS, "firewall", "ADD", configuration);
+    expect(await foreign()).toEqual(after);
+
+    await succeeds("firewall", "DEL", configuration);
+    expect(await foreign()).toEqual(before);
+    expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
+    await succeeds("firewall", "DEL", configuration);
+    expect((await bed.call(OURS, "firewall", "CHECK", configuration)).status).toBe(1);
+  });
+
+  test("DEL needs no prevResult, and GC takes what no valid attachment owns", async () => {
+    await WALLS[name]?.();
+    const before = await foreign();
+    await attach();
+    const alone = await foreign();
+    const other = await bed.anotherPod("other");
+    const wishes = { containerId: "c2", netns: other.namespace.path };
+    await attach({}, wishes);
+    const list = (...ids: string[]) => ({
+      ...{ cniVersion: "1.1.0", name: "net", type: "firewall" },
+      "cni.dev/valid-attachments": ids.map((containerID) => ({ containerID, ifname: "eth0" })),
+    });
+    await succeeds("firewall", "GC", list("c1"));
+    expect(await foreign()).toEqual(alone);
+    await succeeds("firewall", "GC", { ...list(), name: "another" });
+    expect(await foreign()).toEqual(alone);
+    await succeeds("firewall", "DEL", { cniVersion: "1.1.0", name: "net", type: "firewall", backend: "nonsense" });
+    expect(await foreign()).toEqual(before);
+  });
+});
+
+describe("iptables-nft", () => {
+  test("shows our rules, and saving and restoring them changes nothing", async () => {
+    await WALLS["docker's chains"]?.();
+    const before = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
+    const configuration = await attach();
+    for (const family of ["iptables", "ip6tables"]) {
+      const saved = await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"]);
+      expect(saved).not.toMatch(/incompatible/);
+      expect(saved.match(/cni:net\/c1\/eth0/g)).toHaveLength(2);
+      await restore(`${family}-nft-restore`, saved);
+      expect(rulesOf(await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"]))).toEqual(rulesOf(saved));
+    }
+    await bed.pod.listen(FORWARDING);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(await reach(outside, POD)).toEqual([]);
+    await succeeds("firewall", "CHECK", configuration);
+    await succeeds("firewall", "DEL", configuration);
+    expect(rulesOf(await bed.node.succeed("iptables-nft-save", ["-t", "filter"]))).toEqual(rulesOf(before));
+  });
+
+  test("the administrator's chain is asked first, made before the pod or after it", async () => {
+    await bed.node.succeed("sh", [
+      "-c",
+      `iptables-nft -N CNI-ADMIN && iptables-nft -A CNI-ADMIN -d ${OUTSIDE[0]} -j DROP`,
+    ]);
+    const before = await foreign();
+    const configuration = await attach();
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
+    await bed.node.succeed("iptables-nft", ["-F", "CNI-ADMIN"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    await bed.node.succeed("iptables-nft", ["-A", "CNI-ADMIN", "-d", OUTSIDE[0], "-j", "DROP"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
+    await succeeds("firewall", "DEL", configuration);
+    expect(withoutHandles(await foreign())).toEqual(withoutHandles(before));
+  });
+
+  test("the administrator's chain has the name that the configuration gives it", async () => {
+    await WALLS["iptables' FORWARD with policy DROP"]?.();
+    const before = await foreign();
+    const configuration = await attach({ iptablesAdminChainName: "SITE-RULES" });
+    await bed.node.succeed("iptables-nft", ["-A", "SITE-RULES", "-d", OUTSIDE[0], "-j", "REJECT"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
+    // Filled by the administrator by now: it stays, and only it.
+    await succeeds("firewall", "DEL", configuration);
+    await bed.node.succeed("sh", ["-c", "iptables-nft -F SITE-RULES && iptables-nft -X SITE-RULES"]);
+    expect(await foreign()).toEqual(before);
+  });
+});
+
+const rulesOf = (saved: string) =>
+  saved
+    .split("\n")
+    .filter((line) => /^[:*-]/.test(line))
+    .map((line) => line.replace(/\[.*\]/, ""))
+    .sort();
+const withoutHandles = (objects: unknown[]) =>
+  JSON.parse(JSON.stringify(objects).replace(/"handle":\d+/g, '"handle":0'));
+
+describe("where nothing drops", () => {
+  test("no other program's table is touched", async () => {
+    for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "ACCEPT"]);
+    await restore(
+      "nft -f -",
+      "table inet site {\nchain forward {\ntype filter hook forward priority 0; iifname lo drop; accept; drop\n}\n}",
+    );
+    const before = await foreign();
+    const configuration = await attach();
+    expect(await foreign()).toEqual(before);
+    await succeeds("firewall", "CHECK", configuration);
+    await succeeds("firewall", "STATUS", { ...configuration, prevResult: undefined });
+  });
+});
+
+describe("ingressPolicy", () => {
+  const second = {
+    ...BRIDGE,
+    name: "net2",
+    bridge: "cni1",
+    ipam: { type: "host-local", ranges: [[{ subnet: "10.23.0.0/24" }]] },
+  };
+
+  async function twoBridges(policy: string | undefined) {
+    const more = policy === undefined ? {} : { ingressPolicy: policy };
+    const first = await attach(more);
+    const neighbour = await bed.anotherPod("neighbour");
+    const near = { containerId: "c2", netns: neighbour.namespace.path };
+    await attach(more, near);
+    const stranger = await bed.anotherPod("stranger");
+    const far = { containerId: "c3", netns: stranger.namespace.path };
+    const strange = await attach({ ...more, name: "net2" }, far, second);
+    for (const inside of [neighbour.inside, stranger.inside]) await inside.listen(FORWARDING);
+    const reached = () => reach(bed.pod, ["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
+    return { first, strange, far, near, reached };
+  }
+
+  test("open: everybody reaches everybody", async () => {
+    const { reached } = await twoBridges("open");
+    expect(await reached()).toEqual(["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
+  });
+
+  test("same-bridge: pods of other bridges are not reached, until their last pod leaves", async () => {
+    const { first, strange, far, reached } = await twoBridges("same-bridge");
+    expect(await reached()).toEqual(["10.22.0.3", ...OUTSIDE]);
+    await succeeds("firewall", "CHECK", first);
+    await nft("delete", "element", "inet", "weft_firewall", "bridges", "{", "cni0", "}");
+    expect((await bed.call(OURS, "firewall", "CHECK", first)).status).toBe(1);
+    await bed.call(OURS, "firewall", "ADD", first);
+    expect(await reached()).toEqual(["10.22.0.3", ...OUTSIDE]);
+    await succeeds("firewall", "DEL", strange, far);
+    expect(await reached()).toEqual(["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
+  });
+});
+
+test.each([
+  [{ backend: "iptables" }, 2, /backend: "iptables" is not supported: leave the key out/],
+  [{ backend: "ebpf" }, 7, /backend: .*"nftables" or "firewalld"/],
+  [{ ingressPolicy: "closed" }, 7, /ingressPolicy: .*"same-bridge"/],
+  [
+    { ingressPolicy: "same-bridge", prevResult: { cniVersion: "1.1.0", ips: [{ address: "10.22.0.2/24" }] } },
+    7,
+    /names no bridge/,
+  ],
+  [{ iptablesAdminChainName: "two words" }, 7, /iptablesAdminChainName/],
+  [{ prevResult: undefined }, 7, /prevResult/],
+  [{ cniVersion: "0.3.1" }, 1, /0\.3\.1/],
+])("%j is refused with code %i, and nothing is changed", async (more, code, message) => {
+  const prevResult = { cniVersion: "1.1.0", interfaces: [{ name: "cni0" }], ips: [{ address: "10.22.0.2/24" }] };
+  const answer = await bed.call(OURS, "firewall", "ADD", { ...firewall({}, { json: prevResult }), ...more });
+  expect(answer.json).toMatchObject({ code, msg: expect.stringMatching(message) });
+  expect(await nft("list", "ruleset")).toBe("");
+});
