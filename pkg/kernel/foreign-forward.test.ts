@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { type Message, type Request, request } from "../netlink/message.ts";
-import { type Expression, NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
+import {
+  type Expression,
+  NFPROTO,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWTABLE,
+  VERDICT,
+} from "../netlink/nftables.ts";
 import { acceptForwarded, forgetForwarded, lookAtForwarding } from "./foreign-forward.ts";
 import { accept, counter, drop, jump, matchAddress, returnToCaller } from "./nft/expressions.ts";
 import { commentUserdata } from "./nft/userdata.ts";
@@ -165,27 +172,46 @@ describe("iptables' filter table", () => {
   });
 });
 
-test("rules are read only of the chains that decide", () => {
-  const other = { ...SITE, chain: "other" };
-  const seen: Record<string, Message[]> = {
-    "nft list chains": [
-      base(SITE, "accept"),
-      regular(SIDE, 2),
-      regular(other, 1),
-      base({ ...SITE, chain: "in" }, "drop", 1),
+test("rules are read only of the chains that decide, and iptables' chains are asked for by name", () => {
+  const table = ({ family, table: name }: Place) =>
+    answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, { name }));
+  const answers: Record<string, Message[]> = {
+    "nft list tables": [
+      table(SITE),
+      table(FORWARD),
+      table({ ...FORWARD, table: "nat" }),
+      table({ ...SITE, table: "weft" }),
     ],
+    "nft list chain ip filter FORWARD (alone)": [base(FORWARD, "drop")],
+    "nft list chain ip filter CNI-FORWARD (alone)": [],
+    "nft list chain ip filter CNI-ADMIN (alone)": [],
+    "nft list chains inet": [base(SITE, "accept"), regular(SIDE, 2), base({ ...SITE, chain: "in" }, "drop", 1)],
+    "nft list chain ip filter FORWARD": [],
     "nft list chain inet site forward": [
       rule(SITE, [...onlySource, ...jump("other").expressions]),
       rule(SITE, jump("side").expressions),
     ],
+    "nft list chain inet site side (alone)": [regular(SIDE, 2)],
     "nft list chain inet site side": [rule(SIDE, drop.expressions)],
   };
   const asked: string[] = [];
-  lookAtForwarding((requests) =>
-    requests.flatMap(({ text }) => {
-      asked.push(text);
-      return seen[text] ?? [];
-    }),
-  );
-  expect(asked).toEqual(Object.keys(seen));
+  const seen = lookAtForwarding((questions) => {
+    asked.push(...questions.map(({ text }) => text));
+    return questions.flatMap(({ text }) => answers[text] ?? []);
+  }, OPTIONS);
+  expect(asked).toEqual(Object.keys(answers));
+  expect(plan(seen).filter((text) => text.includes("inet site"))).toHaveLength(4);
+});
+
+test("a table called filter that is not iptables' is looked at like any other", () => {
+  const own = { ...FORWARD, chain: "forward" };
+  const answers: Record<string, Message[]> = {
+    "nft list tables": [answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
+    "nft list chains ip": [base(own, "drop")],
+  };
+  const seen = lookAtForwarding((questions) => questions.flatMap(({ text }) => answers[text] ?? []), OPTIONS);
+  expect(plan(seen)).toEqual([
+    'nft insert rule ip filter forward ip saddr 10.1.0.2 counter accept comment "cni:net/c1/eth0"',
+    expect.stringMatching(/^nft insert rule ip filter forward ip daddr/),
+  ]);
 });

@@ -21,15 +21,20 @@ import {
 } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
+  chainRequest,
   chainsDump,
   type ForeignChain,
   type ForeignRule,
   familyName,
+  isBaseChain,
   isSameChain,
   isUnconditional,
   readChains,
   readRules,
+  readTables,
   rulesDump,
+  type TablePlace,
+  tablesDump,
   verdictOf,
 } from "./foreign-rules.ts";
 import { sameMeaning } from "./nft/comparison.ts";
@@ -64,57 +69,102 @@ const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
 /** On chains that we made, so that we remove them. */
 const CHAIN_MARK = "weft";
 
-/** iptables' tables with a chain FORWARD; the chain of the other families' tables has any name. */
+/** iptables' tables with a chain FORWARD. */
 const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
 
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
 
-/** The chains, then the rules that decide, chain by chain: `read` asks the kernel. */
-export function lookAtForwarding(read: (requests: readonly Request[]) => readonly Message[]): Message[] {
-  const seen = [...read([chainsDump()])];
+/** Asks the kernel; what is absent gives nothing. */
+export type Read = (questions: readonly Request[]) => readonly Message[];
+
+/**
+ * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
+ * their names: its tables may hold thousands, and none of the others matters.
+ */
+export function lookAtForwarding(read: Read, { adminChain }: ForwardOptions): Message[] {
+  const tables = readTables(read([tablesDump()])).filter(isIpTable);
+  const named = tables
+    .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
+    .flatMap(({ family, table }): ChainPlace[] => [
+      { family, table, chain: "FORWARD" },
+      ...(table === "filter" ? [PRIVATE_CHAIN, adminChain].map((chain) => ({ family, table, chain })) : []),
+    ]);
+  const seen = [...read(named.map(chainRequest))];
+  const known = readChains(seen);
+  const others = new Set(tables.filter((table) => !isOfIptables(table, known)).map(({ family }) => family));
+  const bases = read([...others].map(chainsDump)).filter(isBaseChain);
+  seen.push(
+    ...bases.filter((base) => !readChains([base]).some((chain) => known.some((one) => isSameChain(one, chain)))),
+  );
   const asked: ChainPlace[] = [];
   for (let depth = 0; depth < DEPTH; depth++) {
-    const open = decisiveChains(seen).filter((chain) => !asked.some((known) => isSameChain(known, chain)));
-    if (open.length === 0) break;
-    asked.push(...open);
-    seen.push(...read(open.map(rulesDump)));
+    const decisive = decisiveChains(seen).filter((chain) => !asked.some((known) => isSameChain(known, chain)));
+    if (decisive.length === 0) break;
+    asked.push(...decisive);
+    seen.push(...read(decisive.map(rulesDump)));
+    const chains = readChains(seen);
+    const targets = targetsOf(readRules(seen), decisive).filter(
+      (target) => !chains.some((chain) => isSameChain(chain, target)),
+    );
+    seen.push(...read(targets.map(chainRequest)));
   }
   return seen;
 }
 
+function isIpTable({ family, table }: TablePlace): boolean {
+  return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
+}
+
+function isOurTable(table: string): boolean {
+  return table === "weft" || table.startsWith("weft_");
+}
+
+/** Where no forward chain has any other name than FORWARD; what else calls its table "filter" has no such chain. */
+function isOfIptables({ family, table }: TablePlace, known: readonly ForeignChain[]): boolean {
+  if (family === NFPROTO.inet) return false;
+  if (table !== "filter") return IPTABLES_TABLES.has(table) || table === "nat" || table === "raw";
+  return known.some((chain) => chain.family === family && chain.table === table && chain.chain === "FORWARD");
+}
+
 /** The chains whose rules must be known: forward base chains, ours in iptables' tables, and where they always lead. */
-function decisiveChains(seen: readonly Message[]): ChainPlace[] {
+function decisiveChains(seen: readonly Message[]): ForeignChain[] {
   const chains = readChains(seen);
   const rules = readRules(seen);
   const known = chains.filter((chain) => isForward(chain) || isPrivate(chain));
   for (let depth = 0; depth < DEPTH; depth++) {
-    const next = rules
-      .filter((rule) => isUnconditional(rule) && known.some((chain) => isSameChain(chain, rule)))
-      .flatMap((rule) => {
-        const target = verdictOf(rule)?.chain;
-        return chains.filter(({ family, table, chain }) =>
-          isSameChain({ family, table, chain }, { ...rule, chain: target ?? "" }),
-        );
-      })
-      .filter((chain) => !known.includes(chain));
+    const targets = targetsOf(rules, known);
+    const next = chains.filter(
+      (chain) => !known.includes(chain) && targets.some((target) => isSameChain(target, chain)),
+    );
     if (next.length === 0) break;
-    known.push(...new Set(next));
+    known.push(...next);
   }
   return known;
 }
 
+/** Where rules without conditions lead from these chains. */
+function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[]): ChainPlace[] {
+  return rules
+    .filter((rule) => isUnconditional(rule) && chains.some((chain) => isSameChain(chain, rule)))
+    .flatMap((rule) => {
+      const { family, table } = rule;
+      const chain = verdictOf(rule)?.chain;
+      return chain === undefined ? [] : [{ family, table, chain }];
+    });
+}
+
 /** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
-function isForward({ family, table, hook }: ForeignChain): boolean {
-  const isIp = family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6;
-  return isIp && hook === NF_INET_HOOK.forward && table !== "weft" && !table.startsWith("weft_");
+function isForward(chain: ForeignChain): boolean {
+  return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
 }
 
 function isPrivate({ family, table, chain }: ForeignChain): boolean {
   return (family === NFPROTO.ip || family === NFPROTO.ip6) && table === "filter" && chain === PRIVATE_CHAIN;
 }
 
-function isOfIptables({ family, table, chain }: ChainPlace): boolean {
+/** What iptables-nft shows: rules there are of its kind. */
+function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
   return family !== NFPROTO.inet && IPTABLES_TABLES.has(table) && (chain === "FORWARD" || chain === PRIVATE_CHAIN);
 }
 
@@ -186,7 +236,7 @@ export function acceptForwarded(
     }));
     if (options.except?.(base) === true || wanted.every(({ addresses }) => addresses.length === 0)) continue;
     const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
-    const isFilter = isOfIptables(base) && base.table === "filter";
+    const isFilter = isIptablesChain(base) && base.table === "filter";
     if (forwarding.fate(base) !== "dropped" && !(isFilter && hasAdmin)) continue;
     if (isFilter) requests.push(...privateChain(forwarding, base, options.adminChain));
     const place = isFilter ? { ...base, chain: PRIVATE_CHAIN } : base;
@@ -248,7 +298,7 @@ function privateChain(forwarding: Forwarding, base: ForeignChain, adminChain: st
 
 /** What the reference lets through: answers to the pod, and all that it sends. */
 function podRules(place: ChainPlace, { owner, addresses }: ForwardedPod, first: boolean): WantedRule[] {
-  const established = isOfIptables(place) ? matchEstablishedByXtables : matchEstablished;
+  const established = isIptablesChain(place) ? matchEstablishedByXtables : matchEstablished;
   return addresses.flatMap((address) => {
     const family = place.family === NFPROTO.inet ? [matchFamily(address.family)] : [];
     return [

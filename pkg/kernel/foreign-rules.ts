@@ -2,17 +2,24 @@
  * Other programs' chains and rules, read back: as far as it takes to tell what becomes of a packet that no rule knows, and
  * whose rule it is.
  */
-import { decode, dumpRequest, type Message, type Request } from "../netlink/message.ts";
+import { eachAttribute } from "../netlink/codec.ts";
+import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
   NFPROTO,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETRULE,
+  NFT_MSG_GETTABLE,
   NFT_MSG_NEWCHAIN,
   NFT_MSG_NEWRULE,
+  NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
 import { readComment } from "./nft/userdata.ts";
+
+/** struct nfgenmsg, and the attribute that only base chains have. */
+const NFGENMSG_LENGTH = 4;
+const NFTA_CHAIN_HOOK = 4;
 
 /** A chain by its place. `family` is the kernel's number (NFPROTO). */
 export interface ChainPlace {
@@ -37,9 +44,26 @@ export interface ForeignRule extends ChainPlace {
   readonly comment: string | undefined;
 }
 
-/** A dump of all chains of a family (0: of all families). */
-export function chainsDump(family = 0): Request {
-  return dumpRequest(NFT_MSG_GETCHAIN, "nft list chains", { family }, {});
+/** A table of any family. */
+export interface TablePlace {
+  readonly family: number;
+  readonly table: string;
+}
+
+/** A dump of the tables of all families: there are few, whatever they hold. */
+export function tablesDump(): Request {
+  return dumpRequest(NFT_MSG_GETTABLE, "nft list tables", {}, {});
+}
+
+/** A dump of all chains of a family: of thousands, where iptables' tables hold a cluster's services. */
+export function chainsDump(family: number): Request {
+  return dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${familyName(family)}`, { family }, {});
+}
+
+/** Asks for one chain; ENOENT where there is none. */
+export function chainRequest({ family, table, chain }: ChainPlace): Request {
+  const text = `nft list chain ${familyName(family)} ${table} ${chain} (alone)`;
+  return request(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
 }
 
 /** A dump of one chain's rules; ENOENT where there is no such chain. */
@@ -55,6 +79,24 @@ export function rulesDump({ family, table, chain }: ChainPlace): Request {
 /** nft's name of a family; its number where it has none. */
 export function familyName(family: number): string {
   return Object.entries(NFPROTO).find(([, number]) => number === family)?.[0] ?? String(family);
+}
+
+export function readTables(seen: readonly Message[]): TablePlace[] {
+  return seen
+    .filter(({ type }) => type === NFT_MSG_NEWTABLE.type)
+    .map((message) => {
+      const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
+      return { family: header.family, table: attributes.name ?? "" };
+    });
+}
+
+/** True for base chains; cheaper than reading all of a chain that is not. */
+export function isBaseChain(message: Message): boolean {
+  let isBase = false;
+  eachAttribute(message.payload.subarray(NFGENMSG_LENGTH), (type) => {
+    if (type === NFTA_CHAIN_HOOK) isBase = true;
+  });
+  return isBase;
 }
 
 export function readChains(seen: readonly Message[]): ForeignChain[] {

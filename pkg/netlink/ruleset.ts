@@ -62,16 +62,23 @@ export function readGeneration(netfilter: BlockingNetlink): number | undefined {
   return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
 }
 
-/** The answers to `dumps`; a dump of what is absent (ENOENT) counts as empty. */
-export function readRuleset(netfilter: BlockingNetlink, dumps: readonly Request[]): Message[] {
-  return dumps.flatMap((dump) => {
-    try {
-      return [...netfilter.dump(dump)];
-    } catch (error) {
-      if (isNetlinkError(error, "ENOENT")) return [];
-      throw error;
-    }
+/** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
+export function readRuleset(netfilter: BlockingNetlink, questions: readonly Request[]): Message[] {
+  const dumps = questions.filter(({ isDump }) => isDump);
+  const answers = netfilter.exchange(questions.filter(({ isDump }) => !isDump)).flatMap(({ error, messages }) => {
+    if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
+    return messages;
   });
+  return [...answers, ...dumps.flatMap((dump) => dumpIfThere(netfilter, dump))];
+}
+
+function dumpIfThere(netfilter: BlockingNetlink, dump: Request): readonly Message[] {
+  try {
+    return netfilter.dump(dump);
+  } catch (error) {
+    if (isNetlinkError(error, "ENOENT")) return [];
+    throw error;
+  }
 }
 
 /**

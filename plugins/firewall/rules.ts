@@ -31,14 +31,16 @@ interface Seen {
   readonly foreign: readonly Message[];
 }
 
-function look(netfilter: BlockingNetlink): Seen {
-  const generation = readGeneration(netfilter);
-  return {
-    generation,
-    own: readRuleset(netfilter, firewallDumps()),
-    foreign: lookAtForwarding((requests) => readRuleset(netfilter, requests)),
+const look =
+  (options: ForwardOptions) =>
+  (netfilter: BlockingNetlink): Seen => {
+    const generation = readGeneration(netfilter);
+    return {
+      generation,
+      own: readRuleset(netfilter, firewallDumps()),
+      foreign: lookAtForwarding((questions) => readRuleset(netfilter, questions), options),
+    };
   };
-}
 
 /** Each owner with all its addresses. */
 function forwarded({ pods }: Firewall): ForwardedPod[] {
@@ -52,7 +54,7 @@ function forwarded({ pods }: Firewall): ForwardedPod[] {
 /** Repeating it is safe. */
 export function addRules(system: System, wanted: Firewall, options: ForwardOptions): void {
   try {
-    changeSeen(system, look, ({ own, foreign }) => ({
+    changeSeen(system, look(options), ({ own, foreign }) => ({
       requests: [...addToFirewall(own, wanted), ...acceptForwarded(foreign, forwarded(wanted), options)],
       generation: undefined,
     }));
@@ -81,7 +83,7 @@ export function removeRules(
 ): readonly FirewallPod[] {
   let pods: readonly FirewallPod[] = [];
   try {
-    changeSeen(system, look, ({ generation, own, foreign }) => {
+    changeSeen(system, look(options), ({ generation, own, foreign }) => {
       const removal = removeFromFirewall(own, isWanted);
       const forgotten = forgetForwarded(foreign, isWanted, options);
       pods = removal.pods;
@@ -100,7 +102,7 @@ export function removeRules(
 export function checkRules(system: System, wanted: Firewall, options: ForwardOptions): void {
   const netfilter = openNetfilter(system);
   try {
-    const { own, foreign } = look(netfilter);
+    const { own, foreign } = look(options)(netfilter);
     if (!holdsFirewall(own, wanted)) {
       throw new CniError(
         ErrorCode.internal,
