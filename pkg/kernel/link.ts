@@ -80,9 +80,14 @@ export function linkDump(): Request {
   return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
-/** One link by name; refused with ENODEV when absent. */
-export function getLink(name: string): Request {
-  return request(RTM_GETLINK, `ip link show ${name}`, {}, { ifname: name, extendedMask: RTEXT_FILTER_SKIP_STATS });
+/** One link, by name or index; refused with ENODEV when absent. */
+export function getLink(link: string | number): Request {
+  return request(
+    RTM_GETLINK,
+    `ip link show ${describeLink(link)}`,
+    { index: typeof link === "number" ? link : 0 },
+    { ifname: typeof link === "string" ? link : undefined, extendedMask: RTEXT_FILTER_SKIP_STATS },
+  );
 }
 
 /** What can be changed on a link that exists; keys left out stay as they are. */
@@ -222,6 +227,20 @@ export function createVeth(settings: VethSettings): Request {
         },
       },
     },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+/**
+ * A device, up, that sends out again what is redirected to it, so that its own queueing discipline applies. EEXIST when the
+ * name is taken.
+ */
+export function createIfb(name: string, mtu: number): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link add ${name} mtu ${mtu} type ifb`,
+    { flags: IFF_UP, change: IFF_UP },
+    { ifname: name, mtu, linkInfo: { device: { kind: "ifb" } } },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }

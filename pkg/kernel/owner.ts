@@ -3,7 +3,7 @@
  * touches only what carries such a mark.
  */
 
-import { fnv1a64 } from "./digest.ts";
+import { fnv1a64, hexadecimal } from "./digest.ts";
 
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
 const LONGEST_MARK = 127;
@@ -41,5 +41,5 @@ function networkMark(network: string): string {
 }
 
 function digest(text: string): string {
-  return `~${fnv1a64(text).toString(16).padStart(16, "0")}`;
+  return `~${hexadecimal(fnv1a64(text))}`;
 }

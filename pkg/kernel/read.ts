@@ -5,9 +5,9 @@ import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
 import { getLink, type Link, parseLink } from "./link.ts";
 
-/** The link of this name, or nothing. */
-export function findLink(netlink: BlockingNetlink, name: string): Link | undefined {
-  const [reply] = netlink.exchange([getLink(name)]);
+/** The link of this name or index, or nothing. */
+export function findLink(netlink: BlockingNetlink, link: string | number): Link | undefined {
+  const [reply] = netlink.exchange([getLink(link)]);
   if (reply?.error !== undefined) {
     if (isGone(reply.error)) return undefined;
     throw reply.error;

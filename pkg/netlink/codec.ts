@@ -89,6 +89,13 @@ export const i32 = fixed<number>(
   (to, value) => to.i32(value),
   (view, at) => view.getInt32(at, true),
 );
+/** Host byte order. */
+export const u64 = fixed<bigint>(
+  8,
+  0n,
+  (to, value) => to.u64(value),
+  (view, at) => view.getBigUint64(at, true),
+);
 /** Network byte order. */
 export const be16 = fixed<number>(
   2,

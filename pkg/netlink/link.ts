@@ -106,7 +106,7 @@ const veth = attributes({
 const linkInfo = variant(
   { type: 1, identifier: "IFLA_INFO_KIND" },
   { type: 2, identifier: "IFLA_INFO_DATA" },
-  { bridge, veth, vxlan },
+  { bridge, ifb: attributes({}), veth, vxlan },
 );
 
 const portInfo = variant(

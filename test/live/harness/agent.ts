@@ -17,6 +17,10 @@ export type AgentRequest =
     }
   /** Tells each client the address it saw it under. */
   | { readonly do: "listen"; readonly port: number }
+  /** Swallows what clients send, and tells each at its end how much that was, and in what time. */
+  | { readonly do: "sink"; readonly port: number }
+  /** Sends to a sink for a while; the answer is what the sink tells. */
+  | { readonly do: "pour"; readonly host: string; readonly port: number; readonly forMs: number }
   /** Opens a connection; the answer is what the server says. */
   | { readonly do: "connect"; readonly host: string; readonly port: number; readonly timeoutMs: number };
 
@@ -30,6 +34,10 @@ async function perform(request: AgentRequest): Promise<unknown> {
     }
     case "listen":
       return listen(request.port);
+    case "sink":
+      return swallow(request.port);
+    case "pour":
+      return pour(request.host, request.port, request.forMs);
     case "connect":
       return talk(request.host, request.port, request.timeoutMs);
   }
@@ -44,6 +52,57 @@ function listen(port: number): Promise<true> {
     });
     server.once("error", reject);
     server.listen(port, "::", () => resolve(true));
+  });
+}
+
+/** What a sink saw between a client's first byte and its last. */
+export interface Swallowed {
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+function swallow(port: number): Promise<true> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      let [bytes, began, ended] = [0, 0, 0];
+      socket.on("error", () => socket.destroy());
+      socket.on("data", (data) => {
+        ended = performance.now();
+        if (bytes === 0) began = ended;
+        bytes += data.length;
+      });
+      socket.on("end", () => socket.end(JSON.stringify({ bytes, ms: ended - began } satisfies Swallowed)));
+    });
+    server.once("error", reject);
+    server.listen(port, "::", () => resolve(true));
+  });
+}
+
+function pour(host: string, port: number, forMs: number): Promise<Swallowed> {
+  return new Promise((resolve, reject) => {
+    const chunk = Buffer.alloc(65_536);
+    const socket = connect({ host, port });
+    let text = "";
+    socket.on("connect", () => {
+      const until = performance.now() + forMs;
+      const send = () => {
+        while (performance.now() < until) {
+          if (!socket.write(chunk)) {
+            socket.once("drain", send);
+            return;
+          }
+        }
+        socket.end();
+      };
+      send();
+    });
+    socket.on("data", (data) => {
+      text += data;
+    });
+    socket.on("error", reject);
+    socket.on("close", () =>
+      text === "" ? reject(new Error(`${host}:${port} told nothing`)) : resolve(JSON.parse(text)),
+    );
   });
 }
 

@@ -1,7 +1,7 @@
 /** The near end of an agent: a process of ours inside another namespace. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { AgentRequest } from "./agent.ts";
+import type { AgentRequest, Swallowed } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
@@ -75,6 +75,17 @@ export class Inside {
 
   async listen(port: number): Promise<void> {
     await this.#ask({ do: "listen", port });
+  }
+
+  /** Swallows what `pour` sends to this port. */
+  async sink(port: number): Promise<void> {
+    await this.#ask({ do: "sink", port });
+  }
+
+  /** Sends to a sink by TCP as fast as it goes; what the sink got, in bits a second. */
+  async pour(host: string, port: number, forMs: number): Promise<number> {
+    const { bytes, ms } = (await this.#ask({ do: "pour", host, port, forMs })) as Swallowed;
+    return (bytes * 8 * 1000) / ms;
   }
 
   /** The address under which the server saw us. */

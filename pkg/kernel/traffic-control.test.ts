@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { decode, type Message, type Request } from "../netlink/message.ts";
+import { RTM_NEWQDISC } from "../netlink/traffic-control.ts";
+import { addBucket, addRedirection, isBucket, isRedirection, type Limit } from "./traffic-control.ts";
+
+/** As if the kernel showed what was asked for. */
+const shown = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
+
+function bucket(limit: Limit) {
+  const { attributes } = decode(RTM_NEWQDISC, shown(addBucket(3, limit)));
+  if (attributes.kind !== "tbf") throw new Error(attributes.kind);
+  const { parms, rate64, burst } = attributes.data ?? {};
+  return { rate: parms?.rate, limit: parms?.limit, buffer: parms?.buffer, rate64, burst };
+}
+
+/** Recorded: what the reference 1.9.1 sends for the same configurations. */
+test.each([
+  [
+    { bytesPerSecond: 2_500_000, burstBytes: 125_000 },
+    { rate: 2_500_000, limit: 187_500, buffer: 781_250 },
+  ],
+  [
+    { bytesPerSecond: 3_750_000, burstBytes: 250_000 },
+    { rate: 3_750_000, limit: 343_750, buffer: 1_041_656 },
+  ],
+])("%j is the reference's bucket", (limit, expected) => {
+  expect(bucket(limit)).toEqual(expected);
+});
+
+test("a burst that takes longer than 32 bits of ticks goes in bytes too", () => {
+  const limit = { bytesPerSecond: 1_250_000, burstBytes: 536_870_911 };
+  // The reference sends this remainder alone: it limits the burst to 154.6 instead of 429.5 seconds.
+  expect(bucket(limit)).toEqual({
+    ...{ rate: 1_250_000, limit: 31_250 + 536_870_911, buffer: 6_710_886_375 - 2 ** 32, burst: 536_870_911 },
+  });
+});
+
+test("a rate beyond 32 bits goes in 64", () => {
+  const limit = { bytesPerSecond: 2 ** 33, burstBytes: 1_000_000 };
+  expect(bucket(limit)).toMatchObject({ rate: 2 ** 32 - 1, rate64: 2n ** 33n });
+  expect(isBucket(shown(addBucket(3, limit)), limit)).toBe(true);
+  expect(isBucket(shown(addBucket(3, limit)), { ...limit, bytesPerSecond: 2 ** 32 - 1 })).toBe(false);
+});
+
+test("the queue's limit stays within 32 bits", () => {
+  expect(bucket({ bytesPerSecond: 2 ** 32, burstBytes: 2 ** 32 - 2 })).toMatchObject({ limit: 2 ** 32 - 1 });
+});
+
+test("a bucket is told from one with another rate, burst or kind", () => {
+  const limit = { bytesPerSecond: 2_500_000, burstBytes: 125_000 };
+  const message = shown(addBucket(3, limit));
+  expect(isBucket(message, limit)).toBe(true);
+  expect(isBucket(message, { ...limit, bytesPerSecond: 2_500_001 })).toBe(false);
+  expect(isBucket(message, { ...limit, burstBytes: 126_000 })).toBe(false);
+});
+
+test("what the kernel rounds is no difference, on either side of 32 bits", () => {
+  // 2^32 ticks take 274.877906944 s: this bucket is full a moment later.
+  const limit = { bytesPerSecond: 1_000_000, burstBytes: 274_877_907 };
+  const earlier = { bytesPerSecond: 1_000_000, burstBytes: 274_877_905 };
+  expect(bucket(limit).buffer).toBeLessThan(16);
+  expect(bucket(earlier).buffer).toBeGreaterThan(2 ** 32 - 64);
+  expect(isBucket(shown(addBucket(3, earlier)), limit)).toBe(true);
+  expect(isBucket(shown(addBucket(3, limit)), earlier)).toBe(true);
+});
+
+test("a redirection is told from one to another device", () => {
+  const message = shown(addRedirection(3, 7));
+  expect(isRedirection(message, 7)).toBe(true);
+  expect(isRedirection(message, 8)).toBe(false);
+});

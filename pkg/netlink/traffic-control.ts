@@ -1,0 +1,143 @@
+/**
+ * Traffic control: queueing disciplines and filters (include/uapi/linux/rtnetlink.h, pkt_sched.h, pkt_cls.h,
+ * tc_act/tc_mirred.h).
+ */
+import {
+  attribute,
+  attributes,
+  be16,
+  be32,
+  type Codec,
+  i32,
+  nest,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  variant,
+} from "./codec.ts";
+import type { MessageType } from "./message.ts";
+
+/** Parent of a device's outermost queueing discipline. */
+export const TC_H_ROOT = 0xffffffff;
+/** Parent of the discipline that holds filters for what arrives. */
+export const TC_H_INGRESS = 0xfffffff1;
+/** The match decides: no further filter is asked. */
+export const TC_U32_TERMINAL = 1;
+/** The packet goes to the other device instead of on its way. */
+export const TCA_EGRESS_REDIR = 1;
+/** What follows an action: the packet is gone. */
+export const TC_ACT_STOLEN = 4;
+/** A filter for packets of every protocol (linux/if_ether.h). */
+export const ETH_P_ALL = 3;
+
+/** A struct in which what a writer leaves out is zero. */
+function partial<T>(codec: Codec<T> & Codec<Partial<T>>): Codec<Partial<T>> {
+  return codec;
+}
+
+/** struct tcmsg; `info` of a filter is its priority (upper half) and protocol (lower half, network byte order). */
+const tcmsg = struct({ family: u8, padding1: u8, padding2: u16, index: i32, handle: u32, parent: u32, info: u32 });
+
+/**
+ * struct tc_tbf_qopt: two of struct tc_ratespec, then what is tbf's own. Rates in bytes a second, a peak rate of 0 is
+ * none; `limit` in bytes, `buffer` in ticks.
+ */
+const tbfQopt = struct({
+  ...{ cellLog: u8, linkLayer: u8, overhead: u16, cellAlign: u16, mpu: u16, rate: u32 },
+  ...{ peakCellLog: u8, peakLinkLayer: u8, peakOverhead: u16, peakCellAlign: u16, peakMpu: u16, peakRate: u32 },
+  ...{ limit: u32, buffer: u32, mtu: u32 },
+});
+
+const tbf = attributes(
+  {
+    parms: attribute(1, "TCA_TBF_PARMS", partial(tbfQopt)),
+    /** For rates that do not fit `parms.rate`, which is then all ones. */
+    rate64: attribute(4, "TCA_TBF_RATE64", u64),
+    /** In bytes; it beats `parms.buffer`. */
+    burst: attribute(6, "TCA_TBF_BURST", u32),
+  },
+  { dropUnknown: true },
+);
+
+/** struct tc_u32_sel with one struct tc_u32_key */
+const u32Selector = struct({
+  ...{ flags: u8, offsetShift: u8, keyCount: u8, padding: u8, offsetMask: be16, offset: u16, offsetOffset: u16 },
+  ...{ hashOffset: u16, hashMask: be32, mask: be32, value: be32, at: i32, atMask: i32 },
+});
+
+/** Only of interest with one key, as weft writes it: one without any, of a hash table's entry, reads as undefined. */
+const selector: Codec<Partial<ValueOf<typeof u32Selector>> | undefined> = {
+  write(to, value) {
+    if (value !== undefined) u32Selector.write(to, value);
+  },
+  read: (from) => (from.length < u32Selector.size ? undefined : u32Selector.read(from)),
+};
+
+/** struct tc_mirred, behind the fields that all actions have (tc_gen) */
+const mirredParms = struct({
+  ...{ actionIndex: u32, capabilities: u32, action: i32, references: i32, bindings: i32 },
+  ...{ mirredAction: i32, index: u32 },
+});
+
+const mirred = attributes({ parms: attribute(2, "TCA_MIRRED_PARMS", partial(mirredParms)) }, { dropUnknown: true });
+
+const action = variant({ type: 1, identifier: "TCA_ACT_KIND" }, { type: 2, identifier: "TCA_ACT_OPTIONS" }, { mirred });
+
+/** A filter's actions are numbered from 1; the first decides when it takes the packet away. */
+const actions = attributes({ first: attribute(1, "TCA_ACT_1", action) }, { dropUnknown: true });
+
+const u32Filter = attributes(
+  {
+    classId: attribute(1, "TCA_U32_CLASSID", u32),
+    selector: attribute(5, "TCA_U32_SEL", selector),
+    actions: attribute(7, "TCA_U32_ACT", nest(actions)),
+  },
+  { dropUnknown: true },
+);
+
+const KIND = { type: 1, identifier: "TCA_KIND" };
+const OPTIONS = { type: 2, identifier: "TCA_OPTIONS" };
+
+const qdiscAttributes = variant(KIND, OPTIONS, { tbf, ingress: attributes({}) });
+const filterAttributes = variant(KIND, OPTIONS, { u32: u32Filter });
+
+type QdiscMessage = MessageType<ValueOf<typeof tcmsg>, ValueOf<typeof qdiscAttributes>>;
+type FilterMessage = MessageType<ValueOf<typeof tcmsg>, ValueOf<typeof filterAttributes>>;
+
+/** Messages that name an object and say nothing of it. */
+const nothing: Codec<undefined> = { write: () => undefined, read: () => undefined };
+type NamingMessage = MessageType<ValueOf<typeof tcmsg>, undefined>;
+
+export const RTM_NEWQDISC: QdiscMessage = {
+  identifier: "RTM_NEWQDISC",
+  type: 36,
+  header: tcmsg,
+  attributes: qdiscAttributes,
+};
+export const RTM_DELQDISC: NamingMessage = {
+  identifier: "RTM_DELQDISC",
+  type: 37,
+  header: tcmsg,
+  attributes: nothing,
+};
+export const RTM_GETQDISC: NamingMessage = {
+  identifier: "RTM_GETQDISC",
+  type: 38,
+  header: tcmsg,
+  attributes: nothing,
+};
+export const RTM_NEWTFILTER: FilterMessage = {
+  identifier: "RTM_NEWTFILTER",
+  type: 44,
+  header: tcmsg,
+  attributes: filterAttributes,
+};
+export const RTM_GETTFILTER: NamingMessage = {
+  identifier: "RTM_GETTFILTER",
+  type: 46,
+  header: tcmsg,
+  attributes: nothing,
+};

@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { ConfigObject } from "../../pkg/cni/config.ts";
+import { parseBandwidth } from "./config.ts";
+
+const parse = (values: Record<string, unknown>) => parseBandwidth(new ConfigObject(values));
+const capability = (bandwidth: Record<string, unknown>) => ({ runtimeConfig: { bandwidth } });
+
+test("bits become bytes", () => {
+  expect(parse({ ingressRate: 8000, ingressBurst: 16, egressRate: 20_000_000, egressBurst: 8_000_000 })).toEqual({
+    ingress: { bytesPerSecond: 1000, burstBytes: 2 },
+    egress: { bytesPerSecond: 2_500_000, burstBytes: 1_000_000 },
+  });
+});
+
+test("the capability's keys match as containerd spells them", () => {
+  expect(parse(capability({ IngressRate: 10_000_000, IngressBurst: 4294967295 }))).toEqual({
+    ingress: { bytesPerSecond: 1_250_000, burstBytes: 536_870_911 },
+    egress: undefined,
+  });
+});
+
+test("limits in the configuration make the capability's unread, as with the reference", () => {
+  const both = { ...capability({ ingressRate: 80, ingressBurst: 80 }), egressRate: 8000, egressBurst: 8000 };
+  expect(parse(both)).toEqual({ ingress: undefined, egress: { bytesPerSecond: 1000, burstBytes: 1000 } });
+});
+
+test("nothing, null and 0 are no limit", () => {
+  const none = { ingress: undefined, egress: undefined };
+  expect(parse({})).toEqual(none);
+  expect(parse({ runtimeConfig: { bandwidth: null } })).toEqual(none);
+  expect(parse({ ingressRate: 0, ingressBurst: 0, egressRate: null })).toEqual(none);
+});
+
+test.each([
+  [{ ingressRate: 8000 }, /ingressBurst: expected at least 8 bits beside ingressRate, got nothing/],
+  [{ egressBurst: 8000 }, /egressRate: expected at least 8 bits a second beside egressBurst, got nothing/],
+  [{ ingressRate: 7, ingressBurst: 8000 }, /ingressRate: expected at least 8/],
+  [{ ingressRate: 8000, ingressBurst: 7 }, /ingressBurst: expected at least 8/],
+  [{ ingressRate: 8000, ingressBurst: 8 * (2 ** 32 - 1) }, /ingressBurst: expected an integer from 0 to 34359738359/],
+  [{ ingressRate: -1, ingressBurst: 8000 }, /ingressRate: expected an integer of at least 0/],
+  [{ ingressRate: "10M", ingressBurst: 8000 }, /ingressRate: expected an integer of at least 0, got "10M"/],
+  [capability({ egressRate: 1.5, egressBurst: 8 }), /runtimeConfig.bandwidth.egressRate: expected an integer/],
+  [{ runtimeConfig: { bandwidth: 7 } }, /runtimeConfig.bandwidth: expected an object/],
+])("%j is refused", (values, message) => {
+  expect(() => parse(values)).toThrow(message);
+});
+
+test.each([
+  [{ ingressRate: 80, ingressBurst: 80, unshapedSubnets: ["10.0.0.0/8"] }, "unshapedSubnets"],
+  [capability({ shapedSubnets: ["10.0.0.0/8"] }), "runtimeConfig.bandwidth.shapedSubnets"],
+])("limits of certain subnets only are refused by name: %j", (values, name) => {
+  expect(() => parse(values)).toThrow(expect.objectContaining({ code: 2, message: expect.stringContaining(name) }));
+  expect(() => parse({ shapedSubnets: [] })).not.toThrow();
+});

@@ -1,0 +1,67 @@
+/** The devices of the host that a pod's limits sit on: the far end of its veth, and an ifb device for what it sends. */
+import { removeLink } from "../../pkg/attachment/links.ts";
+import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import type { Undo } from "../../pkg/cni/undo.ts";
+import { sha512 } from "../../pkg/kernel/digest.ts";
+import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isExists } from "../../pkg/netlink/errors.ts";
+
+/** The reference's name, so that each of the two plugins removes what the other has made. */
+export function ifbName({ network, containerId }: Request): string {
+  return `bwp${sha512(`${network}${containerId}`)}`.slice(0, 15);
+}
+
+/** The host's end of the pod's veth, which must be among the devices of `previous`. Throws `CniError` 7. */
+export function hostDevice(request: Request, host: BlockingNetlink, previous: Result): Link {
+  const index = peerIndex(request);
+  const link = index === 0 ? undefined : findLink(host, index);
+  const isTold = previous.interfaces.some(({ name, sandbox }) => !sandbox && name === link?.name);
+  if (link?.kind === "veth" && isTold) return link;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `prevResult: expected the host's end of ${request.ifName}'s veth among the interfaces, got ` +
+      `${previous.interfaces.map(({ name }) => name).join(", ") || "none"}: bandwidth follows a plugin that makes one`,
+  );
+}
+
+function peerIndex(request: Request): number {
+  const pod = openRoute(request.system, request.requireNamespace());
+  try {
+    const link = findLink(pod, request.ifName);
+    return link?.kind === "veth" ? link.peerIndex : 0;
+  } finally {
+    pod.close();
+  }
+}
+
+/** Makes the ifb device with the pod's MTU and our mark. A name that is taken is an error: DEL comes first. */
+export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, undo: Undo): Link {
+  const name = ifbName(request);
+  const [made, got] = host.exchange([createIfb(name, mtu), getLink(name)]);
+  if (made?.error !== undefined) {
+    if (!isExists(made.error)) throw made.error;
+    throw new CniError(
+      ErrorCode.invalidEnvironment,
+      `the device ${name} of an earlier attachment of ${request.containerId} to ${request.network} exists: DEL that first`,
+      { cause: made.error },
+    );
+  }
+  undo.push(() => removeLink(host, name));
+  if (got?.error !== undefined) throw got.error;
+  const [message] = got?.messages ?? [];
+  if (message === undefined) throw new Error(`no answer to "ip link show ${name}" in ${host.where}`);
+  const ifb = parseLink(message);
+  host.run(changeLink(ifb.index, { alias: ownerOf(request) }));
+  return ifb;
+}
+
+/** The attachment's ifb device: ours by its mark, or one without any, of the reference's. */
+export function findIfb(request: Request, host: BlockingNetlink): Link | undefined {
+  const link = findLink(host, ifbName(request));
+  return link?.kind === "ifb" && (link.alias === "" || link.alias === ownerOf(request)) ? link : undefined;
+}

@@ -1,0 +1,148 @@
+/**
+ * `bandwidth`: limits what a pod receives and sends, by token buckets on the host. Follows a plugin that made a veth.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { removeHostLinks, removeLink } from "../../pkg/attachment/links.ts";
+import { garbageOf } from "../../pkg/attachment/owner.ts";
+import { messageOf } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import { type Undo, undoing } from "../../pkg/cni/undo.ts";
+import { versionsFrom } from "../../pkg/cni/versions.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import {
+  addBucket,
+  addIngress,
+  addRedirection,
+  deleteBucket,
+  deleteIngress,
+  getBucket,
+  isBucket,
+  isRedirection,
+  type Limit,
+  redirectionDump,
+} from "../../pkg/kernel/traffic-control.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message, Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
+import { type Bandwidth, parseBandwidth } from "./config.ts";
+import { findIfb, hostDevice, ifbName, makeIfb } from "./devices.ts";
+
+export const plugin: Plugin = {
+  name: "bandwidth",
+  about: "limits what a container receives and sends",
+  versions: versionsFrom("0.3.0"),
+  add(request) {
+    const bandwidth = parseBandwidth(request.config);
+    const previous = request.requirePrevResult();
+    if (isUnlimited(bandwidth)) return previous;
+    return onHost(request, (host) => undoing((undo) => shape(request, host, bandwidth, previous, undo)));
+  },
+  del(request) {
+    onHost(request, (host) => {
+      const ifb = findIfb(request, host);
+      if (ifb !== undefined) removeLink(host, ifb.index);
+    });
+  },
+  check(request) {
+    const bandwidth = parseBandwidth(request.config);
+    const previous = request.requirePrevResult();
+    if (!isUnlimited(bandwidth)) onHost(request, (host) => check(request, host, bandwidth, previous));
+  },
+  status(request) {
+    parseBandwidth(request.config);
+  },
+  gc(request) {
+    const isGarbage = garbageOf(request);
+    collectGarbage(request, [
+      () => removeHostLinks(request.system, ({ alias, kind }) => kind === "ifb" && isGarbage(alias)),
+    ]);
+  },
+};
+
+function onHost<T>({ system }: Request, work: (host: BlockingNetlink) => T): T {
+  const host = openRoute(system);
+  try {
+    return work(host);
+  } finally {
+    host.close();
+  }
+}
+
+function isUnlimited({ ingress, egress }: Bandwidth): boolean {
+  return ingress === undefined && egress === undefined;
+}
+
+/** What the pod receives leaves the host's device; what it sends arrives there, and goes through the ifb device. */
+function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result, undo: Undo): Result {
+  const { ingress, egress } = bandwidth;
+  const device = hostDevice(request, host, previous);
+  try {
+    const ifb = egress === undefined ? undefined : makeIfb(request, host, device.mtu, undo);
+    const steps: Step[] = [];
+    if (ingress !== undefined) steps.push([addBucket(device.index, ingress), deleteBucket(device.index)]);
+    if (egress === undefined || ifb === undefined) {
+      perform(host, steps, undo);
+      return previous;
+    }
+    perform(host, [...steps, [addIngress(device.index), deleteIngress(device.index)]], undo);
+    // Only now: behind a refusal it would go to a stranger's discipline.
+    host.run(addBucket(ifb.index, egress), addRedirection(device.index, ifb.index));
+    return { ...previous, interfaces: [...previous.interfaces, { name: ifb.name, mac: ifb.mac }] };
+  } catch (error) {
+    // Device kinds that the kernel lacks are EOPNOTSUPP, disciplines, filters and actions ENOENT.
+    if (!isNetlinkError(error, "EOPNOTSUPP", "ENOENT")) throw error;
+    const advice = "limits need a kernel with sch_tbf, ifb, sch_ingress, cls_u32 and act_mirred";
+    throw new Error(`${messageOf(error)}; ${advice}`, { cause: error });
+  }
+}
+
+/** A change, and what takes it back. */
+type Step = readonly [change: NetlinkRequest, opposite: NetlinkRequest];
+
+/** Carries out all steps, and throws the first refusal; what was done then is on the undo list. */
+function perform(host: BlockingNetlink, steps: readonly Step[], undo: Undo): void {
+  const replies = host.exchange(steps.map(([change]) => change));
+  replies.forEach(({ error }, at) => {
+    const opposite = steps[at]?.[1];
+    if (error === undefined && opposite !== undefined) undo.push(() => takeBack(host, opposite));
+  });
+  const refused = replies.find(({ error }) => error !== undefined);
+  if (refused?.error !== undefined) throw refused.error;
+}
+
+function takeBack(host: BlockingNetlink, opposite: NetlinkRequest): void {
+  const [reply] = host.exchange([opposite]);
+  if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
+}
+
+function check(request: Request, host: BlockingNetlink, { ingress, egress }: Bandwidth, previous: Result): void {
+  const device = hostDevice(request, host, previous);
+  if (ingress !== undefined) checkBucket(host, device, ingress);
+  if (egress === undefined) return;
+  const ifb = findIfb(request, host);
+  if (ifb === undefined) throw wrong(`the device ${ifbName(request)} is missing in ${host.where}`);
+  if (!ifb.isUp) throw wrong(`the device ${ifb.name} in ${host.where} is down`);
+  checkBucket(host, ifb, egress);
+  if (!readRedirections(host, device).some((message) => isRedirection(message, ifb.index))) {
+    throw wrong(`what arrives at ${device.name} in ${host.where} is not sent through ${ifb.name}`);
+  }
+}
+
+function checkBucket(host: BlockingNetlink, device: Link, limit: Limit): void {
+  const held = host.run(getBucket(device.index));
+  if (held.some((message) => isBucket(message, limit))) return;
+  const expected = `${limit.bytesPerSecond} bytes a second with bursts of ${limit.burstBytes}`;
+  throw wrong(`${device.name} in ${host.where} is not limited as configured: expected tbf with ${expected}`);
+}
+
+function readRedirections(host: BlockingNetlink, device: Link): readonly Message[] {
+  try {
+    return host.dump(redirectionDump(device.index));
+  } catch (error) {
+    // There is no discipline that could hold filters.
+    if (isNetlinkError(error, "EINVAL", "ENOENT")) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,279 @@
+/** `bandwidth` beside the reference on one veth, judged by tc and by what gets through. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+type Json = Record<string, unknown>;
+
+const [NODE_ADDRESS, POD_ADDRESS] = ["10.9.0.1", "10.9.0.2"];
+const PORT = 7009;
+const LIMITS = { ingressRate: 20_000_000, ingressBurst: 1_000_000, egressRate: 30_000_000, egressBurst: 2_000_000 };
+/** "bwp" and the beginning of the SHA-512 of "shapec1". */
+const IFB = "bwpa31a59b4333d";
+
+let bed: PluginBed;
+beforeAll(async () => {
+  bed = await PluginBed.make();
+});
+afterAll(() => bed.close());
+
+beforeEach(async () => {
+  const peer = ["peer", "name", "eth0", "netns", bed.podNamespace.name];
+  await bed.node.succeed("ip", ["link", "add", "veth0", "type", "veth", ...peer]);
+  for (const [inside, device, address] of [
+    [bed.node, "veth0", NODE_ADDRESS],
+    [bed.pod, "eth0", POD_ADDRESS],
+  ] as const) {
+    await inside.succeed("ip", ["address", "add", `${address}/24`, "dev", device]);
+    await inside.succeed("ip", ["link", "set", device, "up"]);
+  }
+});
+afterEach(async () => {
+  await bed.node.succeed("ip", ["link", "del", "veth0"]);
+  expect(await ifbs()).toEqual([]);
+});
+
+const conf = (more: object = LIMITS, cniVersion = "1.1.0") => ({
+  ...{ cniVersion, name: "shape", type: "bandwidth", ...more },
+  prevResult: {
+    cniVersion,
+    interfaces: [{ name: "veth0" }, { name: "eth0", sandbox: bed.podNamespace.path }],
+    ips: [{ ...(cniVersion < "1" ? { version: "4" } : {}), address: `${POD_ADDRESS}/24`, interface: 1 }],
+  },
+});
+const bandwidth = (verb: string, input: unknown = conf(), more: object = {}, bin = OURS) =>
+  bed.call(bin, "bandwidth", verb, input, more);
+
+const ifbs = () => bed.node.json<Json[]>("ip", ["-j", "link", "show", "type", "ifb"]);
+const tc = async (...args: string[]) => (await bed.node.json<Json[]>("tc", ["-j", "-d", ...args])) as Json[];
+const qdiscs = async () => (await tc("qdisc", "show")).filter(({ dev }) => dev !== "lo");
+
+/** Everything of the limits that an operator sees. */
+async function limits(): Promise<unknown> {
+  const filters = await tc("filter", "show", "dev", "veth0", "ingress");
+  return {
+    qdiscs: await qdiscs(),
+    // The reference adds the same redirection once more behind the first, where no packet comes.
+    filters: JSON.parse(
+      JSON.stringify(filters, (key, value) => (key === "actions" ? [(value as unknown[])[0]] : value)),
+    ),
+    // The reference makes it without a transmit queue, and without a mark; the hardware address is the kernel's choice.
+    ifbs: (await ifbs()).map((link) => ({ ...link, txqlen: 0, ifalias: "", address: "" })),
+  };
+}
+
+/** Hardware addresses are the kernel's choice; the reference prints an empty `dns` before 1.0.0. */
+const normalised = ({ status, json }: Answer) => {
+  const isEmptyDns = (key: string, value: unknown) => key === "dns" && Object.keys(value as object).length === 0;
+  const replacer = (key: string, value: unknown) => (key === "mac" ? "" : isEmptyDns(key, value) ? undefined : value);
+  return { status, json: JSON.parse(JSON.stringify(json, replacer)) };
+};
+
+describe("the same as the reference", () => {
+  const CASES: readonly (readonly [name: string, more: object, cniVersion: string])[] = [
+    ["both directions", LIMITS, "1.1.0"],
+    ["both directions", LIMITS, "1.0.0"],
+    ["both directions", LIMITS, "0.4.0"],
+    ["both directions", LIMITS, "0.3.0"],
+    ["what the pod receives", { ingressRate: 8_000_000, ingressBurst: 800_000 }, "1.1.0"],
+    ["what the pod sends", { egressRate: 123_456_789, egressBurst: 12_345_678 }, "1.1.0"],
+    ["the runtime's wish", { runtimeConfig: { bandwidth: LIMITS } }, "1.1.0"],
+    ["faster than 34 Gbit/s", { ingressRate: 40_000_000_000, ingressBurst: 8_000_000_000 }, "1.1.0"],
+    ["no limit at all", {}, "1.1.0"],
+  ];
+  test.each(CASES)("%s %j in CNI %s", async (_name, more, cniVersion) => {
+    const input = conf(more, cniVersion);
+    const observe = async (bin: string) => {
+      const added = await bandwidth("ADD", input, {}, bin);
+      const seen = await limits();
+      expect(await bandwidth("DEL", { ...input, prevResult: added.json }, {}, bin)).toMatchObject({ status: 0 });
+      await bed.node.succeed("tc", ["qdisc", "del", "dev", "veth0", "root"]).catch(() => undefined);
+      await bed.node.succeed("tc", ["qdisc", "del", "dev", "veth0", "ingress"]).catch(() => undefined);
+      return { added: normalised(added), seen: withoutNumbers(seen) };
+    };
+    expect(await observe(OURS)).toEqual(await observe(REFERENCE));
+  });
+
+  /** Devices and actions are numbered as they come. */
+  function withoutNumbers(seen: unknown): unknown {
+    return JSON.parse(JSON.stringify(seen, (key, value) => (key === "ifindex" || key === "index" ? 0 : value)));
+  }
+});
+
+test("what containerd sends is limited, with the whole burst that it means", async () => {
+  const wish = { IngressRate: 10_000_000, IngressBurst: 4294967295 };
+  const input = conf({ capabilities: { bandwidth: true }, runtimeConfig: { bandwidth: wish } });
+  expect(await bandwidth("ADD", input)).toMatchObject({ status: 0 });
+  expect(await qdiscs()).toMatchObject([{ kind: "tbf", root: true, options: { rate: 1_250_000 } }]);
+  expect(await bandwidth("CHECK", input)).toMatchObject({ status: 0, output: "" });
+});
+
+describe("each plugin takes the other's work over", () => {
+  test.each([
+    ["ours", OURS, "the reference", REFERENCE],
+    ["the reference", REFERENCE, "ours", OURS],
+  ])("what %s has added, %s finds in order and deletes", async (_first, adds, _second, deletes) => {
+    const { json: prevResult } = await bandwidth("ADD", conf(), {}, adds);
+    expect(await ifbs()).toMatchObject([{ ifname: IFB }]);
+    expect(await bandwidth("CHECK", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0 });
+    expect(await bandwidth("DEL", { ...conf(), prevResult }, {}, deletes)).toMatchObject({ status: 0, output: "" });
+    expect(await ifbs()).toEqual([]);
+  });
+});
+
+describe("TCP gets through", () => {
+  beforeAll(async () => {
+    await bed.node.sink(PORT);
+    await bed.pod.sink(PORT);
+  });
+  const FOR_MS = 4000;
+
+  test.each([
+    [20_000_000, 50_000_000],
+    [50_000_000, 20_000_000],
+  ])("to the pod with %i bit/s and from it with %i, within 10 %%", async (ingressRate, egressRate) => {
+    const input = conf({ ingressRate, ingressBurst: 1_000_000, egressRate, egressBurst: 1_000_000 });
+    expect(await bandwidth("ADD", input)).toMatchObject({ status: 0 });
+    const received = (await bed.node.pour(POD_ADDRESS, PORT, FOR_MS)) / ingressRate;
+    const sent = (await bed.pod.pour(NODE_ADDRESS, PORT, FOR_MS)) / egressRate;
+    console.log(`of the limit: received ${received.toFixed(3)}, sent ${sent.toFixed(3)}`);
+    for (const share of [received, sent]) {
+      expect(share).toBeGreaterThan(0.9);
+      expect(share).toBeLessThan(1.1);
+    }
+    expect(await bandwidth("DEL", input)).toMatchObject({ status: 0 });
+  });
+
+  test("without a limit far faster", async () => {
+    expect(await bed.node.pour(POD_ADDRESS, PORT, 1000)).toBeGreaterThan(200_000_000);
+    expect(await bed.pod.pour(NODE_ADDRESS, PORT, 1000)).toBeGreaterThan(200_000_000);
+  });
+});
+
+describe("CHECK finds", () => {
+  const MESSAGE = { status: 1, json: { code: 999 } };
+  test.each([
+    [
+      "the bucket at the veth gone",
+      ["tc", "qdisc", "del", "dev", "veth0", "root"],
+      /veth0 .*not limited as configured/,
+    ],
+    [
+      "another rate",
+      [
+        "tc",
+        "qdisc",
+        "change",
+        "dev",
+        "veth0",
+        "root",
+        "handle",
+        "1:",
+        "tbf",
+        "rate",
+        "9mbit",
+        "burst",
+        "9k",
+        "limit",
+        "9k",
+      ],
+      /veth0 .*not limited as configured/,
+    ],
+    ["the bucket at the ifb gone", ["tc", "qdisc", "del", "dev", IFB, "root"], new RegExp(`${IFB} .*not limited`)],
+    ["the redirection gone", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not sent through/],
+    ["the place for filters gone", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not sent through/],
+    ["the ifb down", ["ip", "link", "set", IFB, "down"], new RegExp(`${IFB} .*is down`)],
+    ["the ifb gone", ["ip", "link", "del", IFB], new RegExp(`${IFB} is missing`)],
+  ])("%s", async (_name, [file = "", ...args], message) => {
+    const { json: prevResult } = await bandwidth("ADD");
+    const check = () => bandwidth("CHECK", { ...conf(), prevResult });
+    expect(await check()).toMatchObject({ status: 0, output: "" });
+    await bed.node.succeed(file, args);
+    expect(await check()).toMatchObject({ ...MESSAGE, json: { msg: expect.stringMatching(message) } });
+    await bandwidth("DEL");
+  });
+});
+
+describe("DEL", () => {
+  test.each([
+    ["without prevResult", { prevResult: undefined }, {}],
+    ["without a namespace", {}, { netns: "" }],
+    ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
+    ["with limits that are no numbers", { ingressRate: "fast", runtimeConfig: 7 }, {}],
+    ["without limits", { ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0, prevResult: undefined }, {}],
+  ])("%s removes the ifb device, and succeeds once more", async (_name, change, wishes) => {
+    await bandwidth("ADD");
+    expect(await ifbs()).toHaveLength(1);
+    const input = { ...conf(), ...change };
+    expect(await bandwidth("DEL", input, wishes)).toEqual({ status: 0, output: "", json: undefined });
+    expect(await ifbs()).toEqual([]);
+    expect(await bandwidth("DEL", input, wishes)).toMatchObject({ status: 0, output: "" });
+  });
+
+  test("of the container's other interface leaves this one's limits", async () => {
+    await bandwidth("ADD");
+    expect(await bandwidth("DEL", conf(), { ifName: "net1" })).toMatchObject({ status: 0 });
+    expect(await ifbs()).toHaveLength(1);
+    await bandwidth("DEL");
+  });
+});
+
+describe("an ADD that fails changes nothing", () => {
+  const state = async () => [await qdiscs(), await ifbs(), await tc("filter", "show", "dev", "veth0", "ingress")];
+
+  test.each([
+    ["a rate without a burst", { ingressRate: 1000 }, 7, "ingressBurst"],
+    ["a burst of 4 GiB", { egressRate: 1000, egressBurst: 34_359_738_360 }, 7, "egressBurst"],
+    ["certain subnets", { ...LIMITS, unshapedSubnets: ["10.0.0.0/8"] }, 2, "unshapedSubnets"],
+    ["no result before", { ...LIMITS, prevResult: undefined }, 7, "prevResult"],
+    ["an interface that is no veth", { ...LIMITS, prevResult: { interfaces: [{ name: "lo" }] } }, 7, "prevResult"],
+  ])("%s", async (_name, more, code, key) => {
+    const before = await state();
+    const input = { ...conf({}), ...more };
+    const expected = { status: 1, json: { code, msg: expect.stringContaining(key) } };
+    expect(await bandwidth("ADD", input)).toMatchObject(expected);
+    expect(await state()).toEqual(before);
+  });
+
+  test.each([
+    ["an outermost discipline of somebody's", ["qdisc", "add", "dev", "veth0", "root", "handle", "1:", "pfifo"]],
+    ["a place for filters of somebody's", ["qdisc", "add", "dev", "veth0", "ingress"]],
+  ])("%s", async (_name, args) => {
+    await bed.node.succeed("tc", args);
+    const before = await state();
+    expect(await bandwidth("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/EEXIST|exists/) } });
+    expect(await state()).toEqual(before);
+  });
+
+  test("a second ADD without a DEL", async () => {
+    await bandwidth("ADD");
+    const before = await state();
+    const expected = { status: 1, json: { code: 4, msg: expect.stringContaining(IFB) } };
+    expect(await bandwidth("ADD")).toMatchObject(expected);
+    expect(await state()).toEqual(before);
+    await bandwidth("DEL");
+  });
+});
+
+test("GC removes the ifb devices of attachments that are not valid, and only this network's", async () => {
+  await bandwidth("ADD");
+  for (const [name, alias] of [
+    ["bwpother", "cni:other/c9/eth0"],
+    ["bwpforeign", "somebody's"],
+    ["bwpstale", "cni:shape/c9/eth0"],
+  ] as const) {
+    await bed.node.succeed("ip", ["link", "add", name, "type", "ifb"]);
+    await bed.node.succeed("ip", ["link", "set", name, "alias", alias]);
+  }
+  const gc = (valid: object[]) => bandwidth("GC", { ...conf(), "cni.dev/valid-attachments": valid });
+  const names = async () => (await ifbs()).map(({ ifname }) => ifname).sort();
+  expect(await gc([{ containerID: "c1", ifname: "eth0" }])).toMatchObject({ status: 0, output: "" });
+  expect(await names()).toEqual([IFB, "bwpforeign", "bwpother"].sort());
+  expect(await gc([])).toMatchObject({ status: 0, output: "" });
+  expect(await names()).toEqual(["bwpforeign", "bwpother"]);
+  for (const name of ["bwpforeign", "bwpother"]) await bed.node.succeed("ip", ["link", "del", name]);
+});
+
+test("STATUS is 0, and tells a configuration that no ADD can serve", async () => {
+  expect(await bandwidth("STATUS", { ...conf(), prevResult: undefined })).toMatchObject({ status: 0, output: "" });
+  expect(await bandwidth("STATUS", conf({ egressRate: 1000 }))).toMatchObject({ status: 1, json: { code: 7 } });
+});
