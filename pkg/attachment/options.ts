@@ -27,3 +27,15 @@ export function requestedMac(object: ConfigObject, args: CniArguments): string |
   }
   return mac;
 }
+
+/** A key whose value is one of `choices`; `fallback` when it is absent or empty. Throws `CniError` 7. */
+export function oneOf<T extends string>(
+  object: ConfigObject,
+  key: string,
+  choices: Readonly<Record<T, unknown>>,
+  fallback: T,
+): T {
+  const text = object.optionalString(key) || fallback;
+  if (Object.hasOwn(choices, text)) return text as T;
+  throw object.invalid(key, `one of ${Object.keys(choices).join(", ")}`);
+}

@@ -23,6 +23,13 @@ export function preparePod(system: System, namespace: NetworkNamespace, device: 
   });
 }
 
+/** Neighbours learn of a new IPv6 address at once, as they do of an IPv4 one by arp_notify. */
+export function announceAddresses(system: System, namespace: NetworkNamespace, device: string): void {
+  system.inNamespace(namespace, () => {
+    ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "ndisc_notify"], "1");
+  });
+}
+
 /** The host forwards for the families that the pod has addresses of. */
 export function enableForwarding(system: System, ips: readonly ResultAddress[]): void {
   const has = (family: 4 | 6) => ips.some(({ address }) => address.address.family === family);

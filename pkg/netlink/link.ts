@@ -103,10 +103,19 @@ const veth = attributes({
   } satisfies Codec<Peer>),
 });
 
+const macvlan = attributes({
+  mode: attribute(1, "IFLA_MACVLAN_MODE", u32),
+  broadcastQueueLength: attribute(7, "IFLA_MACVLAN_BC_QUEUE_LEN", u32),
+});
+
+const ipvlan = attributes({ mode: attribute(1, "IFLA_IPVLAN_MODE", u16) });
+
+const vlan = attributes({ id: attribute(1, "IFLA_VLAN_ID", u16) });
+
 const linkInfo = variant(
   { type: 1, identifier: "IFLA_INFO_KIND" },
   { type: 2, identifier: "IFLA_INFO_DATA" },
-  { bridge, ifb: attributes({}), veth, vxlan },
+  { bridge, dummy: attributes({}), ifb: attributes({}), ipvlan, macvlan, veth, vlan, vxlan },
 );
 
 const portInfo = variant(

@@ -1,0 +1,170 @@
+/**
+ * A plugin that gives the pod one interface and needs nothing else on the host: addresses are reserved first, so that
+ * what cannot be served touches no device (dhcp alone needs the interface before it can ask); then the interface is made
+ * and configured. What differs between such plugins is how the interface is made.
+ */
+import { delegateCheck, delegateDel, delegateGc, delegateStatus } from "../cni/delegate.ts";
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import type { Plugin, Request } from "../cni/plugin.ts";
+import { decodeDns, EMPTY_RESULT, type Result } from "../cni/result.ts";
+import { type Undo, undoing } from "../cni/undo.ts";
+import { configureInterface } from "../kernel/interface.ts";
+import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
+import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
+import type { NetworkNamespace } from "../sys/system.ts";
+import { checkInterface, type ExpectedInterface } from "./check.ts";
+import { ipamType, reserveAddresses } from "./ipam.ts";
+import { assertNameIsFree, removeLink } from "./links.ts";
+import { podRoutes } from "./routes.ts";
+import { announceAddresses, preparePod } from "./sysctls.ts";
+
+/** Both roads to the kernel. */
+export interface Sides {
+  readonly host: BlockingNetlink;
+  readonly pod: BlockingNetlink;
+}
+
+/** What an interface is made with. */
+export interface Making {
+  readonly request: Request;
+  readonly namespace: NetworkNamespace;
+  readonly sides: Sides;
+  readonly undo: Undo;
+}
+
+/** What is a plugin's own; `C` is its configuration. */
+export interface InterfaceKind<C> {
+  readonly name: string;
+  readonly about: string;
+  /** True for interfaces that are of no use without addresses: a configuration without `ipam` is refused. */
+  readonly needsAddresses?: boolean;
+  /** Reads the configuration, and nothing of the machine. Throws `CniError` 7, and 2 for what is not served. */
+  parse(request: Request): C;
+  /** Makes CNI_IFNAME in the pod, down, and pushes what takes it back. */
+  make(making: Making, config: C): void;
+  /** Gives it up; the link is removed when left out. What is gone is success. */
+  remove?(request: Request, namespace: NetworkNamespace): void;
+  /** What CHECK expects of the interface. */
+  expected(config: C): ExpectedInterface;
+  /** CHECK of what is this plugin's own. Throws `CniError`. */
+  check?(request: Request, sides: Sides, config: C): void;
+  /** Addresses that come from elsewhere than `ipam`. */
+  otherAddresses?(request: Request): Result | undefined;
+}
+
+export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
+  const remove = kind.remove ?? removeFromPod;
+  return {
+    name: kind.name,
+    about: kind.about,
+    add(request) {
+      const config = parse(kind, request);
+      const dns = decodeDns(request.config.object("dns"));
+      const result = withSides(request, (sides) =>
+        undoing((undo) => attach(kind, config, { request, namespace: request.requireNamespace(), sides, undo })),
+      );
+      return Object.keys(dns).length > 0 ? { ...result, dns } : result;
+    },
+    /** The interface first, so that no address is handed out while its old owner may still answer to it. */
+    del(request) {
+      if (request.namespace !== undefined) remove(request, request.namespace);
+      const ipam = ipamType(request.config);
+      if (ipam !== undefined) delegateDel(request, ipam);
+    },
+    check(request) {
+      const config = parse(kind, request);
+      const previous = request.requirePrevResult();
+      withSides(request, (sides) => {
+        checkInterface(sides.pod, request, previous, kind.expected(config));
+        kind.check?.(request, sides, config);
+      });
+      const ipam = ipamType(request.config);
+      if (ipam !== undefined) delegateCheck(request, ipam);
+    },
+    status(request) {
+      parse(kind, request);
+      const ipam = ipamType(request.config);
+      if (ipam !== undefined) delegateStatus(request, ipam);
+    },
+    /** The interfaces themselves go with their pods' namespaces. */
+    gc(request) {
+      const ipam = ipamType(request.config);
+      if (ipam !== undefined) delegateGc(request, ipam);
+    },
+  };
+}
+
+function parse<C>(kind: InterfaceKind<C>, request: Request): C {
+  const config = kind.parse(request);
+  const isServed = ipamType(request.config) !== undefined || kind.otherAddresses?.(request) !== undefined;
+  if (kind.needsAddresses === true && !isServed) {
+    throw request.config.invalid("ipam", `an object with the type of an address manager, which ${kind.name} needs`);
+  }
+  return config;
+}
+
+function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
+  const { request, sides, undo } = making;
+  const ipam = ipamType(request.config);
+  const isDhcp = ipam === "dhcp";
+  assertNameIsFree(sides.pod, request.ifName);
+  let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
+  kind.make(making, config);
+  if (ipam === undefined) addresses = kind.otherAddresses?.(request);
+  const link = bringUp(making, addresses);
+  if (ipam !== undefined && isDhcp) addresses = reserveAddresses(request, ipam, undo);
+  if (addresses !== undefined) configure(making, link, addresses);
+  return describe(request, link, addresses ?? EMPTY_RESULT);
+}
+
+function bringUp({ request, namespace, sides }: Making, addresses: Result | undefined): Link {
+  const { ifName, system } = request;
+  if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
+    preparePod(system, namespace, ifName);
+    announceAddresses(system, namespace, ifName);
+  }
+  const [message] = sides.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
+  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
+  return parseLink(message);
+}
+
+function configure({ sides }: Making, link: Link, addresses: Result): void {
+  if (addresses.ips.length === 0) {
+    throw new CniError(ErrorCode.invalidConfig, "ipam: expected at least one address from the IPAM plugin, got none");
+  }
+  const prefixes = addresses.ips.map(({ address }) => address);
+  sides.pod.run(...configureInterface(link.index, prefixes, podRoutes(addresses.routes, addresses.ips)));
+}
+
+function describe(request: Request, link: Link, { ips, routes, dns }: Result): Result {
+  return {
+    interfaces: [{ name: link.name, mac: link.mac, sandbox: request.netnsPath }],
+    ips: ips.map((ip) => ({ ...ip, interface: 0 })),
+    routes,
+    dns,
+  };
+}
+
+function removeFromPod(request: Request, namespace: NetworkNamespace): void {
+  const pod = openRoute(request.system, namespace);
+  try {
+    removeLink(pod, request.ifName);
+  } finally {
+    pod.close();
+  }
+}
+
+function withSides<T>(request: Request, work: (sides: Sides) => T): T {
+  const namespace = request.requireNamespace();
+  const host = openRoute(request.system);
+  try {
+    const pod = openRoute(request.system, namespace);
+    try {
+      return work({ host, pod });
+    } finally {
+      pod.close();
+    }
+  } finally {
+    host.close();
+  }
+}

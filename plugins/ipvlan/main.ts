@@ -1,0 +1,55 @@
+/**
+ * `ipvlan`: gives a container a link on one of the host's links, with that link's hardware address. Takes the reference
+ * plugin's configuration; in a chain it takes link and addresses from the plugin before.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
+import { oneOf } from "../../pkg/attachment/options.ts";
+import { findParent, makeOnParent, type ParentConfig, parseParent } from "../../pkg/attachment/parent.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import { IPVLAN_MODE, readDevice } from "../../pkg/kernel/single-link.ts";
+
+interface IpvlanConfig extends ParentConfig {
+  readonly mode: keyof typeof IPVLAN_MODE;
+}
+
+export const plugin = interfacePlugin<IpvlanConfig>({
+  name: "ipvlan",
+  about: "gives a container a link on one of the host's links, with that link's hardware address",
+  needsAddresses: true,
+  parse(request) {
+    const parent = parseParent(request);
+    const isAdd = request.call.environment.verb === "ADD";
+    const master = parent.master ?? (isAdd ? chainedMaster(request) : undefined);
+    return { ...parent, master, mode: oneOf(request.config, "mode", IPVLAN_MODE, "l2") };
+  },
+  make(making, config) {
+    makeOnParent(making, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
+  },
+  expected: ({ mtu }) => ({ kind: "ipvlan", mtu }),
+  check({ ifName }, sides, config) {
+    if (config.master !== undefined) findParent(sides, config);
+    const device = readDevice(sides.pod, ifName);
+    const mode = device?.kind === "ipvlan" ? device.data?.mode : undefined;
+    if (mode === IPVLAN_MODE[config.mode]) return;
+    throw wrong(`the mode of ${ifName} in ${sides.pod.where} is number ${mode}: expected ${config.mode}`);
+  },
+  /** Behind another plugin its addresses are ours, unless an `ipam` says otherwise. */
+  otherAddresses(request) {
+    const previous = request.prevResult;
+    return previous === undefined || previous.ips.length === 0 ? undefined : previous;
+  },
+});
+
+/** The only interface of the plugin before. */
+function chainedMaster(request: Request): string | undefined {
+  const previous = request.prevResult;
+  if (previous === undefined) return undefined;
+  const [only, ...others] = previous.interfaces;
+  if (only !== undefined && only.name !== "" && others.length === 0) return only.name;
+  throw new CniError(
+    ErrorCode.invalidConfig,
+    `master: expected a link's name, since prevResult has ${previous.interfaces.length} interfaces: it is taken from there only where it is the one`,
+  );
+}

@@ -1,0 +1,38 @@
+/**
+ * `vlan`: gives a container one VLAN of one of the host's links. Takes the reference plugin's configuration.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
+import { findParent, makeOnParent, type ParentConfig, parseParent } from "../../pkg/attachment/parent.ts";
+import { readDevice } from "../../pkg/kernel/single-link.ts";
+
+interface VlanConfig extends ParentConfig {
+  readonly id: number;
+}
+
+/** 4095 is reserved (IEEE 802.1Q). */
+const LARGEST_ID = 4094;
+
+export const plugin = interfacePlugin<VlanConfig>({
+  name: "vlan",
+  about: "gives a container one VLAN of one of the host's links",
+  needsAddresses: true,
+  parse(request) {
+    const { config } = request;
+    return {
+      ...parseParent(request),
+      master: config.requiredString("master"),
+      id: config.optionalInteger("vlanId", { min: 0, max: LARGEST_ID }) ?? 0,
+    };
+  },
+  make(making, config) {
+    makeOnParent(making, config, { kind: "vlan", data: { id: config.id } });
+  },
+  expected: ({ mtu }) => ({ kind: "vlan", mtu }),
+  check({ ifName }, sides, config) {
+    findParent(sides, config);
+    const device = readDevice(sides.pod, ifName);
+    const id = device?.kind === "vlan" ? device.data?.id : undefined;
+    if (id !== config.id) throw wrong(`${ifName} in ${sides.pod.where} is VLAN ${id}: expected ${config.id}`);
+  },
+});
