@@ -18,8 +18,8 @@ export function wrong(what: string): CniError {
 
 /** What the pod's interface must be, besides what prevResult says of it. */
 export interface ExpectedInterface {
-  /** The device's kind as `ip -d link` shows it: "veth", "macvlan". */
-  readonly kind: string;
+  /** The device's kind as `ip -d link` shows it: "veth", "macvlan"; any when left out. */
+  readonly kind?: string;
   /** Stated only where the configuration does. */
   readonly mtu?: number | undefined;
 }
@@ -38,7 +38,7 @@ export function checkInterface(
   if (told === undefined) throw wrong(`prevResult names no interface ${ifName} in ${netnsPath}`);
   const link = findLink(pod, ifName);
   if (link === undefined) throw wrong(`the interface ${where} is missing`);
-  if (link.kind !== expected.kind) {
+  if (expected.kind !== undefined && link.kind !== expected.kind) {
     throw wrong(`the interface ${where} is no ${expected.kind} but ${link.kind || "a physical device"}`);
   }
   if (!link.isUp) throw wrong(`the interface ${where} is down`);

@@ -40,6 +40,8 @@ export interface InterfaceKind<C> {
   readonly needsAddresses?: boolean;
   /** Reads the configuration, and nothing of the machine. Throws `CniError` 7, and 2 for what is not served. */
   parse(request: Request): C;
+  /** False where the pod gets a device that the kernel has no link for: then there are addresses in the result alone. */
+  hasLink?(request: Request, config: C): boolean;
   /** Makes CNI_IFNAME in the pod, down, and pushes what takes it back. */
   make(making: Making, config: C): void;
   /** Gives it up; the link is removed when left out. What is gone is success. */
@@ -75,6 +77,7 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
       const config = parse(kind, request);
       const previous = request.requirePrevResult();
       withSides(request, (sides) => {
+        if (kind.hasLink?.(request, config) === false) return;
         checkInterface(sides.pod, request, previous, kind.expected(config));
         kind.check?.(request, sides, config);
       });
@@ -107,6 +110,9 @@ function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
   const { request, sides, undo } = making;
   const ipam = ipamType(request.config);
   const isDhcp = ipam === "dhcp";
+  if (kind.hasLink?.(request, config) === false) {
+    return describe(request, undefined, ipam === undefined ? EMPTY_RESULT : reserveAddresses(request, ipam, undo));
+  }
   assertNameIsFree(sides.pod, request.ifName);
   let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
   kind.make(making, config);
@@ -136,9 +142,9 @@ function configure({ sides }: Making, link: Link, addresses: Result): void {
   sides.pod.run(...configureInterface(link.index, prefixes, podRoutes(addresses.routes, addresses.ips)));
 }
 
-function describe(request: Request, link: Link, { ips, routes, dns }: Result): Result {
+function describe(request: Request, link: Link | undefined, { ips, routes, dns }: Result): Result {
   return {
-    interfaces: [{ name: link.name, mac: link.mac, sandbox: request.netnsPath }],
+    interfaces: link === undefined ? [] : [{ name: link.name, mac: link.mac, sandbox: request.netnsPath }],
     ips: ips.map((ip) => ({ ...ip, interface: 0 })),
     routes,
     dns,

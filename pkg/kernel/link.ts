@@ -163,6 +163,24 @@ export function deleteLink(link: string | number): Request {
   );
 }
 
+/** Another namespace for a link that exists, and what it is called there. */
+export interface Move {
+  readonly namespaceFd: number;
+  readonly name: string;
+  /** Empty for none. */
+  readonly alias: string;
+}
+
+/** Moves a link, which the kernel sets down for it. The link is named by index, since its name changes. */
+export function moveLink(index: number, { namespaceFd, name, alias }: Move): Request {
+  return request(
+    RTM_NEWLINK,
+    `ip link set index ${index} netns (another) name ${name} alias "${alias}"`,
+    { index },
+    { ifname: name, ifalias: alias, netNsFd: namespaceFd },
+  );
+}
+
 export interface BridgeSettings {
   readonly name: string;
   /** Stated, so that it does not float with the ports and nothing else (systemd's MACAddressPolicy) sets another. */
