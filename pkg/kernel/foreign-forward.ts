@@ -10,25 +10,20 @@
  */
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import {
-  NF_INET_HOOK,
-  NFPROTO,
-  NFT_MSG_DELCHAIN,
-  NFT_MSG_DELRULE,
-  NFT_MSG_NEWCHAIN,
-  NFT_MSG_NEWRULE,
-  VERDICT,
-} from "../netlink/nftables.ts";
+import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
   chainRequest,
   chainsDump,
+  deleteChain,
+  deleteRule,
   type ForeignChain,
   type ForeignRule,
-  familyName,
   isBaseChain,
   isSameChain,
   isUnconditional,
+  placeText,
+  type Read,
   readChains,
   readRules,
   readTables,
@@ -74,9 +69,6 @@ const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "secur
 
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
-
-/** Asks the kernel; what is absent gives nothing. */
-export type Read = (questions: readonly Request[]) => readonly Message[];
 
 /**
  * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
@@ -370,6 +362,65 @@ export function forgetForwarded(
   return { requests: [...rules.map(deleteRule), ...chains], needsGeneration: chains.length > 0 };
 }
 
+/** The reference plugin's chains for `ingressPolicy`, the one that FORWARD leads to first. */
+const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
+
+/** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
+export function lookAtReference(read: Read, options: ForwardOptions): Message[] {
+  const seen = lookAtForwarding(read, options);
+  const places = readChains(seen)
+    .filter(isPrivate)
+    .flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
+  const rules = readRules(seen);
+  const unread = places.filter((place) => !rules.some((rule) => isSameChain(rule, place)));
+  const chains = readChains(seen);
+  const unknown = places.filter((place) => !chains.some((chain) => isSameChain(chain, place)));
+  return [...seen, ...read(unknown.map(chainRequest)), ...read(unread.map(rulesDump))];
+}
+
+/**
+ * Takes away what the reference plugin left for these addresses, whose rules carry no mark, and with the last of its pods
+ * the chains that it made. `seen` is what `lookAtReference` saw.
+ */
+export function forgetReference(
+  seen: readonly Message[],
+  addresses: readonly Address[],
+  { adminChain }: ForwardOptions,
+): Forgetting {
+  const forwarding = new Forwarding(seen);
+  const plans = forwarding.chains.filter(isPrivate).map((own) => {
+    const theirs = podRules(own, { owner: "", addresses }, false).map(({ statements }) =>
+      statements.flatMap(({ expressions }) => expressions),
+    );
+    const all = forwarding.rulesOf(own);
+    const rules = all.filter(
+      (rule) => rule.comment === undefined && theirs.some((one) => sameMeaning(rule.expressions, one)),
+    );
+    const left = all.filter((rule) => !rules.includes(rule) && !leadsTo(rule, adminChain));
+    if (rules.length === 0) return [];
+    return [
+      rules.map(deleteRule),
+      left.every(({ comment }) => comment !== undefined) ? removeIsolation(forwarding, own) : [],
+      left.length === 0 ? removePrivateChain(forwarding, own, adminChain) : [],
+    ];
+  });
+  return {
+    requests: plans.flat(2),
+    needsGeneration: plans.some(([, isolation = [], chains = []]) => isolation.length + chains.length > 0),
+  };
+}
+
+function removeIsolation(forwarding: Forwarding, own: ForeignChain): Request[] {
+  const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
+  const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
+  const inner = stages.flatMap((stage) => forwarding.rulesOf(stage));
+  const isSpare = (stage: ForeignChain) => {
+    const leading = [...entries, ...inner].filter((rule) => verdictOf(rule)?.chain === stage.chain);
+    return stage.use === forwarding.rulesOf(stage).length + leading.length;
+  };
+  return stages.every(isSpare) ? [...entries.map(deleteRule), ...stages.map(deleteChain)] : [];
+}
+
 function leadsTo(rule: ForeignRule, chain: string): boolean {
   return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
 }
@@ -405,15 +456,6 @@ function addChain(place: ChainPlace): Request {
   );
 }
 
-function deleteChain(place: ChainPlace): Request {
-  return request(
-    NFT_MSG_DELCHAIN,
-    `nft delete chain ${placeText(place)}`,
-    { family: place.family },
-    { table: place.table, name: place.chain },
-  );
-}
-
 function addRule({ place, statements, comment, first }: WantedRule): Request {
   const text = statements.map((statement) => statement.text).join(" ");
   return request(
@@ -428,20 +470,6 @@ function addRule({ place, statements, comment, first }: WantedRule): Request {
     },
     NLM_F_CREATE | (first ? 0 : NLM_F_APPEND),
   );
-}
-
-function deleteRule(rule: ForeignRule): Request {
-  const { family, table, chain, handle } = rule;
-  return request(
-    NFT_MSG_DELRULE,
-    `nft delete rule ${placeText(rule)} handle ${handle}`,
-    { family },
-    { table, chain, handle },
-  );
-}
-
-function placeText({ family, table, chain }: ChainPlace): string {
-  return `${familyName(family)} ${table} ${chain}`;
 }
 
 /** For people: "10.22.0.2, fd00::2". */

@@ -7,6 +7,8 @@ import { decode, dumpRequest, type Message, type Request, request } from "../net
 import {
   type Expression,
   NFPROTO,
+  NFT_MSG_DELCHAIN,
+  NFT_MSG_DELRULE,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETRULE,
   NFT_MSG_GETTABLE,
@@ -44,10 +46,15 @@ export interface ForeignRule extends ChainPlace {
   readonly comment: string | undefined;
 }
 
+/** Asks the kernel; what is absent gives nothing. */
+export type Read = (questions: readonly Request[]) => readonly Message[];
+
 /** A table of any family. */
 export interface TablePlace {
   readonly family: number;
   readonly table: string;
+  /** How many chains, sets and other objects it holds. */
+  readonly use?: number;
 }
 
 /** A dump of the tables of all families: there are few, whatever they hold. */
@@ -86,7 +93,7 @@ export function readTables(seen: readonly Message[]): TablePlace[] {
     .filter(({ type }) => type === NFT_MSG_NEWTABLE.type)
     .map((message) => {
       const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
-      return { family: header.family, table: attributes.name ?? "" };
+      return { family: header.family, table: attributes.name ?? "", use: attributes.use ?? 0 };
     });
 }
 
@@ -160,4 +167,29 @@ export function verdictOf({
     if (isReject || (expression.kind === "target" && expression.data?.name === "REJECT")) return { code: VERDICT.drop };
   }
   return undefined;
+}
+
+/** With all rules in it; EBUSY while others lead to it. */
+export function deleteChain(place: ChainPlace): Request {
+  return request(
+    NFT_MSG_DELCHAIN,
+    `nft delete chain ${placeText(place)}`,
+    { family: place.family },
+    { table: place.table, name: place.chain },
+  );
+}
+
+export function deleteRule(rule: ForeignRule): Request {
+  const { family, table, chain, handle } = rule;
+  return request(
+    NFT_MSG_DELRULE,
+    `nft delete rule ${placeText(rule)} handle ${handle}`,
+    { family },
+    { table, chain, handle },
+  );
+}
+
+/** "ip filter FORWARD", as nft names a chain. */
+export function placeText({ family, table, chain }: ChainPlace): string {
+  return `${familyName(family)} ${table} ${chain}`;
 }

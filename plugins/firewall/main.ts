@@ -3,6 +3,7 @@
  * do not know. Chained behind the plugin that made the interface; takes the reference plugin's configuration.
  */
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { removeLegacyFirewall } from "../../pkg/attachment/legacy.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
@@ -70,5 +71,8 @@ function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: R
 
 function del(request: Request): void {
   const owner = ownerOf(request);
-  removeRules(request.system, (mark) => mark === owner, lenientConfig(request.config));
+  const config = lenientConfig(request.config);
+  removeRules(request.system, (mark) => mark === owner, config);
+  const addresses = request.prevResult?.ips.map(({ address }) => address.address) ?? [];
+  removeLegacyFirewall(request.system, addresses, config);
 }
