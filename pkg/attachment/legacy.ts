@@ -1,30 +1,28 @@
 /**
  * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours.
  */
+import type { Request as PluginRequest } from "../cni/plugin.ts";
 import type { Address } from "../ip/address.ts";
 import { type ForwardOptions, forgetReference, lookAtReference } from "../kernel/foreign-forward.ts";
 import type { Read } from "../kernel/foreign-rules.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
 import { lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
-import type { Attachment } from "../kernel/owner.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
 
 /** Silent when nothing is there. One question where the Go plugins have left nothing on the node. */
-export function removeLegacy(system: System, attachment: Attachment, parts: readonly LegacyPart[]): void {
-  removeSelected(system, legacyOf(attachment, parts), parts);
+export function removeLegacy(request: PluginRequest, parts: readonly LegacyPart[]): void {
+  if (parts.length === 0) return;
+  const { network, containerId, ifName } = request;
+  removeSelected(request.system, legacyOf({ network, containerId, ifName }, parts), parts);
 }
 
-/** GC: what is known to be of `network` and of none of its valid attachments. */
-export function removeLegacyGarbage(
-  system: System,
-  network: string,
-  valid: readonly Omit<Attachment, "network">[],
-  parts: readonly LegacyPart[],
-): void {
-  const attachments = valid.map((attachment) => ({ ...attachment, network }));
-  removeSelected(system, legacyGarbage(network, attachments, parts), parts);
+/** GC: what is known to be of the network and of none of its valid attachments. */
+export function removeLegacyGarbage(request: PluginRequest, parts: readonly LegacyPart[]): void {
+  const { network } = request;
+  const valid = request.validAttachments.map((attachment) => ({ ...attachment, network }));
+  removeSelected(request.system, legacyGarbage(network, valid, parts), parts);
 }
 
 function removeSelected(system: System, selection: LegacySelection, parts: readonly LegacyPart[]): void {

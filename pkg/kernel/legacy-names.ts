@@ -2,8 +2,9 @@
  * What the Go plugins (containernetworking/plugins up to 1.9) call the state that they leave in the kernel, and how to
  * tell whose it is.
  */
+
+import { sha512 } from "./digest.ts";
 import type { Attachment } from "./owner.ts";
-import { sha512 } from "./sha512.ts";
 
 /** Which plugin's state: of bridge and ptp `masquerade` and `spoof-check`. */
 export type LegacyPart = "masquerade" | "spoof-check" | "portmap";

@@ -4,11 +4,13 @@
  * the address to its next owner. What is gone already is success.
  */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
+import { removeLegacy } from "../../pkg/attachment/legacy.ts";
 import { removeHostLinks, removeLink } from "../../pkg/attachment/links.ts";
 import { removeMasquerade } from "../../pkg/attachment/masquerade.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { delegateDel } from "../../pkg/cni/delegate.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
+import type { LegacyPart } from "../../pkg/kernel/legacy-names.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -18,10 +20,20 @@ export function del(request: Request): void {
   else removeInPod(request);
   try {
     if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
+    removeLegacy(request, legacyParts(request));
   } finally {
     const ipam = ipamType(request.config);
     if (ipam !== undefined) delegateDel(request, ipam);
   }
+}
+
+/** What the reference plugin has made with this configuration besides devices. */
+function legacyParts({ config }: Request): LegacyPart[] {
+  const isSet = (key: string) => config.value(key) === true;
+  return [
+    ...(isSet("ipMasq") ? ["masquerade" as const] : []),
+    ...(isSet("macspoofchk") ? ["spoof-check" as const] : []),
+  ];
 }
 
 /** Removing one end of the pair removes both. */

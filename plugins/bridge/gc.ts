@@ -4,6 +4,7 @@
  */
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { ipamType } from "../../pkg/attachment/ipam.ts";
+import { removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
 import { removeHostLinks } from "../../pkg/attachment/links.ts";
 import { removeMasquerade } from "../../pkg/attachment/masquerade.ts";
 import { garbageOf } from "../../pkg/attachment/owner.ts";
@@ -16,6 +17,7 @@ export function gc(request: Request): void {
   collectGarbage(request, [
     () => removeHostLinks(request.system, ({ alias, kind }) => kind === "veth" && isGarbage(alias)),
     () => removeMasquerade(request.system, isGarbage),
+    () => removeLegacyGarbage(request, ["masquerade"]),
     () => (ipam === undefined ? undefined : delegateGc(request, ipam)),
   ]);
 }
