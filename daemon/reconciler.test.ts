@@ -30,6 +30,8 @@ const UNDERLAY: Link = {
   mac: "02:00:00:00:00:01",
   isUp: true,
   isPromiscuous: false,
+  isAllMulticast: false,
+  txQueueLength: 1000,
   isOperational: true,
   kind: "",
   masterIndex: 0,

@@ -1,7 +1,7 @@
 /** Configuration keys that mean the same to all plugins that make an interface. */
 import type { CniArguments } from "../cni/arguments.ts";
 import type { ConfigObject } from "../cni/config.ts";
-import { CniError, ErrorCode } from "../cni/errors.ts";
+import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
 
 /** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
@@ -20,12 +20,25 @@ export function mtuOption(object: ConfigObject): number | undefined {
 export function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
   const fromCapability = object.object("runtimeConfig").optionalMac("mac");
   const fromArgs = object.object("args").object("cni").optionalMac("mac");
+  const mac = fromCapability ?? fromArgs ?? environmentMac(args);
+  return mac === undefined ? undefined : assertUnicast(mac);
+}
+
+/** MAC of CNI_ARGS. Throws `CniError` 4. */
+export function environmentMac(args: CniArguments): string | undefined {
   const text = args.read("MAC").get("MAC");
-  const mac = fromCapability ?? fromArgs ?? (text === undefined || text === "" ? undefined : formatMac(parseMac(text)));
-  if (mac !== undefined && (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1) {
-    throw new CniError(ErrorCode.invalidConfig, `mac: expected a unicast address, got the multicast address ${mac}`);
+  if (text === undefined || text === "") return undefined;
+  try {
+    return formatMac(parseMac(text));
+  } catch (error) {
+    throw new CniError(ErrorCode.invalidEnvironment, `CNI_ARGS: MAC: ${messageOf(error)}`, { cause: error });
   }
-  return mac;
+}
+
+/** No interface has a multicast address. Throws `CniError` 7. */
+export function assertUnicast(mac: string): string {
+  if ((Number.parseInt(mac.slice(0, 2), 16) & 1) === 0) return mac;
+  throw new CniError(ErrorCode.invalidConfig, `mac: expected a unicast address, got the multicast address ${mac}`);
 }
 
 /** A key whose value is one of `choices`; `fallback` when it is absent or empty. Throws `CniError` 7. */

@@ -31,6 +31,8 @@ function link(overrides: Partial<Link> = {}): Link {
       mac: vtep.mac,
       isUp: true,
       isPromiscuous: false,
+      isAllMulticast: false,
+      txQueueLength: 1000,
       isOperational: true,
     },
     ...{ kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS, port: undefined },

@@ -4,6 +4,7 @@
 import { formatMac, parseMac } from "../ip/mac.ts";
 import type { ValueOf } from "../netlink/codec.ts";
 import {
+  IFF_ALLMULTI,
   IFF_PROMISC,
   IFF_UP,
   type linkAttributes,
@@ -39,6 +40,10 @@ export interface Link {
   readonly mac: string;
   readonly isUp: boolean;
   readonly isPromiscuous: boolean;
+  /** Takes packets to every multicast address. */
+  readonly isAllMulticast: boolean;
+  /** In packets. */
+  readonly txQueueLength: number;
   /** RFC 2863: up, and the layer below too (IF_OPER_UP). */
   readonly isOperational: boolean;
   /** "bridge", "veth", "vxlan", …; "" for physical devices. */
@@ -65,6 +70,8 @@ export function parseLink(message: Message): Link {
     mac: attributes.address === undefined ? "" : formatMac(attributes.address),
     isUp: (header.flags & IFF_UP) !== 0,
     isPromiscuous: (header.flags & IFF_PROMISC) !== 0,
+    isAllMulticast: (header.flags & IFF_ALLMULTI) !== 0,
+    txQueueLength: attributes.txQueueLength ?? 0,
     isOperational: attributes.operState === IF_OPER_UP,
     kind: device?.kind ?? "",
     masterIndex: attributes.master ?? 0,
@@ -93,9 +100,11 @@ export function getLink(link: string | number): Request {
 /** What can be changed on a link that exists; keys left out stay as they are. */
 export interface LinkChange {
   readonly up?: boolean;
-  readonly promiscuous?: boolean;
-  readonly mac?: string;
-  readonly mtu?: number;
+  readonly promiscuous?: boolean | undefined;
+  readonly allMulticast?: boolean | undefined;
+  readonly mac?: string | undefined;
+  readonly mtu?: number | undefined;
+  readonly txQueueLength?: number | undefined;
   readonly alias?: string;
   /** Bridge port setting; the link must be a port. */
   readonly hairpin?: boolean;
@@ -117,6 +126,10 @@ export function changeLink(link: string | number, change: LinkChange): Request {
     mask |= IFF_PROMISC;
     if (change.promiscuous) flags |= IFF_PROMISC;
   }
+  if (change.allMulticast !== undefined) {
+    mask |= IFF_ALLMULTI;
+    if (change.allMulticast) flags |= IFF_ALLMULTI;
+  }
   return request(
     RTM_NEWLINK,
     `ip link set ${describeLink(link)}${describeChange(change)}`,
@@ -125,6 +138,7 @@ export function changeLink(link: string | number, change: LinkChange): Request {
       ifname: typeof link === "string" ? link : undefined,
       address: change.mac === undefined ? undefined : parseMac(change.mac),
       mtu: change.mtu,
+      txQueueLength: change.txQueueLength,
       master: change.masterIndex,
       ifalias: change.alias,
       linkInfo:
@@ -146,9 +160,11 @@ function describeChange(change: LinkChange): string {
   if (change.masterIndex !== undefined) words.push(`master index ${change.masterIndex}`);
   if (change.mac !== undefined) words.push(`address ${change.mac}`);
   if (change.mtu !== undefined) words.push(`mtu ${change.mtu}`);
+  if (change.txQueueLength !== undefined) words.push(`txqueuelen ${change.txQueueLength}`);
   if (change.alias !== undefined) words.push(`alias ${change.alias}`);
   if (change.hairpin !== undefined) words.push(`type bridge_slave hairpin ${change.hairpin ? "on" : "off"}`);
   if (change.promiscuous !== undefined) words.push(`promisc ${change.promiscuous ? "on" : "off"}`);
+  if (change.allMulticast !== undefined) words.push(`allmulticast ${change.allMulticast ? "on" : "off"}`);
   if (change.up !== undefined) words.push(change.up ? "up" : "down");
   return words.map((word) => ` ${word}`).join("");
 }

@@ -27,15 +27,16 @@ export function readSysctl(files: Files, name: SysctlName): string | undefined {
  * matter then. Throws `SystemError` ENOENT where the kernel has no such setting.
  */
 export function ensureSysctl(files: Files, name: SysctlName, value: string): void {
-  if (readSysctl(files, name) !== value) writeSysctl(files, name, value);
+  if (readSysctl(files, name) !== value) setSysctl(files, name, value);
 }
 
 /** As `ensureSysctl`, for a setting that a kernel may lack: then nothing is done. */
 export function ensureOptionalSysctl(files: Files, name: SysctlName, value: string): void {
   const current = readSysctl(files, name);
-  if (current !== undefined && current !== value) writeSysctl(files, name, value);
+  if (current !== undefined && current !== value) setSysctl(files, name, value);
 }
 
-function writeSysctl(files: Files, name: SysctlName, value: string): void {
+/** Sets a value, whatever it was. Throws `SystemError` ENOENT where the kernel has no such setting. */
+export function setSysctl(files: Files, name: SysctlName, value: string): void {
   files.writeFile(pathOf(name), new TextEncoder().encode(value), { existing: true });
 }

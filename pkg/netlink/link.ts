@@ -26,6 +26,7 @@ export const AF_INET6 = 10;
 
 export const IFF_UP = 0x1;
 export const IFF_PROMISC = 0x100;
+export const IFF_ALLMULTI = 0x200;
 export const IFF_LOWER_UP = 0x10000;
 
 /** struct ifinfomsg */
@@ -152,6 +153,7 @@ export const linkAttributes = attributes(
     /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
     link: attribute(5, "IFLA_LINK", i32),
     master: attribute(10, "IFLA_MASTER", u32),
+    txQueueLength: attribute(13, "IFLA_TXQLEN", u32),
     operState: attribute(16, "IFLA_OPERSTATE", u8),
     linkInfo: attribute(18, "IFLA_LINKINFO", nest(linkInfoBoth)),
     ifalias: attribute(20, "IFLA_IFALIAS", cstring),

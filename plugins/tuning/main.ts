@@ -1,0 +1,181 @@
+/**
+ * `tuning`: changes attributes of an interface and kernel settings of its namespace. DEL puts the attributes back; the
+ * settings go with the namespace.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
+import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import { type Undo, undoing } from "../../pkg/cni/undo.ts";
+import { changeLink, type Link } from "../../pkg/kernel/link.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import { assertWritable, Backup, type Original, removeBackups } from "./backup.ts";
+import { type Attributes, dataDirectory, hasAttributes, parseTuning, type Tuning } from "./config.ts";
+import { applySysctls, assertAllowed, checkSysctls, sysctlName } from "./sysctls.ts";
+
+export const plugin: Plugin = {
+  name: "tuning",
+  about: "changes attributes of a container's interface, and kernel settings of its namespace",
+  add(request) {
+    const tuning = parseTuning(request);
+    assertAllowed(request.system, tuning.sysctls.keys());
+    const previous = request.requirePrevResult();
+    inPod(request, (pod) => undoing((undo) => tune(request, pod, tuning, undo)));
+    return withMac(previous, request.ifName, tuning.attributes.mac);
+  },
+  del(request) {
+    const backup = backupOf(request);
+    if (request.namespace !== undefined) restoreInPod(request, backup);
+    backup.forget();
+  },
+  check(request) {
+    const { attributes, sysctls } = parseTuning(request);
+    request.requirePrevResult();
+    checkSysctls(request, sysctls);
+    if (hasAttributes(attributes)) inPod(request, (pod) => checkAttributes(requireLink(pod, request), attributes, pod));
+  },
+  status(request) {
+    const { attributes, sysctls } = parseTuning(request);
+    assertAllowed(request.system, sysctls.keys());
+    for (const key of sysctls.keys()) sysctlName(key, "eth0");
+    if (hasAttributes(attributes)) assertCanKeep(request);
+  },
+  gc(request) {
+    const isGarbage = garbageOf(request);
+    collectGarbage(request, [() => removeBackups(request.system, dataDirectory(request.config), isGarbage)]);
+  },
+};
+
+function inPod(request: Request, work: (pod: BlockingNetlink) => void): void {
+  const pod = openRoute(request.system, request.requireNamespace());
+  try {
+    work(pod);
+  } finally {
+    pod.close();
+  }
+}
+
+function backupOf({ system, config, containerId, ifName }: Request): Backup {
+  return new Backup(system, dataDirectory(config), containerId, ifName);
+}
+
+function requireLink(pod: BlockingNetlink, { ifName }: Request): Link {
+  const link = findLink(pod, ifName);
+  if (link !== undefined) return link;
+  throw new CniError(
+    ErrorCode.invalidEnvironment,
+    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: tuning follows a plugin that makes one`,
+  );
+}
+
+function tune(request: Request, pod: BlockingNetlink, { attributes, sysctls }: Tuning, undo: Undo): void {
+  const link = hasAttributes(attributes) ? requireLink(pod, request) : undefined;
+  applySysctls(request, sysctls, undo);
+  if (link === undefined) return;
+  const original = originalOf(link, attributes);
+  keep(request, original, undo);
+  undo.push(() => pod.run(changeLink(link.index, original)));
+  pod.run(changeLink(link.index, attributes));
+}
+
+/** Only what will be changed is of interest. */
+function originalOf(link: Link, attributes: Attributes): Original {
+  return {
+    mac: attributes.mac === undefined ? undefined : link.mac,
+    mtu: attributes.mtu === undefined ? undefined : link.mtu,
+    promiscuous: attributes.promiscuous === undefined ? undefined : link.isPromiscuous,
+    allMulticast: attributes.allMulticast === undefined ? undefined : link.isAllMulticast,
+    txQueueLength: attributes.txQueueLength === undefined ? undefined : link.txQueueLength,
+  };
+}
+
+/** What an earlier entry of the chain, or an ADD without its DEL, has kept is older and stays. */
+function keep(request: Request, original: Original, undo: Undo): void {
+  const backup = backupOf(request);
+  const owner = ownerOf(request);
+  try {
+    const older = backup.read();
+    backup.keep({ ...original, ...defined(older ?? {}) }, owner);
+    undo.push(() => (older === undefined ? backup.forget() : backup.keep(older, owner)));
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new CniError(
+      ErrorCode.ioFailure,
+      `dataDir: cannot keep the attributes of ${request.ifName}: ${error.message}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+function defined(original: Original): Original {
+  return Object.fromEntries(Object.entries(original).filter(([, value]) => value !== undefined));
+}
+
+/** The interface under its new hardware address, for the plugins that follow. */
+function withMac(result: Result, ifName: string, mac: string | undefined): Result {
+  if (mac === undefined) return result;
+  return {
+    ...result,
+    interfaces: result.interfaces.map((entry) => (entry.name === ifName ? { ...entry, mac } : entry)),
+  };
+}
+
+/**
+ * Puts back what it can. A refusal is told but fails no DEL: the pod could never be removed for an attribute of an
+ * interface that is about to go.
+ */
+function restoreInPod(request: Request, backup: Backup): void {
+  const warn = (text: string) => request.system.writeErrorOutput(new TextEncoder().encode(`tuning: ${text}\n`));
+  let original: Original | undefined;
+  try {
+    original = backup.read();
+  } catch (error) {
+    if (!isCniError(error)) throw error;
+    warn(`${backup.path}: ${error.message}: nothing is put back`);
+  }
+  if (original === undefined) return;
+  const { mac, mtu, promiscuous, allMulticast, txQueueLength } = original;
+  const changes = [{ mtu }, { mac }, { promiscuous }, { allMulticast }, { txQueueLength }].filter((change) =>
+    Object.values(change).some((value) => value !== undefined),
+  );
+  inPod(request, (pod) => {
+    const replies = pod.exchange(changes.map((change) => changeLink(request.ifName, change)));
+    for (const { error } of replies) {
+      if (error !== undefined && !isGone(error)) warn(`cannot put back: ${messageOf(error)}`);
+    }
+  });
+}
+
+function checkAttributes(link: Link, attributes: Attributes, pod: BlockingNetlink): void {
+  const { mac, mtu, promiscuous, allMulticast, txQueueLength } = attributes;
+  for (const [what, held, wanted] of [
+    ["hardware address", link.mac, mac],
+    ["MTU", link.mtu, mtu],
+    ["promiscuous mode", link.isPromiscuous, promiscuous],
+    ["all-multicast mode", link.isAllMulticast, allMulticast],
+    ["transmit queue length", link.txQueueLength, txQueueLength],
+  ] as const) {
+    if (wanted !== undefined && held !== wanted) {
+      throw wrong(`the ${what} of ${link.name} in ${pod.where} is ${held}: expected ${wanted}`);
+    }
+  }
+}
+
+function assertCanKeep({ system, config }: Request): void {
+  const directory = dataDirectory(config);
+  try {
+    assertWritable(system, directory);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new CniError(ErrorCode.notAvailable, `dataDir: cannot keep attributes in ${directory}: ${error.message}`, {
+      cause: error,
+    });
+  }
+}

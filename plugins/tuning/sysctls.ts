@@ -1,0 +1,115 @@
+/**
+ * Settings of the pod's namespace under /proc/sys/net, which shows each process those of its own namespace.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import type { Undo } from "../../pkg/cni/undo.ts";
+import { readSysctl, type SysctlName, setSysctl } from "../../pkg/kernel/sysctl.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { Files } from "../../pkg/sys/system.ts";
+
+/** Regular expressions, one a line; where the file is absent, every setting below net is allowed. */
+const ALLOW_LIST = "/etc/cni/tuning/allowlist.conf";
+
+/** The part of a key that stands for the interface's name. */
+const INTERFACE = "IFNAME";
+
+/** `net.ipv4.conf.IFNAME.arp_filter`, with dots or slashes between its parts. Throws `CniError` 7 outside of `net`. */
+export function sysctlName(key: string, ifName: string): SysctlName {
+  const parts = key.replaceAll(".", "/").replace(INTERFACE, ifName).split("/");
+  const name = parts.filter((part) => part !== "");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a name with a NUL would name another file
+  const isNet = name.length > 1 && name[0] === "net" && !/[\0-\x1f]/.test(key);
+  if (isNet) return name;
+  throw new CniError(ErrorCode.invalidConfig, `sysctl: expected a setting below net, got "${key}"`);
+}
+
+/** Throws `CniError` 7 for a key that the operator's list does not name. */
+export function assertAllowed(files: Files, keys: Iterable<string>): void {
+  const patterns = readAllowList(files);
+  if (patterns === undefined) return;
+  for (const key of keys) {
+    if (patterns.some((pattern) => pattern.test(key))) continue;
+    const allowed = patterns.map(({ source }) => source).join(" ");
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      `sysctl: "${key}" is not allowed by ${ALLOW_LIST}, which allows: ${allowed || "nothing"}`,
+    );
+  }
+}
+
+function readAllowList(files: Files): RegExp[] | undefined {
+  if (files.status(ALLOW_LIST) === undefined) return undefined;
+  const lines = new TextDecoder().decode(files.readFile(ALLOW_LIST)).split("\n");
+  return lines.flatMap((line, at) => {
+    const text = line.trim();
+    if (text === "") return [];
+    try {
+      return [new RegExp(text, "u")];
+    } catch (error) {
+      const where = `${ALLOW_LIST}, line ${at + 1}`;
+      throw new CniError(ErrorCode.invalidConfig, `${where}: "${text}" is no regular expression: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  });
+}
+
+/** Sets all of them; on failure those that were set get their old values back. */
+export function applySysctls(request: Request, sysctls: ReadonlyMap<string, string>, undo: Undo): void {
+  const { system, ifName } = request;
+  const namespace = request.requireNamespace();
+  // All names are looked at before the first value is set.
+  const settings = [...sysctls].map(([key, value]) => ({ key, value, name: sysctlName(key, ifName) }));
+  for (const { key, value, name } of settings) {
+    try {
+      const before = system.inNamespace(namespace, () => {
+        const held = readSetting(system, name);
+        setSysctl(system, name, value);
+        return held;
+      });
+      if (typeof before === "string") {
+        undo.push(() => system.inNamespace(namespace, () => setSysctl(system, name, before)));
+      }
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        `sysctl: cannot set ${key} to "${value}" in ${namespace.path}: ${error.message}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** CHECK: settings that can only be written are not looked at. */
+export function checkSysctls(request: Request, sysctls: ReadonlyMap<string, string>): void {
+  const { system, ifName } = request;
+  const namespace = request.requireNamespace();
+  for (const [key, value] of sysctls) {
+    const held = system.inNamespace(namespace, () => readSetting(system, sysctlName(key, ifName)));
+    if (held === undefined) throw wrong(`the kernel setting ${key} is missing in ${namespace.path}`);
+    if (held !== WRITE_ONLY && !isSameValue(held, value)) {
+      throw wrong(`the kernel setting ${key} in ${namespace.path} is "${held}": expected "${value}"`);
+    }
+  }
+}
+
+/** No setting's value: one that can only be written, as net.ipv4.route.flush. */
+const WRITE_ONLY = Symbol("write-only");
+
+function readSetting(files: Files, name: SysctlName): string | typeof WRITE_ONLY | undefined {
+  try {
+    return readSysctl(files, name);
+  } catch (error) {
+    if (isSystemError(error, "EACCES", "EPERM")) return WRITE_ONLY;
+    throw error;
+  }
+}
+
+/** The kernel shows several numbers with tabs between them, whatever stood there when they were written. */
+export function isSameValue(held: string, wanted: string): boolean {
+  const words = (text: string) => text.trim().split(/\s+/).join(" ");
+  return words(held) === words(wanted);
+}

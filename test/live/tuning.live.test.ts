@@ -1,0 +1,275 @@
+/** `tuning` beside the reference on a veth in a pod, read back with iproute2 and from /proc/sys. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+type Json = Record<string, unknown>;
+
+const DATA_DIRECTORY = "/var/lib/cni/tuning";
+const BACKUP = `${DATA_DIRECTORY}/c1_eth0.json`;
+const MAC = "c2:11:22:33:44:55";
+const RMEM = "net.ipv4.tcp_rmem";
+const ALL = {
+  ...{ mac: MAC, mtu: 1454, promisc: true, allmulti: true, txQLen: 777 },
+  sysctl: { "net.ipv4.conf.IFNAME.arp_filter": "1", [RMEM]: "4096 5000 6000" },
+};
+
+let bed: PluginBed;
+beforeAll(async () => {
+  bed = await PluginBed.make();
+});
+afterAll(() => bed.close());
+
+beforeEach(async () => {
+  const far = ["name", "eth0", "address", "c2:00:00:00:00:99", "netns", bed.podNamespace.name];
+  await bed.node.succeed("ip", ["link", "add", "veth0", "type", "veth", "peer", ...far]);
+  await bed.pod.succeed("ip", ["link", "set", "eth0", "up"]);
+  await bed.pod.succeed("sysctl", ["-qw", `${RMEM}=4096 131072 6291456`]);
+});
+afterEach(async () => {
+  await bed.node.succeed("ip", ["link", "del", "veth0"]);
+  expect(await bed.node.run("ls", ["-A", DATA_DIRECTORY])).toMatchObject({ stdout: "" });
+});
+
+const conf = (more: object = ALL, cniVersion = "1.1.0") => ({
+  ...{ cniVersion, name: "tuned", type: "tuning", dataDir: DATA_DIRECTORY },
+  prevResult: {
+    cniVersion,
+    interfaces: [{ name: "veth0" }, { name: "eth0", mac: "c2:00:00:00:00:99", sandbox: bed.podNamespace.path }],
+  },
+  ...more,
+});
+const tuning = (verb: string, input: unknown = conf(), more: object = {}, bin = OURS) =>
+  bed.call(bin, "tuning", verb, input, more);
+
+async function eth0(): Promise<Json> {
+  const [link] = await bed.pod.json<Json[]>("ip", ["-j", "-d", "link", "show", "eth0"]);
+  const { flags, mtu, address, txqlen, promiscuity, allmulti } = link ?? {};
+  return { flags, mtu, address, txqlen, promiscuity, allmulti };
+}
+const setting = async (name: string) =>
+  (await bed.pod.succeed("cat", [`/proc/sys/${name.replaceAll(".", "/")}`])).trim();
+const pod = async () => ({
+  eth0: await eth0(),
+  settings: [await setting("net.ipv4.conf.eth0.arp_filter"), await setting(RMEM)],
+});
+
+async function kept(): Promise<unknown> {
+  const { status, stdout } = await bed.node.run("cat", [BACKUP]);
+  if (status !== 0) return undefined;
+  // `owner` is ours alone, for GC.
+  const { owner: _, ...attributes } = JSON.parse(stdout) as Json;
+  return attributes;
+}
+
+const withoutEmptyDns = ({ status, json }: Answer) => {
+  const isEmptyDns = (key: string, value: unknown) => key === "dns" && Object.keys(value as object).length === 0;
+  return {
+    status,
+    json: JSON.parse(JSON.stringify(json, (key, value) => (isEmptyDns(key, value) ? undefined : value))),
+  };
+};
+
+describe("the same as the reference", () => {
+  const argsMac = { args: { cni: { mac: "c2:00:00:00:00:04", mtu: 1400, txQLen: 5 } } };
+  const CASES: readonly (readonly [name: string, more: object, cniVersion: string, args: string])[] = [
+    ["everything", ALL, "1.1.0", ""],
+    ["everything", ALL, "1.0.0", ""],
+    ["everything", ALL, "0.4.0", ""],
+    ["everything", ALL, "0.3.1", ""],
+    ["nothing", {}, "1.1.0", ""],
+    ["a setting", { sysctl: { "net/ipv4/conf/IFNAME/arp_filter": "1" } }, "1.1.0", ""],
+    ["a queue of none, and no multicast", { txQLen: 0, allmulti: false }, "1.1.0", ""],
+    ["what is to stay as it is", { promisc: false, mtu: 0, mac: "" }, "1.1.0", ""],
+    [
+      "args.cni before all",
+      { ...ALL, ...argsMac, runtimeConfig: { mac: "c2:00:00:00:00:03" } },
+      "1.1.0",
+      "MAC=c2:00:00:00:00:01",
+    ],
+    ["args.cni that cancels", { ...ALL, args: { cni: { mac: "", mtu: 0, promisc: false } } }, "1.1.0", ""],
+    ["the runtime's wish", { mac: MAC, runtimeConfig: { mac: "c2:00:00:00:00:03" } }, "1.1.0", "MAC=c2:00:00:00:00:01"],
+    ["CNI_ARGS before the configuration", { mac: MAC }, "1.1.0", "IgnoreUnknown=1;K8S=1;MAC=c2:00:00:00:00:01"],
+    [
+      "settings of args.cni",
+      { sysctl: { [RMEM]: "1 2 3" }, args: { cni: { sysctl: { [RMEM]: "4096 5000 6000" } } } },
+      "1.1.0",
+      "",
+    ],
+  ];
+  test.each(CASES)("%s: %j in CNI %s with %j", async (_name, more, cniVersion, args) => {
+    const input = conf(more, cniVersion);
+    const observe = async (bin: string) => {
+      const added = await tuning("ADD", input, { args }, bin);
+      const seen = { pod: await pod(), kept: await kept() };
+      const deleted = await tuning("DEL", input, { args }, bin);
+      const afterwards = { pod: await pod(), kept: await kept() };
+      await bed.pod.succeed("sysctl", ["-qw", "net.ipv4.conf.eth0.arp_filter=0", `${RMEM}=4096 131072 6291456`]);
+      return { added: withoutEmptyDns(added), seen, deleted: deleted.status, afterwards };
+    };
+    expect(await observe(OURS)).toEqual(await observe(REFERENCE));
+  });
+});
+
+test.each([
+  ["ours", OURS, "the reference", REFERENCE],
+  ["the reference", REFERENCE, "ours", OURS],
+])("what %s has changed, %s puts back", async (_first, adds, _second, deletes) => {
+  const before = await eth0();
+  expect(await tuning("ADD", conf(), {}, adds)).toMatchObject({ status: 0 });
+  expect(await eth0()).toMatchObject({ mtu: 1454, address: MAC, txqlen: 777, promiscuity: 1, allmulti: 1 });
+  expect(await tuning("DEL", conf(), {}, deletes)).toMatchObject({ status: 0, output: "" });
+  expect(await eth0()).toEqual(before);
+});
+
+test("two entries of one chain: the first DEL puts back what was before both", async () => {
+  const before = await eth0();
+  await tuning("ADD", conf({ mac: MAC }));
+  await tuning("ADD", conf({ mtu: 1400, mac: "c2:00:00:00:00:42" }));
+  expect(await eth0()).toMatchObject({ mtu: 1400, address: "c2:00:00:00:00:42" });
+  expect(await tuning("DEL", conf({ mtu: 1400 }))).toMatchObject({ status: 0 });
+  expect(await eth0()).toEqual(before);
+  expect(await tuning("DEL", conf({ mac: MAC }))).toMatchObject({ status: 0 });
+  expect(await eth0()).toEqual(before);
+});
+
+test("args.cni sets kernel settings where the configuration sets none", async () => {
+  const args = { cni: { sysctl: { "net.ipv4.conf.IFNAME.arp_filter": "1" } } };
+  expect(await tuning("ADD", conf({ args }))).toMatchObject({ status: 0 });
+  expect(await setting("net.ipv4.conf.eth0.arp_filter")).toBe("1");
+});
+
+test("a setting that can only be written is written, and CHECK passes it over", async () => {
+  const input = conf({ sysctl: { "net.ipv4.route.flush": "1" } });
+  expect(await tuning("ADD", input)).toMatchObject({ status: 0 });
+  expect(await tuning("CHECK", input)).toMatchObject({ status: 0, output: "" });
+});
+
+describe("CHECK finds", () => {
+  const link = (...args: string[]) => ["ip", "link", "set", "eth0", ...args];
+  test.each([
+    ["another hardware address", link("address", "c2:00:00:00:00:77"), /hardware address .* c2:00:00:00:00:77/],
+    ["another MTU", link("mtu", "1300"), /MTU .* 1300: expected 1454/],
+    ["promiscuous mode off", link("promisc", "off"), /promiscuous mode/],
+    ["all-multicast mode off", link("allmulticast", "off"), /all-multicast mode/],
+    ["another queue", link("txqueuelen", "5"), /queue length .* 5: expected 777/],
+    ["another number among several", ["sysctl", "-qw", `${RMEM}=4096 5000 6001`], /tcp_rmem/],
+    ["another setting of the interface", ["sysctl", "-qw", "net.ipv4.conf.eth0.arp_filter=0"], /IFNAME.arp_filter/],
+  ])("%s", async (_name, [file = "", ...args], message) => {
+    await tuning("ADD");
+    expect(await tuning("CHECK")).toMatchObject({ status: 0, output: "" });
+    await bed.pod.succeed(file, args);
+    expect(await tuning("CHECK")).toMatchObject({
+      status: 1,
+      json: { code: 999, msg: expect.stringMatching(message) },
+    });
+    await tuning("DEL");
+  });
+
+  test("what others switched on is none of its business", async () => {
+    await bed.pod.succeed("ip", ["link", "set", "eth0", "promisc", "on"]);
+    expect(await tuning("CHECK", conf({ mtu: 1500 }))).toMatchObject({ status: 0, output: "" });
+  });
+});
+
+describe("an ADD that fails changes nothing", () => {
+  const bad = (...keys: [string, string][]) => ({ ...ALL, sysctl: { ...ALL.sysctl, ...Object.fromEntries(keys) } });
+  test.each([
+    ["a setting that does not exist", bad(["net.ipv4.nothing", "1"]), {}, 7, "net.ipv4.nothing"],
+    ["a value that the kernel refuses", bad(["net.ipv4.ip_default_ttl", "999"]), {}, 7, "net.ipv4.ip_default_ttl"],
+    ["a setting that is not the network's", bad(["kernel.hostname", "x"]), {}, 7, "kernel.hostname"],
+    ["a value that is no text", { sysctl: { [RMEM]: 5 } }, {}, 7, RMEM],
+    ["an MTU below 68", { ...ALL, mtu: 5 }, {}, 7, "mtu"],
+    ["an MTU that is no number", { ...ALL, mtu: "x" }, {}, 7, "mtu"],
+    ["a multicast address", { ...ALL, mac: "c3:00:00:00:00:02" }, {}, 7, "mac"],
+    ["a hardware address that is none", { ...ALL, mac: "nope" }, {}, 7, "mac"],
+    ["CNI_ARGS with a hardware address that is none", ALL, { args: "MAC=nope" }, 4, "MAC"],
+    ["CNI_ARGS with strangers", ALL, { args: "KEY=x" }, 4, "KEY"],
+    ["no result before", { ...ALL, prevResult: undefined }, {}, 7, "prevResult"],
+    ["no interface", ALL, { ifName: "eth7" }, 4, "eth7"],
+    ["a data directory that cannot be made", { ...ALL, dataDir: "/proc/nothing" }, {}, 5, "dataDir"],
+  ])("%s", async (_name, more, wishes, code, text) => {
+    const before = await pod();
+    const expected = { status: 1, json: { code, msg: expect.stringContaining(text) } };
+    expect(await tuning("ADD", conf(more), wishes)).toMatchObject(expected);
+    expect(await pod()).toEqual(before);
+  });
+
+  test("an interface that takes the hardware address and refuses the MTU", async () => {
+    await bed.pod.succeed("ip", ["link", "add", "link", "eth0", "name", "net1", "type", "macvlan"]);
+    const before = await bed.pod.succeed("ip", ["link", "show", "net1"]);
+    const answer = await tuning("ADD", conf({ mtu: 1600, mac: MAC }), { ifName: "net1" });
+    expect(answer).toMatchObject({
+      status: 1,
+      json: { msg: expect.stringMatching(/mtu 1600.* in \/run\/netns\/.*EINVAL/) },
+    });
+    expect(await bed.pod.succeed("ip", ["link", "show", "net1"])).toBe(before);
+  });
+});
+
+describe("DEL", () => {
+  test.each([
+    ["without prevResult", { prevResult: undefined }, {}],
+    ["with attributes that are none", { mac: 7, mtu: "x", sysctl: [] }, {}],
+    ["without a namespace", {}, { netns: "" }],
+    ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
+  ])("%s leaves no file, and succeeds once more", async (_name, change, wishes) => {
+    await tuning("ADD");
+    expect(await kept()).toBeDefined();
+    expect(await tuning("DEL", conf(change), wishes)).toEqual({ status: 0, output: "", json: undefined });
+    expect(await kept()).toBeUndefined();
+    expect(await tuning("DEL", conf(change), wishes)).toMatchObject({ status: 0, output: "" });
+  });
+
+  test("of an interface that is gone leaves no file", async () => {
+    await tuning("ADD");
+    await bed.pod.succeed("ip", ["link", "set", "eth0", "down"]);
+    await bed.pod.succeed("ip", ["link", "set", "eth0", "name", "eth9"]);
+    expect(await tuning("DEL")).toMatchObject({ status: 0, output: "" });
+    expect(await kept()).toBeUndefined();
+  });
+
+  test.each(["{", "", '{"mtu":"x"}'])("with a file that says %j succeeds and leaves none", async (text) => {
+    await bed.node.succeed("sh", ["-c", `mkdir -p ${DATA_DIRECTORY} && printf '%s' '${text}' >${BACKUP}`]);
+    expect(await tuning("DEL")).toMatchObject({ status: 0, output: "" });
+    expect(await kept()).toBeUndefined();
+  });
+});
+
+test("the operator's list of allowed settings is kept to", async () => {
+  // The plugin sees an /etc of its own, so that the machine's is left alone.
+  const LISTED = "/var/lib/cni/listed";
+  const script = [
+    "#!/bin/sh",
+    `exec unshare -m sh -c "mount -t tmpfs tmpfs /etc && mkdir -p /etc/cni/tuning && ` +
+      `echo '^net[.]ipv4[.]conf[.]IFNAME[.]' >/etc/cni/tuning/allowlist.conf && exec ${OURS}/tuning"`,
+  ].join("\n");
+  await bed.node.run("sh", ["-c", `mkdir -p ${LISTED} && cat >${LISTED}/tuning && chmod +x ${LISTED}/tuning`], script);
+  const add = (sysctl: object) => tuning("ADD", conf({ sysctl }), {}, LISTED);
+  expect(await add({ "net.ipv4.conf.IFNAME.arp_filter": "1" })).toMatchObject({ status: 0 });
+  expect(await add({ "net.ipv4.conf.IFNAME.arp_filter": "0", [RMEM]: "1 2 3" })).toMatchObject({
+    status: 1,
+    json: { code: 7, msg: expect.stringContaining(`"${RMEM}" is not allowed`) },
+  });
+  expect(await setting("net.ipv4.conf.eth0.arp_filter")).toBe("1");
+});
+
+test("GC removes what is kept for attachments that are not valid, and only this network's", async () => {
+  const gc = (valid: object[], name: string) => tuning("GC", { ...conf(), name, "cni.dev/valid-attachments": valid });
+  await tuning("ADD");
+  await bed.node.succeed("sh", ["-c", `echo '{"mtu":1500}' >${DATA_DIRECTORY}/c9_eth0.json`]);
+  expect(await gc([{ containerID: "c1", ifname: "eth0" }], "tuned")).toMatchObject({ status: 0, output: "" });
+  expect(await gc([], "another")).toMatchObject({ status: 0, output: "" });
+  expect(await kept()).toBeDefined();
+  expect(await gc([], "tuned")).toMatchObject({ status: 0, output: "" });
+  expect(await bed.node.succeed("ls", ["-A", DATA_DIRECTORY])).toBe("c9_eth0.json\n");
+  await bed.node.succeed("rm", [`${DATA_DIRECTORY}/c9_eth0.json`]);
+});
+
+test("STATUS is 0, and 50 where no attribute could be kept", async () => {
+  expect(await tuning("STATUS")).toMatchObject({ status: 0, output: "" });
+  expect(await tuning("STATUS", conf({ mtu: 1400, dataDir: "/proc/nothing" }))).toMatchObject({
+    status: 1,
+    json: { code: 50, msg: expect.stringContaining("/proc/nothing") },
+  });
+  expect(await tuning("STATUS", conf({ dataDir: "/proc/nothing" }))).toMatchObject({ status: 0, output: "" });
+});
