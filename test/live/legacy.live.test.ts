@@ -1,0 +1,137 @@
+/** Attached by the reference plugins, deleted by ours: nothing of theirs stays in nf_tables. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+type Backend = "iptables" | "nftables";
+
+let bed: PluginBed;
+beforeEach(async () => {
+  bed = await PluginBed.make();
+});
+afterEach(() => bed.close());
+
+const plugins = (backend: Backend) => ({
+  bridge: {
+    ...{ cniVersion: "1.0.0", name: "net", type: "bridge", bridge: "cni0", isGateway: true },
+    ...{ ipMasq: true, ipMasqBackend: backend, macspoofchk: true },
+    ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
+  },
+  portmap: {
+    ...{ cniVersion: "1.0.0", name: "net", type: "portmap", backend },
+    runtimeConfig: {
+      portMappings: [
+        { hostPort: 8080, containerPort: 80, protocol: "tcp" },
+        { hostPort: 8081, containerPort: 81, protocol: "udp", hostIP: "127.0.0.1" },
+      ],
+    },
+  },
+  firewall: { cniVersion: "1.0.0", name: "net", type: "firewall", ingressPolicy: "same-bridge" },
+});
+type Name = keyof ReturnType<typeof plugins>;
+
+interface Attached {
+  readonly wishes: object;
+  readonly configurations: Record<Name, object>;
+}
+
+/** The reference chain's ADD, of these plugins. */
+async function attach(backend: Backend, chain: readonly Name[], containerId = "c1"): Promise<Attached> {
+  const { namespace } = await bed.anotherPod(containerId);
+  const wishes = { containerId, netns: namespace.path };
+  const own = plugins(backend);
+  const added = await bed.call(REFERENCE, "bridge", "ADD", own.bridge, wishes);
+  expect(added).toMatchObject({ status: 0 });
+  const configurations = {
+    bridge: { ...own.bridge, prevResult: added.json },
+    portmap: { ...own.portmap, prevResult: added.json },
+    firewall: { ...own.firewall, prevResult: added.json },
+  };
+  for (const name of chain) {
+    if (name === "bridge") continue;
+    expect(await bed.call(REFERENCE, name, "ADD", configurations[name], wishes)).toMatchObject({ status: 0 });
+  }
+  return { wishes, configurations };
+}
+
+async function detach({ wishes, configurations }: Attached, chain: readonly Name[]): Promise<void> {
+  for (const name of [...chain].reverse()) {
+    expect(await bed.call(OURS, name, "DEL", configurations[name], wishes)).toMatchObject({ status: 0, output: "" });
+  }
+}
+
+/** Tables, chains and rules, without those that iptables itself makes, and without what they have counted. */
+async function rules(): Promise<unknown[]> {
+  const { nftables } = JSON.parse(await bed.node.succeed("nft", ["-j", "list", "ruleset"])) as {
+    nftables: Record<string, { name?: string; table?: string; handle?: number }>[];
+  };
+  return nftables
+    .flatMap((entry) => Object.entries(entry))
+    .filter(([kind]) => kind === "chain" || kind === "rule" || kind === "table")
+    .filter(
+      ([kind, { name, table }]) => !(kind === "table" && /^(nat|filter)$/.test(name ?? "") && table === undefined),
+    )
+    .filter(([, { name }]) => !/^(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)$/.test(name ?? ""))
+    .map((entry) => JSON.parse(JSON.stringify(entry).replace(/"(packets|bytes|handle)":\d+/g, '"$1":0')));
+}
+
+describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins in %s", (backend) => {
+  const CHAIN: Name[] = ["bridge", "firewall"];
+
+  test("goes with the attachment, the rest with the last one", async () => {
+    const first = await attach(backend, CHAIN);
+    const alone = await rules();
+    expect(alone).not.toEqual([]);
+    const second = await attach(backend, CHAIN, "c2");
+    expect(await rules()).not.toEqual(alone);
+    await detach(second, CHAIN);
+    expect(await rules()).toEqual(alone);
+    await detach(first, CHAIN);
+    expect(await rules()).toEqual([]);
+  });
+
+  test("of single plugins goes by theirs", async () => {
+    const attached = await attach(backend, CHAIN);
+    const before = await rules();
+    await detach(attached, ["firewall"]);
+    expect(JSON.stringify(await rules())).not.toMatch(/CNI-(FORWARD|ADMIN|ISOLATION)/);
+    expect((await rules()).length).toBeLessThan(before.length);
+  });
+
+  test("of what GC does not know as valid goes, where it says whose it is", async () => {
+    await attach(backend, ["bridge"]);
+    const kept = await rules();
+    await attach(backend, ["bridge"], "c2");
+    const gc = (network: string, ids: readonly string[]) =>
+      bed.call(OURS, "bridge", "GC", {
+        ...{ ...plugins(backend).bridge, cniVersion: "1.1.0", name: network },
+        "cni.dev/valid-attachments": ids.map((containerID) => ({ containerID, ifname: "eth0" })),
+      });
+    const withoutSpoofCheck = (list: unknown[]) => list.filter((entry) => !JSON.stringify(entry).includes('"bridge"'));
+    expect(await gc("other", [])).toMatchObject({ status: 0 });
+    expect(await gc("net", ["c1"])).toMatchObject({ status: 0 });
+    expect(withoutSpoofCheck(await rules())).toEqual(withoutSpoofCheck(kept));
+    expect(await gc("net", [])).toMatchObject({ status: 0 });
+    expect(withoutSpoofCheck(await rules())).toEqual([]);
+  });
+});
+
+test("an administrator's rules in CNI-ADMIN stay, and so does the chain", async () => {
+  const attached = await attach("iptables", ["bridge", "firewall"]);
+  await bed.node.succeed("iptables-nft", ["-A", "CNI-ADMIN", "-d", "192.0.2.1", "-j", "DROP"]);
+  await detach(attached, ["bridge", "firewall"]);
+  expect(await bed.node.succeed("iptables-nft", ["-S", "CNI-ADMIN"])).toMatch(/-d 192\.0\.2\.1\/32 -j DROP/);
+  expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-FORWARD/);
+});
+
+test("what is used by others stays", async () => {
+  const attached = await attach("iptables", ["bridge", "firewall"]);
+  await bed.node.succeed("sh", [
+    "-c",
+    "iptables-nft -A INPUT -j CNI-ADMIN && iptables-nft -A OUTPUT -d 192.0.2.1 -j CNI-ISOLATION-STAGE-2",
+  ]);
+  await detach(attached, ["bridge", "firewall"]);
+  const saved = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
+  expect(saved).toMatch(/:CNI-ADMIN/);
+  expect(saved).toMatch(/:CNI-ISOLATION-STAGE-2/);
+  expect(saved).not.toMatch(/:CNI-FORWARD/);
+});
