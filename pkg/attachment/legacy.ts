@@ -2,14 +2,16 @@
  * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours.
  */
 import type { Request as PluginRequest } from "../cni/plugin.ts";
-import type { Address } from "../ip/address.ts";
+import { type Address, formatAddress } from "../ip/address.ts";
 import { type ForwardOptions, forgetReference, lookAtReference } from "../kernel/foreign-forward.ts";
 import type { Read } from "../kernel/foreign-rules.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
 import { lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
+import { xtablesFirewallRemoval, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
+import { changeXtables } from "./legacy-xtables.ts";
 
 /** Silent when nothing is there. One question where the Go plugins have left nothing on the node. */
 export function removeLegacy(request: PluginRequest, parts: readonly LegacyPart[]): void {
@@ -31,6 +33,9 @@ function removeSelected(system: System, selection: LegacySelection, parts: reado
     (read) => lookAtLegacy(read, selection, parts),
     (seen) => planLegacyRemoval(seen, selection),
   );
+  if (!parts.includes("masquerade") && !parts.includes("portmap")) return;
+  const chains = () => selection.natChains?.join(", ") ?? "chains of the network's former attachments";
+  changeXtables(system, "nat", chains, (saved) => xtablesNatRemoval(saved, selection));
 }
 
 /** The reference firewall's rules for these addresses. */
@@ -41,6 +46,8 @@ export function removeLegacyFirewall(system: System, addresses: readonly Address
     (read) => lookAtReference(read, options),
     (seen) => forgetReference(seen, addresses, options),
   );
+  const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in CNI-FORWARD`;
+  changeXtables(system, "filter", rules, (saved) => xtablesFirewallRemoval(saved, addresses, options.adminChain));
 }
 
 function change(

@@ -18,7 +18,12 @@ interface Host {
   write(fd: number, data: Uint8Array): void;
   randomBytes(length: number): Uint8Array;
   sleep(ms: number): void;
-  execute(path: string, environment: readonly string[], input: Uint8Array): [number, Uint8Array, Uint8Array];
+  execute(
+    path: string,
+    words: readonly string[],
+    environment: readonly string[],
+    input: Uint8Array,
+  ): [number, Uint8Array, Uint8Array];
   readFile(path: string): Uint8Array;
   writeFile(path: string, data: Uint8Array, mode: number, flags: number): void;
   readDirectory(path: string): string[];
@@ -143,7 +148,12 @@ export const quickjs: System = {
   createTap: (name, { multiQueue, owner, group }) => weftHost.createTap(name, multiQueue, owner ?? -1, group ?? -1),
   execute(path, options) {
     const entries = Object.entries(options.environment).map(([name, value]) => `${name}=${value}`);
-    const [status, output, errorOutput] = weftHost.execute(path, entries, options.input);
+    const [status, output, errorOutput] = weftHost.execute(
+      path,
+      [path, ...(options.args ?? [])],
+      entries,
+      options.input,
+    );
     return { status, output, errorOutput };
   },
 };

@@ -77,6 +77,8 @@ export interface TapOptions {
 }
 
 export interface ExecuteOptions {
+  /** Behind the program's own name; none when left out. */
+  readonly args?: readonly string[];
   /** The whole environment of the child; nothing is inherited. */
   readonly environment: Readonly<Record<string, string>>;
   readonly input: Uint8Array;

@@ -21,7 +21,8 @@ const umask = process.umask(0o022);
 let count = 0;
 let world: World;
 
-const program = '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\ncat\nprintf told >&2\nexit 3\n';
+const program =
+  '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\nfor word; do printf "[%s]" "$word"; done\ncat\nprintf told >&2\nexit 3\n';
 
 beforeAll(async () => {
   writeFileSync(`${root}/program`, program);
@@ -58,9 +59,9 @@ function fakeSystem(): FakeSystem {
     namespaces: { "/proc/self/ns/net": OWN_NAMESPACE },
     liveSockets: [world.liveSocket],
     programs: {
-      [world.program]: ({ environment, input }) => ({
+      [world.program]: ({ args = [], environment, input }) => ({
         status: 3,
-        output: bytesOf(`${environment.CNI_COMMAND}:${textOf(input)}`),
+        output: bytesOf(`${environment.CNI_COMMAND}:${args.map((word) => `[${word}]`).join("")}${textOf(input)}`),
         errorOutput: bytesOf("told"),
       }),
       [world.suicide]: () => ({ status: 128 + 15 }),

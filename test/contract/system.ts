@@ -6,7 +6,7 @@ import { bytesOf, type Outcome, outcome, textOf } from "./outcome.ts";
 export interface World {
   /** Empty, of this scenario's own. */
   readonly folder: string;
-  /** A program: says CNI_COMMAND, a colon and its input; complains "told" on standard error; ends with status 3. */
+  /** A program: says CNI_COMMAND, a colon, each argument in brackets and its input; complains "told" on standard error; ends with status 3. */
   readonly program: string;
   /** A program that ends itself by SIGTERM. */
   readonly suicide: string;
@@ -158,6 +158,17 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
       return [status, textOf(output), textOf(errorOutput)];
     },
     expected: [3, 'ADD:{"größe":1}', "told"],
+  },
+  "a program gets its arguments, whatever is in them": {
+    run(system, { program }) {
+      const { output } = system.execute(program, {
+        args: ["--noflush", "two words", ""],
+        environment: { CNI_COMMAND: "DEL", PATH: "/usr/bin:/bin" },
+        input: bytesOf(""),
+      });
+      return textOf(output);
+    },
+    expected: "DEL:[--noflush][two words][]",
   },
   "a program takes and gives more than a pipe holds": {
     run(system, { program }) {

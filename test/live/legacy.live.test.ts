@@ -4,6 +4,9 @@ import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 type Backend = "iptables" | "nftables";
 
+/** Programs called iptables there are the legacy ones. */
+const LEGACY = "/var/lib/cni/legacy";
+
 let bed: PluginBed;
 beforeEach(async () => {
   bed = await PluginBed.make();
@@ -35,11 +38,20 @@ interface Attached {
 }
 
 /** The reference chain's ADD, of these plugins. */
-async function attach(backend: Backend, chain: readonly Name[], containerId = "c1"): Promise<Attached> {
+async function attach(
+  backend: Backend,
+  chain: readonly Name[],
+  containerId = "c1",
+  path = "/usr/sbin",
+): Promise<Attached> {
   const { namespace } = await bed.anotherPod(containerId);
   const wishes = { containerId, netns: namespace.path };
+  const env = {
+    ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: containerId, CNI_NETNS: namespace.path, CNI_IFNAME: "eth0" },
+    ...{ CNI_PATH: REFERENCE, PATH: `${path}:/usr/sbin:/usr/bin:/sbin:/bin` },
+  };
   const own = plugins(backend);
-  const added = await bed.call(REFERENCE, "bridge", "ADD", own.bridge, wishes);
+  const added = await bed.call(REFERENCE, "bridge", "ADD", own.bridge, { env });
   expect(added).toMatchObject({ status: 0 });
   const configurations = {
     bridge: { ...own.bridge, prevResult: added.json },
@@ -48,7 +60,7 @@ async function attach(backend: Backend, chain: readonly Name[], containerId = "c
   };
   for (const name of chain) {
     if (name === "bridge") continue;
-    expect(await bed.call(REFERENCE, name, "ADD", configurations[name], wishes)).toMatchObject({ status: 0 });
+    expect(await bed.call(REFERENCE, name, "ADD", configurations[name], { env })).toMatchObject({ status: 0 });
   }
   return { wishes, configurations };
 }
@@ -112,6 +124,61 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect(withoutSpoofCheck(await rules())).toEqual(withoutSpoofCheck(kept));
     expect(await gc("net", [])).toMatchObject({ status: 0 });
     expect(withoutSpoofCheck(await rules())).toEqual([]);
+  });
+});
+
+describe("state of the reference plugins in legacy iptables", () => {
+  const CHAIN: Name[] = ["bridge", "firewall"];
+  const saved = async () => {
+    const texts = await Promise.all(
+      ["iptables-legacy-save", "ip6tables-legacy-save"].map((tool) => bed.node.succeed(tool)),
+    );
+    return texts
+      .join("")
+      .split("\n")
+      .filter((line) => /CNI/.test(line))
+      .map((line) => line.replace(/\[.*/, ""));
+  };
+
+  beforeEach(async () => {
+    const link = "for name in iptables ip6tables; do ln -s /usr/sbin/$name-legacy $0/$name; done";
+    await bed.node.succeed("sh", ["-c", `mkdir -p $0 && ${link}`, LEGACY]);
+  });
+
+  test("goes by the host's own programs, the rest with the last attachment", async () => {
+    const first = await attach("iptables", CHAIN, "c1", LEGACY);
+    const alone = await saved();
+    expect(alone).not.toEqual([]);
+    const second = await attach("iptables", CHAIN, "c2", LEGACY);
+    expect(await saved()).not.toEqual(alone);
+    await detach(second, CHAIN);
+    expect(await saved()).toEqual(alone);
+    await detach(first, CHAIN);
+    expect(await saved()).toEqual([]);
+  });
+
+  test("is named in a warning where there are no such programs", async () => {
+    const { configurations, wishes } = await attach("iptables", CHAIN, "c1", LEGACY);
+    const before = await saved();
+    const hide = 'mount -t tmpfs tmpfs /usr/sbin && mount -t tmpfs tmpfs /sbin; exec "$@"';
+    for (const [name, words] of [
+      ["bridge", /legacy iptables.*CNI-[0-9a-f]{24}/],
+      ["firewall", /legacy ip6tables.*10\.22\.0\.2 and fd00:22::2 in CNI-FORWARD/],
+    ] as const) {
+      const { containerId, netns } = wishes as { containerId: string; netns: string };
+      const { status, stdout, stderr } = await bed.node.run(
+        "unshare",
+        ["-m", "sh", "-c", hide, "sh", `${OURS}/${name}`],
+        JSON.stringify(configurations[name]),
+        {
+          ...{ CNI_COMMAND: "DEL", CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: "eth0" },
+          ...{ CNI_PATH: OURS, PATH: "/usr/bin:/bin" },
+        },
+      );
+      expect([status, stdout]).toEqual([0, ""]);
+      expect(stderr).toMatch(words);
+    }
+    expect(await saved()).toEqual(before);
   });
 });
 

@@ -121,10 +121,9 @@ struct child {
 	int input, output, error_output;
 };
 
-static int spawn(struct child *child, const char *path, char **environment_list)
+static int spawn(struct child *child, const char *path, char **child_argv, char **environment_list)
 {
 	int ends[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
-	char *child_argv[] = { (char *)path, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none, defaults;
@@ -228,15 +227,16 @@ static int converse(struct child *child, const uint8_t *bytes, size_t length, st
 	return 0;
 }
 
-static char **read_environment(JSContext *ctx, JSValueConst list, uint32_t *count)
+static char **read_strings(JSContext *ctx, JSValueConst list)
 {
 	JSValue length = JS_GetPropertyStr(ctx, list, "length");
+	uint32_t count;
 	char **entries;
 
-	if (JS_ToUint32(ctx, count, length))
+	if (JS_ToUint32(ctx, &count, length))
 		return NULL;
-	entries = calloc((size_t)*count + 1, sizeof(*entries));
-	for (uint32_t i = 0; entries && i < *count; i++) {
+	entries = calloc((size_t)count + 1, sizeof(*entries));
+	for (uint32_t i = 0; entries && i < count; i++) {
 		JSValue entry = JS_GetPropertyUint32(ctx, list, i);
 
 		entries[i] = (char *)JS_ToCString(ctx, entry);
@@ -247,28 +247,31 @@ static char **read_environment(JSContext *ctx, JSValueConst list, uint32_t *coun
 	return entries;
 }
 
-/* execute(path, ["NAME=value"], input): [status, output, error output] */
+/* execute(path, [path, argument], ["NAME=value"], input): [status, output, error output] */
 static JSValue execute(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct host_buffer output = { 0 }, errors = { 0 };
 	struct child child;
 	const uint8_t *bytes;
 	size_t length;
-	uint32_t count;
-	char **entries;
+	char **words, **entries;
 	const char *path;
 	int error, outcome, status = 0;
 	JSValue result;
 
 	(void)self, (void)argc;
-	if (!host_get_bytes(ctx, argv[2], &bytes, &length))
+	if (!host_get_bytes(ctx, argv[3], &bytes, &length))
 		return JS_EXCEPTION;
 	path = host_get_path(ctx, argv[0]);
-	entries = path ? read_environment(ctx, argv[1], &count) : NULL;
-	if (!entries)
+	words = path ? read_strings(ctx, argv[1]) : NULL;
+	entries = words ? read_strings(ctx, argv[2]) : NULL;
+	if (!entries) {
+		free(words);
 		return path ? JS_ThrowOutOfMemory(ctx) : JS_EXCEPTION;
+	}
 	signal(SIGPIPE, SIG_IGN);
-	error = spawn(&child, path, entries);
+	error = spawn(&child, path, words, entries);
+	free(words);
 	free(entries);
 	if (error)
 		return host_fail(ctx, "execute", path, error);
@@ -300,5 +303,5 @@ void host_add_process(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "write", write_descriptor, 2);
 	host_add(ctx, host, "randomBytes", random_bytes, 1);
 	host_add(ctx, host, "sleep", sleep_for, 1);
-	host_add(ctx, host, "execute", execute, 3);
+	host_add(ctx, host, "execute", execute, 4);
 }

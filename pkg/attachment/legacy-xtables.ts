@@ -1,0 +1,83 @@
+/**
+ * Legacy iptables, by the host's own programs: only where the kernel holds such tables. Without the programs nobody can
+ * look into them, which is told on standard error.
+ */
+import { isSystemError } from "../sys/errors.ts";
+import type { System } from "../sys/system.ts";
+
+/** Where programs are that no PATH names: runtimes hand plugins short ones. */
+const DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] as const;
+const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const;
+/** The kernel's list of the tables that legacy iptables has in this namespace; absent without the module. */
+const TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
+
+/** Changes a table by what `plan` makes of what `iptables-save` prints; `what` names the state in warnings. */
+export function changeXtables(
+  system: System,
+  table: "nat" | "filter",
+  what: () => string,
+  plan: (saved: string) => string,
+): void {
+  for (const family of [4, 6] as const) {
+    if (!tableNames(system, TABLE_NAMES[family]).includes(table)) continue;
+    const tools = findTools(system, PROGRAM[family], table);
+    if (tools === undefined) {
+      warn(
+        system,
+        `the kernel has a table ${table} of legacy ${PROGRAM[family]}, and no ${PROGRAM[family]}-legacy-save is there to ` +
+          `look into it: what the reference plugins left in it (${what()}) stays until you remove it`,
+      );
+      continue;
+    }
+    const input = plan(tools.saved);
+    if (input !== "") run(system, tools.restore, ["--noflush", "--wait"], input);
+  }
+}
+
+interface Tools {
+  readonly saved: string;
+  readonly restore: string;
+}
+
+/** Old releases had legacy iptables alone, under the names that now may belong to the one on nf_tables. */
+function findTools(system: System, program: string, table: string): Tools | undefined {
+  for (const name of [`${program}-legacy`, program]) {
+    const save = findProgram(system, `${name}-save`);
+    const restore = findProgram(system, `${name}-restore`);
+    if (save === undefined || restore === undefined) continue;
+    const saved = run(system, save, ["-t", table], "");
+    if (!saved.split("\n", 1).join().includes("nf_tables")) return { saved, restore };
+  }
+  return undefined;
+}
+
+function tableNames(system: System, path: string): string[] {
+  try {
+    return new TextDecoder().decode(system.readFile(path)).split("\n");
+  } catch (error) {
+    if (isSystemError(error)) return [];
+    throw error;
+  }
+}
+
+function findProgram(system: System, name: string): string | undefined {
+  const path = (system.environment.PATH ?? "").split(":").filter((directory) => directory.startsWith("/"));
+  return [...path, ...DIRECTORIES]
+    .map((directory) => `${directory}/${name}`)
+    .find((file) => system.status(file)?.kind === "file");
+}
+
+function run(system: System, program: string, args: readonly string[], input: string): string {
+  const { status, output, errorOutput } = system.execute(program, {
+    args,
+    environment: system.environment,
+    input: new TextEncoder().encode(input),
+  });
+  const text = new TextDecoder();
+  if (status === 0) return text.decode(output);
+  throw new Error(`${program} ${args.join(" ")}: exit status ${status}: ${text.decode(errorOutput).trim()}`);
+}
+
+function warn(system: System, text: string): void {
+  system.writeErrorOutput(new TextEncoder().encode(`weft: ${text}\n`));
+}
