@@ -8,6 +8,9 @@ export interface Prefix {
   readonly length: number;
 }
 
+/** 127.0.0.0/8 (RFC 1122 section 3.2.1.3). */
+export const IPV4_LOOPBACK: Prefix = { address: { family: 4, value: 0x7f00_0000n }, length: 8 };
+
 const LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
 
 /** Reads "address/length"; host bits may be set. Throws `AddressError`. */

@@ -7,8 +7,8 @@
  * that. What it drops is dropped, whatever other chains say.
  */
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
-import { NFT_MSG_DELSETELEM, type SetElement } from "../netlink/nftables.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import type { SetElement } from "../netlink/nftables.ts";
 import { hasSameShape, readTable, tableDumps } from "./nft/comparison.ts";
 import {
   accept,
@@ -23,16 +23,7 @@ import {
   returnToCaller,
 } from "./nft/expressions.ts";
 import { type NftSet, readElement, readTuple, type TupleSet, wireElements } from "./nft/set.ts";
-import {
-  addElements,
-  createTable,
-  deleteTable,
-  inMessages,
-  type Rule,
-  type Table,
-  tableHeader,
-  tableText,
-} from "./nft/table.ts";
+import { addElements, createTable, deleteFromSet, deleteTable, type Rule, type Table } from "./nft/table.ts";
 import type { FieldValue } from "./nft/tuple.ts";
 
 /**
@@ -246,14 +237,7 @@ function changeElements(held: ReadonlyMap<string, readonly SetElement[]>, table:
   const removals = table.sets.flatMap((set) => {
     const wanted = new Set(wireElements(set).map(elementText));
     const gone = (held.get(set.name) ?? []).filter((element) => !wanted.has(elementText(element)));
-    return inMessages(gone.map(({ key }) => ({ key }))).map((elements) =>
-      request(
-        NFT_MSG_DELSETELEM,
-        `nft delete element ${tableText(table)} ${set.name} (${elements.length} of them)`,
-        tableHeader(table),
-        { table: table.name, set: set.name, elements },
-      ),
-    );
+    return deleteFromSet(table, set.name, gone);
   });
   const additions = table.sets.flatMap((set) => {
     const present = new Set((held.get(set.name) ?? []).map(elementText));

@@ -16,7 +16,7 @@ import type { NftSet } from "./nft/set.ts";
 import type { Chain, Rule, Table } from "./nft/table.ts";
 
 /** Hook priority that nft calls srcnat: after filtering, where source addresses are translated. */
-const SRCNAT = 100;
+export const SRCNAT = 100;
 
 export interface MasqueradeSettings {
   /** All pods' ranges, of this node and others: between them nothing is translated. */

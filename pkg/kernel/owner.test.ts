@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isOfNetwork, ownerMark } from "./owner.ts";
+import { describeOwner, isOfNetwork, ownerMark } from "./owner.ts";
 
 const container = "bac1212537439cc3f248d7d8e45d4a9afc554e956f865426cd125599a00dc27c";
 
@@ -26,4 +26,9 @@ test("networks with long names are told apart, however late they differ", () => 
   const mark = ownerMark({ network: one, containerId: container, ifName: "eth0" });
   expect([isOfNetwork(mark, one), isOfNetwork(mark, other)]).toEqual([true, false]);
   expect(mark).toMatch(new RegExp(`^cni:~[0-9a-f]{16}/${container}/eth0$`));
+});
+
+test("a mark is described by its parts, and anything else by itself", () => {
+  expect(describeOwner("cni:net/c1/eth0")).toBe("container c1, interface eth0, network net");
+  expect(describeOwner("somebody")).toBe("somebody");
 });

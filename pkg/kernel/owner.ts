@@ -30,6 +30,12 @@ export function ownerMark(attachment: Attachment): string {
   return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}${digest(mark)}`;
 }
 
+/** For people; a mark that is not of this form is its own description. */
+export function describeOwner(mark: string): string {
+  const parts = /^cni:([^/]+)\/([^/]+)\/(.+)$/.exec(mark);
+  return parts === null ? mark : `container ${parts[2]}, interface ${parts[3]}, network ${parts[1]}`;
+}
+
 /** True when `mark` is that of an attachment of `network`. */
 export function isOfNetwork(mark: string, network: string): boolean {
   return mark.startsWith(networkMark(network));

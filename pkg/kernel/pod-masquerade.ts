@@ -8,10 +8,9 @@
  */
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
-import { NFT_MSG_DELSETELEM, type SetElement } from "../netlink/nftables.ts";
+import type { Message, Request } from "../netlink/message.ts";
 import { postrouting } from "./masquerade.ts";
-import { hasSameShape, readTable, tableDumps } from "./nft/comparison.ts";
+import { hasSameShape, readElements, readTable, tableDumps } from "./nft/comparison.ts";
 import {
   counter,
   masquerade,
@@ -21,16 +20,7 @@ import {
   matchSourceInSet,
 } from "./nft/expressions.ts";
 import { type NftSet, readElement, readPair } from "./nft/set.ts";
-import {
-  addElements,
-  createTable,
-  deleteTable,
-  inMessages,
-  type Rule,
-  type Table,
-  tableHeader,
-  tableText,
-} from "./nft/table.ts";
+import { addElements, createTable, deleteElements, deleteTable, type Rule, type Table } from "./nft/table.ts";
 
 /** A pod's address, the subnet that it reaches under its own address, and the owner's mark (at most 127 bytes). */
 export interface PodMasquerade {
@@ -106,7 +96,7 @@ export function addPodMasquerade(dumped: readonly Message[], entries: readonly P
   if (observed === undefined) return createTable(wanted);
   const isNew = (address: Address) => entries.some((entry) => isSameAddress(entry.address, address));
   if (hasSameShape(wanted, observed)) {
-    const stale = deleteElements(observed.elements, (element) => {
+    const stale = deleteElements(wanted, observed.elements, (element) => {
       const read = readElement(element);
       return read !== undefined && isNew(read.source);
     });
@@ -125,29 +115,9 @@ export function addPodMasquerade(dumped: readonly Message[], entries: readonly P
  * has changed since the dump.
  */
 export function deletePodMasquerade(dumped: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
-  const observed = readTable(podMasquerade([]), dumped);
-  return deleteElements(observed?.elements ?? new Map(), (element) => {
+  const table = podMasquerade([]);
+  return deleteElements(table, readElements(table, dumped), (element) => {
     const owner = readElement(element)?.comment;
     return owner !== undefined && isWanted(owner);
-  });
-}
-
-/** Elements of our own sets; a table of another shape may hold others. */
-function deleteElements(
-  held: ReadonlyMap<string, readonly SetElement[]>,
-  isChosen: (element: SetElement) => boolean,
-): Request[] {
-  const table = podMasquerade([]);
-  return table.sets.flatMap(({ name }) => {
-    const chosen = (held.get(name) ?? []).filter(isChosen);
-    const keys = chosen.map(({ key, keyEnd }) => ({ key, keyEnd }));
-    return inMessages(keys).map((elements) =>
-      request(
-        NFT_MSG_DELSETELEM,
-        `nft delete element ${tableText(table)} ${name} (${elements.length} of them)`,
-        tableHeader(table),
-        { table: table.name, set: name, elements },
-      ),
-    );
   });
 }

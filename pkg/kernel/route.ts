@@ -1,7 +1,14 @@
 /**
  * Routes: what the kernel holds, and the requests that add, replace and remove them.
  */
-import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import {
+  type Address,
+  addressBits,
+  addressFromBytes,
+  addressToBytes,
+  type Family,
+  formatAddress,
+} from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import {
@@ -94,6 +101,17 @@ export function routeDump(family: Family, table = 0): Request {
     `ip -${family} route show table ${table === 0 ? "all" : table}`,
     { family: addressFamily(family) },
     { table: table === 0 ? undefined : table },
+  );
+}
+
+/** The way that packets of the node take to `destination`; ENETUNREACH (or EHOSTUNREACH) when there is none. */
+export function getRoute(destination: Address): Request {
+  const { family } = destination;
+  return request(
+    RTM_GETROUTE,
+    `ip route get ${formatAddress(destination)}`,
+    { family: addressFamily(family), destinationLength: addressBits(family) },
+    { destination: addressToBytes(destination) },
   );
 }
 

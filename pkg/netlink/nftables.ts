@@ -20,9 +20,11 @@ import {
 import type { MessageType } from "./message.ts";
 
 /** struct nfgenmsg. `resourceId` is the ruleset's generation in a batch, else 0. */
-const nfgenmsg = struct({ family: u8, version: u8, resourceId: be16 });
+export const nfgenmsg = struct({ family: u8, version: u8, resourceId: be16 });
 
 export const NFPROTO = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const;
+/** No family in particular. */
+export const NFPROTO_UNSPEC = 0;
 export const NF_INET_HOOK = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 export const NFT_SET = { anonymous: 1, constant: 2, interval: 4, map: 8, timeout: 0x10, concat: 0x80 } as const;
 export const NFT_SET_ELEM_INTERVAL_END = 1;

@@ -12,6 +12,8 @@ import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 /** Others change a table between our look and our change only now and then; so often in a row means another cause. */
 const ATTEMPTS = 8;
 const PAUSE_MS = 5;
+/** Each time somebody else's change, of whatever table, came first: somebody got on, and there is nothing to wait for. */
+const OVERTAKEN_ATTEMPTS = 500;
 
 /** A transaction. With `generation` it takes effect only if nobody has changed any rule since that generation. */
 export interface Change {
@@ -39,16 +41,19 @@ export function changeSeen<Seen>(
   plan: (seen: Seen) => Change,
 ): void {
   const netfilter = openNetfilter(system);
+  let attempts = 0;
+  let overtaken = 0;
   try {
-    for (let attempt = 1; ; attempt++) {
+    for (;;) {
       try {
         const { requests, generation } = plan(look(netfilter));
         netfilter.commit(requests, generation);
         return;
       } catch (error) {
+        if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) continue;
         // EINTR: a dump that changes interrupted each time.
-        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR", "ERESTART")) throw error;
-        system.sleep(PAUSE_MS * attempt);
+        if (++attempts === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
+        system.sleep(PAUSE_MS * attempts);
       }
     }
   } finally {
@@ -60,6 +65,16 @@ export function changeSeen<Seen>(
 export function readGeneration(netfilter: BlockingNetlink): number | undefined {
   const [answer] = netfilter.run(request(NFT_MSG_GETGEN, "nft list generation", {}, {}));
   return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
+}
+
+/** Throws where the kernel has no nf_tables. */
+export function probeNetfilter(system: System): void {
+  const netfilter = openNetfilter(system);
+  try {
+    readGeneration(netfilter);
+  } finally {
+    netfilter.close();
+  }
 }
 
 /** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */

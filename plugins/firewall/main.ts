@@ -11,8 +11,9 @@ import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
 import type { Firewall } from "../../pkg/kernel/firewall.ts";
+import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
-import { addRules, checkRules, probeNetfilter, removeRules } from "./rules.ts";
+import { addRules, checkRules, removeRules } from "./rules.ts";
 
 export const plugin: Plugin = {
   name: "firewall",

@@ -119,13 +119,3 @@ export function checkRules(system: System, wanted: Firewall, options: ForwardOpt
     netfilter.close();
   }
 }
-
-/** Throws where the kernel has no nf_tables. */
-export function probeNetfilter(system: System): void {
-  const netfilter = openNetfilter(system);
-  try {
-    readGeneration(netfilter);
-  } finally {
-    netfilter.close();
-  }
-}

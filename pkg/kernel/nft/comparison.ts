@@ -2,7 +2,7 @@
  * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
  * and elements do not count.
  */
-import { decode, dumpRequest, type Message, type Request } from "../../netlink/message.ts";
+import { decode, dumpRequest, type Message, type MessageType, type Request } from "../../netlink/message.ts";
 import {
   type Expression,
   NF_INET_HOOK,
@@ -36,13 +36,18 @@ export function tableDumps(table: Table): Request[] {
     dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
     dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
     dumpRequest(NFT_MSG_GETSET, `nft list sets table ${name}`, header, { table: table.name }),
-    ...table.sets.map((set) =>
-      dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${name} ${set.name}`, header, {
-        table: table.name,
-        set: set.name,
-      }),
-    ),
+    ...elementDumps(table),
   ];
+}
+
+/** The dumps that `readElements` needs; ENOENT where there is no such table or set. */
+export function elementDumps(table: Table): Request[] {
+  return table.sets.map((set) =>
+    dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${tableText(table)} ${set.name}`, tableHeader(table), {
+      table: table.name,
+      set: set.name,
+    }),
+  );
 }
 
 /** A table read back, in a form that compares by text. */
@@ -55,13 +60,7 @@ export interface ObservedTable {
 
 /** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
 export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
-  const { family } = tableHeader(wanted);
-  const all = <H extends { family: number }, A>(type: Parameters<typeof decode<H, A>>[0]): A[] =>
-    messages
-      .filter((message) => message.type === type.type)
-      .map((message) => decode(type, message))
-      .filter(({ header }) => header.family === family)
-      .map(({ attributes }) => attributes);
+  const all = <H extends { family: number }, A>(type: MessageType<H, A>): A[] => ofFamily(wanted, type, messages);
   const table = all(NFT_MSG_NEWTABLE).find(({ name }) => name === wanted.name);
   if (table === undefined) return undefined;
   const rules = all(NFT_MSG_NEWRULE).filter((rule) => rule.table === wanted.name);
@@ -78,11 +77,6 @@ export function readTable(wanted: Table, messages: readonly Message[]): Observed
   const sets = all(NFT_MSG_NEWSET)
     .filter((set) => set.table === wanted.name)
     .map((set) => shapeOfSet({ ...set, name: set.name ?? "" }, readSetComment(set.userdata)));
-  const elements = new Map<string, SetElement[]>();
-  for (const list of all(NFT_MSG_NEWSETELEM)) {
-    if (list.table !== wanted.name || list.set === undefined) continue;
-    elements.set(list.set, [...(elements.get(list.set) ?? []), ...(list.elements ?? [])]);
-  }
   return {
     handle: table.handle ?? 0n,
     shape: shapeText({
@@ -92,8 +86,31 @@ export function readTable(wanted: Table, messages: readonly Message[]): Observed
       chains,
       sets,
     }),
-    elements,
+    elements: readElements(wanted, messages),
   };
+}
+
+/** The elements of the table's sets, by the set's name. */
+export function readElements(table: Table, messages: readonly Message[]): ReadonlyMap<string, readonly SetElement[]> {
+  const elements = new Map<string, SetElement[]>();
+  for (const list of ofFamily(table, NFT_MSG_NEWSETELEM, messages)) {
+    if (list.table !== table.name || list.set === undefined) continue;
+    elements.set(list.set, [...(elements.get(list.set) ?? []), ...(list.elements ?? [])]);
+  }
+  return elements;
+}
+
+function ofFamily<H extends { family: number }, A>(
+  table: Table,
+  type: MessageType<H, A>,
+  messages: readonly Message[],
+): A[] {
+  const { family } = tableHeader(table);
+  return messages
+    .filter((message) => message.type === type.type)
+    .map((message) => decode(type, message))
+    .filter(({ header }) => header.family === family)
+    .map(({ attributes }) => attributes);
 }
 
 /** True when the kernel holds the wanted chains, rules, sets and elements, and nothing besides. */
@@ -174,11 +191,18 @@ function shapeOfRule(expressions: readonly Expression[], comment: string | undef
   };
 }
 
+/** True when all of the set's elements are among `held`, with their data and comments. */
+export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean {
+  const keys = new Set(held.map(elementKey));
+  return wireElements(set).every((element) => keys.has(elementKey(element)));
+}
+
 function elementKeys(elements: readonly SetElement[]): string {
-  return elements
-    .map(({ userdata, ...element }) => canonical({ ...element, comment: readComment(userdata) }))
-    .sort()
-    .join("\n");
+  return elements.map(elementKey).sort().join("\n");
+}
+
+function elementKey({ userdata, ...element }: SetElement): string {
+  return canonical({ ...element, comment: readComment(userdata) });
 }
 
 /**

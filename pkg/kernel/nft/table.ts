@@ -5,6 +5,7 @@ import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from ".
 import {
   NF_INET_HOOK,
   NFPROTO,
+  NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
   NFT_MSG_NEWCHAIN,
   NFT_MSG_NEWRULE,
@@ -130,8 +131,29 @@ export function addElements(
   );
 }
 
+/** Those of the table's sets that `isChosen` names of what the kernel holds. */
+export function deleteElements(
+  table: Table,
+  held: ReadonlyMap<string, readonly SetElement[]>,
+  isChosen: (element: SetElement) => boolean,
+): Request[] {
+  return table.sets.flatMap(({ name }) => deleteFromSet(table, name, (held.get(name) ?? []).filter(isChosen)));
+}
+
+/** ENOENT when one of the elements is gone meanwhile. */
+export function deleteFromSet(table: Table, set: string, elements: readonly SetElement[]): Request[] {
+  return inMessages(elements.map(({ key, keyEnd }) => ({ key, keyEnd }))).map((keys) =>
+    request(
+      NFT_MSG_DELSETELEM,
+      `nft delete element ${tableText(table)} ${set} (${keys.length} of them)`,
+      tableHeader(table),
+      { table: table.name, set, elements: keys },
+    ),
+  );
+}
+
 /** Elements in messages that stay below what an attribute can hold. */
-export function inMessages(elements: readonly SetElement[]): SetElement[][] {
+function inMessages(elements: readonly SetElement[]): SetElement[][] {
   const messages: SetElement[][] = [];
   for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE) {
     messages.push(elements.slice(at, at + ELEMENTS_PER_MESSAGE));

@@ -1,0 +1,65 @@
+/**
+ * Tracked connections: IPCTNL_MSG_CT_GET and _DELETE (include/uapi/linux/netfilter/nfnetlink_conntrack.h). Numbers in
+ * attributes are in network byte order, but for the flags of filters.
+ */
+import { attribute, attributes, be16, be32, bytes, nest, u8, u32, type ValueOf } from "./codec.ts";
+import type { MessageType } from "./message.ts";
+import { nfgenmsg } from "./nftables.ts";
+
+const ip = attributes({
+  source4: attribute(1, "CTA_IP_V4_SRC", bytes),
+  destination4: attribute(2, "CTA_IP_V4_DST", bytes),
+  source6: attribute(3, "CTA_IP_V6_SRC", bytes),
+  destination6: attribute(4, "CTA_IP_V6_DST", bytes),
+});
+
+const protocol = attributes({
+  number: attribute(1, "CTA_PROTO_NUM", u8),
+  sourcePort: attribute(2, "CTA_PROTO_SRC_PORT", be16),
+  destinationPort: attribute(3, "CTA_PROTO_DST_PORT", be16),
+});
+
+/** One direction of a connection. */
+const tuple = attributes({
+  ip: attribute(1, "CTA_TUPLE_IP", nest(ip)),
+  protocol: attribute(2, "CTA_TUPLE_PROTO", nest(protocol)),
+  zone: attribute(3, "CTA_TUPLE_ZONE", be16),
+});
+export type ConnectionTuple = ValueOf<typeof tuple>;
+
+/** CTA_FILTER_F_*: which parts of the tuples in a dump's request count (Linux 5.8; net/netfilter/nf_internals.h). */
+export const CTA_FILTER_F = {
+  source: 1,
+  destination: 2,
+  protocol: 8,
+  sourcePort: 0x10,
+  destinationPort: 0x20,
+} as const;
+
+const filter = attributes({
+  original: attribute(1, "CTA_FILTER_ORIG_FLAGS", u32),
+  reply: attribute(2, "CTA_FILTER_REPLY_FLAGS", u32),
+});
+
+const connection = attributes(
+  {
+    original: attribute(1, "CTA_TUPLE_ORIG", nest(tuple)),
+    reply: attribute(2, "CTA_TUPLE_REPLY", nest(tuple)),
+    /** Tells a connection from a later one with the same tuples. */
+    id: attribute(12, "CTA_ID", be32),
+    zone: attribute(18, "CTA_ZONE", be16),
+    filter: attribute(25, "CTA_FILTER", nest(filter)),
+  },
+  { dropUnknown: true },
+);
+export type Connection = ValueOf<typeof connection>;
+
+const NFNL_SUBSYS_CTNETLINK = 1;
+
+function message(identifier: string, number: number): MessageType<ValueOf<typeof nfgenmsg>, Connection> {
+  return { identifier, type: (NFNL_SUBSYS_CTNETLINK << 8) | number, header: nfgenmsg, attributes: connection };
+}
+
+export const IPCTNL_MSG_CT_NEW = message("IPCTNL_MSG_CT_NEW", 0);
+export const IPCTNL_MSG_CT_GET = message("IPCTNL_MSG_CT_GET", 1);
+export const IPCTNL_MSG_CT_DELETE = message("IPCTNL_MSG_CT_DELETE", 2);

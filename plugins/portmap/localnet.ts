@@ -1,0 +1,37 @@
+/**
+ * Whether connections from the node's loopback addresses may leave by the device that leads to the pod (route_localnet).
+ * The table of ports drops what would come in that way.
+ */
+import type { Address } from "../../pkg/ip/address.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import { getRoute, parseRoute } from "../../pkg/kernel/route.ts";
+import { ensureSysctl, readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+/** A pod without a route to it is nobody's neighbour: nothing to allow. */
+export function allowLoopback(system: System, pod: Address): void {
+  const sysctl = findSysctl(system, pod);
+  if (sysctl !== undefined) ensureSysctl(system, sysctl, "1");
+}
+
+/** The setting's dotted name where it is not as `allowLoopback` leaves it. */
+export function refusedLoopback(system: System, pod: Address): string | undefined {
+  const sysctl = findSysctl(system, pod);
+  return sysctl === undefined || readSysctl(system, sysctl) === "1" ? undefined : sysctl.join(".");
+}
+
+function findSysctl(system: System, pod: Address): SysctlName | undefined {
+  const host = openRoute(system);
+  try {
+    const [reply] = host.exchange([getRoute(pod)]);
+    if (isNetlinkError(reply?.error, "ENETUNREACH", "EHOSTUNREACH")) return undefined;
+    if (reply?.error !== undefined) throw reply.error;
+    const index = reply?.messages.map(parseRoute)[0]?.outputIndex;
+    const link = index === undefined ? undefined : findLink(host, index);
+    return link === undefined ? undefined : ["net", "ipv4", "conf", link.name, "route_localnet"];
+  } finally {
+    host.close();
+  }
+}

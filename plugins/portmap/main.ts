@@ -1,0 +1,83 @@
+/**
+ * `portmap`: lets ports of the node lead to ports of a container. Chained behind the plugin that made the interface;
+ * takes the reference plugin's configuration.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import { undoing } from "../../pkg/cni/undo.ts";
+import type { Address } from "../../pkg/ip/address.ts";
+import type { PortMap } from "../../pkg/kernel/port-map.ts";
+import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
+import { parsePortmapConfig } from "./config.ts";
+import { forgetEarlierConnections, forgetPodConnections } from "./connections.ts";
+import { allowLoopback, refusedLoopback } from "./localnet.ts";
+import { planPortMap, podAddresses } from "./plan.ts";
+import { addPorts, checkPorts, removePorts } from "./ports.ts";
+
+export const plugin: Plugin = {
+  name: "portmap",
+  about: "lets ports of the node lead to ports of a container",
+  usesNamespace: false,
+  add,
+  del(request) {
+    const owner = ownerOf(request);
+    remove(request, (mark) => mark === owner);
+  },
+  check(request) {
+    const wanted = wantedOf(request, request.requirePrevResult());
+    if (wanted.mappings.length === 0) return;
+    checkPorts(request.system, wanted);
+    const refused = loopbackTargets(wanted).flatMap((pod) => refusedLoopback(request.system, pod) ?? []);
+    if (refused.length > 0) throw wrong(`ports do not answer on 127.0.0.1: ${refused.join(", ")} is not 1`);
+  },
+  status(request) {
+    parsePortmapConfig(request.config);
+    try {
+      probeNetfilter(request.system);
+    } catch (error) {
+      throw new CniError(ErrorCode.notAvailable, `portmap needs a kernel with nf_tables: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  },
+  gc(request) {
+    const isGarbage = garbageOf(request);
+    collectGarbage(request, [() => remove(request, isGarbage)]);
+  },
+};
+
+function add(request: Request): Result {
+  const result = request.requirePrevResult();
+  const wanted = wantedOf(request, result);
+  if (wanted.mappings.length === 0) return result;
+  const { system } = request;
+  undoing((undo) => {
+    addPorts(system, wanted);
+    const owner = ownerOf(request);
+    undo.push(() => removePorts(system, (mark) => mark === owner));
+    // Only now: the table drops what could come in by it.
+    for (const pod of loopbackTargets(wanted)) allowLoopback(system, pod);
+    forgetEarlierConnections(system, wanted.mappings);
+  });
+  return result;
+}
+
+function wantedOf(request: Request, result: Result): PortMap {
+  const config = parsePortmapConfig(request.config);
+  return planPortMap(config, ownerOf(request), podAddresses(result, request.ifName));
+}
+
+/** IPv4 pods whose ports the node's loopback connections reach: those that are masqueraded. */
+function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
+  const isMasqueraded = masquerades.some(({ source }) => source.address.family === 4);
+  const target = mappings.map((mapping) => mapping.target).find(({ family }) => family === 4);
+  return isMasqueraded && target !== undefined ? [target] : [];
+}
+
+function remove({ system }: Request, isWanted: (owner: string) => boolean): void {
+  forgetPodConnections(system, removePorts(system, isWanted));
+}
