@@ -1,7 +1,7 @@
 /** Configuration keys that mean the same to all plugins that make an interface. */
-import type { CniArguments } from "../cni/arguments.ts";
+import { type CniArguments, parseArgument } from "../cni/arguments.ts";
 import type { ConfigObject } from "../cni/config.ts";
-import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
+import { CniError, ErrorCode } from "../cni/errors.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
 
 /** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
@@ -26,13 +26,7 @@ export function requestedMac(object: ConfigObject, args: CniArguments): string |
 
 /** MAC of CNI_ARGS. Throws `CniError` 4. */
 export function environmentMac(args: CniArguments): string | undefined {
-  const text = args.read("MAC").get("MAC");
-  if (text === undefined || text === "") return undefined;
-  try {
-    return formatMac(parseMac(text));
-  } catch (error) {
-    throw new CniError(ErrorCode.invalidEnvironment, `CNI_ARGS: MAC: ${messageOf(error)}`, { cause: error });
-  }
+  return parseArgument(args.read("MAC"), "MAC", (text) => formatMac(parseMac(text)))[0];
 }
 
 /** No interface has a multicast address. Throws `CniError` 7. */

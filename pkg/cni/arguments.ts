@@ -3,6 +3,7 @@
  * among them, which Kubernetes sends always. Parsed only when a plugin asks, so that a bad pair stops no DEL.
  */
 
+import { AddressError } from "../ip/address.ts";
 import { CniError, ErrorCode } from "./errors.ts";
 
 export class CniArguments {
@@ -22,6 +23,24 @@ export class CniArguments {
     }
     return this.#pairs;
   }
+}
+
+/**
+ * The addresses that `key` lists, with commas between them, each read by `parse`; none where the key is absent. Throws
+ * `CniError` 4, which names the key.
+ */
+export function parseArgument<T>(pairs: ReadonlyMap<string, string>, key: string, parse: (text: string) => T): T[] {
+  const parts = (pairs.get(key) ?? "").split(",").map((part) => part.trim());
+  return parts
+    .filter((part) => part !== "")
+    .map((part) => {
+      try {
+        return parse(part);
+      } catch (error) {
+        if (!(error instanceof AddressError)) throw error;
+        throw invalid(`${key}: ${error.message}`);
+      }
+    });
 }
 
 /** "1" or "true" in any case: how CNI spells a flag in the environment. */

@@ -2,12 +2,13 @@
  * Which addresses `static` gives: those that the configuration lists, with those of CNI_ARGS behind them; or, in place of
  * all these, what `args.cni.ips` asks for; or, in place of that too, the runtime's `ips`. Pure.
  */
+import { parseArgument } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { isAtLeast } from "../../pkg/cni/versions.ts";
-import { type Address, AddressError, parseAddress } from "../../pkg/ip/address.ts";
+import { type Address, parseAddress } from "../../pkg/ip/address.ts";
 import { contains, networkOf, type Prefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 
 /** Throws `CniError` 7, and 4 for CNI_ARGS. */
@@ -23,8 +24,8 @@ export function readAddresses(request: Request, ipam: ConfigObject): ResultAddre
 
 function listedAddresses({ args }: Request, ipam: ConfigObject): ResultAddress[] {
   const pairs = args.read("IP", "GATEWAY");
-  const wished = parseList(pairs.get("IP"), "IP", parsePrefix).map((address) => ({ address }));
-  const gateways = parseList(pairs.get("GATEWAY"), "GATEWAY", parseAddress);
+  const wished = parseArgument(pairs, "IP", parsePrefix).map((address) => ({ address }));
+  const gateways = parseArgument(pairs, "GATEWAY", parseAddress);
   return [...ipam.objectList("addresses").map(readAddress), ...wished].map((entry) => withGateway(entry, gateways));
 }
 
@@ -43,20 +44,6 @@ function withGateway(entry: ResultAddress, gateways: readonly Address[]): Result
 
 function isInNetwork(address: Address, prefix: Prefix): boolean {
   return address.family === prefix.address.family && contains(networkOf(prefix), address);
-}
-
-function parseList<T>(text: string | undefined, key: string, parse: (text: string) => T): T[] {
-  const parts = (text ?? "").split(",").map((part) => part.trim());
-  return parts
-    .filter((part) => part !== "")
-    .map((part) => {
-      try {
-        return parse(part);
-      } catch (error) {
-        if (!(error instanceof AddressError)) throw error;
-        throw new CniError(ErrorCode.invalidEnvironment, `CNI_ARGS: ${key}: ${error.message}`, { cause: error });
-      }
-    });
 }
 
 /** Results before 0.3.0 have room for one address of each family. */
