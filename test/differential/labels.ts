@@ -1,0 +1,48 @@
+/** Names for what is random in each run: the same thing has the same name wherever it stands in a case's story. */
+
+/** A device that was seen, by its name in a place. */
+export interface Device {
+  readonly name: string;
+  readonly address: string;
+}
+
+const VETH = /\bveth[0-9a-f]{8}\b/g;
+const HARDWARE_ADDRESS = /\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g;
+const NAMESPACE = /\/run\/netns\/weft-test-[a-z0-9-]+-([a-z]+)/g;
+/** Zero, and what is sent to groups: nobody draws it by lot. */
+const CONSTANT = /^(00:){5}00$|^.[13579bdf]:/;
+
+export class Labels {
+  readonly #given: string;
+  readonly #veths = new Map<string, string>();
+  readonly #addresses = new Map<string, string>();
+
+  /** What stands in `given`, the case itself, is not random: it keeps its name. */
+  constructor(given: string) {
+    this.#given = given.toLowerCase();
+  }
+
+  /** Hardware addresses are called after the device that had them first; of several, a veth. */
+  meet(devices: readonly Device[]): void {
+    const [veths, others] = [devices.filter(isVeth), devices.filter((device) => !isVeth(device))];
+    for (const { name, address } of [...veths, ...others])
+      if (!this.#addresses.has(address)) this.#addresses.set(address, `MAC of ${this.in(name)}`);
+  }
+
+  in(text: string): string {
+    return text
+      .replace(VETH, (name) => label(this.#veths, name, "veth"))
+      .replace(HARDWARE_ADDRESS, (address) =>
+        CONSTANT.test(address) || this.#given.includes(address) ? address : label(this.#addresses, address, "MAC "),
+      )
+      .replace(NAMESPACE, "NETNS of $1");
+  }
+}
+
+const isVeth = ({ name }: Device) => name.startsWith("veth");
+
+function label(known: Map<string, string>, word: string, kind: string): string {
+  const found = known.get(word) ?? `${kind}${known.size + 1}`;
+  known.set(word, found);
+  return found;
+}

@@ -1,0 +1,127 @@
+/** What is looked at in a namespace after each step, and how it is read: by name, so that differences have one, too. */
+
+import type { Device } from "./labels.ts";
+
+type Json = Record<string, unknown>;
+
+/** Settles first: addresses that are new are being probed until their device is ready. */
+export const OBSERVE = `
+n=0; while [ -n "$(ip address show tentative)" ] && [ $n -lt 100 ]; do sleep 0.02; n=$((n + 1)); done
+answer() { printf '\\n=%s\\n' "$1"; }
+answer links; ip -j -d link show
+answer addresses; ip -j address show
+answer routes; ip -j -d route show table all
+answer rules; ip -j rule show
+answer rules6; ip -6 -j rule show
+answer ports; bridge -j -d link show
+answer vlans; bridge -j vlan show
+answer qdiscs; tc -j qdisc show
+for dev in $(tc qdisc show | grep -v noqueue | sed 's/.* dev \\([^ ]*\\) .*/\\1/' | sort -u); do
+	answer "classes $dev"; tc -j class show dev $dev
+	answer "filters $dev"; tc -j filter show dev $dev
+	answer "ingress $dev"; tc -j filter show dev $dev ingress
+done
+answer sysctls; grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6
+`;
+
+/** Every file below the folders that plugins write to. */
+export const OBSERVE_FILES =
+  'find /var/lib/cni /run/cni -mindepth 1 | sort | while read -r path; do printf "%s %s\\n" "$(stat -c %A "$path")" "$path"; [ ! -f "$path" ] || sed "s/^/  /" "$path"; echo; done';
+
+/** Numbers of devices follow the order in which things were made; the rest becomes so a moment after the call. */
+const PASSING = new Set([
+  ...["ifindex", "link_index", "link_netnsid", "operstate", "state", "num_tx_queues", "num_rx_queues"],
+  ...["valid_life_time", "preferred_life_time", "expires", "root_id", "bridge_id", "designated_bridge", "refcnt"],
+]);
+const PASSING_FLAGS = new Set(["LOWER_UP", "NO-CARRIER", "linkdown", "dead"]);
+/** Link-local addresses, their routes and multicast: they come when a device is ready, if its settings want them. */
+const LINK_LOCAL = /^(fe80:|ff00:|multicast)/;
+
+function answersIn(text: string): ReadonlyMap<string, string> {
+  return new Map(
+    text
+      .split("\n=")
+      .slice(1)
+      .map((part) => [part.slice(0, part.indexOf("\n")), part.slice(part.indexOf("\n") + 1).trim()]),
+  );
+}
+
+export function readDevices(text: string): Device[] {
+  const links = JSON.parse(answersIn(text).get("links") || "[]") as { ifname: string; address?: string }[];
+  return links.flatMap(({ ifname, address }) => (address === undefined ? [] : [{ name: ifname, address }]));
+}
+
+export function readKernel(text: string): Json {
+  const answers = answersIn(text);
+  const list = (name: string) =>
+    (JSON.parse(answers.get(name) || "[]") as Json[]).map((entry) => lasting(entry) as Json).filter(isEntry);
+  const traffic: Json = {};
+  for (const name of answers.keys()) if (/^(classes|filters|ingress) /.test(name)) traffic[name] = list(name);
+  return {
+    links: byName(list("links"), ({ ifname }) => String(ifname)),
+    addresses: Object.fromEntries(
+      list("addresses").map(({ ifname, addr_info }) => [
+        ifname,
+        byName(
+          (addr_info as Json[]).filter(({ local }) => !LINK_LOCAL.test(String(local))),
+          ({ local, prefixlen }) => `${local}/${prefixlen}`,
+        ),
+      ]),
+    ),
+    routes: byName(
+      list("routes").filter(({ dst, type }) => !LINK_LOCAL.test(String(dst)) && type !== "multicast"),
+      ({ type, dst, dev, gateway, table, metric }) =>
+        [type, dst, gateway && `via ${gateway}`, dev && `dev ${dev}`, table && `table ${table}`, metric]
+          .filter(Boolean)
+          .join(" "),
+    ),
+    rules: byName([...list("rules"), ...list("rules6").map((rule) => ({ ...rule, family: "inet6" }))], (rule) =>
+      JSON.stringify(rule),
+    ),
+    ports: byName(list("ports"), ({ ifname }) => String(ifname)),
+    vlans: byName(list("vlans"), ({ ifname }) => String(ifname)),
+    qdiscs: byName(
+      list("qdiscs").filter(({ kind }) => kind !== "noqueue"),
+      ({ dev, kind, handle }) => `${dev} ${kind} ${handle}`,
+    ),
+    traffic,
+    sysctls: Object.fromEntries(
+      (answers.get("sysctls") ?? "")
+        .split("\n")
+        .map((line) => line.replace("/proc/sys/net/", ""))
+        .filter((line) => line !== "" && !/^ipv[46]\/neigh\//.test(line))
+        .map((line) => [line.slice(0, line.indexOf(":")).replaceAll("/", "."), line.slice(line.indexOf(":") + 1)]),
+    ),
+  };
+}
+
+/** Each file by its path: its mode and its lines. */
+export function readFiles(text: string): Json {
+  const entries = [...text.matchAll(/^(\S{10}) (\/.*)\n((?: {2}.*\n)*)/gm)];
+  return Object.fromEntries(
+    entries.map(([, mode, path = "", lines = ""]) => [path.replaceAll("/", ":"), { mode, lines: lines.trim() }]),
+  );
+}
+
+/** bridge(8) and tc(8) print empty objects for what they leave out. */
+const isEntry = (entry: Json) => Object.keys(entry).length > 0;
+
+function lasting(value: unknown): unknown {
+  return JSON.parse(
+    JSON.stringify(value, (key, inner) => {
+      if (PASSING.has(key) || key.endsWith("_timer")) return undefined;
+      return key === "flags" && Array.isArray(inner) ? inner.filter((flag) => !PASSING_FLAGS.has(flag)) : inner;
+    }),
+  );
+}
+
+function byName(entries: readonly Json[], nameOf: (entry: Json) => string): Json {
+  const named: Json = {};
+  for (const entry of entries) {
+    const name = nameOf(entry);
+    let free = name;
+    for (let count = 2; free in named; count++) free = `${name} (${count})`;
+    named[free] = entry;
+  }
+  return named;
+}

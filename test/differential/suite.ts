@@ -1,0 +1,69 @@
+/** The tests of all tables: what differs must be meant, and what is meant must differ. */
+import { readdirSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Cleanup } from "../live/harness/cleanup.ts";
+import { OURS, REFERENCE } from "../live/harness/plugin-bed.ts";
+import { compareStories, type Difference, describeFinding, isMeant } from "./comparison.ts";
+import { DIFFERENCES } from "./differences.ts";
+import { Side } from "./side.ts";
+import type { Case, Table } from "./table.ts";
+
+const FOLDER = new URL("./cases/", import.meta.url);
+
+async function tables(): Promise<Table[]> {
+  const names = readdirSync(FOLDER).sort();
+  return Promise.all(names.map(async (name) => (await import(new URL(name, FOLDER).href)).table as Table));
+}
+
+/** A test for each case and version that `isWanted` takes. */
+export async function compareTables(isWanted: (theCase: Case) => boolean): Promise<void> {
+  const cleanup = new Cleanup();
+  let ours: Side;
+  let theirs: Side;
+  beforeAll(async () => {
+    [ours, theirs] = await Promise.all([Side.make(OURS, "ours", cleanup), Side.make(REFERENCE, "theirs", cleanup)]);
+  });
+  afterAll(() => cleanup.run());
+
+  const all = (await tables()).map(({ plugin, cases }) => ({ plugin, cases: cases.filter(isWanted) }));
+  const seen = new Set<Difference>();
+  let [wanted, compared] = [0, 0];
+  describe.each(all.filter(({ cases }) => cases.length > 0))("$plugin", ({ plugin, cases }) => {
+    const rows = cases.flatMap((theCase) =>
+      (theCase.versions ?? (["1.1.0"] as const)).map((version) => ({ name: theCase.name, version, theCase })),
+    );
+    wanted += rows.length;
+    test.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
+      const stories = await Promise.all([ours, theirs].map((side) => side.tell(plugin, theCase, version)));
+      const name = `${theCase.name}, CNI ${version}`;
+      const unmeant = compareStories(stories[0] ?? {}, stories[1] ?? {}).filter((finding) => {
+        const meant = DIFFERENCES.filter((row) => isMeant(row, plugin, name, finding));
+        for (const row of meant) seen.add(row);
+        return meant.length === 0;
+      });
+      compared++;
+      expect(unmeant.map(describeFinding).join("\n")).toBe("");
+    });
+  });
+
+  test("every difference that is listed as meant does occur", ({ skip }) => {
+    if (compared < wanted) skip("only some of the cases were compared");
+    const stale = DIFFERENCES.filter(
+      (row) => !seen.has(row) && all.some(({ cases, plugin }) => concerns(row, plugin, cases)),
+    );
+    expect(stale.map(({ at, reason }) => `${at}: ${reason}`)).toEqual([]);
+  });
+}
+
+/** Whether a row speaks of these cases at all. */
+function concerns(row: Difference, plugin: string, cases: readonly Case[]): boolean {
+  if (cases.length === 0 || (row.plugin !== undefined && ![row.plugin].flat().includes(plugin))) return false;
+  const { case: named } = row;
+  if (named === undefined) return true;
+  return cases.some((theCase) =>
+    (theCase.versions ?? ["1.1.0"]).some((version) => {
+      const name = `${theCase.name}, CNI ${version}`;
+      return typeof named === "string" ? named === name : named.test(name);
+    }),
+  );
+}
