@@ -13,6 +13,7 @@ import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import type { NetworkNamespace } from "../sys/system.ts";
 import { checkInterface, type ExpectedInterface } from "./check.ts";
+import { collectGarbage } from "./garbage.ts";
 import { ipamType, reserveAddresses } from "./ipam.ts";
 import { assertNameIsFree, removeLink } from "./links.ts";
 import { podRoutes } from "./routes.ts";
@@ -32,6 +33,14 @@ export interface Making {
   readonly undo: Undo;
 }
 
+/** What CHECK has found so far. */
+export interface Checked {
+  readonly request: Request;
+  readonly sides: Sides;
+  /** CNI_IFNAME in the pod. */
+  readonly link: Link;
+}
+
 /** What is a plugin's own; `C` is its configuration. */
 export interface InterfaceKind<C> {
   readonly name: string;
@@ -42,14 +51,21 @@ export interface InterfaceKind<C> {
   parse(request: Request): C;
   /** False where the pod gets a device that the kernel has no link for: then there are addresses in the result alone. */
   hasLink?(request: Request, config: C): boolean;
-  /** Makes CNI_IFNAME in the pod, down, and pushes what takes it back. */
-  make(making: Making, config: C): void;
-  /** Gives it up; the link is removed when left out. What is gone is success. */
-  remove?(request: Request, namespace: NetworkNamespace): void;
+  /**
+   * Looks whether CNI_IFNAME can be made, before anything is changed. What comes back makes it in the pod, down, and
+   * pushes what takes it back.
+   */
+  prepare(making: Making, config: C): () => void;
+  /** Gives it up; the pod's link is removed when left out. What is gone is success. */
+  remove?(request: Request): void;
   /** What CHECK expects of the interface. */
   expected(config: C): ExpectedInterface;
   /** CHECK of what is this plugin's own. Throws `CniError`. */
-  check?(request: Request, sides: Sides, config: C): void;
+  check?(checked: Checked, config: C): void;
+  /** STATUS besides that of `ipam`. Throws `CniError` 50 for what makes every ADD fail and no DEL can mend. */
+  status?(request: Request, config: C): void;
+  /** GC besides that of `ipam`. */
+  collect?(request: Request): void;
   /** Addresses that come from elsewhere than `ipam`. */
   otherAddresses?(request: Request): Result | undefined;
 }
@@ -69,7 +85,7 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
     },
     /** The interface first, so that no address is handed out while its old owner may still answer to it. */
     del(request) {
-      if (request.namespace !== undefined) remove(request, request.namespace);
+      remove(request);
       const ipam = ipamType(request.config);
       if (ipam !== undefined) delegateDel(request, ipam);
     },
@@ -78,29 +94,34 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
       const previous = request.requirePrevResult();
       withSides(request, (sides) => {
         if (kind.hasLink?.(request, config) === false) return;
-        checkInterface(sides.pod, request, previous, kind.expected(config));
-        kind.check?.(request, sides, config);
+        const link = checkInterface(sides.pod, request, previous, kind.expected(config));
+        kind.check?.({ request, sides, link }, config);
       });
       const ipam = ipamType(request.config);
       if (ipam !== undefined) delegateCheck(request, ipam);
     },
     status(request) {
-      parse(kind, request);
+      kind.status?.(request, parse(kind, request));
       const ipam = ipamType(request.config);
       if (ipam !== undefined) delegateStatus(request, ipam);
     },
     /** The interfaces themselves go with their pods' namespaces. */
     gc(request) {
       const ipam = ipamType(request.config);
-      if (ipam !== undefined) delegateGc(request, ipam);
+      collectGarbage(request, [
+        () => kind.collect?.(request),
+        () => (ipam === undefined ? undefined : delegateGc(request, ipam)),
+      ]);
     },
   };
 }
 
 function parse<C>(kind: InterfaceKind<C>, request: Request): C {
   const config = kind.parse(request);
+  // STATUS has no prevResult: what the plugin before would bring is not known.
+  const mayBeServed = kind.otherAddresses !== undefined && request.call.environment.verb === "STATUS";
   const isServed = ipamType(request.config) !== undefined || kind.otherAddresses?.(request) !== undefined;
-  if (kind.needsAddresses === true && !isServed) {
+  if (kind.needsAddresses === true && !isServed && !mayBeServed) {
     throw request.config.invalid("ipam", `an object with the type of an address manager, which ${kind.name} needs`);
   }
   return config;
@@ -114,8 +135,9 @@ function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
     return describe(request, undefined, ipam === undefined ? EMPTY_RESULT : reserveAddresses(request, ipam, undo));
   }
   assertNameIsFree(sides.pod, request.ifName);
+  const make = kind.prepare(making, config);
   let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
-  kind.make(making, config);
+  make();
   if (ipam === undefined) addresses = kind.otherAddresses?.(request);
   const link = bringUp(making, addresses);
   if (ipam !== undefined && isDhcp) addresses = reserveAddresses(request, ipam, undo);
@@ -145,16 +167,17 @@ function configure({ sides }: Making, link: Link, addresses: Result): void {
 function describe(request: Request, link: Link | undefined, { ips, routes, dns }: Result): Result {
   return {
     interfaces: link === undefined ? [] : [{ name: link.name, mac: link.mac, sandbox: request.netnsPath }],
-    ips: ips.map((ip) => ({ ...ip, interface: 0 })),
+    ips: link === undefined ? ips : ips.map((ip) => ({ ...ip, interface: 0 })),
     routes,
     dns,
   };
 }
 
-function removeFromPod(request: Request, namespace: NetworkNamespace): void {
-  const pod = openRoute(request.system, namespace);
+function removeFromPod({ system, namespace, ifName }: Request): void {
+  if (namespace === undefined) return;
+  const pod = openRoute(system, namespace);
   try {
-    removeLink(pod, request.ifName);
+    removeLink(pod, ifName);
   } finally {
     pod.close();
   }

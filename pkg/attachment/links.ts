@@ -14,6 +14,12 @@ export function randomMac(system: System): string {
   return formatMac(bytes);
 }
 
+/** `prefix` and eight hexadecimal digits. */
+export function randomLinkName(system: System, prefix: string): string {
+  const digits = [...system.randomBytes(4)].map((byte) => byte.toString(16).padStart(2, "0"));
+  return `${prefix}${digits.join("")}`;
+}
+
 /** Throws when the pod has an interface of this name: ADD makes a new one (CNI specification, ADD). */
 export function assertNameIsFree(pod: BlockingNetlink, ifName: string): void {
   if (findLink(pod, ifName) === undefined) return;

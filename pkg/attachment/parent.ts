@@ -1,15 +1,17 @@
 /** The link that an interface shares (`master` of macvlan, ipvlan and vlan): on the host, or in the pod itself. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { Request } from "../cni/plugin.ts";
-import type { Link } from "../kernel/link.ts";
+import { changeLink, type Link } from "../kernel/link.ts";
 import { findLink } from "../kernel/read.ts";
 import { parseRoute, routeDump } from "../kernel/route.ts";
-import { createSingleLink, type Device } from "../kernel/single-link.ts";
-import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { isNetlinkError } from "../netlink/errors.ts";
+import type { Device, SingleLink } from "../kernel/single-link.ts";
+import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
+import { isExists } from "../netlink/errors.ts";
 import { RT_TABLE_MAIN } from "../netlink/route.ts";
-import type { Making, Sides } from "./interface-plugin.ts";
-import { removeLink } from "./links.ts";
+import { wrong } from "./check.ts";
+import { makeDevice, requireDevice } from "./device.ts";
+import type { Checked, Making, Sides } from "./interface-plugin.ts";
+import { randomLinkName, removeLink } from "./links.ts";
 import { mtuOption } from "./options.ts";
 
 /** The keys that macvlan, ipvlan and vlan share. */
@@ -29,36 +31,79 @@ export function parseParent({ config }: Request): ParentConfig {
   };
 }
 
-/** Makes the interface on its parent. Throws `CniError` 7 for a parent that is not there or has a smaller MTU. */
-export function makeOnParent(making: Making, config: ParentConfig, device: Device, mac?: string | undefined): void {
-  const { request, namespace, sides, undo } = making;
+/**
+ * What makes the interface on its parent. Throws `CniError` 7 for a parent that is not there or has a smaller MTU, before
+ * anything is changed.
+ */
+export function prepareOnParent(
+  making: Making,
+  config: ParentConfig,
+  device: Device,
+  mac?: string | undefined,
+): () => void {
+  const { sides } = making;
   const parent = findParent(sides, config);
-  const netlink = sideOf(sides, config);
+  const { where } = sideOf(sides, config);
   if (config.mtu !== undefined && config.mtu > parent.mtu) {
     throw new CniError(
       ErrorCode.invalidConfig,
-      `mtu: expected at most ${parent.mtu}, the MTU of ${parent.name} in ${netlink.where}, got ${config.mtu}`,
+      `mtu: expected at most ${parent.mtu}, the MTU of ${parent.name} in ${where}, got ${config.mtu}`,
     );
   }
-  const [created] = netlink.exchange([
-    createSingleLink({
-      ...{ name: request.ifName, device, mac, mtu: config.mtu, parentIndex: parent.index },
-      namespaceFd: config.isInPod ? undefined : namespace.fd,
-    }),
-  ]);
-  if (created?.error !== undefined) {
-    if (!isNetlinkError(created.error, "EOPNOTSUPP")) throw created.error;
-    throw new CniError(
-      ErrorCode.internal,
-      `${created.error.message}: this kernel has no ${device.kind} devices; "modprobe ${device.kind === "vlan" ? "8021q" : device.kind}" may load them`,
-      { cause: created.error },
-    );
+  return () => makeOnParent(making, config, { device, mac, mtu: config.mtu, parentIndex: parent.index });
+}
+
+function makeOnParent(making: Making, config: ParentConfig, link: Omit<SingleLink, "name">): void {
+  const { request, namespace, sides, undo } = making;
+  const netlink = sideOf(sides, config);
+  const wanted = { ...link, name: request.ifName, namespaceFd: config.isInPod ? undefined : namespace.fd };
+  try {
+    makeDevice(netlink, wanted);
+  } catch (error) {
+    // The name is free in the pod, but kernels before 6.13 look for it among the links of the host as well.
+    if (config.isInPod || !isExists(error)) throw error;
+    makeRenamed(making, wanted);
   }
   undo.push(() => removeLink(sides.pod, request.ifName));
 }
 
+function makeRenamed({ request, sides: { host, pod } }: Making, wanted: SingleLink): void {
+  const name = randomLinkName(request.system, "weft");
+  makeDevice(host, { ...wanted, name });
+  const link = findLink(pod, name);
+  if (link === undefined) throw new Error(`the link ${name} vanished from ${pod.where} while it was being set up`);
+  try {
+    pod.run(changeLink(link.index, { name: wanted.name }));
+  } catch (error) {
+    removeLink(pod, link.index);
+    throw error;
+  }
+}
+
+/** CHECK: the interface is on the link that `master` names; the default route may have moved on since ADD. */
+export function checkParent({ sides, link }: Checked, config: ParentConfig): void {
+  if (config.master === undefined) return;
+  const parent = findParent(sides, config);
+  if (link.peerIndex === parent.index) return;
+  throw wrong(
+    `${link.name} in ${sides.pod.where} is on the link with index ${link.peerIndex}: expected ${parent.name}, which has index ${parent.index} in ${sideOf(sides, config).where}`,
+  );
+}
+
+/** STATUS: the kernel has such devices, and the host the link that `master` names. Throws `CniError` 50. */
+export function requireParent({ system }: Request, { master, isInPod }: ParentConfig, kind: Device["kind"]): void {
+  const host = openRoute(system);
+  try {
+    requireDevice(host, kind);
+    if (master === undefined || isInPod || findLink(host, master) !== undefined) return;
+    throw new CniError(ErrorCode.notAvailable, `master: there is no link ${master} in ${host.where}`);
+  } finally {
+    host.close();
+  }
+}
+
 /** Throws `CniError` 7. */
-export function findParent(sides: Sides, config: ParentConfig): Link {
+function findParent(sides: Sides, config: ParentConfig): Link {
   const netlink = sideOf(sides, config);
   const name = config.master ?? defaultRouteIndex(netlink);
   const link = findLink(netlink, name);

@@ -99,6 +99,8 @@ export function getLink(link: string | number): Request {
 
 /** What can be changed on a link that exists; keys left out stay as they are. */
 export interface LinkChange {
+  /** Another name, for a link that is named by index and down. */
+  readonly name?: string;
   readonly up?: boolean;
   readonly promiscuous?: boolean | undefined;
   readonly allMulticast?: boolean | undefined;
@@ -135,7 +137,7 @@ export function changeLink(link: string | number, change: LinkChange): Request {
     `ip link set ${describeLink(link)}${describeChange(change)}`,
     { index: typeof link === "number" ? link : 0, flags, change: mask },
     {
-      ifname: typeof link === "string" ? link : undefined,
+      ifname: typeof link === "string" ? link : change.name,
       address: change.mac === undefined ? undefined : parseMac(change.mac),
       mtu: change.mtu,
       txQueueLength: change.txQueueLength,
@@ -157,6 +159,7 @@ function describeLink(link: string | number): string {
 
 function describeChange(change: LinkChange): string {
   const words: string[] = [];
+  if (change.name !== undefined) words.push(`name ${change.name}`);
   if (change.masterIndex !== undefined) words.push(`master index ${change.masterIndex}`);
   if (change.mac !== undefined) words.push(`address ${change.mac}`);
   if (change.mtu !== undefined) words.push(`mtu ${change.mtu}`);

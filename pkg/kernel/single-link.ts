@@ -5,6 +5,7 @@
 import { parseMac } from "../ip/mac.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import type { ValueOf } from "../netlink/codec.ts";
+import { isNetlinkError } from "../netlink/errors.ts";
 import { type linkAttributes, RTM_NEWLINK } from "../netlink/link.ts";
 import { decode, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import { getLink } from "./link.ts";
@@ -45,6 +46,16 @@ export function createSingleLink(link: SingleLink): Request {
     },
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+/**
+ * True when the kernel has devices of this kind, or can load them. It is asked for one that no kind accepts (a multicast
+ * hardware address, no parent), so that nothing is made; which refusal comes tells whether it knows the kind.
+ */
+export function supportsDevice(netlink: BlockingNetlink, kind: Device["kind"]): boolean {
+  const impossible = createSingleLink({ name: "weft-probe", device: { kind }, mac: "01:00:00:00:00:00" });
+  const [reply] = netlink.exchange([impossible]);
+  return !isNetlinkError(reply?.error, "EOPNOTSUPP");
 }
 
 /** The kind of a link that exists, with its attributes; `undefined` for physical devices. */

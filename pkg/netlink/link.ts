@@ -113,10 +113,18 @@ const ipvlan = attributes({ mode: attribute(1, "IFLA_IPVLAN_MODE", u16) });
 
 const vlan = attributes({ id: attribute(1, "IFLA_VLAN_ID", u16) });
 
+/** Only told: rtnetlink makes no tun devices (drivers/net/tun.c). */
+const tun = attributes({
+  owner: attribute(1, "IFLA_TUN_OWNER", u32),
+  group: attribute(2, "IFLA_TUN_GROUP", u32),
+  type: attribute(3, "IFLA_TUN_TYPE", u8),
+  multiQueue: attribute(7, "IFLA_TUN_MULTI_QUEUE", u8),
+});
+
 const linkInfo = variant(
   { type: 1, identifier: "IFLA_INFO_KIND" },
   { type: 2, identifier: "IFLA_INFO_DATA" },
-  { bridge, dummy: attributes({}), ifb: attributes({}), ipvlan, macvlan, veth, vlan, vxlan },
+  { bridge, dummy: attributes({}), ifb: attributes({}), ipvlan, macvlan, tun, veth, vlan, vxlan },
 );
 
 const portInfo = variant(

@@ -1,7 +1,7 @@
 /**
  * The cable between bridge and pod: a veth pair whose far end is made inside the pod's namespace.
  */
-import { assertNameIsFree, randomMac } from "../../pkg/attachment/links.ts";
+import { assertNameIsFree, randomLinkName, randomMac } from "../../pkg/attachment/links.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { changeLink, createVeth, deleteLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
@@ -45,7 +45,7 @@ export function plugCable(
   const hostMac = randomMac(system);
   const podMac = config.mac ?? randomMac(system);
   for (let attempt = 1; ; attempt++) {
-    const hostName = `veth${hex(system.randomBytes(4))}`;
+    const hostName = randomLinkName(system, "veth");
     const [created] = sides.host.exchange([
       createVeth({
         name: hostName,
@@ -100,8 +100,4 @@ export function waitForPort(host: BlockingNetlink, system: System, hostName: str
     ErrorCode.tryAgainLater,
     `the bridge port ${hostName} did not come up within ${CARRIER_WAITS_MS.reduce((sum, ms) => sum + ms, 0)} ms: try again`,
   );
-}
-
-function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,4 +1,5 @@
 /** The configuration of `host-device`: which of the host's devices is meant. */
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 
 export type Wanted =
@@ -14,8 +15,13 @@ const SYS_DEVICES = "/sys/devices/";
 /** The name of a device of a bus; a path must not be smuggled in. */
 const DEVICE_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.:-]*$/;
 
-/** The runtime's device counts before all keys, and those in the reference's order. Throws `CniError` 7. */
+/** The runtime's device counts before all keys, and those in the reference's order. Throws `CniError` 7 and 2. */
 export function parseWanted({ config, runtimeConfig }: Request): Wanted {
+  if (config.optionalBoolean("useInterfaceNetwork") === true) {
+    const message =
+      "useInterfaceNetwork: true is not supported: the device's own addresses do not go with it, use ipam";
+    throw new CniError(ErrorCode.unsupportedField, message);
+  }
   const id = runtimeConfig.optionalString("deviceID");
   if (id) {
     if (!DEVICE_ID.test(id)) throw runtimeConfig.invalid("deviceID", "the name of a PCI or auxiliary device");

@@ -5,7 +5,13 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
 import { oneOf } from "../../pkg/attachment/options.ts";
-import { findParent, makeOnParent, type ParentConfig, parseParent } from "../../pkg/attachment/parent.ts";
+import {
+  checkParent,
+  type ParentConfig,
+  parseParent,
+  prepareOnParent,
+  requireParent,
+} from "../../pkg/attachment/parent.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { IPVLAN_MODE, readDevice } from "../../pkg/kernel/single-link.ts";
@@ -24,17 +30,19 @@ export const plugin = interfacePlugin<IpvlanConfig>({
     const master = parent.master ?? (isAdd ? chainedMaster(request) : undefined);
     return { ...parent, master, mode: oneOf(request.config, "mode", IPVLAN_MODE, "l2") };
   },
-  make(making, config) {
-    makeOnParent(making, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
+  prepare(making, config) {
+    return prepareOnParent(making, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
   },
   expected: ({ mtu }) => ({ kind: "ipvlan", mtu }),
-  check({ ifName }, sides, config) {
-    if (config.master !== undefined) findParent(sides, config);
-    const device = readDevice(sides.pod, ifName);
+  check(checked, config) {
+    checkParent(checked, config);
+    const { sides, link } = checked;
+    const device = readDevice(sides.pod, link.index);
     const mode = device?.kind === "ipvlan" ? device.data?.mode : undefined;
     if (mode === IPVLAN_MODE[config.mode]) return;
-    throw wrong(`the mode of ${ifName} in ${sides.pod.where} is number ${mode}: expected ${config.mode}`);
+    throw wrong(`the mode of ${link.name} in ${sides.pod.where} is number ${mode}: expected ${config.mode}`);
   },
+  status: (request, config) => requireParent(request, config, "ipvlan"),
   /** Behind another plugin its addresses are ours, unless an `ipam` says otherwise. */
   otherAddresses(request) {
     const previous = request.prevResult;

@@ -5,7 +5,13 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
 import { oneOf, requestedMac } from "../../pkg/attachment/options.ts";
-import { findParent, makeOnParent, type ParentConfig, parseParent } from "../../pkg/attachment/parent.ts";
+import {
+  checkParent,
+  type ParentConfig,
+  parseParent,
+  prepareOnParent,
+  requireParent,
+} from "../../pkg/attachment/parent.ts";
 import { MACVLAN_MODE, readDevice } from "../../pkg/kernel/single-link.ts";
 
 interface MacvlanConfig extends ParentConfig {
@@ -30,17 +36,24 @@ export const plugin = interfacePlugin<MacvlanConfig>({
       mac: requestedMac(config, request.args) ?? config.optionalMac("mac"),
     };
   },
-  make(making, config) {
+  prepare(making, config) {
     const { broadcastQueueLength } = config;
     const data = { mode: MACVLAN_MODE[config.mode], broadcastQueueLength };
-    makeOnParent(making, config, { kind: "macvlan", data }, config.mac);
+    return prepareOnParent(making, config, { kind: "macvlan", data }, config.mac);
   },
   expected: ({ mtu }) => ({ kind: "macvlan", mtu }),
-  check({ ifName }, sides, config) {
-    findParent(sides, config);
-    const device = readDevice(sides.pod, ifName);
-    const mode = device?.kind === "macvlan" ? device.data?.mode : undefined;
-    if (mode === MACVLAN_MODE[config.mode]) return;
-    throw wrong(`the mode of ${ifName} in ${sides.pod.where} is number ${mode}: expected ${config.mode}`);
+  check(checked, config) {
+    checkParent(checked, config);
+    const { sides, link } = checked;
+    const device = readDevice(sides.pod, link.index);
+    const data = device?.kind === "macvlan" ? device.data : undefined;
+    const where = `${link.name} in ${sides.pod.where}`;
+    if (data?.mode !== MACVLAN_MODE[config.mode]) {
+      throw wrong(`the mode of ${where} is number ${data?.mode}: expected ${config.mode}`);
+    }
+    const wanted = config.broadcastQueueLength;
+    if (wanted === undefined || data.broadcastQueueLength === wanted) return;
+    throw wrong(`the bcqueuelen of ${where} is ${data.broadcastQueueLength}: expected ${wanted}`);
   },
+  status: (request, config) => requireParent(request, config, "macvlan"),
 });

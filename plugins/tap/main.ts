@@ -2,13 +2,15 @@
  * `tap`: gives a container a tap device, which a program there (a virtual machine's, say) opens. Takes the reference
  * plugin's configuration.
  */
-import { interfacePlugin, type Making } from "../../pkg/attachment/interface-plugin.ts";
+import { wrong } from "../../pkg/attachment/check.ts";
+import { type Checked, interfacePlugin, type Making } from "../../pkg/attachment/interface-plugin.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { changeLink, type LinkChange } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
+import { readDevice } from "../../pkg/kernel/single-link.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { TapOptions } from "../../pkg/sys/system.ts";
 
@@ -19,6 +21,11 @@ interface TapConfig extends TapOptions {
   readonly bridge: string | undefined;
 }
 
+/** Where tun and tap devices are made (drivers/net/tun.c), and what may bring it. */
+const TUN = "/dev/net/tun";
+const ADVICE = '"modprobe tun" may load what is missing';
+/** IFLA_TUN_TYPE of a tap device (include/uapi/linux/if_tun.h). */
+const IFF_TAP = 2;
 /** (uid_t) -1 and (gid_t) -1 stand for nobody. */
 const LARGEST_ID = 2 ** 32 - 2;
 
@@ -37,9 +44,32 @@ export const plugin = interfacePlugin<TapConfig>({
       bridge: config.optionalString("bridge") || undefined,
     };
   },
-  make,
+  prepare(making, config) {
+    const masterIndex = config.bridge === undefined ? undefined : findBridge(making.sides.pod, config.bridge);
+    return () => make(making, config, masterIndex);
+  },
   expected: ({ mtu }) => ({ kind: "tun", mtu }),
+  check,
+  status({ system }) {
+    if (system.status(TUN) !== undefined) return;
+    throw new CniError(ErrorCode.notAvailable, `${TUN} is missing, by which tap devices are made: ${ADVICE}`);
+  },
 });
+
+function check({ sides, link }: Checked, config: TapConfig): void {
+  const where = `${link.name} in ${sides.pod.where}`;
+  const device = readDevice(sides.pod, link.index);
+  const data = device?.kind === "tun" ? device.data : undefined;
+  if (data?.type !== IFF_TAP) throw wrong(`the interface ${where} is no tap device`);
+  const expect = (key: string, is: unknown, expected: unknown) => {
+    if (is !== expected) throw wrong(`the ${key} of ${where} is ${is ?? "not set"}: expected ${expected ?? "none"}`);
+  };
+  expect("multiQueue", data.multiQueue === 1, config.multiQueue);
+  expect("owner", data.owner, config.owner);
+  expect("group", data.group, config.group);
+  if (config.bridge === undefined) return;
+  if (link.masterIndex !== findBridge(sides.pod, config.bridge)) throw wrong(`${where} is no port of ${config.bridge}`);
+}
 
 /**
  * The kernel gives a tap the context of the process that makes it (selinux_tun_dev_alloc_security), and there is no way
@@ -54,14 +84,13 @@ function refuseContext({ config }: Request): void {
   );
 }
 
-function make({ request, namespace, sides, undo }: Making, config: TapConfig): void {
+function make({ request, namespace, sides, undo }: Making, config: TapConfig, masterIndex: number | undefined): void {
   const { ifName, system } = request;
-  const masterIndex = config.bridge === undefined ? undefined : findBridge(sides.pod, config.bridge);
   try {
     system.inNamespace(namespace, () => system.createTap(ifName, config));
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    const advice = isSystemError(error, "ENOENT", "ENODEV") ? '; "modprobe tun" may load what is missing' : "";
+    const advice = isSystemError(error, "ENOENT", "ENODEV") ? `; ${ADVICE}` : "";
     throw new CniError(ErrorCode.internal, `tap ${ifName} in ${namespace.path}: ${error.message}${advice}`, {
       cause: error,
     });

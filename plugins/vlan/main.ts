@@ -3,7 +3,13 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
-import { findParent, makeOnParent, type ParentConfig, parseParent } from "../../pkg/attachment/parent.ts";
+import {
+  checkParent,
+  type ParentConfig,
+  parseParent,
+  prepareOnParent,
+  requireParent,
+} from "../../pkg/attachment/parent.ts";
 import { readDevice } from "../../pkg/kernel/single-link.ts";
 
 interface VlanConfig extends ParentConfig {
@@ -25,14 +31,16 @@ export const plugin = interfacePlugin<VlanConfig>({
       id: config.optionalInteger("vlanId", { min: 0, max: LARGEST_ID }) ?? 0,
     };
   },
-  make(making, config) {
-    makeOnParent(making, config, { kind: "vlan", data: { id: config.id } });
+  prepare(making, config) {
+    return prepareOnParent(making, config, { kind: "vlan", data: { id: config.id } });
   },
   expected: ({ mtu }) => ({ kind: "vlan", mtu }),
-  check({ ifName }, sides, config) {
-    findParent(sides, config);
-    const device = readDevice(sides.pod, ifName);
+  check(checked, config) {
+    checkParent(checked, config);
+    const { sides, link } = checked;
+    const device = readDevice(sides.pod, link.index);
     const id = device?.kind === "vlan" ? device.data?.id : undefined;
-    if (id !== config.id) throw wrong(`${ifName} in ${sides.pod.where} is VLAN ${id}: expected ${config.id}`);
+    if (id !== config.id) throw wrong(`${link.name} in ${sides.pod.where} is VLAN ${id}: expected ${config.id}`);
   },
+  status: (request, config) => requireParent(request, config, "vlan"),
 });
