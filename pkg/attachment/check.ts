@@ -8,7 +8,7 @@ import type { Link } from "../kernel/link.ts";
 import { findLink, readAddresses } from "../kernel/read.ts";
 import { describeRoute, type ObservedRoute, parseRoute, type Route, routeDump } from "../kernel/route.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { RT_TABLE_MAIN } from "../netlink/route.ts";
+import { RT_TABLE_LOCAL } from "../netlink/route.ts";
 import { podRoutes } from "./routes.ts";
 
 /** What a CHECK that fails throws. */
@@ -80,6 +80,11 @@ export function checkMac(link: Link, told: ResultInterface, where: string): void
   }
 }
 
+/** Where no table is stated, a plugin behind in the chain may have moved the route to one of its own (sbr, vrf). */
+function isWantedTable({ table }: ObservedRoute, wanted: number | undefined): boolean {
+  return wanted === undefined ? table !== RT_TABLE_LOCAL : table === wanted;
+}
+
 /** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */
 function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
   const sameGateway =
@@ -89,7 +94,7 @@ function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
   return (
     sameGateway &&
     isSamePrefix(candidate.destination, wanted.destination) &&
-    candidate.table === (wanted.table ?? RT_TABLE_MAIN) &&
+    isWantedTable(candidate, wanted.table) &&
     (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority) &&
     (wanted.mtu === undefined || candidate.mtu === wanted.mtu) &&
     (wanted.advmss === undefined || candidate.advmss === wanted.advmss)

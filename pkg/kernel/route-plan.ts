@@ -74,7 +74,8 @@ function removal(route: ObservedRoute): Request {
   return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
 }
 
-function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
+/** The metric that a route gets which states none. */
+export function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
   return priority === DEFAULT_METRIC[destination.address.family];
 }
 

@@ -4,6 +4,7 @@
 import { attribute, attributes, bytes, nest, struct, u8, u32, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
+export const RT_TABLE_DEFAULT = 253;
 export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;
 export const RT_SCOPE = { universe: 0, site: 200, link: 253, host: 254, nowhere: 255 } as const;

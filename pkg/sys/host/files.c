@@ -260,7 +260,8 @@ static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, (mode_t)mode);
+	/* Not for writing: a namespace's file, which can be locked too, is never written. */
+	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, (mode_t)mode);
 	if (fd < 0) {
 		result = host_fail(ctx, "open", path, errno);
 	} else {

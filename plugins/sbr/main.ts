@@ -1,0 +1,157 @@
+/**
+ * `sbr`: what a pod sends from an address of this interface leaves by this interface. Follows a plugin that made it.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { CniError, ErrorCode, isCniError } from "../../pkg/cni/errors.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { ResultAddress } from "../../pkg/cni/result.ts";
+import { type Undo, undoing } from "../../pkg/cni/undo.ts";
+import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
+import { addRoute, deleteRoute, parseRoute, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
+import { addRule, deleteRule, parseRule, ruleDump } from "../../pkg/kernel/rule.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
+import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
+import { parseSbrConfig, type SbrConfig } from "./config.ts";
+import { addressesOf, isTakeable, type Observed, planSbr } from "./plan.ts";
+
+export const plugin: Plugin = {
+  name: "sbr",
+  about: "routes what a container sends by the address it sends from",
+  add(request) {
+    const config = parseSbrConfig(request.config);
+    const previous = request.requirePrevResult();
+    const ips = addressesOf(previous, request.ifName);
+    if (ips.length === 0) throw request.config.object("prevResult").invalid("ips", `addresses of ${request.ifName}`);
+    inPod(request, (pod) => undoing((undo) => apply(request, pod, config, ips, undo)));
+    return previous;
+  },
+  del(request) {
+    if (request.namespace !== undefined) inPod(request, (pod) => remove(request, pod));
+  },
+  check(request) {
+    const config = parseSbrConfig(request.config);
+    const ips = addressesOf(request.requirePrevResult(), request.ifName);
+    inPod(request, (pod) => check(request, pod, config, ips));
+  },
+  status(request) {
+    parseSbrConfig(request.config);
+  },
+};
+
+/**
+ * One at a time in a namespace, the reference's included: runtimes attach a pod to several networks at once, and each looks
+ * for a table that is free.
+ */
+function inPod(request: Request, work: (pod: BlockingNetlink) => void): void {
+  const namespace = request.requireNamespace();
+  const lock = request.system.lockFile(namespace.path);
+  const pod = openRoute(request.system, namespace);
+  try {
+    work(pod);
+  } finally {
+    pod.close();
+    lock?.release();
+  }
+}
+
+function observe(pod: BlockingNetlink): Observed {
+  const families = [4, 6] as const;
+  return {
+    rules: families.flatMap((family) => pod.dump(ruleDump(family)).flatMap((message) => parseRule(message) ?? [])),
+    routes: families.flatMap((family) => pod.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? [])),
+  };
+}
+
+function requireLink(pod: BlockingNetlink, { ifName }: Request): Link {
+  const link = findLink(pod, ifName);
+  if (link !== undefined) return link;
+  throw new CniError(
+    ErrorCode.invalidEnvironment,
+    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: sbr follows a plugin that makes one`,
+  );
+}
+
+function apply(
+  request: Request,
+  pod: BlockingNetlink,
+  config: SbrConfig,
+  ips: readonly ResultAddress[],
+  undo: Undo,
+): void {
+  const { index } = requireLink(pod, request);
+  const plan = planSbr(config, ips, index, observe(pod));
+  for (const route of plan.added) step(pod, addRoute(route), deleteRoute(route), undo);
+  for (const rule of plan.rules) step(pod, addRule(rule), deleteRule(rule), undo);
+  for (const route of plan.removed) step(pod, deleteRoute(route), addRoute(route), undo);
+  // Last: nothing after them can fail.
+  pod.run(...plan.hints.map(replaceRoute));
+}
+
+function step(pod: BlockingNetlink, change: NetlinkRequest, opposite: NetlinkRequest, undo: Undo): void {
+  pod.run(change);
+  undo.push(() => pod.run(opposite));
+}
+
+/** The rules for the interface's addresses, and the interface's routes in the tables that ADD took for it. */
+function remove(request: Request, pod: BlockingNetlink): void {
+  const { rules, routes } = observe(pod);
+  const link = findLink(pod, request.ifName);
+  const sources =
+    link === undefined ? toldSources(request) : readAddresses(pod, link.index).map(({ prefix }) => prefix.address);
+  const table = request.config.value("table");
+  const own = rules.flatMap((rule) => {
+    const source = sources.find((address) => rule.source !== undefined && isSameAddress(rule.source, address));
+    return source === undefined || (table !== undefined && rule.table !== table) ? [] : [{ ...rule, source }];
+  });
+  // A table that the configuration names is somebody else's.
+  const tables = new Set(table === undefined ? own.map((rule) => rule.table).filter(isTakeable) : []);
+  const ownRoutes = routes.filter((route) => route.outputIndex === link?.index && tables.has(route.table));
+  const replies = pod.exchange([...own.map(deleteRule), ...ownRoutes.map(deleteRoute)]);
+  const refused = replies.find(({ error }) => error !== undefined && !isGone(error));
+  if (refused?.error !== undefined) throw refused.error;
+}
+
+/** The interface's addresses, by the last result; none where that cannot be read. */
+function toldSources(request: Request): Address[] {
+  try {
+    const { prevResult } = request;
+    return prevResult === undefined
+      ? []
+      : addressesOf(prevResult, request.ifName).map(({ address }) => address.address);
+  } catch (error) {
+    if (isCniError(error)) return [];
+    throw error;
+  }
+}
+
+function check(request: Request, pod: BlockingNetlink, config: SbrConfig, ips: readonly ResultAddress[]): void {
+  const { index } = requireLink(pod, request);
+  const { rules, routes } = observe(pod);
+  for (const { address, gateway: told } of ips) {
+    const { family } = address.address;
+    const rule = rules.find(
+      ({ source, table }) =>
+        source !== undefined &&
+        isSameAddress(source, address.address) &&
+        (config.table === undefined ? isTakeable(table) : table === config.table),
+    );
+    const where = `for packets from ${formatAddress(address.address)} in ${pod.where}`;
+    if (rule === undefined) throw wrong(`the rule ${where} is missing`);
+    const configured = config.gateways.get(family);
+    if (config.table !== undefined || (configured ?? told) === undefined) continue;
+    const defaults = routes.filter(
+      ({ destination, outputIndex, table }) =>
+        destination.length === 0 &&
+        destination.address.family === family &&
+        outputIndex === index &&
+        table === rule.table,
+    );
+    const isThere = defaults.some(
+      ({ gateway }) => configured === undefined || (gateway !== undefined && isSameAddress(gateway, configured)),
+    );
+    if (!isThere) throw wrong(`the default route ${where} is missing in table ${rule.table}`);
+  }
+}

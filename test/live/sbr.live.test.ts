@@ -1,0 +1,263 @@
+/** `sbr` beside the reference in a pod with two interfaces, read back with iproute2 and judged by traffic. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+type Json = Record<string, unknown>;
+
+let bed: PluginBed;
+beforeAll(async () => {
+  bed = await PluginBed.make();
+});
+afterAll(() => bed.close());
+
+const inPod = (...args: string[]) => bed.pod.succeed("ip", args);
+
+beforeEach(async () => {
+  for (const [at, device] of [
+    [0, "eth0"],
+    [1, "net1"],
+  ] as const) {
+    const peer = ["peer", "name", device, "netns", bed.podNamespace.name];
+    await bed.node.succeed("ip", ["link", "add", `veth${at}`, "type", "veth", ...peer]);
+    await bed.node.succeed("ip", ["address", "add", `10.9.${at}.1/24`, "dev", `veth${at}`]);
+    await bed.node.succeed("ip", ["address", "add", `fd00:9:${at}::1/64`, "dev", `veth${at}`, "nodad"]);
+    await bed.node.succeed("ip", ["link", "set", `veth${at}`, "up"]);
+    await inPod("address", "add", `10.9.${at}.2/24`, "dev", device);
+    await inPod("address", "add", `fd00:9:${at}::2/64`, "dev", device, "nodad");
+    await inPod("link", "set", device, "up");
+  }
+  await inPod("route", "add", "default", "via", "10.9.0.1");
+  await inPod("route", "add", "10.77.0.0/16", "via", "10.9.1.1", "metric", "5", "mtu", "1300");
+  await inPod("route", "add", "fd77::/64", "via", "fd00:9:1::1");
+});
+afterEach(async () => {
+  for (const veth of ["veth0", "veth1"]) await bed.node.succeed("ip", ["link", "del", veth]);
+  expect(await rules()).toHaveLength(5);
+});
+
+const conf = (more: object = {}, cniVersion = "1.1.0") => ({
+  ...{ cniVersion, name: "by-source", type: "sbr" },
+  prevResult: {
+    cniVersion,
+    interfaces: [{ name: "veth1" }, { name: "net1", sandbox: bed.podNamespace.path }],
+    ips: [
+      { address: "10.9.1.2/24", gateway: "10.9.1.1", interface: 1 },
+      { address: "fd00:9:1::2/64", gateway: "fd00:9:1::1", interface: 1 },
+    ].map((ip) => (cniVersion < "1" ? { version: ip.address.includes(":") ? "6" : "4", ...ip } : ip)),
+    routes: [{ dst: "10.77.0.0/16", gw: "10.9.1.1", mtu: 1300, priority: 5 }],
+  },
+  ...more,
+});
+const sbr = (verb: string, input: unknown = conf(), more: object = {}, bin = OURS) =>
+  bed.call(bin, "sbr", verb, input, { ifName: "net1", ...more });
+
+async function rules(): Promise<Json[]> {
+  const of = (family: string) => bed.pod.json<Json[]>("ip", [family, "-j", "rule", "show"]);
+  return [...(await of("-4")), ...(await of("-6"))];
+}
+async function routes(): Promise<Json[]> {
+  const of = async (family: string) => {
+    const found = await bed.pod.json<Json[]>("ip", [family, "-j", "-d", "route", "show", "table", "all"]);
+    const all = found.filter(({ table }) => table !== "local");
+    return all.map(({ table, ...route }) => ({ family, ...route, ...(table === "main" ? {} : { table }) }));
+  };
+  return [...(await of("-4")), ...(await of("-6"))];
+}
+const state = async () => ({ rules: await rules(), routes: await routes() });
+
+/** Which device a packet from this address takes. */
+const way = async (to: string, from: string) => {
+  const [route] = await bed.pod.json<Json[]>("ip", ["-j", "route", "get", to, "from", from]);
+  return route?.dev;
+};
+
+describe("the same as the reference", () => {
+  test.each([
+    ["two families", {}, "1.1.0"],
+    ["two families", {}, "1.0.0"],
+    ["two families", {}, "0.4.0"],
+    ["two families", {}, "0.3.1"],
+    ["a table of somebody's", { table: 1234 }, "1.1.0"],
+    ["a table of somebody's, below 256", { table: 77 }, "1.1.0"],
+  ])("%s %j in CNI %s", async (_name, more, cniVersion) => {
+    const input = conf(more, cniVersion);
+    const observe = async (bin: string) => {
+      const added = await sbr("ADD", input, {}, bin);
+      const seen = await state();
+      expect(await sbr("DEL", input, {}, bin)).toMatchObject({ status: 0 });
+      const afterwards = await rules();
+      // The interface, as if it had just been made.
+      await inPod("link", "set", "net1", "down");
+      await inPod("address", "flush", "dev", "net1");
+      await inPod("address", "add", "10.9.1.2/24", "dev", "net1");
+      await inPod("address", "add", "fd00:9:1::2/64", "dev", "net1", "nodad");
+      await inPod("link", "set", "net1", "up");
+      await inPod("route", "add", "10.77.0.0/16", "via", "10.9.1.1", "metric", "5", "mtu", "1300");
+      await inPod("route", "add", "fd77::/64", "via", "fd00:9:1::1");
+      return { added: normalised(added), seen: meant(seen), afterwards };
+    };
+    expect(await observe(OURS)).toEqual(await observe(REFERENCE));
+  });
+
+  const normalised = ({ status, json }: Answer) => ({
+    status,
+    json: JSON.parse(JSON.stringify(json, (key, value) => (key === "dns" ? undefined : value))),
+  });
+
+  /**
+   * Without two differences. The reference copies IPv6's networks into IPv4's tables too, where no rule leads; and it takes
+   * link-local addresses' network out of the main table, by which nobody on the link is reached under one.
+   */
+  function meant({ rules: all, routes: found }: Awaited<ReturnType<typeof state>>) {
+    const leads = (family: unknown, table: unknown) =>
+      table === undefined ||
+      all.some((rule) => rule.table === table && String(rule.src).includes(":") === (family === "-6"));
+    const isLinkLocal = ({ dst, table, dev }: Json) => dst === "fe80::/64" && table === undefined && dev === "net1";
+    const words = found.filter((route) => leads(route.family, route.table) && !isLinkLocal(route));
+    return { all, routes: words.map((route) => JSON.stringify(route)).sort() };
+  }
+});
+
+test("packets leave by the interface whose address they carry, and are answered", async () => {
+  expect([await way("10.50.0.1", "10.9.1.2"), await way("fd50::1", "fd00:9:1::2").catch(() => "none")]).toEqual([
+    "eth0",
+    "none",
+  ]);
+  await sbr("ADD");
+  expect([await way("10.50.0.1", "10.9.1.2"), await way("fd50::1", "fd00:9:1::2")]).toEqual(["net1", "net1"]);
+  expect(await way("10.50.0.1", "10.9.0.2")).toBe("eth0");
+  for (const [to, from] of [
+    ["10.9.1.1", "10.9.1.2"],
+    ["fd00:9:1::1", "fd00:9:1::2"],
+    ["10.9.0.1", "10.9.1.2"],
+  ] as const) {
+    expect(await bed.pod.run("ping", ["-n", "-c", "1", "-W", "2", "-I", from, to])).toMatchObject({ status: 0 });
+  }
+  await sbr("DEL");
+});
+
+test("tables that are in use are passed over, also those with routes only", async () => {
+  await inPod("rule", "add", "from", "192.0.2.7", "table", "100");
+  await inPod("route", "add", "10.55.0.0/16", "dev", "eth0", "table", "101");
+  await sbr("ADD");
+  expect((await rules()).filter(({ src }) => src === "10.9.1.2")).toMatchObject([{ table: "102" }]);
+  await sbr("DEL");
+  expect(await inPod("route", "show", "table", "101")).toContain("10.55.0.0/16");
+  await inPod("rule", "del", "from", "192.0.2.7", "table", "100");
+});
+
+test("gateways and source hints, as newer releases of the reference have them", async () => {
+  await sbr("ADD", conf({ gateways: ["10.9.1.254", "fd00:9:1::fe"], addSourceHints: true }));
+  const found = await routes();
+  expect(
+    found.filter(({ dst, dev, table }) => dst === "default" && dev === "net1" && table !== undefined),
+  ).toMatchObject([
+    { gateway: "10.9.1.254", table: "100" },
+    { gateway: "fd00:9:1::fe", table: "101" },
+  ]);
+  expect(found.filter(({ dev, table }) => dev === "net1" && table === undefined)).toMatchObject([
+    { dst: "10.9.1.0/24", prefsrc: "10.9.1.2" },
+    { dst: "fd00:9:1::/64", prefsrc: "fd00:9:1::2" },
+    { dst: "fe80::/64" },
+  ]);
+  await sbr("DEL", conf());
+});
+
+describe("CHECK finds", () => {
+  test.each([
+    ["a rule gone", {}, ["rule", "del", "from", "10.9.1.2"], /rule for packets from 10.9.1.2 .*missing/],
+    ["IPv6's rule gone", {}, ["-6", "rule", "del", "from", "fd00:9:1::2"], /rule for packets from fd00:9:1::2/],
+    ["the default route gone", {}, ["route", "del", "default", "table", "100"], /default route for .*10.9.1.2/],
+    ["a rule to a configured table gone", { table: 300 }, ["rule", "del", "from", "10.9.1.2"], /rule for .*10.9.1.2/],
+  ])("%s", async (_name, more, args, message) => {
+    await sbr("ADD", conf(more));
+    expect(await sbr("CHECK", conf(more))).toMatchObject({ status: 0, output: "" });
+    await inPod(...args);
+    expect(await sbr("CHECK", conf(more))).toMatchObject({ status: 1, json: { msg: expect.stringMatching(message) } });
+    await sbr("DEL", conf(more));
+  });
+});
+
+describe("DEL", () => {
+  test.each([
+    ["without prevResult", { prevResult: undefined }],
+    ["with a result that is none", { prevResult: 7 }],
+    ["with other keys that are none", { gateways: 7, addSourceHints: "x" }],
+  ])("%s removes rules and their tables' routes, and succeeds once more", async (_name, change) => {
+    await sbr("ADD");
+    expect(await rules()).toHaveLength(7);
+    expect(await sbr("DEL", conf(change))).toEqual({ status: 0, output: "", json: undefined });
+    expect(await rules()).toHaveLength(5);
+    expect((await routes()).filter(({ table }) => table !== undefined)).toEqual([]);
+    expect(await sbr("DEL", conf(change))).toMatchObject({ status: 0, output: "" });
+  });
+
+  test("of an interface that is gone removes the rules for its addresses", async () => {
+    await sbr("ADD");
+    await inPod("link", "set", "net1", "down");
+    await inPod("link", "set", "net1", "name", "net9");
+    expect(await sbr("DEL")).toMatchObject({ status: 0, output: "" });
+    expect(await rules()).toHaveLength(5);
+  });
+
+  test("of a configured table leaves its routes, and rules to others", async () => {
+    await inPod("route", "add", "10.66.0.0/16", "dev", "net1", "table", "300");
+    await inPod("rule", "add", "from", "10.9.1.2", "table", "400");
+    await sbr("ADD", conf({ table: 300 }));
+    expect(await sbr("DEL", conf({ table: 300 }))).toMatchObject({ status: 0 });
+    expect((await rules()).filter(({ src }) => src === "10.9.1.2")).toMatchObject([{ table: "400" }]);
+    expect(await inPod("route", "show", "table", "300")).toContain("10.66.0.0/16");
+    await inPod("rule", "del", "from", "10.9.1.2");
+  });
+
+  test.each(["", "/run/netns/weft-test-nobody"])(
+    "in the namespace %j changes nothing, and makes no file",
+    async (netns) => {
+      expect(await sbr("DEL", conf(), { netns })).toEqual({ status: 0, output: "", json: undefined });
+      expect(await bed.node.run("test", ["-e", "/run/netns/weft-test-nobody"])).toMatchObject({ status: 1 });
+    },
+  );
+});
+
+describe("an ADD that fails changes nothing", () => {
+  test.each([
+    ["a table that is none", { table: -1 }, {}, 7, "table"],
+    ["two gateways of a family", { gateways: ["10.9.1.5", "10.9.1.6"] }, {}, 7, "gateways"],
+    ["no result before", { prevResult: undefined }, {}, 7, "prevResult"],
+    ["no addresses", { prevResult: { interfaces: [{ name: "net1" }] } }, {}, 7, "prevResult.ips"],
+    ["no interface", {}, { ifName: "net7" }, 7, "prevResult.ips"],
+    ["a gateway beyond the link", { gateways: ["172.16.0.1"] }, {}, 999, "172.16.0.1"],
+  ])("%s", async (_name, more, wishes, code, text) => {
+    const before = await state();
+    const answer = await sbr("ADD", conf(more), wishes);
+    expect(answer).toMatchObject({ status: 1, json: { code, msg: expect.stringContaining(text) } });
+    expect(await state()).toEqual(before);
+  });
+});
+
+test("the bridge's CHECK behind sbr finds its routes where sbr has put them", async () => {
+  const bridge = {
+    ...{ cniVersion: "1.1.0", name: "by-source", type: "bridge", bridge: "br9", isDefaultGateway: true },
+    ipam: { type: "static", addresses: [{ address: "10.99.0.2/24", gateway: "10.99.0.1" }] },
+  };
+  const wishes = { ifName: "net2", containerId: "c2" };
+  // One default route of a metric is all that a table takes.
+  await inPod("route", "del", "default");
+  const { json: prevResult } = await bed.call(OURS, "bridge", "ADD", bridge, wishes);
+  const check = () => bed.call(OURS, "bridge", "CHECK", { ...bridge, prevResult }, wishes);
+  expect(await check()).toMatchObject({ status: 0, output: "" });
+  expect(await sbr("ADD", { ...conf(), prevResult }, wishes)).toMatchObject({ status: 0, json: prevResult });
+  expect(await check()).toMatchObject({ status: 0, output: "" });
+  expect(await sbr("CHECK", { ...conf(), prevResult }, wishes)).toMatchObject({ status: 0, output: "" });
+  await inPod("route", "flush", "table", "100");
+  expect(await check()).toMatchObject({ status: 1 });
+  await sbr("DEL", { ...conf(), prevResult }, wishes);
+  await bed.call(OURS, "bridge", "DEL", { ...bridge, prevResult }, wishes);
+  await bed.node.succeed("ip", ["link", "del", "br9"]);
+});
+
+test("STATUS is 0, and tells a configuration that no ADD can serve; GC has nothing to do", async () => {
+  expect(await sbr("STATUS")).toMatchObject({ status: 0, output: "" });
+  expect(await sbr("STATUS", conf({ table: 0 }))).toMatchObject({ status: 1, json: { code: 7 } });
+  expect(await sbr("GC", { ...conf(), "cni.dev/valid-attachments": [] })).toMatchObject({ status: 0, output: "" });
+});
