@@ -1,0 +1,134 @@
+/**
+ * What a kernel (Linux 6.18) answered to whole calls, played back in memory: as it was, each call succeeds; with bits
+ * flipped, cut, lost or repeated, it ends with status 0 or with a CNI error, and a failed ADD keeps no address.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { runPlugin } from "../../pkg/cni/loop.ts";
+import type { Plugin } from "../../pkg/cni/plugin.ts";
+import { NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
+import { FakeSystem, type NetlinkPeer } from "../../pkg/sys/fake.ts";
+import { FakeFiles } from "../../pkg/sys/fake-files.ts";
+import { flipped } from "./arbitrary.ts";
+import { STUMBLE } from "./outcome.ts";
+
+interface Recorded {
+  readonly plugin: string;
+  readonly verb: string;
+  readonly input: { readonly type: string };
+  /** By kind of socket: the datagrams that answer each one that was sent, in Base64. */
+  readonly answers: Readonly<Record<string, readonly (readonly string[])[]>>;
+}
+
+const FOLDER = new URL("../vectors/netlink/", import.meta.url);
+const RECORDED = readdirSync(FOLDER).map((name): [string, Recorded] => [
+  name.replace(".json", ""),
+  JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")) as Recorded,
+]);
+const RUNS = Number(process.env.WEFT_FUZZ_RUNS ?? 200);
+const BIN = "/opt/cni/bin";
+const NETWORK = "/var/lib/cni/networks/net";
+
+type Answers = ReadonlyMap<string, readonly (readonly Uint8Array[])[]>;
+
+const decoded = ({ answers }: Recorded): Answers =>
+  new Map(
+    Object.entries(answers).map(([socket, turns]) => [
+      socket,
+      turns.map((turn) => turn.map((text) => new Uint8Array(Buffer.from(text, "base64")))),
+    ]),
+  );
+
+function node(verb: string): FakeFiles {
+  const files = new FakeFiles();
+  files.makeDirectory(BIN);
+  files.writeFile(`${BIN}/weft`, new Uint8Array());
+  for (const name of ["bridge", "host-local"]) files.link(`${BIN}/weft`, `${BIN}/${name}`);
+  files.makeDirectory(NETWORK);
+  if (verb !== "ADD") {
+    for (const address of ["10.1.0.2", "fd00:1::2"])
+      files.writeFile(`${NETWORK}/${address}`, new TextEncoder().encode("c1\r\neth0"));
+  }
+  const podSettings = "/proc/namespace/4:1/sys/net/ipv6/conf/eth0";
+  const hostSettings = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+  const settings = ["disable_ipv6", "accept_dad", "keep_addr_on_down"].map((name) => `${podSettings}/${name}`);
+  const localnet = "/proc/sys/net/ipv4/conf/cni0/route_localnet";
+  for (const path of [...hostSettings, ...settings, localnet]) {
+    files.makeDirectory(path.slice(0, path.lastIndexOf("/")));
+    files.writeFile(path, new TextEncoder().encode(path === localnet && verb !== "ADD" ? "1" : "0"));
+  }
+  return files;
+}
+
+/** Plays the call back; what goes on asking when the recording has ended is not answered. */
+async function play(recorded: Recorded, answers: Answers) {
+  const { plugin, verb, input } = recorded;
+  const loaded = async (name: string) =>
+    ((await import(`../../plugins/${name}/main.ts`)) as { readonly plugin: Plugin }).plugin;
+  const files = node(verb);
+  const turns = new Map<string, number>();
+  const system = new FakeSystem({
+    files,
+    executablePath: `${BIN}/weft`,
+    namespaces: { "/run/netns/a": "4:1" },
+    input: JSON.stringify(input),
+    environment: {
+      ...{ CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/a", CNI_IFNAME: "eth0", CNI_PATH: BIN },
+    },
+    netlink: (_sent, peer: NetlinkPeer) => {
+      const socket = `${peer.protocol === NETLINK_ROUTE ? "route" : "netfilter"} ${peer.namespace === "4:1" ? "pod" : "host"}`;
+      const turn = turns.get(socket) ?? 0;
+      turns.set(socket, turn + 1);
+      return [...(answers.get(socket)?.[turn] ?? [])];
+    },
+  });
+  const status = runPlugin(await loaded(plugin), system, { "host-local": await loaded("host-local") });
+  return {
+    status,
+    system,
+    reserved: files.readDirectory(NETWORK).filter((name) => /[.:]\d/.test(name) && !name.startsWith("last")),
+  };
+}
+
+test.each(RECORDED)("%s succeeds as it was answered", async (_name, recorded) => {
+  const { status, system } = await play(recorded, decoded(recorded));
+  expect([status, system.output]).toEqual([0, recorded.verb === "ADD" ? expect.stringContaining('"ips"') : ""]);
+});
+
+test.each(RECORDED)("%s ends well whatever it is answered", { timeout: 5000 + RUNS * 20 }, async (_name, recorded) => {
+  const original = decoded(recorded);
+  const places = [...original].flatMap(([socket, turns]) =>
+    turns.flatMap((turn, at) => turn.map((_, position) => ({ socket, at, position }))),
+  );
+  const damage = fc
+    .tuple(fc.constantFrom(...places), fc.constantFrom("flip", "flip", "flip", "lose", "repeat"))
+    .chain(([place, how]) => {
+      const datagram = original.get(place.socket)?.[place.at]?.[place.position] as Uint8Array;
+      return flipped(fc.constant(datagram)).map((bytes) => ({ ...place, how, bytes }));
+    });
+  await fc.assert(
+    fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 3 }), async (damages) => {
+      const answers = new Map(
+        [...original].map(([socket, turns]) => [
+          socket,
+          turns.map((turn, at) =>
+            turn.flatMap((datagram, position) => {
+              const hit = damages.find((one) => one.socket === socket && one.at === at && one.position === position);
+              if (hit === undefined) return [datagram];
+              return hit.how === "lose" ? [] : hit.how === "repeat" ? [datagram, datagram] : [hit.bytes];
+            }),
+          ),
+        ]),
+      );
+      const { status, system, reserved } = await play(recorded, answers);
+      expect(system.openCount).toBe(0);
+      if (status === 0) return;
+      const { code, msg } = JSON.parse(system.output) as Record<string, unknown>;
+      expect([code, msg]).toEqual([expect.any(Number), expect.stringMatching(/./)]);
+      expect(msg).not.toMatch(STUMBLE);
+      if (recorded.verb === "ADD") expect(reserved).toEqual([]);
+    }),
+    { numRuns: RUNS },
+  );
+});
