@@ -45,7 +45,7 @@ import {
   type Rule,
   type Table,
 } from "./nft/table.ts";
-import { type FieldValue, tupleText } from "./nft/tuple.ts";
+import { isPrefixValue, tupleText } from "./nft/tuple.ts";
 import { readComment } from "./nft/userdata.ts";
 import { describeOwner } from "./owner.ts";
 
@@ -267,8 +267,9 @@ const MARK_CHAIN = /^mark-(\d+)$/;
 
 function readMasquerade({ values, data, comment }: TupleElement): PortMasquerade[] {
   const bit = data !== undefined && "jump" in data ? MARK_CHAIN.exec(data.jump)?.[1] : undefined;
-  if (comment === undefined || bit === undefined) return [];
-  const [destination, protocol, port, source] = values as readonly [Prefix, number, number, Prefix] & FieldValue[];
+  const [destination, protocol, port, source] = values;
+  if (comment === undefined || bit === undefined || !isPrefixValue(destination) || !isPrefixValue(source)) return [];
+  if (typeof protocol !== "number" || typeof port !== "number") return [];
   const single = destination.length === 0 ? undefined : destination.address;
   return [{ owner: comment, host: { address: single, protocol, port }, source, markBit: Number(bit) }];
 }

@@ -116,6 +116,11 @@ function prefixBetween(first: Address, lastBytes: Uint8Array): Prefix | undefine
   return isPrefix ? { address: first, length: 8 * lastBytes.length - hostBits } : undefined;
 }
 
+/** True for what was read from a key with an end; a key without one has single addresses in the same places. */
+export function isPrefixValue(value: FieldValue | undefined): value is Prefix {
+  return typeof value === "object" && "length" in value;
+}
+
 /** In nft's words. */
 export function tupleText(fields: readonly Field[], values: readonly FieldValue[]): string {
   return values.map((value, at) => valueText(fields[at], value)).join(" . ");
