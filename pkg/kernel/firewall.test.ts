@@ -79,8 +79,8 @@ describe("removing", () => {
   });
 
   test("nothing is sent for strangers, or where there is no table", () => {
-    expect(remove("d")).toEqual({ requests: [], pods: [], needsGeneration: false });
-    expect(removeFromFirewall([], () => true)).toEqual({ requests: [], pods: [], needsGeneration: false });
+    expect(remove("d")).toMatchObject({ requests: [], pods: [], needsGeneration: false });
+    expect(removeFromFirewall([], () => true)).toMatchObject({ requests: [], pods: [], needsGeneration: false });
   });
 });
 

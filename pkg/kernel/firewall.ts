@@ -201,8 +201,9 @@ function stricter(held: Firewall["policies"], added: Firewall["policies"]): Fire
 /** What `removeFromFirewall` sends. */
 export interface Removal {
   readonly requests: readonly Request[];
-  /** The pods that leave. */
+  /** The pods that leave, and those that stay. */
   readonly pods: readonly FirewallPod[];
+  readonly left: readonly FirewallPod[];
   /** A bridge leaves with its last pod: only right while nobody has changed anything since the dump. */
   readonly needsGeneration: boolean;
 }
@@ -210,7 +211,7 @@ export interface Removal {
 /** One transaction that removes the pods of all owners that `isWanted` names. ENOENT: they have changed since the dump. */
 export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: string) => boolean): Removal {
   const observed = readTable(firewallTable(EMPTY), seen);
-  if (observed === undefined) return { requests: [], pods: [], needsGeneration: false };
+  if (observed === undefined) return { requests: [], pods: [], left: [], needsGeneration: false };
   const before = parseElements(observed.elements);
   const pods = before.pods.filter(({ owner }) => isWanted(owner));
   const rest = before.pods.filter(({ owner }) => !isWanted(owner));
@@ -218,6 +219,7 @@ export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: s
   return {
     requests: changeElements(observed.elements, firewallTable({ pods: rest, policies })),
     pods,
+    left: rest,
     needsGeneration: policies.size < before.policies.size,
   };
 }

@@ -12,6 +12,7 @@ import type {
   FileStatus,
   NetlinkSocket,
   NetworkNamespace,
+  StreamSocket,
   System,
   TapOptions,
   WriteOptions,
@@ -25,6 +26,7 @@ const EBUSY = 16;
 /** IFNAMSIZ without its final zero (linux/if.h). */
 const LONGEST_DEVICE_NAME = 15;
 const ETIMEDOUT = 110;
+const ECONNREFUSED = 111;
 
 /** What a netlink socket is connected to: `namespace` is the identity of the one it speaks to. */
 export interface NetlinkPeer {
@@ -34,6 +36,9 @@ export interface NetlinkPeer {
 
 /** A scripted kernel: the datagrams that answer one that was sent. */
 export type NetlinkScript = (datagram: Uint8Array, peer: NetlinkPeer) => readonly Uint8Array[];
+
+/** One conversation with a scripted server: what it says to what it was sent; an empty answer ends it. */
+export type StreamScript = (data: Uint8Array) => readonly Uint8Array[];
 
 /** A scripted executable. What it leaves out of the result is 0 or empty. */
 export type Program = (options: ExecuteOptions) => Partial<ExecuteResult>;
@@ -50,8 +55,10 @@ export interface FakeOptions {
   readonly namespaces?: Readonly<Record<string, string>>;
   readonly programs?: Readonly<Record<string, Program>>;
   readonly netlink?: NetlinkScript;
-  /** Paths of the Unix sockets on which somebody accepts connections. */
+  /** Paths of the Unix sockets on which somebody accepts connections, and who has nothing to say. */
   readonly liveSockets?: Iterable<string>;
+  /** Unix sockets with somebody who answers: path -> a new conversation. */
+  readonly servers?: Readonly<Record<string, () => StreamScript>>;
 }
 
 /** Identity of the namespace that the fake process itself is in. */
@@ -74,6 +81,7 @@ export class FakeSystem implements System {
   readonly #programs: Readonly<Record<string, Program>>;
   readonly #netlink: NetlinkScript;
   readonly #liveSockets: ReadonlySet<string>;
+  readonly #servers: Readonly<Record<string, () => StreamScript>>;
   #current = OWN_NAMESPACE;
   #lastFd = 99;
   #random = 0x2545f491;
@@ -89,7 +97,8 @@ export class FakeSystem implements System {
     this.#namespaces = options.namespaces ?? {};
     this.#programs = options.programs ?? {};
     this.#netlink = options.netlink ?? (() => []);
-    this.#liveSockets = new Set(options.liveSockets ?? []);
+    this.#servers = options.servers ?? {};
+    this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
   }
 
   /** All that was written to standard output, as text. */
@@ -167,6 +176,35 @@ export class FakeSystem implements System {
 
   isSocketAlive(path: string): boolean {
     return this.#liveSockets.has(path);
+  }
+
+  connectUnix(path: string): StreamSocket {
+    if (!this.#liveSockets.has(path)) {
+      const status = this.files.status(path);
+      throw new SystemError("connect", path, status === undefined ? ENOENT : ECONNREFUSED);
+    }
+    this.openCount++;
+    const answer = this.#servers[path]?.() ?? (() => []);
+    const waiting: Uint8Array[] = [];
+    let isOpen = true;
+    const assertOpen = (call: string): void => {
+      if (!isOpen) throw new SystemError(call, path, EBADF);
+    };
+    return {
+      send: (data) => {
+        assertOpen("send");
+        waiting.push(...answer(data.slice()));
+      },
+      receive: () => {
+        assertOpen("receive");
+        const next = waiting.shift();
+        if (next === undefined) throw new SystemError("receive", "a Unix socket", ETIMEDOUT);
+        return next;
+      },
+      close: this.#once(() => {
+        isOpen = false;
+      }),
+    };
   }
 
   openNamespace(path?: string): NetworkNamespace {

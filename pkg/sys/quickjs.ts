@@ -3,7 +3,7 @@
  * object `weftHost`.
  */
 import { SystemError } from "./errors.ts";
-import type { FileLock, FileStatus, NetlinkSocket, NetworkNamespace, System } from "./system.ts";
+import type { FileLock, FileStatus, NetlinkSocket, NetworkNamespace, StreamSocket, System } from "./system.ts";
 
 /** What the C host offers; every function throws what the failure factory makes of a failed system call. */
 interface Host {
@@ -40,6 +40,9 @@ interface Host {
   netlinkSend(fd: number, datagram: Uint8Array): void;
   netlinkReceive(fd: number, timeoutMs: number): Uint8Array;
   isSocketAlive(path: string): boolean;
+  connectUnix(path: string): number;
+  streamSend(fd: number, data: Uint8Array): void;
+  streamReceive(fd: number, timeoutMs: number): Uint8Array;
   createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
 }
 
@@ -106,6 +109,22 @@ class Socket implements NetlinkSocket {
   }
 }
 
+class Stream implements StreamSocket {
+  readonly #descriptor: Descriptor;
+  constructor(path: string) {
+    this.#descriptor = new Descriptor(weftHost.connectUnix(path), path);
+  }
+  send(data: Uint8Array): void {
+    weftHost.streamSend(this.#descriptor.number, data);
+  }
+  receive(timeoutMs: number): Uint8Array {
+    return weftHost.streamReceive(this.#descriptor.number, timeoutMs);
+  }
+  close(): void {
+    this.#descriptor.close();
+  }
+}
+
 let environment: Record<string, string> | undefined;
 
 export const quickjs: System = {
@@ -142,6 +161,7 @@ export const quickjs: System = {
     return { release: () => descriptor.close() };
   },
   isSocketAlive: weftHost.isSocketAlive,
+  connectUnix: (path) => new Stream(path),
   openNamespace: (path = OWN_NAMESPACE) => new Namespace(path),
   openNetlink: (protocol, namespace) => new Socket(weftHost.openNetlink(protocol, namespace?.fd ?? -1)),
   inNamespace: (namespace, work) => weftHost.inNamespace(namespace.fd, work),

@@ -76,6 +76,15 @@ export interface TapOptions {
   readonly group: number | undefined;
 }
 
+/** A connection to a Unix stream socket. */
+export interface StreamSocket {
+  /** All of it. EPIPE once the other side is gone. */
+  send(data: Uint8Array): void;
+  /** What has come, at least one byte; none at the end. Throws `SystemError` ETIMEDOUT after `timeoutMs` of silence. */
+  receive(timeoutMs: number): Uint8Array;
+  close(): void;
+}
+
 export interface ExecuteOptions {
   /** Behind the program's own name; none when left out. */
   readonly args?: readonly string[];
@@ -108,6 +117,8 @@ export interface System extends Files {
   lockFile(path: string, options?: { readonly wait?: boolean; readonly mode?: number }): FileLock | undefined;
   /** True when a process accepts connections on the Unix socket at `path` (so its owner is alive). */
   isSocketAlive(path: string): boolean;
+  /** ENOENT or ECONNREFUSED where nobody listens. */
+  connectUnix(path: string): StreamSocket;
   /** EINVAL when the path is not a network namespace (a plain file, say). Without a path: the process's own. */
   openNamespace(path?: string): NetworkNamespace;
   /** A socket that speaks to `namespace` for all its life; the process itself stays where it is. */

@@ -10,9 +10,11 @@ import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
+import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Firewall } from "../../pkg/kernel/firewall.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
+import { Firewalld } from "./firewalld.ts";
 import { addRules, checkRules, removeRules } from "./rules.ts";
 
 export const plugin: Plugin = {
@@ -22,11 +24,7 @@ export const plugin: Plugin = {
   usesNamespace: false,
   add,
   del,
-  check(request) {
-    const config = parseFirewallConfig(request.config);
-    const result = request.requirePrevResult();
-    checkRules(request.system, wantedOf(request, config, result), config);
-  },
+  check,
   status(request) {
     parseFirewallConfig(request.config);
     try {
@@ -39,16 +37,76 @@ export const plugin: Plugin = {
   },
   gc(request) {
     const isGarbage = garbageOf(request);
-    collectGarbage(request, [() => removeRules(request.system, isGarbage, lenientConfig(request.config))]);
+    collectGarbage(request, [() => remove(request, isGarbage, [])]);
   },
 };
 
+/** Our table knows every pod, whoever lets it through: DEL and GC find there what no prevResult tells. */
 function add(request: Request): Result {
   const config = parseFirewallConfig(request.config);
   const result = request.requirePrevResult();
   const wanted = wantedOf(request, config, result);
-  if (wanted.pods.length > 0) undoing(() => addRules(request.system, wanted, config));
+  if (wanted.pods.length > 0)
+    withFirewalld(request, config, (firewalld) => letThrough(request, config, wanted, firewalld));
   return result;
+}
+
+function letThrough(
+  request: Request,
+  config: FirewallConfig,
+  wanted: Firewall,
+  firewalld: Firewalld | undefined,
+): void {
+  const owner = ownerOf(request);
+  undoing((undo) => {
+    undo.push(() => removeRules(request.system, (mark) => mark === owner, config));
+    addRules(request.system, wanted, optionsFor(config, firewalld));
+    for (const { address } of firewalld === undefined ? [] : wanted.pods) {
+      undo.push(() => firewalld?.remove(address));
+      firewalld?.add(address);
+    }
+  });
+}
+
+function check(request: Request): void {
+  const config = parseFirewallConfig(request.config);
+  const wanted = wantedOf(request, config, request.requirePrevResult());
+  withFirewalld(request, config, (firewalld) => {
+    checkRules(request.system, wanted, optionsFor(config, firewalld));
+    const missing = firewalld === undefined ? [] : wanted.pods.filter(({ address }) => !firewalld.holds(address));
+    if (missing.length === 0) return;
+    const addresses = missing.map(({ address }) => formatAddress(address)).join(", ");
+    throw new CniError(ErrorCode.internal, `CHECK: ${addresses} not in firewalld's zone ${config.zone}`);
+  });
+}
+
+/** What firewalld lets through needs no rules of ours in its chains. */
+function optionsFor(config: FirewallConfig, firewalld: Firewalld | undefined) {
+  const { adminChain } = config;
+  return firewalld === undefined
+    ? { adminChain }
+    : { adminChain, except: ({ table }: { table: string }) => table === "firewalld" };
+}
+
+/** With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted and does not. */
+function withFirewalld(
+  request: Request,
+  { backend, zone }: Pick<FirewallConfig, "backend" | "zone">,
+  work: (firewalld: Firewalld | undefined) => void,
+): void {
+  if (backend === "nftables") {
+    work(undefined);
+    return;
+  }
+  Firewalld.use(request.system, zone, (firewalld) => {
+    if (firewalld === undefined && backend === "firewalld") {
+      throw new CniError(
+        ErrorCode.tryAgainLater,
+        "backend: firewalld does not run (nobody owns its name on the system's D-Bus): start it, or leave the key out",
+      );
+    }
+    work(firewalld);
+  });
 }
 
 function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: Result): Firewall {
@@ -72,8 +130,19 @@ function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: R
 
 function del(request: Request): void {
   const owner = ownerOf(request);
-  const config = lenientConfig(request.config);
-  removeRules(request.system, (mark) => mark === owner, config);
   const addresses = request.prevResult?.ips.map(({ address }) => address.address) ?? [];
-  removeLegacyFirewall(request.system, addresses, config);
+  remove(request, (mark) => mark === owner, addresses);
+  removeLegacyFirewall(request.system, addresses, lenientConfig(request.config));
+}
+
+/** Rules and zones' sources of all owners that `isWanted` names, and of these addresses where nobody else has them. */
+function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): void {
+  const config = lenientConfig(request.config);
+  const { left, gone } = removeRules(request.system, isWanted, config);
+  const sources = [...gone, ...addresses.filter((address) => !gone.some((known) => isSameAddress(known, address)))];
+  const free = sources.filter((address) => !left.some((held) => isSameAddress(held, address)));
+  if (free.length === 0 || request.config.value("backend") === "nftables") return;
+  Firewalld.use(request.system, config.zone, (firewalld) => {
+    for (const address of free) firewalld?.remove(address);
+  });
 }

@@ -3,6 +3,7 @@
  * in one transaction.
  */
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import type { Address } from "../../pkg/ip/address.ts";
 import {
   addToFirewall,
   type Firewall,
@@ -75,18 +76,21 @@ function adviceFor(error: unknown): string {
   return "";
 }
 
-/** Silent when nothing is there. Gives the pods that were known, and are not any more. */
-export function removeRules(
-  system: System,
-  isWanted: (owner: string) => boolean,
-  options: ForwardOptions,
-): readonly FirewallPod[] {
-  let pods: readonly FirewallPod[] = [];
+/** Addresses that the table knew of before a removal. */
+export interface Removed {
+  readonly gone: readonly Address[];
+  readonly left: readonly Address[];
+}
+
+/** Silent when nothing is there. */
+export function removeRules(system: System, isWanted: (owner: string) => boolean, options: ForwardOptions): Removed {
+  let removed: Removed = { gone: [], left: [] };
   try {
     changeSeen(system, look(options), ({ generation, own, foreign }) => {
       const removal = removeFromFirewall(own, isWanted);
       const forgotten = forgetForwarded(foreign, isWanted, options);
-      pods = removal.pods;
+      const addresses = (pods: readonly FirewallPod[]) => pods.map(({ address }) => address);
+      removed = { gone: addresses(removal.pods), left: addresses(removal.left) };
       return {
         requests: [...removal.requests, ...forgotten.requests],
         generation: removal.needsGeneration || forgotten.needsGeneration ? generation : undefined,
@@ -95,7 +99,7 @@ export function removeRules(
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
-  return pods;
+  return removed;
 }
 
 /** Throws `CniError` where a rule of `wanted` is missing. */

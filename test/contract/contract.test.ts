@@ -2,6 +2,7 @@
  * One contract, three sides of the door: the fake that unit tests use, Node.js, and the executables' C host. Node.js has
  * files alone: no locks, namespaces or blocking sockets are to be had there, and the daemon does without them.
  */
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -24,7 +25,16 @@ let world: World;
 const program =
   '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\nfor word; do printf "[%s]" "$word"; done\ncat\nprintf told >&2\nexit 3\n';
 
+/** A process of its own: this one waits for the probe without turning to anybody else. */
+const ECHO = `require("node:net").createServer((socket) => socket.on("data", (data) => {
+  socket.write(data);
+  if (String(data) === "end") socket.end();
+})).listen(process.argv[1], () => console.log("listening"))`;
+let echo: ChildProcess;
+
 beforeAll(async () => {
+  echo = spawn(process.execPath, ["-e", ECHO, `${root}/echo`], { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((resolve) => echo.stdout?.once("data", resolve));
   writeFileSync(`${root}/program`, program);
   writeFileSync(`${root}/suicide`, "#!/bin/sh\nkill -TERM $$\n");
   for (const name of ["program", "suicide"]) chmodSync(`${root}/${name}`, 0o755);
@@ -37,6 +47,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   process.umask(umask);
+  echo.kill();
   await new Promise((resolve) => server.close(resolve));
   probe.remove();
   rmSync(root, { recursive: true, force: true });
@@ -51,6 +62,7 @@ beforeEach(() => {
     suicide: `${root}/suicide`,
     plainFile: `${root}/plain`,
     liveSocket: `${root}/socket`,
+    echoSocket: `${root}/echo`,
   };
 });
 
@@ -58,6 +70,7 @@ function fakeSystem(): FakeSystem {
   const system = new FakeSystem({
     namespaces: { "/proc/self/ns/net": OWN_NAMESPACE },
     liveSockets: [world.liveSocket],
+    servers: { [world.echoSocket]: () => (data) => (textOf(data) === "end" ? [data, bytesOf("")] : [data]) },
     programs: {
       [world.program]: ({ args = [], environment, input }) => ({
         status: 3,

@@ -14,6 +14,8 @@ export interface World {
   readonly plainFile: string;
   /** Somebody accepts connections there. */
   readonly liveSocket: string;
+  /** Somebody says back what is said there, and ends the conversation behind "end". */
+  readonly echoSocket: string;
 }
 
 export interface SystemScenario {
@@ -211,6 +213,42 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
         return "made";
       }),
     expected: "EINVAL of sixteen-letters-",
+  },
+  "a connection carries what is sent, waits no longer than it is told, and works no more once closed": {
+    run: (system, { folder, echoSocket }) => {
+      const socket = system.connectUnix(echoSocket);
+      const failure = (work: () => void) =>
+        String(
+          outcome(folder, () => {
+            work();
+            return "let through";
+          }),
+        ).replace(/ of .*/, "");
+      socket.send(bytesOf("größe"));
+      const heard = textOf(socket.receive(1000));
+      const silence = [failure(() => socket.receive(20)), failure(() => socket.receive(0))];
+      socket.close();
+      return [heard, silence, failure(() => socket.send(bytesOf("x"))), failure(() => socket.receive(20))];
+    },
+    expected: ["größe", ["ETIMEDOUT", "ETIMEDOUT"], "EBADF", "EBADF"],
+  },
+  "a connection that the other side ends gives nothing more": {
+    run(system, { echoSocket }) {
+      const socket = system.connectUnix(echoSocket);
+      socket.send(bytesOf("end"));
+      const [first, second] = [socket.receive(1000), socket.receive(1000)];
+      socket.close();
+      return [textOf(first), second.length];
+    },
+    expected: ["end", 0],
+  },
+  "nobody is reached where nobody listens": {
+    run: (system, { folder }) => {
+      system.writeFile(`${folder}/file`, bytesOf(""));
+      const reach = (path: string) => outcome(folder, () => system.connectUnix(path) && "reached");
+      return [reach(`${folder}/absent`), reach(`${folder}/file`)];
+    },
+    expected: ["ENOENT of absent", "ECONNREFUSED of file"],
   },
   "random bytes are as many as asked for, and differ": {
     run(system) {

@@ -12,6 +12,8 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/sys/a.ts", importing("../netlink/link.ts"), "noRestrictedImports"],
   ["pkg/ip/a.ts", importing("../netlink/link.ts"), "noRestrictedImports"],
   ["pkg/netlink/a.ts", importing("../kernel/link.ts"), "noRestrictedImports"],
+  ["pkg/dbus/a.ts", importing("../netlink/link.ts"), "noRestrictedImports"],
+  ["pkg/dbus/b.ts", importing("../sys/errors.ts"), undefined],
   ["pkg/kernel/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/kernel/b.ts", importing("../cni/errors.ts"), "noRestrictedImports"],
   ["pkg/kernel/nft/a.ts", importing("../../backend/node.ts"), "noRestrictedImports"],

@@ -1,6 +1,8 @@
 /** firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through. */
+import { existsSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { eventually } from "./harness/process.ts";
 
 const BRIDGE = {
   cniVersion: "1.1.0",
@@ -142,7 +144,7 @@ const ufw = (prefix: string, reject: string) => `*filter
 -A FORWARD -j ${prefix}-reject-forward
 -A ${prefix}-before-forward -j ${prefix}-user-forward
 COMMIT`;
-const FIREWALLD = `table inet firewalld_like {
+const FIREWALLD_LIKE = `table inet firewalld_like {
   chain filter_FORWARD {
     type filter hook forward priority 10; policy accept;
     ct status dnat accept
@@ -188,7 +190,7 @@ const WALLS: Record<string, () => Promise<unknown>> = {
     await restore("iptables-nft-restore", ufw("ufw", "icmp"));
     await restore("ip6tables-nft-restore", ufw("ufw6", "icmp6"));
   },
-  "firewalld's chains": () => restore("nft -f -", FIREWALLD),
+  "firewalld's chains": () => restore("nft -f -", FIREWALLD_LIKE),
   "nftables chains with policy drop": () => restore("nft -f -", PLAIN),
   "iptables' mangle table": async () => {
     for (const tool of ["iptables-nft", "ip6tables-nft"])
@@ -354,6 +356,106 @@ describe("ingressPolicy", () => {
     await succeeds("firewall", "DEL", strange, far);
     expect(await reached()).toEqual(["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
   });
+});
+
+const FIREWALLD = ["/usr/sbin/firewalld", "/usr/bin/dbus-daemon"];
+const hasFirewalld = FIREWALLD.every((file) => existsSync(file));
+if (!hasFirewalld) {
+  process.stderr.write(
+    `firewalld live tests skipped: ${FIREWALLD.join(" or ")} is missing. Where they are not wanted on the machine: ` +
+      "plugins/firewall/firewalld.test.ts plays recorded answers\n",
+  );
+}
+
+/** A bus of the node's own. */
+const BUS = `<busconfig><type>system</type><listen>unix:path=/var/lib/cni/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>`;
+
+describe.runIf(hasFirewalld)("firewalld", () => {
+  const env = { DBUS_SYSTEM_BUS_ADDRESS: "unix:path=/var/lib/cni/bus" };
+  const inBackground = (command: string) =>
+    bed.node.run("sh", ["-c", `${command} >/dev/null 2>&1 </dev/null & echo $! >>/var/lib/cni/pids`], "", {
+      ...env,
+      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
+    });
+  const call = (verb: string, input: object) =>
+    bed.call(OURS, "firewall", verb, input, {
+      env: {
+        ...{ ...env, CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+        CNI_PATH: OURS,
+      },
+    });
+  const control = async (...words: string[]) =>
+    (await bed.node.run("firewall-cmd", words, "", { ...env, PATH: "/usr/bin:/bin" })).stdout.trim();
+
+  beforeEach(async () => {
+    await bed.node.succeed("sh", ["-c", `cat >/var/lib/cni/bus.conf <<'END'\n${BUS}\nEND`]);
+    await inBackground("exec dbus-daemon --config-file=/var/lib/cni/bus.conf --nofork --nopidfile");
+  });
+  afterEach(() => bed.node.run("sh", ["-c", "kill $(cat /var/lib/cni/pids)"]));
+
+  async function start(): Promise<void> {
+    await inBackground("exec firewalld --nofork --nopid --system-config /var/lib/cni/firewalld");
+    await eventually(async () => expect(await control("--state")).toBe("running"), 20_000);
+  }
+
+  test("that is asked for and does not run is an error; not asked for, it is not missed", async () => {
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const refused = await call("ADD", firewall({ backend: "firewalld" }, added));
+    expect(refused.json).toMatchObject({ code: 11, msg: expect.stringMatching(/firewalld does not run/) });
+    expect(await nft("list", "ruleset")).toBe("");
+    expect(await call("ADD", firewall({}, added))).toMatchObject({ status: 0 });
+    expect(await call("DEL", firewall({ backend: "firewalld" }, added))).toMatchObject({ status: 0 });
+  });
+
+  test("that runs gets the addresses into the zone, and out of it", async () => {
+    await start();
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([]);
+    for (const [more, zone] of [
+      [{}, "trusted"],
+      [{ backend: "firewalld", firewalldZone: "internal" }, "internal"],
+    ] as const) {
+      const configuration = firewall(more, added);
+      expect(await call("ADD", configuration)).toMatchObject({ status: 0, json: added.json });
+      expect(await control(`--zone=${zone}`, "--list-sources")).toBe("10.22.0.2/32 fd00:22::2/128");
+      expect(JSON.stringify(await foreign())).not.toMatch(/cni:net/);
+      expect(await call("ADD", configuration)).toMatchObject({ status: 0 });
+      expect(await call("CHECK", configuration)).toMatchObject({ status: 0 });
+      if (zone === "trusted") {
+        await bed.pod.listen(FORWARDING);
+        expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+      }
+      await control(`--zone=${zone}`, "--remove-source=10.22.0.2/32");
+      expect((await call("CHECK", configuration)).json).toMatchObject({
+        msg: expect.stringMatching(/10\.22\.0\.2 not in/),
+      });
+      // No prevResult: our table remembers the addresses.
+      expect(await call("DEL", { ...configuration, prevResult: undefined })).toMatchObject({ status: 0, output: "" });
+      expect(await control(`--zone=${zone}`, "--list-sources")).toBe("");
+      expect(JSON.stringify(await foreign())).not.toMatch(/10\.22\.0\.2|fd00:22::2/);
+    }
+  }, 60_000);
+
+  test("whose zone is not there is an error that changes nothing", async () => {
+    await start();
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const refused = await call("ADD", firewall({ firewalldZone: "nowhere" }, added));
+    expect(refused.json).toMatchObject({ msg: expect.stringMatching(/INVALID_ZONE: nowhere/) });
+    expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
+  }, 60_000);
+
+  test("is passed over by backend nftables: its chains get our rules", async () => {
+    await start();
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const before = await foreign();
+    const configuration = firewall({ backend: "nftables" }, added);
+    expect(await call("ADD", configuration)).toMatchObject({ status: 0 });
+    expect(await control("--zone=trusted", "--list-sources")).toBe("");
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(await call("DEL", configuration)).toMatchObject({ status: 0 });
+    expect(await foreign()).toEqual(before);
+  }, 60_000);
 });
 
 test.each([

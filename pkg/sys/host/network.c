@@ -1,8 +1,9 @@
-/* Network namespaces, netlink sockets, and whether somebody listens on a Unix socket. */
+/* Network namespaces, netlink sockets, and Unix sockets. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,38 +197,109 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 	return host_new_bytes(ctx, buffer, (size_t)count);
 }
 
+/* Connects to the Unix socket at `path`; a negative errno where that fails. */
+static int connect_to(const char *path, int flags)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd, error;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	return -error;
+}
+
 /* isSocketAlive(path): connecting succeeds, or would once the listener gets round to it */
 static JSValue is_socket_alive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	const char *path = host_get_path(ctx, argv[0]);
 	JSValue result;
-	int fd, error;
+	int fd;
 
 	(void)self, (void)argc;
 	if (!path)
 		return JS_EXCEPTION;
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		result = host_fail(ctx, "connect", path, ENAMETOOLONG);
-		JS_FreeCString(ctx, path);
-		return result;
-	}
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		result = host_fail(ctx, "socket", path, errno);
-	} else {
-		error = connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? errno : 0;
+	fd = connect_to(path, SOCK_NONBLOCK);
+	if (fd >= 0)
 		close(fd);
-		if (error == 0 || error == EAGAIN || error == EINPROGRESS)
-			result = JS_TRUE;
-		else if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR)
-			result = JS_FALSE;
-		else
-			result = host_fail(ctx, "connect", path, error);
-	}
+	if (fd >= 0 || fd == -EAGAIN || fd == -EINPROGRESS)
+		result = JS_TRUE;
+	else if (fd == -ENOENT || fd == -ECONNREFUSED || fd == -ENOTDIR)
+		result = JS_FALSE;
+	else
+		result = host_fail(ctx, "connect", path, -fd);
 	JS_FreeCString(ctx, path);
 	return result;
+}
+
+/* connectUnix(path): descriptor */
+static JSValue connect_unix(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path = host_get_path(ctx, argv[0]);
+	JSValue result;
+	int fd;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	fd = connect_to(path, 0);
+	result = fd < 0 ? host_fail(ctx, "connect", path, -fd) : JS_NewInt32(ctx, fd);
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+/* streamSend(descriptor, bytes) */
+static JSValue stream_send(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const uint8_t *bytes;
+	size_t length;
+	int32_t fd;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &fd, argv[0]) || !host_get_bytes(ctx, argv[1], &bytes, &length))
+		return JS_EXCEPTION;
+	while (length > 0) {
+		ssize_t count = send(fd, bytes, length, MSG_NOSIGNAL);
+
+		if (count < 0 && errno != EINTR)
+			return host_fail(ctx, "send", "a Unix socket", errno);
+		if (count > 0)
+			bytes += count, length -= (size_t)count;
+	}
+	return JS_UNDEFINED;
+}
+
+/* streamReceive(descriptor, timeoutMs): what has come; nothing at the end */
+static JSValue stream_receive(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	uint8_t buffer[1 << 14];
+	struct pollfd stream = { .events = POLLIN };
+	int32_t milliseconds;
+	ssize_t count;
+	int ready;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &stream.fd, argv[0]) || JS_ToInt32(ctx, &milliseconds, argv[1]))
+		return JS_EXCEPTION;
+	do
+		ready = poll(&stream, 1, milliseconds);
+	while (ready < 0 && errno == EINTR);
+	if (ready <= 0)
+		return host_fail(ctx, "receive", "a Unix socket", ready == 0 ? ETIMEDOUT : errno);
+	do
+		count = recv(stream.fd, buffer, sizeof(buffer), 0);
+	while (count < 0 && errno == EINTR);
+	/* Whoever closes with something of ours unread resets the connection: its end like any other. */
+	if (count < 0 && errno != ECONNRESET)
+		return host_fail(ctx, "receive", "a Unix socket", errno);
+	return host_new_bytes(ctx, buffer, count < 0 ? 0 : (size_t)count);
 }
 
 void host_add_network(JSContext *ctx, JSValueConst host)
@@ -238,4 +310,7 @@ void host_add_network(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "netlinkSend", netlink_send, 2);
 	host_add(ctx, host, "netlinkReceive", netlink_receive, 2);
 	host_add(ctx, host, "isSocketAlive", is_socket_alive, 1);
+	host_add(ctx, host, "connectUnix", connect_unix, 1);
+	host_add(ctx, host, "streamSend", stream_send, 2);
+	host_add(ctx, host, "streamReceive", stream_receive, 2);
 }

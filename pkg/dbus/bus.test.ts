@@ -1,0 +1,30 @@
+import { describe, expect, test } from "vitest";
+import { FakeSystem, type StreamScript } from "../sys/fake.ts";
+import { Bus, busPath } from "./bus.ts";
+
+const BUS = "/run/dbus/system_bus_socket";
+
+describe("the bus", () => {
+  test("that is not there is no error", () => {
+    expect(Bus.open(new FakeSystem())).toBe(undefined);
+  });
+  test.each<[string, StreamScript, RegExp]>([
+    ["refuses", () => [new TextEncoder().encode("REJECTED EXTERNAL\r\n")], /does not let us in: REJECTED EXTERNAL/],
+    ["ends", () => [new Uint8Array()], /closed the connection/],
+    ["is silent", () => [], /timed out/],
+    ["talks nonsense", () => [new TextEncoder().encode("DATA\r\nOK 1\r\n0123456789abcdef")], /byte order 48/],
+  ])("that %s is an error", (_, script, message) => {
+    const system = new FakeSystem({ servers: { [BUS]: () => script } });
+    expect(() => Bus.open(system)).toThrow(message);
+    expect(system.openCount).toBe(0);
+  });
+  test.each([
+    [undefined, BUS],
+    ["", BUS],
+    ["tcp:host=x", BUS],
+    ["unix:path=/a%20b,guid=1", "/a b"],
+    ["tcp:host=x;unix:guid=1,path=/c", "/c"],
+  ])("address %j leads to %s", (address, path) => {
+    expect(busPath(address)).toBe(path);
+  });
+});

@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { FakeSystem, type StreamScript } from "../../pkg/sys/fake.ts";
+import { Firewalld } from "./firewalld.ts";
+
+const ADDRESS = parseAddress("10.22.0.2");
+const BUS = "/run/dbus/system_bus_socket";
+const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+
+/** Name -> the lines of a recorded conversation. */
+const RECORDED = new Map(
+  readFileSync("test/vectors/dbus/firewalld.txt", "utf8")
+    .split(/^\[/m)
+    .slice(1)
+    .map((part) => {
+      const [name = "", ...lines] = part.trim().split("\n");
+      return [name.replace("]", ""), lines] as const;
+    }),
+);
+
+/** Plays the recorded answers to exactly what was sent then; `cut` is the size of the pieces in which they come. */
+function replay(name: string, cut = 1 << 20): () => StreamScript {
+  return () => {
+    const lines = [...(RECORDED.get(name) ?? [])];
+    return (data) => {
+      const sent = Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      expect(`> ${sent}`).toBe(lines.shift());
+      const answer = bytes(lines.shift()?.slice(2) ?? "");
+      return Array.from({ length: Math.ceil(answer.length / cut) }, (_, at) => answer.slice(at * cut, (at + 1) * cut));
+    };
+  };
+}
+
+const use = <T>(server: () => StreamScript, work: (firewalld: Firewalld | undefined) => T): T => {
+  const system = new FakeSystem({ servers: { [BUS]: server } });
+  try {
+    return Firewalld.use(system, "trusted", work);
+  } finally {
+    expect(system.openCount).toBe(0);
+  }
+};
+
+describe.each([1 << 20, 7, 1])("recorded answers in pieces of %i bytes", (cut) => {
+  test.each(["addSource", "addSource-again"])("%s puts the address into the zone", (name) => {
+    use(replay(name, cut), (firewalld) => firewalld?.add(ADDRESS));
+  });
+  test.each(["removeSource", "removeSource-again"])("%s takes it out", (name) => {
+    use(replay(name, cut), (firewalld) => firewalld?.remove(ADDRESS));
+  });
+  test("querySource tells that it is there", () => {
+    expect(use(replay("querySource", cut), (firewalld) => firewalld?.holds(ADDRESS))).toBe(true);
+  });
+});
+
+test("an error of another kind is told", () => {
+  const refused = () => {
+    const play = replay("removeSource-again")();
+    return (data: Uint8Array) =>
+      play(data).map((answer) =>
+        Uint8Array.from(Buffer.from(Buffer.from(answer).toString("latin1").replace("UNKNOWN_", "ANOTHER_"), "latin1")),
+      );
+  };
+  expect(() => use(refused, (firewalld) => firewalld?.remove(ADDRESS))).toThrow(
+    /FirewallD1\.zone\.removeSource\(trusted, 10\.22\.0\.2\/32\): ANOTHER_SOURCE/,
+  );
+});
+
+test("nobody is asked where there is no bus", () => {
+  expect(Firewalld.use(new FakeSystem(), "trusted", (firewalld) => firewalld)).toBe(undefined);
+});
