@@ -118,6 +118,13 @@ describe("a verb", () => {
   });
 });
 
+test("an ADD whose result the version has no words for is taken back by DEL", () => {
+  const plugin = new Recorder();
+  const { status, output, verbs } = run({}, { cniVersion: "0.2.0", name: "net" }, plugin);
+  expect([status, verbs]).toEqual([1, ["ADD", "DEL"]]);
+  expect(JSON.parse(output)).toMatchObject({ code: 1 });
+});
+
 describe("bad input ends in one error object, with exit status 1 and before any work", () => {
   test.each([
     ["an unknown verb", { CNI_COMMAND: "FROB" }, config, 4, "CNI_COMMAND"],

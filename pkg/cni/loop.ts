@@ -10,6 +10,7 @@ import { CniError, ErrorCode, messageOf } from "./errors.ts";
 import { type NetworkConfig, parseNetworkConfig } from "./network.ts";
 import { type Call, type Delegates, type Plugin, Request } from "./plugin.ts";
 import { formatResult, type Result } from "./result.ts";
+import { undoing } from "./undo.ts";
 import { isAtLeast, LATEST_VERSION, VERSIONS, type Version } from "./versions.ts";
 
 /** The version that brought each verb that is younger than the first one. */
@@ -39,8 +40,9 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
     assertVersion(plugin, environment.verb, config);
     const namespace = openContainerNamespace(plugin, environment, system);
     try {
-      const result = callVerb(plugin, { environment, config, input, system, delegates, namespace });
-      if (result !== undefined) system.writeOutput(encode(formatResult(result, version)));
+      const call = { environment, config, input, system, delegates, namespace };
+      const result = callVerb(plugin, call);
+      if (result !== undefined) system.writeOutput(encode(formatOrUndo(plugin, call, result)));
     } finally {
       namespace?.close();
     }
@@ -49,6 +51,14 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
     print(system, errorObject(error, version));
     return 1;
   }
+}
+
+/** A result that the version asked for has no words for (no address, before 0.3.0) is an ADD that failed. */
+function formatOrUndo(plugin: Plugin, call: Call, result: Result): string {
+  return undoing((undo) => {
+    undo.push(() => callVerb(plugin, { ...call, environment: { ...call.environment, verb: "DEL" } }));
+    return formatResult(result, call.config.version);
+  });
 }
 
 /** Calls one verb of `plugin`, within the process. Only ADD has a result. */
