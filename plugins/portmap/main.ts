@@ -4,6 +4,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { removeLegacy, removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
@@ -26,6 +27,7 @@ export const plugin: Plugin = {
   del(request) {
     const owner = ownerOf(request);
     remove(request, (mark) => mark === owner);
+    removeLegacy(request, ["portmap"]);
   },
   check(request) {
     const wanted = wantedOf(request, request.requirePrevResult());
@@ -46,7 +48,7 @@ export const plugin: Plugin = {
   },
   gc(request) {
     const isGarbage = garbageOf(request);
-    collectGarbage(request, [() => remove(request, isGarbage)]);
+    collectGarbage(request, [() => remove(request, isGarbage), () => removeLegacyGarbage(request, ["portmap"])]);
   },
 };
 

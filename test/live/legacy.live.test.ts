@@ -87,7 +87,7 @@ async function rules(): Promise<unknown[]> {
 }
 
 describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins in %s", (backend) => {
-  const CHAIN: Name[] = ["bridge", "firewall"];
+  const CHAIN: Name[] = ["bridge", "portmap", "firewall"];
 
   test("goes with the attachment, the rest with the last one", async () => {
     const first = await attach(backend, CHAIN);
@@ -128,7 +128,7 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
 });
 
 describe("state of the reference plugins in legacy iptables", () => {
-  const CHAIN: Name[] = ["bridge", "firewall"];
+  const CHAIN: Name[] = ["bridge", "portmap", "firewall"];
   const saved = async () => {
     const texts = await Promise.all(
       ["iptables-legacy-save", "ip6tables-legacy-save"].map((tool) => bed.node.succeed(tool)),
