@@ -26,8 +26,11 @@ export const plugin: Plugin = {
   add,
   del(request) {
     const owner = ownerOf(request);
-    remove(request, (mark) => mark === owner);
-    removeLegacy(request, ["portmap"]);
+    try {
+      remove(request, (mark) => mark === owner);
+    } finally {
+      removeLegacy(request, ["portmap"]);
+    }
   },
   check(request) {
     const wanted = wantedOf(request, request.requirePrevResult());

@@ -103,7 +103,7 @@ const succeeds = async (plugin: string, verb: string, input: unknown, wishes = {
 async function reach(from: typeof outside, targets: readonly string[], port = FORWARDING): Promise<string[]> {
   const answers = await Promise.all(
     targets.map((target) =>
-      from.seenBy(target, port, 700).then(
+      from.seenBy(target, port, { timeoutMs: 700 }).then(
         () => [target],
         () => [],
       ),

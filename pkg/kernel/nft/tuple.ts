@@ -2,7 +2,7 @@
  * Keys and data of sets and maps as rows of fields: nft's concatenations. In one, each field is filled up to whole
  * registers of four bytes; a field that stands alone is not.
  */
-import { type Address, addressFromBytes, addressToBytes, formatAddress } from "../../ip/address.ts";
+import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../../ip/address.ts";
 import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
 
 /** nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. */
@@ -105,15 +105,18 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
     case "inet_service":
       return first.reduce((number, byte) => (number << 8) | byte, 0);
     default:
-      return last === undefined ? addressFromBytes(first) : prefixBetween(addressFromBytes(first), last);
+      return last === undefined ? addressFromBytes(first) : prefixBetween(first, last);
   }
 }
 
-function prefixBetween(first: Address, lastBytes: Uint8Array): Prefix | undefined {
-  const hostMask = first.value ^ addressFromBytes(lastBytes).value;
-  const hostBits = hostMask === 0n ? 0 : hostMask.toString(2).length;
-  const isPrefix = hostMask === (1n << BigInt(hostBits)) - 1n && (first.value & hostMask) === 0n;
-  return isPrefix ? { address: first, length: 8 * lastBytes.length - hostBits } : undefined;
+function prefixBetween(first: Uint8Array, last: Uint8Array): Prefix | undefined {
+  const address = addressFromBytes(first);
+  const at = first.findIndex((byte, index) => byte !== last[index]);
+  if (at < 0) return { address, length: 8 * first.length };
+  const difference = (first[at] ?? 0) ^ (last[at] ?? 0);
+  const prefix = { address, length: 8 * at + Math.clz32(difference) - 24 };
+  const isWhole = isSameAddress(networkOf(prefix).address, address);
+  return isWhole && isSameAddress(lastAddress(prefix), addressFromBytes(last)) ? prefix : undefined;
 }
 
 /** True for what was read from a key with an end; a key without one has single addresses in the same places. */

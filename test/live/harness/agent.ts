@@ -1,11 +1,14 @@
 /**
- * Runs inside a namespace for as long as a test needs it there: starts programs and times them, serves and opens TCP
+ * Runs inside a namespace for as long as a test needs it there: starts programs and times them, serves and opens
  * connections. One JSON object a line in each direction; answers carry the number of their request.
  */
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { connect, createServer } from "node:net";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { run } from "./command.ts";
+
+export type Transport = "tcp" | "udp";
 
 export type AgentRequest =
   | {
@@ -16,13 +19,20 @@ export type AgentRequest =
       readonly env?: Record<string, string>;
     }
   /** Tells each client the address it saw it under. */
-  | { readonly do: "listen"; readonly port: number }
+  | { readonly do: "listen"; readonly port: number; readonly transport: Transport; readonly host: string }
   /** Swallows what clients send, and tells each at its end how much that was, and in what time. */
   | { readonly do: "sink"; readonly port: number }
   /** Sends to a sink for a while; the answer is what the sink tells. */
   | { readonly do: "pour"; readonly host: string; readonly port: number; readonly forMs: number }
-  /** Opens a connection; the answer is what the server says. */
-  | { readonly do: "connect"; readonly host: string; readonly port: number; readonly timeoutMs: number };
+  /** Opens a connection (from `from`, where a port is given); the answer is what the server says. */
+  | {
+      readonly do: "connect";
+      readonly host: string;
+      readonly port: number;
+      readonly transport: Transport;
+      readonly from?: number;
+      readonly timeoutMs: number;
+    };
 
 async function perform(request: AgentRequest): Promise<unknown> {
   switch (request.do) {
@@ -33,17 +43,21 @@ async function perform(request: AgentRequest): Promise<unknown> {
       return { ...outcome, ms: performance.now() - began };
     }
     case "listen":
-      return listen(request.port);
+      return request.transport === "udp"
+        ? answerDatagrams(request.port, request.host)
+        : listen(request.port, request.host);
     case "sink":
       return swallow(request.port);
     case "pour":
       return pour(request.host, request.port, request.forMs);
     case "connect":
-      return talk(request.host, request.port, request.timeoutMs);
+      return request.transport === "udp"
+        ? askByDatagram(request.host, request.port, request.timeoutMs, request.from)
+        : talk(request.host, request.port, request.timeoutMs);
   }
 }
 
-function listen(port: number): Promise<true> {
+function listen(port: number, host: string): Promise<true> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
       socket.on("error", () => socket.destroy());
@@ -51,7 +65,41 @@ function listen(port: number): Promise<true> {
       socket.once("data", (data) => socket.end(`${socket.remoteAddress?.replace(/^::ffff:/, "")} ${data}`));
     });
     server.once("error", reject);
-    server.listen(port, "::", () => resolve(true));
+    server.listen(port, host, () => resolve(true));
+  });
+}
+
+function udpSocket(host: string): UdpSocket {
+  return createSocket(host.includes(":") ? "udp6" : "udp4");
+}
+
+function answerDatagrams(port: number, host: string): Promise<true> {
+  return new Promise((resolve, reject) => {
+    const socket = udpSocket(host);
+    socket.on("message", (data, from) =>
+      socket.send(`${from.address.replace(/^::ffff:/, "")} ${data}`, from.port, from.address, () => undefined),
+    );
+    socket.once("error", reject);
+    socket.bind(port, host, () => resolve(true));
+  });
+}
+
+function askByDatagram(host: string, port: number, timeoutMs: number, from?: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = udpSocket(host);
+    const end = (outcome: () => void) => {
+      clearTimeout(timer);
+      socket.close();
+      outcome();
+    };
+    const silence = new Error(`no answer from ${host}:${port} within ${timeoutMs} ms`);
+    const timer = setTimeout(() => end(() => reject(silence)), timeoutMs);
+    socket.on("error", (error) => end(() => reject(error)));
+    socket.on("message", (data) => end(() => resolve(String(data))));
+    socket.bind(from ?? 0, () => {
+      // Connected, the socket takes answers from the asked address alone, and hears of refusals.
+      socket.connect(port, host, () => socket.send("echo"));
+    });
   });
 }
 

@@ -1,7 +1,7 @@
 /** The near end of an agent: a process of ours inside another namespace. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { AgentRequest, Swallowed } from "./agent.ts";
+import type { AgentRequest, Swallowed, Transport } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
@@ -73,8 +73,8 @@ export class Inside {
     return JSON.parse((await this.succeed(file, args)) || "[]") as T;
   }
 
-  async listen(port: number): Promise<void> {
-    await this.#ask({ do: "listen", port });
+  async listen(port: number, transport: Transport = "tcp", host = "::"): Promise<void> {
+    await this.#ask({ do: "listen", port, transport, host });
   }
 
   /** Swallows what `pour` sends to this port. */
@@ -88,9 +88,10 @@ export class Inside {
     return (bytes * 8 * 1000) / ms;
   }
 
-  /** The address under which the server saw us. */
-  async seenBy(host: string, port: number, timeoutMs = 3000): Promise<string> {
-    const text = (await this.#ask({ do: "connect", host, port, timeoutMs })) as string;
+  /** The address under which the server saw us. A source port is chosen by `from` (UDP only). */
+  async seenBy(host: string, port: number, { timeoutMs = 3000, transport = "tcp", from }: Reach = {}): Promise<string> {
+    const source = from === undefined ? {} : { from };
+    const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...source })) as string;
     if (!text.endsWith(" echo")) throw new Error(`${host}:${port} answered ${JSON.stringify(text)}: expected an echo`);
     return text.slice(0, -" echo".length);
   }
@@ -131,6 +132,12 @@ export class Inside {
     if (error === undefined) waiting?.resolve(value);
     else waiting?.reject(new Error(error));
   }
+}
+
+export interface Reach {
+  readonly timeoutMs?: number;
+  readonly transport?: Transport;
+  readonly from?: number;
 }
 
 const agentEnded = () => new Gone("the agent ended");

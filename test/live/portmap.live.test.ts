@@ -1,0 +1,538 @@
+/** portmap behind bridge on a real kernel: by what answers on the node's ports, and by what is left afterwards. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Transport } from "./harness/agent.ts";
+import type { Inside } from "./harness/inside.ts";
+import { type Answer, type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { eventually } from "./harness/process.ts";
+
+const BRIDGE = {
+  cniVersion: "1.1.0",
+  name: "net",
+  type: "bridge",
+  bridge: "cni0",
+  isDefaultGateway: true,
+  hairpinMode: true,
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
+};
+const UPLINK = { 4: "198.51.100.1", 6: "2001:db8:51::1" } as const;
+const OUTSIDE = { 4: "198.51.100.2", 6: "2001:db8:51::2" } as const;
+const GATEWAY = { 4: "10.22.0.1", 6: "fd00:22::1" } as const;
+const POD = { 4: "10.22.0.2", 6: "fd00:22::2" } as const;
+const FAMILIES = [4, 6] as const;
+const [HOST_PORT, POD_PORT] = [8080, 80];
+const SILENCE = { timeoutMs: 400 };
+
+interface Mapping {
+  readonly hostPort: number;
+  readonly containerPort: number;
+  readonly protocol: string;
+  readonly hostIP?: string;
+}
+
+let bed: PluginBed;
+let outside: Inside;
+
+const withoutDad = (inside: Inside) =>
+  inside.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
+
+beforeEach(async () => {
+  bed = await PluginBed.make();
+  const { namespace, inside } = await bed.anotherPod("outside");
+  outside = inside;
+  for (const side of [bed.node, outside]) await withoutDad(side);
+  const peer = ["type", "veth", "peer", "name", "eth0", "netns", namespace.name];
+  await bed.node.succeed("ip", ["link", "add", "uplink", ...peer]);
+  await bed.node.succeed("ip", ["link", "set", "uplink", "up"]);
+  await outside.succeed("ip", ["link", "set", "eth0", "up"]);
+  for (const [of, length] of [
+    [4, 24],
+    [6, 64],
+  ] as const) {
+    await bed.node.succeed("ip", ["address", "add", `${UPLINK[of]}/${length}`, "dev", "uplink"]);
+    await outside.succeed("ip", ["address", "add", `${OUTSIDE[of]}/${length}`, "dev", "eth0"]);
+  }
+});
+afterEach(() => bed.close());
+
+const mapping = (protocol: string, more: Partial<Mapping> = {}): Mapping => ({
+  ...{ hostPort: HOST_PORT, containerPort: POD_PORT, protocol },
+  ...more,
+});
+const portmap = (portMappings: readonly object[], prevResult?: unknown, more: object = {}) => ({
+  ...{ cniVersion: "1.1.0", name: "net", type: "portmap", capabilities: { portMappings: true } },
+  ...{ runtimeConfig: { portMappings }, ...(prevResult === undefined ? {} : { prevResult }), ...more },
+});
+const call = (verb: string, input: object, wishes: CallWishes = {}) => bed.call(OURS, "portmap", verb, input, wishes);
+
+/** An attachment by `bridge`, then its ports by `portmap`; the answer of the latter. */
+async function attach(mappings: readonly object[], wishes: CallWishes = {}, more: object = {}): Promise<Answer> {
+  const { json } = await bed.call(OURS, "bridge", "ADD", BRIDGE, wishes);
+  return call("ADD", portmap(mappings, json, more), wishes);
+}
+
+/** The pod with both servers on its port, mapped. */
+async function serve(more: object = {}, mappings: readonly object[] = [mapping("tcp"), mapping("udp")]) {
+  const added = await attach(mappings, {}, more);
+  expect(added).toMatchObject({ status: 0 });
+  for (const transport of ["tcp", "udp"] as const) await bed.pod.listen(POD_PORT, transport);
+  return added;
+}
+
+/** Elements of our maps in nft's words, by owner. */
+async function elements(owner = ""): Promise<string[]> {
+  const { nftables } = JSON.parse(await bed.node.succeed("nft", ["-j", "list", "ruleset"])) as {
+    nftables: { map?: { table: string; name: string; elem?: unknown[] } }[];
+  };
+  return nftables
+    .flatMap(({ map }) => (map?.table === "weft_portmap" ? (map.elem ?? []).map((element) => [map.name, element]) : []))
+    .map((element) => JSON.stringify(element))
+    .filter((element) => element.includes(owner));
+}
+
+const silent = (from: Inside, host: string, port: number, transport: Transport = "tcp") =>
+  expect(from.seenBy(host, port, { transport, ...SILENCE }), `${host}:${port}/${transport}`).rejects.toThrow();
+
+describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
+  const via = { transport };
+
+  test("answers from everywhere, under the client's own address where its replies pass the node", async () => {
+    const neighbour = await bed.anotherPod("neighbour");
+    await serve();
+    await attach([], { containerId: "c2", netns: neighbour.namespace.path });
+    for (const of of FAMILIES) {
+      expect(await outside.seenBy(UPLINK[of], HOST_PORT, via), "outside").toBe(OUTSIDE[of]);
+      expect(await bed.node.seenBy(UPLINK[of], HOST_PORT, via), "the node").toBe(UPLINK[of]);
+      expect(await neighbour.inside.seenBy(UPLINK[of], HOST_PORT, via), "a neighbour").toBe(GATEWAY[of]);
+      expect(await bed.pod.seenBy(UPLINK[of], HOST_PORT, via), "the pod itself").toBe(GATEWAY[of]);
+      expect(await bed.pod.seenBy(GATEWAY[of], HOST_PORT, via), "by the gateway's address").toBe(GATEWAY[of]);
+    }
+    expect(await bed.node.seenBy("127.0.0.1", HOST_PORT, via), "loopback").toBe(GATEWAY[4]);
+    expect(await bed.node.seenBy("127.0.0.9", HOST_PORT, via), "loopback").toBe(GATEWAY[4]);
+  });
+
+  test("is refused at once on ::1, where no packet could come from", async () => {
+    await serve();
+    const began = performance.now();
+    await expect(bed.node.seenBy("::1", HOST_PORT, via)).rejects.toThrow(/ECONNREFUSED/);
+    expect(performance.now() - began).toBeLessThan(1000);
+  });
+
+  test("no longer answers after DEL, and nothing of it is left", async () => {
+    await serve();
+    expect(await elements("cni:net/c1/eth0")).toHaveLength(10);
+    expect(await call("DEL", portmap([mapping("tcp"), mapping("udp")]))).toEqual({
+      ...{ status: 0, output: "", json: undefined },
+    });
+    expect(await elements()).toEqual([]);
+    for (const of of FAMILIES) {
+      await silent(outside, UPLINK[of], HOST_PORT, transport);
+      await silent(bed.node, UPLINK[of], HOST_PORT, transport);
+    }
+    await silent(bed.node, "127.0.0.1", HOST_PORT, transport);
+    await silent(bed.pod, UPLINK[4], HOST_PORT, transport);
+  });
+
+  test("of one address answers on that address only", async () => {
+    await bed.node.succeed("ip", ["address", "add", "198.51.100.9/24", "dev", "uplink"]);
+    await serve({}, [mapping(transport, { hostIP: "198.51.100.9" })]);
+    expect(await outside.seenBy("198.51.100.9", HOST_PORT, via)).toBe(OUTSIDE[4]);
+    expect(await bed.pod.seenBy("198.51.100.9", HOST_PORT, via)).toBe(GATEWAY[4]);
+    await silent(outside, UPLINK[4], HOST_PORT, transport);
+    await silent(outside, UPLINK[6], HOST_PORT, transport);
+    await silent(bed.node, "127.0.0.1", HOST_PORT, transport);
+  });
+
+  test("of 127.0.0.1 answers the node alone", async () => {
+    await serve({}, [mapping(transport, { hostIP: "127.0.0.1" })]);
+    expect(await bed.node.seenBy("127.0.0.1", HOST_PORT, via)).toBe(GATEWAY[4]);
+    await silent(outside, UPLINK[4], HOST_PORT, transport);
+  });
+});
+
+describe("options", () => {
+  test("masqAll shows everybody to the pod under the node's address", async () => {
+    await serve({ masqAll: true });
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT)).toBe(GATEWAY[of]);
+  });
+
+  test("without snat nobody is masqueraded, and the node's loopback stays at home", async () => {
+    await serve({ snat: false });
+    expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);
+    await silent(bed.pod, UPLINK[4], HOST_PORT);
+    await silent(bed.node, "127.0.0.1", HOST_PORT);
+    expect(await bed.node.succeed("cat", ["/proc/sys/net/ipv4/conf/cni0/route_localnet"])).toBe("0\n");
+  });
+
+  test("markMasqBit is the bit that is used, for each attachment its own", async () => {
+    await serve({ markMasqBit: 5 });
+    expect(await bed.pod.seenBy(UPLINK[4], HOST_PORT)).toBe(GATEWAY[4]);
+    expect(await elements("mark-5")).toHaveLength(6);
+    const rules = await bed.node.succeed("nft", ["list", "chain", "inet", "weft_portmap", "postrouting"]);
+    expect(rules).toMatch(/meta mark & 0x00000020 == 0x00000020/);
+    const other = await bed.anotherPod("other");
+    const wishes = { containerId: "c2", netns: other.namespace.path };
+    expect(await attach([mapping("tcp", { hostPort: 8081 })], wishes)).toMatchObject({ status: 0 });
+    expect([(await elements("mark-5")).length, (await elements("mark-13")).length]).toEqual([6, 3]);
+    expect(await bed.pod.seenBy(UPLINK[6], HOST_PORT)).toBe(GATEWAY[6]);
+  });
+
+  test.each<[object, number, RegExp]>([
+    [{ backend: "iptables" }, 2, /^backend: "iptables" is not supported.*nftables/],
+    [{ backend: "ipvs" }, 7, /^backend: expected "nftables"/],
+    [{ externalSetMarkChain: "KUBE-MARK-MASQ" }, 2, /^externalSetMarkChain/],
+    [{ conditionsV4: ["-s", "10.0.0.0/8"] }, 2, /^conditionsV4/],
+    [{ conditionsV6: ["-s", "fd00::/8"] }, 2, /^conditionsV6/],
+    [{ markMasqBit: 32 }, 7, /^markMasqBit: expected an integer from 0 to 31, got 32/],
+  ])("%j is refused", async (more, code, message) => {
+    const before = await bed.state();
+    const { json, status } = await call("ADD", portmap([mapping("tcp")], { cniVersion: "1.1.0" }, more));
+    expect({ status, code: json.code }).toEqual({ status: 1, code });
+    expect(json.msg).toMatch(message);
+    expect(await bed.state()).toEqual(before);
+  });
+
+  test("backend nftables, and conditions that are empty, are accepted", async () => {
+    expect(
+      await attach([mapping("tcp")], {}, { backend: "nftables", conditionsV4: [], conditionsV6: null }),
+    ).toMatchObject({ status: 0 });
+  });
+});
+
+describe("a host port that is taken", () => {
+  const taken = (mappings: readonly object[], previous: unknown) =>
+    call("ADD", portmap(mappings, previous), { containerId: "c2" });
+  const OTHER = { cniVersion: "1.1.0", ips: [{ address: "10.22.0.77/24" }, { address: "fd00:22::77/64" }] };
+
+  test.each<[string, Mapping, Mapping]>([
+    ["the same port", mapping("tcp"), mapping("tcp")],
+    ["one of its family", mapping("tcp"), mapping("tcp", { hostIP: "::" })],
+    ["the same address", mapping("udp", { hostIP: UPLINK[4] }), mapping("udp", { hostIP: UPLINK[4] })],
+    ["one address of all", mapping("tcp"), mapping("tcp", { hostIP: UPLINK[4] })],
+    ["all addresses where one is taken", mapping("tcp", { hostIP: UPLINK[6] }), mapping("tcp")],
+  ])("%s is an error with the holder's name, and nothing is changed", async (_, first, second) => {
+    await attach([first]);
+    const before = await bed.state();
+    const { status, json } = await taken([mapping("sctp"), second], OTHER);
+    expect({ status, code: json.code }).toEqual({ status: 1, code: 100 });
+    expect(json.msg).toMatch(/host port 8080\/(tcp|udp) of .* is taken by container c1, interface eth0, network net$/);
+    expect(await bed.state()).toEqual(before);
+  });
+
+  test.each<[string, Mapping, Mapping]>([
+    ["another protocol", mapping("tcp"), mapping("udp")],
+    ["another port", mapping("tcp"), mapping("tcp", { hostPort: 8081 })],
+    ["another address", mapping("tcp", { hostIP: UPLINK[4] }), mapping("tcp", { hostIP: "127.0.0.1" })],
+    ["another family", mapping("tcp", { hostIP: "0.0.0.0" }), mapping("tcp", { hostIP: "::" })],
+  ])("%s is free", async (_, first, second) => {
+    await attach([first]);
+    expect(await taken([second], OTHER)).toMatchObject({ status: 0 });
+    expect((await elements("cni:net/c1/")).length).toBeGreaterThan(0);
+    expect((await elements("cni:net/c2/")).length).toBeGreaterThan(0);
+  });
+
+  test("is free again when its holder's address has gone over to the new pod", async () => {
+    const { json } = await attach([mapping("tcp"), mapping("udp", { hostPort: 5353 })]);
+    expect(await taken([mapping("tcp")], json)).toMatchObject({ status: 0 });
+    expect(await elements("cni:net/c1/")).toEqual([]);
+    // The old attachment's DEL comes late.
+    expect(await call("DEL", portmap([mapping("tcp")]))).toMatchObject({ status: 0 });
+    expect(await elements("cni:net/c2/")).toHaveLength(5);
+  });
+
+  test("goes to one of many who want it at the same time", async () => {
+    const wishes = Array.from({ length: 12 }, (_, at) => ({
+      containerId: `many${at}`,
+      mapping: mapping("tcp", at % 2 === 0 ? {} : { hostIP: UPLINK[4] }),
+      previous: { cniVersion: "1.1.0", ips: [{ address: `10.22.0.${at + 10}/24` }] },
+    }));
+    const answers = await Promise.all(
+      wishes.map(({ containerId, mapping: wanted, previous }) =>
+        call("ADD", portmap([wanted], previous), { containerId }),
+      ),
+    );
+    expect(answers.map(({ status, json }) => (status === 0 ? 0 : json.code)).sort()).toEqual([
+      0,
+      ...Array(11).fill(100),
+    ]);
+  });
+});
+
+test("30 attachments at once are all there, and 30 DELs leave nothing", async () => {
+  const many = Array.from({ length: 30 }, (_, at) => ({
+    containerId: `many${at}`,
+    mappings: [mapping("tcp", { hostPort: 9000 + at }), mapping("udp", { hostPort: 9000 + at, hostIP: UPLINK[4] })],
+    previous: {
+      cniVersion: "1.1.0",
+      ips: [{ address: `10.22.0.${at + 10}/24` }, { address: `fd00:22::${at + 10}/64` }],
+    },
+  }));
+  const added = await Promise.all(
+    many.map(({ containerId, mappings, previous }) => call("ADD", portmap(mappings, previous), { containerId })),
+  );
+  expect(added.filter(({ status }) => status !== 0)).toEqual([]);
+  for (const { containerId, mappings, previous } of many) {
+    expect(await call("CHECK", portmap(mappings, previous), { containerId })).toMatchObject({ status: 0 });
+  }
+  await Promise.all(many.map(({ containerId }) => call("DEL", portmap([]), { containerId })));
+  expect(await elements()).toEqual([]);
+});
+
+describe("the node's loopback", () => {
+  /** A datagram of the pod's own making: its header says `from` and `to`, whatever the pod's routes and addresses are. */
+  const forge = (from: string, to: string, port: number) =>
+    bed.pod.succeed("perl", [
+      "-MSocket",
+      "-e",
+      `my ($from, $to, $port, $gateway) = @ARGV;
+       socket(my $raw, AF_INET, SOCK_RAW, 255) or die "socket: $!";
+       my $payload = "forged";
+       my $udp = pack("n4a*", 4000, $port, 8 + length $payload, 0, $payload);
+       my $ip = pack("CCnnnCCna4a4", 0x45, 0, 20 + length $udp, 1, 0, 64, 17, 0, inet_aton($from), inet_aton($to));
+       send($raw, $ip . $udp, 0, sockaddr_in(0, inet_aton($gateway))) or die "send: $!";`,
+      ...[from, to, String(port), GATEWAY[4]],
+    ]);
+
+  async function dropped(): Promise<number> {
+    const chain = await bed.node.succeed("nft", ["list", "chain", "inet", "weft_portmap", "loopback"]);
+    return [...chain.matchAll(/counter packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
+  /** What a service on the node's 127.0.0.1 got within a while. */
+  async function received(work: () => Promise<unknown>): Promise<string> {
+    const heard = bed.node.run("timeout", [
+      "2",
+      "perl",
+      "-MSocket",
+      "-e",
+      `socket(my $s, AF_INET, SOCK_DGRAM, 17); bind($s, sockaddr_in(7777, inet_aton("127.0.0.1"))) or die "bind: $!";
+       recv($s, my $data, 100, 0); print $data;`,
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await work();
+    return (await heard).stdout;
+  }
+
+  test("is not reached by a pod that forges its destination, only by the rule's doing", async () => {
+    await serve();
+    expect(await bed.node.succeed("cat", ["/proc/sys/net/ipv4/conf/cni0/route_localnet"])).toBe("1\n");
+    expect(await received(() => forge(POD[4], "127.0.0.1", 7777))).toBe("");
+    expect(await dropped()).toBe(1);
+    await bed.node.succeed("nft", ["flush", "chain", "inet", "weft_portmap", "loopback"]);
+    expect(await received(() => forge(POD[4], "127.0.0.1", 7777))).toBe("forged");
+  });
+
+  test("is not pretended to by a pod", async () => {
+    await serve();
+    // It would ask for the gateway's hardware address under the forged one, and get no answer.
+    expect(await bed.pod.pings(GATEWAY[4])).toBe(true);
+    await forge("127.0.0.1", GATEWAY[4], 7777);
+    await eventually(async () => expect(await dropped()).toBe(1));
+    expect(await bed.node.seenBy("127.0.0.1", HOST_PORT)).toBe(GATEWAY[4]);
+  });
+});
+
+describe("UDP connections", () => {
+  const tracked = () =>
+    bed.node.succeed("sh", ["-c", "cat /proc/net/nf_conntrack 2>/dev/null | grep -c dport=8080 || :"]);
+
+  test("that began before a port was mapped go where it leads, at once", async () => {
+    // Rules that look at connections switch tracking on.
+    await attach([mapping("tcp", { hostPort: 1 })], {
+      containerId: "c0",
+      netns: (await bed.anotherPod("zero")).namespace.path,
+    });
+    await bed.node.listen(HOST_PORT, "udp");
+    const via = { transport: "udp", from: 40_000 } as const;
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
+    await attach([mapping("udp", { containerPort: 81 })]);
+    await silent(outside, UPLINK[4], HOST_PORT, "udp");
+    await bed.pod.listen(81, "udp");
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
+    expect(await tracked()).not.toBe("");
+  });
+
+  test("of a pod that is gone go to the next one, at once", async () => {
+    await serve({}, [mapping("udp")]);
+    const next = await bed.anotherPod("next");
+    const via = { transport: "udp", from: 40_001 } as const;
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
+    expect(await call("DEL", portmap([]))).toMatchObject({ status: 0 });
+    await bed.node.listen(HOST_PORT, "udp", UPLINK[4]);
+    expect(await outside.seenBy(UPLINK[4], HOST_PORT, via)).toBe(OUTSIDE[4]);
+    await attach([mapping("udp", { containerPort: 82 })], { containerId: "c2", netns: next.namespace.path });
+    await next.inside.listen(82, "udp");
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
+  });
+});
+
+describe("verbs", () => {
+  test("ADD without ports touches nothing and passes prevResult on", async () => {
+    const { json } = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const before = await bed.state();
+    const added = await call("ADD", portmap([], json));
+    expect(added).toMatchObject({ status: 0, json });
+    expect(await bed.state()).toEqual(before);
+  });
+
+  test("ADD without prevResult is refused", async () => {
+    expect((await call("ADD", portmap([mapping("tcp")]))).json).toMatchObject({ code: 7, msg: /prevResult/ });
+  });
+
+  test("CHECK misses an element, one that leads elsewhere, a rule, route_localnet and the table", async () => {
+    const { json } = await serve();
+    const check = () => call("CHECK", portmap([mapping("tcp"), mapping("udp")], json));
+    const table = ["inet", "weft_portmap"];
+    const nft = (...words: string[]) => bed.node.succeed("nft", words);
+    const repair = () => call("ADD", portmap([mapping("tcp"), mapping("udp")], json));
+    const damages: [() => Promise<unknown>, RegExp][] = [
+      [() => nft("delete", "element", ...table, "ports4", "{ udp . 8080 }"), /udp \. 8080 .* is missing/],
+      [
+        () =>
+          nft(
+            `delete element inet weft_portmap ports4 { tcp . 8080 };
+             add element inet weft_portmap ports4 { tcp . 8080 comment "cni:net/c1/eth0" : 10.22.0.3 . 80 }`,
+          ),
+        /tcp \. 8080 .* is missing/,
+      ],
+      [() => nft("flush", "map", ...table, "masquerade6"), /masquerade6 is missing/],
+      [() => nft("flush", "chain", ...table, "loopback"), /rules of the table inet weft_portmap were changed/],
+      [() => nft("delete", "table", ...table), /table inet weft_portmap is missing/],
+      [() => bed.node.succeed("sh", ["-c", "echo 0 >/proc/sys/net/ipv4/conf/cni0/route_localnet"]), /route_localnet/],
+    ];
+    expect(await check()).toMatchObject({ status: 0 });
+    for (const [damage, message] of damages) {
+      await damage();
+      expect((await check()).json.msg).toMatch(message);
+      expect(await repair()).toMatchObject({ status: 0 });
+      expect(await check()).toMatchObject({ status: 0 });
+      expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);
+    }
+  });
+
+  test("a damaged table is made anew with other attachments' ports", async () => {
+    await serve({ markMasqBit: 7 });
+    await bed.node.succeed("nft", ["flush", "chain", "inet", "weft_portmap", "translate"]);
+    await silent(outside, UPLINK[4], HOST_PORT);
+    const previous = { cniVersion: "1.1.0", ips: [{ address: "10.22.0.77/24" }] };
+    await call("ADD", portmap([mapping("tcp", { hostPort: 1 })], previous), { containerId: "c2" });
+    expect(await elements("cni:net/c1/")).toHaveLength(10);
+    for (const of of FAMILIES) expect(await outside.seenBy(UPLINK[of], HOST_PORT)).toBe(OUTSIDE[of]);
+    expect(await bed.pod.seenBy(UPLINK[4], HOST_PORT)).toBe(GATEWAY[4]);
+  });
+
+  test.each([
+    ["ports and prevResult", { runtimeConfig: undefined }, {}],
+    ["a namespace", {}, { netns: "" }],
+    ["a namespace that is there", {}, { netns: "/run/netns/weft-test-nobody" }],
+    ["a configuration that ADD would accept", { backend: "iptables", markMasqBit: 99 }, {}],
+  ])("DEL without %s removes everything, twice", async (_, more, wishes) => {
+    await serve();
+    for (let turn = 1; turn <= 2; turn++) {
+      expect(await call("DEL", portmap([], undefined, more), wishes)).toMatchObject({ status: 0, output: "" });
+      expect(await elements()).toEqual([]);
+    }
+  });
+
+  test("DEL where no table is succeeds and makes none", async () => {
+    expect(await call("DEL", portmap([]))).toMatchObject({ status: 0 });
+    expect(await bed.node.succeed("nft", ["list", "ruleset"])).toBe("");
+  });
+
+  test("GC removes what this network's attachments left, and only that", async () => {
+    const previous = (at: number) => ({ cniVersion: "1.1.0", ips: [{ address: `10.22.0.${at}/24` }] });
+    const one = (at: number) => [mapping("udp", { hostPort: 7000 + at })];
+    await call("ADD", portmap(one(1), previous(31)), { containerId: "c1" });
+    await call("ADD", portmap(one(2), previous(32)), { containerId: "c2" });
+    await call("ADD", portmap(one(3), previous(33), { name: "network" }), { containerId: "c3" });
+    const valid = { "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }] };
+    expect(await call("GC", portmap([], undefined, valid))).toMatchObject({ status: 0, output: "" });
+    const owners = async () =>
+      (await Promise.all(["net/c1", "net/c2", "network/c3"].map((part) => elements(`cni:${part}/`)))).map(
+        ({ length }) => length,
+      );
+    expect(await owners()).toEqual([0, 3, 3]);
+    expect(await call("GC", portmap([], undefined, { "cni.dev/valid-attachments": [] }))).toMatchObject({ status: 0 });
+    expect(await owners()).toEqual([0, 0, 3]);
+  });
+
+  test("STATUS is 0", async () => {
+    expect(await call("STATUS", portmap([]))).toEqual({ status: 0, output: "", json: undefined });
+  });
+});
+
+describe("what runtimes send", () => {
+  test.each<[object, RegExp]>([
+    [{ hostPort: 0 }, /portMappings\[1\]\.hostPort: expected an integer from 1 to 65535, got 0/],
+    [{ hostPort: 70_000 }, /portMappings\[1\]\.hostPort/],
+    [{ containerPort: -1 }, /portMappings\[1\]\.containerPort/],
+    [{ containerPort: "80" }, /portMappings\[1\]\.containerPort: expected an integer/],
+    [{ protocol: "icmp" }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got "icmp"/],
+    [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got nothing/],
+    [{ hostIP: "garbage" }, /portMappings\[1\]\.hostIP: "garbage" is not an IP address/],
+    [{ hostIP: "192.0.2.1/24" }, /portMappings\[1\]\.hostIP/],
+    [{ hostPort: 1 }, /portMappings\[1\]\.hostPort: 1 leads elsewhere already by runtimeConfig\.portMappings\[0\]/],
+  ])("%j is an error that says where, and changes nothing", async (wrong, message) => {
+    const first = mapping("tcp", { hostPort: 1, containerPort: 1 });
+    const { json } = await call("ADD", portmap([first, { ...mapping("tcp"), ...wrong }], { cniVersion: "1.1.0" }));
+    expect(json.code).toBe(7);
+    expect(json.msg).toMatch(message);
+    expect(await bed.node.succeed("nft", ["list", "ruleset"])).toBe("");
+  });
+
+  test("containerd's keys, capital protocols, and a port said twice are understood", async () => {
+    const containerd = { HostPort: HOST_PORT, ContainerPort: POD_PORT, Protocol: "TCP", HostIP: "" };
+    await serve({}, [containerd, containerd, mapping("sctp")]);
+    expect(await outside.seenBy(UPLINK[6], HOST_PORT)).toBe(OUTSIDE[6]);
+    const sctp = (await elements("cni:net/c1/")).filter((element) => element.includes('"sctp"'));
+    expect(sctp).toHaveLength(5);
+  });
+
+  test("only the first address of each family on the interface is led to", async () => {
+    const previous = {
+      cniVersion: "1.1.0",
+      interfaces: [{ name: "cni0" }, { name: "eth0", sandbox: "/x" }],
+      ips: [
+        { address: "10.22.0.1/24", interface: 0 },
+        { address: "10.22.0.8/24", interface: 1 },
+        { address: "10.22.0.9/24", interface: 1 },
+      ],
+    };
+    await call("ADD", portmap([mapping("tcp")], previous));
+    const text = (await elements("cni:net/c1/")).join();
+    expect(text).toContain("10.22.0.8");
+    expect(text).not.toMatch(/10\.22\.0\.[19]"|fd00/);
+  });
+
+  test.each(["0.3.1", "0.4.0", "1.0.0", "1.1.0"])("the result in CNI %s equals the reference's", async (cniVersion) => {
+    const previous = {
+      cniVersion,
+      interfaces: [
+        { name: "cni0", mac: "02:00:00:00:00:01" },
+        { name: "eth0", mac: "02:00:00:00:00:02", sandbox: "/x" },
+      ],
+      ips: [
+        { address: "10.22.0.8/24", gateway: "10.22.0.1", interface: 1, ...(cniVersion < "1" ? { version: "4" } : {}) },
+      ],
+      routes: [{ dst: "0.0.0.0/0", gw: "10.22.0.1" }],
+    };
+    const input = portmap([mapping("tcp"), mapping("udp", { hostIP: UPLINK[4] })], previous, { cniVersion });
+    const ours = await call("ADD", input);
+    const theirs = await bed.call(REFERENCE, "portmap", "ADD", { ...input, backend: "nftables" });
+    expect(theirs.status).toBe(0);
+    const withoutEmptyDns = (json: object) =>
+      JSON.parse(
+        JSON.stringify(json, (key, value) => (key === "dns" && Object.keys(value).length === 0 ? undefined : value)),
+      );
+    expect(withoutEmptyDns(ours.json)).toEqual(withoutEmptyDns(theirs.json));
+  });
+});
+
+test.each(["iptables", "nftables"])("DEL removes what the reference plugin has made with %s", async (backend) => {
+  const { json } = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+  const input = portmap([mapping("tcp"), mapping("udp", { hostIP: UPLINK[4] })], json);
+  expect(await bed.call(REFERENCE, "portmap", "ADD", { ...input, backend })).toMatchObject({ status: 0 });
+  const rules = () => bed.node.succeed("nft", ["list", "ruleset"]);
+  expect(await rules()).toContain("dnat");
+  expect(await call("DEL", input)).toMatchObject({ status: 0 });
+  expect(await rules()).not.toMatch(/dnat to|8080|10\.22\.0\.2|fd00:22::2/);
+});
