@@ -46,6 +46,7 @@ const choice: UnderlayChoice = {
     peerIndex: 0,
     alias: "",
     vxlan: undefined,
+    bridge: undefined,
     port: undefined,
   },
   ipv4: { local: parseAddress("192.0.2.1"), announced: parseAddress("203.0.113.1") },

@@ -38,6 +38,7 @@ const UNDERLAY: Link = {
   peerIndex: 0,
   alias: "",
   vxlan: undefined,
+  bridge: undefined,
   port: undefined,
 };
 

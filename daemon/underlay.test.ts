@@ -23,6 +23,7 @@ function link(index: number, name: string): Link {
     peerIndex: 0,
     alias: "",
     vxlan: undefined,
+    bridge: undefined,
     port: undefined,
   };
 }

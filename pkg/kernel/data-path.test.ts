@@ -35,7 +35,7 @@ function link(overrides: Partial<Link> = {}): Link {
       txQueueLength: 1000,
       isOperational: true,
     },
-    ...{ kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS, port: undefined },
+    ...{ kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS, port: undefined, bridge: undefined },
     vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 },
     ...overrides,
   };

@@ -79,8 +79,8 @@ export class FakeKernel {
     try {
       if ((message.flags & NLM_F_DUMP) === NLM_F_DUMP) return answerWith(message, this.#dump(message), NLMSG_DONE, 0);
       if (message.type === RTM_GETLINK.type) {
-        const { ifname } = decode(RTM_GETLINK, message).attributes;
-        return answerWith(message, [linkRequest(this.#find(0, ifname))], NLMSG_ERROR, 0);
+        const { header, attributes } = decode(RTM_GETLINK, message);
+        return answerWith(message, [linkRequest(this.#find(header.index, attributes.ifname))], NLMSG_ERROR, 0);
       }
       this.changes += 1;
       const errno = this.refuse(message);

@@ -54,8 +54,10 @@ export interface Link {
   readonly peerIndex: number;
   readonly alias: string;
   readonly vxlan: VxlanDetails | undefined;
+  /** Set for bridges. */
+  readonly bridge: { readonly filtersVlans: boolean; readonly canFilterVlans: boolean } | undefined;
   /** Set for bridge ports. */
-  readonly port: { readonly isHairpin: boolean } | undefined;
+  readonly port: { readonly isHairpin: boolean; readonly isIsolated: boolean } | undefined;
 }
 
 /** Reads RTM_NEWLINK or RTM_DELLINK. */
@@ -78,7 +80,17 @@ export function parseLink(message: Message): Link {
     peerIndex: attributes.link ?? 0,
     alias: attributes.ifalias ?? "",
     vxlan: device?.kind === "vxlan" ? device.data : undefined,
-    port: port?.kind === "bridge" ? { isHairpin: port.data?.hairpin === 1 } : undefined,
+    bridge:
+      device?.kind === "bridge"
+        ? {
+            filtersVlans: device.data?.vlanFiltering === 1,
+            canFilterVlans: device.data?.vlanProtocol !== undefined,
+          }
+        : undefined,
+    port:
+      port?.kind === "bridge"
+        ? { isHairpin: port.data?.hairpin === 1, isIsolated: port.data?.isolated === 1 }
+        : undefined,
   };
 }
 
@@ -108,12 +120,19 @@ export interface LinkChange {
   readonly mtu?: number | undefined;
   readonly txQueueLength?: number | undefined;
   readonly alias?: string;
-  /** Bridge port setting; the link must be a port. */
-  readonly hairpin?: boolean;
+  /** Bridge port settings; the link must be a port. */
+  readonly port?: PortSettings;
   /** Announce the address by gratuitous ARP when the link comes up (net.ipv4.conf.<dev>.arp_notify). */
   readonly arpNotify?: boolean;
   /** Makes the link a port of this bridge. */
   readonly masterIndex?: number;
+}
+
+export interface PortSettings {
+  /** Frames may leave by the port that they came by. */
+  readonly hairpin?: boolean;
+  /** No frames from and to other isolated ports of the bridge. */
+  readonly isolated?: boolean;
 }
 
 /** One request for all of `change`. The link is named by index or by name. */
@@ -143,14 +162,16 @@ export function changeLink(link: string | number, change: LinkChange): Request {
       txQueueLength: change.txQueueLength,
       master: change.masterIndex,
       ifalias: change.alias,
-      linkInfo:
-        change.hairpin === undefined
-          ? undefined
-          : { port: { kind: "bridge", data: { hairpin: change.hairpin ? 1 : 0 } } },
+      linkInfo: change.port === undefined ? undefined : { port: { kind: "bridge", data: portData(change.port) } },
       familySettings:
         change.arpNotify === undefined ? undefined : { inet: { conf: { arpNotify: change.arpNotify ? 1 : 0 } } },
     },
   );
+}
+
+function portData({ hairpin, isolated }: PortSettings) {
+  const asNumber = (value: boolean | undefined) => (value === undefined ? undefined : value ? 1 : 0);
+  return { hairpin: asNumber(hairpin), isolated: asNumber(isolated) };
 }
 
 function describeLink(link: string | number): string {
@@ -165,7 +186,10 @@ function describeChange(change: LinkChange): string {
   if (change.mtu !== undefined) words.push(`mtu ${change.mtu}`);
   if (change.txQueueLength !== undefined) words.push(`txqueuelen ${change.txQueueLength}`);
   if (change.alias !== undefined) words.push(`alias ${change.alias}`);
-  if (change.hairpin !== undefined) words.push(`type bridge_slave hairpin ${change.hairpin ? "on" : "off"}`);
+  const { hairpin, isolated } = change.port ?? {};
+  if (change.port !== undefined) words.push("type bridge_slave");
+  if (hairpin !== undefined) words.push(`hairpin ${hairpin ? "on" : "off"}`);
+  if (isolated !== undefined) words.push(`isolated ${isolated ? "on" : "off"}`);
   if (change.promiscuous !== undefined) words.push(`promisc ${change.promiscuous ? "on" : "off"}`);
   if (change.allMulticast !== undefined) words.push(`allmulticast ${change.allMulticast ? "on" : "off"}`);
   if (change.up !== undefined) words.push(change.up ? "up" : "down");
@@ -205,19 +229,23 @@ export interface BridgeSettings {
   /** Stated, so that it does not float with the ports and nothing else (systemd's MACAddressPolicy) sets another. */
   readonly mac: string;
   readonly mtu?: number | undefined;
+  /** It looks at VLAN tags: EOPNOTSUPP where the kernel cannot. */
+  readonly filtersVlans?: boolean;
 }
 
 /** A bridge, up. EEXIST when the name is taken. */
 export function createBridge(settings: BridgeSettings): Request {
   return request(
     RTM_NEWLINK,
-    `ip link add ${settings.name} address ${settings.mac} type bridge`,
+    `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
     { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,
       address: parseMac(settings.mac),
       mtu: settings.mtu,
-      linkInfo: { device: { kind: "bridge" } },
+      linkInfo: {
+        device: settings.filtersVlans === true ? { kind: "bridge", data: { vlanFiltering: 1 } } : { kind: "bridge" },
+      },
     },
     NLM_F_CREATE | NLM_F_EXCL,
   );
@@ -232,8 +260,8 @@ export interface VethSettings {
     readonly name: string;
     readonly mac: string;
     readonly mtu?: number | undefined;
-    /** The peer's namespace: the device is made inside it and never exists in ours. */
-    readonly namespaceFd: number;
+    /** The peer's namespace, ours when left out: the device is made inside it and never exists in another. */
+    readonly namespaceFd?: number;
   };
 }
 
@@ -245,7 +273,7 @@ export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
   return request(
     RTM_NEWLINK,
-    `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac} netns (the pod's)`,
+    `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
     { flags: IFF_UP, change: IFF_UP },
     {
       ifname: settings.name,

@@ -74,6 +74,8 @@ const vxlan = attributes({
 const bridge = attributes({
   stpState: attribute(5, "IFLA_BR_STP_STATE", u32),
   vlanFiltering: attribute(7, "IFLA_BR_VLAN_FILTERING", u8),
+  /** Only told by kernels that can filter VLANs. */
+  vlanProtocol: attribute(8, "IFLA_BR_VLAN_PROTOCOL", be16),
 });
 
 const bridgePort = attributes({
