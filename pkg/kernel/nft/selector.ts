@@ -32,6 +32,9 @@ export function address(side: "saddr" | "daddr", family: Family, length: number 
 /** The port that TCP, UDP and SCTP have at the same place. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
 
+/** Of the Ethernet frame (IEEE 802.3: destination, source, type). */
+export const etherSource = payload("ether saddr", "link", 6, 6);
+
 export const transportProtocol = meta("meta l4proto", "l4proto", 1);
 /** NFPROTO_IPV4 or NFPROTO_IPV6. */
 export const networkProtocol = meta("meta nfproto", "nfproto", 1);

@@ -3,19 +3,21 @@
  * registers of four bytes; a field that stands alone is not.
  */
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../../ip/address.ts";
+import { formatMac, parseMac } from "../../ip/mac.ts";
 import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
 
 /** nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. */
 const FIELD = {
   ipv4_addr: { type: 7, length: 4 },
   ipv6_addr: { type: 8, length: 16 },
+  ether_addr: { type: 9, length: 6 },
   inet_proto: { type: 12, length: 1 },
   inet_service: { type: 13, length: 2 },
   ifname: { type: 41, length: 16 },
 } as const;
 export type Field = keyof typeof FIELD;
 
-/** An address or (in keys with ranges) a prefix, a number in network order, a name for `ifname`. */
+/** An address or (in keys with ranges) a prefix, a number in network order, text for `ifname` and `ether_addr` (canonical). */
 export type FieldValue = Address | Prefix | number | string;
 
 /** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
@@ -54,7 +56,7 @@ export function tupleBytes(fields: readonly Field[], values: readonly FieldValue
 }
 
 function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Array {
-  if (typeof value === "string") return interfaceNameBytes(value);
+  if (typeof value === "string") return field === "ether_addr" ? parseMac(value) : interfaceNameBytes(value);
   if (typeof value === "number") return numberBytes(value, FIELD[field].length);
   if (!("length" in value)) return addressToBytes(value);
   return addressToBytes(isLast ? lastAddress(value) : networkOf(value).address);
@@ -101,6 +103,8 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
   switch (field) {
     case "ifname":
       return new TextDecoder().decode(first).replace(/\0.*$/s, "");
+    case "ether_addr":
+      return formatMac(first);
     case "inet_proto":
     case "inet_service":
       return first.reduce((number, byte) => (number << 8) | byte, 0);
@@ -132,7 +136,7 @@ export function tupleText(fields: readonly Field[], values: readonly FieldValue[
 const PROTOCOL_NAME: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
 function valueText(field: Field | undefined, value: FieldValue): string {
-  if (typeof value === "string") return `"${value}"`;
+  if (typeof value === "string") return field === "ifname" ? `"${value}"` : value;
   if (typeof value !== "number") return "length" in value ? formatPrefix(value) : formatAddress(value);
   return (field === "inet_proto" ? PROTOCOL_NAME[value] : undefined) ?? String(value);
 }
