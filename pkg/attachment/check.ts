@@ -22,6 +22,8 @@ export interface ExpectedInterface {
   readonly kind?: string;
   /** Stated only where the configuration does. */
   readonly mtu?: number | undefined;
+  /** False for an interface that ADD leaves down, and others may bring up. */
+  readonly isUp?: boolean;
 }
 
 /** The pod's interface with its addresses and routes, as prevResult tells of them. Throws `CniError`. */
@@ -41,7 +43,7 @@ export function checkInterface(
   if (expected.kind !== undefined && link.kind !== expected.kind) {
     throw wrong(`the interface ${where} is no ${expected.kind} but ${link.kind || "a physical device"}`);
   }
-  if (!link.isUp) throw wrong(`the interface ${where} is down`);
+  if (expected.isUp !== false && !link.isUp) throw wrong(`the interface ${where} is down`);
   checkMac(link, told, where);
   if (expected.mtu !== undefined && expected.mtu !== link.mtu) {
     throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${expected.mtu}`);

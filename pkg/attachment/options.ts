@@ -16,6 +16,18 @@ export function mtuOption(object: ConfigObject): number | undefined {
   return value;
 }
 
+/** `ipMasq`, with `ipMasqBackend`: a backend other than nftables is refused (`CniError` 2), whether it is asked to work or not. */
+export function masqueradeOption(object: ConfigObject): boolean {
+  const backend = object.optionalString("ipMasqBackend");
+  if (backend !== undefined && backend !== "" && backend !== "nftables") {
+    throw new CniError(
+      ErrorCode.unsupportedField,
+      `ipMasqBackend: "${backend}" is not supported: masquerading is done by nftables, in a table of its own`,
+    );
+  }
+  return object.optionalBoolean("ipMasq") ?? false;
+}
+
 /** The runtime's capability beats args.cni.mac, and that beats MAC in CNI_ARGS (CNI conventions, "MAC"). */
 export function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
   const fromCapability = object.object("runtimeConfig").optionalMac("mac");

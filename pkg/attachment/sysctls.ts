@@ -2,6 +2,7 @@
  * The kernel settings that a bridged pod needs. A kernel without IPv6 has no /proc/sys/net/ipv6, and then nothing to set.
  */
 import type { ResultAddress } from "../cni/result.ts";
+import type { Detection } from "../kernel/interface.ts";
 import { ensureOptionalSysctl, ensureSysctl } from "../kernel/sysctl.ts";
 import type { NetworkNamespace, System } from "../sys/system.ts";
 
@@ -11,14 +12,21 @@ export function refuseAdvertisements(system: System, device: string): void {
 }
 
 /**
- * For IPv6 in the pod: on (a runtime may have switched it off), its addresses usable at once (IPAM gave them to nobody
- * else) and kept when the link goes down. Before the interface comes up.
+ * For IPv6 in the pod: on (a runtime may have switched it off), its addresses kept when the link goes down and, unless told
+ * otherwise, usable at once (IPAM gave them to nobody else). Before the interface comes up.
  */
-export function preparePod(system: System, namespace: NetworkNamespace, device: string): void {
+export function preparePod(
+  system: System,
+  namespace: NetworkNamespace,
+  device: string,
+  { detectsDuplicates = false }: Detection = {},
+): void {
   const conf = ["net", "ipv6", "conf", device];
   system.inNamespace(namespace, () => {
     ensureSysctl(system, [...conf, "disable_ipv6"], "0");
-    ensureSysctl(system, [...conf, "accept_dad"], "0");
+    ensureSysctl(system, [...conf, "accept_dad"], detectsDuplicates ? "1" : "0");
+    // A question that comes back, as with hairpin mode, is told from somebody else's by its nonce (RFC 7527).
+    if (detectsDuplicates) ensureOptionalSysctl(system, [...conf, "enhanced_dad"], "1");
     ensureSysctl(system, [...conf, "keep_addr_on_down"], "1");
   });
 }

@@ -6,13 +6,23 @@ import type { Request } from "../netlink/message.ts";
 import { addAddress } from "./address.ts";
 import { addRoute, type Route } from "./route.ts";
 
+export interface Detection {
+  /** IPv6 addresses are used once nobody on the link has answered to them; else at once. */
+  readonly detectsDuplicates?: boolean;
+}
+
 /**
- * Addresses first, since a gateway must be on a connected network; then routes, links before gateways as given. IPv6
- * addresses are used at once: nobody else can have an address that IPAM gave to this pod.
+ * Addresses first, since a gateway must be on a connected network; then routes, links before gateways as given. Unless told otherwise,
+ * IPv6 addresses are used at once: nobody else can have an address that IPAM gave to this pod.
  */
-export function configureInterface(index: number, addresses: readonly Prefix[], routes: readonly Route[]): Request[] {
+export function configureInterface(
+  index: number,
+  addresses: readonly Prefix[],
+  routes: readonly Route[],
+  { detectsDuplicates = false }: Detection = {},
+): Request[] {
   return [
-    ...addresses.map((prefix) => addAddress({ index, prefix, skipDetection: true })),
+    ...addresses.map((prefix) => addAddress({ index, prefix, skipDetection: !detectsDuplicates })),
     ...routes.map((route) => addRoute({ ...route, outputIndex: index })),
   ];
 }

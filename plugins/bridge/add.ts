@@ -2,24 +2,31 @@
  * ADD: addresses are reserved first, so that what cannot be served (an exhausted range, a bad configuration) never
  * touches a device; dhcp alone needs the interface before it can ask. Then bridge, cable, the pod's side, the gateway.
  */
+import type { Cable } from "../../pkg/attachment/cable.ts";
+import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
+import type { Making } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
-import { addMasquerade, removeMasquerade } from "../../pkg/attachment/masquerade.ts";
-import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, preparePod, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
-import { type Undo, undoing } from "../../pkg/cni/undo.ts";
+import { undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { changeLink, getLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
-import { readAddresses } from "../../pkg/kernel/read.ts";
+import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
-import type { NetworkNamespace } from "../../pkg/sys/system.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
-import { type Cable, plugCable, type Sides, waitForPort } from "./attach.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
 import { applyGateways, ensureBridge, planGateways } from "./device.ts";
+import { ensureGateway } from "./gateway.ts";
+import { guardMac } from "./mac-guard.ts";
+import { plugPort, waitForPort } from "./port.ts";
+
+/** Each loses to another ADD that takes back the bridge it has just made. */
+const ATTEMPTS = 3;
 
 export function add(request: Request): Result {
   const config = parseBridgeConfig(request.config, request.args);
@@ -28,7 +35,9 @@ export function add(request: Request): Result {
   const host = openRoute(request.system);
   const pod = openRoute(request.system, namespace);
   try {
-    const result = undoing((undo) => attach({ request, config, namespace, sides: { host, pod }, undo }));
+    const result = withBridge(() =>
+      undoing((undo) => attach({ request, config, namespace, sides: { host, pod }, undo })),
+    );
     return Object.keys(dns).length > 0 ? { ...result, dns } : result;
   } finally {
     pod.close();
@@ -36,28 +45,57 @@ export function add(request: Request): Result {
   }
 }
 
-interface Work {
-  readonly request: Request;
+interface Work extends Making {
   readonly config: BridgeConfig;
-  readonly namespace: NetworkNamespace;
-  readonly sides: Sides;
-  readonly undo: Undo;
+}
+
+/** Somebody else has removed the bridge that this ADD had found. */
+class BridgeVanished extends CniError {}
+
+/** Does `attach`, again where the bridge vanished meanwhile: it has undone itself then. */
+function withBridge(attach: () => Result): Result {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return attach();
+    } catch (error) {
+      if (!(error instanceof BridgeVanished) || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 function attach(work: Work): Result {
+  const { request, sides, undo } = work;
+  const ipam = ipamType(request.config);
+  assertNameIsFree(sides.pod, request.ifName);
+  const addresses = ipam === undefined || ipam === "dhcp" ? undefined : reserveAddresses(request, ipam, undo);
+  const bridge = makeBridge(work);
+  try {
+    return attachTo(bridge, work, addresses);
+  } catch (error) {
+    if (findLink(sides.host, bridge.index) !== undefined) throw error;
+    throw new BridgeVanished(
+      ErrorCode.tryAgainLater,
+      `the bridge ${bridge.name} vanished while ${request.ifName} was being attached to it: try again (${messageOf(error)})`,
+      { cause: error },
+    );
+  }
+}
+
+function attachTo(bridge: Link, work: Work, reserved: Result | undefined): Result {
   const { request, config, sides, undo } = work;
   const ipam = ipamType(request.config);
-  const isDhcp = ipam === "dhcp";
-  assertNameIsFree(sides.pod, request.ifName);
-  let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
-  const bridge = makeBridge(work);
-  const cable = makeCable(work, bridge);
-  const podIndex = bringUp(work, addresses);
-  if (ipam !== undefined && isDhcp) addresses = reserveAddresses(request, ipam, undo);
+  const cable = plugPort(work, config, bridge);
+  if (config.guardsMac) guardMac(request, { port: cable.hostName, mac: cable.podMac }, undo);
+  if (config.staysDown) return describe(work, [bridge], cable, EMPTY_RESULT);
+  const podLink = bringUp(work, reserved);
+  const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
   const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
-  if (addressing !== undefined) configure(work, bridge, podIndex, addressing);
+  const gateway = addressing === undefined ? undefined : configure(work, { bridge, cable, podLink }, addressing);
   waitForPort(sides.host, request.system, cable.hostName, bridge);
-  return describe(work, bridge, cable, addresses ?? EMPTY_RESULT, addressing);
+  return describe(work, gateway === undefined ? [bridge] : [bridge, gateway], cable, {
+    ...(addresses ?? EMPTY_RESULT),
+    ...addressing,
+  });
 }
 
 function makeBridge({ request, config, sides, undo }: Work): Link {
@@ -73,61 +111,57 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
   return bridge;
 }
 
-function makeCable({ request, config, namespace, sides, undo }: Work, bridge: Link): Cable {
-  const owner = ownerOf(request);
-  const cable = plugCable(sides, request.system, { bridge, config, namespace, ifName: request.ifName, owner });
-  undo.push(() => removeLink(sides.host, cable.hostName));
-  refuseAdvertisements(request.system, cable.hostName);
-  return cable;
-}
-
-/** The pod's end, up; its index within the pod. */
-function bringUp({ request, namespace, sides }: Work, addresses: Result | undefined): number {
+/** The pod's end, up. */
+function bringUp({ request, config, namespace, sides }: Work, addresses: Result | undefined): Link {
   const { ifName, system } = request;
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true)
-    preparePod(system, namespace, ifName);
+    preparePod(system, namespace, ifName, config);
   const [message] = sides.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
   if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
-  return parseLink(message).index;
+  return parseLink(message);
+}
+
+interface Links {
+  readonly bridge: Link;
+  readonly cable: Cable;
+  readonly podLink: Link;
 }
 
 /**
  * Addresses and routes of the pod, then what they need on the host. The gateway's conflicts are looked for before the
- * pod is touched, and its address is added last: nothing after it can fail and leave it behind.
+ * pod is touched, and its address is added last: nothing after it can fail and leave it behind. Returns the gateway's
+ * device where it is not the bridge.
  */
-function configure(work: Work, bridge: Link, podIndex: number, addressing: Addressing): void {
+function configure(work: Work, { bridge, cable, podLink }: Links, addressing: Addressing): Link | undefined {
   const { request, config, sides } = work;
   const { ips, routes, gateways } = addressing;
-  const held = gateways.length === 0 ? [] : readAddresses(sides.host, bridge.index);
-  const gatewayRequests = planGateways(bridge, held, gateways, config.forceAddress);
-  sides.pod.run(
-    ...configureInterface(
-      podIndex,
-      ips.map(({ address }) => address),
-      podRoutes(routes, ips),
-    ),
-  );
-  if (config.ipMasq) masquerade(work, addressing);
+  const gateway = config.isGateway ? ensureGateway(work, config, bridge, cable.hostName) : bridge;
+  const held = gateways.length === 0 ? [] : readAddresses(sides.host, gateway.index);
+  const gatewayRequests = planGateways(gateway, held, gateways, config.forceAddress);
+  const prefixes = ips.map(({ address }) => address);
+  sides.pod.run(...configureInterface(podLink.index, prefixes, podRoutes(routes, ips), config));
+  if (config.detectsDuplicates) {
+    waitForPort(sides.host, request.system, cable.hostName, bridge);
+    waitForDetection(sides.pod, request.system, podLink);
+  }
+  if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
   applyGateways(sides.host, gatewayRequests);
+  return gateway === bridge ? undefined : gateway;
 }
 
-function masquerade({ request, undo }: Work, { ips }: Addressing): void {
-  const owner = ownerOf(request);
-  undo.push(() => removeMasquerade(request.system, (mark) => mark === owner));
-  addMasquerade(request.system, owner, ips);
-}
-
-function describe(work: Work, bridge: Link, cable: Cable, ipam: Result, addressing: Addressing | undefined): Result {
-  const { request } = work;
+/** `devices` are the bridge and, where it is another, the gateway's; the reference tells of that one last. */
+function describe({ request }: Work, devices: readonly Link[], cable: Cable, rest: Result): Result {
+  const told = devices.map(({ name, mac }) => ({ name, mac }));
   return {
     interfaces: [
-      { name: bridge.name, mac: bridge.mac },
+      ...told.slice(0, 1),
       { name: cable.hostName, mac: cable.hostMac },
       { name: request.ifName, mac: cable.podMac, sandbox: request.netnsPath },
+      ...told.slice(1),
     ],
-    ips: addressing?.ips ?? [],
-    routes: addressing?.routes ?? [],
-    dns: ipam.dns,
+    ips: rest.ips,
+    routes: rest.routes,
+    dns: rest.dns,
   };
 }

@@ -5,12 +5,8 @@ import { parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { describeRoute } from "../../pkg/kernel/route.ts";
 import { planAddressing } from "./addressing.ts";
-import type { BridgeConfig } from "./config.ts";
 
-const config: BridgeConfig = {
-  ...{ bridge: "cni0", isGateway: true, isDefaultGateway: true, forceAddress: false, ipMasq: false },
-  ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined },
-};
+const config = { isGateway: true, isDefaultGateway: true };
 
 const ipam = (addresses: readonly string[], routes: readonly ResultRoute[] = [], gateway?: string): Result => ({
   interfaces: [],

@@ -18,10 +18,12 @@ export interface Addressing {
   readonly gateways: readonly Prefix[];
 }
 
+type GatewayConfig = Pick<BridgeConfig, "isGateway" | "isDefaultGateway">;
+
 /** Where the container's interface stands in the result: behind the bridge and the host's end. */
 export const CONTAINER_INTERFACE = 2;
 
-export function planAddressing(ipam: Result, config: BridgeConfig): Addressing {
+export function planAddressing(ipam: Result, config: GatewayConfig): Addressing {
   if (ipam.ips.length === 0) {
     throw new CniError(ErrorCode.invalidConfig, "ipam: expected at least one address from the IPAM plugin, got none");
   }
@@ -40,7 +42,7 @@ export function planAddressing(ipam: Result, config: BridgeConfig): Addressing {
 }
 
 /** A gateway that IPAM did not name is the first address of the network. */
-function withGateway(ip: ResultAddress, config: BridgeConfig): ResultAddress {
+function withGateway(ip: ResultAddress, config: GatewayConfig): ResultAddress {
   const gateway = ip.gateway ?? (config.isGateway ? firstHost(networkOf(ip.address)) : undefined);
   return { ...ip, interface: CONTAINER_INTERFACE, ...(gateway === undefined ? {} : { gateway }) };
 }

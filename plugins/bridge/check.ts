@@ -6,20 +6,25 @@ import type { Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { missingVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { planAddressing } from "./addressing.ts";
-import type { BridgeConfig } from "./config.ts";
+import { type BridgeConfig, gatewayName } from "./config.ts";
+import { checkGuard } from "./mac-guard.ts";
 
 export function checkAttachment(request: Request, config: BridgeConfig): void {
   const previous = request.requirePrevResult();
   const pod = openRoute(request.system, request.requireNamespace());
   const host = openRoute(request.system);
   try {
-    const podLink = checkInterface(pod, request, previous, { kind: "veth", mtu: config.mtu });
+    const expected = { kind: "veth", mtu: config.mtu, isUp: !config.staysDown };
+    const podLink = checkInterface(pod, request, previous, expected);
     const bridge = checkBridge(host, config, previous);
-    checkPort(host, config, bridge, podLink);
-    checkGateways(host, config, bridge, previous);
+    const port = checkPort(host, config, bridge, podLink);
+    checkVlans(host, config, bridge, port);
+    checkGateways(host, config, previous);
+    if (config.guardsMac) checkGuard(request, { port: port.name, mac: podLink.mac });
   } finally {
     host.close();
     pod.close();
@@ -34,12 +39,15 @@ function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Resu
   const told = previous.interfaces.find((entry) => entry.name === config.bridge && !entry.sandbox);
   if (told === undefined) throw wrong(`prevResult names no bridge ${config.bridge}`);
   checkMac(bridge, told, `the bridge ${config.bridge}`);
+  if (config.vlans !== undefined && bridge.bridge?.filtersVlans !== true) {
+    throw wrong(`the bridge ${config.bridge} does not filter VLANs`);
+  }
   if (config.promiscMode && !bridge.isPromiscuous) throw wrong(`the bridge ${config.bridge} is not promiscuous`);
   return bridge;
 }
 
 /** The pod's end knows its other end by index (IFLA_LINK); the bridge's ports are found by their master. */
-function checkPort(host: BlockingNetlink, config: BridgeConfig, bridge: Link, podLink: Link): void {
+function checkPort(host: BlockingNetlink, config: BridgeConfig, bridge: Link, podLink: Link): Link {
   const port = host
     .dump(linkDump())
     .map(parseLink)
@@ -49,14 +57,32 @@ function checkPort(host: BlockingNetlink, config: BridgeConfig, bridge: Link, po
   if (port.masterIndex !== bridge.index) throw wrong(`${port.name} is no port of the bridge ${bridge.name}`);
   if (config.hairpinMode && port.port?.isHairpin !== true)
     throw wrong(`hairpin mode is off on the bridge port ${port.name}`);
+  if (config.isIsolated && port.port?.isIsolated !== true) throw wrong(`the bridge port ${port.name} is not isolated`);
+  return port;
 }
 
-function checkGateways(host: BlockingNetlink, config: BridgeConfig, bridge: Link, previous: Result): void {
+function checkVlans(host: BlockingNetlink, { vlans }: BridgeConfig, bridge: Link, port: Link): void {
+  if (vlans?.port === undefined) return;
+  const observed = host
+    .dump(portVlanDump())
+    .map(parsePortVlans)
+    .find(({ index }) => index === port.index);
+  const missing = missingVlan(observed?.vlans ?? [], vlans.port);
+  if (missing === undefined) return;
+  const as = missing === vlans.port.native ? "untagged" : "tagged";
+  throw wrong(`VLAN ${missing} is not ${as} on the port ${port.name} of the bridge ${bridge.name}`);
+}
+
+function checkGateways(host: BlockingNetlink, config: BridgeConfig, previous: Result): void {
   if (!config.isGateway || previous.ips.length === 0) return;
-  const held = readAddresses(host, bridge.index);
+  const name = gatewayName(config);
+  const device = findLink(host, name);
+  if (device === undefined) throw wrong(`the gateway's device ${name} is missing`);
+  if (!device.isUp) throw wrong(`the gateway's device ${name} is down`);
+  const held = readAddresses(host, device.index);
   for (const gateway of planAddressing(previous, config).gateways) {
     if (!held.some(({ prefix }) => isSamePrefix(prefix, gateway))) {
-      throw wrong(`the gateway address ${formatPrefix(gateway)} is missing on the bridge ${bridge.name}`);
+      throw wrong(`the gateway address ${formatPrefix(gateway)} is missing on ${name}`);
     }
   }
 }

@@ -9,7 +9,8 @@ const parse = (object: object, args = "") =>
 test("without keys the reference's defaults hold", () => {
   expect(parse({})).toEqual({
     ...{ bridge: "cni0", isGateway: false, isDefaultGateway: false, forceAddress: false, ipMasq: false },
-    ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined },
+    ...{ mtu: undefined, hairpinMode: false, promiscMode: false, mac: undefined, vlans: undefined },
+    ...{ guardsMac: false, isIsolated: false, detectsDuplicates: false, staysDown: false },
   });
 });
 
@@ -40,31 +41,22 @@ describe("the hardware address", () => {
   });
 });
 
-describe("keys of the reference that are not served", () => {
-  test.each([
-    ["vlan", 5],
-    ["vlanTrunk", [{ id: 1 }]],
-    ["macspoofchk", true],
-    ["portIsolation", true],
-    ["disableContainerInterface", true],
-    ["enabledad", true],
-    ["ipMasqBackend", "iptables"],
-  ])("%s is refused with code 2 and its name", (key, value) => {
-    expect(() => parse({ [key]: value })).toThrow(
-      expect.objectContaining({ code: 2, message: expect.stringContaining(key) }),
+test("masquerading by iptables is refused with code 2, and told what is used instead", () => {
+  for (const ipMasq of [true, false]) {
+    expect(() => parse({ ipMasq, ipMasqBackend: "iptables" })).toThrow(
+      expect.objectContaining({ code: 2, message: expect.stringMatching(/ipMasqBackend: "iptables".*nftables/) }),
     );
-  });
+  }
+  expect(parse({ ipMasq: true, ipMasqBackend: "nftables" }).ipMasq).toBe(true);
+  expect(parse({ ipMasq: true, ipMasqBackend: "" }).ipMasq).toBe(true);
+});
 
-  test("are no matter at their defaults", () => {
-    expect(
-      parse({
-        vlan: 0,
-        vlanTrunk: [],
-        macspoofchk: false,
-        portIsolation: false,
-        preserveDefaultVlan: true,
-        ipMasqBackend: "nftables",
-      }),
-    ).toMatchObject({ bridge: "cni0" });
-  });
+test.each([
+  [{ hairpinMode: true, promiscMode: true }, /promiscMode/],
+  [{ disableContainerInterface: true, ipam: { type: "host-local" } }, /disableContainerInterface.*ipam/],
+  [{ bridge: "much-too-long-a-name" }, /bridge/],
+  [{ bridge: "twelve-chars", vlan: 1000, isGateway: true }, /bridge: expected room for "\.1000"/],
+  [{ macspoofchk: "yes" }, /macspoofchk/],
+])("%j is refused with code 7", (object, message) => {
+  expect(() => parse(object)).toThrow(expect.objectContaining({ code: 7, message: expect.stringMatching(message) }));
 });

@@ -1,10 +1,11 @@
 /**
  * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
  */
-import { mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
+import { ipamType } from "../../pkg/attachment/ipam.ts";
+import { masqueradeOption, mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
-import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import { type VlanConfig, vlanOptions } from "./vlans.ts";
 
 export interface BridgeConfig {
   /** The bridge's name; made when absent. */
@@ -23,31 +24,56 @@ export interface BridgeConfig {
   readonly promiscMode: boolean;
   /** The pod's hardware address, as the runtime wants it. */
   readonly mac: string | undefined;
+  /** What the port takes and gives; undefined where the bridge need not look at VLANs. */
+  readonly vlans: VlanConfig | undefined;
+  /** `macspoofchk`: frames from the pod pass only with its own hardware address as their source. */
+  readonly guardsMac: boolean;
+  /** `portIsolation`: the pod reaches no other pod whose port is isolated, only the host and what is behind it. */
+  readonly isIsolated: boolean;
+  /** `enabledad`: ADD waits until the link knows of nobody else with the pod's IPv6 addresses. */
+  readonly detectsDuplicates: boolean;
+  /** `disableContainerInterface`: the pod's end stays down, and without addresses. */
+  readonly staysDown: boolean;
 }
 
 const DEFAULT_BRIDGE = "cni0";
 /** IFNAMSIZ - 1 */
 const LONGEST_NAME = 15;
 
-/** Throws `CniError` 7 for a value that is wrong, 2 for a key that the reference knows and this plugin does not serve. */
+/** Throws `CniError` 7 for a value that is wrong, 2 for one that the reference knows and this plugin does not serve. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {
-  refuseUnserved(object);
   const isDefaultGateway = object.optionalBoolean("isDefaultGateway") ?? false;
   const config: BridgeConfig = {
     bridge: bridgeName(object),
     isDefaultGateway,
     isGateway: isDefaultGateway || (object.optionalBoolean("isGateway") ?? false),
     forceAddress: object.optionalBoolean("forceAddress") ?? false,
-    ipMasq: object.optionalBoolean("ipMasq") ?? false,
+    ipMasq: masqueradeOption(object),
     mtu: mtuOption(object),
     hairpinMode: object.optionalBoolean("hairpinMode") ?? false,
     promiscMode: object.optionalBoolean("promiscMode") ?? false,
     mac: requestedMac(object, args),
+    vlans: vlanOptions(object),
+    guardsMac: object.optionalBoolean("macspoofchk") ?? false,
+    isIsolated: object.optionalBoolean("portIsolation") ?? false,
+    detectsDuplicates: object.optionalBoolean("enabledad") ?? false,
+    staysDown: object.optionalBoolean("disableContainerInterface") ?? false,
   };
   if (config.hairpinMode && config.promiscMode) {
     throw object.invalid("promiscMode", "only one of hairpinMode and promiscMode to be true");
   }
+  if (config.staysDown && ipamType(object) !== undefined) {
+    throw object.invalid("disableContainerInterface", "no ipam besides, since the interface stays down");
+  }
+  if (config.isGateway && gatewayName(config).length > LONGEST_NAME) {
+    throw object.invalid("bridge", `room for ".${config.vlans?.id}" in a device name of ${LONGEST_NAME} characters`);
+  }
   return config;
+}
+
+/** The device that holds the gateway's addresses: the bridge itself, or its end in the pod's VLAN. */
+export function gatewayName({ bridge, vlans }: Pick<BridgeConfig, "bridge" | "vlans">): string {
+  return vlans?.id === undefined ? bridge : `${bridge}.${vlans.id}`;
 }
 
 function bridgeName(object: ConfigObject): string {
@@ -56,33 +82,4 @@ function bridgeName(object: ConfigObject): string {
     throw object.invalid("bridge", `a device name of at most ${LONGEST_NAME} characters without "/", ":" or spaces`);
   }
   return name;
-}
-
-/** Keys of the reference plugin that change what is made: to ignore one would be to build another network. */
-const UNSERVED: readonly (readonly [key: string, isDefault: (value: unknown) => boolean])[] = [
-  ["vlan", (value) => value === 0],
-  ["vlanTrunk", (value) => Array.isArray(value) && value.length === 0],
-  ["preserveDefaultVlan", () => true],
-  ["macspoofchk", (value) => value === false],
-  ["portIsolation", (value) => value === false],
-  ["disableContainerInterface", (value) => value === false],
-  ["enabledad", (value) => value === false],
-];
-
-function refuseUnserved(object: ConfigObject): void {
-  for (const [key, isDefault] of UNSERVED) {
-    const value = object.value(key);
-    if (value === undefined || isDefault(value)) continue;
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      `${key}: ${JSON.stringify(value)} is not supported by this bridge plugin`,
-    );
-  }
-  const backend = object.optionalString("ipMasqBackend");
-  if (backend !== undefined && backend !== "" && backend !== "nftables") {
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      `ipMasqBackend: "${backend}" is not supported: masquerading is done by nftables`,
-    );
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * DEL: device first, then the address, so that no address is handed out while its old owner may still answer to it: a
- * device that cannot be removed keeps it. The address is freed whatever becomes of the masquerade entry, which follows
- * the address to its next owner. What is gone already is success.
+ * device that cannot be removed keeps it. The address is freed whatever becomes of entries in nf_tables: the masquerade's
+ * follows the address to its next owner, and that of a port which is gone meets no frames. What is gone already is success.
  */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import { removeLegacy } from "../../pkg/attachment/legacy.ts";
@@ -13,6 +13,7 @@ import type { Request } from "../../pkg/cni/plugin.ts";
 import type { LegacyPart } from "../../pkg/kernel/legacy-names.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { removeGuards } from "./mac-guard.ts";
 
 export function del(request: Request): void {
   const owner = ownerOf(request);
@@ -20,6 +21,7 @@ export function del(request: Request): void {
   else removeInPod(request);
   try {
     if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
+    if (request.config.optionalBoolean("macspoofchk") === true) removeGuards(request.system, (mark) => mark === owner);
     removeLegacy(request, legacyParts(request));
   } finally {
     const ipam = ipamType(request.config);

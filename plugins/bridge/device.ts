@@ -5,15 +5,18 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { contains, formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, createBridge, type Link, type LinkChange } from "../../pkg/kernel/link.ts";
+import { setVlanFiltering } from "../../pkg/kernel/port-vlan.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { isExists, isNetlinkError } from "../../pkg/netlink/errors.ts";
+import { isExists, isNetlinkError, type NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { BridgeConfig } from "./config.ts";
 
 /**
- * The bridge, up, made where there is none. `mac` is what a new bridge gets; `wasMade` tells whether it is this call's.
- * Two ADDs at once may both find no bridge: the loser of the creation takes the winner's.
+ * The bridge, up, made where there is none, and looking at VLANs where the configuration has any (which the reference
+ * leaves as it is on a bridge that is there: its pods are in all VLANs then). `mac` is what a new bridge
+ * gets; `wasMade` tells whether it is this call's. Two ADDs at once may both find no bridge: the loser of the creation
+ * takes the winner's.
  */
 export function ensureBridge(
   netlink: BlockingNetlink,
@@ -22,8 +25,11 @@ export function ensureBridge(
 ): { readonly bridge: Link; readonly wasMade: boolean } {
   const found = findLink(netlink, config.bridge);
   if (found !== undefined) return { bridge: adjustBridge(netlink, found, config), wasMade: false };
-  const [made] = netlink.exchange([createBridge({ name: config.bridge, mac, mtu: config.mtu })]);
-  if (made?.error !== undefined && !isExists(made.error)) throw made.error;
+  const filtersVlans = config.vlans !== undefined;
+  const [made] = netlink.exchange([createBridge({ name: config.bridge, mac, mtu: config.mtu, filtersVlans })]);
+  if (made?.error !== undefined && !isExists(made.error)) {
+    throw filtersVlans && isNetlinkError(made.error, "EOPNOTSUPP") ? withoutFiltering(made.error) : made.error;
+  }
   const bridge = findLink(netlink, config.bridge);
   if (bridge === undefined) {
     throw new CniError(
@@ -41,12 +47,34 @@ function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConf
       `bridge: the device ${bridge.name} already exists and is not a bridge but ${bridge.kind || "a physical device"}: choose another name or remove it`,
     );
   }
+  if (config.vlans !== undefined && bridge.bridge?.filtersVlans !== true) startFiltering(netlink, bridge);
   const promiscuous = config.promiscMode && !bridge.isPromiscuous;
   if (bridge.isUp && !promiscuous) return bridge;
   const change: LinkChange = promiscuous ? { up: true, promiscuous: true } : { up: true };
   netlink.run(changeLink(bridge.index, change));
   return { ...bridge, isUp: true, isPromiscuous: bridge.isPromiscuous || promiscuous };
 }
+
+/** Ports that are there already stay in the bridge's default VLAN, and reach each other as before. */
+function startFiltering(netlink: BlockingNetlink, bridge: Link): void {
+  const [reply] = netlink.exchange([setVlanFiltering(bridge.index, true)]);
+  if (reply?.error === undefined) return;
+  throw isNetlinkError(reply.error, "EOPNOTSUPP") ? withoutFiltering(reply.error) : reply.error;
+}
+
+function withoutFiltering(cause: NetlinkError): CniError {
+  return new CniError(ErrorCode.unsupportedField, `${cause.message}; ${NO_FILTERING}`, { cause });
+}
+
+/** STATUS: throws `CniError` 50 where the bridge shows that this kernel cannot do what the configuration asks. */
+export function assertFilteringIsPossible(netlink: BlockingNetlink, config: BridgeConfig): void {
+  if (config.vlans === undefined) return;
+  const bridge = findLink(netlink, config.bridge)?.bridge;
+  if (bridge === undefined || bridge.canFilterVlans) return;
+  throw new CniError(ErrorCode.notAvailable, `the bridge ${config.bridge}: ${NO_FILTERING}`);
+}
+
+const NO_FILTERING = "vlan and vlanTrunk need a kernel whose bridges filter VLANs (CONFIG_BRIDGE_VLAN_FILTERING)";
 
 /**
  * What makes `bridge` hold `gateways`. Throws where another address stands in the way: for IPv4 any other one (a bridge

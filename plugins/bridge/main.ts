@@ -3,11 +3,13 @@
  */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
-import type { Plugin } from "../../pkg/cni/plugin.ts";
+import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { add } from "./add.ts";
 import { checkAttachment } from "./check.ts";
 import { parseBridgeConfig } from "./config.ts";
 import { del } from "./del.ts";
+import { assertFilteringIsPossible } from "./device.ts";
 import { gc } from "./gc.ts";
 
 export const plugin: Plugin = {
@@ -21,9 +23,20 @@ export const plugin: Plugin = {
     if (ipam !== undefined) delegateCheck(request, ipam);
   },
   status(request) {
-    parseBridgeConfig(request.config, request.args);
+    checkStatus(request);
     const ipam = ipamType(request.config);
     if (ipam !== undefined) delegateStatus(request, ipam);
   },
   gc,
 };
+
+function checkStatus(request: Request): void {
+  const config = parseBridgeConfig(request.config, request.args);
+  if (config.vlans === undefined) return;
+  const host = openRoute(request.system);
+  try {
+    assertFilteringIsPossible(host, config);
+  } finally {
+    host.close();
+  }
+}

@@ -76,7 +76,7 @@ describe("bridge", () => {
     ["an MTU that is no number", { mtu: "big" }, {}, 7, /^mtu: .*"big"/],
     ["an MTU too small for IP", { mtu: 20 }, {}, 7, /^mtu/],
     ["hairpin and promiscuous mode together", { hairpinMode: true, promiscMode: true }, {}, 7, /promiscMode/],
-    ["a key that is not served", { vlan: 100 }, {}, 2, /^vlan: 100/],
+    ["a backend that is not served", { ipMasqBackend: "iptables" }, {}, 2, /^ipMasqBackend: "iptables"/],
     ["iptables", { ipMasq: true, ipMasqBackend: "iptables" }, {}, 2, /ipMasqBackend.*nftables/],
     ["a bridge name that is none", { bridge: "a b" }, {}, 7, /^bridge/],
     ["a multicast MAC", { runtimeConfig: { mac: "01:00:5e:00:00:01" } }, {}, 7, /mac/],

@@ -52,6 +52,17 @@ describe("results and kernel state equal the reference's", () => {
     },
     "both families": { isDefaultGateway: true, ipam: DUAL },
     "layer 2 only": { ipam: {} },
+    "an isolated port": { isGateway: true, portIsolation: true },
+    "an isolated port with hairpin": { isGateway: true, portIsolation: true, hairpinMode: true },
+    "an interface that stays down": { ipam: {}, disableContainerInterface: true },
+    "duplicate address detection": { isGateway: true, enabledad: true, ipam: DUAL },
+    "several ranges": {
+      isDefaultGateway: true,
+      ipam: {
+        type: "host-local",
+        ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }], [{ subnet: "fd00:23::/64" }]],
+      },
+    },
     "DNS of its own": {
       isGateway: true,
       dns: { nameservers: ["10.22.0.1"], domain: "pods.test", search: ["a.test"], options: ["ndots:5"] },
@@ -67,7 +78,7 @@ describe("results and kernel state equal the reference's", () => {
           ifname: string;
           mtu: number;
           flags: string[];
-          linkinfo?: { info_kind?: string; info_slave_data?: { hairpin?: boolean } };
+          linkinfo?: { info_kind?: string; info_slave_data?: { hairpin?: boolean; isolated?: boolean } };
         }[]
       >("ip", ["-j", "-d", "link", "show"]);
       const host = links
@@ -79,6 +90,7 @@ describe("results and kernel state equal the reference's", () => {
           up: flags.includes("UP"),
           kind: linkinfo?.info_kind,
           hairpin: linkinfo?.info_slave_data?.hairpin,
+          isolated: linkinfo?.info_slave_data?.isolated,
         }));
       const gateway = (
         await own.node.json<{ addr_info: { local: string; prefixlen: number; scope: string }[] }[]>("ip", [

@@ -1,0 +1,73 @@
+/** Veth pairs: the cable between a pod and the host. */
+import { changeLink, createVeth, deleteLink, type PortSettings, type VethSettings } from "../kernel/link.ts";
+import type { BlockingNetlink } from "../netlink/blocking.ts";
+import { isExists, type NetlinkError } from "../netlink/errors.ts";
+import type { System } from "../sys/system.ts";
+import type { Making } from "./interface-plugin.ts";
+import { assertNameIsFree, randomLinkName, randomMac } from "./links.ts";
+import { ownerOf } from "./owner.ts";
+
+/** Random names collide once in four thousand million; ten tries are the reference's number too. */
+const NAME_ATTEMPTS = 10;
+
+export interface Cable {
+  /** The end on the host, up. */
+  readonly hostName: string;
+  readonly hostMac: string;
+  /** The end in the pod, still down. */
+  readonly podMac: string;
+}
+
+export interface CablePlan {
+  /** Of both ends; undefined is the kernel's default. */
+  readonly mtu: number | undefined;
+  /** The pod's end's; a random one when undefined. */
+  readonly mac: string | undefined;
+  /** The bridge that the host's end becomes a port of, and the port's settings. */
+  readonly masterIndex?: number;
+  readonly port?: PortSettings | undefined;
+}
+
+/**
+ * Makes the pair, its far end as CNI_IFNAME inside the pod, with both hardware addresses stated, so that they are known
+ * without asking and nobody's MAC policy changes them; then the owner's mark and the port's settings, which the kernel
+ * takes only on a device that exists.
+ */
+export function plugCable({ request, namespace, sides }: Omit<Making, "undo">, plan: CablePlan): Cable {
+  const { system, ifName } = request;
+  const { mtu, masterIndex, port } = plan;
+  const hostMac = randomMac(system);
+  const podMac = plan.mac ?? randomMac(system);
+  const peer = { name: ifName, mac: podMac, mtu, namespaceFd: namespace.fd };
+  const hostName = makeVeth(sides.host, system, { mac: hostMac, mtu, masterIndex, peer }, () => {
+    assertNameIsFree(sides.pod, ifName);
+  });
+  // In a message of its own: behind a creation that was refused, it would mark a stranger's device of that name.
+  const [marked] = sides.host.exchange([
+    changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }),
+  ]);
+  if (marked?.error !== undefined) {
+    sides.host.exchange([deleteLink(hostName)]);
+    throw marked.error;
+  }
+  return { hostName, hostMac, podMac };
+}
+
+/**
+ * Makes a pair under a random name that is free, which it returns. Where one of the two names is taken, `beforeRetry` is
+ * asked first, with what the kernel said: it throws when the peer's is.
+ */
+export function makeVeth(
+  host: BlockingNetlink,
+  system: System,
+  settings: Omit<VethSettings, "name">,
+  beforeRetry: (error: NetlinkError) => void,
+): string {
+  for (let attempt = 1; ; attempt++) {
+    const name = randomLinkName(system, "veth");
+    const [created] = host.exchange([createVeth({ ...settings, name })]);
+    if (created?.error === undefined) return name;
+    if (!isExists(created.error) || attempt === NAME_ATTEMPTS) throw created.error;
+    beforeRetry(created.error);
+  }
+}

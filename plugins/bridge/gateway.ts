@@ -1,0 +1,59 @@
+/**
+ * The device that holds the gateway's addresses: the bridge itself or, for pods in a VLAN, `<bridge>.<vlan>`: one end of
+ * a veth pair whose other end is a port in that VLAN, as the reference makes it. Like the bridge it stays for others.
+ */
+import { makeVeth } from "../../pkg/attachment/cable.ts";
+import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+import { randomMac, removeLink } from "../../pkg/attachment/links.ts";
+import { refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import { changeLink, type Link } from "../../pkg/kernel/link.ts";
+import { isInVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { isExists } from "../../pkg/netlink/errors.ts";
+import { type BridgeConfig, gatewayName } from "./config.ts";
+import { putInVlans } from "./port.ts";
+
+/** Found, whatever its kind, or made; up. `pod` is the name of the pod's own port. */
+export function ensureGateway(making: Making, config: BridgeConfig, bridge: Link, pod: string): Link {
+  const vlan = config.vlans?.id;
+  if (vlan === undefined) return bridge;
+  const { host } = making.sides;
+  const name = gatewayName(config);
+  const gateway = findLink(host, name) ?? makeGateway(making, config, bridge, vlan, pod);
+  if (!gateway.isUp) host.run(changeLink(gateway.index, { up: true }));
+  return gateway;
+}
+
+function makeGateway(making: Making, config: BridgeConfig, bridge: Link, vlan: number, pod: string): Link {
+  const { request, sides, undo } = making;
+  const { system } = request;
+  const name = gatewayName(config);
+  const { mtu } = bridge;
+  const pair = { mac: randomMac(system), mtu, masterIndex: bridge.index, peer: { name, mac: randomMac(system), mtu } };
+  try {
+    const port = makeVeth(sides.host, system, pair, (error) => {
+      if (findLink(sides.host, name) !== undefined) throw error;
+    });
+    undo.push(() => {
+      if (!isVlanUsed(sides.host, bridge, vlan, [pod, port])) removeLink(sides.host, name);
+    });
+    refuseAdvertisements(system, port);
+    refuseAdvertisements(system, name);
+    putInVlans(sides.host, port, { native: vlan, tagged: [] }, config.vlans?.keepsDefault ?? false);
+  } catch (error) {
+    // Another ADD was faster: what it makes is as good.
+    if (!isExists(error)) throw error;
+  }
+  const gateway = findLink(sides.host, name);
+  if (gateway === undefined) throw new Error(`the gateway's device ${name} vanished while it was being made`);
+  return gateway;
+}
+
+/** Another ADD may have put its pod into the VLAN meanwhile. */
+function isVlanUsed(host: BlockingNetlink, bridge: Link, vlan: number, own: readonly string[]): boolean {
+  return host
+    .dump(portVlanDump())
+    .map(parsePortVlans)
+    .some((port) => port.bridgeIndex === bridge.index && isInVlan(port, vlan) && !own.includes(port.name));
+}

@@ -1,0 +1,55 @@
+/** `macspoofchk`: the attachment's port in the node's table of guarded ports, over one nfnetlink socket. */
+import { wrong } from "../../pkg/attachment/check.ts";
+import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import type { Undo } from "../../pkg/cni/undo.ts";
+import {
+  addGuard,
+  deleteGuards,
+  type GuardedPort,
+  holdsGuard,
+  macSpoofDumps,
+  macSpoofElementDumps,
+} from "../../pkg/kernel/mac-spoof.ts";
+import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import { changeRuleset, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+type Guarded = Omit<GuardedPort, "owner">;
+
+/** Before the pod's end comes up. Throws `CniError` 2 where the kernel has no nf_tables for bridges. */
+export function guardMac(request: Request, guarded: Guarded, undo: Undo): void {
+  const owner = ownerOf(request);
+  undo.push(() => removeGuards(request.system, (mark) => mark === owner));
+  try {
+    changeRuleset(request.system, macSpoofDumps(), (dumped) => addGuard(dumped, { owner, ...guarded }));
+  } catch (error) {
+    if (!lacksNetfilter(error) && !isNetlinkError(error, "EOPNOTSUPP", "EAFNOSUPPORT")) throw error;
+    throw new CniError(
+      ErrorCode.unsupportedField,
+      `macspoofchk: ${messageOf(error)}; it needs a kernel with nf_tables for bridges (CONFIG_NF_TABLES_BRIDGE)`,
+      { cause: error },
+    );
+  }
+}
+
+/** Silent when nothing is there, the table and the kernel's support for it included. */
+export function removeGuards(system: System, isWanted: (mark: string) => boolean): void {
+  try {
+    changeRuleset(system, macSpoofElementDumps(), (dumped) => deleteGuards(dumped, isWanted));
+  } catch (error) {
+    if (!lacksNetfilter(error)) throw error;
+  }
+}
+
+export function checkGuard(request: Request, guarded: Guarded): void {
+  const netfilter = openNetfilter(request.system);
+  try {
+    if (holdsGuard(readRuleset(netfilter, macSpoofDumps()), { owner: ownerOf(request), ...guarded })) return;
+    throw wrong(`frames of ${guarded.port} are not held to the source ${guarded.mac} (table bridge weft_macspoof)`);
+  } finally {
+    netfilter.close();
+  }
+}
