@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Transport } from "./harness/agent.ts";
 import type { Inside } from "./harness/inside.ts";
 import { type Answer, type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
-import { eventually } from "./harness/process.ts";
+import { eventually, PATIENCE } from "./harness/process.ts";
 
 const BRIDGE = {
   cniVersion: "1.1.0",
@@ -20,7 +20,7 @@ const GATEWAY = { 4: "10.22.0.1", 6: "fd00:22::1" } as const;
 const POD = { 4: "10.22.0.2", 6: "fd00:22::2" } as const;
 const FAMILIES = [4, 6] as const;
 const [HOST_PORT, POD_PORT] = [8080, 80];
-const SILENCE = { timeoutMs: 400 };
+const SILENCE = { timeoutMs: 400 * PATIENCE };
 
 interface Mapping {
   readonly hostPort: number;
@@ -89,6 +89,14 @@ async function elements(owner = ""): Promise<string[]> {
     .filter((element) => element.includes(owner));
 }
 
+/** Sockets that Node.js has not. Without modules, so that any perl will do: numbers are Linux's. */
+const perl = (inside: Inside, script: string, args: readonly string[] = []) =>
+  inside.succeed("perl", [
+    "-e",
+    `sub bytes { pack("C4", split(/\\./, $_[0])) } sub at { pack("Sna4x8", 2, $_[0], bytes($_[1])) } ${script}`,
+    ...args,
+  ]);
+
 const silent = (from: Inside, host: string, port: number, transport: Transport = "tcp") =>
   expect(from.seenBy(host, port, { transport, ...SILENCE }), `${host}:${port}/${transport}`).rejects.toThrow();
 
@@ -147,6 +155,37 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
     expect(await bed.node.seenBy("127.0.0.1", HOST_PORT, via)).toBe(GATEWAY[4]);
     await silent(outside, UPLINK[4], HOST_PORT, transport);
   });
+});
+
+test("a mapped sctp port answers from outside, from the node, its loopback and the pod itself", async ({ skip }) => {
+  const { status } = await bed.node.run("perl", ["-e", "exit !socket(my $s, 2, 1, 132)"]);
+  if (status !== 0) {
+    expect(PATIENCE, "the emulated machine's kernel has SCTP").toBe(1);
+    skip("this machine's kernel has no SCTP: npm run test:vm tries it on one that has");
+  }
+  await attach([mapping("sctp")]);
+  const server = perl(
+    bed.pod,
+    `socket(my $server, 2, 1, 132) or die "socket: $!"; bind($server, at(80, "0.0.0.0")) or die "bind: $!";
+     listen($server, 5) or die "listen: $!";
+     for (1 .. 4) {
+       my $from = accept(my $client, $server) or die "accept: $!";
+       syswrite($client, join(".", unpack("x4C4", $from)));
+     }`,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 500 * PATIENCE));
+  const seenBy = (from: Inside, host: string) =>
+    perl(
+      from,
+      `socket(my $s, 2, 1, 132) or die "socket: $!"; connect($s, at(8080, $ARGV[0])) or die "connect: $!";
+       sysread($s, my $answer, 100); print $answer;`,
+      [host],
+    );
+  expect(await seenBy(outside, UPLINK[4])).toBe(OUTSIDE[4]);
+  expect(await seenBy(bed.node, UPLINK[4])).toBe(UPLINK[4]);
+  expect(await seenBy(bed.node, "127.0.0.1")).toBe(GATEWAY[4]);
+  expect(await seenBy(bed.pod, UPLINK[4])).toBe(GATEWAY[4]);
+  await server;
 });
 
 describe("options", () => {
@@ -280,17 +319,16 @@ test("30 attachments at once are all there, and 30 DELs leave nothing", async ()
 describe("the node's loopback", () => {
   /** A datagram of the pod's own making: its header says `from` and `to`, whatever the pod's routes and addresses are. */
   const forge = (from: string, to: string, port: number) =>
-    bed.pod.succeed("perl", [
-      "-MSocket",
-      "-e",
+    perl(
+      bed.pod,
       `my ($from, $to, $port, $gateway) = @ARGV;
-       socket(my $raw, AF_INET, SOCK_RAW, 255) or die "socket: $!";
+       socket(my $raw, 2, 3, 255) or die "socket: $!";
        my $payload = "forged";
        my $udp = pack("n4a*", 4000, $port, 8 + length $payload, 0, $payload);
-       my $ip = pack("CCnnnCCna4a4", 0x45, 0, 20 + length $udp, 1, 0, 64, 17, 0, inet_aton($from), inet_aton($to));
-       send($raw, $ip . $udp, 0, sockaddr_in(0, inet_aton($gateway))) or die "send: $!";`,
-      ...[from, to, String(port), GATEWAY[4]],
-    ]);
+       my $ip = pack("CCnnnCCna4a4", 0x45, 0, 20 + length $udp, 1, 0, 64, 17, 0, bytes($from), bytes($to));
+       send($raw, $ip . $udp, 0, at(0, $gateway)) or die "send: $!";`,
+      [from, to, String(port), GATEWAY[4]],
+    );
 
   async function dropped(): Promise<number> {
     const chain = await bed.node.succeed("nft", ["list", "chain", "inet", "weft_portmap", "loopback"]);
@@ -299,17 +337,15 @@ describe("the node's loopback", () => {
 
   /** What a service on the node's 127.0.0.1 got within a while. */
   async function received(work: () => Promise<unknown>): Promise<string> {
-    const heard = bed.node.run("timeout", [
-      "2",
-      "perl",
-      "-MSocket",
-      "-e",
-      `socket(my $s, AF_INET, SOCK_DGRAM, 17); bind($s, sockaddr_in(7777, inet_aton("127.0.0.1"))) or die "bind: $!";
+    const heard = perl(
+      bed.node,
+      `socket(my $s, 2, 2, 17) or die "socket: $!"; bind($s, at(7777, "127.0.0.1")) or die "bind: $!";
+       $SIG{ALRM} = sub { exit }; alarm ${2 * PATIENCE};
        recv($s, my $data, 100, 0); print $data;`,
-    ]);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500 * PATIENCE));
     await work();
-    return (await heard).stdout;
+    return await heard;
   }
 
   test("is not reached by a pod that forges its destination, only by the rule's doing", async () => {
