@@ -1,0 +1,91 @@
+/** tap on a real kernel: what a program that opens the device can do. What it makes is compared in test/differential. */
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+
+const DUAL = { type: "host-local", ranges: [[{ subnet: "10.32.0.0/24" }], [{ subnet: "fd00:32::/64" }]] };
+const conf = (more: object = {}) => ({ cniVersion: "1.1.0", name: "net", type: "tap", ipam: DUAL, ...more });
+
+let bed: PluginBed;
+beforeEach(async () => {
+  bed = await PluginBed.make();
+});
+afterEach(() => bed.close());
+
+const tap = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
+  bed.call(OURS, "tap", verb, input, wishes);
+
+const taps = () => bed.pod.json<object[]>("ip", ["-j", "-d", "link", "show", "type", "tun"]);
+
+test("a program that opens the device is heard by the pod, and the device outlives it", async () => {
+  expect(await tap("ADD", conf({ owner: 0, group: 1000 }))).toMatchObject({ status: 0 });
+  const asked = await bed.pod.run("perl", ["-e", ASKS]);
+  expect(asked).toMatchObject({ status: 0, stdout: "10.32.0.2 is at home\n" });
+  expect(await taps()).toMatchObject([{ ifname: "eth0", linkinfo: { info_data: { type: "tap", persist: true } } }]);
+});
+
+/** Opens the tap device as a machine would, and asks by ARP who has the pod's address. Perl's modules are not needed. */
+const ASKS = `
+  open(my $tap, "+<:unix", "/dev/net/tun") or die "open: $!";
+  ioctl($tap, 0x400454ca, pack("a16 s x22", "eth0", 0x1002)) or die "TUNSETIFF: $!";
+  my $mac = "\\x0a\\0\\0\\0\\0\\1";
+  syswrite($tap, "\\xff" x 6 . $mac . pack("n n n C C n", 0x0806, 1, 0x0800, 6, 4, 1) . $mac . pack("C4", 10, 32, 0, 9) . "\\0" x 6 . pack("C4", 10, 32, 0, 2));
+  $SIG{ALRM} = sub { die "no answer" }; alarm 20;
+  while (sysread($tap, my $frame, 2000)) {
+    next unless unpack("n", substr($frame, 12, 2)) == 0x0806 && unpack("n", substr($frame, 20, 2)) == 2;
+    print join(".", unpack("C4", substr($frame, 28, 4))), " is at home\\n"; exit 0;
+  }`;
+
+test.each([
+  [
+    "a gateway that is nowhere",
+    { ipam: { ...DUAL, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] } },
+    999,
+    /10\.99/,
+  ],
+  ["an MTU that the device cannot have", { mtu: 65_535 }, 999, /mtu 65535/],
+  ["a bridge that is none", { bridge: "br0" }, 7, /^bridge: /],
+  ["a bridge that is another device", { bridge: "lo" }, 7, /^bridge: /],
+  ["an owner that is nobody", { owner: 2 ** 32 - 1 }, 7, /^owner: /],
+  ["a context for SELinux", { selinuxContext: "system_u:system_r:container_t:s0" }, 2, /^selinuxContext: /],
+])("%s is refused, and no tap is left", async (_name, more, code, message) => {
+  const before = await bed.state();
+  const added = await tap("ADD", conf(more));
+  expect(added).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
+  expect(await bed.state()).toEqual(before);
+});
+
+test.each([
+  ["another owner", { owner: 1001 }, /owner/],
+  ["another group", { group: 7 }, /group/],
+  ["one queue", { multiQueue: false }, /multiQueue/],
+  ["a bridge", { bridge: "br0" }, /no port of br0/],
+  ["another MTU", { mtu: 1401 }, /MTU/],
+])("CHECK sees that it has not %s", async (_name, more, message) => {
+  const input = conf({ owner: 1000, group: 1000, multiQueue: true, mtu: 1400 });
+  await bed.pod.succeed("ip", ["link", "add", "br0", "type", "bridge"]);
+  const added = await tap("ADD", input);
+  expect(await tap("CHECK", { ...input, prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+  expect(await tap("CHECK", { ...input, ...more, prevResult: added.json })).toMatchObject({
+    status: 1,
+    json: { code: 999, msg: expect.stringMatching(message) },
+  });
+});
+
+test("DEL, twice and without a namespace, leaves no device and no address", async () => {
+  const added = await tap("ADD");
+  const input = { ...conf(), prevResult: added.json };
+  expect(await tap("DEL", input, { netns: "" })).toMatchObject({ status: 0, output: "" });
+  expect(await bed.reservations()).toBe("");
+  expect(await tap("DEL", input)).toMatchObject({ status: 0, output: "" });
+  expect(await tap("DEL", input)).toMatchObject({ status: 0, output: "" });
+  expect(await taps()).toEqual([]);
+});
+
+test("STATUS is 0 where taps can be made, and 50 where they cannot", async () => {
+  expect(await tap("STATUS")).toMatchObject({ status: 0, output: "" });
+  // The node has a mount namespace of its own.
+  await bed.node.succeed("sh", ["-c", "mount -t tmpfs tmpfs /dev/net"]);
+  expect(await tap("STATUS")).toMatchObject({ status: 1, json: { code: 50, msg: expect.stringContaining("tun") } });
+  expect(await tap("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe tun/) } });
+  expect(await bed.reservations()).toBe("");
+});
