@@ -11,6 +11,7 @@ import { type Undo, undoing } from "../cni/undo.ts";
 import { configureInterface } from "../kernel/interface.ts";
 import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
+import type { Request as NetlinkRequest } from "../netlink/message.ts";
 import type { NetworkNamespace } from "../sys/system.ts";
 import { checkInterface, type ExpectedInterface } from "./check.ts";
 import { collectGarbage } from "./garbage.ts";
@@ -139,29 +140,37 @@ function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
   let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
   make();
   if (ipam === undefined) addresses = kind.otherAddresses?.(request);
-  const link = bringUp(making, addresses);
-  if (ipam !== undefined && isDhcp) addresses = reserveAddresses(request, ipam, undo);
-  if (addresses !== undefined) configure(making, link, addresses);
+  const link = readyLink(making, addresses);
+  if (ipam !== undefined && isDhcp) {
+    sides.pod.run(changeLink(link.index, { up: true }));
+    addresses = reserveAddresses(request, ipam, undo);
+  }
+  sides.pod.run(...configuration(link, addresses));
   return describe(request, link, addresses ?? EMPTY_RESULT);
 }
 
-function bringUp({ request, namespace, sides }: Making, addresses: Result | undefined): Link {
+/** The new link, still down, with the settings that it must have before it comes up. */
+function readyLink({ request, namespace, sides }: Making, addresses: Result | undefined): Link {
   const { ifName, system } = request;
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
     preparePod(system, namespace, ifName);
     announceAddresses(system, namespace, ifName);
   }
-  const [message] = sides.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
+  const [message] = sides.pod.run(changeLink(ifName, { arpNotify: true }), getLink(ifName));
   if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
   return parseLink(message);
 }
 
-function configure({ sides }: Making, link: Link, addresses: Result): void {
-  if (addresses.ips.length === 0) {
+/** Addresses first: as the link comes up, the kernel tells neighbours of those that it has. Routes need it up. */
+function configuration({ index }: Link, addresses: Result | undefined): NetlinkRequest[] {
+  const up = changeLink(index, { up: true });
+  if (addresses === undefined) return [up];
+  const { ips, routes } = addresses;
+  if (ips.length === 0) {
     throw new CniError(ErrorCode.invalidConfig, "ipam: expected at least one address from the IPAM plugin, got none");
   }
-  const prefixes = addresses.ips.map(({ address }) => address);
-  sides.pod.run(...configureInterface(link.index, prefixes, podRoutes(addresses.routes, addresses.ips)));
+  const prefixes = ips.map(({ address }) => address);
+  return [...configureInterface(index, prefixes, []), up, ...configureInterface(index, [], podRoutes(routes, ips))];
 }
 
 function describe(request: Request, link: Link | undefined, { ips, routes, dns }: Result): Result {

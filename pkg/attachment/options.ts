@@ -36,6 +36,12 @@ export function requestedMac(object: ConfigObject, args: CniArguments): string |
   return mac === undefined ? undefined : assertUnicast(mac);
 }
 
+/** As `requestedMac`, for plugins that have a key `mac`: that is the weakest wish. */
+export function configuredMac(object: ConfigObject, args: CniArguments): string | undefined {
+  const mac = object.optionalMac("mac");
+  return requestedMac(object, args) ?? (mac === undefined ? undefined : assertUnicast(mac));
+}
+
 /** MAC of CNI_ARGS. Throws `CniError` 4. */
 export function environmentMac(args: CniArguments): string | undefined {
   return parseArgument(args.read("MAC"), "MAC", (text) => formatMac(parseMac(text)))[0];

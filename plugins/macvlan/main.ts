@@ -4,7 +4,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
-import { oneOf, requestedMac } from "../../pkg/attachment/options.ts";
+import { configuredMac, oneOf } from "../../pkg/attachment/options.ts";
 import {
   checkParent,
   type ParentConfig,
@@ -33,7 +33,7 @@ export const plugin = interfacePlugin<MacvlanConfig>({
       mode: oneOf(config, "mode", MACVLAN_MODE, "bridge"),
       // 0 is the kernel's default, as with the reference.
       broadcastQueueLength: config.optionalInteger("bcqueuelen", { min: 0, max: LONGEST_QUEUE }) || undefined,
-      mac: requestedMac(config, request.args) ?? config.optionalMac("mac"),
+      mac: configuredMac(config, request.args),
     };
   },
   prepare(making, config) {

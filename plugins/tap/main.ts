@@ -5,7 +5,7 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { type Checked, interfacePlugin, type Making } from "../../pkg/attachment/interface-plugin.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
-import { mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
+import { configuredMac, mtuOption } from "../../pkg/attachment/options.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { changeLink, type LinkChange } from "../../pkg/kernel/link.ts";
@@ -39,7 +39,7 @@ export const plugin = interfacePlugin<TapConfig>({
       multiQueue: config.optionalBoolean("multiQueue") ?? false,
       owner: config.optionalInteger("owner", { min: 0, max: LARGEST_ID }),
       group: config.optionalInteger("group", { min: 0, max: LARGEST_ID }),
-      mac: requestedMac(config, request.args) ?? config.optionalMac("mac"),
+      mac: configuredMac(config, request.args),
       mtu: mtuOption(config),
       bridge: config.optionalString("bridge") || undefined,
     };

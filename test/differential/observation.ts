@@ -4,7 +4,10 @@ import type { Device } from "./labels.ts";
 
 type Json = Record<string, unknown>;
 
-/** Settles first: addresses that are new are being probed until their device is ready. */
+/**
+ * Settles first: addresses that are new are being probed until their device is ready. The queues of a device that has several
+ * (mq) tc tells in words, which are left out.
+ */
 export const OBSERVE = `
 n=0; while [ -n "$(ip address show tentative)" ] && [ $n -lt 100 ]; do sleep 0.02; n=$((n + 1)); done
 answer() { printf '\\n=%s\\n' "$1"; }
@@ -17,7 +20,7 @@ answer ports; bridge -j -d link show
 answer vlans; bridge -j vlan show
 answer qdiscs; tc -j qdisc show
 for dev in $(tc qdisc show | grep -v noqueue | sed 's/.* dev \\([^ ]*\\) .*/\\1/' | sort -u); do
-	answer "classes $dev"; tc -j class show dev $dev
+	answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
 	answer "filters $dev"; tc -j filter show dev $dev
 	answer "ingress $dev"; tc -j filter show dev $dev ingress
 done

@@ -34,7 +34,12 @@ export async function compareTables(isWanted: (theCase: Case) => boolean): Promi
     );
     wanted += rows.length;
     test.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
-      const stories = await Promise.all([ours, theirs].map((side) => side.tell(plugin, theCase, version)));
+      // Both end before the next case begins, also where one fails.
+      const told = await Promise.allSettled([ours, theirs].map((side) => side.tell(plugin, theCase, version)));
+      const stories = told.map((outcome) => {
+        if (outcome.status === "rejected") throw outcome.reason;
+        return outcome.value;
+      });
       const name = `${theCase.name}, CNI ${version}`;
       const unmeant = compareStories(stories[0] ?? {}, stories[1] ?? {}).filter((finding) => {
         const meant = DIFFERENCES.filter((row) => isMeant(row, plugin, name, finding));

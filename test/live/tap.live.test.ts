@@ -26,7 +26,8 @@ test("a program that opens the device is heard by the pod, and the device outliv
 /** Opens the tap device as a machine would, and asks by ARP who has the pod's address. Perl's modules are not needed. */
 const ASKS = `
   open(my $tap, "+<:unix", "/dev/net/tun") or die "open: $!";
-  ioctl($tap, 0x400454ca, pack("a16 s x22", "eth0", 0x1002)) or die "TUNSETIFF: $!";
+  my $request = pack("a16 s x22", "eth0", 0x1002);
+  ioctl($tap, 0x400454ca, $request) or die "TUNSETIFF: $!";
   my $mac = "\\x0a\\0\\0\\0\\0\\1";
   syswrite($tap, "\\xff" x 6 . $mac . pack("n n n C C n", 0x0806, 1, 0x0800, 6, 4, 1) . $mac . pack("C4", 10, 32, 0, 9) . "\\0" x 6 . pack("C4", 10, 32, 0, 2));
   $SIG{ALRM} = sub { die "no answer" }; alarm 20;
