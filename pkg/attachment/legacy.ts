@@ -1,5 +1,6 @@
 /**
- * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours.
+ * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours. An
+ * attachment whose state of ours was found is ours: nobody looks for theirs then.
  */
 import type { Request as PluginRequest } from "../cni/plugin.ts";
 import { type Address, formatAddress } from "../ip/address.ts";

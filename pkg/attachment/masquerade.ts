@@ -33,11 +33,17 @@ export function addMasquerade(system: System, owner: string, ips: readonly Resul
   }
 }
 
-/** Silent when nothing is there, the table and the kernel's support for it included. */
-export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): void {
+/** True when there was something; silent when not, the table and the kernel's support for it included. */
+export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): boolean {
+  let wasThere = false;
   try {
-    changeRuleset(system, podMasqueradeDumps(), (dumped) => deletePodMasquerade(dumped, isWanted));
+    changeRuleset(system, podMasqueradeDumps(), (dumped) => {
+      const requests = deletePodMasquerade(dumped, isWanted);
+      wasThere = requests.length > 0;
+      return requests;
+    });
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
   }
+  return wasThere;
 }

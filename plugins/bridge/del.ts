@@ -20,9 +20,10 @@ export function del(request: Request): void {
   if (request.namespace === undefined) removeOwned(request.system, owner);
   else removeInPod(request);
   try {
-    if (request.config.optionalBoolean("ipMasq") === true) removeMasquerade(request.system, (mark) => mark === owner);
+    const isMasqueraded = request.config.optionalBoolean("ipMasq") === true;
+    const isOurs = isMasqueraded && removeMasquerade(request.system, (mark) => mark === owner);
     if (request.config.optionalBoolean("macspoofchk") === true) removeGuards(request.system, (mark) => mark === owner);
-    removeLegacy(request, legacyParts(request));
+    if (!isOurs) removeLegacy(request, legacyParts(request));
   } finally {
     const ipam = ipamType(request.config);
     if (ipam !== undefined) delegateDel(request, ipam);

@@ -131,18 +131,23 @@ function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: R
 function del(request: Request): void {
   const owner = ownerOf(request);
   const addresses = request.prevResult?.ips.map(({ address }) => address.address) ?? [];
-  remove(request, (mark) => mark === owner, addresses);
-  removeLegacyFirewall(request.system, addresses, lenientConfig(request.config));
+  const isOurs = remove(request, (mark) => mark === owner, addresses);
+  if (!isOurs) removeLegacyFirewall(request.system, addresses, lenientConfig(request.config));
 }
 
-/** Rules and zones' sources of all owners that `isWanted` names, and of these addresses where nobody else has them. */
-function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): void {
+/**
+ * Rules and zones' sources of all owners that `isWanted` names, and of these addresses where nobody else has them. True
+ * when there were such owners.
+ */
+function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): boolean {
   const config = lenientConfig(request.config);
   const { left, gone } = removeRules(request.system, isWanted, config);
   const sources = [...gone, ...addresses.filter((address) => !gone.some((known) => isSameAddress(known, address)))];
   const free = sources.filter((address) => !left.some((held) => isSameAddress(held, address)));
-  if (free.length === 0 || request.config.value("backend") === "nftables") return;
-  Firewalld.use(request.system, config.zone, (firewalld) => {
-    for (const address of free) firewalld?.remove(address);
-  });
+  if (free.length > 0 && request.config.value("backend") !== "nftables") {
+    Firewalld.use(request.system, config.zone, (firewalld) => {
+      for (const address of free) firewalld?.remove(address);
+    });
+  }
+  return gone.length > 0;
 }

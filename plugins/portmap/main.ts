@@ -26,10 +26,11 @@ export const plugin: Plugin = {
   add,
   del(request) {
     const owner = ownerOf(request);
+    let isOurs = false;
     try {
-      remove(request, (mark) => mark === owner);
+      isOurs = remove(request, (mark) => mark === owner);
     } finally {
-      removeLegacy(request, ["portmap"]);
+      if (!isOurs) removeLegacy(request, ["portmap"]);
     }
   },
   check(request) {
@@ -83,6 +84,9 @@ function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
   return isMasqueraded && target !== undefined ? [target] : [];
 }
 
-function remove({ system }: Request, isWanted: (owner: string) => boolean): void {
-  forgetPodConnections(system, removePorts(system, isWanted));
+/** True when there was something. */
+function remove({ system }: Request, isWanted: (owner: string) => boolean): boolean {
+  const removed = removePorts(system, isWanted);
+  forgetPodConnections(system, removed);
+  return removed.length > 0;
 }
