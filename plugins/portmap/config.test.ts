@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { ConfigObject } from "../../pkg/cni/config.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { parsePortmapConfig } from "./config.ts";
+
+const parse = (more: object) => parsePortmapConfig(new ConfigObject({ name: "net", ...more }));
+const withPorts = (...portMappings: object[]) => parse({ runtimeConfig: { portMappings } });
+const PORT = { hostPort: 8080, containerPort: 80, protocol: "tcp" };
+
+test("the defaults are the reference's", () => {
+  expect(parse({})).toEqual({ snat: true, masqAll: false, markBit: 13, ports: [] });
+  expect(parse({ snat: null, markMasqBit: null, conditionsV4: null, backend: "" })).toEqual(parse({}));
+});
+
+test("a port without hostIP is one of both families, with one of its own", () => {
+  const wanted = (hostIP?: string) => withPorts({ ...PORT, hostIP }).ports[0];
+  expect(wanted()).toEqual({
+    ...{ protocol: 6, hostPort: 8080, containerPort: 80 },
+    ...{ families: [4, 6], hostAddress: undefined },
+  });
+  expect(wanted("")).toEqual(wanted());
+  expect(wanted("0.0.0.0")).toMatchObject({ families: [4], hostAddress: undefined });
+  expect(wanted("::")).toMatchObject({ families: [6], hostAddress: undefined });
+  expect(wanted("fd00::1")).toMatchObject({ families: [6], hostAddress: parseAddress("fd00::1") });
+});
+
+test("keys are matched as Go does, and protocols whatever their case", () => {
+  expect(withPorts({ HostPort: 53, ContainerPort: 54, Protocol: "UDP", HostIP: "" }).ports).toMatchObject([
+    { protocol: 17, hostPort: 53, containerPort: 54 },
+  ]);
+  expect(withPorts({ ...PORT, protocol: "sctp" }).ports).toMatchObject([{ protocol: 132 }]);
+});
+
+test.each<[object, number, RegExp]>([
+  [{ backend: "iptables" }, 2, /^backend: "iptables".*nftables/],
+  [{ backend: "pf" }, 7, /^backend: expected "nftables", got "pf"/],
+  [{ externalSetMarkChain: "X" }, 2, /^externalSetMarkChain: /],
+  [{ conditionsV4: ["-s", "10.0.0.0/8"] }, 2, /^conditionsV4: /],
+  [{ conditionsV6: ["!"] }, 2, /^conditionsV6: /],
+  [{ conditionsV6: "!" }, 7, /^conditionsV6: expected a list/],
+  [{ snat: "no" }, 7, /^snat: expected true or false/],
+  [{ masqAll: 1 }, 7, /^masqAll: expected true or false/],
+  [{ markMasqBit: -1 }, 7, /^markMasqBit: expected an integer from 0 to 31/],
+  [{ runtimeConfig: { portMappings: {} } }, 7, /^runtimeConfig\.portMappings: expected a list/],
+])("%j is refused", (more, code, message) => {
+  expect(() => parse(more)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+});
+
+test("a port that leads to two places is refused, but for those of different families, protocols or addresses", () => {
+  const other = { ...PORT, containerPort: 81 };
+  expect(() => withPorts(PORT, other)).toThrow(
+    /^runtimeConfig\.portMappings\[1\]\.hostPort: 8080 leads elsewhere already by runtimeConfig\.portMappings\[0\]$/,
+  );
+  expect(() => withPorts(PORT, { ...other, hostIP: "::" })).toThrow(/leads elsewhere/);
+  expect(withPorts(PORT, PORT, { ...other, protocol: "udp" }, { ...other, hostIP: "192.0.2.1" }).ports).toHaveLength(4);
+  expect(withPorts({ ...PORT, hostIP: "0.0.0.0" }, { ...other, hostIP: "::" }).ports).toHaveLength(2);
+});
