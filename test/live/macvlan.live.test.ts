@@ -1,8 +1,8 @@
 /** macvlan on a real kernel: who hears whom, and what is left. What it makes is compared in test/differential. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { HostLink } from "./harness/host-link.ts";
 import type { Inside } from "./harness/inside.ts";
-import type { Namespace } from "./harness/namespace.ts";
-import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import type { CallWishes, PluginBed } from "./harness/plugin-bed.ts";
 
 const PORT = 7011;
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.31.0.0/24" }], [{ subnet: "fd00:31::/64" }]] };
@@ -12,26 +12,18 @@ const conf = (more: object = {}) => ({
 });
 const [OUTSIDE, OUTSIDE6] = ["10.31.0.200", "fd00:31::c8"];
 
+let link: HostLink;
 let bed: PluginBed;
-let outside: { readonly namespace: Namespace; readonly inside: Inside };
+let outside: Inside;
 beforeEach(async () => {
-  bed = await PluginBed.make();
-  outside = await bed.anotherPod("outside");
   // The host's link has the name that the pods' will have.
-  const peer = ["peer", "name", "far0", "netns", outside.namespace.name];
-  await bed.node.succeed("ip", ["link", "add", "eth0", "type", "veth", ...peer]);
-  await bed.node.succeed("ip", ["link", "set", "eth0", "up"]);
-  for (const address of [`${OUTSIDE}/24`, `${OUTSIDE6}/64`])
-    await outside.inside.succeed("ip", ["address", "add", address, "dev", "far0", "nodad"].filter(isFor(address)));
-  await outside.inside.succeed("ip", ["link", "set", "far0", "up"]);
+  link = await HostLink.make([`${OUTSIDE}/24`, `${OUTSIDE6}/64`]);
+  ({ bed, outside } = link);
 });
-afterEach(() => bed.close());
-
-/** ip(8) takes "nodad" for IPv6 alone. */
-const isFor = (address: string) => (word: string) => word !== "nodad" || address.includes(":");
+afterEach(() => link.close());
 
 const macvlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
-  bed.call(OURS, "macvlan", verb, input, wishes);
+  link.call("macvlan", verb, input, wishes);
 
 const attach = async (input: unknown = conf()) => {
   const other = await bed.anotherPod("other");
@@ -47,12 +39,12 @@ const attach = async (input: unknown = conf()) => {
 describe("pods on the host's link", () => {
   test("reach each other and a machine on it, in both families, under their own addresses", async () => {
     const { other } = await attach();
-    for (const inside of [outside.inside, other.inside]) await inside.listen(PORT);
+    for (const inside of [outside, other.inside]) await inside.listen(PORT);
     expect(await bed.pod.seenBy(OUTSIDE, PORT)).toBe("10.31.0.2");
     expect(await bed.pod.seenBy(OUTSIDE6, PORT)).toBe("fd00:31::2");
     expect(await bed.pod.seenBy("10.31.0.3", PORT)).toBe("10.31.0.2");
     expect(await bed.pod.seenBy("fd00:31::3", PORT)).toBe("fd00:31::2");
-    expect(await outside.inside.seenBy("10.31.0.3", PORT)).toBe(OUTSIDE);
+    expect(await outside.seenBy("10.31.0.3", PORT)).toBe(OUTSIDE);
   });
 
   test("that are private reach the machine, and not each other", async () => {
@@ -63,18 +55,18 @@ describe("pods on the host's link", () => {
 
   test("are gone after DEL: nobody answers any more, and another gets the address", async () => {
     const { first } = await attach();
-    expect(await outside.inside.pings("10.31.0.2")).toBe(true);
+    expect(await outside.pings("10.31.0.2")).toBe(true);
     expect(await macvlan("DEL", { ...conf(), prevResult: first.json })).toMatchObject({ status: 0, output: "" });
-    expect(await outside.inside.pings("10.31.0.2", 1)).toBe(false);
-    expect(await outside.inside.pings("10.31.0.3")).toBe(true);
+    expect(await outside.pings("10.31.0.2", 1)).toBe(false);
+    expect(await outside.pings("10.31.0.3")).toBe(true);
     expect(await bed.pod.json("ip", ["-j", "link", "show", "type", "macvlan"])).toEqual([]);
     expect(await bed.reservations()).not.toMatch(/c1/);
   });
 
   test("tell their neighbours of their addresses as soon as they have them", async () => {
-    await outside.inside.succeed("sh", ["-c", "echo 1 >/proc/sys/net/ipv4/conf/far0/arp_accept"]);
+    await outside.succeed("sh", ["-c", "echo 1 >/proc/sys/net/ipv4/conf/far0/arp_accept"]);
     const { first } = await attach();
-    const neighbours = await outside.inside.json<object[]>("ip", ["-j", "neighbour", "show", "10.31.0.2"]);
+    const neighbours = await outside.json<object[]>("ip", ["-j", "neighbour", "show", "10.31.0.2"]);
     expect(neighbours).toMatchObject([{ lladdr: first.json.interfaces[0].mac }]);
   });
 });

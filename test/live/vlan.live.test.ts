@@ -1,0 +1,103 @@
+/** vlan on a real kernel: what passes the host's link with a tag, and what a kernel without it is told. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { HostLink } from "./harness/host-link.ts";
+import { kernelCan } from "./harness/kernel.ts";
+import type { CallWishes } from "./harness/plugin-bed.ts";
+
+const canVlan = kernelCan(
+  "vlan",
+  "ip link add up0 type veth peer name far0 && ip link add link up0 name v0 type vlan id 5",
+);
+
+const PORT = 7015;
+const DUAL = { type: "host-local", ranges: [[{ subnet: "10.35.0.0/24" }], [{ subnet: "fd00:35::/64" }]] };
+const conf = (more: object = {}) => ({
+  ...{ cniVersion: "1.1.0", name: "net", type: "vlan", master: "eth0", vlanId: 100, ipam: DUAL },
+  ...more,
+});
+const [UNTAGGED, TAGGED, TAGGED6] = ["10.35.0.200", "10.35.0.201", "fd00:35::c9"];
+
+let link: HostLink;
+beforeEach(async () => {
+  link = await HostLink.make([`${UNTAGGED}/24`]);
+});
+afterEach(() => link.close());
+
+const vlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) => link.call("vlan", verb, input, wishes);
+
+describe.runIf(canVlan)("a pod on a VLAN of the host's link", () => {
+  test("reaches who is on that VLAN, in both families, and nobody else", async () => {
+    await link.outside.succeed("ip", ["address", "flush", "dev", "far0"]);
+    await link.outside.succeed("sh", ["-c", "ip link add link far0 name v100 type vlan id 100; ip link set v100 up"]);
+    await link.addressOutside("v100", [`${TAGGED}/24`, `${TAGGED6}/64`]);
+    await link.outside.listen(PORT);
+    const added = await vlan("ADD");
+    expect(added).toMatchObject({ status: 0, json: { interfaces: [{ name: "eth0", mac: await link.mac() }] } });
+    expect(await link.bed.pod.seenBy(TAGGED, PORT)).toBe("10.35.0.2");
+    expect(await link.bed.pod.seenBy(TAGGED6, PORT)).toBe("fd00:35::2");
+    const other = await link.bed.anotherPod("other");
+    const wishes = { containerId: "c2", netns: other.namespace.path };
+    expect(await vlan("ADD", conf({ vlanId: 200 }), wishes)).toMatchObject({ status: 0 });
+    expect(await other.inside.pings(TAGGED, 1)).toBe(false);
+    expect(await vlan("DEL", { ...conf(), prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+    expect(await vlan("DEL", { ...conf(), prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+    expect(await link.outside.pings("10.35.0.2", 1)).toBe(false);
+    expect(await link.bed.reservations()).not.toMatch(/c1/);
+  });
+
+  test("does not reach who is on the link itself", async () => {
+    expect(await vlan("ADD")).toMatchObject({ status: 0 });
+    expect(await link.bed.pod.pings(UNTAGGED, 1)).toBe(false);
+  });
+
+  test("is checked for its VLAN, its MTU and its parent", async () => {
+    const input = conf({ mtu: 1400 });
+    const added = await vlan("ADD", input);
+    const check = (more: object) => vlan("CHECK", { ...input, prevResult: added.json, ...more });
+    await link.bed.node.succeed("ip", ["link", "add", "up1", "type", "veth", "peer", "name", "far1"]);
+    expect(await check({})).toMatchObject({ status: 0, output: "" });
+    for (const [more, message] of [
+      [{ vlanId: 101 }, /is VLAN 100: expected 101/],
+      [{ mtu: 1300 }, /MTU/],
+      [{ master: "up1" }, /expected up1/],
+    ] as const) {
+      expect(await check(more)).toMatchObject({ status: 1, json: { code: 999, msg: expect.stringMatching(message) } });
+    }
+  });
+
+  test("may be on a link of its own", async () => {
+    await link.bed.pod.succeed("ip", ["link", "add", "in0", "type", "veth", "peer", "name", "in1"]);
+    const input = conf({ master: "in0", linkInContainer: true });
+    const added = await vlan("ADD", input);
+    expect(await link.bed.pod.json<object[]>("ip", ["-j", "link", "show", "eth0"])).toMatchObject([{ link: "in0" }]);
+    expect(await vlan("CHECK", { ...input, prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+    expect(await vlan("DEL", input)).toMatchObject({ status: 0, output: "" });
+  });
+
+  test("has STATUS 50 only where the link is missing", async () => {
+    expect(await vlan("STATUS")).toMatchObject({ status: 0, output: "" });
+    expect(await vlan("STATUS", conf({ master: "up9" }))).toMatchObject({ status: 1, json: { code: 50 } });
+  });
+});
+
+describe.runIf(!canVlan)("a kernel without VLANs", () => {
+  test("is named by ADD, which leaves nothing, and by STATUS", async () => {
+    const before = await link.bed.state();
+    expect(await vlan("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe 8021q/) } });
+    expect(await link.bed.state()).toEqual(before);
+    expect(await vlan("STATUS")).toMatchObject({ status: 1, json: { code: 50 } });
+  });
+});
+
+test.each([
+  ["a VLAN that is reserved", { vlanId: 4095 }, /^vlanId: .*0 to 4094/],
+  ["no master", { master: "" }, /^master: /],
+  ["a master that is none", { master: "up9" }, /^master: there is no link up9/],
+  ["an MTU larger than the host's link has", { mtu: 1501 }, /^mtu: .*at most 1500/],
+  ["no ipam", { ipam: undefined }, /^ipam: /],
+])("%s is refused, and nothing has changed", async (_name, more, message) => {
+  const before = await link.bed.state();
+  const added = await vlan("ADD", conf(more));
+  expect(added).toMatchObject({ status: 1, json: { code: 7, msg: expect.stringMatching(message) } });
+  expect(await link.bed.state()).toEqual(before);
+});
