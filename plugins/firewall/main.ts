@@ -15,6 +15,7 @@ import type { Firewall } from "../../pkg/kernel/firewall.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
 import { Firewalld } from "./firewalld.ts";
+import { checkIsolation, isolatePort } from "./isolation.ts";
 import { addRules, checkRules, removeRules } from "./rules.ts";
 
 export const plugin: Plugin = {
@@ -47,13 +48,14 @@ function add(request: Request): Result {
   const result = request.requirePrevResult();
   const wanted = wantedOf(request, config, result);
   if (wanted.pods.length > 0)
-    withFirewalld(request, config, (firewalld) => letThrough(request, config, wanted, firewalld));
+    withFirewalld(request, config, (firewalld) => letThrough(request, config, result, wanted, firewalld));
   return result;
 }
 
 function letThrough(
   request: Request,
   config: FirewallConfig,
+  result: Result,
   wanted: Firewall,
   firewalld: Firewalld | undefined,
 ): void {
@@ -61,6 +63,7 @@ function letThrough(
   undoing((undo) => {
     undo.push(() => removeRules(request.system, (mark) => mark === owner, config));
     addRules(request.system, wanted, optionsFor(config, firewalld));
+    if (config.ingressPolicy === "isolated") isolatePort(request.system, result, undo);
     for (const { address } of firewalld === undefined ? [] : wanted.pods) {
       undo.push(() => firewalld?.remove(address));
       firewalld?.add(address);
@@ -70,7 +73,9 @@ function letThrough(
 
 function check(request: Request): void {
   const config = parseFirewallConfig(request.config);
-  const wanted = wantedOf(request, config, request.requirePrevResult());
+  const result = request.requirePrevResult();
+  const wanted = wantedOf(request, config, result);
+  if (config.ingressPolicy === "isolated") checkIsolation(request.system, result);
   withFirewalld(request, config, (firewalld) => {
     checkRules(request.system, wanted, optionsFor(config, firewalld));
     const missing = firewalld === undefined ? [] : wanted.pods.filter(({ address }) => !firewalld.holds(address));

@@ -345,6 +345,17 @@ describe("ingressPolicy", () => {
     expect(await reached()).toEqual(["10.22.0.3", "10.23.0.2", ...OUTSIDE]);
   });
 
+  test("isolated: nobody of a bridge with a policy is reached, not on the same bridge either", async () => {
+    const { first, reached } = await twoBridges("isolated");
+    expect(await reached()).toEqual([...OUTSIDE]);
+    await succeeds("firewall", "CHECK", first);
+    const port = (first.prevResult as { interfaces: { name: string }[] }).interfaces[1]?.name ?? "";
+    await bed.node.succeed("bridge", ["link", "set", "dev", port, "isolated", "off"]);
+    expect((await bed.call(OURS, "firewall", "CHECK", first)).json).toMatchObject({
+      msg: expect.stringMatching(/bridge port veth[0-9a-f]{8} is not isolated/),
+    });
+  });
+
   test("same-bridge: pods of other bridges are not reached, until their last pod leaves", async () => {
     const { first, strange, far, reached } = await twoBridges("same-bridge");
     expect(await reached()).toEqual(["10.22.0.3", ...OUTSIDE]);

@@ -1,0 +1,42 @@
+/**
+ * Pods that are isolated on their own bridge: frames between its ports are never seen by IP filters (unless br_netfilter
+ * shows them), so the bridge itself is told to pass none between isolated ports. The setting goes with the port.
+ */
+import { wrong } from "../../pkg/attachment/check.ts";
+import type { Result } from "../../pkg/cni/result.ts";
+import type { Undo } from "../../pkg/cni/undo.ts";
+import { changeLink } from "../../pkg/kernel/link.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+/** The host's end of the pod's cable, as bridge names it behind the bridge; none where there is no such thing. */
+function portOf({ interfaces }: Result): string | undefined {
+  return interfaces.slice(1).find(({ sandbox }) => !sandbox)?.name;
+}
+
+export function isolatePort(system: System, result: Result, undo: Undo): void {
+  withPort(system, result, (host, name) => {
+    if (findLink(host, name)?.port?.isIsolated === true) return;
+    undo.push(() => withPort(system, result, (again) => again.run(changeLink(name, { port: { isolated: false } }))));
+    host.run(changeLink(name, { port: { isolated: true } }));
+  });
+}
+
+/** Throws `CniError` where the port is not isolated. */
+export function checkIsolation(system: System, result: Result): void {
+  withPort(system, result, (host, name) => {
+    if (findLink(host, name)?.port?.isIsolated !== true) throw wrong(`the bridge port ${name} is not isolated`);
+  });
+}
+
+function withPort(system: System, result: Result, work: (host: BlockingNetlink, name: string) => void): void {
+  const name = portOf(result);
+  if (name === undefined) return;
+  const host = openRoute(system);
+  try {
+    work(host, name);
+  } finally {
+    host.close();
+  }
+}
