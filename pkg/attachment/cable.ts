@@ -1,11 +1,21 @@
 /** Veth pairs: the cable between a pod and the host. */
-import { changeLink, createVeth, deleteLink, type PortSettings, type VethSettings } from "../kernel/link.ts";
+import { CniError, ErrorCode } from "../cni/errors.ts";
+import {
+  changeLink,
+  createVeth,
+  getLink,
+  type Link,
+  type PortSettings,
+  parseLink,
+  type VethSettings,
+} from "../kernel/link.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isExists, type NetlinkError } from "../netlink/errors.ts";
 import type { System } from "../sys/system.ts";
 import type { Making } from "./interface-plugin.ts";
-import { assertNameIsFree, randomLinkName, randomMac } from "./links.ts";
+import { assertNameIsFree, randomLinkName, randomMac, removeLink } from "./links.ts";
 import { ownerOf } from "./owner.ts";
+import { refuseAdvertisements } from "./sysctls.ts";
 
 /** Random names collide once in four thousand million; ten tries are the reference's number too. */
 const NAME_ATTEMPTS = 10;
@@ -33,7 +43,7 @@ export interface CablePlan {
  * without asking and nobody's MAC policy changes them; then the owner's mark and the port's settings, which the kernel
  * takes only on a device that exists.
  */
-export function plugCable({ request, namespace, sides }: Omit<Making, "undo">, plan: CablePlan): Cable {
+export function plugCable({ request, namespace, sides, undo }: Making, plan: CablePlan): Cable {
   const { system, ifName } = request;
   const { mtu, masterIndex, port } = plan;
   const hostMac = randomMac(system);
@@ -42,14 +52,10 @@ export function plugCable({ request, namespace, sides }: Omit<Making, "undo">, p
   const hostName = makeVeth(sides.host, system, { mac: hostMac, mtu, masterIndex, peer }, () => {
     assertNameIsFree(sides.pod, ifName);
   });
+  undo.push(() => removeLink(sides.host, hostName));
   // In a message of its own: behind a creation that was refused, it would mark a stranger's device of that name.
-  const [marked] = sides.host.exchange([
-    changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }),
-  ]);
-  if (marked?.error !== undefined) {
-    sides.host.exchange([deleteLink(hostName)]);
-    throw marked.error;
-  }
+  sides.host.run(changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }));
+  refuseAdvertisements(system, hostName);
   return { hostName, hostMac, podMac };
 }
 
@@ -70,4 +76,31 @@ export function makeVeth(
     if (!isExists(created.error) || attempt === NAME_ATTEMPTS) throw created.error;
     beforeRetry(created.error);
   }
+}
+
+/** How long the host's end may take to come up once the pod's has: the kernel defers it to a work queue. */
+const CARRIER_WAITS_MS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
+/**
+ * Waits until the kernel passes frames on: an end whose carrier has just come drops them (a bridge's port is "disabled")
+ * until the kernel notices. Each look goes to `look` first, which may throw. Throws `CniError` 11 after two seconds.
+ */
+export function waitForCarrier(
+  host: BlockingNetlink,
+  system: System,
+  hostName: string,
+  look: (link: Link) => void = () => undefined,
+): Link {
+  for (const waitMs of CARRIER_WAITS_MS) {
+    if (waitMs > 0) system.sleep(waitMs);
+    const [message] = host.run(getLink(hostName));
+    if (message === undefined) continue;
+    const link = parseLink(message);
+    look(link);
+    if (link.isOperational) return link;
+  }
+  throw new CniError(
+    ErrorCode.tryAgainLater,
+    `the link ${hostName} did not come up within ${CARRIER_WAITS_MS.reduce((sum, ms) => sum + ms, 0)} ms: try again`,
+  );
 }

@@ -1,9 +1,9 @@
 /** CHECK of what ADD made in the pod. What others added later is not looked at. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { Request } from "../cni/plugin.ts";
-import type { Result, ResultAddress, ResultInterface } from "../cni/result.ts";
+import type { Result, ResultInterface } from "../cni/result.ts";
 import { isSameAddress } from "../ip/address.ts";
-import { formatPrefix, isSamePrefix } from "../ip/prefix.ts";
+import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import type { Link } from "../kernel/link.ts";
 import { findLink, readAddresses } from "../kernel/read.ts";
 import { describeRoute, type ObservedRoute, parseRoute, type Route, routeDump } from "../kernel/route.ts";
@@ -49,14 +49,25 @@ export function checkInterface(
     throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${expected.mtu}`);
   }
   const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-  checkAddresses(pod, link, ips, where);
+  checkAddresses(
+    pod,
+    link,
+    ips.map(({ address }) => address),
+    where,
+  );
   checkRoutes(pod, podRoutes(previous.routes, ips));
   return link;
 }
 
-function checkAddresses(pod: BlockingNetlink, link: Link, ips: readonly ResultAddress[], where: string): void {
-  const held = readAddresses(pod, link.index);
-  for (const { address } of ips) {
+/** Every one of `addresses` is on the link, with its length; others may be too. */
+export function checkAddresses(
+  netlink: BlockingNetlink,
+  link: Link,
+  addresses: readonly Prefix[],
+  where: string,
+): void {
+  const held = readAddresses(netlink, link.index);
+  for (const address of addresses) {
     if (!held.some(({ prefix }) => isSamePrefix(prefix, address))) {
       throw wrong(`the address ${formatPrefix(address)} is missing on ${where}`);
     }
@@ -96,6 +107,7 @@ function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
   return (
     sameGateway &&
     isSamePrefix(candidate.destination, wanted.destination) &&
+    (wanted.outputIndex === undefined || candidate.outputIndex === wanted.outputIndex) &&
     isWantedTable(candidate, wanted.table) &&
     (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority) &&
     (wanted.mtu === undefined || candidate.mtu === wanted.mtu) &&

@@ -192,7 +192,8 @@ function removeFromPod({ system, namespace, ifName }: Request): void {
   }
 }
 
-function withSides<T>(request: Request, work: (sides: Sides) => T): T {
+/** Sockets for `work`, on the host and in the pod. Throws `CniError` 4 where the pod's namespace is gone. */
+export function withSides<T>(request: Request, work: (sides: Sides) => T): T {
   const namespace = request.requireNamespace();
   const host = openRoute(request.system);
   try {

@@ -1,6 +1,7 @@
 /** A result's routes as the kernel gets them. Pure. */
+import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { ResultAddress, ResultRoute } from "../cni/result.ts";
-import type { Address, Family } from "../ip/address.ts";
+import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Route } from "../kernel/route.ts";
 
 /** One without a gateway of its own goes by that of its family's first address. */
@@ -22,4 +23,16 @@ const LINK_SCOPE = 253;
 /** The gateway of the first address of this family that has one. */
 export function gatewayOf(ips: readonly ResultAddress[], family: Family): Address | undefined {
   return ips.find((ip) => ip.gateway?.family === family)?.gateway;
+}
+
+/** A gateway and its pod with the same address: neither would be reached. Throws `CniError` 7. */
+export function assertGatewaysAreOthers(ips: readonly ResultAddress[]): void {
+  for (const { address, gateway } of ips) {
+    if (gateway !== undefined && isSameAddress(address.address, gateway)) {
+      throw new CniError(
+        ErrorCode.invalidConfig,
+        "ipam: the pod was given its own gateway's address: correct the range",
+      );
+    }
+  }
 }

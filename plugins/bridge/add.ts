@@ -4,20 +4,20 @@
  */
 import type { Cable } from "../../pkg/attachment/cable.ts";
 import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
-import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+import { type Making, withSides } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
+import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
-import { enableForwarding, preparePod, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
-import { changeLink, getLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
 import { applyGateways, ensureBridge, planGateways } from "./device.ts";
@@ -32,17 +32,10 @@ export function add(request: Request): Result {
   const config = parseBridgeConfig(request.config, request.args);
   const dns = decodeDns(request.config.object("dns"));
   const namespace = request.requireNamespace();
-  const host = openRoute(request.system);
-  const pod = openRoute(request.system, namespace);
-  try {
-    const result = withBridge(() =>
-      undoing((undo) => attach({ request, config, namespace, sides: { host, pod }, undo })),
-    );
-    return Object.keys(dns).length > 0 ? { ...result, dns } : result;
-  } finally {
-    pod.close();
-    host.close();
-  }
+  const result = withSides(request, (sides) =>
+    withBridge(() => undoing((undo) => attach({ request, config, namespace, sides, undo }))),
+  );
+  return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 
 interface Work extends Making {
@@ -87,7 +80,7 @@ function attachTo(bridge: Link, work: Work, reserved: Result | undefined): Resul
   const cable = plugPort(work, config, bridge);
   if (config.guardsMac) guardMac(request, { port: cable.hostName, mac: cable.podMac }, undo);
   if (config.staysDown) return describe(work, [bridge], cable, EMPTY_RESULT);
-  const podLink = bringUp(work, reserved);
+  const podLink = bringUp(work, reserved, config);
   const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
   const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
   const gateway = addressing === undefined ? undefined : configure(work, { bridge, cable, podLink }, addressing);
@@ -109,16 +102,6 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
     refuseAdvertisements(request.system, bridge.name);
   }
   return bridge;
-}
-
-/** The pod's end, up. */
-function bringUp({ request, config, namespace, sides }: Work, addresses: Result | undefined): Link {
-  const { ifName, system } = request;
-  if (addresses?.ips.some(({ address }) => address.address.family === 6) === true)
-    preparePod(system, namespace, ifName, config);
-  const [message] = sides.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
-  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
-  return parseLink(message);
 }
 
 interface Links {

@@ -2,10 +2,9 @@
  * What IPAM's answer means for a pod behind a bridge: gateways for the bridge, addresses and routes for the pod. Pure.
  */
 
-import { gatewayOf } from "../../pkg/attachment/routes.ts";
+import { assertGatewaysAreOthers, gatewayOf } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress, ResultRoute } from "../../pkg/cni/result.ts";
-import { isSameAddress } from "../../pkg/ip/address.ts";
 import { firstHost, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { BridgeConfig } from "./config.ts";
 
@@ -59,16 +58,4 @@ function defaultRoutes(ips: readonly ResultAddress[], given: readonly ResultRout
 
 function unique(prefixes: readonly Prefix[]): Prefix[] {
   return prefixes.filter((prefix, at) => prefixes.findIndex((other) => isSamePrefix(other, prefix)) === at);
-}
-
-/** A bridge and its pod with the same address: neither would be reached. */
-function assertGatewaysAreOthers(ips: readonly ResultAddress[]): void {
-  for (const { address, gateway } of ips) {
-    if (gateway !== undefined && isSameAddress(address.address, gateway)) {
-      throw new CniError(
-        ErrorCode.invalidConfig,
-        "ipam: the pod was given its own gateway's address: correct the range",
-      );
-    }
-  }
 }

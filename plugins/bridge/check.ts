@@ -1,23 +1,21 @@
 /**
  * CHECK: everything that ADD made is still there and as it was. What others added later is not looked at.
  */
-import { checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
+import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
+import { withSides } from "../../pkg/attachment/interface-plugin.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
-import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
-import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
 import { missingVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
-import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { planAddressing } from "./addressing.ts";
 import { type BridgeConfig, gatewayName } from "./config.ts";
 import { checkGuard } from "./mac-guard.ts";
 
 export function checkAttachment(request: Request, config: BridgeConfig): void {
   const previous = request.requirePrevResult();
-  const pod = openRoute(request.system, request.requireNamespace());
-  const host = openRoute(request.system);
-  try {
+  withSides(request, ({ host, pod }) => {
     const expected = { kind: "veth", mtu: config.mtu, isUp: !config.staysDown };
     const podLink = checkInterface(pod, request, previous, expected);
     const bridge = checkBridge(host, config, previous);
@@ -25,10 +23,7 @@ export function checkAttachment(request: Request, config: BridgeConfig): void {
     checkVlans(host, config, bridge, port);
     checkGateways(host, config, previous);
     if (config.guardsMac) checkGuard(request, { port: port.name, mac: podLink.mac });
-  } finally {
-    host.close();
-    pod.close();
-  }
+  });
 }
 
 function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Result): Link {
@@ -48,11 +43,8 @@ function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Resu
 
 /** The pod's end knows its other end by index (IFLA_LINK); the bridge's ports are found by their master. */
 function checkPort(host: BlockingNetlink, config: BridgeConfig, bridge: Link, podLink: Link): Link {
-  const port = host
-    .dump(linkDump())
-    .map(parseLink)
-    .find((link) => link.index === podLink.peerIndex && link.kind === "veth");
-  if (port === undefined) throw wrong(`the host's end of ${podLink.name} (index ${podLink.peerIndex}) is missing`);
+  const port = findLink(host, podLink.peerIndex);
+  if (port?.kind !== "veth") throw wrong(`the host's end of ${podLink.name} (index ${podLink.peerIndex}) is missing`);
   if (!port.isUp) throw wrong(`the bridge port ${port.name} is down`);
   if (port.masterIndex !== bridge.index) throw wrong(`${port.name} is no port of the bridge ${bridge.name}`);
   if (config.hairpinMode && port.port?.isHairpin !== true)
@@ -79,10 +71,5 @@ function checkGateways(host: BlockingNetlink, config: BridgeConfig, previous: Re
   const device = findLink(host, name);
   if (device === undefined) throw wrong(`the gateway's device ${name} is missing`);
   if (!device.isUp) throw wrong(`the gateway's device ${name} is down`);
-  const held = readAddresses(host, device.index);
-  for (const gateway of planAddressing(previous, config).gateways) {
-    if (!held.some(({ prefix }) => isSamePrefix(prefix, gateway))) {
-      throw wrong(`the gateway address ${formatPrefix(gateway)} is missing on ${name}`);
-    }
-  }
+  checkAddresses(host, device, planAddressing(previous, config).gateways, name);
 }

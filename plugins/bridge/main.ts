@@ -8,9 +8,8 @@ import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { add } from "./add.ts";
 import { checkAttachment } from "./check.ts";
 import { parseBridgeConfig } from "./config.ts";
-import { del } from "./del.ts";
+import { del, gc } from "./del.ts";
 import { assertFilteringIsPossible } from "./device.ts";
-import { gc } from "./gc.ts";
 
 export const plugin: Plugin = {
   name: "bridge",

@@ -1,0 +1,70 @@
+/**
+ * DEL and GC of what hangs on a veth pair. The device goes first, then the address, so that no address is handed out while
+ * its old owner may still answer to it: a device that cannot be removed keeps it. The address is freed whatever becomes of
+ * entries in nf_tables: the masquerade's follows the address to its next owner, and that of a port which is gone meets no
+ * frames. What is gone already is success.
+ */
+import { delegateDel, delegateGc } from "../cni/delegate.ts";
+import type { Request } from "../cni/plugin.ts";
+import { openRoute } from "../netlink/blocking.ts";
+import { collectGarbage } from "./garbage.ts";
+import { ipamType } from "./ipam.ts";
+import { removeLegacy, removeLegacyGarbage } from "./legacy.ts";
+import { removeHostLinks, removeLink } from "./links.ts";
+import { removeMasquerade } from "./masquerade.ts";
+import { garbageOf, ownerOf } from "./owner.ts";
+
+/** What of the attachment is elsewhere than in devices and addresses. */
+export interface Rest {
+  readonly isMasqueraded: boolean;
+  /** What the reference plugin has made for it besides. */
+  readonly legacy: Parameters<typeof removeLegacy>[1];
+  /** Removes what else carries the owner's mark. */
+  readonly remove?: (isWanted: (mark: string) => boolean) => void;
+}
+
+export function detach(request: Request, { isMasqueraded, legacy, remove }: Rest): void {
+  const owner = ownerOf(request);
+  const isOwn = (mark: string) => mark === owner;
+  if (request.namespace === undefined) removeHostEnds(request, isOwn);
+  else removeInPod(request);
+  try {
+    const isOurs = isMasqueraded && removeMasquerade(request.system, isOwn);
+    remove?.(isOwn);
+    if (!isOurs) removeLegacy(request, legacy);
+  } finally {
+    const ipam = ipamType(request.config);
+    if (ipam !== undefined) delegateDel(request, ipam);
+  }
+}
+
+/** Only objects with our owner's mark; one failure does not stop the rest. */
+export function collect(request: Request, { legacy, remove }: Omit<Rest, "isMasqueraded">): void {
+  const isGarbage = garbageOf(request);
+  const ipam = ipamType(request.config);
+  collectGarbage(request, [
+    () => removeHostEnds(request, isGarbage),
+    () => removeMasquerade(request.system, isGarbage),
+    () => remove?.(isGarbage),
+    () => removeLegacyGarbage(request, legacy),
+    () => (ipam === undefined ? undefined : delegateGc(request, ipam)),
+  ]);
+}
+
+/** Removing one end of the pair removes both. */
+function removeInPod(request: Request): void {
+  const pod = openRoute(request.system, request.namespace);
+  try {
+    removeLink(pod, request.ifName);
+  } finally {
+    pod.close();
+  }
+}
+
+/**
+ * Without a namespace to look into, the host's end is found by its mark: a runtime that has lost the path must not leave
+ * a pod attached whose address is handed out again.
+ */
+function removeHostEnds({ system }: Request, isWanted: (mark: string) => boolean): void {
+  removeHostLinks(system, ({ alias, kind }) => kind === "veth" && isWanted(alias));
+}
