@@ -1,0 +1,58 @@
+/**
+ * ADD: addresses are reserved first, so that what cannot be served never touches a device; then the cable, the pod's side,
+ * and what leads to the pod on the host.
+ */
+import { plugCable, waitForCarrier } from "../../pkg/attachment/cable.ts";
+import { type Making, withSides } from "../../pkg/attachment/interface-plugin.ts";
+import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
+import { assertNameIsFree } from "../../pkg/attachment/links.ts";
+import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
+import { bringUp } from "../../pkg/attachment/pod-end.ts";
+import { enableForwarding } from "../../pkg/attachment/sysctls.ts";
+import type { Request } from "../../pkg/cni/plugin.ts";
+import { decodeDns, type Result } from "../../pkg/cni/result.ts";
+import { undoing } from "../../pkg/cni/undo.ts";
+import { addAddress } from "../../pkg/kernel/address.ts";
+import { addRoute } from "../../pkg/kernel/route.ts";
+import { planAddressing } from "./addressing.ts";
+import { type PtpConfig, parsePtpConfig } from "./config.ts";
+
+export function add(request: Request): Result {
+  const config = parsePtpConfig(request.config);
+  const dns = decodeDns(request.config.object("dns"));
+  const namespace = request.requireNamespace();
+  const result = withSides(request, (sides) => undoing((undo) => attach({ request, namespace, sides, undo }, config)));
+  return Object.keys(dns).length > 0 ? { ...result, dns } : result;
+}
+
+function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
+  const { request, sides, undo } = making;
+  assertNameIsFree(sides.pod, request.ifName);
+  const addresses = reserveAddresses(request, ipam, undo);
+  const { ips, podRoutes, hostAddresses, hostRoutes } = planAddressing(addresses);
+  const cable = plugCable(making, { mtu, mac: undefined });
+  const pod = bringUp(making, addresses);
+  sides.pod.run(
+    // Without its connected route, which would lead to neighbours that are not on this link.
+    ...ips.map(({ address: prefix }) =>
+      addAddress({ index: pod.index, prefix, skipDetection: true, withoutPrefixRoute: true }),
+    ),
+    ...podRoutes.map((route) => addRoute({ ...route, outputIndex: pod.index })),
+  );
+  enableForwarding(request.system, ips);
+  if (ipMasq) masqueradeAttachment(request, ips, undo);
+  const host = waitForCarrier(sides.host, request.system, cable.hostName);
+  sides.host.run(
+    ...hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true })),
+    ...hostRoutes.map((route) => addRoute({ ...route, outputIndex: host.index })),
+  );
+  return {
+    interfaces: [
+      { name: cable.hostName, mac: cable.hostMac },
+      { name: request.ifName, mac: cable.podMac, sandbox: request.netnsPath },
+    ],
+    ips,
+    routes: addresses.routes,
+    dns: addresses.dns,
+  };
+}

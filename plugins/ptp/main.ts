@@ -1,0 +1,31 @@
+/**
+ * `ptp`: ties a container to the host by a veth pair of its own, and routes to it. Takes the reference plugin's
+ * configuration.
+ */
+import { collect, detach } from "../../pkg/attachment/detach.ts";
+import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
+import type { Plugin } from "../../pkg/cni/plugin.ts";
+import { add } from "./add.ts";
+import { checkAttachment } from "./check.ts";
+import { parsePtpConfig } from "./config.ts";
+
+export const plugin: Plugin = {
+  name: "ptp",
+  about: "ties a container to the host by a veth pair of its own, and routes to it",
+  add,
+  del(request) {
+    const isMasqueraded = request.config.value("ipMasq") === true;
+    detach(request, { isMasqueraded, legacy: isMasqueraded ? ["masquerade"] : [] });
+  },
+  check(request) {
+    const config = parsePtpConfig(request.config);
+    checkAttachment(request, config);
+    delegateCheck(request, config.ipam);
+  },
+  status(request) {
+    delegateStatus(request, parsePtpConfig(request.config).ipam);
+  },
+  gc(request) {
+    collect(request, { legacy: ["masquerade"] });
+  },
+};
