@@ -110,4 +110,78 @@ const FIREWALL: readonly Difference[] = [
   },
 ];
 
-export const DIFFERENCES: readonly Difference[] = [...EVERYWHERE, ...BRIDGE, ...LOOPBACK, ...FIREWALL];
+const PORTMAP: readonly Difference[] = [
+  {
+    plugin: "portmap",
+    case: /^traffic, the reference with nftables/,
+    at: /in other\/answer$/,
+    reason:
+      "Neighbours on the pod's bridge are masqueraded as by the reference's default backend: else their replies pass the " +
+      "node only where br_netfilter is on.",
+  },
+  {
+    plugin: "portmap",
+    case: /^a DEL to which the runtime gives no ports/,
+    at: /in node\/(answer|status)$/,
+    reason: "DEL removes what carries the attachment's mark, whatever the runtime tells it.",
+  },
+  {
+    plugin: "portmap",
+    case: /^a port that is taken/,
+    at: /2 ADD\/answer$/,
+    ours: "error 100",
+    theirs: /^\{/,
+    reason:
+      "A host port that another attachment has is refused with the holder's name; in the reference the last one wins.",
+  },
+  {
+    plugin: "portmap",
+    case: /^(a (host|container) port (of 0|too large)|a protocol without ports|a bit of the mark too high|another backend)/,
+    at: /ADD\/answer$/,
+    ours: "error 7",
+    theirs: "error 999",
+    reason: "A value that is wrong is code 7 of the specification, and the error names the key.",
+  },
+  {
+    plugin: "portmap",
+    case: /^not chained/,
+    at: /(ADD|CHECK)\/answer$/,
+    ours: "error 7",
+    theirs: "error 999",
+    reason: "A configuration without prevResult is code 7 of the specification.",
+  },
+  {
+    plugin: "portmap",
+    case: /^a hostIP that is none/,
+    at: /ADD\/answer$/,
+    ours: "error 7",
+    reason:
+      "A hostIP that is no address is refused; the reference takes it for one of the family that the pod has not.",
+  },
+  {
+    plugin: "portmap",
+    case: /^(iptables on request|conditions)/,
+    at: /ADD\/answer$/,
+    ours: "error 2",
+    theirs: /^\{/,
+    reason: "Ports are mapped by nftables: what only iptables can do is refused by name, not ignored.",
+  },
+  {
+    plugin: "portmap",
+    case: /^a foreign chain/,
+    at: /ADD\/answer$/,
+    ours: "error 2",
+    theirs: "error 999",
+    reason: "A chain of iptables cannot be jumped to from nftables; the reference fails where the chain is absent.",
+  },
+  {
+    plugin: "portmap",
+    case: /^(iptables on request|conditions|a hostIP that is none|a foreign chain|a host port too large|a protocol)/,
+    at: /node\/sysctls\/ipv4\.conf\.cni0\.route_localnet$/,
+    ours: "0",
+    theirs: "1",
+    reason: "An ADD that is refused changes nothing.",
+  },
+];
+
+export const DIFFERENCES: readonly Difference[] = [...EVERYWHERE, ...BRIDGE, ...LOOPBACK, ...PORTMAP, ...FIREWALL];

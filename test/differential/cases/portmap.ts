@@ -1,0 +1,82 @@
+import type { Case, Script, Step, Table } from "../table.ts";
+import { VERSIONS } from "../table.ts";
+
+const SINGLE = {
+  ...{ type: "bridge", bridge: "cni0", isDefaultGateway: true, hairpinMode: true },
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] },
+};
+const DUAL = {
+  ...SINGLE,
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
+};
+const port = (more: object = {}) => ({ hostPort: 8080, containerPort: 80, protocol: "tcp", ...more });
+const mapped = (...portMappings: object[]) => ({ runtimeConfig: { portMappings } });
+
+/** In the pod, for as long as a case takes: tells each client by TCP the address that it is seen under. */
+const SERVER: Script = {
+  in: "pod",
+  run: `perl -e 'alarm 60; $SIG{HUP} = "IGNORE"; socket(my $s, 10, 1, 6); bind($s, pack("SnNa16N", 10, 80, 0, "", 0)) or die;
+    listen($s, 9); while (my $from = accept(my $c, $s)) { syswrite($c, unpack("H32", substr($from, 8)) . "\\n") }' \\
+    </dev/null >/dev/null 2>&1 &`,
+};
+
+const ask = (place: Script["in"], ...addresses: string[]): Script => ({
+  in: place,
+  run: addresses
+    .map((address) => `timeout 1 bash -c 'read -r seen </dev/tcp/${address}/8080 && echo $seen' || echo nobody`)
+    .join("\n"),
+});
+const FROM_EVERYWHERE: readonly Step[] = [
+  ask("outside", "198.51.100.1", "2001:db8:1::1"),
+  ask("node", "198.51.100.1", "127.0.0.1", "2001:db8:1::1"),
+  ask("other", "198.51.100.1", "10.22.0.1", "2001:db8:1::1"),
+  ask("pod", "198.51.100.1", "10.22.0.1", "2001:db8:1::1"),
+];
+/** A neighbour on the same bridge, without ports. */
+const NEIGHBOUR: Step = { verb: "ADD", pod: "other", conf: { runtimeConfig: undefined } };
+
+const traffic = (name: string, conf: Case["conf"], more: Partial<Case> = {}): Case => ({
+  ...{ name, conf, before: [DUAL], uplink: true, setup: [SERVER] },
+  steps: ["ADD", NEIGHBOUR, "CHECK", ...FROM_EVERYWHERE, "DEL", ...FROM_EVERYWHERE, "DEL"],
+  ...more,
+});
+const refusal = (name: string, conf: Case["conf"]): Case => ({ name, conf, before: [SINGLE], steps: ["ADD"] });
+
+export const table: Table = {
+  plugin: "portmap",
+  cases: [
+    { name: "plain", conf: mapped(port()), before: [SINGLE], versions: VERSIONS },
+    { name: "no ports", conf: {}, before: [SINGLE], steps: ["ADD", "CHECK", "DEL", "STATUS", "VERSION"] },
+    traffic("traffic", mapped(port(), port({ protocol: "udp" }))),
+    traffic("traffic, the reference with nftables", { ...mapped(port()), backend: "nftables" }),
+    traffic("traffic, everybody masqueraded", { ...mapped(port()), masqAll: true }),
+    traffic("traffic, nobody masqueraded", { ...mapped(port()), snat: false }),
+    traffic("traffic to one address", mapped(port({ hostIP: "198.51.100.1" }))),
+    traffic("traffic to all IPv4 addresses", mapped(port({ hostIP: "0.0.0.0" }))),
+    {
+      ...{ name: "a DEL to which the runtime gives no ports", conf: mapped(port()), before: [SINGLE] },
+      steps: [
+        "ADD",
+        { verb: "DEL", conf: { runtimeConfig: undefined } },
+        { in: "node", run: "nft list ruleset | grep -q 10.22.0.2 && echo rules are left" },
+      ],
+    },
+    {
+      ...{ name: "a port that is taken", conf: mapped(port()), before: [SINGLE] },
+      steps: ["ADD", { verb: "ADD", pod: "other" }],
+    },
+    refusal("a host port of 0", mapped(port({ hostPort: 0 }))),
+    refusal("a container port of 0", mapped(port({ containerPort: 0 }))),
+    refusal("a host port too large", mapped(port({ hostPort: 70_000 }))),
+    refusal("a protocol without ports", mapped(port({ protocol: "icmp" }))),
+    refusal("a hostIP that is none", mapped(port({ hostIP: "garbage" }))),
+    refusal("iptables on request", { ...mapped(port()), backend: "iptables" }),
+    refusal("another backend", { ...mapped(port()), backend: "pf" }),
+    refusal("conditions", { ...mapped(port()), conditionsV4: ["-s", "10.0.0.0/8"] }),
+    refusal("a foreign chain", { ...mapped(port()), externalSetMarkChain: "KUBE-MARK-MASQ" }),
+    refusal("a bit of the mark too high", { ...mapped(port()), markMasqBit: 32 }),
+    {
+      ...{ name: "not chained", conf: mapped(port()), steps: ["ADD", "CHECK", "DEL"] },
+    },
+  ],
+};
