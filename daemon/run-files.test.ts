@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
-import { BOOT_ID_FILE, parseNodeTable, parseStamp, STAMP_FILE, TABLE_FILE } from "../pkg/backend/node-table.ts";
+import { parseNodeTable, parseStamp, STAMP_FILE, TABLE_FILE } from "../pkg/backend/node-table.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { parseSubnet } from "../pkg/ip/prefix.ts";
+import { BOOT_ID_FILE } from "../pkg/sys/boot.ts";
 import { RunFiles, type StampContent, type TableContent } from "./run-files.ts";
 
 const node: LocalNode = {

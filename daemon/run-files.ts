@@ -7,7 +7,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  BOOT_ID_FILE,
   formatNodeTable,
   formatStamp,
   type NodeTable,
@@ -16,6 +15,7 @@ import {
   type Stamp,
   TABLE_FILE,
 } from "../pkg/backend/node-table.ts";
+import { BOOT_ID_FILE } from "../pkg/sys/boot.ts";
 import { replaceFile } from "./replace-file.ts";
 
 export type TableContent = Pick<NodeTable, "netConf" | "node" | "vtepMacs" | "peers">;

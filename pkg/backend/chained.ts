@@ -9,12 +9,12 @@ import { type DataPath, type Observed, planDataPath } from "../kernel/data-path.
 import { findLink, readObserved } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isExists } from "../netlink/errors.ts";
+import { readBootId } from "../sys/boot.ts";
 import { isSystemError } from "../sys/errors.ts";
 import { desiredState } from "./desired.ts";
 import { inlineDesired } from "./inline.ts";
 import type { BackendType } from "./net-conf.ts";
 import {
-  BOOT_ID_FILE,
   LOCK_FILE,
   parseNodeTable,
   parseStamp,
@@ -129,8 +129,7 @@ function readFile<T>(request: Request, path: string, parse: (bytes: Uint8Array) 
 }
 
 function assertThisBoot({ system }: Request, path: string, bootId: string): void {
-  const now = new TextDecoder().decode(system.readFile(BOOT_ID_FILE)).trim();
-  if (bootId === now) return;
+  if (bootId === readBootId(system)) return;
   throw new NeverServedError(
     ErrorCode.tryAgainLater,
     `${path} is of an earlier boot: wait until weftd is ready, or look at its log`,

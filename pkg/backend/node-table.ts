@@ -18,9 +18,6 @@ export const LOCK_FILE = "nodes.lock";
 /** Counted up when a reader of the old form would misread the new one. */
 const FORMAT = 1;
 
-/** Changes at every boot (random, in /proc/sys/kernel/random/boot_id). */
-export const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
-
 export interface Stamp {
   readonly bootId: string;
   /** Counted up at each change of the table. */

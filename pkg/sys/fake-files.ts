@@ -150,6 +150,10 @@ export class FakeFiles implements Files {
     return { kind, device: DEVICE, inode, mode, modifiedMs, sizeBytes: node.kind === "file" ? node.data.length : 4096 };
   }
 
+  setModified(path: string, modifiedMs: number): void {
+    this.#existing("utimensat", path).modifiedMs = modifiedMs;
+  }
+
   /** `undefined` where the lock is held. It is the file's, not the name's: a renamed file stays locked. */
   lock(path: string, mode = 0o600): FileLock | undefined {
     const { parent, name, node } = this.#place("open", path);

@@ -142,6 +142,10 @@ export class FakeSystem implements System {
     return this.files.status(this.#seen(path));
   }
 
+  setModified(path: string, modifiedMs: number): void {
+    this.files.setModified(path, modifiedMs);
+  }
+
   readInput(): Uint8Array {
     return this.#input.slice();
   }

@@ -13,6 +13,7 @@ import {
   renameSync,
   statSync,
   unlinkSync,
+  utimesSync,
   writeSync,
 } from "node:fs";
 import { SystemError } from "./errors.ts";
@@ -53,6 +54,8 @@ export const nodeFiles: Files = {
   link: (from, to) => call("link", `${from} -> ${to}`, () => linkSync(from, to)),
   rename: (from, to) => call("rename", `${from} -> ${to}`, () => renameSync(from, to)),
   unlink: (path) => call("unlink", path, () => unlinkSync(path)),
+  setModified: (path, modifiedMs) =>
+    call("utimensat", path, () => utimesSync(path, Date.now() / 1e3, modifiedMs / 1e3)),
   status(path): FileStatus | undefined {
     let status: ReturnType<typeof statSync>;
     try {

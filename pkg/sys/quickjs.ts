@@ -32,6 +32,7 @@ interface Host {
   rename(from: string, to: string): void;
   unlink(path: string): void;
   status(path: string): FileStatus | undefined;
+  setModified(path: string, modifiedMs: number): void;
   lockFile(path: string, mode: number, wait: boolean): number;
   close(fd: number): void;
   openNamespace(path: string): [number, string];
@@ -154,6 +155,7 @@ export const quickjs: System = {
   rename: weftHost.rename,
   unlink: weftHost.unlink,
   status: weftHost.status,
+  setModified: weftHost.setModified,
   lockFile(path, options = {}): FileLock | undefined {
     const fd = weftHost.lockFile(path, options.mode ?? 0o600, options.wait ?? true);
     if (fd < 0) return undefined;

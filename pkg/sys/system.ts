@@ -42,6 +42,8 @@ export interface Files {
   unlink(path: string): void;
   /** `undefined` when nothing is there (ENOENT, ENOTDIR). */
   status(path: string): FileStatus | undefined;
+  /** Sets the modification time of a file or directory; what it is kept to is the file system's affair. */
+  setModified(path: string, modifiedMs: number): void;
 }
 
 export interface WriteOptions {

@@ -275,6 +275,23 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
     },
     expected: [{ kind: "file", sizeBytes: 4, mode: 0o640 }, "directory", true, true, `ENAMETOOLONG of ${LONG_NAME}`],
   },
+  "a modification time is set, of a directory too, until something in it changes": {
+    run(files, folder) {
+      const time = 1_700_000_000_250;
+      files.makeDirectory(`${folder}/d`);
+      files.writeFile(`${folder}/d/f`, bytesOf("kept"));
+      for (const path of [`${folder}/d/f`, `${folder}/d`]) files.setModified(path, time);
+      const times = () => ["d/f", "d"].map((name) => files.status(`${folder}/${name}`)?.modifiedMs === time);
+      const set = times();
+      files.unlink(`${folder}/d/f`);
+      const absent = outcome(folder, () => {
+        files.setModified(`${folder}/absent`, time);
+        return undefined;
+      });
+      return [set, times(), absent];
+    },
+    expected: [[true, true], [false, false], "ENOENT of absent"],
+  },
   "two files have two inodes on one device": {
     run(files, folder) {
       files.writeFile(`${folder}/f`, bytesOf(""));

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -246,6 +247,28 @@ static JSValue status_of(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	return result;
 }
 
+/* setModified(path, milliseconds) */
+static JSValue set_modified(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	const char *path;
+	double milliseconds, seconds;
+	JSValue result;
+
+	(void)self, (void)argc;
+	if (JS_ToFloat64(ctx, &milliseconds, argv[1]))
+		return JS_EXCEPTION;
+	path = host_get_path(ctx, argv[0]);
+	if (!path)
+		return JS_EXCEPTION;
+	seconds = (double)(time_t)(milliseconds / 1e3);
+	times[1].tv_sec = (time_t)seconds;
+	times[1].tv_nsec = (long)((milliseconds - seconds * 1e3) * 1e6);
+	result = utimensat(AT_FDCWD, path, times, 0) < 0 ? host_fail(ctx, "utimensat", path, errno) : JS_UNDEFINED;
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
 /* lockFile(path, mode, wait): a descriptor, or -1 where another process holds the lock. */
 static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
@@ -304,6 +327,7 @@ void host_add_files(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "rename", rename_file, 2);
 	host_add(ctx, host, "unlink", unlink_file, 1);
 	host_add(ctx, host, "status", status_of, 1);
+	host_add(ctx, host, "setModified", set_modified, 2);
 	host_add(ctx, host, "lockFile", lock_file, 3);
 	host_add(ctx, host, "close", close_descriptor, 1);
 }
