@@ -40,7 +40,7 @@ describe("a lease", () => {
   test("does not take up what was just released while there is another", () => {
     const { store, lease } = network();
     lease(sets([small]), "c1");
-    store.release(parseAddress("10.0.0.2"));
+    store.release({ address: parseAddress("10.0.0.2"), containerId: "c1", ifName: "eth0" });
     expect(["c2", "c3", "c4", "c5", "c6"].map((id) => lease(sets([small]), id)[0])).toEqual([
       "10.0.0.3",
       "10.0.0.4",
@@ -62,6 +62,25 @@ describe("a lease", () => {
     const exhausted = refused(11, "no IP addresses available in range set: 10.1.0.1-10.1.0.2");
     expect(() => lease(sets([small], [other]), "c2")).toThrow(exhausted);
     expect(reserved()).toEqual(["10.1.0.2"]);
+  });
+
+  test("takes an address whose file is torn where no other is left", () => {
+    const { system, lease } = network();
+    for (const name of ["10.0.0.3", "10.1.0.2"]) system.writeFile(`/data/net/${name}`, new Uint8Array());
+    const given = ["c1", "c2", "c3", "c4", "c5"].map((id) => lease(sets([small]), id)[0]);
+    expect(given).toEqual(["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+    expect(() => lease(sets([small]), "c6")).toThrow("no IP addresses available");
+    expect(system.status("/data/net/10.1.0.2")?.sizeBytes).toBe(0);
+  });
+
+  test("comes past many taken addresses in a row", () => {
+    const { system, lease } = network();
+    const wide = sets([{ subnet: "10.2.0.0/16" }]);
+    for (let at = 2; at < 400; at++) {
+      system.writeFile(`/data/net/10.2.${at >> 8}.${at & 255}`, new TextEncoder().encode("other\r\neth0"));
+    }
+    expect(lease(wide, "c1")).toEqual(["10.2.1.144"]);
+    expect(lease(wide, "c2")).toEqual(["10.2.1.145"]);
   });
 
   test("for the same attachment is refused", () => {
@@ -101,9 +120,15 @@ describe("a requested address", () => {
       "requested IP address 10.0.0.5 is not available in range set 10.0.0.1-10.0.0.6: container c1 has it",
     );
     expect(() => lease(sets([other], [small]), "c2", "10.0.0.5")).toThrow(taken);
-    system.writeFile("/data/net/10.0.0.6", new Uint8Array());
+    system.makeDirectory("/data/net/10.0.0.6");
     expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow("does not say for whom");
-    expect(reserved()).toEqual(["10.0.0.5", "10.0.0.6"]);
+    expect(reserved()).toEqual(["10.0.0.5"]);
+  });
+
+  test("whose file is torn is given", () => {
+    const { system, lease } = network();
+    system.writeFile("/data/net/10.0.0.6", new Uint8Array());
+    expect(lease(sets([small]), "c2", "10.0.0.6")).toEqual(["10.0.0.6"]);
   });
 
   test.each([

@@ -23,7 +23,7 @@ export function leaseAddresses(
   owner: Attachment,
 ): Candidate[] {
   const wishes = assignRequested(sets, requested);
-  assertNotLeased(store.listOf(owner), sets);
+  assertNotLeased(store.listOfNew(owner), sets);
   const leased: Candidate[] = [];
   try {
     for (const [index, set] of sets.entries()) {
@@ -31,7 +31,8 @@ export function leaseAddresses(
       leased.push(wish ? leaseRequested(store, set, index, wish, owner) : leaseNext(store, set, index, owner));
     }
   } catch (error) {
-    for (const { address } of leased) store.release(address);
+    const { containerId, ifName } = owner;
+    for (const { address } of leased) store.release({ address, containerId, ifName });
     throw error;
   }
   return leased;
@@ -87,6 +88,10 @@ function leaseRequested(
 ): Candidate {
   if (store.reserve(wish.address, owner, index)) return wish;
   const holder = store.find(wish.address);
+  if (holder !== undefined && isTorn(holder)) {
+    store.release(holder);
+    if (store.reserve(wish.address, owner, index)) return wish;
+  }
   const reason = holder?.containerId
     ? `container ${holder.containerId} has it`
     : "it is reserved, and its file does not say for whom";
@@ -97,13 +102,41 @@ function leaseRequested(
 }
 
 function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate {
-  for (const candidate of candidates(set, store.lastReserved(index))) {
-    // The names tell most of what is taken, without a system call each; the creation of the file decides.
-    if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;
-  }
+  const next = findNext(store, set, index, owner) ?? (releaseTorn(store, set) && findNext(store, set, index, owner));
+  if (next) return next;
   throw new CniError(
     ErrorCode.tryAgainLater,
     `failed to allocate for range ${index}: no IP addresses available in range set: ${formatRangeSet(set)}`,
     { details: `every address has a file in ${store.directory}` },
   );
+}
+
+/** True when a lease from `set` would fail for want of addresses. */
+export function isExhausted(store: ReservationStore, set: RangeSet): boolean {
+  for (const { address } of candidates(set, undefined)) if (!store.isReserved(address)) return false;
+  return !store.list().some((reservation) => isTornOf(set, reservation));
+}
+
+function findNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate | undefined {
+  for (const candidate of candidates(set, store.lastReserved(index))) {
+    // The names tell most of what is taken, without a system call each; the creation of the file decides.
+    if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;
+  }
+  return undefined;
+}
+
+/** True when there were any in `set`. Only where the set is used up: before that, nobody is the worse for them. */
+function releaseTorn(store: ReservationStore, set: RangeSet): boolean {
+  const torn = store.list().filter((reservation) => isTornOf(set, reservation));
+  for (const reservation of torn) store.release(reservation);
+  return torn.length > 0;
+}
+
+function isTornOf(set: RangeSet, reservation: Reservation): boolean {
+  return isTorn(reservation) && rangeOf(set, reservation.address) !== undefined;
+}
+
+/** Under the lock nobody is about to write its content: the process or the machine died, and nobody got the address. */
+function isTorn({ containerId }: Reservation): boolean {
+  return containerId === "";
 }

@@ -113,10 +113,31 @@ describe("a reservation on disk", () => {
     expect(store.reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(true);
   });
 
+  test.each([
+    ["EPERM", 1],
+    ["EOPNOTSUPP", 95],
+  ])("is made in place where the file system has no second names (%s)", (_, errno) => {
+    const system = machine({ "10.0.0.6": "other\r\neth0" });
+    const store = open(system);
+    system.files.fault = (call) => (call === "link" ? errno : undefined);
+    expect(store.reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(true);
+    expect(store.reserve(parseAddress("10.0.0.6"), owner, 0)).toBe(false);
+    system.files.fault = (call, path) =>
+      call === "link" ? errno : call === "open" && path.endsWith("/10.0.0.7") ? 28 : undefined;
+    expect(() => store.reserve(parseAddress("10.0.0.7"), owner, 0)).toThrow("no space left");
+    system.files.fault = undefined;
+    expect(files(system)).toEqual({
+      "/data/net/10.0.0.5": "c1\r\neth0",
+      "/data/net/10.0.0.6": "other\r\neth0",
+      "/data/net/last_reserved_ip.0": "10.0.0.5",
+      "/data/net/lock": "",
+    });
+  });
+
   test("counts although its other name could not be removed", () => {
     const system = machine();
     const store = open(system);
-    system.files.fault = (call) => (call === "unlink" ? 5 : undefined);
+    system.files.fault = (call, path) => (call === "unlink" && path.endsWith("/.reservation") ? 5 : undefined);
     expect(store.reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(true);
     system.files.fault = undefined;
     expect(store.reserve(parseAddress("10.0.0.6"), { containerId: "c2", ifName: "eth0" }, 0)).toBe(true);
@@ -175,8 +196,7 @@ describe("reservations are found", () => {
   test("and released once, then silently", () => {
     const system = machine(present);
     const store = open(system);
-    store.release(parseAddress("10.0.0.2"));
-    store.release(parseAddress("10.0.0.2"));
+    for (const _ of [1, 2]) store.release({ address: parseAddress("10.0.0.2"), ...owner });
     expect(store.isReserved(parseAddress("10.0.0.2"))).toBe(false);
     expect(Object.keys(files(system))).not.toContain("/data/net/10.0.0.2");
   });

@@ -10,19 +10,29 @@
  * a dot and lies in the same directory, the only place sure to be on the same file system. The reference reads every
  * file here, but takes only those for reservations whose names are addresses; one that a dead process left is replaced
  * by the next reservation.
+ *
+ * No pod survives its machine: reservations made before the last start are released by the first call after it, where an
+ * index of ours (owner-index.ts) tells that they are.
  */
 
 import type { Attachment } from "../cni/network.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileLock, System } from "../sys/system.ts";
+import { type Entry, type Owner, OwnerIndex } from "./owner-index.ts";
+import { rewriteFile } from "./rewrite.ts";
 
 const LOCK = "lock";
 const CURSOR = "last_reserved_ip.";
 const UNFINISHED = ".reservation";
+/** What link(2) answers on file systems that have one name for each file, such as FAT. */
+const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS"];
 
 /** What distinguishes a reservation's name from the others at a glance. */
-const LIKE_ADDRESS = /^[0-9]+\.|^[0-9a-f]*:/;
+const LIKE_ADDRESS = /^[0-9]+\.[0-9.]+$|^[0-9a-fA-F]*:[0-9a-fA-F:.]*$/;
+
+/** So many addresses are looked at one by one before all names are read at once. */
+const SINGLE_LOOKS = 32;
 
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o600;
@@ -41,18 +51,28 @@ export class ReservationStore {
   readonly directory: string;
   readonly #system: System;
   readonly #lock: FileLock | undefined;
+  readonly #index: OwnerIndex | undefined;
   readonly #decoder = new TextDecoder();
   #names: Set<string> | undefined;
+  #looks = 0;
+  #hasChanged = false;
 
-  private constructor(system: System, directory: string, lock: FileLock | undefined) {
+  private constructor(system: System, dataDir: string, network: string, lock: FileLock | undefined) {
     this.#system = system;
-    this.directory = directory;
+    this.directory = directoryOf(dataDir, network);
     this.#lock = lock;
+    try {
+      this.#index = OwnerIndex.open(system, dataDir, network, this.directory);
+      if (this.#index?.isOfEarlierBoot) this.#releaseEarlier(this.#index);
+    } catch (error) {
+      lock?.release();
+      throw error;
+    }
   }
 
   /** Waits for the lock. Makes the directory where it is missing. */
   static open(system: System, dataDir: string, network: string): ReservationStore {
-    const directory = `${dataDir}/${network}`;
+    const directory = directoryOf(dataDir, network);
     const path = `${directory}/${LOCK}`;
     const options = { mode: FILE_MODE };
     let lock: FileLock | undefined;
@@ -63,58 +83,80 @@ export class ReservationStore {
       system.makeDirectory(directory, DIRECTORY_MODE);
       lock = system.lockFile(path, options);
     }
-    return new ReservationStore(system, directory, lock);
+    return new ReservationStore(system, dataDir, network, lock);
   }
 
   /** The same, but `undefined` where there is no directory, and so nothing reserved. */
   static openExisting(system: System, dataDir: string, network: string): ReservationStore | undefined {
+    let lock: FileLock | undefined;
     try {
-      const lock = system.lockFile(`${dataDir}/${network}/${LOCK}`, { mode: FILE_MODE });
-      return new ReservationStore(system, `${dataDir}/${network}`, lock);
+      lock = system.lockFile(`${directoryOf(dataDir, network)}/${LOCK}`, { mode: FILE_MODE });
     } catch (error) {
       if (isSystemError(error, "ENOENT")) return undefined;
       throw error;
     }
+    return new ReservationStore(system, dataDir, network, lock);
   }
 
   /** Throws `SystemError` when no reservation could be made; waits for nobody, and reserves nothing. */
   static assertWritable(system: System, dataDir: string, network: string): void {
-    const directory = `${dataDir}/${network}`;
+    const directory = directoryOf(dataDir, network);
     system.makeDirectory(directory, DIRECTORY_MODE);
     system.lockFile(`${directory}/${LOCK}`, { wait: false, mode: FILE_MODE })?.release();
   }
 
   close(): void {
-    this.#lock?.release();
+    try {
+      if (this.#hasChanged) this.#index?.save();
+    } finally {
+      this.#lock?.release();
+    }
   }
 
   isReserved(address: Address): boolean {
-    return this.#fileNames().has(formatAddress(address));
+    const name = formatAddress(address);
+    if (this.#names === undefined && ++this.#looks <= SINGLE_LOOKS) {
+      return this.#system.status(this.#path(name)) !== undefined;
+    }
+    return this.#fileNames().has(name);
   }
 
   /** False when somebody has the address. Otherwise it is reserved, and the cursor of `rangeSet` stands on it. */
   reserve(address: Address, owner: Attachment, rangeSet: number): boolean {
     const name = formatAddress(address);
+    this.#hasChanged = true;
     const isNew = this.#create(name, `${owner.containerId}\r\n${owner.ifName}`);
     this.#names?.add(name);
     if (!isNew) return false;
+    this.#index?.add(entryOf(name, owner));
     try {
-      this.#system.writeFile(this.#path(`${CURSOR}${rangeSet}`), encode(name), { mode: FILE_MODE });
+      rewriteFile(this.#system, this.#path(`${CURSOR}${rangeSet}`), name);
     } catch (error) {
-      this.release(address);
+      this.release({ address, containerId: owner.containerId, ifName: owner.ifName });
       throw error;
     }
     return true;
   }
 
-  release(address: Address): void {
-    const name = formatAddress(address);
-    this.#names?.delete(name);
+  release({ address, ...owner }: Reservation): void {
+    this.#remove(entryOf(formatAddress(address), owner));
+  }
+
+  #remove(entry: Entry): void {
+    this.#hasChanged = true;
     try {
-      this.#system.unlink(this.#path(name));
+      this.#system.unlink(this.#path(entry.name));
     } catch (error) {
       if (!isSystemError(error, "ENOENT")) throw error;
     }
+    this.#names?.delete(entry.name);
+    this.#index?.remove(entry);
+  }
+
+  /** Removes what a process left that died while it reserved. */
+  discardUnfinished(): void {
+    this.#hasChanged = true;
+    rewriteFile(this.#system, this.#path(UNFINISHED), "");
   }
 
   /** The address that range set number `rangeSet` gave last; `undefined` when that is unknown. */
@@ -125,35 +167,91 @@ export class ReservationStore {
 
   /** Who has `address`; `undefined` when nobody has. */
   find(address: Address): Reservation | undefined {
-    const text = this.#read(formatAddress(address));
-    return text === undefined ? undefined : parseReservation(address, text);
+    const entry = this.#readEntry(formatAddress(address));
+    return entry && { address, containerId: entry.containerId, ifName: entry.ifName };
   }
 
   /** Every reservation of the network. */
   list(): Reservation[] {
-    return this.#listWhere(() => true);
+    return this.#scan().flatMap(toReservations);
   }
 
   /** The reservations of one attachment; failing those, those of old form that carry the container's id alone. */
   listOf(owner: Attachment): Reservation[] {
-    const ofContainer = this.#listWhere((text) => text.includes(owner.containerId)).filter(
-      ({ containerId }) => containerId === owner.containerId,
-    );
-    const exact = ofContainer.filter(({ ifName }) => ifName === owner.ifName);
-    return exact.length > 0 ? exact : ofContainer.filter(({ ifName }) => ifName === undefined);
+    const indexed = this.#indexedOf(owner) ?? [];
+    return indexed.length > 0 ? indexed : this.#scanFor(owner);
   }
 
-  /** `isWanted` looks at a file's text, so that only what is wanted is taken apart. */
-  #listWhere(isWanted: (text: string) => boolean): Reservation[] {
-    const found: Reservation[] = [];
+  /** As `listOf`, but where the index knows of none there are none: for an attachment that should be new. */
+  listOfNew(owner: Attachment): Reservation[] {
+    return this.#indexedOf(owner) ?? this.#scanFor(owner);
+  }
+
+  #scanFor(owner: Attachment): Reservation[] {
+    const ofContainer = this.#scan().filter(({ containerId }) => containerId === owner.containerId);
+    const exact = ofContainer.filter(({ ifName }) => ifName === owner.ifName);
+    return (exact.length > 0 ? exact : ofContainer.filter(({ ifName }) => ifName === undefined)).flatMap(
+      toReservations,
+    );
+  }
+
+  /** `undefined` where the index does not know, or is found to be wrong. */
+  #indexedOf({ containerId, ifName }: Attachment): Reservation[] | undefined {
+    if (!this.#index?.isCurrent) return undefined;
+    for (const owner of [
+      { containerId, ifName },
+      { containerId, ifName: undefined },
+    ]) {
+      const names = this.#index.namesOf(owner);
+      if (names === undefined) return undefined;
+      const entries = names.flatMap((name) => this.#readEntry(name) ?? []);
+      if (entries.length < names.length || !entries.every((entry) => isSameOwner(entry, owner))) {
+        this.#index.distrust();
+        return undefined;
+      }
+      if (entries.length > 0) return entries.flatMap(toReservations);
+    }
+    return [];
+  }
+
+  /** Reads every file; the index learns from it. */
+  #scan(): Entry[] {
+    const entries: Entry[] = [];
     for (const name of this.#fileNames()) {
       if (!LIKE_ADDRESS.test(name)) continue;
-      const text = this.#read(name);
-      if (text === undefined || !isWanted(text)) continue;
-      const address = addressNamed(name);
-      if (address !== undefined) found.push(parseReservation(address, text));
+      const entry = this.#readEntry(name);
+      if (entry !== undefined) entries.push(entry);
     }
-    return found;
+    if (this.#index !== undefined && !this.#index.isCurrent && !this.#index.isOfEarlierBoot) {
+      this.#index.rebuild(entries);
+      this.#hasChanged = true;
+    }
+    return entries;
+  }
+
+  #readEntry(name: string): Entry | undefined {
+    const text = this.#read(name);
+    return text === undefined ? undefined : entryOf(name, parseOwner(text));
+  }
+
+  /**
+   * Releases what was reserved before the machine was last started. Whatever is there is, where nobody has written here
+   * since the index was saved. Otherwise the Go plugin may have reserved in this boot already: then only what the index
+   * has seen is released, and what is torn, since whoever was to have it never got it.
+   */
+  #releaseEarlier(index: OwnerIndex): void {
+    const isUntouched = index.isCurrent;
+    for (const reservation of this.list()) {
+      const entry = entryOf(formatAddress(reservation.address), reservation);
+      if (!isUntouched && entry.containerId !== "" && !index.hasSeen(entry)) continue;
+      try {
+        this.#remove(entry);
+      } catch (error) {
+        // It stays, as one of this boot; the others have to go nevertheless.
+        if (!isSystemError(error)) throw error;
+      }
+    }
+    index.adopt();
   }
 
   /** Names in the directory, read once: nobody else changes it while the lock is held. */
@@ -178,9 +276,23 @@ export class ReservationStore {
       this.#system.link(unfinished, this.#path(name));
     } catch (error) {
       if (isSystemError(error, "EEXIST")) return false;
-      throw error;
+      if (!isSystemError(error, ...WITHOUT_LINKS)) throw error;
+      return this.#createInPlace(name, content);
     } finally {
       this.#discard(unfinished);
+    }
+    return true;
+  }
+
+  /** What the reference does: a process that dies in between leaves an empty file, which the next owner replaces. */
+  #createInPlace(name: string, content: string): boolean {
+    const path = this.#path(name);
+    try {
+      this.#system.writeFile(path, encode(content), { mode: FILE_MODE, exclusive: true });
+    } catch (error) {
+      if (isSystemError(error, "EEXIST")) return false;
+      if (isSystemError(error) && error.call !== "open") this.#discard(path);
+      throw error;
     }
     return true;
   }
@@ -208,9 +320,27 @@ export class ReservationStore {
   }
 }
 
-function parseReservation(address: Address, text: string): Reservation {
+function directoryOf(dataDir: string, network: string): string {
+  return `${dataDir}/${network}`;
+}
+
+function parseOwner(text: string): Owner {
   const [containerId = "", ifName] = text.trim().split(/\r?\n/);
-  return { address, containerId, ifName };
+  return { containerId, ifName };
+}
+
+function entryOf(name: string, { containerId, ifName }: Owner): Entry {
+  return { name, containerId, ifName };
+}
+
+function isSameOwner(one: Owner, other: Owner): boolean {
+  return one.containerId === other.containerId && one.ifName === other.ifName;
+}
+
+/** Empty where the file only looks like a reservation. */
+function toReservations({ name, containerId, ifName }: Entry): Reservation[] {
+  const address = addressNamed(name);
+  return address === undefined ? [] : [{ address, containerId, ifName }];
 }
 
 /** `undefined` for the names of other files. */

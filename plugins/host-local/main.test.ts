@@ -188,6 +188,22 @@ describe("STATUS", () => {
     expect(call(files, "STATUS", tiny).status).toBe(0);
   });
 
+  test("is 50 with a range that is used up where that is asked for, until an address is free", () => {
+    const files = new FakeFiles();
+    const ipam = { ranges: [[{ subnet: "10.244.0.0/30" }], [{ subnet: "fd00::/64" }]], statusOnExhausted: true };
+    const tiny = { ...base, ipam };
+    expect(call(files, "STATUS", tiny).status).toBe(0);
+    call(files, "ADD", tiny);
+    const message = "no IP addresses available in range set: 10.244.0.1-10.244.0.2";
+    expect(call(files, "STATUS", tiny).answer).toMatchObject({ code: 50, msg: expect.stringContaining(message) });
+    call(files, "DEL", tiny);
+    expect(call(files, "STATUS", tiny).status).toBe(0);
+    files.writeFile(`${NET}/10.244.0.2`, new Uint8Array());
+    expect(call(files, "STATUS", tiny).status).toBe(0);
+    const misspelt = { ...base, ipam: { ...ipam, statusOnExhausted: "yes" } };
+    expect(call(files, "STATUS", misspelt).answer).toMatchObject({ code: 7 });
+  });
+
   test("is good when only the runtime gives ranges", () => {
     expect(call(new FakeFiles(), "STATUS", { ...base, ipam: { type: "host-local" } }).status).toBe(0);
   });
@@ -213,6 +229,7 @@ describe("GC", () => {
     files.writeFile(`${NET}/10.244.0.9`, new TextEncoder().encode("c1"));
     files.writeFile(`${NET}/10.244.0.10`, new Uint8Array());
     files.writeFile(`${NET}/notes`, new Uint8Array());
+    files.writeFile(`${NET}/.reservation`, new Uint8Array());
     return files;
   }
 
@@ -227,7 +244,7 @@ describe("GC", () => {
   test("with an empty list releases all, without a list none", () => {
     const files = populated();
     expect(call(files, "GC").answer).toMatchObject({ code: 7 });
-    expect(names(files)).toHaveLength(8);
+    expect(names(files)).toHaveLength(9);
     expect(call(files, "GC", keep()).status).toBe(0);
     expect(names(files)).toEqual(["last_reserved_ip.0", "lock", "notes"]);
   });

@@ -9,8 +9,8 @@ import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultDns } from "../../pkg/cni/result.ts";
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { readDataDir, readIpamConfig } from "../../pkg/ipam/config.ts";
-import { leaseAddresses } from "../../pkg/ipam/lease.ts";
-import { rangeOf, readRangeSets } from "../../pkg/ipam/ranges.ts";
+import { isExhausted, leaseAddresses } from "../../pkg/ipam/lease.ts";
+import { formatRangeSet, type RangeSet, rangeOf, readRangeSets } from "../../pkg/ipam/ranges.ts";
 import { parseResolvConf } from "../../pkg/ipam/resolv-conf.ts";
 import { type Reservation, ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -42,7 +42,7 @@ function add(request: Request): Result {
 
 function del(request: Request): void {
   withExistingStore(request, (store) => {
-    for (const { address } of store.listOf(request)) store.release(address);
+    for (const reservation of store.listOf(request)) store.release(reservation);
   });
 }
 
@@ -67,10 +67,14 @@ function check(request: Request): void {
   }
 }
 
-/** Ranges that are used up are no reason to fail: a DEL mends that, and the node would lose all its pods. */
+/**
+ * Ranges that are used up are a reason to fail only on request (`statusOnExhausted`): a DEL mends that, and the node would
+ * lose all its pods.
+ */
 function status(request: Request): void {
   // Ranges that only the runtime gives are not known to STATUS; those that are configured must be valid.
-  readRangeSets(request.config.object("ipam"), request.runtimeConfig);
+  const ipam = request.config.object("ipam");
+  const sets = readRangeSets(ipam, request.runtimeConfig);
   try {
     ReservationStore.assertWritable(request.system, readDataDir(request), request.network);
   } catch (error) {
@@ -81,6 +85,17 @@ function status(request: Request): void {
       { cause: error },
     );
   }
+  if (ipam.optionalBoolean("statusOnExhausted")) assertNotExhausted(request, sets);
+}
+
+function assertNotExhausted(request: Request, sets: readonly RangeSet[]): void {
+  const exhausted = withExistingStore(request, (store) => sets.find((set) => isExhausted(store, set)));
+  if (exhausted === undefined) return;
+  throw new CniError(
+    ErrorCode.notAvailable,
+    `host-local: no IP addresses available in range set: ${formatRangeSet(exhausted)}`,
+    { details: `every address has a file in ${directoryOf(request)}; ipam.statusOnExhausted asks to tell so` },
+  );
 }
 
 /** Goes on past what cannot be released, and tells of all of it at the end. */
@@ -91,11 +106,12 @@ function gc(request: Request): void {
     for (const reservation of store.list()) {
       if (isValid(reservation, valid)) continue;
       try {
-        store.release(reservation.address);
+        store.release(reservation);
       } catch (error) {
         failures.push(messageOf(error));
       }
     }
+    store.discardUnfinished();
     if (failures.length > 0) {
       throw new CniError(ErrorCode.ioFailure, `host-local: ${failures.length} addresses could not be released`, {
         details: failures.join("; "),

@@ -17,11 +17,12 @@ beforeEach(() => clear());
 afterAll(() => bed.close());
 
 const clear = () => bed.node.succeed("sh", ["-c", "rm -rf /var/lib/cni/* && mkdir -p /var/lib/cni"]);
-/** Every file, its contents, and what else stands in the folders. */
+/** Every file, its contents, and what else stands in the folders, but for our index, which the reference has not. */
 const disk = () =>
   bed.node.succeed("sh", [
     "-c",
-    "cd /var/lib/cni && find . | sort && find . -type f | sort | xargs -r grep -H . || true",
+    'cd /var/lib/cni && files() { find . -name .weft -prune -o "$@" -print | sort; } && ' +
+      "files -true && files -type f | xargs -r grep -H . || true",
   ]);
 
 /** What a container sees of its life: two come, one goes, a third comes, and is looked at; then all go. */
@@ -151,4 +152,54 @@ test("GC keeps what is valid, and STATUS tells of a folder that cannot be writte
   expect(await call("STATUS", configuration)).toMatchObject({ status: 0, output: "" });
   const unwritable = conf({ ranges: [[RANGE]], dataDir: "/proc/nowhere" });
   expect(await call("STATUS", unwritable)).toMatchObject({ status: 1, json: { code: 50 } });
+});
+
+describe("beside the reference", () => {
+  const configuration = conf({ ranges: [[RANGE]] });
+  const add = (bin: string, id: string) => bed.call(bin, "host-local", "ADD", configuration, { containerId: id });
+  const del = (bin: string, id: string) => bed.call(bin, "host-local", "DEL", configuration, { containerId: id });
+  /** The containers that have an address. */
+  const held = async () => [...(await bed.reservations()).matchAll(/10\.[0-9.]+:(\w+)\r/g)].map(([, id]) => id);
+  const BOOT_ID = "/proc/sys/kernel/random/boot_id";
+
+  test("each deletes what the other reserved, and sees it as taken", async () => {
+    for (const [at, bin] of [OURS, REFERENCE, OURS, REFERENCE].entries()) {
+      expect((await add(bin, `c${at}`)).json.ips[0].address).toBe(`10.22.0.${at + 2}/24`);
+    }
+    for (const [at, bin] of [REFERENCE, OURS, OURS, REFERENCE].entries()) {
+      expect(await del(bin, `c${at}`)).toMatchObject({ status: 0 });
+      expect(await held()).toHaveLength(3 - at);
+    }
+  });
+
+  test("a container that the one serves already, the other refuses", async () => {
+    await add(OURS, "warm");
+    await add(REFERENCE, "c1");
+    expect(await add(OURS, "c1")).toMatchObject({
+      status: 1,
+      json: { code: 100, msg: expect.stringContaining("duplicate allocation is not allowed") },
+    });
+    expect(await add(REFERENCE, "warm")).toMatchObject({ status: 1 });
+    expect(await held()).toEqual(["warm", "c1"]);
+  });
+
+  test("a start of the machine frees what was reserved before it, and nothing that was not ours to see", async () => {
+    await add(REFERENCE, "upgraded");
+    await add(OURS, "ours");
+    expect(await held()).toEqual(["upgraded", "ours"]);
+    await bed.node.succeed("sh", [
+      "-c",
+      `echo another-boot >/var/lib/cni/boot && mount --bind /var/lib/cni/boot ${BOOT_ID}`,
+    ]);
+    try {
+      await add(REFERENCE, "since");
+      await bed.node.succeed("touch", ["/var/lib/cni/networks/net/10.22.0.99"]);
+      await add(OURS, "c2");
+      expect(await held()).toEqual(["since", "c2"]);
+      expect(await bed.node.succeed("ls", ["-A", "/var/lib/cni/networks/net"])).not.toContain("10.22.0.99");
+      expect(await bed.node.succeed("ls", ["-A", "/var/lib/cni/networks/.weft/net"])).toBe("another-boot\n");
+    } finally {
+      await bed.node.succeed("umount", [BOOT_ID]);
+    }
+  });
 });

@@ -1,0 +1,282 @@
+import { describe, expect, test } from "vitest";
+import { formatAddress, parseAddress } from "../ip/address.ts";
+import { BOOT_ID_FILE } from "../sys/boot.ts";
+import { FakeSystem } from "../sys/fake.ts";
+import { ReservationStore } from "./store.ts";
+
+const DIRECTORY = "/data/net";
+const INDEX = "/data/.weft/net";
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const ownerOf = (containerId: string) => ({ containerId, ifName: "eth0" });
+
+function boot(system: FakeSystem, id: string): FakeSystem {
+  system.makeDirectory("/proc/sys/kernel/random");
+  system.writeFile(BOOT_ID_FILE, bytes(`${id}\n`));
+  return system;
+}
+
+const machine = () => boot(new FakeSystem(), "first");
+
+function inStore<T>(system: FakeSystem, work: (store: ReservationStore) => T): T {
+  const store = ReservationStore.open(system, "/data", "net");
+  try {
+    return work(store);
+  } finally {
+    store.close();
+  }
+}
+
+function reserve(system: FakeSystem, containerId: string, ...addresses: string[]): void {
+  inStore(system, (store) => {
+    expect(store.listOfNew(ownerOf(containerId))).toEqual([]);
+    for (const [set, address] of addresses.entries()) {
+      expect(store.reserve(parseAddress(address), ownerOf(containerId), set)).toBe(true);
+    }
+  });
+}
+
+function release(system: FakeSystem, containerId: string): void {
+  inStore(system, (store) => {
+    for (const reservation of store.listOf(ownerOf(containerId))) store.release(reservation);
+  });
+}
+
+/** As another program does it: beside the index, in the same moment. */
+const foreign = (system: FakeSystem, name: string, content: string) =>
+  system.writeFile(`${DIRECTORY}/${name}`, bytes(content));
+
+const listed = (system: FakeSystem, containerId: string): string[] =>
+  inStore(system, (store) => store.listOf(ownerOf(containerId)).map(({ address }) => formatAddress(address)));
+
+const reserved = (system: FakeSystem): string[] =>
+  system
+    .readDirectory(DIRECTORY)
+    .filter((name) => /[.:]/.test(name) && !name.startsWith("last"))
+    .sort();
+
+const indexLines = (system: FakeSystem): string[] =>
+  Object.entries(system.files.snapshot())
+    .filter(([path]) => path.startsWith(INDEX))
+    .flatMap(([, text]) => text.split("\n"))
+    .sort();
+
+/** The system calls of `work`, by name. */
+function callsOf(system: FakeSystem, work: () => void): string[] {
+  const calls: string[] = [];
+  system.files.fault = (call) => {
+    calls.push(call);
+    return undefined;
+  };
+  work();
+  system.files.fault = undefined;
+  return calls;
+}
+
+describe("the index", () => {
+  test("says who has which addresses, in a directory of the boot's name beside the network's", () => {
+    const system = machine();
+    reserve(system, "c1", "10.0.0.5", "fd00::5");
+    reserve(system, "c2", "10.0.0.6");
+    expect(indexLines(system)).toEqual(["c1@eth0 10.0.0.5", "c1@eth0 fd00::5", "c2@eth0 10.0.0.6"]);
+    expect(system.readDirectory(INDEX)).toEqual(["first"]);
+    release(system, "c1");
+    expect(indexLines(system)).toEqual(["c2@eth0 10.0.0.6"]);
+    expect(reserved(system)).toEqual(["10.0.0.6"]);
+  });
+
+  test("makes ADD and DEL ask the system the same with thousands of reservations as with one", () => {
+    const few = machine();
+    const many = machine();
+    reserve(few, "c0", "10.9.0.1");
+    reserve(many, "c0", "10.9.0.1");
+    for (let at = 0; at < 4000; at++) foreign(many, `10.1.${at >> 8}.${at & 255}`, `${at}ab${at}\r\neth0`);
+    inStore(many, (store) => store.list());
+    const life = (system: FakeSystem) =>
+      callsOf(system, () => {
+        reserve(system, "fresh", "10.2.0.1");
+        release(system, "fresh");
+      });
+    expect(life(many)).toEqual(life(few));
+    expect(life(few).length).toBeLessThan(50);
+    expect(life(few)).not.toContain("opendir");
+  });
+
+  test.each<[string, (system: FakeSystem) => void]>([
+    ["adds a file", (system) => foreign(system, "10.0.0.9", "c9\r\neth0")],
+    [
+      "removes one and adds one",
+      (system) => {
+        system.unlink(`${DIRECTORY}/10.0.0.5`);
+        foreign(system, "10.0.0.9", "c9\r\neth0");
+      },
+    ],
+    [
+      "makes the directory anew",
+      (system) => {
+        system.rename(DIRECTORY, "/data/old");
+        system.makeDirectory(DIRECTORY);
+        foreign(system, "10.0.0.9", "c9\r\neth0");
+      },
+    ],
+  ])("is rebuilt when another program %s, in the same millisecond too", (_, change) => {
+    const system = machine();
+    reserve(system, "c1", "10.0.0.5");
+    change(system);
+    inStore(system, (store) => expect(store.listOfNew(ownerOf("c9"))).toHaveLength(1));
+    expect(indexLines(system)).toContain("c9@eth0 10.0.0.9");
+    expect(indexLines(system)).toHaveLength(reserved(system).length);
+  });
+
+  test("that is wrong hands out nothing twice, and DEL finds what it does not know", () => {
+    const system = machine();
+    reserve(system, "c1", "10.0.0.5");
+    const [shard = ""] = system.readDirectory(`${INDEX}/first`);
+    const before = system.status(`${INDEX}/first`)?.modifiedMs ?? 0;
+    for (const text of ["", "c1@eth0 10.0.0.77", "c1@eth0 ../../../etc/passwd", "\0\n@@@"]) {
+      system.writeFile(`${INDEX}/first/${shard}`, bytes(text));
+      system.setModified(`${INDEX}/first`, before);
+      inStore(system, (store) => expect(store.reserve(parseAddress("10.0.0.5"), ownerOf("c7"), 0)).toBe(false));
+      expect(listed(system, "c1")).toEqual(["10.0.0.5"]);
+    }
+    release(system, "c1");
+    expect(reserved(system)).toEqual([]);
+  });
+
+  test("is done without where it cannot be written", () => {
+    const system = machine();
+    system.files.fault = (call, path) => (path.startsWith(INDEX) && call !== "stat" ? 28 : undefined);
+    reserve(system, "c1", "10.0.0.5");
+    expect(listed(system, "c1")).toEqual(["10.0.0.5"]);
+    inStore(system, (store) => expect(store.listOfNew(ownerOf("c1"))).toHaveLength(1));
+    release(system, "c1");
+    expect(reserved(system)).toEqual([]);
+  });
+
+  test("is right or not believed, whichever call a process dies at", () => {
+    class Death extends Error {}
+    let died = 0;
+    for (let survived = 0; ; survived++) {
+      const system = machine();
+      reserve(system, "c1", "10.0.0.5", "fd00::5");
+      let calls = 0;
+      system.files.fault = () => {
+        if (calls++ >= survived) throw new Death();
+        return undefined;
+      };
+      try {
+        release(system, "c1");
+        reserve(system, "c2", "10.0.0.6", "fd00::6");
+        break;
+      } catch (error) {
+        if (!(error instanceof Death)) throw error;
+        died++;
+      }
+      system.files.fault = undefined;
+      for (const id of ["c1", "c2"]) {
+        const held = inStore(system, (store) => store.listOfNew(ownerOf(id)).length);
+        expect([id, held]).toEqual([id, inStore(system, (store) => store.listOf(ownerOf(id)).length)]);
+        release(system, id);
+      }
+      expect(reserved(system).filter((name) => name !== ".reservation")).toEqual([]);
+      expect(indexLines(system)).toEqual([]);
+    }
+    expect(died).toBeGreaterThan(30);
+  });
+});
+
+describe("after the machine was started again", () => {
+  function started(): FakeSystem {
+    const system = machine();
+    reserve(system, "c1", "10.0.0.5");
+    reserve(system, "c2", "10.0.0.6");
+    return system;
+  }
+  const start = (system: FakeSystem) => boot(system, "second");
+
+  test("the first call releases what was reserved before, and the next ones do not", () => {
+    const system = start(started());
+    reserve(system, "c1", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.9"]);
+    expect(system.readDirectory(INDEX)).toEqual(["second"]);
+    expect(indexLines(system)).toEqual(["c1@eth0 10.0.0.9"]);
+    reserve(system, "c3", "10.0.0.10");
+    expect(reserved(system)).toEqual(["10.0.0.10", "10.0.0.9"]);
+  });
+
+  test("a DEL is such a first call too", () => {
+    const system = start(started());
+    release(system, "unknown");
+    expect(reserved(system)).toEqual([]);
+  });
+
+  test("torn files go too, and files whose content the power failure took", () => {
+    const system = started();
+    const before = system.status(DIRECTORY)?.modifiedMs ?? 0;
+    for (const name of ["10.0.0.5", "10.0.0.8"]) foreign(system, name, "");
+    foreign(system, "notes", "");
+    system.setModified(DIRECTORY, before);
+    release(start(system), "unknown");
+    expect(reserved(system)).toEqual([]);
+    expect(system.status(`${DIRECTORY}/notes`)).toBeDefined();
+  });
+
+  test("what the Go plugin may have reserved since stays; what was seen before, and what is torn, goes", () => {
+    const system = start(started());
+    foreign(system, "10.0.0.7", "c7\r\neth0");
+    foreign(system, "10.0.0.8", "");
+    reserve(system, "c9", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.7", "10.0.0.9"]);
+    expect(listed(system, "c7")).toEqual(["10.0.0.7"]);
+  });
+
+  test("a reservation of the same name and owner that was made since stays", () => {
+    const system = start(started());
+    system.sleep(60_000);
+    system.unlink(`${DIRECTORY}/10.0.0.5`);
+    foreign(system, "10.0.0.5", "c1\r\neth0");
+    reserve(system, "c9", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.5", "10.0.0.9"]);
+  });
+
+  test("nothing is released in a directory that this program has not written before", () => {
+    const system = boot(new FakeSystem(), "second");
+    system.makeDirectory(DIRECTORY);
+    foreign(system, "10.0.0.5", "c1\r\neth0");
+    foreign(system, "10.0.0.6", "");
+    reserve(system, "c9", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.5", "10.0.0.6", "10.0.0.9"]);
+  });
+
+  test("one that cannot be released keeps nobody from the others", () => {
+    const system = start(started());
+    system.files.fault = (call, path) => (call === "unlink" && path.endsWith(".5") ? 1 : undefined);
+    reserve(system, "c9", "10.0.0.9");
+    system.files.fault = undefined;
+    expect(reserved(system)).toEqual(["10.0.0.5", "10.0.0.9"]);
+    expect(listed(system, "c1")).toEqual(["10.0.0.5"]);
+  });
+
+  test("a process that dies while it releases leaves the rest to the next, and nothing of this boot goes", () => {
+    class Death extends Error {}
+    for (let survived = 0; ; survived++) {
+      const system = start(started());
+      let calls = 0;
+      system.files.fault = () => {
+        if (calls++ >= survived) throw new Death();
+        return undefined;
+      };
+      let isWhole = false;
+      try {
+        reserve(system, "c8", "10.0.0.8");
+        isWhole = true;
+      } catch (error) {
+        if (!(error instanceof Death)) throw error;
+      }
+      system.files.fault = undefined;
+      const now = [...reserved(system)].filter((name) => name === "10.0.0.8");
+      reserve(system, "c9", "10.0.0.9");
+      expect(reserved(system).filter((name) => name !== ".reservation")).toEqual([...now, "10.0.0.9"]);
+      if (isWhole) break;
+    }
+  });
+});
