@@ -28,6 +28,15 @@ export function masqueradeOption(object: ConfigObject): boolean {
   return object.optionalBoolean("ipMasq") ?? false;
 }
 
+/** IFNAMSIZ - 1 (linux/if.h) */
+export const LONGEST_NAME = 15;
+
+/** What may name a device that is to be made. Throws `CniError` 7. */
+export function assertDeviceName(object: ConfigObject, key: string, name: string): string {
+  if (name.length <= LONGEST_NAME && !/[\s/:]/.test(name) && name !== "." && name !== "..") return name;
+  throw object.invalid(key, `a device name of at most ${LONGEST_NAME} characters without "/", ":" or spaces`);
+}
+
 /** The runtime's capability beats args.cni.mac, and that beats MAC in CNI_ARGS (CNI conventions, "MAC"). */
 export function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
   const fromCapability = object.object("runtimeConfig").optionalMac("mac");

@@ -123,10 +123,12 @@ const tun = attributes({
   multiQueue: attribute(7, "IFLA_TUN_MULTI_QUEUE", u8),
 });
 
+const vrf = attributes({ table: attribute(1, "IFLA_VRF_TABLE", u32) });
+
 const linkInfo = variant(
   { type: 1, identifier: "IFLA_INFO_KIND" },
   { type: 2, identifier: "IFLA_INFO_DATA" },
-  { bridge, dummy: attributes({}), ifb: attributes({}), ipvlan, macvlan, tun, veth, vlan, vxlan },
+  { bridge, dummy: attributes({}), ifb: attributes({}), ipvlan, macvlan, tun, veth, vlan, vrf, vxlan },
 );
 
 const portInfo = variant(

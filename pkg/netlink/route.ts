@@ -13,6 +13,8 @@ export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
 /** The gateway is reachable on the link whatever the link's addresses say. */
 export const RTNH_F_ONLINK = 4;
+/** The kernel made the route, for an address. */
+export const RTPROT_KERNEL = 2;
 /** The route was made by somebody's own hand (`ip route add`). */
 export const RTPROT_BOOT = 3;
 export const RTPROT_STATIC = 4;

@@ -1,6 +1,7 @@
 /** The devices of the host that a pod's limits sit on: the far end of its veth, and an ifb device for what it sends. */
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
+import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
@@ -8,7 +9,7 @@ import type { Undo } from "../../pkg/cni/undo.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
 import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 
 /** The reference's name, so that each of the two plugins removes what the other has made. */
@@ -30,13 +31,10 @@ export function hostDevice(request: Request, host: BlockingNetlink, previous: Re
 }
 
 function peerIndex(request: Request): number {
-  const pod = openRoute(request.system, request.requireNamespace());
-  try {
+  return inPod(request, (pod) => {
     const link = findLink(pod, request.ifName);
     return link?.kind === "veth" ? link.peerIndex : 0;
-  } finally {
-    pod.close();
-  }
+  });
 }
 
 /** Makes the ifb device with the pod's MTU and our mark. A name that is taken is an error: DEL comes first. */

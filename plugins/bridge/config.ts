@@ -2,7 +2,13 @@
  * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
  */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
-import { masqueradeOption, mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
+import {
+  assertDeviceName,
+  LONGEST_NAME,
+  masqueradeOption,
+  mtuOption,
+  requestedMac,
+} from "../../pkg/attachment/options.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { type VlanConfig, vlanOptions } from "./vlans.ts";
@@ -37,8 +43,6 @@ export interface BridgeConfig {
 }
 
 const DEFAULT_BRIDGE = "cni0";
-/** IFNAMSIZ - 1 */
-const LONGEST_NAME = 15;
 
 /** Throws `CniError` 7 for a value that is wrong, 2 for one that the reference knows and this plugin does not serve. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {
@@ -77,9 +81,5 @@ export function gatewayName({ bridge, vlans }: Pick<BridgeConfig, "bridge" | "vl
 }
 
 function bridgeName(object: ConfigObject): string {
-  const name = object.optionalString("bridge") || DEFAULT_BRIDGE;
-  if (name.length > LONGEST_NAME || /[\s/:]/.test(name) || name === "." || name === "..") {
-    throw object.invalid("bridge", `a device name of at most ${LONGEST_NAME} characters without "/", ":" or spaces`);
-  }
-  return name;
+  return assertDeviceName(object, "bridge", object.optionalString("bridge") || DEFAULT_BRIDGE);
 }

@@ -1,12 +1,13 @@
 /**
  * `loopback`: brings up a container's lo. The kernel gives it its addresses; there is nothing to hand out.
  */
+import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 
 /** The loopback device of every namespace (drivers/net/loopback.c). */
 const NAME = "lo";
@@ -34,15 +35,6 @@ export const plugin: Plugin = {
     });
   },
 };
-
-function inPod<T>(request: Request, work: (pod: BlockingNetlink) => T): T {
-  const pod = openRoute(request.system, request.requireNamespace());
-  try {
-    return work(pod);
-  } finally {
-    pod.close();
-  }
-}
 
 function bringUp(pod: BlockingNetlink): Link {
   const [message] = pod.run(changeLink(NAME, { up: true }), getLink(NAME));

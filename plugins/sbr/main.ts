@@ -2,16 +2,16 @@
  * `sbr`: what a pod sends from an address of this interface leaves by this interface. Follows a plugin that made it.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
-import { CniError, ErrorCode, isCniError } from "../../pkg/cni/errors.ts";
+import { inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
+import { isCniError } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
-import type { Link } from "../../pkg/kernel/link.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
 import { addRoute, deleteRoute, parseRoute, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
 import { addRule, deleteRule, parseRule, ruleDump } from "../../pkg/kernel/rule.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
 import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
 import { parseSbrConfig, type SbrConfig } from "./config.ts";
@@ -25,37 +25,21 @@ export const plugin: Plugin = {
     const previous = request.requirePrevResult();
     const ips = addressesOf(previous, request.ifName);
     if (ips.length === 0) throw request.config.object("prevResult").invalid("ips", `addresses of ${request.ifName}`);
-    inPod(request, (pod) => undoing((undo) => apply(request, pod, config, ips, undo)));
+    inPodAlone(request, (pod) => undoing((undo) => apply(request, pod, config, ips, undo)));
     return previous;
   },
   del(request) {
-    if (request.namespace !== undefined) inPod(request, (pod) => remove(request, pod));
+    if (request.namespace !== undefined) inPodAlone(request, (pod) => remove(request, pod));
   },
   check(request) {
     const config = parseSbrConfig(request.config);
     const ips = addressesOf(request.requirePrevResult(), request.ifName);
-    inPod(request, (pod) => check(request, pod, config, ips));
+    inPodAlone(request, (pod) => check(request, pod, config, ips));
   },
   status(request) {
     parseSbrConfig(request.config);
   },
 };
-
-/**
- * One at a time in a namespace, the reference's included: runtimes attach a pod to several networks at once, and each looks
- * for a table that is free.
- */
-function inPod(request: Request, work: (pod: BlockingNetlink) => void): void {
-  const namespace = request.requireNamespace();
-  const lock = request.system.lockFile(namespace.path);
-  const pod = openRoute(request.system, namespace);
-  try {
-    work(pod);
-  } finally {
-    pod.close();
-    lock?.release();
-  }
-}
 
 function observe(pod: BlockingNetlink): Observed {
   const families = [4, 6] as const;
@@ -65,15 +49,6 @@ function observe(pod: BlockingNetlink): Observed {
   };
 }
 
-function requireLink(pod: BlockingNetlink, { ifName }: Request): Link {
-  const link = findLink(pod, ifName);
-  if (link !== undefined) return link;
-  throw new CniError(
-    ErrorCode.invalidEnvironment,
-    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: sbr follows a plugin that makes one`,
-  );
-}
-
 function apply(
   request: Request,
   pod: BlockingNetlink,
@@ -81,7 +56,7 @@ function apply(
   ips: readonly ResultAddress[],
   undo: Undo,
 ): void {
-  const { index } = requireLink(pod, request);
+  const { index } = requireInterface(pod, request);
   const plan = planSbr(config, ips, index, observe(pod));
   for (const route of plan.added) step(pod, addRoute(route), deleteRoute(route), undo);
   for (const rule of plan.rules) step(pod, addRule(rule), deleteRule(rule), undo);
@@ -128,7 +103,7 @@ function toldSources(request: Request): Address[] {
 }
 
 function check(request: Request, pod: BlockingNetlink, config: SbrConfig, ips: readonly ResultAddress[]): void {
-  const { index } = requireLink(pod, request);
+  const { index } = requireInterface(pod, request);
   const { rules, routes } = observe(pod);
   for (const { address, gateway: told } of ips) {
     const { family } = address.address;

@@ -5,13 +5,13 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
+import { inPod, requireInterface } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { changeLink, type Link } from "../../pkg/kernel/link.ts";
-import { findLink } from "../../pkg/kernel/read.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import { assertWritable, Backup, type Original, removeBackups } from "./backup.ts";
@@ -37,7 +37,8 @@ export const plugin: Plugin = {
     const { attributes, sysctls } = parseTuning(request);
     request.requirePrevResult();
     checkSysctls(request, sysctls);
-    if (hasAttributes(attributes)) inPod(request, (pod) => checkAttributes(requireLink(pod, request), attributes, pod));
+    if (hasAttributes(attributes))
+      inPod(request, (pod) => checkAttributes(requireInterface(pod, request), attributes, pod));
   },
   status(request) {
     const { attributes, sysctls } = parseTuning(request);
@@ -51,30 +52,12 @@ export const plugin: Plugin = {
   },
 };
 
-function inPod(request: Request, work: (pod: BlockingNetlink) => void): void {
-  const pod = openRoute(request.system, request.requireNamespace());
-  try {
-    work(pod);
-  } finally {
-    pod.close();
-  }
-}
-
 function backupOf({ system, config, containerId, ifName }: Request): Backup {
   return new Backup(system, dataDirectory(config), containerId, ifName);
 }
 
-function requireLink(pod: BlockingNetlink, { ifName }: Request): Link {
-  const link = findLink(pod, ifName);
-  if (link !== undefined) return link;
-  throw new CniError(
-    ErrorCode.invalidEnvironment,
-    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: tuning follows a plugin that makes one`,
-  );
-}
-
 function tune(request: Request, pod: BlockingNetlink, { attributes, sysctls }: Tuning, undo: Undo): void {
-  const link = hasAttributes(attributes) ? requireLink(pod, request) : undefined;
+  const link = hasAttributes(attributes) ? requireInterface(pod, request) : undefined;
   applySysctls(request, sysctls, undo);
   if (link === undefined) return;
   const original = originalOf(link, attributes);

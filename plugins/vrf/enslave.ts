@@ -1,0 +1,50 @@
+/**
+ * An interface's way into a VRF and back. The kernel takes it down for a moment, and with that IPv6 addresses go, unless a
+ * setting keeps them, and every route but those to the interface's own networks: both are put back.
+ */
+import { isSamePrefix } from "../../pkg/ip/prefix.ts";
+import { addAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
+import { changeLink } from "../../pkg/kernel/link.ts";
+import { readAddresses } from "../../pkg/kernel/read.ts";
+import { type ObservedRoute, parseRoute, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
+
+/** What an interface has besides what the kernel gives it. */
+export interface Possessions {
+  readonly addresses: readonly LinkAddress[];
+  /** Those of the main table. */
+  readonly routes: readonly ObservedRoute[];
+}
+
+export function readRoutes(pod: BlockingNetlink): ObservedRoute[] {
+  return ([4, 6] as const).flatMap((family) =>
+    pod.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? []),
+  );
+}
+
+export function readPossessions(pod: BlockingNetlink, index: number): Possessions {
+  const isOwn = ({ outputIndex, table, protocol, isMultipath }: ObservedRoute) =>
+    outputIndex === index && table === RT_TABLE_MAIN && protocol !== RTPROT_KERNEL && !isMultipath;
+  return {
+    addresses: readAddresses(pod, index).filter(({ scope }) => scope === RT_SCOPE.universe),
+    routes: readRoutes(pod).filter(isOwn),
+  };
+}
+
+/** Makes the VRF `masterIndex` the interface's master, or none (0); `table` is where its routes then belong. */
+export function moveInterface(
+  pod: BlockingNetlink,
+  index: number,
+  { addresses, routes }: Possessions,
+  masterIndex: number,
+  table: number,
+): void {
+  pod.run(changeLink(index, { masterIndex }));
+  const held = readAddresses(pod, index);
+  const lost = addresses.filter(({ prefix }) => !held.some((one) => isSamePrefix(one.prefix, prefix)));
+  pod.run(...lost.map(({ prefix }) => addAddress({ index, prefix, skipDetection: true })));
+  const links = routes.filter(({ gateway }) => gateway === undefined);
+  const others = routes.filter(({ gateway }) => gateway !== undefined);
+  pod.run(...[...links, ...others].map((route) => replaceRoute({ ...route, table })));
+}
