@@ -197,4 +197,140 @@ const PORTMAP: readonly Difference[] = [
   },
 ];
 
-export const DIFFERENCES: readonly Difference[] = [...EVERYWHERE, ...BRIDGE, ...LOOPBACK, ...PORTMAP, ...FIREWALL];
+const BANDWIDTH: readonly Difference[] = [
+  {
+    plugin: "bandwidth",
+    at: /\/bwp[0-9a-f]{12}\/(link\/)?txqlen$/,
+    ours: 32,
+    theirs: undefined,
+    reason: "The ifb device has the kernel's transmit queue: with the reference's 0 it is stopped after every packet.",
+  },
+  {
+    plugin: "bandwidth",
+    at: /\/bwp[0-9a-f]{12}\/(link\/)?ifalias$/,
+    ours: "cni:net/c1/eth0",
+    theirs: undefined,
+    reason: "The ifb device is marked with its owner: GC finds it by that.",
+  },
+  {
+    plugin: "bandwidth",
+    at: /\/ingress veth\d\/\d\/options\/actions\/1$/,
+    ours: undefined,
+    reason: "The reference redirects once more behind the redirection, where no packet comes.",
+  },
+  {
+    plugin: "bandwidth",
+    case: /^a lost bucket/,
+    at: /bwp[0-9a-f]{12}( |\/(link\/)?qdisc$|$)/,
+    reason: "Without its bucket, a device with a transmit queue gets the kernel's default discipline.",
+  },
+  {
+    plugin: "bandwidth",
+    case: /^a lost (bucket|redirection)/,
+    at: /CHECK\/answer$/,
+    ours: "error 999",
+    theirs: "success",
+    reason: "CHECK finds buckets and redirections that are gone.",
+  },
+];
+
+const TUNING: readonly Difference[] = [
+  {
+    plugin: "tuning",
+    at: /files\/:run:cni:tuning\/mode$/,
+    ours: "drwx------",
+    theirs: "drw-------",
+    reason: "A directory that nobody may enter serves only those whom permissions do not stop.",
+  },
+  {
+    plugin: "tuning",
+    at: /files\/:run:cni:tuning:c1_eth0\.json\/lines$/,
+    ours: /\\"owner\\": \\"cni:net\/c1\/eth0\\"/,
+    reason: "What is kept is marked with its owner, for GC; the reference passes that over.",
+  },
+  {
+    plugin: "tuning",
+    case: /^a setting of several numbers/,
+    at: /CHECK\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "The kernel shows several numbers with tabs between them; they are the same ones.",
+  },
+  {
+    plugin: "tuning",
+    case: /^settings of args.cni alone/,
+    at: /./,
+    reason: "The reference crashes on an args.cni.sysctl without a sysctl in the configuration, and prints nothing.",
+  },
+  {
+    plugin: "tuning",
+    case: /^what somebody else switched on/,
+    at: /CHECK\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "CHECK tolerates what others changed later and this plugin was not asked for (CNI specification, CHECK).",
+  },
+  {
+    plugin: "tuning",
+    case: /^a pod that is gone/,
+    at: /DEL\/files\/:run:cni:tuning:c1_eth0\.json$/,
+    ours: undefined,
+    reason: "What was kept for an interface goes with it; the reference leaves the file for ever.",
+  },
+];
+
+const SBR: readonly Difference[] = [
+  {
+    plugin: "sbr",
+    at: /pod\/routes\/unicast fd.* table 100( |$)/,
+    ours: undefined,
+    reason: "The reference copies IPv6's routes into IPv4's tables too, where no rule leads.",
+  },
+  {
+    plugin: "sbr",
+    case: /^tables that rules lead to/,
+    at: /pod\/routes\/unicast fd.* table 101( |$)/,
+    ours: undefined,
+    reason: "The same, where IPv4's table is the second.",
+  },
+  {
+    plugin: "sbr",
+    at: /DEL\/pod\/routes\/.* dev net1 .*table 10\d/,
+    ours: undefined,
+    reason: "DEL takes the routes of the tables that ADD has filled.",
+  },
+  {
+    plugin: "sbr",
+    case: /^a lost rule/,
+    at: /CHECK\/answer$/,
+    ours: "error 999",
+    theirs: "success",
+    reason: "CHECK of the reference looks at nothing.",
+  },
+  {
+    plugin: "sbr",
+    case: /^an interface that is gone/,
+    at: /DEL\/pod\/rules\//,
+    ours: undefined,
+    reason: "Rules for addresses of an interface that is gone go, too, where the result tells of them.",
+  },
+  {
+    plugin: "sbr",
+    case: /^a pod that is gone/,
+    at: /DEL\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "DEL succeeds when the namespace is gone (CNI specification, DEL).",
+  },
+];
+
+export const DIFFERENCES: readonly Difference[] = [
+  ...EVERYWHERE,
+  ...BRIDGE,
+  ...LOOPBACK,
+  ...PORTMAP,
+  ...FIREWALL,
+  ...BANDWIDTH,
+  ...TUNING,
+  ...SBR,
+];
