@@ -8,19 +8,23 @@ import { type Call, type Sample, SIDES, type Side, type Verb } from "./call.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RUNNER = `${ROOT}.cache/bench/runner`;
 
-/** Folders with an executable `bridge` and the `host-local` it delegates to. */
+/** What is measured, with the executables that take part in its calls. */
+export const SUBJECTS = { bridge: ["bridge", "host-local"], portmap: ["portmap"] } as const;
+export type Subject = keyof typeof SUBJECTS;
+
+/** Folders with both sides' executables. */
 export const FOLDERS: Readonly<Record<Side, string>> = {
   weft: `${ROOT}dist/bin`,
   reference: `${ROOT}.cache/reference-plugins/bin`,
 };
 
 /** Throws where something is missing, and says how to get it. */
-export function assertReady(): void {
+export function assertReady(subject: Subject): void {
   if (process.getuid?.() !== 0)
     throw new Error("the benchmark makes network namespaces, which needs root: run it as root");
   const remedies: Record<Side, string> = { weft: "npm run build", reference: "hack/setup reference" };
   for (const side of SIDES)
-    for (const name of ["bridge", "host-local"])
+    for (const name of SUBJECTS[subject])
       if (!existsSync(`${FOLDERS[side]}/${name}`))
         throw new Error(`${FOLDERS[side]}/${name} is missing: run ${remedies[side]}`);
 }
@@ -29,8 +33,10 @@ export class Bed {
   readonly #folder = mkdtempSync(`${tmpdir()}/weft-bench-`);
   readonly #node = `weft-bench-${process.pid}`;
   readonly #namespaces = [this.#node, ...SIDES.map((side) => this.#pod(side))];
+  readonly #subject: Subject;
 
-  constructor() {
+  constructor(subject: Subject) {
+    this.#subject = subject;
     compileRunner();
     try {
       for (const name of this.#namespaces) execFileSync("ip", ["netns", "add", name]);
@@ -48,9 +54,13 @@ export class Bed {
   run(calls: readonly Call[]): Sample[] {
     const output = `${this.#folder}/output`;
     const list = calls.map(({ side, verb, containerId }) =>
-      [`${FOLDERS[side]}/bridge`, verb, containerId, `/run/netns/${this.#pod(side)}`, this.#input(side, verb)].join(
-        "\t",
-      ),
+      [
+        `${FOLDERS[side]}/${this.#subject}`,
+        verb,
+        containerId,
+        `/run/netns/${this.#pod(side)}`,
+        this.#input(side, verb),
+      ].join("\t"),
     );
     const { stdout, stderr, status } = spawnSync("ip", ["netns", "exec", this.#node, RUNNER, output], {
       input: `${list.join("\n")}\n`,
@@ -82,13 +92,13 @@ export class Bed {
     return `${this.#folder}/${verb === "VERSION" ? "version" : side}.conf`;
   }
 
-  /** The same for both but for what they must not share: bridge, subnet and reservations. */
+  /** The same for both but for what they must not share: bridge, subnet and reservations, or ports. */
   #configuration(side: Side): object {
     const at = SIDES.indexOf(side);
+    const network = { cniVersion: "1.1.0", name: `bench-${side}`, type: this.#subject };
+    if (this.#subject === "portmap") return { ...network, ...portMappings(at) };
     return {
-      cniVersion: "1.1.0",
-      name: `bench-${side}`,
-      type: "bridge",
+      ...network,
       bridge: `bench${at}`,
       isDefaultGateway: true,
       hairpinMode: true,
@@ -101,6 +111,23 @@ export class Bed {
       },
     };
   }
+}
+
+/** A pod of both families with a port that TCP and UDP share. */
+function portMappings(at: number): object {
+  return {
+    runtimeConfig: {
+      portMappings: ["tcp", "udp"].map((protocol) => ({ hostPort: 8080 + at, containerPort: 80, protocol })),
+    },
+    prevResult: {
+      cniVersion: "1.1.0",
+      interfaces: [{ name: "eth0", sandbox: "/run/netns/pod" }],
+      ips: [
+        { address: `10.${240 + at}.0.2/24`, interface: 0 },
+        { address: `fd00:${240 + at}::2/64`, interface: 0 },
+      ],
+    },
+  };
 }
 
 function compileRunner(): void {

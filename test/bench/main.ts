@@ -1,13 +1,14 @@
 /** `npm run bench`: the executables against the reference plugins, in one run, on one machine. */
 import { statSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { assertReady, Bed, FOLDERS } from "./bed.ts";
-import { planCalls } from "./call.ts";
+import { assertReady, Bed, FOLDERS, SUBJECTS, type Subject } from "./bed.ts";
+import { planCalls, type Side } from "./call.ts";
 import { formatTable, makeReport, type Report } from "./report.ts";
 
 interface Options {
   readonly runs: number;
   readonly warmUp: number;
+  readonly plugin: Subject;
   readonly output: "table" | "json";
 }
 
@@ -15,13 +16,19 @@ const EXAMPLES = `
 Examples:
   npm run bench
   npm run bench -- --runs 500
+  npm run bench -- --plugin portmap
   npm run -s bench -- -o json | jq '.rows[] | {verb, ratio}'
 
 Exits with 1 where a bound is missed. NO_COLOR=1 leaves colours out.`;
 
 const options = new Command("bench")
   .description(
-    "Times ADD, DEL, VERSION and STATUS of bridge with host-local: weft's and the reference plugins', alternating.",
+    "Times ADD, DEL, VERSION and STATUS: weft's and the reference plugins', alternating. The reference's portmap uses iptables.",
+  )
+  .addOption(
+    new Option("--plugin <name>", "bridge with host-local, or portmap")
+      .choices(Object.keys(SUBJECTS))
+      .default("bridge"),
   )
   .addOption(new Option("--runs <n>", "measured calls of each kind").default(100).argParser(parseCount(1)))
   .addOption(new Option("--warm-up <n>", "calls of each kind before that").default(5).argParser(parseCount(0)))
@@ -31,7 +38,7 @@ const options = new Command("bench")
   .opts<Options>();
 
 try {
-  assertReady();
+  assertReady(options.plugin);
   const report = measure(options);
   console.log(options.output === "json" ? JSON.stringify(report, undefined, 2) : formatTable(report));
   process.exitCode = report.rows.every(({ isKept }) => isKept) ? 0 : 1;
@@ -40,17 +47,15 @@ try {
   process.exitCode = 1;
 }
 
-function measure({ runs, warmUp }: Options): Report {
-  const bed = new Bed();
+function measure({ runs, warmUp, plugin }: Options): Report {
+  const bed = new Bed(plugin);
   try {
     if (warmUp > 0) bed.run(planCalls(warmUp));
     const calls = planCalls(runs);
-    const [weft, bridge, hostLocal] = [
-      statSync(`${FOLDERS.weft}/bridge`).size,
-      statSync(`${FOLDERS.reference}/bridge`).size,
-      statSync(`${FOLDERS.reference}/host-local`).size,
-    ];
-    return makeReport(calls, bed.run(calls), { weft, reference: bridge + hostLocal });
+    const sizeOf = (side: Side, name: string) => statSync(`${FOLDERS[side]}/${name}`).size;
+    const reference = SUBJECTS[plugin].reduce((sum, name) => sum + sizeOf("reference", name), 0);
+    const sizes = { weft: sizeOf("weft", plugin), reference };
+    return makeReport(plugin, calls, bed.run(calls), sizes);
   } finally {
     bed.close();
   }
