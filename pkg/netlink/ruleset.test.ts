@@ -1,0 +1,73 @@
+import { expect, test } from "vitest";
+import type { NetlinkSocket, System } from "../sys/system.ts";
+import { ByteWriter } from "./bytes.ts";
+import { NLM_F_ACK, NLMSG_ERROR, request, splitDatagram } from "./message.ts";
+import { NFT_MSG_DELTABLE } from "./nftables.ts";
+import { changeSeen } from "./ruleset.ts";
+
+const ERESTART = 85;
+const EEXIST = 17;
+
+/** A kernel that answers each batch with the next of `errnos`, then with 0; its batches' generations are kept. */
+function systemWith(errnos: readonly number[]) {
+  const seen = { generations: [] as number[], sleeps: 0 };
+  const answers: Uint8Array[] = [];
+  const socket: NetlinkSocket = {
+    send(datagram) {
+      const messages = splitDatagram(datagram);
+      const begin = messages[0];
+      if (begin !== undefined && begin.payload.length >= 12) {
+        seen.generations.push(new DataView(begin.payload.buffer, begin.payload.byteOffset + 8).getUint32(0));
+      }
+      for (const { flags, sequence } of messages) {
+        if ((flags & NLM_F_ACK) === 0) continue;
+        const writer = new ByteWriter();
+        writer.u32(36);
+        writer.u16(NLMSG_ERROR);
+        writer.u16(0);
+        writer.u32(sequence);
+        writer.u32(0);
+        writer.i32(-(errnos[seen.generations.length - 1] ?? 0));
+        writer.zeros(16);
+        answers.push(writer.finish());
+      }
+    },
+    receive: () => answers.shift() ?? new Uint8Array(),
+    close: () => undefined,
+  };
+  const system = {
+    openNetlink: () => socket,
+    sleep: () => {
+      seen.sleeps += 1;
+    },
+  } as unknown as System;
+  return { system, seen };
+}
+
+const change = (system: System) => {
+  let generation = 40;
+  changeSeen(
+    system,
+    () => ++generation,
+    (seen) => ({ generation: seen, requests: [request(NFT_MSG_DELTABLE, "nft delete table t", {}, { name: "t" })] }),
+  );
+};
+
+test("a change for a generation that is gone is planned anew, without waiting, however often", () => {
+  const { system, seen } = systemWith(Array.from({ length: 100 }, () => ERESTART));
+  change(system);
+  expect(seen.generations).toEqual(Array.from({ length: 101 }, (_, at) => 41 + at));
+  expect(seen.sleeps).toBe(0);
+});
+
+test("one that is overtaken for ever ends with the kernel's word", () => {
+  const { system, seen } = systemWith(Array.from({ length: 2000 }, () => ERESTART));
+  expect(() => change(system)).toThrow(/ERESTART/);
+  expect(seen.generations).toHaveLength(500);
+});
+
+test("other refusals are waited out, a few times", () => {
+  const { system, seen } = systemWith([EEXIST, ERESTART, EEXIST]);
+  change(system);
+  expect([seen.generations.length, seen.sleeps]).toEqual([4, 2]);
+});
