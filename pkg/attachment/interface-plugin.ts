@@ -18,7 +18,7 @@ import { collectGarbage } from "./garbage.ts";
 import { ipamType, reserveAddresses } from "./ipam.ts";
 import { assertNameIsFree, removeLink } from "./links.ts";
 import { podRoutes } from "./routes.ts";
-import { announceAddresses, preparePod } from "./sysctls.ts";
+import { prepareNeighbour } from "./sysctls.ts";
 
 /** Both roads to the kernel. */
 export interface Sides {
@@ -153,8 +153,7 @@ function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
 function readyLink({ request, namespace, sides }: Making, addresses: Result | undefined): Link {
   const { ifName, system } = request;
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
-    preparePod(system, namespace, ifName);
-    announceAddresses(system, namespace, ifName);
+    prepareNeighbour(system, namespace, ifName);
   }
   const [message] = sides.pod.run(changeLink(ifName, { arpNotify: true }), getLink(ifName));
   if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);

@@ -1,5 +1,5 @@
 /**
- * The kernel settings that a bridged pod needs. A kernel without IPv6 has no /proc/sys/net/ipv6, and then nothing to set.
+ * The kernel settings that a pod needs. A kernel without IPv6 has no /proc/sys/net/ipv6, and then nothing to set.
  */
 import type { ResultAddress } from "../cni/result.ts";
 import type { Detection } from "../kernel/interface.ts";
@@ -31,10 +31,16 @@ export function preparePod(
   });
 }
 
-/** Neighbours learn of a new IPv6 address at once, as they do of an IPv4 one by arp_notify. */
-export function announceAddresses(system: System, namespace: NetworkNamespace, device: string): void {
+/**
+ * As `preparePod`, on a network that others share: neighbours learn of a new address at once, as they do of an IPv4 one by
+ * arp_notify, and how the pod probes for addresses that it gives itself is left to the kernel.
+ */
+export function prepareNeighbour(system: System, namespace: NetworkNamespace, device: string): void {
+  const conf = ["net", "ipv6", "conf", device];
   system.inNamespace(namespace, () => {
-    ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "ndisc_notify"], "1");
+    ensureSysctl(system, [...conf, "disable_ipv6"], "0");
+    ensureSysctl(system, [...conf, "keep_addr_on_down"], "1");
+    ensureOptionalSysctl(system, [...conf, "ndisc_notify"], "1");
   });
 }
 

@@ -324,6 +324,121 @@ const SBR: readonly Difference[] = [
   },
 ];
 
+/** Plugins that give the pod a link and need nothing else on the host. */
+const LINKS = ["dummy", "host-device", "ipvlan", "macvlan", "tap", "vlan"];
+
+const SINGLE_LINKS: readonly Difference[] = [
+  {
+    plugin: LINKS,
+    at: /(ADD|CHECK|in pod)\/pod\/addresses\/[^/]*\/.*:.*\/(nodad|tentative)$/,
+    reason: "An address is added as one that need not be probed: it is usable at once, also before there is a carrier.",
+  },
+  {
+    plugin: LINKS,
+    at: /\/pod\/routes\/local fd00:22::2 dev eth0 table local$/,
+    theirs: undefined,
+    reason: "What is still being probed, as with the reference where there is no carrier, has no route yet.",
+  },
+  {
+    plugin: ["dummy", "host-device", "vlan"],
+    at: /ADD\/pod\/sysctls\/(ipv4\.conf\.\w+\.arp_notify|ipv6\.conf\.\w+\.ndisc_notify)$/,
+    ours: "1",
+    theirs: "0",
+    reason: "Neighbours hear of the pod's addresses as soon as it has them, as they do with macvlan and ipvlan.",
+  },
+  {
+    plugin: "tap",
+    at: /ADD\/pod\/sysctls\/ipv6\.conf\.\w+\.ndisc_notify$/,
+    ours: "1",
+    theirs: "0",
+    reason: "Neighbours hear of an IPv6 address as they do of an IPv4 one.",
+  },
+  {
+    plugin: ["macvlan", "tap"],
+    case: /^layer 2 only|port of the pod's bridge/,
+    at: /ADD\/pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
+    ours: "1",
+    theirs: "0",
+    reason: "Neighbours hear of an address that the pod gives itself.",
+  },
+  {
+    plugin: LINKS,
+    at: /(ADD|CHECK|DEL)\/answer$/,
+    ours: /"error (4|7|11)"/,
+    theirs: "error 999",
+    reason:
+      "The specification has codes: 4 for CNI_IFNAME, 7 for the configuration, 11 for what may be mended by waiting.",
+  },
+  {
+    plugin: LINKS,
+    at: /DEL\/files\/:var:lib:cni:networks(:net(:lock)?)?$/,
+    ours: undefined,
+    reason: "DEL of what was never reserved makes no folder.",
+  },
+  {
+    plugin: LINKS,
+    at: /STATUS\/files\/:var:lib:cni:networks(:net(:lock)?)?$/,
+    theirs: undefined,
+    reason: "STATUS of host-local tries whether it could reserve.",
+  },
+  {
+    plugin: ["macvlan", "tap"],
+    case: /^(no address left|a bridge that is none|an MTU that is none)/,
+    at: /(ADD|DEL)\/pod\/(links|addresses|sysctls)\//,
+    ours: undefined,
+    reason: "The reference leaves its device in the pod where ADD fails after it was made.",
+  },
+  {
+    plugin: "host-device",
+    case: /^no address left/,
+    at: /(ADD|DEL)\/(node|pod)\/(links|addresses|sysctls)\//,
+    reason: "The reference leaves the device in the pod where ADD fails, and takes it back, down, at DEL.",
+  },
+  {
+    plugin: "host-device",
+    at: /DEL\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "DEL of what is gone succeeds: a second one, and one behind a namespace that is gone.",
+  },
+  {
+    plugin: "host-device",
+    case: /^(a pod that is gone|no namespace)/,
+    at: /DEL\/files\/.*:net:(10|fd00)/,
+    ours: undefined,
+    reason: "The reference keeps the address of a pod whose namespace is gone for ever.",
+  },
+  {
+    plugin: "host-device",
+    case: /^a host's name that was taken meanwhile/,
+    at: /DEL\/(pod|files)\//,
+    theirs: undefined,
+    reason: "A device that cannot go back yet stays as it was, and keeps its address until it does.",
+  },
+  {
+    plugin: "host-device",
+    case: /^a host's name that was taken meanwhile/,
+    at: /DEL\/pod\/sysctls\/ipv6.conf.eth0.(keep_addr_on_down|ndisc_notify)$/,
+    reason: "Its settings, which the kernel resets when a device changes its namespace, stay as they were, too.",
+  },
+  {
+    plugin: "tap",
+    case: /^an owner and a group|^an owner, a group, and a MAC/,
+    at: /ADD\/pod\/links\/eth0\/linkinfo\/info_data\/(vnet_hdr|pi)$/,
+    ours: false,
+    theirs: true,
+    reason: "The reference makes it in another way where both are given; who opens a tap states these for himself.",
+  },
+  {
+    plugin: "tap",
+    case: /^an owner, a group, and a MAC/,
+    at: /ADD\/(answer\/interfaces\/0\/mac|pod\/links\/eth0\/address)$/,
+    ours: "c2:11:22:33:44:55",
+    theirs: "MAC of eth0",
+    reason: "The reference forgets the MAC where an owner and a group are given.",
+  },
+];
+
 export const DIFFERENCES: readonly Difference[] = [
   ...EVERYWHERE,
   ...BRIDGE,
@@ -333,4 +448,5 @@ export const DIFFERENCES: readonly Difference[] = [
   ...BANDWIDTH,
   ...TUNING,
   ...SBR,
+  ...SINGLE_LINKS,
 ];
