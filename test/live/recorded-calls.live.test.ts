@@ -40,19 +40,25 @@ function normalised(output: string): unknown {
   return JSON.parse(text);
 }
 
-test.each(["01-loopback-ADD", "02-bridge-ADD", "09-bridge-STATUS", "08-bridge-DEL", "05-loopback-DEL"])(
-  "%s",
-  async (name) => {
-    const { env, input, status, output } = read(name);
-    const plugin = name.split("-")[1] as string;
-    const here = { ...env, CNI_NETNS: env.CNI_NETNS === "" ? "" : bed.podNamespace.path, CNI_PATH: OURS };
-    const answer = await bed.call(OURS, plugin, "", input, { env: here });
-    expect(answer.status).toBe(status);
-    expect(normalised(answer.output.trim())).toEqual(normalised(output));
-  },
-);
+test.each([
+  "01-loopback-ADD",
+  "02-bridge-ADD",
+  "03-portmap-ADD",
+  "09-bridge-STATUS",
+  "07-portmap-DEL",
+  "08-bridge-DEL",
+  "05-loopback-DEL",
+])("%s", async (name) => {
+  const { env, input, status, output } = read(name);
+  const plugin = name.split("-")[1] as string;
+  const here = { ...env, CNI_NETNS: env.CNI_NETNS === "" ? "" : bed.podNamespace.path, CNI_PATH: OURS };
+  const answer = await bed.call(OURS, plugin, "", input, { env: here });
+  expect(answer.status).toBe(status);
+  expect(normalised(answer.output.trim())).toEqual(normalised(output));
+});
 
 test("after the last of them nothing is left of the pod", async () => {
   expect(await bed.reservations()).toBe("");
+  expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toMatch(/8081|10\.244\.0\.2/);
   expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);
 });
