@@ -4,7 +4,7 @@
 import type { Prefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import { addAddress } from "./address.ts";
-import { addRoute, type Route } from "./route.ts";
+import { joinRoute, type Route } from "./route.ts";
 
 export interface Detection {
   /** IPv6 addresses are used once nobody on the link has answered to them; else at once. */
@@ -13,7 +13,8 @@ export interface Detection {
 
 /**
  * Addresses first, since a gateway must be on a connected network; then routes, links before gateways as given. Unless told otherwise,
- * IPv6 addresses are used at once: nobody else can have an address that IPAM gave to this pod.
+ * IPv6 addresses are used at once: nobody else can have an address that IPAM gave to this pod. Routes stand beside those of
+ * the pod's other interfaces: a pod in two networks may have a default route in each.
  */
 export function configureInterface(
   index: number,
@@ -23,6 +24,6 @@ export function configureInterface(
 ): Request[] {
   return [
     ...addresses.map((prefix) => addAddress({ index, prefix, skipDetection: !detectsDuplicates })),
-    ...routes.map((route) => addRoute({ ...route, outputIndex: index })),
+    ...routes.map((route) => joinRoute({ ...route, outputIndex: index })),
   ];
 }

@@ -94,6 +94,21 @@ export function parseRoute(message: Message): ObservedRoute | undefined {
   };
 }
 
+/**
+ * As `parseRoute`, but an IPv6 route of several next hops is as many routes: the kernel adds and removes each by itself,
+ * and only tells of them together.
+ */
+export function parseRoutes(message: Message): ObservedRoute[] {
+  const route = parseRoute(message);
+  if (route === undefined) return [];
+  if (!route.isMultipath || route.destination.address.family === 4) return [route];
+  const { multipath = [] } = decode(RTM_NEWROUTE, message).attributes;
+  return multipath.map(({ outputIndex, gateway }) => ({
+    ...{ ...route, outputIndex, isMultipath: false },
+    gateway: gateway === undefined ? undefined : addressFromBytes(gateway),
+  }));
+}
+
 /** All routes of a family, in all tables unless the socket checks strictly and `table` is given. */
 export function routeDump(family: Family, table = 0): Request {
   return dumpRequest(
@@ -123,6 +138,14 @@ export function addRoute(route: Route): Request {
     ...routeMessage(route),
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+/**
+ * Beside one to the same destination by another way: for IPv4 the newer goes first, for IPv6 they share. EEXIST when this
+ * very route is there.
+ */
+export function joinRoute(route: Route): Request {
+  return request(RTM_NEWROUTE, `ip route prepend ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE);
 }
 
 /** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */

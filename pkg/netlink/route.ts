@@ -1,7 +1,19 @@
 /**
  * Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE (include/uapi/linux/rtnetlink.h).
  */
-import { attribute, attributes, bytes, nest, struct, u8, u32, type ValueOf } from "./codec.ts";
+import {
+  attribute,
+  attributes,
+  bytes,
+  type Codec,
+  CodecError,
+  nest,
+  struct,
+  u8,
+  u16,
+  u32,
+  type ValueOf,
+} from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
 export const RT_TABLE_DEFAULT = 253;
@@ -38,6 +50,37 @@ const metrics = attributes({
   advmss: attribute(8, "RTAX_ADVMSS", u32),
 });
 
+/** struct rtnexthop, followed by attributes. `length` covers both, without what fills up to the next one. */
+const rtnexthop = struct({ length: u16, flags: u8, hops: u8, outputIndex: u32 });
+const RTNH_SIZE = 8;
+
+const nextHopAttributes = attributes({
+  gateway: attribute(5, "RTA_GATEWAY", bytes),
+});
+
+export type NextHop = Omit<ValueOf<typeof rtnexthop>, "length"> & ValueOf<typeof nextHopAttributes>;
+
+const nextHops: Codec<readonly NextHop[]> = {
+  write(to, hops) {
+    for (const { flags, hops: weight, outputIndex, gateway } of hops) {
+      const length = RTNH_SIZE + (gateway === undefined ? 0 : 4 + gateway.length);
+      rtnexthop.write(to, { length, flags, hops: weight, outputIndex });
+      nextHopAttributes.write(to, { gateway });
+    }
+  },
+  read(from) {
+    const hops: NextHop[] = [];
+    for (let at = 0; at < from.length; ) {
+      const { length, ...hop } = rtnexthop.read(from.subarray(at));
+      if (length < RTNH_SIZE || at + length > from.length) throw new CodecError("", `a next hop of ${length} bytes`);
+      hops.push({ ...hop, ...nextHopAttributes.read(from.subarray(at + RTNH_SIZE, at + length)) });
+      // RTNH_ALIGN
+      at += (length + 3) & ~3;
+    }
+    return hops;
+  },
+};
+
 const routeAttributes = attributes({
   destination: attribute(1, "RTA_DST", bytes),
   source: attribute(2, "RTA_SRC", bytes),
@@ -46,7 +89,7 @@ const routeAttributes = attributes({
   priority: attribute(6, "RTA_PRIORITY", u32),
   preferredSource: attribute(7, "RTA_PREFSRC", bytes),
   metrics: attribute(8, "RTA_METRICS", nest(metrics)),
-  multipath: attribute(9, "RTA_MULTIPATH", bytes),
+  multipath: attribute(9, "RTA_MULTIPATH", nextHops),
   table: attribute(15, "RTA_TABLE", u32),
 });
 

@@ -13,7 +13,7 @@ import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
-import { addRoute } from "../../pkg/kernel/route.ts";
+import { addRoute, joinRoute } from "../../pkg/kernel/route.ts";
 import { planAddressing } from "./addressing.ts";
 import { type PtpConfig, parsePtpConfig } from "./config.ts";
 
@@ -37,7 +37,7 @@ function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
     ...ips.map(({ address: prefix }) =>
       addAddress({ index: pod.index, prefix, skipDetection: true, withoutPrefixRoute: true }),
     ),
-    ...podRoutes.map((route) => addRoute({ ...route, outputIndex: pod.index })),
+    ...podRoutes.map((route) => joinRoute({ ...route, outputIndex: pod.index })),
   );
   enableForwarding(request.system, ips);
   if (ipMasq) masqueradeAttachment(request, ips, undo);

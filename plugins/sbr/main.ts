@@ -9,7 +9,7 @@ import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import { addRoute, deleteRoute, parseRoute, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
+import { addRoute, deleteRoute, parseRoutes, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
 import { addRule, deleteRule, parseRule, ruleDump } from "../../pkg/kernel/rule.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
@@ -45,7 +45,7 @@ function observe(pod: BlockingNetlink): Observed {
   const families = [4, 6] as const;
   return {
     rules: families.flatMap((family) => pod.dump(ruleDump(family)).flatMap((message) => parseRule(message) ?? [])),
-    routes: families.flatMap((family) => pod.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? [])),
+    routes: families.flatMap((family) => pod.dump(routeDump(family)).flatMap(parseRoutes)),
   };
 }
 

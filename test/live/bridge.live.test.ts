@@ -350,6 +350,36 @@ describe("many calls at once", () => {
   });
 });
 
+test("a pod in two networks has a default route in each, as with the reference", async () => {
+  const routes = [{ dst: "0.0.0.0/0" }, { dst: "::/0" }];
+  const networks = ["eth0", "eth1"].map((ifName, at) => ({
+    ifName,
+    network: conf({
+      ...{ name: `net${at}`, bridge: `cni${at}`, isGateway: true },
+      ipam: { type: "host-local", routes, ranges: [[{ subnet: `10.2${at}.0.0/24` }], [{ subnet: `fd00:${at}::/64` }]] },
+    }),
+  }));
+  const seen = [];
+  for (const bin of [REFERENCE, OURS]) {
+    const added: Answer[] = [];
+    for (const { ifName, network } of networks) {
+      added.push(await bed.call(bin, "bridge", "ADD", network, { ifName }));
+      expect(added.at(-1)).toMatchObject({ status: 0 });
+    }
+    seen.push([
+      await bed.pod.succeed("ip", ["-4", "route", "show", "default"]),
+      await bed.pod.succeed("ip", ["-6", "route", "show", "default"]),
+    ]);
+    for (const [at, { ifName, network }] of networks.entries()) {
+      const call = withResult(network, added[at] as Answer);
+      if (bin === OURS) expect(await bridge("CHECK", call, { ifName })).toMatchObject({ status: 0 });
+    }
+    for (const { ifName, network } of networks)
+      expect(await bed.call(bin, "bridge", "DEL", network, { ifName })).toMatchObject({ status: 0 });
+  }
+  expect(seen[1]).toEqual(seen[0]);
+});
+
 test("GC removes what no valid attachment owns, and nothing of another network", async () => {
   const other = await bed.anotherPod("other");
   const foreign = await bed.anotherPod("foreign");

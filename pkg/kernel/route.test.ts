@@ -1,0 +1,42 @@
+import { describe, expect, test } from "vitest";
+import { addressToBytes, parseAddress } from "../ip/address.ts";
+import { AF_INET, AF_INET6 } from "../netlink/link.ts";
+import { type Message, request } from "../netlink/message.ts";
+import { RTM_NEWROUTE } from "../netlink/route.ts";
+import { describeRoute, parseRoutes } from "./route.ts";
+
+function defaultRoute(family: number, gateways: readonly string[]): Message {
+  const multipath = gateways.map((gateway, at) => ({
+    ...{ flags: 0, hops: 0, outputIndex: at + 2 },
+    gateway: addressToBytes(parseAddress(gateway)),
+  }));
+  const { type, body } = request(RTM_NEWROUTE, "", { family, table: 254, protocol: 3, type: 1 }, { multipath });
+  return { type, flags: 0, sequence: 1, portId: 0, payload: body };
+}
+
+describe("a route of several next hops", () => {
+  test("is as many routes where it is IPv6", () => {
+    const routes = parseRoutes(defaultRoute(AF_INET6, ["fd00:1::1", "fd00:2::1"]));
+    expect(routes.map(describeRoute)).toEqual([
+      "-6 default via fd00:1::1 dev index 2 proto 3",
+      "-6 default via fd00:2::1 dev index 3 proto 3",
+    ]);
+    expect(routes.map(({ isMultipath }) => isMultipath)).toEqual([false, false]);
+  });
+
+  test("is one that tells no next hop where it is IPv4", () => {
+    const routes = parseRoutes(defaultRoute(AF_INET, ["10.0.0.1", "10.0.1.1"]));
+    expect(routes.map(describeRoute)).toEqual(["default proto 3"]);
+    expect(routes.map(({ isMultipath }) => isMultipath)).toEqual([true]);
+  });
+
+  test("whose length points outside is told as damaged", () => {
+    const message = defaultRoute(AF_INET6, ["fd00:1::1"]);
+    const damaged = (length: number) => {
+      const payload = message.payload.slice();
+      payload[16] = length;
+      return () => parseRoutes({ ...message, payload });
+    };
+    for (const length of [0, 7, 29]) expect(damaged(length)).toThrow(/RTM_NEWROUTE: .*next hop/);
+  });
+});
