@@ -12,14 +12,20 @@ import { OWN_PREFIX, removeCgroups } from "../live/harness/leftovers.ts";
 import { makeNamespace, type Namespace } from "../live/harness/namespace.ts";
 import { OURS } from "../live/harness/plugin-bed.ts";
 
-const RUNTIMES = resolve(".cache/runtimes/root");
+/** The root file system that the runtimes come with. */
+export const RUNTIMES = resolve(".cache/runtimes/root");
 const SCRIPT = new URL("./machine.sh", import.meta.url).pathname;
 const ENV = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/" };
 
 /** What runs in a container that serves, and what is asked of it: busybox's own wget needs shared libraries. */
 export const SERVE = ["/bin/httpd", "-f", "-p", "80", "-h", "/srv"];
 export function ask(address: string, port: number): string[] {
-  return ["/bin/busybox", "sh", "-c", `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 5 ${address} ${port}`];
+  return [
+    "/bin/busybox",
+    "sh",
+    "-c",
+    `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | busybox timeout 5 busybox nc ${address} ${port}`,
+  ];
 }
 export const WELCOME = /^HTTP\/1\.[01] 200 OK\r\n.*\r\n\r\nwelcome\n$/s;
 
