@@ -297,14 +297,14 @@ export function createVeth(settings: VethSettings): Request {
 }
 
 /**
- * A device, up, that sends out again what is redirected to it, so that its own queueing discipline applies. EEXIST when the
- * name is taken.
+ * A device, down, that sends out again what is redirected to it, so that its own queueing discipline applies. EEXIST when
+ * the name is taken.
  */
 export function createIfb(name: string, mtu: number): Request {
   return request(
     RTM_NEWLINK,
     `ip link add ${name} mtu ${mtu} type ifb`,
-    { flags: IFF_UP, change: IFF_UP },
+    {},
     { ifname: name, mtu, linkInfo: { device: { kind: "ifb" } } },
     NLM_F_CREATE | NLM_F_EXCL,
   );

@@ -9,6 +9,7 @@ import type { Undo } from "../../pkg/cni/undo.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
 import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
+import { addBucket, type Limit } from "../../pkg/kernel/traffic-control.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 
@@ -37,8 +38,11 @@ function peerIndex(request: Request): number {
   });
 }
 
-/** Makes the ifb device with the pod's MTU and our mark. A name that is taken is an error: DEL comes first. */
-export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, undo: Undo): Link {
+/**
+ * Makes the ifb device with the pod's MTU and its limit; it comes up with our mark, so that none that carries packets is
+ * without. A name that is taken is an error: DEL comes first.
+ */
+export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, limit: Limit, undo: Undo): Link {
   const name = ifbName(request);
   const [made, got] = host.exchange([createIfb(name, mtu), getLink(name)]);
   if (made?.error !== undefined) {
@@ -54,7 +58,7 @@ export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, un
   const [message] = got?.messages ?? [];
   if (message === undefined) throw new Error(`no answer to "ip link show ${name}" in ${host.where}`);
   const ifb = parseLink(message);
-  host.run(changeLink(ifb.index, { alias: ownerOf(request) }));
+  host.run(addBucket(ifb.index, limit), changeLink(ifb.index, { alias: ownerOf(request), up: true }));
   return ifb;
 }
 

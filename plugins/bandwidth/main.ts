@@ -79,16 +79,16 @@ function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, pr
   const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
   try {
-    const ifb = egress === undefined ? undefined : makeIfb(request, host, device.mtu, undo);
+    const ifb = egress === undefined ? undefined : makeIfb(request, host, device.mtu, egress, undo);
     const steps: Step[] = [];
     if (ingress !== undefined) steps.push([addBucket(device.index, ingress), deleteBucket(device.index)]);
-    if (egress === undefined || ifb === undefined) {
+    if (ifb === undefined) {
       perform(host, steps, undo);
       return previous;
     }
     perform(host, [...steps, [addIngress(device.index), deleteIngress(device.index)]], undo);
     // Only now: behind a refusal it would go to a stranger's discipline.
-    host.run(addBucket(ifb.index, egress), addRedirection(device.index, ifb.index));
+    host.run(addRedirection(device.index, ifb.index));
     return { ...previous, interfaces: [...previous.interfaces, { name: ifb.name, mac: ifb.mac }] };
   } catch (error) {
     // Device kinds that the kernel lacks are EOPNOTSUPP, disciplines, filters and actions ENOENT.
