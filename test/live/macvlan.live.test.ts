@@ -105,6 +105,14 @@ test.each([
   expect(await bed.state()).toEqual(before);
 });
 
+test("DEL does its work with a configuration that ADD would refuse", async () => {
+  expect(await macvlan("ADD")).toMatchObject({ status: 0 });
+  const refused = conf({ mode: "bridged", master: "up9", mtu: -1, mac: "none", prevResult: { ips: 1 } });
+  expect(await macvlan("DEL", refused)).toMatchObject({ status: 0, output: "" });
+  expect(await bed.pod.json("ip", ["-j", "link", "show", "type", "macvlan"])).toEqual([]);
+  expect(await bed.reservations()).toBe("");
+});
+
 test("CHECK sees another parent", async () => {
   const added = await macvlan("ADD");
   await bed.node.succeed("ip", ["link", "add", "up1", "type", "veth", "peer", "name", "far1"]);
