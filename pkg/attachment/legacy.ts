@@ -9,7 +9,7 @@ import type { Read } from "../kernel/foreign-rules.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
 import { lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
 import { xtablesFirewallRemoval, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Request } from "../netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
 import { changeXtables } from "./legacy-xtables.ts";
@@ -51,10 +51,10 @@ export function removeLegacyFirewall(system: System, addresses: readonly Address
   changeXtables(system, "filter", rules, (saved) => xtablesFirewallRemoval(saved, addresses, options.adminChain));
 }
 
-function change(
+function change<Seen>(
   system: System,
-  look: (read: Read) => readonly Message[],
-  plan: (seen: readonly Message[]) => { readonly requests: readonly Request[]; readonly needsGeneration: boolean },
+  look: (read: Read) => Seen,
+  plan: (seen: Seen) => { readonly requests: readonly Request[]; readonly needsGeneration: boolean },
 ): void {
   try {
     changeSeen(

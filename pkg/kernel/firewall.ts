@@ -144,28 +144,31 @@ export function readFirewall(seen: readonly Message[]): Firewall {
 
 function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
   const tuples = (set: string, fields: TupleSet["fields"]) =>
-    (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element) ?? []);
-  const members = FAMILIES.flatMap((family) => tuples(membersSet(family), memberFields(family)));
-  const open = new Set(tuples(OPEN_BRIDGES, ["ifname", "ifname"]).map(({ values }) => values[0]));
+    (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element)?.values ?? []);
+  const bridges = new Map<string, string>();
+  for (const family of FAMILIES) {
+    for (const element of elements.get(membersSet(family)) ?? []) {
+      const [bridge, address] = readTuple({ fields: memberFields(family) }, element)?.values ?? [];
+      bridges.set(textOf(address), String(bridge));
+    }
+  }
+  const open = new Set(tuples(OPEN_BRIDGES, ["ifname", "ifname"]));
   return {
     pods: FAMILIES.flatMap((family) => elements.get(podsSet(family)) ?? []).flatMap((element) => {
       const read = readElement(element);
       if (read?.comment === undefined) return [];
-      const bridge = members.find(({ values }) => isEqual(values[1], read.source))?.values[0];
+      const bridge = bridges.get(textOf(read.source));
       const pod = { owner: read.comment, address: read.source };
-      return [typeof bridge === "string" ? { ...pod, bridge } : pod];
+      return [bridge === undefined ? pod : { ...pod, bridge }];
     }),
     policies: new Map(
-      tuples(BRIDGES, ["ifname"]).map(({ values: [name] }) => [
-        String(name),
-        open.has(name) ? "same-bridge" : "isolated",
-      ]),
+      tuples(BRIDGES, ["ifname"]).map((name) => [String(name), open.has(name) ? "same-bridge" : "isolated"]),
     ),
   };
 }
 
-function isEqual(value: FieldValue | undefined, address: Address): boolean {
-  return typeof value === "object" && "family" in value && isSameAddress(value, address);
+function textOf(value: FieldValue | undefined): string {
+  return typeof value === "object" && "family" in value ? `${value.family} ${value.value}` : "";
 }
 
 /**
@@ -206,12 +209,15 @@ export interface Removal {
   readonly left: readonly FirewallPod[];
   /** A bridge leaves with its last pod: only right while nobody has changed anything since the dump. */
   readonly needsGeneration: boolean;
+  /** Bridges stay for others, who may be leaving at this moment. */
+  readonly sharesWithOthers: boolean;
 }
 
 /** One transaction that removes the pods of all owners that `isWanted` names. ENOENT: they have changed since the dump. */
 export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: string) => boolean): Removal {
   const observed = readTable(firewallTable(EMPTY), seen);
-  if (observed === undefined) return { requests: [], pods: [], left: [], needsGeneration: false };
+  if (observed === undefined)
+    return { requests: [], pods: [], left: [], needsGeneration: false, sharesWithOthers: false };
   const before = parseElements(observed.elements);
   const pods = before.pods.filter(({ owner }) => isWanted(owner));
   const rest = before.pods.filter(({ owner }) => !isWanted(owner));
@@ -221,6 +227,7 @@ export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: s
     pods,
     left: rest,
     needsGeneration: policies.size < before.policies.size,
+    sharesWithOthers: policies.size > 0,
   };
 }
 

@@ -10,6 +10,7 @@ import {
   VERDICT,
 } from "../netlink/nftables.ts";
 import { acceptForwarded, forgetForwarded, lookAtForwarding } from "./foreign-forward.ts";
+import { type ForeignRuleset, readForeign } from "./foreign-rules.ts";
 import { accept, counter, drop, jump, matchAddress, returnToCaller } from "./nft/expressions.ts";
 import { commentUserdata } from "./nft/userdata.ts";
 
@@ -56,7 +57,8 @@ const xtables = (kind: "match" | "target", name: string): Expression => ({
 /** Known to no table of ours: read with its name alone. */
 const reject = { kind: "reject" } as unknown as Expression;
 
-const plan = (seen: readonly Message[]) => acceptForwarded(seen, [POD], OPTIONS).map(({ text }) => text);
+const planned = (seen: ForeignRuleset) => acceptForwarded(seen, [POD], OPTIONS).map(({ text }) => text);
+const plan = (seen: readonly Message[]) => planned(readForeign(seen));
 
 describe("a chain drops what no rule knows", () => {
   test.each<[string, Message[]]>([
@@ -132,7 +134,7 @@ describe("iptables' filter table", () => {
   });
 
   test("what stands there already is not added again, whichever way its comment is kept", () => {
-    const requests = acceptForwarded([base(FORWARD, "drop")], [POD], OPTIONS);
+    const requests = acceptForwarded(readForeign([base(FORWARD, "drop")]), [POD], OPTIONS);
     const made = requests.filter(({ type }) => type === NFT_MSG_NEWRULE.type).map(answer);
     const chains = [base(FORWARD, "drop"), regular(PRIVATE, 4), regular(ADMIN, 1)];
     expect(plan([...chains, ...made])).toEqual([]);
@@ -141,7 +143,7 @@ describe("iptables' filter table", () => {
 
   const pods = (owner: string) => [rule(PRIVATE, accept.expressions, owner)];
   const removal = (seen: readonly Message[], owner = POD.owner) =>
-    forgetForwarded(seen, (mark) => mark === owner, OPTIONS);
+    forgetForwarded(readForeign(seen), (mark) => mark === owner, OPTIONS);
   const jumps = () => [rule(FORWARD, jump("CNI-FORWARD").expressions), rule(PRIVATE, jump("CNI-ADMIN").expressions)];
 
   test("the chains go with the last pod, those of others stay", () => {
@@ -200,7 +202,7 @@ test("rules are read only of the chains that decide, and iptables' chains are as
     return questions.flatMap(({ text }) => answers[text] ?? []);
   }, OPTIONS);
   expect(asked).toEqual(Object.keys(answers));
-  expect(plan(seen).filter((text) => text.includes("inet site"))).toHaveLength(4);
+  expect(planned(seen).filter((text) => text.includes("inet site"))).toHaveLength(4);
 });
 
 test("a table called filter that is not iptables' is looked at like any other", () => {
@@ -210,7 +212,7 @@ test("a table called filter that is not iptables' is looked at like any other", 
     "nft list chains ip": [base(own, "drop")],
   };
   const seen = lookAtForwarding((questions) => questions.flatMap(({ text }) => answers[text] ?? []), OPTIONS);
-  expect(plan(seen)).toEqual([
+  expect(planned(seen)).toEqual([
     'nft insert rule ip filter forward ip saddr 10.1.0.2 counter accept comment "cni:net/c1/eth0"',
     expect.stringMatching(/^nft insert rule ip filter forward ip daddr/),
   ]);

@@ -9,7 +9,7 @@
  * administrator's chain that exists is asked before our rules even where nothing drops.
  */
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
-import { type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
@@ -19,6 +19,7 @@ import {
   deleteRule,
   type ForeignChain,
   type ForeignRule,
+  type ForeignRuleset,
   isBaseChain,
   isSameChain,
   isUnconditional,
@@ -69,12 +70,14 @@ const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "secur
 
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
+/** How many chains are read at most: one that is longer on its way to a drop is not known as one that drops. */
+const CHAINS = 64;
 
 /**
  * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
  * their names: its tables may hold thousands, and none of the others matters.
  */
-export function lookAtForwarding(read: Read, { adminChain }: ForwardOptions): Message[] {
+export function lookAtForwarding(read: Read, { adminChain }: ForwardOptions): ForeignRuleset {
   const tables = readTables(read([tablesDump()])).filter(isIpTable);
   const named = tables
     .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
@@ -82,26 +85,22 @@ export function lookAtForwarding(read: Read, { adminChain }: ForwardOptions): Me
       { family, table, chain: "FORWARD" },
       ...(table === "filter" ? [PRIVATE_CHAIN, adminChain].map((chain) => ({ family, table, chain })) : []),
     ]);
-  const seen = [...read(named.map(chainRequest))];
-  const known = readChains(seen);
-  const others = new Set(tables.filter((table) => !isOfIptables(table, known)).map(({ family }) => family));
-  const bases = read([...others].map(chainsDump)).filter(isBaseChain);
-  seen.push(
-    ...bases.filter((base) => !readChains([base]).some((chain) => known.some((one) => isSameChain(one, chain)))),
-  );
-  const asked: ChainPlace[] = [];
-  for (let depth = 0; depth < DEPTH; depth++) {
-    const decisive = decisiveChains(seen).filter((chain) => !asked.some((known) => isSameChain(known, chain)));
-    if (decisive.length === 0) break;
-    asked.push(...decisive);
-    seen.push(...read(decisive.map(rulesDump)));
-    const chains = readChains(seen);
-    const targets = targetsOf(readRules(seen), decisive).filter(
-      (target) => !chains.some((chain) => isSameChain(chain, target)),
-    );
-    seen.push(...read(targets.map(chainRequest)));
+  const chains = readChains(read(named.map(chainRequest)));
+  const isKnown = (place: ChainPlace) => chains.some((chain) => isSameChain(chain, place));
+  const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
+  const bases = readChains(read([...others].map(chainsDump)).filter(isBaseChain));
+  chains.push(...bases.filter((base) => !isKnown(base)));
+  const rules: ForeignRule[] = [];
+  let open = chains.filter((chain) => isForward(chain) || isPrivate(chain));
+  for (const asked: ChainPlace[] = []; open.length > 0 && asked.length < CHAINS; ) {
+    asked.push(...open);
+    const found = readRules(read(open.map(rulesDump)));
+    rules.push(...found);
+    const targets = targetsOf(found, open).filter((target) => !asked.some((place) => isSameChain(place, target)));
+    chains.push(...readChains(read(targets.filter((target) => !isKnown(target)).map(chainRequest))));
+    open = chains.filter((chain) => targets.some((target) => isSameChain(target, chain)));
   }
-  return seen;
+  return { chains, rules };
 }
 
 function isIpTable({ family, table }: TablePlace): boolean {
@@ -117,22 +116,6 @@ function isOfIptables({ family, table }: TablePlace, known: readonly ForeignChai
   if (family === NFPROTO.inet) return false;
   if (table !== "filter") return IPTABLES_TABLES.has(table) || table === "nat" || table === "raw";
   return known.some((chain) => chain.family === family && chain.table === table && chain.chain === "FORWARD");
-}
-
-/** The chains whose rules must be known: forward base chains, ours in iptables' tables, and where they always lead. */
-function decisiveChains(seen: readonly Message[]): ForeignChain[] {
-  const chains = readChains(seen);
-  const rules = readRules(seen);
-  const known = chains.filter((chain) => isForward(chain) || isPrivate(chain));
-  for (let depth = 0; depth < DEPTH; depth++) {
-    const targets = targetsOf(rules, known);
-    const next = chains.filter(
-      (chain) => !known.includes(chain) && targets.some((target) => isSameChain(target, chain)),
-    );
-    if (next.length === 0) break;
-    known.push(...next);
-  }
-  return known;
 }
 
 /** Where rules without conditions lead from these chains. */
@@ -164,9 +147,9 @@ class Forwarding {
   readonly chains: readonly ForeignChain[];
   readonly rules: readonly ForeignRule[];
 
-  constructor(seen: readonly Message[]) {
-    this.chains = readChains(seen);
-    this.rules = readRules(seen);
+  constructor({ chains, rules }: ForeignRuleset) {
+    this.chains = chains;
+    this.rules = rules;
   }
 
   find(place: ChainPlace): ForeignChain | undefined {
@@ -209,7 +192,7 @@ interface WantedRule {
  * `lookAtForwarding` saw. EEXIST or ENOENT: somebody has changed the chains meanwhile.
  */
 export function acceptForwarded(
-  seen: readonly Message[],
+  seen: ForeignRuleset,
   pods: readonly ForwardedPod[],
   options: ForwardOptions,
 ): Request[] {
@@ -339,6 +322,8 @@ export interface Forgetting {
   readonly requests: readonly Request[];
   /** Chains go with the last rule in them: only right while nobody has changed anything since the look. */
   readonly needsGeneration: boolean;
+  /** Chains of ours stay for others, who may be leaving at this moment. */
+  readonly sharesWithOthers: boolean;
 }
 
 /**
@@ -346,36 +331,44 @@ export interface Forgetting {
  * chains that led there. The administrator's chain stays where he made it, or has filled it.
  */
 export function forgetForwarded(
-  seen: readonly Message[],
+  seen: ForeignRuleset,
   isWanted: (owner: string) => boolean,
   { adminChain }: ForwardOptions,
 ): Forgetting {
   const forwarding = new Forwarding(seen);
   const isOwned = ({ comment }: ForeignRule) => comment !== undefined && isWanted(comment);
   const places = forwarding.chains.filter((chain) => isForward(chain) || isPrivate(chain));
-  const rules = places.flatMap((place) => forwarding.rulesOf(place)).filter(isOwned);
-  const emptied = places.filter(isPrivate).filter((own) => {
-    const left = forwarding.rulesOf(own).filter((rule) => !rules.includes(rule));
-    return left.length < forwarding.rulesOf(own).length && left.every((rule) => leadsTo(rule, adminChain));
+  const rules = new Set(places.flatMap((place) => forwarding.rulesOf(place)).filter(isOwned));
+  const own = places.filter(isPrivate);
+  const emptied = own.filter((place) => {
+    const all = forwarding.rulesOf(place);
+    const left = all.filter((rule) => !rules.has(rule));
+    // Of two that leave at once each sees the other: who looks again finds a chain of ours with nobody in it.
+    const isLeft = left.length < all.length || place.comment === CHAIN_MARK;
+    return isLeft && left.every((rule) => leadsTo(rule, adminChain));
   });
-  const chains = emptied.flatMap((own) => removePrivateChain(forwarding, own, adminChain));
-  return { requests: [...rules.map(deleteRule), ...chains], needsGeneration: chains.length > 0 };
+  const chains = emptied.flatMap((place) => removePrivateChain(forwarding, place, adminChain));
+  return {
+    requests: [...[...rules].map(deleteRule), ...chains],
+    needsGeneration: chains.length > 0,
+    sharesWithOthers: own.some((place) => place.comment === CHAIN_MARK && !emptied.includes(place)),
+  };
 }
 
 /** The reference plugin's chains for `ingressPolicy`, the one that FORWARD leads to first. */
 const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
 
 /** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
-export function lookAtReference(read: Read, options: ForwardOptions): Message[] {
-  const seen = lookAtForwarding(read, options);
-  const places = readChains(seen)
-    .filter(isPrivate)
-    .flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
-  const rules = readRules(seen);
-  const unread = places.filter((place) => !rules.some((rule) => isSameChain(rule, place)));
-  const chains = readChains(seen);
-  const unknown = places.filter((place) => !chains.some((chain) => isSameChain(chain, place)));
-  return [...seen, ...read(unknown.map(chainRequest)), ...read(unread.map(rulesDump))];
+export function lookAtReference(read: Read, options: ForwardOptions): ForeignRuleset {
+  const { chains, rules } = lookAtForwarding(read, options);
+  const places = chains.filter(isPrivate).flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
+  const isIn = (list: readonly ChainPlace[]) => (place: ChainPlace) => list.some((one) => isSameChain(one, place));
+  const unknown = places.filter((place) => !isIn(chains)(place));
+  const unread = places.filter((place) => !isIn(rules)(place));
+  return {
+    chains: [...chains, ...readChains(read(unknown.map(chainRequest)))],
+    rules: [...rules, ...readRules(read(unread.map(rulesDump)))],
+  };
 }
 
 /**
@@ -383,7 +376,7 @@ export function lookAtReference(read: Read, options: ForwardOptions): Message[] 
  * the chains that it made. `seen` is what `lookAtReference` saw.
  */
 export function forgetReference(
-  seen: readonly Message[],
+  seen: ForeignRuleset,
   addresses: readonly Address[],
   { adminChain }: ForwardOptions,
 ): Forgetting {
@@ -406,6 +399,7 @@ export function forgetReference(
   });
   return {
     requests: plans.flat(2),
+    sharesWithOthers: false,
     needsGeneration: plans.some(([, isolation = [], chains = []]) => isolation.length + chains.length > 0),
   };
 }

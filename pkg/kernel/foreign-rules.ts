@@ -6,6 +6,7 @@ import { eachAttribute } from "../netlink/codec.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
+  expressionList,
   NFPROTO,
   NFT_MSG_DELCHAIN,
   NFT_MSG_DELRULE,
@@ -13,11 +14,12 @@ import {
   NFT_MSG_GETRULE,
   NFT_MSG_GETTABLE,
   NFT_MSG_NEWCHAIN,
-  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWRULE_OUTLINE,
   NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
 import { readComment } from "./nft/userdata.ts";
+import { MARK_START } from "./owner.ts";
 
 /** struct nfgenmsg, and the attribute that only base chains have. */
 const NFGENMSG_LENGTH = 4;
@@ -116,16 +118,48 @@ export function readChains(seen: readonly Message[]): ForeignChain[] {
     });
 }
 
-/** In the order of their chains. */
+/** In the order of their chains. Many are only counted or known by their comment: the rest is read when asked for. */
+class Rule implements ForeignRule {
+  readonly family: number;
+  readonly table: string;
+  readonly chain: string;
+  readonly handle: bigint;
+  readonly #userdata: Uint8Array | undefined;
+  readonly #encoded: Uint8Array | undefined;
+  #expressions: readonly Expression[] | undefined;
+
+  constructor(message: Message) {
+    const { header, attributes: fields } = decode(NFT_MSG_NEWRULE_OUTLINE, message);
+    this.family = header.family;
+    this.table = fields.table ?? "";
+    this.chain = fields.chain ?? "";
+    this.handle = fields.handle ?? 0n;
+    this.#userdata = fields.userdata;
+    this.#encoded = fields.expressions;
+  }
+
+  get expressions(): readonly Expression[] {
+    this.#expressions ??= this.#encoded === undefined ? [] : expressionList.read(this.#encoded);
+    return this.#expressions;
+  }
+
+  get comment(): string | undefined {
+    return readComment(this.#userdata) ?? this.expressions.map(commentOfMatch).find((text) => text !== undefined);
+  }
+}
+
 export function readRules(seen: readonly Message[]): ForeignRule[] {
-  return seen
-    .filter(({ type }) => type === NFT_MSG_NEWRULE.type)
-    .map((message) => {
-      const { header, attributes } = decode(NFT_MSG_NEWRULE, message);
-      const { table = "", chain = "", handle = 0n, expressions = [], userdata } = attributes;
-      const comment = readComment(userdata) ?? expressions.map(commentOfMatch).find((text) => text !== undefined);
-      return { family: header.family, table, chain, handle, expressions, comment };
-    });
+  return seen.filter(({ type }) => type === NFT_MSG_NEWRULE_OUTLINE.type).map((message) => new Rule(message));
+}
+
+/** Chains and rules, as far as they were looked at. */
+export interface ForeignRuleset {
+  readonly chains: readonly ForeignChain[];
+  readonly rules: readonly ForeignRule[];
+}
+
+export function readForeign(seen: readonly Message[]): ForeignRuleset {
+  return { chains: readChains(seen), rules: readRules(seen) };
 }
 
 export function isSameChain(a: ChainPlace, b: ChainPlace): boolean {
@@ -142,8 +176,10 @@ function commentOfMatch(expression: Expression): string | undefined {
 const WATCHES: ReadonlySet<string> = new Set(["counter", "log", "immediate", "reject", "notrack", "last"]);
 
 /** True when every packet that comes to the rule is treated by it. */
-export function isUnconditional({ expressions }: ForeignRule): boolean {
-  return expressions.every(
+export function isUnconditional(rule: ForeignRule): boolean {
+  // Ours are of one pod each, and many: what is in them need not be read.
+  if (rule.comment?.startsWith(MARK_START) === true) return false;
+  return rule.expressions.every(
     (expression) =>
       WATCHES.has(expression.kind) ||
       (expression.kind === "match" && expression.data?.name === "comment") ||

@@ -12,6 +12,9 @@ const LONGEST_NETWORK = 40;
 /** "~" and 16 hexadecimal digits. */
 const DIGEST_LENGTH = 17;
 
+/** What every mark of an attachment begins with. */
+export const MARK_START = "cni:";
+
 /** An attachment: one interface of one container on one network, as the CNI specification identifies it (section 2). */
 export interface Attachment {
   readonly network: string;
@@ -43,7 +46,7 @@ export function isOfNetwork(mark: string, network: string): boolean {
 
 /** What the marks of all of a network's attachments begin with, and those of no other network. */
 function networkMark(network: string): string {
-  return `cni:${network.length <= LONGEST_NETWORK ? network : digest(network)}/`;
+  return `${MARK_START}${network.length <= LONGEST_NETWORK ? network : digest(network)}/`;
 }
 
 function digest(text: string): string {

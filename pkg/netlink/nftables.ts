@@ -181,12 +181,23 @@ const chain = attributes({
   userdata: attribute(12, "NFTA_CHAIN_USERDATA", bytes),
 });
 
+/** What a rule consists of, apart from the rule: reading it costs more than all the rest. */
+export const expressionList = list(LIST_ELEM, expression);
+
 const rule = attributes({
   table: attribute(1, "NFTA_RULE_TABLE", cstring),
   chain: attribute(2, "NFTA_RULE_CHAIN", cstring),
   handle: attribute(3, "NFTA_RULE_HANDLE", be64),
-  expressions: attribute(4, "NFTA_RULE_EXPRESSIONS", list(LIST_ELEM, expression)),
+  expressions: attribute(4, "NFTA_RULE_EXPRESSIONS", expressionList),
   position: attribute(6, "NFTA_RULE_POSITION", be64),
+  userdata: attribute(7, "NFTA_RULE_USERDATA", bytes),
+});
+
+const ruleOutline = attributes({
+  table: attribute(1, "NFTA_RULE_TABLE", cstring),
+  chain: attribute(2, "NFTA_RULE_CHAIN", cstring),
+  handle: attribute(3, "NFTA_RULE_HANDLE", be64),
+  expressions: attribute(4, "NFTA_RULE_EXPRESSIONS", bytes),
   userdata: attribute(7, "NFTA_RULE_USERDATA", bytes),
 });
 
@@ -248,6 +259,8 @@ export const NFT_MSG_NEWCHAIN = message("NFT_MSG_NEWCHAIN", 3, chain);
 export const NFT_MSG_GETCHAIN = message("NFT_MSG_GETCHAIN", 4, chain);
 export const NFT_MSG_DELCHAIN = message("NFT_MSG_DELCHAIN", 5, chain);
 export const NFT_MSG_NEWRULE = message("NFT_MSG_NEWRULE", 6, rule);
+/** The same for those who read what a rule consists of (`expressionList`) only where they need it. */
+export const NFT_MSG_NEWRULE_OUTLINE = message("NFT_MSG_NEWRULE", 6, ruleOutline);
 export const NFT_MSG_GETRULE = message("NFT_MSG_GETRULE", 7, rule);
 export const NFT_MSG_DELRULE = message("NFT_MSG_DELRULE", 8, rule);
 export const NFT_MSG_NEWSET = message("NFT_MSG_NEWSET", 9, set);

@@ -19,6 +19,7 @@ import {
   forgetForwarded,
   lookAtForwarding,
 } from "../../pkg/kernel/foreign-forward.ts";
+import type { ForeignRuleset } from "../../pkg/kernel/foreign-rules.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
@@ -29,7 +30,7 @@ import type { System } from "../../pkg/sys/system.ts";
 interface Seen {
   readonly generation: number | undefined;
   readonly own: readonly Message[];
-  readonly foreign: readonly Message[];
+  readonly foreign: ForeignRuleset;
 }
 
 const look =
@@ -84,21 +85,33 @@ export interface Removed {
 
 /** Silent when nothing is there. */
 export function removeRules(system: System, isWanted: (owner: string) => boolean, options: ForwardOptions): Removed {
-  let removed: Removed = { gone: [], left: [] };
   try {
-    changeSeen(system, look(options), ({ generation, own, foreign }) => {
-      const removal = removeFromFirewall(own, isWanted);
-      const forgotten = forgetForwarded(foreign, isWanted, options);
-      const addresses = (pods: readonly FirewallPod[]) => pods.map(({ address }) => address);
-      removed = { gone: addresses(removal.pods), left: addresses(removal.left) };
-      return {
-        requests: [...removal.requests, ...forgotten.requests],
-        generation: removal.needsGeneration || forgotten.needsGeneration ? generation : undefined,
-      };
-    });
+    const removal = removeOnce(system, isWanted, options);
+    // Of two that leave at once each sees the other; whoever was last sees nobody now.
+    if (removal.hasChanged && removal.sharesWithOthers) removeOnce(system, isWanted, options);
+    return removal;
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
+    return { gone: [], left: [] };
   }
+}
+
+function removeOnce(
+  system: System,
+  isWanted: (owner: string) => boolean,
+  options: ForwardOptions,
+): Removed & { readonly hasChanged: boolean; readonly sharesWithOthers: boolean } {
+  let removed = { gone: [] as Address[], left: [] as Address[], hasChanged: false, sharesWithOthers: false };
+  changeSeen(system, look(options), ({ generation, own, foreign }) => {
+    const [removal, forgotten] = [removeFromFirewall(own, isWanted), forgetForwarded(foreign, isWanted, options)];
+    const requests = [...removal.requests, ...forgotten.requests];
+    const addresses = (pods: readonly FirewallPod[]) => pods.map(({ address }) => address);
+    removed = {
+      ...{ gone: addresses(removal.pods), left: addresses(removal.left), hasChanged: requests.length > 0 },
+      sharesWithOthers: removal.sharesWithOthers || forgotten.sharesWithOthers,
+    };
+    return { requests, generation: removal.needsGeneration || forgotten.needsGeneration ? generation : undefined };
+  });
   return removed;
 }
 
