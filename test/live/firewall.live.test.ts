@@ -303,6 +303,35 @@ const rulesOf = (saved: string) =>
 const withoutHandles = (objects: unknown[]) =>
   JSON.parse(JSON.stringify(objects).replace(/"handle":\d+/g, '"handle":0'));
 
+test("many that come and go at once all get through, and leave nothing", async () => {
+  await WALLS["docker's chains"]?.();
+  const before = await foreign();
+  const pods = Array.from({ length: 24 }, (_, at) => {
+    const interfaces = [{ name: `cni${at % 2}` }];
+    const ips = [{ address: `10.22.0.${at + 2}/24` }, { address: `fd00:22::${at + 2}/64` }];
+    const configuration = firewall(
+      { ingressPolicy: "same-bridge" },
+      { json: { cniVersion: "1.1.0", interfaces, ips } },
+    );
+    return { configuration, wishes: { containerId: `c${at}` } };
+  });
+  const all = (verb: string) =>
+    Promise.all(
+      pods.map(async ({ configuration, wishes }) => {
+        const { status, output } = await bed.call(OURS, "firewall", verb, configuration, wishes);
+        expect({ status, output }).toMatchObject({ status: 0 });
+      }),
+    );
+  await all("ADD");
+  await all("CHECK");
+  const saved = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
+  expect(saved.match(/-A CNI-FORWARD .*cni:net/g)).toHaveLength(48);
+  expect(saved.match(/-A FORWARD .*-j CNI-FORWARD/g)).toHaveLength(1);
+  await all("DEL");
+  expect(await foreign()).toEqual(before);
+  expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
+});
+
 describe("where nothing drops", () => {
   test("no other program's table is touched", async () => {
     for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "ACCEPT"]);
