@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RUNNER = `${ROOT}.cache/bench/runner`;
 
 /** What is measured, with the executables that take part in its calls. */
-export const SUBJECTS = { bridge: ["bridge", "host-local"], portmap: ["portmap"] } as const;
+export const SUBJECTS = { bridge: ["bridge", "host-local"], ptp: ["ptp", "host-local"], portmap: ["portmap"] } as const;
 export type Subject = keyof typeof SUBJECTS;
 
 /** Folders with both sides' executables. */
@@ -99,9 +99,7 @@ export class Bed {
     if (this.#subject === "portmap") return { ...network, ...portMappings(at) };
     return {
       ...network,
-      bridge: `bench${at}`,
-      isDefaultGateway: true,
-      hairpinMode: true,
+      ...(this.#subject === "bridge" ? { bridge: `bench${at}`, isDefaultGateway: true, hairpinMode: true } : {}),
       mtu: 1450,
       ipam: {
         type: "host-local",

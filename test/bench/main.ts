@@ -26,7 +26,7 @@ const options = new Command("bench")
     "Times ADD, DEL, VERSION and STATUS: weft's and the reference plugins', alternating. The reference's portmap uses iptables.",
   )
   .addOption(
-    new Option("--plugin <name>", "bridge with host-local, or portmap")
+    new Option("--plugin <name>", "bridge or ptp with host-local, or portmap")
       .choices(Object.keys(SUBJECTS))
       .default("bridge"),
   )

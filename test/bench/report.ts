@@ -8,6 +8,7 @@ import { median, quantile } from "./statistics.ts";
 /** ours / theirs, at most; of medians. Those of `portmap` wait for the kernel more than they compute, and have none. */
 const BOUNDS: Readonly<Record<Subject, Partial<Readonly<Record<Verb, number>>>>> = {
   bridge: { ADD: 0.4, VERSION: 0.4 },
+  ptp: { ADD: 0.4, VERSION: 0.4 },
   portmap: {},
 };
 
