@@ -99,8 +99,8 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
       const isUsed = sides.host.dump(linkDump()).some((message) => parseLink(message).masterIndex === bridge.index);
       if (!isUsed) removeLink(sides.host, bridge.index);
     });
-    refuseAdvertisements(request.system, bridge.name);
   }
+  refuseAdvertisements(request.system, bridge.name);
   return bridge;
 }
 

@@ -21,6 +21,7 @@ export function ensureGateway(making: Making, config: BridgeConfig, bridge: Link
   const { host } = making.sides;
   const name = gatewayName(config);
   const gateway = findLink(host, name) ?? makeGateway(making, config, bridge, vlan, pod);
+  refuseAdvertisements(making.request.system, name);
   if (!gateway.isUp) host.run(changeLink(gateway.index, { up: true }));
   return gateway;
 }
@@ -39,7 +40,6 @@ function makeGateway(making: Making, config: BridgeConfig, bridge: Link, vlan: n
       if (!isVlanUsed(sides.host, bridge, vlan, [pod, port])) removeLink(sides.host, name);
     });
     refuseAdvertisements(system, port);
-    refuseAdvertisements(system, name);
     putInVlans(sides.host, port, { native: vlan, tagged: [] }, config.vlans?.keepsDefault ?? false);
   } catch (error) {
     // Another ADD was faster: what it makes is as good.

@@ -21,7 +21,7 @@ const EVERYWHERE: readonly Difference[] = [
 
 const BRIDGE: readonly Difference[] = [
   {
-    plugin: "bridge",
+    plugin: ["bridge", "ptp"],
     at: /node\/links\/veth\d\/txqlen$/,
     ours: 1000,
     theirs: undefined,
@@ -29,7 +29,7 @@ const BRIDGE: readonly Difference[] = [
       "The reference's 0 is a library's default; the kernel's lets a queueing discipline that is added later have a queue.",
   },
   {
-    plugin: "bridge",
+    plugin: ["bridge", "ptp"],
     at: /node\/links\/veth\d\/ifalias$/,
     ours: /^"cni:net\/c\d\/eth\d"$/,
     theirs: undefined,
@@ -43,8 +43,8 @@ const BRIDGE: readonly Difference[] = [
     reason: "Where no IPv6 address is given, the pod's own settings for IPv6 are left alone.",
   },
   {
-    plugin: "bridge",
-    at: /addresses\/(cni0|eth0)\/.*\/nodad$/,
+    plugin: ["bridge", "ptp"],
+    at: /addresses\/(cni0|eth0|veth\d)\/.*\/nodad$/,
     ours: true,
     theirs: undefined,
     reason: "An address is added as one that need not be probed: it is usable at once, whatever the device's settings.",
@@ -66,11 +66,91 @@ const BRIDGE: readonly Difference[] = [
   },
   {
     plugin: "bridge",
-    case: /^layer 2 only/,
+    case: /^(layer 2 only|an interface that stays down)/,
     at: /CHECK\/answer$/,
     ours: "success",
     theirs: "error 999",
     reason: "CHECK of an attachment without IPAM always fails in the reference.",
+  },
+];
+
+const CABLES: readonly Difference[] = [
+  {
+    plugin: ["bridge", "ptp"],
+    case: /^(addresses for one that stays down|another gateway,|no ipam|an address without a gateway)/,
+    at: /(ADD|STATUS)\/answer$/,
+    ours: "error 7",
+    reason: "A configuration that is wrong has the specification's code for it.",
+  },
+  {
+    plugin: ["bridge", "ptp"],
+    case: /^masquerading by nftables/,
+    at: /DEL\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "The reference's DEL asks iptables too, and fails where there are no chains.",
+  },
+  {
+    plugin: ["bridge", "ptp"],
+    case: /^masquerading by iptables/,
+    at: /ADD\//,
+    reason: "iptables is never executed: it is refused by name with code 2, and nothing is made.",
+  },
+  {
+    plugin: "bridge",
+    case: /^another gateway,/,
+    at: /ADD\/(node|pod)\//,
+    ours: undefined,
+    reason: "An ADD that fails leaves nothing: no veth pair, and no pod with an address that is free again.",
+  },
+  {
+    plugin: "ptp",
+    at: /pod\/addresses\/eth0\/.*\/noprefixroute$/,
+    ours: true,
+    theirs: undefined,
+    reason: "The connected route is never made; the reference removes it, and it comes back when the link does.",
+  },
+  {
+    plugin: "ptp",
+    at: /pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
+    ours: "1",
+    theirs: "0",
+    reason: "The host hears at once of an address that changes hands, as from pods on a bridge.",
+  },
+  {
+    plugin: "ptp",
+    at: /pod\/sysctls\/ipv6\.conf\.eth0\.accept_dad$/,
+    ours: "0",
+    theirs: "1",
+    reason: "IPv6 addresses are used at once: only the host is on the link, and the reference waits a second for it.",
+  },
+  {
+    plugin: "ptp",
+    case: /^a second ADD/,
+    at: /ADD\/answer$/,
+    ours: "error 4",
+    theirs: "error 999",
+    reason: "An interface that is there already has the specification's code for it.",
+  },
+  {
+    plugin: "ptp",
+    case: /^a single address with a gateway elsewhere/,
+    at: /ADD\//,
+    reason: "A network of one address has no connected route; the reference fails to remove it.",
+  },
+  {
+    plugin: "ptp",
+    case: /^an address without a gateway/,
+    at: /ADD\//,
+    reason: "The reference routes everything to the link without a gateway, where nobody answers.",
+  },
+  {
+    plugin: "ptp",
+    case: /^the host's route is gone/,
+    at: /CHECK\/answer$/,
+    ours: "error 999",
+    theirs: "success",
+    reason: "A pod that the host has no route to is not reached.",
   },
 ];
 
@@ -442,6 +522,7 @@ const SINGLE_LINKS: readonly Difference[] = [
 export const DIFFERENCES: readonly Difference[] = [
   ...EVERYWHERE,
   ...BRIDGE,
+  ...CABLES,
   ...LOOPBACK,
   ...PORTMAP,
   ...FIREWALL,

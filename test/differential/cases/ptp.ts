@@ -1,0 +1,54 @@
+import { type Script, type Table, VERSIONS } from "../table.ts";
+
+const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]], routes: [{ dst: "0.0.0.0/0" }] };
+const DUAL = {
+  type: "host-local",
+  ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]],
+  routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }],
+};
+
+const conf = (more: object = {}) => ({ ipam: IPAM, ...more });
+
+/** Without a way back to the pods' range, only who is masqueraded gets an answer. */
+const ANSWERS: Script = {
+  in: "pod",
+  run: "ping -n -q -c 1 -W 2 198.51.100.2 | grep received; ping -n -q -c 1 -W 2 2001:db8:1::2 | grep received",
+};
+
+export const table: Table = {
+  plugin: "ptp",
+  cases: [
+    { name: "plain", conf: conf(), versions: VERSIONS },
+    { name: "an MTU", conf: conf({ mtu: 1400 }) },
+    { name: "both families", conf: conf({ ipam: DUAL }) },
+    {
+      name: "routes",
+      conf: conf({ ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16" }, { dst: "10.98.0.0/16", gw: "10.22.0.1" }] } }),
+    },
+    { name: "DNS of its own", conf: conf({ dns: { nameservers: ["10.22.0.1"], search: ["a.test"] } }) },
+    {
+      name: "masquerading by nftables",
+      conf: conf({ ipMasq: true, ipMasqBackend: "nftables", ipam: DUAL }),
+      steps: ["ADD", "CHECK", ANSWERS, "DEL", "DEL"],
+      uplink: true,
+    },
+    { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }), steps: ["ADD"] },
+    { name: "a second ADD", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
+    { name: "no ipam", conf: { ipam: {} }, steps: ["ADD", "STATUS"] },
+    {
+      name: "a single address with a gateway elsewhere",
+      conf: conf({ ipam: { type: "static", addresses: [{ address: "10.22.0.7/32", gateway: "169.254.1.1" }] } }),
+      steps: ["ADD"],
+    },
+    {
+      name: "an address without a gateway",
+      conf: conf({ ipam: { type: "static", addresses: [{ address: "10.22.0.7/24" }] } }),
+      steps: ["ADD"],
+    },
+    {
+      name: "the host's route is gone",
+      conf: conf(),
+      steps: ["ADD", { in: "node", run: "ip route del 10.22.0.2" }, "CHECK", "DEL"],
+    },
+  ],
+};
