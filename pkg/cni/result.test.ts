@@ -56,7 +56,7 @@ describe("a result", () => {
       ip4: {
         ip: "10.244.0.2/24",
         gateway: "10.244.0.1",
-        routes: [{ dst: "0.0.0.0/0", gw: "10.244.0.1", mtu: 1400, table: 100, scope: 0 }],
+        routes: [{ dst: "0.0.0.0/0", gw: "10.244.0.1" }],
       },
       ip6: { ip: "fd00::2/64", routes: [{ dst: "fd01::/64" }] },
       dns: full.dns,

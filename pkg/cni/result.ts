@@ -78,7 +78,11 @@ export function encodeResult(result: Result, version: Version): Json {
       "ips",
       result.ips.map((entry) => encodeAddress(entry, version)),
     );
-    putList(json, "routes", result.routes.map(encodeRoute));
+    putList(
+      json,
+      "routes",
+      result.routes.map((route) => encodeRoute(route, ROUTE_NUMBERS)),
+    );
   } else {
     encodeByFamily(json, result, version);
   }
@@ -107,10 +111,10 @@ function encodeAddress(entry: ResultAddress, version: Version): Json {
   return json;
 }
 
-function encodeRoute(route: ResultRoute): Json {
+function encodeRoute(route: ResultRoute, numbers: readonly (typeof ROUTE_NUMBERS)[number][]): Json {
   const json: Json = { dst: formatPrefix(route.dst) };
   if (route.gw) json.gw = formatAddress(route.gw);
-  for (const key of ROUTE_NUMBERS) {
+  for (const key of numbers) {
     if (route[key] !== undefined) json[key] = route[key];
   }
   return json;
@@ -125,14 +129,19 @@ function encodeDns(dns: ResultDns): Json {
   return json;
 }
 
-/** Versions before 0.3.0 know one address of each family, with the routes of that family. */
+/** Versions before 0.3.0 know one address of each family, with the routes of that family, and of these where they lead. */
 function encodeByFamily(json: Json, result: Result, version: Version): void {
   for (const family of [4, 6] as const) {
     const first = result.ips.find((entry) => entry.address.address.family === family);
     if (first === undefined) continue;
     const inner: Json = { ip: formatPrefix(first.address) };
     if (first.gateway) inner.gateway = formatAddress(first.gateway);
-    putList(inner, "routes", result.routes.filter((route) => route.dst.address.family === family).map(encodeRoute));
+    const routes = result.routes.filter((route) => route.dst.address.family === family);
+    putList(
+      inner,
+      "routes",
+      routes.map((route) => encodeRoute(route, [])),
+    );
     json[`ip${family}`] = inner;
   }
   if (json.ip4 === undefined && json.ip6 === undefined) {

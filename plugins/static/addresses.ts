@@ -26,7 +26,7 @@ function listedAddresses({ args }: Request, ipam: ConfigObject): ResultAddress[]
   const pairs = args.read("IP", "GATEWAY");
   const wished = parseArgument(pairs, "IP", parsePrefix).map((address) => ({ address }));
   const gateways = parseArgument(pairs, "GATEWAY", parseAddress);
-  return [...ipam.objectList("addresses").map(readAddress), ...wished].map((entry) => withGateway(entry, gateways));
+  return [...ipam.objectList("addresses").map(readAddress), ...wished.map((entry) => withGateway(entry, gateways))];
 }
 
 function readAddress(entry: ConfigObject): ResultAddress {
@@ -36,7 +36,7 @@ function readAddress(entry: ConfigObject): ResultAddress {
   return gateway === undefined ? { address } : { address, gateway };
 }
 
-/** A gateway of CNI_ARGS is that of the addresses whose network it is in. */
+/** A gateway of CNI_ARGS is that of the addresses of CNI_ARGS whose network it is in. */
 function withGateway(entry: ResultAddress, gateways: readonly Address[]): ResultAddress {
   const gateway = gateways.findLast((candidate) => isInNetwork(candidate, entry.address));
   return gateway === undefined ? entry : { ...entry, gateway };

@@ -32,10 +32,10 @@ describe("the addresses", () => {
       ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64", "10.2.0.5/24", "10.2.0.6/24"],
     ],
     [
-      "with gateways of CNI_ARGS, each in its network",
+      "of CNI_ARGS with their gateways, each in its network",
       {},
-      "IP=10.2.0.5/24;GATEWAY=10.2.0.1,fd00::1,192.0.2.1",
-      ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64 by fd00::1", "10.2.0.5/24 by 10.2.0.1"],
+      "IP=10.2.0.5/24,fd02::5/64;GATEWAY=10.2.0.1,fd02::1,fd00::1,192.0.2.1",
+      ["10.1.0.2/24 by 10.1.0.1", "fd00::2/64", "10.2.0.5/24 by 10.2.0.1", "fd02::5/64 by fd02::1"],
     ],
     ["of args.cni.ips, in place of them", args, "IP=10.2.0.5/24", ["10.3.0.5/24"]],
     ["of the runtime, in place of all", { ...args, ...runtime }, "IP=10.2.0.5/24", ["10.4.0.5/24", "fd01::1/64"]],

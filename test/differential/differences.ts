@@ -519,6 +519,114 @@ const SINGLE_LINKS: readonly Difference[] = [
   },
 ];
 
+const IPAM = ["host-local", "static"];
+
+const ADDRESSES: readonly Difference[] = [
+  {
+    plugin: IPAM,
+    at: /(ADD|CHECK)\/answer$/,
+    ours: /^"error (4|5|7|11|101)"$/,
+    theirs: "error 999",
+    reason:
+      "Each kind of error has a code: the environment, a file, the configuration, no address left, none reserved.",
+  },
+  {
+    plugin: "host-local",
+    case: /^refused: (an address that is asked for|two addresses of one set)/,
+    at: /last_reserved_ip\.0$/,
+    ours: undefined,
+    reason: "What is refused is refused before anything is written.",
+  },
+  {
+    plugin: "host-local",
+    case: /^a gateway outside the subnet/,
+    at: /ADD\/(answer|files\/.*)$/,
+    reason: "A gateway that no pod could reach is refused.",
+  },
+  {
+    plugin: "host-local",
+    case: /^DEL with a configuration/,
+    at: /DEL\/(answer|files\/.*:10\.22\.0\.2)$/,
+    reason: "DEL needs no more of the configuration than where the reservations are.",
+  },
+  {
+    plugin: "host-local",
+    case: /^CHECK of another address/,
+    at: /CHECK\/answer$/,
+    ours: "error 101",
+    theirs: "success",
+    reason: "CHECK compares the addresses of the result with those that are reserved.",
+  },
+  {
+    plugin: "host-local",
+    case: /^an empty file/,
+    at: /ADD\/(answer|files\/.*)$/,
+    reason: "An empty file is one that a crash left: nobody got its address, which is given where no other is left.",
+  },
+  {
+    plugin: "host-local",
+    case: /^an address is asked for by who has one/,
+    at: /ADD\/(answer|files\/.*)$/,
+    reason: "An attachment gets one address of each set, also where it asks for a second.",
+  },
+  {
+    plugin: "host-local",
+    case: /^(files of strangers)/,
+    at: /DEL\/files\/.*:notes$/,
+    theirs: undefined,
+    reason: "Only a file that is called like an address is a reservation.",
+  },
+  {
+    plugin: "host-local",
+    case: /^a container that is not there/,
+    at: /CHECK\/files\/.*:networks(:net(:lock)?)?$/,
+    ours: undefined,
+    reason: "CHECK and DEL make no folder where nothing was reserved.",
+  },
+  {
+    plugin: "host-local",
+    case: /^a network that was never used/,
+    at: /STATUS\/files\/.*:networks(:net(:lock)?)?$/,
+    theirs: undefined,
+    reason: "STATUS finds out whether ADD could write.",
+  },
+  {
+    plugin: "host-local",
+    case: /^STATUS where nothing/,
+    at: /STATUS\/answer$/,
+    ours: "error 50",
+    theirs: "success",
+    reason: "STATUS finds out whether ADD could write.",
+  },
+  {
+    plugin: "host-local",
+    case: /^GC/,
+    at: /GC\/files\/.*:10\.22\.0\.2$/,
+    ours: undefined,
+    reason: "GC frees what no valid attachment has.",
+  },
+  {
+    plugin: "host-local",
+    case: /^the network's own address/,
+    at: /ADD\/(answer|files\/.*)/,
+    reason: "The network's own address and the broadcast address are given to nobody, whatever the bounds are.",
+  },
+  {
+    plugin: "host-local",
+    case: /^two addresses in CNI_ARGS/,
+    at: /ADD\/(answer|files\/.*)$/,
+    reason: "IP in CNI_ARGS may name an address for each set, as it may for static.",
+  },
+  {
+    plugin: "static",
+    case: /^CHECK of other addresses/,
+    at: /CHECK\/answer$/,
+    ours: "error 999",
+    theirs: "success",
+    reason: "An address that the result lacks is an error.",
+  },
+];
+
 export const DIFFERENCES: readonly Difference[] = [
   ...EVERYWHERE,
   ...BRIDGE,
@@ -530,4 +638,5 @@ export const DIFFERENCES: readonly Difference[] = [
   ...TUNING,
   ...SBR,
   ...SINGLE_LINKS,
+  ...ADDRESSES,
 ];

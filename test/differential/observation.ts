@@ -100,7 +100,7 @@ export function readKernel(text: string): Json {
 
 /** Each file by its path: its mode and its lines. */
 export function readFiles(text: string): Json {
-  const entries = [...text.matchAll(/^(\S{10}) (\/.*)\n((?: {2}.*\n)*)/gm)];
+  const entries = [...text.matchAll(/^(\S{10}) (\/.*)\n((?: {2}[^\n]*\n)*)/gm)];
   return Object.fromEntries(
     entries.map(([, mode, path = "", lines = ""]) => [path.replaceAll("/", ":"), { mode, lines: lines.trim() }]),
   );

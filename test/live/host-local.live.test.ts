@@ -1,8 +1,7 @@
-/** host-local called by itself, step by step beside the reference: the same answers, and the same files on disk. */
+/** host-local called by itself, and beside the reference in one directory. test/differential compares the two. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
-const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const RANGE = { subnet: "10.22.0.0/24" };
 const conf = (ipam: object, more: object = {}) => ({
   ...{ cniVersion: "1.1.0", name: "net", type: "bridge", ipam: { type: "host-local", ...ipam } },
@@ -24,86 +23,6 @@ const disk = () =>
     'cd /var/lib/cni && files() { find . -name .weft -prune -o "$@" -print | sort; } && ' +
       "files -true && files -type f | xargs -r grep -H . || true",
   ]);
-
-/** What a container sees of its life: two come, one goes, a third comes, and is looked at; then all go. */
-async function life(bin: string, configuration: object, args: string) {
-  await clear();
-  const call = (verb: string, containerId: string, prevResult?: unknown) =>
-    bed.call(
-      bin,
-      "host-local",
-      verb,
-      { ...configuration, ...(prevResult === undefined ? {} : { prevResult }) },
-      {
-        containerId,
-        args,
-      },
-    );
-  const seen: unknown[] = [];
-  const note = async (answer: { status: number; json: unknown }) =>
-    seen.push({ status: answer.status, json: essence(answer), disk: await disk() });
-  await note(await call("ADD", "c1"));
-  await note(await call("ADD", "c2"));
-  await note(await call("DEL", "c1"));
-  const third = await call("ADD", "c3");
-  await note(third);
-  if (third.status === 0 && !["0.1.0", "0.2.0"].includes((configuration as { cniVersion: string }).cniVersion)) {
-    const status = (await call("CHECK", "c3", third.json)).status;
-    seen.push({ status });
-  }
-  for (const id of ["c1", "c2", "c3"]) await note(await call("DEL", id));
-  return seen;
-}
-
-/** Of a refusal the words are each one's own. The reference prints an empty `dns` before 1.0.0, which says nothing. */
-function essence({ status, json }: { status: number; json: unknown }): unknown {
-  if (status !== 0) return "refused";
-  if (json === undefined) return undefined;
-  const { dns, ...rest } = json as { dns?: object };
-  return dns === undefined || Object.keys(dns).length === 0 ? rest : { ...rest, dns };
-}
-
-describe("the same as the reference", () => {
-  test.each<[string, object, string?]>([
-    ["one range", conf({ ranges: [[RANGE]] })],
-    ["a range of the old form", conf(RANGE)],
-    [
-      "a gateway and routes",
-      conf({ ranges: [[{ ...RANGE, gateway: "10.22.0.254" }]], routes: [{ dst: "0.0.0.0/0" }] }),
-    ],
-    ["bounds inside a subnet", conf({ ranges: [[{ ...RANGE, rangeStart: "10.22.0.40", rangeEnd: "10.22.0.41" }]] })],
-    ["a range that one address fills", conf({ ranges: [[{ subnet: "10.22.0.0/30" }]] })],
-    [
-      "two ranges of one set, used one after the other",
-      conf({ ranges: [[{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.9" }, { subnet: "10.23.0.0/24" }]] }),
-    ],
-    ["both families", conf({ ranges: [[RANGE], [{ subnet: "fd00:22::/64" }]] })],
-    ["a folder of its own", conf({ ranges: [[RANGE]], dataDir: "/var/lib/cni/elsewhere" })],
-    ["ranges that the runtime gives", conf({}, { runtimeConfig: { ipRanges: [[RANGE]] } })],
-    ["an address that CNI_ARGS ask for", conf({ ranges: [[RANGE]] }), "IgnoreUnknown=1;IP=10.22.0.77"],
-    ["an address that args ask for", conf({ ranges: [[RANGE]] }, { args: { cni: { ips: ["10.22.0.78"] } } })],
-    [
-      "an address that runtimeConfig asks for",
-      conf({ ranges: [[RANGE]] }, { runtimeConfig: { ips: ["10.22.0.79/24"] } }),
-    ],
-  ])("%s", async (_name, configuration, args = "") => {
-    expect(await life(OURS, configuration, args)).toEqual(await life(REFERENCE, configuration, args));
-  });
-
-  test.each(VERSIONS)("in CNI %s", async (cniVersion) => {
-    const configuration = conf({ ranges: [[RANGE]], routes: [{ dst: "0.0.0.0/0" }] }, { cniVersion });
-    expect(await life(OURS, configuration, "")).toEqual(await life(REFERENCE, configuration, ""));
-  });
-
-  test("a resolv.conf", async () => {
-    await bed.node.succeed("sh", [
-      "-c",
-      "printf 'nameserver 10.96.0.10\\nsearch a.test b.test\\noptions ndots:5 edns0\\ndomain c.test\\n' >/var/lib/cni.conf",
-    ]);
-    const configuration = conf({ ranges: [[RANGE]], resolvConf: "/var/lib/cni.conf" });
-    expect(await life(OURS, configuration, "")).toEqual(await life(REFERENCE, configuration, ""));
-  });
-});
 
 const call = (verb: string, configuration: object, containerId = "c1") =>
   bed.call(OURS, "host-local", verb, configuration, { containerId });

@@ -1,0 +1,190 @@
+import { type Case, type Script, type Step, type Table, VERSIONS } from "../table.ts";
+
+const RANGE = { subnet: "10.22.0.0/24" };
+const SIX = { subnet: "fd00:22::/64" };
+const ipam = (keys: object, more: object = {}) => ({ ipam: { type: "host-local", ...keys }, ...more });
+const ranges = (...sets: object[][]) => ipam({ ranges: sets });
+const wishes = (...ips: string[]) => ({ args: { cni: { ips } } });
+const node = (run: string): Script => ({ in: "node", run });
+
+const second = { containerId: "c2" };
+/** Two come, one goes, a third comes and is looked at; then all go. */
+const LIFE: readonly Step[] = [
+  ...["ADD" as const, { verb: "ADD", ...second } as const, "DEL" as const],
+  ...(["ADD", "CHECK", "DEL"] as const).map((verb) => ({ verb, containerId: "c3" })),
+  { verb: "DEL", ...second },
+];
+const SHORT: readonly Step[] = ["ADD", "DEL"];
+
+const DIRECTORY = "/var/lib/cni/networks/net";
+const reserved = (name: string, content: string) =>
+  node(`mkdir -p ${DIRECTORY} && printf '${content}' >${DIRECTORY}/${name} && chmod 600 ${DIRECTORY}/${name}`);
+
+const alike: readonly Case[] = [
+  { name: "one range", conf: { ...ranges([RANGE]) }, versions: VERSIONS, steps: LIFE },
+  { name: "a range of the old form", conf: ipam({ ...RANGE, rangeStart: "10.22.0.9", gateway: "10.22.0.254" }) },
+  {
+    name: "the old form in front of the new one",
+    conf: ipam({ ...RANGE, ranges: [[SIX]] }),
+    versions: ["0.2.0", "1.1.0"],
+  },
+  {
+    name: "a gateway and routes",
+    conf: ipam({
+      ranges: [[{ ...RANGE, gateway: "10.22.0.254" }]],
+      routes: [
+        { dst: "0.0.0.0/0" },
+        { dst: "192.0.2.0/24", gw: "10.22.0.9", mtu: 1400, priority: 7, table: 99, scope: 0 },
+      ],
+    }),
+    versions: ["0.2.0", "0.4.0", "1.0.0", "1.1.0"],
+    steps: SHORT,
+  },
+  {
+    name: "bounds that two addresses fill, and a third wants one",
+    conf: ranges([{ ...RANGE, rangeStart: "10.22.0.40", rangeEnd: "10.22.0.41" }]),
+    steps: ["ADD", { verb: "ADD", ...second }, { verb: "DEL" }, { verb: "ADD", containerId: "c3" }],
+  },
+  {
+    name: "two ranges of one set, used one after the other",
+    conf: ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.9" }, { subnet: "10.23.0.0/24" }]),
+    steps: LIFE,
+  },
+  { name: "both families", conf: ranges([RANGE], [SIX]), versions: ["0.2.0", "1.1.0"], steps: LIFE },
+  { name: "three sets", conf: ranges([RANGE], [SIX], [{ subnet: "10.23.0.0/24" }]), steps: SHORT },
+  { name: "a folder of its own", conf: ipam({ ranges: [[RANGE]], dataDir: "/var/lib/cni/elsewhere" }), steps: SHORT },
+  {
+    name: "ranges of the runtime in front of the others",
+    conf: ipam({ ranges: [[SIX]] }, { runtimeConfig: { ipRanges: [[RANGE]] } }),
+  },
+  {
+    name: "addresses that the runtime, args and CNI_ARGS ask for, one from each set",
+    conf: ipam(
+      { ranges: [[RANGE], [SIX], [{ subnet: "10.23.0.0/24" }]] },
+      { ...wishes("fd00:22::77"), runtimeConfig: { ips: ["10.23.0.77/24"] } },
+    ),
+    args: "IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.22.0.77",
+  },
+  {
+    name: "an address that is asked for twice, then in vain",
+    conf: ipam({ ranges: [[RANGE]] }, wishes("10.22.0.77")),
+    steps: ["ADD", { verb: "ADD", ...second }, "DEL", { verb: "ADD", ...second }],
+  },
+  {
+    name: "a resolv.conf",
+    conf: ipam({ ranges: [[RANGE]], resolvConf: "/var/lib/cni/resolv" }),
+    setup: [
+      node(
+        "printf '# no\\n; no\\nnameserver 10.96.0.10\\nnameserver fd00::a\\nsearch a.test b.test\\noptions ndots:5 edns0\\ndomain c.test\\nsortlist 1.2.3.4\\n' >/var/lib/cni/resolv",
+      ),
+    ],
+    steps: SHORT,
+  },
+  {
+    name: "keys in other cases, and an unknown one",
+    conf: { IPAM: { Ranges: [[{ SUBNET: "10.22.0.0/24" }]], foo: 1 } },
+  },
+  {
+    name: "a reservation that names no interface",
+    conf: ranges([RANGE]),
+    setup: [reserved("10.22.0.2", "c1")],
+    steps: [
+      { verb: "CHECK", conf: { prevResult: { cniVersion: "1.1.0", ips: [{ address: "10.22.0.2/24" }] } } },
+      { verb: "ADD", ...second },
+      "DEL",
+      { verb: "DEL", ...second },
+    ],
+  },
+  {
+    name: "files of strangers",
+    conf: ranges([RANGE]),
+    setup: [
+      reserved("notes", "c1"),
+      reserved("10.22.0.2", "other\\r\\neth0"),
+      reserved("10.22.0.2.bak", "c9\\r\\neth0"),
+    ],
+  },
+  {
+    name: "a container that is not there",
+    conf: ranges([RANGE]),
+    steps: ["CHECK", "DEL", { verb: "DEL", pod: "none" }],
+  },
+  {
+    name: "two interfaces of one container",
+    conf: ranges([RANGE]),
+    steps: ["ADD", { verb: "ADD", ifName: "eth1" }, "DEL"],
+  },
+  { name: "a network that was never used", conf: ranges([RANGE]), steps: ["STATUS"] },
+];
+
+const refused = (name: string, conf: Readonly<Record<string, unknown>>, args = ""): Case => ({
+  ...{ name: `refused: ${name}`, conf, args },
+  steps: ["ADD"],
+});
+
+const refusals: readonly Case[] = [
+  refused("no ipam", {}),
+  refused("no ranges", ipam({})),
+  refused("an empty set", ranges([])),
+  refused("a set of both families", ranges([RANGE, SIX])),
+  refused("host bits", ranges([{ subnet: "10.22.0.1/24" }])),
+  refused("a subnet of two addresses", ranges([{ subnet: "10.22.0.0/31" }])),
+  refused("sets that overlap", ranges([RANGE], [{ subnet: "10.22.0.0/25" }])),
+  refused("an end before the start", ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.8" }])),
+  refused("bounds elsewhere", ranges([{ ...RANGE, rangeStart: "10.23.0.9" }])),
+  refused("a gateway that is no address", ranges([{ ...RANGE, gateway: "x" }])),
+  refused("an address that is asked for and in no range", ipam({ ranges: [[RANGE]] }, wishes("10.99.0.1"))),
+  refused("the gateway is asked for", ipam({ ranges: [[RANGE]] }, wishes("10.22.0.1"))),
+  refused("two addresses of one set are asked for", ipam({ ranges: [[RANGE]] }, wishes("10.22.0.8", "10.22.0.9"))),
+  refused("an unknown key in CNI_ARGS", ranges([RANGE]), "FOO=1"),
+  refused("an address in CNI_ARGS that is none", ranges([RANGE]), "IP=x"),
+  refused("a resolv.conf that is missing", ipam({ ranges: [[RANGE]], resolvConf: "/var/lib/cni/none" })),
+  refused("a range that is full", ranges([{ ...RANGE, rangeStart: "10.22.0.1", rangeEnd: "10.22.0.1" }])),
+  { ...refused("two sets of a family", ranges([RANGE], [{ subnet: "10.23.0.0/24" }])), versions: ["0.2.0"] },
+];
+
+const better: readonly Case[] = [
+  { name: "a gateway outside the subnet", conf: ranges([{ ...RANGE, gateway: "10.99.0.1" }]), steps: ["ADD"] },
+  {
+    name: "DEL with a configuration that ADD would refuse",
+    conf: ranges([RANGE]),
+    steps: ["ADD", { verb: "DEL", conf: ranges([{ subnet: "10.22.0.5/24" }]) }],
+  },
+  {
+    name: "CHECK of another address than the reserved one",
+    conf: ranges([RANGE]),
+    steps: ["ADD", node(`mv ${DIRECTORY}/10.22.0.2 ${DIRECTORY}/10.22.0.3`), "CHECK"],
+  },
+  {
+    name: "an empty file where no other address is left",
+    conf: ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.9" }]),
+    setup: [reserved("10.22.0.9", "")],
+    steps: ["ADD"],
+  },
+  {
+    name: "an address is asked for by who has one",
+    conf: ranges([RANGE]),
+    steps: ["ADD", { verb: "ADD", conf: ipam({ ranges: [[RANGE]] }, wishes("10.22.0.77")) }],
+  },
+  {
+    name: "STATUS where nothing can be written",
+    conf: ipam({ ranges: [[RANGE]], dataDir: "/proc/nowhere" }),
+    steps: ["STATUS"],
+  },
+  {
+    name: "GC",
+    conf: ranges([RANGE]),
+    steps: [
+      ...["ADD" as const, { verb: "ADD", ...second } as const],
+      { verb: "GC", conf: { "cni.dev/valid-attachments": [{ containerID: "c2", ifname: "eth0" }] } },
+    ],
+  },
+  {
+    name: "the network's own address and the broadcast address, within the bounds",
+    conf: ranges([{ subnet: "10.22.0.0/30", rangeStart: "10.22.0.0", rangeEnd: "10.22.0.3" }]),
+    steps: ["ADD", { verb: "ADD", ...second }, { verb: "ADD", containerId: "c3" }],
+  },
+  { name: "two addresses in CNI_ARGS", conf: ranges([RANGE], [SIX]), args: "IP=10.22.0.8,fd00:22::8", steps: ["ADD"] },
+];
+
+export const table: Table = { plugin: "host-local", cases: [...alike, ...refusals, ...better] };
