@@ -22,14 +22,27 @@ const POLICIES = ["open", "same-bridge", "isolated"] as const;
 
 /** Throws `CniError` 7 for a value that is wrong, 2 for the backend that is not served. */
 export function parseFirewallConfig(object: ConfigObject): FirewallConfig {
-  return { backend: backend(object), ...lenientConfig(object), ingressPolicy: ingressPolicy(object) };
-}
-
-/** What DEL and GC need: a configuration that ADD would refuse must not keep rules alive. */
-export function lenientConfig(object: ConfigObject): Pick<FirewallConfig, "adminChain" | "zone"> {
   const adminChain = object.optionalString("iptablesAdminChainName") || DEFAULT_ADMIN_CHAIN;
   if (!CHAIN_NAME.test(adminChain)) throw object.invalid("iptablesAdminChainName", "a name of at most 28 characters");
-  return { adminChain, zone: object.optionalString("firewalldZone") || DEFAULT_ZONE };
+  return {
+    backend: backend(object),
+    adminChain,
+    zone: object.optionalString("firewalldZone") || DEFAULT_ZONE,
+    ingressPolicy: ingressPolicy(object),
+  };
+}
+
+/** For DEL and GC: a configuration that ADD would refuse must not keep rules alive. Never throws. */
+export function lenientConfig(object: ConfigObject): Pick<FirewallConfig, "adminChain" | "zone"> {
+  const textOf = (key: string) => {
+    const value = object.value(key);
+    return typeof value === "string" ? value : "";
+  };
+  const [adminChain, zone] = [textOf("iptablesAdminChainName"), textOf("firewalldZone")];
+  return {
+    adminChain: CHAIN_NAME.test(adminChain) ? adminChain : DEFAULT_ADMIN_CHAIN,
+    zone: zone || DEFAULT_ZONE,
+  };
 }
 
 function backend(object: ConfigObject): FirewallConfig["backend"] {

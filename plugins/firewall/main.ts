@@ -5,7 +5,7 @@
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { removeLegacyFirewall } from "../../pkg/attachment/legacy.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
-import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
@@ -133,9 +133,19 @@ function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: R
   };
 }
 
+/** None where prevResult is missing, or is none that anybody understands. */
+function toldAddresses(request: Request): readonly Address[] {
+  try {
+    return request.prevResult?.ips.map(({ address }) => address.address) ?? [];
+  } catch (error) {
+    if (isCniError(error)) return [];
+    throw error;
+  }
+}
+
 function del(request: Request): void {
   const owner = ownerOf(request);
-  const addresses = request.prevResult?.ips.map(({ address }) => address.address) ?? [];
+  const addresses = toldAddresses(request);
   const isOurs = remove(request, (mark) => mark === owner, addresses);
   if (!isOurs) removeLegacyFirewall(request.system, addresses, lenientConfig(request.config));
 }

@@ -240,7 +240,11 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
     expect(await foreign()).toEqual(alone);
     await succeeds("firewall", "GC", { ...list(), name: "another" });
     expect(await foreign()).toEqual(alone);
-    await succeeds("firewall", "DEL", { cniVersion: "1.1.0", name: "net", type: "firewall", backend: "nonsense" });
+    // Whatever else is wrong with the configuration.
+    await succeeds("firewall", "DEL", {
+      ...{ cniVersion: "1.1.0", name: "net", type: "firewall", backend: "nonsense", ingressPolicy: 5 },
+      ...{ iptablesAdminChainName: ["x"], firewalldZone: 1, prevResult: { ips: "none" } },
+    });
     expect(await foreign()).toEqual(before);
   });
 });
