@@ -5,8 +5,8 @@ import type { Result, ResultInterface } from "../cni/result.ts";
 import { isSameAddress } from "../ip/address.ts";
 import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import type { Link } from "../kernel/link.ts";
-import { findLink, readAddresses } from "../kernel/read.ts";
-import { describeRoute, type ObservedRoute, parseRoutes, type Route, routeDump } from "../kernel/route.ts";
+import { findLink, readAddresses, readRoutes } from "../kernel/read.ts";
+import { describeRoute, type ObservedRoute, type Route } from "../kernel/route.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { RT_TABLE_LOCAL } from "../netlink/route.ts";
 import { podRoutes } from "./routes.ts";
@@ -76,7 +76,7 @@ export function checkAddresses(
 
 /** Every one of `routes` is in the namespace; others may be too. */
 export function checkRoutes(netlink: BlockingNetlink, routes: readonly Route[]): void {
-  const observed = ([4, 6] as const).flatMap((family) => netlink.dump(routeDump(family)).flatMap(parseRoutes));
+  const observed = readRoutes(netlink);
   for (const route of routes) {
     if (!observed.some((candidate) => isSameRoute(candidate, route))) {
       throw wrong(`the route "${describeRoute(route)}" is missing in ${netlink.where}`);

@@ -1,9 +1,11 @@
 /** What an executable reads of the kernel, by asking and waiting. */
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { isGone } from "../netlink/errors.ts";
+import { isGone, isNetlinkError } from "../netlink/errors.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
 import { getLink, type Link, parseLink } from "./link.ts";
+import { type ObservedRoute, parseRoutes, routeDump } from "./route.ts";
+import { type ObservedRule, parseRule, ruleDump } from "./rule.ts";
 
 /** The link of this name or index, or nothing. */
 export function findLink(netlink: BlockingNetlink, link: string | number): Link | undefined {
@@ -27,4 +29,28 @@ export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddr
 /** Everything that a data path is compared with. */
 export function readObserved(netlink: BlockingNetlink): Observed {
   return parseObserved(observationDumps().map((request) => netlink.dump(request)));
+}
+
+const FAMILIES = [4, 6] as const;
+
+/** All routes of the namespace, in all tables. */
+export function readRoutes(netlink: BlockingNetlink): ObservedRoute[] {
+  return FAMILIES.flatMap((family) => {
+    const routes = netlink.dump(routeDump(family)).flatMap(parseRoutes);
+    // A kernel without IPv6 answers with what it has of other families.
+    return routes.filter(({ destination }) => destination.address.family === family);
+  });
+}
+
+/** All rules of the namespace. */
+export function readRules(netlink: BlockingNetlink): ObservedRule[] {
+  return FAMILIES.flatMap((family) => {
+    try {
+      return netlink.dump(ruleDump(family)).flatMap((message) => parseRule(message) ?? []);
+    } catch (error) {
+      // A kernel without IPv6.
+      if (family === 6 && isNetlinkError(error, "EAFNOSUPPORT", "EOPNOTSUPP")) return [];
+      throw error;
+    }
+  });
 }

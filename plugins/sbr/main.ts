@@ -8,9 +8,9 @@ import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
-import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import { addRoute, deleteRoute, parseRoutes, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
-import { addRule, deleteRule, parseRule, ruleDump } from "../../pkg/kernel/rule.ts";
+import { findLink, readAddresses, readRoutes, readRules } from "../../pkg/kernel/read.ts";
+import { addRoute, deleteRoute, replaceRoute } from "../../pkg/kernel/route.ts";
+import { addRule, deleteRule } from "../../pkg/kernel/rule.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
 import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
@@ -42,11 +42,7 @@ export const plugin: Plugin = {
 };
 
 function observe(pod: BlockingNetlink): Observed {
-  const families = [4, 6] as const;
-  return {
-    rules: families.flatMap((family) => pod.dump(ruleDump(family)).flatMap((message) => parseRule(message) ?? [])),
-    routes: families.flatMap((family) => pod.dump(routeDump(family)).flatMap(parseRoutes)),
-  };
+  return { rules: readRules(pod), routes: readRoutes(pod) };
 }
 
 function apply(

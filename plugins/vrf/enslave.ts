@@ -5,8 +5,8 @@
 import { isSamePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
 import { changeLink } from "../../pkg/kernel/link.ts";
-import { readAddresses } from "../../pkg/kernel/read.ts";
-import { type ObservedRoute, parseRoute, replaceRoute, routeDump } from "../../pkg/kernel/route.ts";
+import { readAddresses, readRoutes } from "../../pkg/kernel/read.ts";
+import { type ObservedRoute, replaceRoute } from "../../pkg/kernel/route.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 
@@ -15,12 +15,6 @@ export interface Possessions {
   readonly addresses: readonly LinkAddress[];
   /** Those of the main table. */
   readonly routes: readonly ObservedRoute[];
-}
-
-export function readRoutes(pod: BlockingNetlink): ObservedRoute[] {
-  return ([4, 6] as const).flatMap((family) =>
-    pod.dump(routeDump(family)).flatMap((message) => parseRoute(message) ?? []),
-  );
 }
 
 export function readPossessions(pod: BlockingNetlink, index: number): Possessions {

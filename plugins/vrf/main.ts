@@ -13,12 +13,12 @@ import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
 import { changeLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
-import { findLink } from "../../pkg/kernel/read.ts";
+import { findLink, readRoutes } from "../../pkg/kernel/read.ts";
 import { readDevice } from "../../pkg/kernel/single-link.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
 import { RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
-import { moveInterface, readPossessions, readRoutes } from "./enslave.ts";
+import { moveInterface, readPossessions } from "./enslave.ts";
 
 interface VrfConfig {
   readonly name: string;
