@@ -232,8 +232,11 @@ export function portMapElementDumps(): Request[] {
 
 /** What the elements among the answers to dumps tell; those of an older shape of the table are passed over. */
 export function readPortMap(dumped: readonly Message[]): PortMap {
+  return portMapOf(readElements(portMapTable(EMPTY_PORT_MAP), dumped));
+}
+
+function portMapOf(elements: ReadonlyMap<string, readonly SetElement[]>): PortMap {
   const table = portMapTable(EMPTY_PORT_MAP);
-  const elements = readElements(table, dumped);
   const read = (set: NftSet): { name: string; element: TupleElement }[] =>
     set.kind !== "tuples"
       ? []
@@ -301,7 +304,8 @@ export function describeHostPort({ host, target }: PortMapping): string {
  * A table that is not as it should be (an older version's, or damaged) is made anew with what its elements still tell.
  */
 export function addPortMap(dumped: readonly Message[], wanted: PortMap): Request[] {
-  const held = readPortMap(dumped);
+  const observed = readTable(portMapTable(EMPTY_PORT_MAP), dumped);
+  const held = observed === undefined ? EMPTY_PORT_MAP : portMapOf(observed.elements);
   const isNewTarget = (target: Address) => wanted.mappings.some((mapping) => isSameAddress(mapping.target, target));
   const outgoing = new Set([
     ...wanted.mappings.map(({ owner }) => owner),
@@ -316,7 +320,6 @@ export function addPortMap(dumped: readonly Message[], wanted: PortMap): Request
     mappings: [...kept.mappings, ...wanted.mappings],
     masquerades: [...kept.masquerades, ...wanted.masquerades],
   });
-  const observed = readTable(whole, dumped);
   if (observed === undefined) return createTable(whole);
   if (!hasSameShape(whole, observed)) return [deleteTable(whole, observed.handle), ...createTable(whole)];
   const added = portMapTable(wanted);
@@ -364,9 +367,9 @@ function isOwned(isWanted: (owner: string) => boolean): (element: SetElement) =>
 
 /** What the kernel lacks of `wanted`, in words; `dumped` are the answers to `portMapDumps`. */
 export function missingFromPortMap(dumped: readonly Message[], wanted: PortMap): string[] {
-  const held = readPortMap(dumped);
+  const observed = readTable(portMapTable(EMPTY_PORT_MAP), dumped);
+  const held = observed === undefined ? EMPTY_PORT_MAP : portMapOf(observed.elements);
   const table = portMapTable({ ...wanted, masquerades: [...held.masquerades, ...wanted.masquerades] });
-  const observed = readTable(table, dumped);
   if (observed === undefined) return [`the table ${table.family} ${table.name} is missing`];
   if (!hasSameShape(table, observed)) return [`the rules of the table ${table.family} ${table.name} were changed`];
   return portMapTable(wanted)

@@ -10,7 +10,7 @@ const EEXIST = 17;
 
 /** A kernel that answers each batch with the next of `errnos`, then with 0; its batches' generations are kept. */
 function systemWith(errnos: readonly number[]) {
-  const seen = { generations: [] as number[], sleeps: 0 };
+  const seen = { generations: [] as number[], sleeps: [] as number[] };
   const answers: Uint8Array[] = [];
   const socket: NetlinkSocket = {
     send(datagram) {
@@ -37,8 +37,9 @@ function systemWith(errnos: readonly number[]) {
   };
   const system = {
     openNetlink: () => socket,
-    sleep: () => {
-      seen.sleeps += 1;
+    randomBytes: () => Uint8Array.of(255),
+    sleep: (ms: number) => {
+      seen.sleeps.push(ms);
     },
   } as unknown as System;
   return { system, seen };
@@ -53,11 +54,11 @@ const change = (system: System) => {
   );
 };
 
-test("a change for a generation that is gone is planned anew, without waiting, however often", () => {
+test("a change for a generation that is gone is planned anew, however often, and never soon by all at once", () => {
   const { system, seen } = systemWith(Array.from({ length: 100 }, () => ERESTART));
   change(system);
   expect(seen.generations).toEqual(Array.from({ length: 101 }, (_, at) => 41 + at));
-  expect(seen.sleeps).toBe(0);
+  expect(seen.sleeps.slice(0, 8)).toEqual([1, 3, 7, 15, 31, 63, 127, 255]);
 });
 
 test("one that is overtaken for ever ends with the kernel's word", () => {
@@ -69,5 +70,5 @@ test("one that is overtaken for ever ends with the kernel's word", () => {
 test("other refusals are waited out, a few times", () => {
   const { system, seen } = systemWith([EEXIST, ERESTART, EEXIST]);
   change(system);
-  expect([seen.generations.length, seen.sleeps]).toEqual([4, 2]);
+  expect([seen.generations.length, seen.sleeps]).toEqual([4, [5, 1, 10]]);
 });

@@ -12,8 +12,10 @@ import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 /** Others change a table between our look and our change only now and then; so often in a row means another cause. */
 const ATTEMPTS = 8;
 const PAUSE_MS = 5;
-/** Each time somebody else's change, of whatever table, came first: somebody got on, and there is nothing to wait for. */
+/** Each time somebody else's change, of whatever table, came first: somebody got on. */
 const OVERTAKEN_ATTEMPTS = 500;
+/** Many who are overtaken together draw lots: all at once again, only one of them would get on. */
+const LONGEST_LOT_MS = 256;
 
 /** A transaction. With `generation` it takes effect only if nobody has changed any rule since that generation. */
 export interface Change {
@@ -50,7 +52,11 @@ export function changeSeen<Seen>(
         netfilter.commit(requests, generation);
         return;
       } catch (error) {
-        if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) continue;
+        if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) {
+          const [lot = 0] = system.randomBytes(1);
+          system.sleep(lot % Math.min(2 ** overtaken, LONGEST_LOT_MS));
+          continue;
+        }
         // EINTR: a dump that changes interrupted each time.
         if (++attempts === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "EINTR")) throw error;
         system.sleep(PAUSE_MS * attempts);
