@@ -9,7 +9,12 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const RUNNER = `${ROOT}.cache/bench/runner`;
 
 /** What is measured, with the executables that take part in its calls. */
-export const SUBJECTS = { bridge: ["bridge", "host-local"], ptp: ["ptp", "host-local"], portmap: ["portmap"] } as const;
+export const SUBJECTS = {
+  bridge: ["bridge", "host-local"],
+  ptp: ["ptp", "host-local"],
+  "host-local": ["host-local"],
+  portmap: ["portmap"],
+} as const;
 export type Subject = keyof typeof SUBJECTS;
 
 /** Folders with both sides' executables. */
@@ -35,7 +40,8 @@ export class Bed {
   readonly #namespaces = [this.#node, ...SIDES.map((side) => this.#pod(side))];
   readonly #subject: Subject;
 
-  constructor(subject: Subject) {
+  /** `inUse` addresses are reserved beforehand. */
+  constructor(subject: Subject, inUse: number) {
     this.#subject = subject;
     compileRunner();
     try {
@@ -43,6 +49,7 @@ export class Bed {
       for (const side of SIDES) {
         writeFileSync(`${this.#folder}/${side}.conf`, JSON.stringify(this.#configuration(side)));
         writeFileSync(`${this.#folder}/version.conf`, '{"cniVersion":"1.1.0"}');
+        if (inUse > 0) this.#reserve(side, inUse);
       }
     } catch (error) {
       this.close();
@@ -82,6 +89,18 @@ export class Bed {
   close(): void {
     for (const name of this.#namespaces) spawnSync("ip", ["netns", "del", name]);
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** One after the other, as a node that has never been full has them. */
+  #reserve(side: Side, count: number): void {
+    const directory = `${this.#folder}/networks/bench-${side}`;
+    mkdirSync(directory, { recursive: true });
+    let last = "";
+    for (let at = 0; at < count; at++) {
+      last = `10.${240 + SIDES.indexOf(side)}.${(at + 2) >> 8}.${(at + 2) & 255}`;
+      writeFileSync(`${directory}/${last}`, `${at.toString(16).padStart(64, "0")}\r\neth0`, { mode: 0o600 });
+    }
+    writeFileSync(`${directory}/last_reserved_ip.0`, last, { mode: 0o600 });
   }
 
   #pod(side: Side): string {

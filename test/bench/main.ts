@@ -9,6 +9,7 @@ interface Options {
   readonly runs: number;
   readonly warmUp: number;
   readonly plugin: Subject;
+  readonly inUse: number;
   readonly output: "table" | "json";
 }
 
@@ -17,6 +18,7 @@ Examples:
   npm run bench
   npm run bench -- --runs 500
   npm run bench -- --plugin portmap
+  npm run bench -- --plugin host-local --in-use 4000
   npm run -s bench -- -o json | jq '.rows[] | {verb, ratio}'
 
 Exits with 1 where a bound is missed. NO_COLOR=1 leaves colours out.`;
@@ -26,9 +28,14 @@ const options = new Command("bench")
     "Times ADD, DEL, VERSION and STATUS: weft's and the reference plugins', alternating. The reference's portmap uses iptables.",
   )
   .addOption(
-    new Option("--plugin <name>", "bridge or ptp with host-local, or portmap")
+    new Option("--plugin <name>", "bridge or ptp with host-local, host-local alone, or portmap")
       .choices(Object.keys(SUBJECTS))
       .default("bridge"),
+  )
+  .addOption(
+    new Option("--in-use <n>", "addresses that are reserved already, on both sides; not for portmap")
+      .default(0)
+      .argParser(parseCount(0)),
   )
   .addOption(new Option("--runs <n>", "measured calls of each kind").default(100).argParser(parseCount(1)))
   .addOption(new Option("--warm-up <n>", "calls of each kind before that").default(5).argParser(parseCount(0)))
@@ -47,15 +54,16 @@ try {
   process.exitCode = 1;
 }
 
-function measure({ runs, warmUp, plugin }: Options): Report {
-  const bed = new Bed(plugin);
+function measure({ runs, warmUp, plugin, inUse }: Options): Report {
+  if (plugin === "portmap" && inUse > 0) throw new Error("--in-use is about addresses, of which portmap has none");
+  const bed = new Bed(plugin, inUse);
   try {
     if (warmUp > 0) bed.run(planCalls(warmUp));
     const calls = planCalls(runs);
     const sizeOf = (side: Side, name: string) => statSync(`${FOLDERS[side]}/${name}`).size;
     const reference = SUBJECTS[plugin].reduce((sum, name) => sum + sizeOf("reference", name), 0);
     const sizes = { weft: sizeOf("weft", plugin), reference };
-    return makeReport(plugin, calls, bed.run(calls), sizes);
+    return makeReport({ subject: plugin, inUse }, calls, bed.run(calls), sizes);
   } finally {
     bed.close();
   }

@@ -9,6 +9,7 @@ import { median, quantile } from "./statistics.ts";
 const BOUNDS: Readonly<Record<Subject, Partial<Readonly<Record<Verb, number>>>>> = {
   bridge: { ADD: 0.4, VERSION: 0.4 },
   ptp: { ADD: 0.4, VERSION: 0.4 },
+  "host-local": {},
   portmap: {},
 };
 
@@ -26,8 +27,13 @@ export interface Row extends Record<Side, Figures> {
   readonly isKept: boolean;
 }
 
-export interface Report {
+export interface Setting {
   readonly subject: Subject;
+  /** Addresses reserved beforehand. */
+  readonly inUse: number;
+}
+
+export interface Report extends Setting {
   readonly rounds: number;
   readonly rows: readonly Row[];
   /** Bytes of what has to be installed for these calls. */
@@ -35,7 +41,7 @@ export interface Report {
 }
 
 export function makeReport(
-  subject: Subject,
+  { subject, inUse }: Setting,
   calls: readonly Call[],
   samples: readonly Sample[],
   sizeBytes: Record<Side, number>,
@@ -55,11 +61,11 @@ export function makeReport(
     const bound = BOUNDS[subject][verb];
     return { verb, weft, reference, ratio, bound, isKept: bound === undefined || ratio <= bound };
   });
-  return { subject, rounds: calls.length / VERBS.length / SIDES.length, rows, sizeBytes };
+  return { subject, inUse, rounds: calls.length / VERBS.length / SIDES.length, rows, sizeBytes };
 }
 
 /** Plain words where the stream shows no colour (NO_COLOR, a pipe). */
-export function formatTable({ subject, rounds, rows, sizeBytes }: Report): string {
+export function formatTable({ subject, inUse, rounds, rows, sizeBytes }: Report): string {
   const table = new Table({
     head: [
       "",
@@ -83,7 +89,7 @@ export function formatTable({ subject, rounds, rows, sizeBytes }: Report): strin
     ]);
   const mib = (side: Side) => `${(sizeBytes[side] / 2 ** 20).toFixed(1)} MiB`;
   return [
-    `${SUBJECTS[subject].join(" with ")}, ${rounds} calls of each kind, in turn`,
+    `${SUBJECTS[subject].join(" with ")}, ${rounds} calls of each kind, in turn${inUse > 0 ? `, ${inUse} addresses in use` : ""}`,
     table.toString(),
     "VERSION is start and end of the process and little else. Memory: most resident at once, median.",
     `size: weft ${mib("weft")} (every plugin), reference ${mib("reference")}`,
