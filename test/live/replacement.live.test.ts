@@ -41,8 +41,8 @@ afterEach(async () => {
 });
 
 /** As an installer does: whoever starts a plugin meanwhile gets the old one or the new one. */
-function install(from: string): void {
-  for (const name of readdirSync(from).filter((name) => name !== "weftd")) {
+function install(from: string, names = readdirSync(from).filter((name) => name !== "weftd")): void {
+  for (const name of names) {
     copyFileSync(join(from, name), join(bin, `.${name}.new`));
     renameSync(join(bin, `.${name}.new`), join(bin, name));
   }
@@ -137,6 +137,19 @@ describe.each<Backend>(["iptables", "nftables"])("pods that the reference attach
     for (const pod of [old[1] as Pod, ...young, again]) await detach(pod);
     expect(await traces()).toEqual({ links: ["cni0", "lo"], rules: [], addresses: [] });
   });
+});
+
+test("between one file and the next, old and new plugins work in one chain", async () => {
+  install(REFERENCE);
+  const pods = [await attach("iptables", "old1", 8081)];
+  for (const name of ["portmap", "bridge", "bandwidth", "host-local", "firewall"]) {
+    install(OURS, [name]);
+    pods.push(await attach("iptables", name, 8081 + pods.length));
+  }
+  expect(new Set(pods.flatMap(({ addresses }) => addresses)).size).toBe(12);
+  await expectToServe(pods);
+  for (const pod of pods) await detach(pod);
+  expect(await traces()).toEqual({ links: ["cni0", "lo"], rules: [], addresses: [] });
 });
 
 test("back again: what the reference leaves of pods that ours attached", async () => {
