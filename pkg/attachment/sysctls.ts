@@ -12,6 +12,14 @@ export function refuseAdvertisements(system: System, device: string): void {
 }
 
 /**
+ * The host's end of a cable uses its link-local address at once: while the kernel still probes it (a second or two), it has
+ * no source to ask for neighbours with, and forwards nothing to the pod. Before the link has a carrier.
+ */
+export function skipDetection(system: System, device: string): void {
+  ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "accept_dad"], "0");
+}
+
+/**
  * For IPv6 in the pod: on (a runtime may have switched it off), its addresses kept when the link goes down and, unless told
  * otherwise, usable at once (IPAM gave them to nobody else). Before the interface comes up.
  */

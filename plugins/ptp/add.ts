@@ -8,7 +8,7 @@ import { reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
-import { enableForwarding } from "../../pkg/attachment/sysctls.ts";
+import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
@@ -31,6 +31,7 @@ function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
   const addresses = reserveAddresses(request, ipam, undo);
   const { ips, podRoutes, hostAddresses, hostRoutes } = planAddressing(addresses);
   const cable = plugCable(making, { mtu, mac: undefined });
+  if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, cable.hostName);
   const pod = bringUp(making, addresses);
   sides.pod.run(
     // Without its connected route, which would lead to neighbours that are not on this link.

@@ -119,10 +119,10 @@ const CABLES: readonly Difference[] = [
   },
   {
     plugin: "ptp",
-    at: /pod\/sysctls\/ipv6\.conf\.eth0\.accept_dad$/,
+    at: /(node\/sysctls\/ipv6\.conf\.veth\d|pod\/sysctls\/ipv6\.conf\.eth0)\.accept_dad$/,
     ours: "0",
     theirs: "1",
-    reason: "IPv6 addresses are used at once: only the host is on the link, and the reference waits a second for it.",
+    reason: "IPv6 addresses are used at once at both ends of the cable; the reference waits a second for the pod's.",
   },
   {
     plugin: "ptp",
