@@ -141,8 +141,9 @@ export class OwnerIndex {
     for (const entry of entries) {
       const line = lineOf(entry);
       if (line === undefined) continue;
-      const lines = shards.get(shardOf(entry));
-      if (lines === undefined) shards.set(shardOf(entry), [line]);
+      const shard = shardOf(entry);
+      const lines = shards.get(shard);
+      if (lines === undefined) shards.set(shard, [line]);
       else lines.push(line);
     }
     for (const [shard, lines] of shards) this.#set(shard, lines);
@@ -199,9 +200,11 @@ function lineOf(entry: Entry): string | undefined {
   return key === undefined ? undefined : `${key} ${entry.name}`;
 }
 
+/** Ids differ at their end, be they random or counted. */
 function shardOf({ containerId }: Owner): string {
   let digest = 0;
-  for (let at = 0; at < containerId.length; at++) digest = (digest * 31 + containerId.charCodeAt(at)) % SHARDS;
+  const end = containerId.slice(-12);
+  for (let at = 0; at < end.length; at++) digest = (digest * 31 + end.charCodeAt(at)) % SHARDS;
   return digest.toString(16).padStart(2, "0");
 }
 
