@@ -10,7 +10,18 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{plugins,daemon,pkg,hack,test}/**/*.test.ts"],
-          exclude: ["**/*.live.test.ts"],
+          exclude: ["**/*.live.test.ts", "**/*.vm.test.ts"],
+        },
+      },
+      {
+        // What needs the emulated machine's kernel: only hack/vm runs it.
+        test: {
+          name: "vm",
+          include: ["test/**/*.vm.test.ts"],
+          globalSetup: "test/live/harness/setup.ts",
+          fileParallelism: false,
+          testTimeout: 60_000 * patience,
+          hookTimeout: 60_000 * patience,
         },
       },
       {

@@ -30,5 +30,5 @@ test("a row means what it names, and nothing else", () => {
 
 test("what stays different from step to step is told once", () => {
   const story = (mtu: number) => ({ "1 ADD": { status: 0, node: { mtu } }, "2 DEL": { status: 0, node: { mtu } } });
-  expect(compareStories(story(1), story(2))).toEqual([{ at: "1 ADD/node/mtu", ours: 1, theirs: 2 }]);
+  expect(compareStories(story(1), story(2))).toEqual([{ at: "1 ADD/node/mtu", ours: 1, theirs: 2, refused: false }]);
 });

@@ -8,6 +8,8 @@ export interface Finding {
   readonly at: string;
   readonly ours: unknown;
   readonly theirs: unknown;
+  /** Ours refused this step's call. */
+  readonly refused?: boolean;
 }
 
 /** An intended difference. */
@@ -20,6 +22,8 @@ export interface Difference {
   /** Where given, the values must be these; a pattern is matched with the value as JSON. */
   readonly ours?: unknown;
   readonly theirs?: unknown;
+  /** Where given, only steps whose call ours refused, or did not refuse. */
+  readonly refused?: boolean;
   /** Why ours is meant to be otherwise, in a sentence for an operator. */
   readonly reason: string;
 }
@@ -34,7 +38,8 @@ export function compareStories(ours: Story, theirs: Story): Finding[] {
     }));
     const fresh = found.filter(({ finding: { at }, key }) => !STATE.test(at) || !known.has(key));
     known = new Set(found.map(({ key }) => key));
-    return fresh.map(({ finding }) => ({ ...finding, at: `${step}/${finding.at}` }));
+    const refused = /^error /.test(String((ours[step] as { answer?: unknown }).answer));
+    return fresh.map(({ finding }) => ({ ...finding, at: `${step}/${finding.at}`, refused }));
   });
 }
 
@@ -51,11 +56,13 @@ export function findDifferences(ours: unknown, theirs: unknown, at = ""): Findin
   );
 }
 
-export function isMeant(row: Difference, plugin: string, caseName: string, { at, ours, theirs }: Finding): boolean {
+export function isMeant(row: Difference, plugin: string, caseName: string, finding: Finding): boolean {
+  const { at, ours, theirs } = finding;
   return (
     (row.plugin === undefined || [row.plugin].flat().includes(plugin)) &&
     (row.case === undefined || (typeof row.case === "string" ? row.case === caseName : row.case.test(caseName))) &&
     row.at.test(at) &&
+    (row.refused === undefined || row.refused === finding.refused) &&
     (!("ours" in row) || isValue(row.ours, ours)) &&
     (!("theirs" in row) || isValue(row.theirs, theirs))
   );

@@ -1,9 +1,10 @@
 /** One of the two executables of a comparison: goes through a case in fresh namespaces, and tells what was to be seen. */
 import { dirname } from "node:path";
-import type { Cleanup } from "../live/harness/cleanup.ts";
+import { Cleanup } from "../live/harness/cleanup.ts";
 import { makeFolder } from "../live/harness/folder.ts";
 import { Inside } from "../live/harness/inside.ts";
 import { makeNamespace, type Namespace, removeNamespace } from "../live/harness/namespace.ts";
+import { giveOwnRun } from "../live/harness/own-run.ts";
 import { REFERENCE } from "../live/harness/plugin-bed.ts";
 import type { Story } from "./comparison.ts";
 import { Labels } from "./labels.ts";
@@ -22,16 +23,12 @@ interface Ground {
   readonly places: ReadonlyMap<Place, Namespace>;
   readonly results: Map<string, unknown>;
   readonly labels: Labels;
+  /** A process of ours in that place, for traffic. */
+  readonly enter: (place: Place) => Promise<Inside>;
 }
 
 const DEFAULT_STEPS: readonly Step[] = ["ADD", "CHECK", "DEL", "DEL"];
 const PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
-
-/** /run/cni of its own, too; namespaces that are made later go on showing up. */
-const PRIVATE_RUN = [
-  "mkdir /var/lib/netns && mount --rbind /run/netns /var/lib/netns && mount -t tmpfs tmpfs /run",
-  "mkdir /run/netns /run/cni && mount --rbind /var/lib/netns /run/netns && umount -l /var/lib/netns && rmdir /var/lib/netns",
-].join(" && ");
 
 /** The kernel's probing for duplicate addresses is over at once, without the plugin's own settings being touched. */
 const NO_WAITING =
@@ -60,7 +57,7 @@ export class Side {
   static async make(bin: string, label: string, cleanup: Cleanup): Promise<Side> {
     const home = await makeNamespace(`${label}-home`, cleanup);
     const agent = await Inside.enter(home, cleanup, makeFolder(label, cleanup));
-    await agent.succeed("sh", ["-c", PRIVATE_RUN]);
+    await giveOwnRun(agent);
     return new Side(agent, bin, label, cleanup);
   }
 
@@ -68,13 +65,15 @@ export class Side {
   async tell(plugin: string, theCase: Case, version: Version): Promise<Story> {
     const places = new Map<Place, Namespace>();
     const labels = new Labels(JSON.stringify(theCase));
-    const ground: Ground = { places, results: new Map(), labels };
+    const own = new Cleanup();
+    const ground: Ground = { places, results: new Map(), labels, enter: entrance(places, own) };
     try {
       for (const place of ["node", "pod", "other", ...(theCase.uplink ? ["outside"] : [])] as Place[])
         places.set(place, await makeNamespace(`${this.#label}-${place}`, this.#cleanup));
       for (const place of places.keys()) await this.#script(ground, { in: place, run: NO_WAITING });
       if (theCase.uplink) await this.#prepare(ground, { in: "node", run: UPLINK });
       for (const script of theCase.setup ?? []) await this.#prepare(ground, script);
+      for (const { in: place, port } of theCase.listening ?? []) await (await ground.enter(place)).listen(port);
       const story: Json = {};
       for (const [at, step] of (theCase.steps ?? DEFAULT_STEPS).entries()) {
         const taken = await this.#take(ground, plugin, theCase, version, step);
@@ -87,6 +86,7 @@ export class Side {
       }
       return story;
     } finally {
+      await own.run();
       for (const { name } of places.values()) await removeNamespace(name);
       await this.#agent.succeed("sh", ["-c", "rm -rf /var/lib/cni/* /run/cni/*"]);
     }
@@ -96,6 +96,11 @@ export class Side {
     if (typeof step === "object" && "in" in step) {
       const { status, stdout } = await this.#script(ground, step);
       return { name: `in ${step.in}`, status, stdout };
+    }
+    if (typeof step === "object" && "from" in step) {
+      const inside = await ground.enter(step.from);
+      const stdout = await inside.seenBy(step.to, step.port).catch(() => "nobody answers");
+      return { name: `from ${step.from} to ${step.to}`, status: 0, stdout };
     }
     const call = typeof step === "string" ? { verb: step } : step;
     return { name: call.verb, ...(await this.#chain(ground, plugin, theCase, version, call)) };
@@ -161,6 +166,18 @@ export class Side {
   }
 }
 
+/** Opens each place once. */
+function entrance(places: ReadonlyMap<Place, Namespace>, cleanup: Cleanup): Ground["enter"] {
+  const agents = new Map<Place, Promise<Inside>>();
+  return (place) => {
+    const namespace = places.get(place);
+    if (namespace === undefined) throw new Error(`this case has no place "${place}"`);
+    const agent = agents.get(place) ?? Inside.enter(namespace, cleanup);
+    agents.set(place, agent);
+    return agent;
+  };
+}
+
 function attachmentOf(call: Call, theCase: Case): string {
   return `${call.containerId ?? (call.pod === "other" ? "c2" : "c1")} ${call.ifName ?? theCase.ifName ?? "eth0"}`;
 }
@@ -168,7 +185,7 @@ function attachmentOf(call: Call, theCase: Case): string {
 /** Of a refusal only the code: the words are each one's own. */
 function told({ name, status, stdout }: Taken, labels: Labels): Json {
   const text = labels.in(stdout).trim();
-  if (name.startsWith("in ")) return { status, answer: text };
+  if (/^(in|from) /.test(name)) return { status, answer: text };
   let json: unknown;
   try {
     json = text === "" ? undefined : JSON.parse(text);

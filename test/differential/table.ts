@@ -35,7 +35,14 @@ export interface Script {
   readonly run: string;
 }
 
-export type Step = Verb | Call | Script;
+/** A TCP connection to a server of the case's; compared is the address the server sees, or that nobody answers. */
+export interface Talk {
+  readonly from: Place;
+  readonly to: string;
+  readonly port: number;
+}
+
+export type Step = Verb | Call | Script | Talk;
 
 export interface Case {
   /** Unique in its table. */
@@ -55,6 +62,8 @@ export interface Case {
    * question differs; their ADDs come before the case's ADD of the same pod, their DELs after its first DEL.
    */
   readonly before?: readonly Readonly<{ type: string } & Record<string, unknown>>[];
+  /** Servers that tell each client the address they see it under. */
+  readonly listening?: readonly { readonly in: Place; readonly port: number }[];
   /** True: there is a place `outside`. [false] */
   readonly uplink?: boolean;
   /** True: this needs what only the emulated machine's kernel has (bridge VLANs, ipvlan, vlan, vrf, dummy, sctp). [false] */

@@ -1,8 +1,7 @@
-/** bridge with host-local on a real kernel: against the reference plugins, and by what pods can do. */
+/** bridge with host-local on a real kernel: by what pods can do; beside the reference it is shown in test/differential. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
-const VERSIONS = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
 const conf = (more: object = {}) => ({
   cniVersion: "1.1.0",
@@ -23,143 +22,19 @@ afterEach(() => bed.close());
 const bridge = (verb: string, input: unknown, wishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
 const withResult = (configuration: object, { json }: Answer) => ({ ...configuration, prevResult: json });
 
-/**
- * Hardware addresses and random names differ from call to call, and the reference prints an empty `dns` in results before
- * 1.0.0, which says nothing; everything else must be the same.
- */
-function normalised(value: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(value, (key, inner) =>
-      key === "output" || (key === "dns" && Object.keys(inner).length === 0) ? undefined : inner,
-    )
-      .replace(/"([0-9a-f]{2}:){5}[0-9a-f]{2}"/g, '"MAC"')
-      .replace(/veth[0-9a-f]{8}/g, "vethX")
-      .replace(/\/run\/netns\/[^"]*/g, "NETNS"),
-  );
-}
-
-describe("results and kernel state equal the reference's", () => {
-  const CONFIGURATIONS: Record<string, object> = {
-    plain: {},
-    gateway: { isGateway: true },
-    "default gateway": { isDefaultGateway: true },
-    "hairpin and MTU": { isDefaultGateway: true, hairpinMode: true, mtu: 1400 },
-    promiscuous: { isGateway: true, promiscMode: true },
-    "a MAC by capability": { isGateway: true, runtimeConfig: { mac: "c2:11:22:33:44:55" } },
-    routes: {
-      isGateway: true,
-      ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16" }, { dst: "10.98.0.0/16", gw: "10.22.0.9" }] },
-    },
-    "both families": { isDefaultGateway: true, ipam: DUAL },
-    "layer 2 only": { ipam: {} },
-    "an isolated port": { isGateway: true, portIsolation: true },
-    "an isolated port with hairpin": { isGateway: true, portIsolation: true, hairpinMode: true },
-    "an interface that stays down": { ipam: {}, disableContainerInterface: true },
-    "duplicate address detection": { isGateway: true, enabledad: true, ipam: DUAL },
-    "several ranges": {
-      isDefaultGateway: true,
-      ipam: {
-        type: "host-local",
-        ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }], [{ subnet: "fd00:23::/64" }]],
-      },
-    },
-    "DNS of its own": {
-      isGateway: true,
-      dns: { nameservers: ["10.22.0.1"], domain: "pods.test", search: ["a.test"], options: ["ndots:5"] },
-    },
-  };
-
-  async function observe(bin: string, configuration: object) {
-    const own = await PluginBed.make();
-    try {
-      const added = await own.call(bin, "bridge", "ADD", configuration);
-      const links = await own.node.json<
-        {
-          ifname: string;
-          mtu: number;
-          flags: string[];
-          linkinfo?: { info_kind?: string; info_slave_data?: { hairpin?: boolean; isolated?: boolean } };
-        }[]
-      >("ip", ["-j", "-d", "link", "show"]);
-      const host = links
-        .filter(({ ifname }) => ifname !== "lo")
-        .map(({ ifname, mtu, flags, linkinfo }) => ({
-          ifname,
-          mtu,
-          promisc: flags.includes("PROMISC"),
-          up: flags.includes("UP"),
-          kind: linkinfo?.info_kind,
-          hairpin: linkinfo?.info_slave_data?.hairpin,
-          isolated: linkinfo?.info_slave_data?.isolated,
-        }));
-      const gateway = (
-        await own.node.json<{ addr_info: { local: string; prefixlen: number; scope: string }[] }[]>("ip", [
-          "-j",
-          "address",
-          "show",
-          "dev",
-          "cni0",
-        ])
-      )[0]?.addr_info
-        .filter(({ scope }) => scope === "global")
-        .map(({ local, prefixlen }) => `${local}/${prefixlen}`);
-      const podLinks = (
-        await own.pod.json<{ ifname: string; mtu: number; flags: string[] }[]>("ip", ["-j", "link", "show", "eth0"])
-      ).map(({ ifname, mtu, flags }) => ({ ifname, mtu, up: flags.includes("UP") }));
-      const podAddresses = (
-        await own.pod.json<{ addr_info: { local: string; prefixlen: number; broadcast?: string; scope: string }[] }[]>(
-          "ip",
-          ["-j", "address", "show", "dev", "eth0"],
-        )
-      )[0]?.addr_info
-        .filter(({ scope }) => scope === "global")
-        .map(({ local, prefixlen, broadcast }) => ({ local, prefixlen, broadcast }));
-      const podRoutes = [
-        ...(await own.pod.json<object[]>("ip", ["-j", "route", "show"])),
-        ...(await own.pod.json<{ dst: string }[]>("ip", ["-j", "-6", "route", "show"])).filter(
-          ({ dst }) => !dst.startsWith("fe80"),
-        ),
-      ];
-      const forwarding = await own.node.succeed("cat", ["/proc/sys/net/ipv4/ip_forward"]);
-      const deleted = await own.call(bin, "bridge", "DEL", { ...configuration, prevResult: added.json });
-      const left = await own.reservations();
-      return normalised({ added, host, gateway, podLinks, podAddresses, podRoutes, forwarding, deleted, left });
-    } finally {
-      await own.close();
-    }
+test("the reference deletes what we added, and we what it added", async () => {
+  const configuration = conf({ isDefaultGateway: true });
+  for (const [adder, deleter] of [
+    [OURS, REFERENCE],
+    [REFERENCE, OURS],
+  ] as const) {
+    const added = await bed.call(adder, "bridge", "ADD", configuration);
+    expect(added.status).toBe(0);
+    expect(await bed.call(adder, "bridge", "CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
+    expect(await bed.call(deleter, "bridge", "DEL", withResult(configuration, added))).toMatchObject({ status: 0 });
+    expect(await bed.reservations()).toBe("");
+    expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);
   }
-
-  test.each(Object.entries(CONFIGURATIONS))("%s", async (_name, more) => {
-    const configuration = conf(more);
-    expect(await observe(OURS, configuration)).toEqual(await observe(REFERENCE, configuration));
-  });
-
-  test.each(VERSIONS)("result in CNI %s", async (cniVersion) => {
-    const configuration = conf({ cniVersion, isDefaultGateway: true });
-    const ours = await bridge("ADD", configuration);
-    await bridge("DEL", configuration);
-    const theirs = await bed.call(REFERENCE, "bridge", "ADD", configuration);
-    // The second reservation of a range is the next address.
-    const text = (answer: Answer) =>
-      JSON.stringify(normalised(answer.json)).replaceAll(/10\.22\.0\.[23]\//g, "10.22.0.N/");
-    expect(JSON.parse(text(ours))).toEqual(JSON.parse(text(theirs)));
-    await bed.call(REFERENCE, "bridge", "DEL", configuration);
-  });
-
-  test("the reference deletes what we added, and we what it added", async () => {
-    const configuration = conf({ isDefaultGateway: true });
-    for (const [adder, deleter] of [
-      [OURS, REFERENCE],
-      [REFERENCE, OURS],
-    ] as const) {
-      const added = await bed.call(adder, "bridge", "ADD", configuration);
-      expect(added.status).toBe(0);
-      expect(await bed.call(adder, "bridge", "CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
-      expect(await bed.call(deleter, "bridge", "DEL", withResult(configuration, added))).toMatchObject({ status: 0 });
-      expect(await bed.reservations()).toBe("");
-      expect(await bed.pod.json("ip", ["-j", "link", "show"])).toHaveLength(1);
-    }
-  });
 });
 
 describe("a pod", () => {

@@ -1,4 +1,4 @@
-import { type Script, type Table, VERSIONS } from "../table.ts";
+import { type Case, type Script, type Table, VERSIONS } from "../table.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] };
@@ -71,5 +71,156 @@ export const table: Table = {
         dns: { nameservers: ["10.22.0.1"], domain: "pods.test", search: ["a.test"], options: ["ndots:5"] },
       }),
     },
+    {
+      name: "without names of its own",
+      conf: { ipam: IPAM },
+      args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;MAC=c2:11:22:33:44:66",
+    },
+    { name: "a MAC by args", conf: conf({ args: { cni: { mac: "c2:11:22:33:44:77" } } }) },
+    {
+      name: "two pods, one goes",
+      conf: conf({ isDefaultGateway: true }),
+      steps: [
+        "ADD",
+        { verb: "ADD", pod: "other" },
+        "DEL",
+        { verb: "CHECK", pod: "other" },
+        { verb: "DEL", pod: "other" },
+      ],
+    },
+    {
+      name: "two interfaces of one pod",
+      conf: conf({ isGateway: true }),
+      steps: [
+        "ADD",
+        { verb: "ADD", ifName: "eth1" },
+        "DEL",
+        { verb: "CHECK", ifName: "eth1" },
+        { verb: "DEL", ifName: "eth1" },
+      ],
+    },
+    {
+      name: "a bridge that is there already",
+      conf: conf({ isGateway: true, mtu: 1300 }),
+      setup: [
+        {
+          in: "node",
+          run: "ip link add cni0 address c2:00:00:00:00:01 type bridge; ip address add 10.22.0.1/24 dev cni0; ip link set cni0 up",
+        },
+      ],
+    },
+    {
+      name: "a bridge that is no bridge",
+      conf: conf({ bridge: "cni9" }),
+      setup: [{ in: "node", run: "ip link add cni9 type veth peer name cni8" }],
+    },
+    { name: "hairpin and promiscuous", conf: conf({ hairpinMode: true, promiscMode: true }), steps: ["ADD"] },
+    { name: "an interface that is there already", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
+    { name: "an IPAM plugin that is not there", conf: conf({ ipam: { type: "nobody" } }), steps: ["ADD", "STATUS"] },
+    {
+      name: "an exhausted range",
+      conf: conf({ ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/30" }]] } }),
+      steps: ["ADD", { verb: "ADD", pod: "other" }, "DEL"],
+    },
+    {
+      name: "a route that cannot be",
+      conf: conf({ ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } }),
+      steps: ["ADD"],
+    },
+    {
+      name: "routes with everything that they can have",
+      conf: conf({
+        isGateway: true,
+        ipam: {
+          ...IPAM,
+          routes: [
+            { dst: "10.99.0.0/16", mtu: 1300, advmss: 1200 },
+            { dst: "10.98.0.0/16", priority: 5 },
+            { dst: "10.97.0.0/16", table: 100 },
+            { dst: "10.96.0.0/16", scope: 253, gw: "0.0.0.0" },
+          ],
+        },
+      }),
+    },
+    {
+      name: "a default route from IPAM",
+      conf: conf({ isGateway: true, ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }] } }),
+    },
+    {
+      name: "a default route from IPAM, and isDefaultGateway",
+      conf: conf({ isDefaultGateway: true, ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }] } }),
+    },
+    {
+      name: "several ranges of one family",
+      conf: conf({
+        isGateway: true,
+        ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "10.23.0.0/24" }]] },
+      }),
+    },
+    {
+      name: "masquerade",
+      conf: conf({ isDefaultGateway: true, ipMasq: true, ipam: DUAL }),
+      uplink: true,
+      listening: [{ in: "outside", port: 7000 }],
+      steps: [
+        "ADD",
+        { from: "pod", to: "198.51.100.2", port: 7000 },
+        { from: "pod", to: "2001:db8:1::2", port: 7000 },
+        "CHECK",
+        "DEL",
+        "DEL",
+      ],
+    },
+    {
+      name: "DEL without a namespace",
+      conf: conf({ isDefaultGateway: true }),
+      steps: ["ADD", { verb: "DEL", pod: "none" }],
+    },
+    {
+      name: "DEL of a namespace that is gone",
+      conf: conf({ isDefaultGateway: true }),
+      steps: ["ADD", { verb: "DEL", pod: "gone" }],
+    },
+    { name: "DEL without a result", conf: conf(), steps: ["ADD", { verb: "DEL", remembers: false }] },
+    { name: "DEL of what never was", conf: conf(), steps: ["DEL"] },
+    {
+      name: "CHECK after the pod's interface went",
+      conf: conf(),
+      steps: ["ADD", { in: "pod", run: "ip link del eth0" }, "CHECK", "DEL"],
+    },
+    {
+      name: "CHECK after the pod's address went",
+      conf: conf(),
+      steps: ["ADD", { in: "pod", run: "ip address flush dev eth0 scope global" }, "CHECK"],
+    },
+    {
+      name: "CHECK after the default route went",
+      conf: conf({ isDefaultGateway: true }),
+      steps: ["ADD", { in: "pod", run: "ip route del default" }, "CHECK"],
+    },
+    ...Object.entries({
+      "the host's end went down": "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) down",
+      "hairpin mode went": "bridge link set dev $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) hairpin off",
+      "the gateway's address went": "ip address flush dev cni0",
+    }).map(
+      ([name, run]): Case => ({
+        name: `CHECK after ${name}`,
+        conf: conf({ isGateway: true, hairpinMode: true }),
+        steps: ["ADD", { in: "node", run }, "CHECK"],
+      }),
+    ),
+    { name: "a VLAN", conf: conf({ isGateway: true, vlan: 100 }), inVm: true },
+    { name: "a VLAN, the default one kept", conf: conf({ vlan: 100, preserveDefaultVlan: true }), inVm: true },
+    {
+      name: "a trunk",
+      conf: conf({ vlanTrunk: [{ minID: 100, maxID: 104 }, { id: 200 }] }),
+      inVm: true,
+    },
+    { name: "a VLAN and a trunk", conf: conf({ vlan: 100, vlanTrunk: [{ id: 200 }] }), inVm: true },
+    { name: "a VLAN that is none", conf: conf({ vlan: 4095 }), steps: ["ADD"] },
+    { name: "a trunk that is none", conf: conf({ vlanTrunk: [{ minID: 104, maxID: 100 }] }), steps: ["ADD"] },
+    { name: "STATUS", conf: conf(), steps: ["STATUS"] },
+    { name: "VERSION", conf: conf(), steps: ["VERSION"] },
+    { name: "GC", conf: conf(), steps: ["ADD", { verb: "GC", conf: { "cni.dev/valid-attachments": [] } }] },
   ],
 };
