@@ -1,5 +1,6 @@
 /** firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through. */
 import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Answer, OURS, PluginBed } from "./harness/plugin-bed.ts";
 import { eventually } from "./harness/process.ts";
@@ -402,14 +403,19 @@ describe("ingressPolicy", () => {
   });
 });
 
-const FIREWALLD = ["/usr/sbin/firewalld", "/usr/bin/dbus-daemon"];
-const hasFirewalld = FIREWALLD.every((file) => existsSync(file));
+/** A root file system of its own that firewalld comes in: it is not installed, so that nothing starts on the machine. */
+const ROOT = resolve(".cache/runtimes/root");
+const hasFirewalld = existsSync(`${ROOT}/usr/sbin/firewalld`);
 if (!hasFirewalld) {
   process.stderr.write(
-    `firewalld live tests skipped: ${FIREWALLD.join(" or ")} is missing. Where they are not wanted on the machine: ` +
-      "plugins/firewall/firewalld.test.ts plays recorded answers\n",
+    `firewalld live tests skipped: ${ROOT} has no firewalld, which hack/setup runtimes puts there (not into the emulated ` +
+      "machine); plugins/firewall/firewalld.test.ts plays recorded answers\n",
   );
 }
+/** In the node's own view of the machine's files: what firewalld writes is gone with the node. */
+const MOUNTS =
+  `cd ${ROOT} && mkdir -p proc dev sys run var/log var/lib/cni && mount -t proc proc proc && mount --rbind /dev dev && ` +
+  "mount --rbind /sys sys && mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs var/log && mount --bind /var/lib/cni var/lib/cni";
 
 /** A bus of the node's own. */
 const BUS = `<busconfig><type>system</type><listen>unix:path=/var/lib/cni/bus</listen><auth>EXTERNAL</auth>
@@ -430,16 +436,19 @@ describe.runIf(hasFirewalld)("firewalld", () => {
       },
     });
   const control = async (...words: string[]) =>
-    (await bed.node.run("firewall-cmd", words, "", { ...env, PATH: "/usr/bin:/bin" })).stdout.trim();
+    (
+      await bed.node.run("chroot", [ROOT, "firewall-cmd", ...words], "", { ...env, PATH: "/usr/sbin:/usr/bin:/bin" })
+    ).stdout.trim();
 
   beforeEach(async () => {
     await bed.node.succeed("sh", ["-c", `cat >/var/lib/cni/bus.conf <<'END'\n${BUS}\nEND`]);
-    await inBackground("exec dbus-daemon --config-file=/var/lib/cni/bus.conf --nofork --nopidfile");
+    await bed.node.succeed("sh", ["-c", MOUNTS]);
+    await inBackground(`exec chroot ${ROOT} dbus-daemon --config-file=/var/lib/cni/bus.conf --nofork --nopidfile`);
   });
   afterEach(() => bed.node.run("sh", ["-c", "kill $(cat /var/lib/cni/pids)"]));
 
   async function start(): Promise<void> {
-    await inBackground("exec firewalld --nofork --nopid --system-config /var/lib/cni/firewalld");
+    await inBackground(`exec chroot ${ROOT} firewalld --nofork --nopid --system-config /var/lib/cni/firewalld`);
     await eventually(async () => expect(await control("--state")).toBe("running"), 20_000);
   }
 
