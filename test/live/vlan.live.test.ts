@@ -66,9 +66,12 @@ describe.runIf(canVlan)("a pod on a VLAN of the host's link", () => {
   });
 
   test("may be on a link of its own", async () => {
-    await link.bed.pod.succeed("ip", ["link", "add", "in0", "type", "veth", "peer", "name", "in1"]);
+    // A VLAN cannot come up on a link that is down.
+    const parent = "ip link add in0 type veth peer name in1; ip link set in0 up";
+    await link.bed.pod.succeed("sh", ["-c", parent]);
     const input = conf({ master: "in0", linkInContainer: true });
     const added = await vlan("ADD", input);
+    expect(added).toMatchObject({ status: 0 });
     expect(await link.bed.pod.json<object[]>("ip", ["-j", "link", "show", "eth0"])).toMatchObject([{ link: "in0" }]);
     expect(await vlan("CHECK", { ...input, prevResult: added.json })).toMatchObject({ status: 0, output: "" });
     expect(await vlan("DEL", input)).toMatchObject({ status: 0, output: "" });
