@@ -1,7 +1,7 @@
 /** bridge's VLANs on a real kernel: against the reference plugin, and by what pods reach. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
-import { kernelCan } from "./harness/kernel.ts";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const canFilter = kernelCan("VLAN filtering of bridges", "ip link add probe0 type bridge vlan_filtering 1");
@@ -27,7 +27,7 @@ interface PortVlans {
 const vlans = (of = bed) => of.node.json<PortVlans[]>("bridge", ["-j", "vlan", "show"]);
 const vlansOf = async (port: string) => (await vlans()).find(({ ifname }) => ifname === port)?.vlans;
 
-describe.runIf(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
+describeWhere(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
   test.each([{ vlan: 100 }, { vlanTrunk: [{ id: 200 }] }])("is told for %j, and nothing is left", async (more) => {
     const before = await bed.state();
     expect(await bridge("ADD", conf(more))).toMatchObject({
@@ -46,7 +46,7 @@ describe.runIf(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
   });
 });
 
-describe.runIf(canFilter)("VLANs", () => {
+describeWhere(canFilter)("VLANs", () => {
   interface Attached {
     readonly inside: Inside;
     readonly wishes: CallWishes;

@@ -1,6 +1,6 @@
 /** dummy on a real kernel: addresses that a pod has to itself, and what a kernel without it is told. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { kernelCan } from "./harness/kernel.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const canDummy = kernelCan("dummy", "ip link add d0 type dummy");
@@ -17,7 +17,7 @@ afterEach(() => bed.close());
 const dummy = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
   bed.call(OURS, "dummy", verb, input, wishes);
 
-describe.runIf(canDummy)("a pod with a dummy interface", () => {
+describeWhere(canDummy)("a pod with a dummy interface", () => {
   test("answers under its addresses to itself, until DEL", async () => {
     const added = await dummy("ADD");
     expect(added).toMatchObject({
@@ -55,7 +55,7 @@ describe.runIf(canDummy)("a pod with a dummy interface", () => {
   });
 });
 
-describe.runIf(!canDummy)("a kernel without dummy devices", () => {
+describeWhere(!canDummy)("a kernel without dummy devices", () => {
   test("is named by ADD, which leaves nothing, and by STATUS", async () => {
     const before = await bed.state();
     expect(await dummy("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe dummy/) } });

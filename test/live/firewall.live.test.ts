@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describeWhere } from "./harness/kernel.ts";
 import { type Answer, OURS, PluginBed } from "./harness/plugin-bed.ts";
 import { eventually } from "./harness/process.ts";
 
@@ -421,7 +422,7 @@ const MOUNTS =
 const BUS = `<busconfig><type>system</type><listen>unix:path=/var/lib/cni/bus</listen><auth>EXTERNAL</auth>
 <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/><allow user="*"/></policy></busconfig>`;
 
-describe.runIf(hasFirewalld)("firewalld", () => {
+describeWhere(hasFirewalld)("firewalld", () => {
   const env = { DBUS_SYSTEM_BUS_ADDRESS: "unix:path=/var/lib/cni/bus" };
   const inBackground = (command: string) =>
     bed.node.run("sh", ["-c", `${command} >/dev/null 2>&1 </dev/null & echo $! >>/var/lib/cni/pids`], "", {

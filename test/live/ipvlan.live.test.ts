@@ -1,7 +1,7 @@
 /** ipvlan on a real kernel: who reaches whom, and what a kernel without it is told. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
-import { kernelCan } from "./harness/kernel.ts";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import type { CallWishes } from "./harness/plugin-bed.ts";
 
 const canIpvlan = kernelCan(
@@ -31,7 +31,7 @@ afterEach(() => link.close());
 const ipvlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
   link.call("ipvlan", verb, input, wishes);
 
-describe.runIf(canIpvlan)("pods on the host's link", () => {
+describeWhere(canIpvlan)("pods on the host's link", () => {
   test("reach each other and a machine on it, in both families, with the link's hardware address", async () => {
     const other = await link.bed.anotherPod("other");
     const first = await ipvlan("ADD");
@@ -112,7 +112,7 @@ describe.runIf(canIpvlan)("pods on the host's link", () => {
   });
 });
 
-describe.runIf(!canIpvlan)("a kernel without ipvlan", () => {
+describeWhere(!canIpvlan)("a kernel without ipvlan", () => {
   test("is named by ADD, which leaves nothing, and by STATUS", async () => {
     const before = await link.bed.state();
     expect(await ipvlan("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe ipvlan/) } });

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Transport } from "./harness/agent.ts";
 import type { Inside } from "./harness/inside.ts";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { type Answer, type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 
@@ -157,35 +158,34 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
   });
 });
 
-test("a mapped sctp port answers from outside, from the node, its loopback and the pod itself", async ({ skip }) => {
-  const { status } = await bed.node.run("perl", ["-e", "exit !socket(my $s, 2, 1, 132)"]);
-  if (status !== 0) {
-    expect(PATIENCE, "the emulated machine's kernel has SCTP").toBe(1);
-    skip("this machine's kernel has no SCTP: npm run test:vm tries it on one that has");
-  }
-  await attach([mapping("sctp")]);
-  const server = perl(
-    bed.pod,
-    `socket(my $server, 2, 1, 132) or die "socket: $!"; bind($server, at(80, "0.0.0.0")) or die "bind: $!";
-     listen($server, 5) or die "listen: $!";
-     for (1 .. 4) {
-       my $from = accept(my $client, $server) or die "accept: $!";
-       syswrite($client, join(".", unpack("x4C4", $from)));
-     }`,
-  );
-  await new Promise((resolve) => setTimeout(resolve, 500 * PATIENCE));
-  const seenBy = (from: Inside, host: string) =>
-    perl(
-      from,
-      `socket(my $s, 2, 1, 132) or die "socket: $!"; connect($s, at(8080, $ARGV[0])) or die "connect: $!";
-       sysread($s, my $answer, 100); print $answer;`,
-      [host],
+const canSctp = kernelCan("SCTP", "perl -e 'exit !socket(my $s, 2, 1, 132)'");
+
+describeWhere(canSctp)("sctp", () => {
+  test("a mapped sctp port answers from outside, from the node, its loopback and the pod itself", async () => {
+    await attach([mapping("sctp")]);
+    const server = perl(
+      bed.pod,
+      `socket(my $server, 2, 1, 132) or die "socket: $!"; bind($server, at(80, "0.0.0.0")) or die "bind: $!";
+       listen($server, 5) or die "listen: $!";
+       for (1 .. 4) {
+         my $from = accept(my $client, $server) or die "accept: $!";
+         syswrite($client, join(".", unpack("x4C4", $from)));
+       }`,
     );
-  expect(await seenBy(outside, UPLINK[4])).toBe(OUTSIDE[4]);
-  expect(await seenBy(bed.node, UPLINK[4])).toBe(UPLINK[4]);
-  expect(await seenBy(bed.node, "127.0.0.1")).toBe(GATEWAY[4]);
-  expect(await seenBy(bed.pod, UPLINK[4])).toBe(GATEWAY[4]);
-  await server;
+    await new Promise((resolve) => setTimeout(resolve, 500 * PATIENCE));
+    const seenBy = (from: Inside, host: string) =>
+      perl(
+        from,
+        `socket(my $s, 2, 1, 132) or die "socket: $!"; connect($s, at(8080, $ARGV[0])) or die "connect: $!";
+         sysread($s, my $answer, 100); print $answer;`,
+        [host],
+      );
+    expect(await seenBy(outside, UPLINK[4])).toBe(OUTSIDE[4]);
+    expect(await seenBy(bed.node, UPLINK[4])).toBe(UPLINK[4]);
+    expect(await seenBy(bed.node, "127.0.0.1")).toBe(GATEWAY[4]);
+    expect(await seenBy(bed.pod, UPLINK[4])).toBe(GATEWAY[4]);
+    await server;
+  });
 });
 
 describe("options", () => {

@@ -1,7 +1,7 @@
 /** vlan on a real kernel: what passes the host's link with a tag, and what a kernel without it is told. */
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
-import { kernelCan } from "./harness/kernel.ts";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import type { CallWishes } from "./harness/plugin-bed.ts";
 
 const canVlan = kernelCan(
@@ -25,7 +25,7 @@ afterEach(() => link.close());
 
 const vlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) => link.call("vlan", verb, input, wishes);
 
-describe.runIf(canVlan)("a pod on a VLAN of the host's link", () => {
+describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
   test("reaches who is on that VLAN, in both families, and nobody else", async () => {
     await link.outside.succeed("ip", ["address", "flush", "dev", "far0"]);
     await link.outside.succeed("sh", ["-c", "ip link add link far0 name v100 type vlan id 100; ip link set v100 up"]);
@@ -83,7 +83,7 @@ describe.runIf(canVlan)("a pod on a VLAN of the host's link", () => {
   });
 });
 
-describe.runIf(!canVlan)("a kernel without VLANs", () => {
+describeWhere(!canVlan)("a kernel without VLANs", () => {
   test("is named by ADD, which leaves nothing, and by STATUS", async () => {
     const before = await link.bed.state();
     expect(await vlan("ADD")).toMatchObject({ status: 1, json: { msg: expect.stringMatching(/modprobe 8021q/) } });

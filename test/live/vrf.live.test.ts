@@ -1,6 +1,6 @@
 /** `vrf` beside the reference on a veth in a pod, read back with iproute2 and judged by traffic. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { kernelCan } from "./harness/kernel.ts";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { describeWhere, kernelCan } from "./harness/kernel.ts";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 type Json = Record<string, unknown>;
@@ -31,7 +31,7 @@ const vrf = (verb: string, input: unknown = conf(), more: object = {}, bin = OUR
 
 const inPod = (...args: string[]) => bed.pod.succeed("ip", args);
 
-describe.runIf(!canVrf)("a kernel without VRFs", () => {
+describeWhere(!canVrf)("a kernel without VRFs", () => {
   test("fails an ADD and STATUS by saying so, and DEL finds nothing", async () => {
     await inPod("link", "add", "eth0", "type", "veth", "peer", "name", "far0");
     const lack = { status: 1, json: { msg: expect.stringContaining("this kernel has no vrf devices") } };
@@ -65,7 +65,7 @@ test.each(["", "/run/netns/weft-test-nobody"])("DEL in the namespace %j has noth
   expect(await vrf("DEL", conf(), { netns })).toEqual({ status: 0, output: "", json: undefined });
 });
 
-describe.runIf(canVrf)("with VRFs", () => {
+describeWhere(canVrf)("with VRFs", () => {
   beforeEach(async () => {
     const peer = ["peer", "name", "eth0", "address", "c2:00:00:00:00:99", "netns", bed.podNamespace.name];
     await bed.node.succeed("ip", ["link", "add", "veth0", "type", "veth", ...peer]);

