@@ -407,12 +407,6 @@ const SBR: readonly Difference[] = [
   },
   {
     plugin: "sbr",
-    at: /DEL\/pod\/routes\/.* dev net1 .*table 10\d/,
-    ours: undefined,
-    reason: "DEL takes the routes of the tables that ADD has filled.",
-  },
-  {
-    plugin: "sbr",
     case: /^a lost rule/,
     at: /CHECK\/answer$/,
     ours: "error 999",

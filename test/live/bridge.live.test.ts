@@ -128,7 +128,7 @@ describe("a failed ADD leaves everything as it was", () => {
       { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", gw: "198.51.100.9" }] } },
       "c2",
       999,
-      /ip route add 10\.99\.0\.0\/16 via 198\.51\.100\.9/,
+      /ip route prepend 10\.99\.0\.0\/16 via 198\.51\.100\.9/,
     ],
     ["the same attachment again", {}, "c1", 4, /interface eth0 already exists/],
     [
