@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Family } from "../pkg/ip/address.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { ensureForwarding, ForwardingError } from "./forwarding.ts";
+import { ensureSetting, forwardingSettings, SettingError } from "./forwarding.ts";
 
 const EROFS = 30;
 const IPV4 = "/proc/sys/net/ipv4/ip_forward";
@@ -26,34 +26,38 @@ function readOnly(path: string): never {
   throw new SystemError("open", path, EROFS);
 }
 
+function ensureForwarding(files: FakeFiles, wanted: ReadonlySet<Family>): string[] {
+  return forwardingSettings(files, wanted, "eth0").flatMap((setting) => ensureSetting(files, setting) ?? []);
+}
+
 const families = (...list: Family[]) => new Set(list);
 
 test("forwarding that is off is switched on, for the families in use alone", () => {
   const files = kernel({ [IPV4]: "0", [IPV6]: "0", [ACCEPT_RA]: "1" });
-  expect(ensureForwarding(files, families(4), "eth0")).toEqual(["net.ipv4.ip_forward=1"]);
+  expect(ensureForwarding(files, families(4))).toEqual(["net.ipv4.ip_forward=1"]);
   expect([IPV4, IPV6, ACCEPT_RA].map((path) => value(files, path))).toEqual(["1", "0", "1"]);
 });
 
 test("router advertisements stay accepted where IPv6 begins to be forwarded", () => {
   const files = kernel({ [IPV4]: "1", [IPV6]: "0", [ACCEPT_RA]: "1" });
-  const changed = ensureForwarding(files, families(4, 6), "eth0");
+  const changed = ensureForwarding(files, families(4, 6));
   expect(changed).toEqual(["net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.all.forwarding=1"]);
 });
 
 test("an interface that does not accept router advertisements is left at that", () => {
   const files = kernel({ [IPV6]: "0", [ACCEPT_RA]: "0" });
-  expect(ensureForwarding(files, families(6), "eth0")).toEqual(["net.ipv6.conf.all.forwarding=1"]);
+  expect(ensureForwarding(files, families(6))).toEqual(["net.ipv6.conf.all.forwarding=1"]);
 });
 
 test("what is right is not written, so that it may be read-only", () => {
   const files = kernel({ [IPV4]: "1" });
   files.writeFile = readOnly;
-  expect(ensureForwarding(files, families(4), "eth0")).toEqual([]);
+  expect(ensureForwarding(files, families(4))).toEqual([]);
 });
 
 test("what cannot be set is an error with the command to run", () => {
   const files = kernel({ [IPV4]: "0" });
   files.writeFile = readOnly;
-  expect(() => ensureForwarding(files, families(4), "eth0")).toThrow(ForwardingError);
-  expect(() => ensureForwarding(files, families(4), "eth0")).toThrow(/on the host: sysctl -w net\.ipv4\.ip_forward=1/);
+  expect(() => ensureForwarding(files, families(4))).toThrow(SettingError);
+  expect(() => ensureForwarding(files, families(4))).toThrow(/on the host: sysctl -w net\.ipv4\.ip_forward=1/);
 });

@@ -14,6 +14,7 @@ import type { Table } from "../pkg/kernel/nft/table.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
+import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
 import { CONFLIST_NAME } from "./conflist.ts";
 import { Health } from "./health.ts";
@@ -22,6 +23,8 @@ import { Metrics } from "./metrics.ts";
 import { NodeView } from "./node-view.ts";
 import { Reconciler } from "./reconciler.ts";
 import type { StampContent, TableContent } from "./run-files.ts";
+
+const EROFS = 30;
 
 const UNDERLAY: Link = {
   index: 2,
@@ -93,7 +96,12 @@ function bench() {
     tablesWritten: [] as TableContent[],
     stamps: [] as StampContent[],
   };
-  const trouble = { refusals: [] as NetlinkError[], error: undefined as Error | undefined };
+  const trouble = {
+    refusals: [] as NetlinkError[],
+    error: undefined as Error | undefined,
+    runDir: undefined as Error | undefined,
+    nftables: undefined as Error | undefined,
+  };
   const reconciler = new Reconciler({
     options: { nodeName: "n1", iface: undefined, publicIp: [], cniConfDir, runDir: "/run/weft" },
     netConf: { conf: parseNetConf(text), text },
@@ -108,6 +116,7 @@ function bench() {
         return { requests, conflicts, refusals: trouble.refusals, state };
       },
       replaceTable: async (table) => {
+        if (trouble.nftables !== undefined) throw trouble.nftables;
         done.tables.push(table);
         return true;
       },
@@ -116,6 +125,7 @@ function bench() {
     runFiles: {
       vtepMacs: new Map(),
       writeTable: async (table) => {
+        if (trouble.runDir !== undefined) throw trouble.runDir;
         done.tablesWritten.push(table);
         return true;
       },
@@ -235,6 +245,50 @@ test("a peer that cannot be connected is counted and does not hold up the others
   const exposition = await metrics.text();
   expect(exposition).toContain('weft_peers{state="connected"} 1');
   expect(exposition).toContain('weft_peers{state="unconnected"} 1');
+});
+
+test.each<[string, RegExp, (played: ReturnType<typeof bench>) => void]>([
+  [
+    "a full run directory",
+    /no space left/,
+    ({ trouble }) => {
+      trouble.runDir = new Error("no space left on device");
+    },
+  ],
+  [
+    "a kernel without nftables",
+    /nft: not supported/,
+    ({ trouble }) => {
+      trouble.nftables = new Error("nft: not supported");
+    },
+  ],
+  [
+    "a setting that cannot be set",
+    /sysctl -w net\.ipv4\.ip_forward=1/,
+    ({ files }) => {
+      files.writeFile = (path) => {
+        throw new SystemError("open", path, EROFS);
+      };
+    },
+  ],
+])("%s does not keep the rest from being done, and is said", async (_name, message, damage) => {
+  const bed = bench();
+  const { reconciler, done, health, hear } = bed;
+  hear(own, peer);
+  damage(bed);
+  const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
+  reconciler.failed(error, 100);
+  expect(done.programmed[0]?.routes).toHaveLength(1);
+  expect([done.announced.length, done.stamps.length, existsSync(conflist())]).toEqual([1, 1, true]);
+  expect(health.readiness().text).toMatch(message);
+});
+
+test("several failures of one pass are all said", async () => {
+  const { reconciler, trouble, hear } = bench();
+  hear(own, peer);
+  trouble.runDir = new Error("no space left on device");
+  trouble.error = new Error("no buffer space");
+  await expect(reconciler.pass(["nodes"])).rejects.toThrow("no space left on device; no buffer space");
 });
 
 test("a conflist that cannot be written is said, and the data path stands", async () => {

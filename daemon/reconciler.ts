@@ -14,8 +14,9 @@ import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
 import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Announcer } from "./announcer.ts";
+import { Attempts } from "./attempts.ts";
 import { CONFLIST_NAME, writeConflist } from "./conflist.ts";
-import { ensureForwarding } from "./forwarding.ts";
+import { ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -101,14 +102,21 @@ export class Reconciler {
     const { vteps } = desired.dataPath;
     this.#logUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
-    await runFiles.writeTable({ netConf: netConf.text, node, vtepMacs, peers });
+    const attempts = new Attempts();
+    await attempts.try(() => runFiles.writeTable({ netConf: netConf.text, node, vtepMacs, peers }));
 
     const families = new Set(node.subnets.map(({ address }) => address.family));
-    const settings = ensureForwarding(files, families, underlay.link.name);
-    const programmed = await programmer.program(desired.dataPath, state);
-    this.#interest = interestOf(desired, underlay, programmed, port);
+    const settings: string[] = [];
+    for (const setting of forwardingSettings(files, families, underlay.link.name)) {
+      const changed = await attempts.try(() => ensureSetting(files, setting));
+      if (changed !== undefined) settings.push(changed);
+    }
     const masquerade = nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
-    const isTableNew = await programmer.replaceTable(masquerade);
+    const isTableNew = (await attempts.try(() => programmer.replaceTable(masquerade))) ?? false;
+    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state));
+    // Without a data path there is nothing to announce, and nothing to offer to the runtime.
+    if (programmed === undefined) return attempts.end();
+    this.#interest = interestOf(desired, underlay, programmed, port);
     const nowMs = clock.nowMs();
 
     for (const { identifier } of programmed.requests) metrics.changes.inc({ request: identifier });
@@ -132,9 +140,12 @@ export class Reconciler {
 
     announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
     const devices = vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
-    await runFiles.writeStamp({ backend: backend.type, devices });
-    await this.#offerToRuntime(node, desired);
-    if (programmed.refusals.length > 0) throw new RefusedError(programmed.refusals);
+    await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
+    await attempts.try(() => this.#offerToRuntime(node, desired));
+    await attempts.try(() => {
+      if (programmed.refusals.length > 0) throw new RefusedError(programmed.refusals);
+    });
+    attempts.end();
     for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);
     health.holds("reconcile", `${connected} of ${peers.length} peers connected`);
   }

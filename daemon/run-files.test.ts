@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -84,6 +84,17 @@ test("a table that somebody removed comes back under a new generation", async ()
   rmSync(join(directory, TABLE_FILE));
   await write(files, content);
   expect([table().generation, stamp().generation]).toEqual([2, 2]);
+});
+
+test("a table that could not be written leaves the stamp at the one that stands", async () => {
+  const files = await RunFiles.open(directory);
+  await write(files, content);
+  const path = join(directory, TABLE_FILE);
+  renameSync(path, `${path}.kept`);
+  mkdirSync(path);
+  await expect(files.writeTable({ ...content, peers: [] })).rejects.toThrow(/EISDIR|ENOTEMPTY|directory/);
+  await files.writeStamp(served);
+  expect(stamp().generation).toBe(1);
 });
 
 test.each([

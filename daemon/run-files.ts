@@ -51,8 +51,11 @@ export class RunFiles {
     const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
     this.#vtepMacs = table.vtepMacs;
     if ((await content(path)) === text(this.#generation)) return false;
-    this.#generation += 1;
-    return replaceFile(path, text(this.#generation));
+    const generation = this.#generation + 1;
+    const isReplaced = await replaceFile(path, text(generation));
+    // Only now: a stamp must not name a generation that no table has.
+    this.#generation = generation;
+    return isReplaced;
   }
 
   /** Replaces the stamp if it differs, with the table's generation; true when it did. */
