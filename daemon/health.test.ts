@@ -52,3 +52,15 @@ test("a node source that says nothing for a quarter of an hour is unhealthy unti
   health.sourceSpoke();
   expect(health.liveness().isGood).toBe(true);
 });
+
+test("warnings are told beside the conditions, make nobody unready, and end when they are not repeated", () => {
+  const health = new Health(new ManualClock());
+  for (const condition of CONDITIONS) health.holds(condition, "fine");
+  health.warns("peers", ["n3: off the link", ...Array.from({ length: 11 }, (_, at) => `m${at}: no address`)]);
+  const { isGood, text } = health.readiness();
+  expect(isGood).toBe(true);
+  expect(text).toContain("[+] conflist: fine\n[!] peers: n3: off the link\n[!] peers: m0: no address\n");
+  expect(text).toMatch(/m8: no address\n\[!\] peers: 2 more\n$/);
+  health.warns("peers", []);
+  expect(health.readiness().text).not.toContain("[!]");
+});

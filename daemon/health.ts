@@ -1,8 +1,9 @@
 /**
  * What /healthz and /readyz answer, and why.
  *
- * Ready: this node serves pods. It stays so while the API server is away, since the data path does not need it; a daemon
- * that said otherwise would have its node taken out of service for somebody else's fault.
+ * Ready: this node serves pods. It stays so while the API server is away, since the data path does not need it, and
+ * while single peers are not reached: a daemon that said otherwise would have its node taken out of service, and a
+ * rolling update stopped, for somebody else's fault. Those are warnings, told beside the conditions.
  * Healthy: this process does its work. When it is not, a restart can help, and nothing else.
  */
 import type { Clock } from "../pkg/cluster/clock.ts";
@@ -13,7 +14,7 @@ export type Condition = (typeof CONDITIONS)[number];
 
 export interface Report {
   readonly isGood: boolean;
-  /** One line for each condition, with the reason. */
+  /** One line for each condition, with the reason, and for each warning. */
   readonly text: string;
 }
 
@@ -21,6 +22,9 @@ interface Finding {
   readonly holds: boolean;
   readonly reason: string;
 }
+
+/** Of a topic's warnings so many are told; the rest is a number. */
+const WARNINGS_SHOWN = 10;
 
 /** A pass that takes longer hangs: the kernel answers within milliseconds, the largest cluster within seconds. */
 const LONGEST_PASS_MS = 60_000;
@@ -31,6 +35,7 @@ const LONGEST_SILENCE_MS = 15 * 60_000;
 export class Health {
   readonly #clock: Clock;
   readonly #findings = new Map<Condition, Finding>();
+  readonly #warnings = new Map<string, readonly string[]>();
   #passSinceMs: number | undefined;
   #heardMs: number;
 
@@ -46,6 +51,11 @@ export class Health {
 
   fails(condition: Condition, reason: string): void {
     this.#findings.set(condition, { holds: false, reason });
+  }
+
+  /** What is wrong on `topic` without keeping this node from serving; replaces what was said on it before. */
+  warns(topic: string, reasons: readonly string[]): void {
+    this.#warnings.set(topic, reasons);
   }
 
   isHolding(condition: Condition): boolean {
@@ -66,10 +76,16 @@ export class Health {
   }
 
   readiness(): Report {
-    return report(
+    const { isGood, text } = report(
       "ready",
       [...this.#findings].map(([name, finding]) => ({ name, ...finding })),
     );
+    const lines = [...this.#warnings].flatMap(([topic, reasons]) => {
+      const shown = reasons.slice(0, WARNINGS_SHOWN).map((reason) => `[!] ${topic}: ${reason}\n`);
+      const others = reasons.length - shown.length;
+      return others > 0 ? [...shown, `[!] ${topic}: ${others} more\n`] : shown;
+    });
+    return { isGood, text: text + lines.join("") };
   }
 
   /** That this is answered at all shows that the event loop turns. */

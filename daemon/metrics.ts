@@ -39,6 +39,12 @@ export class Metrics {
     labelNames: ["state"] as const,
     registers: this.#registers,
   });
+  readonly peerTroubles = new Gauge({
+    name: "weft_peer_trouble",
+    help: "1 for each peer that the last pass could not connect this node to, with the reason (of the first hundred).",
+    labelNames: ["peer", "reason"] as const,
+    registers: this.#registers,
+  });
   readonly notificationOverruns = new Counter({
     name: "weft_netlink_overruns_total",
     help: "Times the kernel dropped notifications because they were not read in time; each is answered by a full comparison.",

@@ -12,13 +12,25 @@ import { isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors
 import type { EventedNetlink } from "../pkg/netlink/evented.ts";
 import type { Message, Request } from "../pkg/netlink/message.ts";
 
-/** Some requests were refused; the others were carried out. */
+/** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
 export class RefusedError extends AggregateError {
   constructor(refusals: readonly NetlinkError[]) {
     const [first] = refusals;
     const others = refusals.length > 1 ? ` (and ${refusals.length - 1} more)` : "";
     super(refusals, `the kernel refused: ${first?.message}${others}`);
     this.name = "RefusedError";
+  }
+}
+
+/** Only requests about single peers were refused: this node serves its pods, and reaches the others. */
+export class PeerRefusedError extends RefusedError {
+  /** How many peers are reached, in words. */
+  readonly connected: string;
+
+  constructor(refusals: readonly NetlinkError[], connected: string) {
+    super(refusals);
+    this.name = "PeerRefusedError";
+    this.connected = connected;
   }
 }
 

@@ -9,7 +9,7 @@ import { type ClusterNode, parseNode } from "../pkg/cluster/node.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
 import { type DataPath, type Observed, planDataPath } from "../pkg/kernel/data-path.ts";
-import type { Link } from "../pkg/kernel/link.ts";
+import { deleteLink, type Link } from "../pkg/kernel/link.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
@@ -202,9 +202,10 @@ test("the time from each Node event to the end of the programming is measured", 
   expect(exposition).toMatch(/weft_programming_latency_seconds_sum 0\.007/);
 });
 
-test("a peer that the kernel refuses costs neither announcement nor conflist, but readiness", async () => {
+test("a peer that the kernel refuses costs neither announcement nor conflist nor readiness", async () => {
   const { reconciler, done, trouble, health, view, hear, metrics } = bench();
   hear(own, peer);
+  health.holds("nodes", "listed");
   const request = addRoute({ destination: parsePrefix("10.244.2.0/24") });
   trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
   const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
@@ -212,10 +213,20 @@ test("a peer that the kernel refuses costs neither announcement nor conflist, bu
   expect(done.announced).toHaveLength(1);
   expect(done.stamps).toHaveLength(1);
   expect(existsSync(conflist())).toBe(true);
-  expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip route add 10.244.2.0/24");
+  expect(health.readiness().isGood).toBe(true);
+  expect(health.readiness().text).toContain("[+] reconcile: 0 of 1 peers connected");
+  expect(health.readiness().text).toContain("[!] peers: n2: ip route add 10.244.2.0/24");
   expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
   // The event is still not programmed: the pass that succeeds counts it.
   expect(view.takeHeard()).toHaveLength(1);
+});
+
+test("what the kernel refuses to this node itself costs readiness", async () => {
+  const { reconciler, trouble, health, hear } = bench();
+  hear(own, peer);
+  trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
+  reconciler.failed(await reconciler.pass(["nodes"]).catch((reason: unknown) => reason), 100);
+  expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip link del");
 });
 
 test("without a data path nothing is announced or offered to the runtime", async () => {

@@ -3,7 +3,7 @@
  * full comparison; there is no other way by which weftd changes the kernel.
  */
 import { desiredState } from "../pkg/backend/desired.ts";
-import type { LocalNode, Peer } from "../pkg/backend/node.ts";
+import type { LocalNode } from "../pkg/backend/node.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import { knownVtepMacs } from "../pkg/backend/vxlan.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
@@ -27,7 +27,8 @@ import type { Interest } from "./notifications.ts";
 import type { Options } from "./options.ts";
 import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
 import { peerOf } from "./peer.ts";
-import { type Programmed, type Programmer, RefusedError } from "./programmer.ts";
+import { connectedText, PeerConditions, refusedError } from "./peer-conditions.ts";
+import { PeerRefusedError, type Programmed, type Programmer } from "./programmer.ts";
 import type { RunFiles } from "./run-files.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
@@ -45,16 +46,15 @@ export interface ReconcilerParts {
   readonly clock: Clock;
 }
 
-/** A log line names so many problems; the rest is a number. */
-const PROBLEMS_SHOWN = 10;
-
 export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #news = new News();
+  readonly #conditions: PeerConditions;
   #interest: Interest | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
+    this.#conditions = new PeerConditions(parts);
   }
 
   /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
@@ -84,6 +84,11 @@ export class Reconciler {
   /** A pass threw. */
   failed(error: unknown, retryMs: number): void {
     const { health, log } = this.#parts;
+    if (error instanceof PeerRefusedError) {
+      health.holds("reconcile", error.connected);
+      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the kernel refuses single peers");
+      return;
+    }
     health.fails("reconcile", error instanceof Error ? error.message : String(error));
     log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
   }
@@ -121,7 +126,7 @@ export class Reconciler {
 
     for (const { identifier } of programmed.requests) metrics.changes.inc({ request: identifier });
     if (isTableNew) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
-    const connected = this.#countConnected(peers, desired, programmed);
+    const connected = this.#conditions.report(peers, desired.problems, programmed);
     const changes = programmed.requests.length + settings.length + (isTableNew ? 1 : 0);
     const line = {
       reasons,
@@ -143,11 +148,11 @@ export class Reconciler {
     await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
     await attempts.try(() => this.#offerToRuntime(node, desired));
     await attempts.try(() => {
-      if (programmed.refusals.length > 0) throw new RefusedError(programmed.refusals);
+      if (programmed.refusals.length > 0) throw refusedError(programmed.refusals, { peers: peers.length, connected });
     });
     attempts.end();
     for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);
-    health.holds("reconcile", `${connected} of ${peers.length} peers connected`);
+    health.holds("reconcile", connectedText({ connected, peers: peers.length }));
   }
 
   /** This node and its subnets; undefined, and said why, while they are not known. */
@@ -174,22 +179,6 @@ export class Reconciler {
     const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
     const line = { interface: link.name, addresses, mtu: link.mtu, reason };
     if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
-  }
-
-  /** Logs what keeps peers from being reached, when that changed; returns how many are. */
-  #countConnected(peers: readonly Peer[], { problems }: DesiredState, { conflicts }: Programmed): number {
-    const { log, metrics } = this.#parts;
-    const troubled = new Set(problems.map(({ peer }) => peer));
-    const connected = peers.filter(({ name, subnets }) => subnets.length > 0 && !troubled.has(name)).length;
-    metrics.peers.set({ state: "connected" }, connected);
-    metrics.peers.set({ state: "unconnected" }, peers.length - connected);
-    const texts = [...problems.map(({ peer, reason }) => `${peer}: ${reason}`), ...conflicts];
-    if (this.#news.isNews("problems", texts.join("\n"))) {
-      const line = { problems: texts.slice(0, PROBLEMS_SHOWN), count: texts.length };
-      if (texts.length > 0) log.warn(line, "some peers cannot be connected");
-      else log.info("all peers can be connected");
-    }
-    return connected;
   }
 
   async #offerToRuntime({ subnets }: LocalNode, { podMtu }: DesiredState): Promise<void> {

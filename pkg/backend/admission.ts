@@ -5,7 +5,7 @@
 import { formatAddress, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix, overlaps, type Prefix } from "../ip/prefix.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+import type { PeerProblem, PeerTrouble } from "./state.ts";
 
 interface Claim {
   readonly peer: Peer | undefined;
@@ -20,22 +20,32 @@ export function admitPeers(
 ): { readonly peers: readonly Peer[]; readonly problems: readonly PeerProblem[] } {
   const problems: PeerProblem[] = [];
   const refused = new Set<Prefix>();
-  const refuse = (peer: Peer, subnet: Prefix, reason: string) => {
+  const refuse = (peer: Peer, subnet: Prefix, trouble: PeerTrouble, reason: string) => {
     refused.add(subnet);
-    problems.push({ peer: peer.name, reason: `its subnet ${formatPrefix(subnet)} ${reason}: it gets no route` });
+    problems.push({
+      peer: peer.name,
+      trouble,
+      reason: `its subnet ${formatPrefix(subnet)} ${reason}: it gets no route`,
+    });
   };
   const claims: Claim[] = node.subnets.map((subnet) => ({ peer: undefined, subnet }));
   for (const peer of peers) {
     const shared = sharedAddress(node, peer);
     if (shared !== undefined) {
       for (const subnet of peer.subnets) refused.add(subnet);
-      problems.push({ peer: peer.name, reason: shared });
+      problems.push({ peer: peer.name, trouble: "SameAddress", reason: shared });
       continue;
     }
     for (const subnet of peer.subnets) {
       const isInside = networks.some((network) => network.length <= subnet.length && contains(network, subnet.address));
       if (isInside) claims.push({ peer, subnet });
-      else refuse(peer, subnet, `lies outside the cluster's networks (${networks.map(formatPrefix).join(", ")})`);
+      else
+        refuse(
+          peer,
+          subnet,
+          "ForeignSubnet",
+          `lies outside the cluster's networks (${networks.map(formatPrefix).join(", ")})`,
+        );
     }
   }
   for (const [first, second] of overlapping(claims)) {
@@ -44,6 +54,7 @@ export function admitPeers(
       refuse(
         second.peer,
         second.subnet,
+        "OverlappingSubnet",
         `overlaps ${formatPrefix(first.subnet)} of ${first.peer?.name ?? "this node"}`,
       );
   }

@@ -76,7 +76,9 @@ describe("vxlan", () => {
     const narrow = { ...dualNode, underlay: { ...dualNode.underlay, mtu: 1340 } };
     const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], new Map(), DUAL);
     expect(dataPath.vteps.map(({ name, mtu }) => [name, mtu])).toEqual([["flannel.1", 1290]]);
-    expect(problems).toEqual([{ peer: "n1", reason: expect.stringContaining("leaves 1270 bytes within VXLAN") }]);
+    expect(problems).toEqual([
+      { peer: "n1", trouble: "Underlay", reason: expect.stringContaining("leaves 1270 bytes within VXLAN") },
+    ]);
     const { problems: without } = desire(
       { Type: "vxlan" },
       { ...dualNode, underlay: node.underlay },
@@ -84,7 +86,9 @@ describe("vxlan", () => {
       new Map(),
       DUAL,
     );
-    expect(without).toEqual([{ peer: "n1", reason: expect.stringContaining("has no IPv6 address") }]);
+    expect(without).toEqual([
+      { peer: "n1", trouble: "Underlay", reason: expect.stringContaining("has no IPv6 address") },
+    ]);
   });
 
   test("names a peer whose VTEP has another's hardware address: frames for it cannot go to both", () => {
@@ -96,8 +100,8 @@ describe("vxlan", () => {
     ]);
     expect(dataPath.routes).toHaveLength(1);
     expect(problems).toEqual([
-      { peer: "n3", reason: expect.stringContaining("0a:00:00:00:00:02 is n2's too") },
-      { peer: "n4", reason: expect.stringContaining("is this node's too") },
+      { peer: "n3", trouble: "SameMac", reason: expect.stringContaining("0a:00:00:00:00:02 is n2's too") },
+      { peer: "n4", trouble: "SameMac", reason: expect.stringContaining("is this node's too") },
     ]);
   });
 
@@ -126,13 +130,13 @@ describe("vxlan", () => {
   });
 
   test.each([
-    ["has announced no backend", { backendType: undefined }, /announced no backend yet/],
-    ["has another backend", { backendType: "host-gw" }, /its backend is host-gw/],
-    ["has announced no VTEP", { vtepMacs: {} }, /no VTEP MAC for IPv4/],
-    ["has no address", { addresses: [] }, /no IPv4 address/],
-  ])("names a peer that %s, and serves the others", (_name, overrides, reason) => {
+    ["has announced no backend", "NotAnnounced", { backendType: undefined }, /announced no backend yet/],
+    ["has another backend", "OtherBackend", { backendType: "host-gw" }, /its backend is host-gw/],
+    ["has announced no VTEP", "NotAnnounced", { vtepMacs: {} }, /no VTEP MAC for IPv4/],
+    ["has no address", "NotAnnounced", { addresses: [] }, /no IPv4 address/],
+  ])("names a peer that %s, and serves the others", (_name, trouble, overrides, reason) => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2, overrides), peer(3)]);
-    expect(problems).toEqual([{ peer: "n2", reason: expect.stringMatching(reason) }]);
+    expect(problems).toEqual([{ peer: "n2", trouble, reason: expect.stringMatching(reason) }]);
     expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
   });
 
@@ -160,7 +164,7 @@ describe("host-gw", () => {
     ]);
     expect(dataPath.routes).toEqual([]);
     expect(problems).toEqual([
-      { peer: "n2", reason: expect.stringContaining("198.51.100.2 is not on this node's link") },
+      { peer: "n2", trouble: "OffLink", reason: expect.stringContaining("198.51.100.2 is not on this node's link") },
     ]);
   });
 });
@@ -168,23 +172,26 @@ describe("host-gw", () => {
 test.each(["vxlan", "host-gw"])("a peer of %s at this node's own address gets no route, and is named", (Type) => {
   const { dataPath, problems } = desire({ Type }, node, [peer(2, { addresses: [parseAddress("192.0.2.1")] }), peer(3)]);
   expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
-  expect(problems).toEqual([{ peer: "n2", reason: expect.stringContaining("192.0.2.1 is this node's own") }]);
+  expect(problems).toEqual([
+    { peer: "n2", trouble: "SameAddress", reason: expect.stringContaining("192.0.2.1 is this node's own") },
+  ]);
 });
 
 describe("a peer's subnet", () => {
   test.each([
     [
       "outside the cluster's networks",
+      "ForeignSubnet",
       ["0.0.0.0/0"],
       /0\.0\.0\.0\/0 lies outside the cluster's networks \(10\.244\.0\.0\/16\)/,
     ],
-    ["overlapping this node's", ["10.244.0.128/25"], /overlaps 10\.244\.0\.0\/24 of this node/],
-  ])("%s gets no route", (_name, subnets, reason) => {
+    ["overlapping this node's", "OverlappingSubnet", ["10.244.0.128/25"], /overlaps 10\.244\.0\.0\/24 of this node/],
+  ])("%s gets no route", (_name, trouble, subnets, reason) => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [
       peer(2, { subnets: subnets.map(parsePrefix) }),
       peer(3),
     ]);
-    expect(problems).toEqual([{ peer: "n2", reason: expect.stringMatching(reason) }]);
+    expect(problems).toEqual([{ peer: "n2", trouble, reason: expect.stringMatching(reason) }]);
     expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
   });
 
@@ -193,7 +200,9 @@ describe("a peer's subnet", () => {
       peer(2),
       peer(3, { subnets: [parsePrefix("10.244.2.0/25")] }),
     ]);
-    expect(problems).toEqual([{ peer: "n3", reason: expect.stringContaining("overlaps 10.244.2.0/24 of n2") }]);
+    expect(problems).toEqual([
+      { peer: "n3", trouble: "OverlappingSubnet", reason: expect.stringContaining("overlaps 10.244.2.0/24 of n2") },
+    ]);
   });
 });
 

@@ -11,7 +11,7 @@ export function hostGwState(node: LocalNode, peers: readonly Peer[]): DesiredSta
   for (const peer of peers) {
     for (const subnet of peer.subnets) {
       const route = directRoute(node.underlay, peer, subnet);
-      if (typeof route === "string") problems.push({ peer: peer.name, reason: route });
+      if ("trouble" in route) problems.push(route);
       else routes.push(route);
     }
   }
@@ -25,17 +25,20 @@ export function hostGwState(node: LocalNode, peers: readonly Peer[]): DesiredSta
   };
 }
 
-/** A plain route to a peer on the same link; else, in words, why there is none. */
-export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | string {
+/** A plain route to a peer on the same link; else why there is none. */
+export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {
   const { family } = subnet.address;
   const gateway = peer.addresses.find((address) => address.family === family);
-  if (gateway === undefined) return `no IPv${family} address is known to route ${formatPrefix(subnet)} to`;
+  if (gateway === undefined) {
+    const reason = `no IPv${family} address is known to route ${formatPrefix(subnet)} to`;
+    return { peer: peer.name, trouble: "NotAnnounced", reason };
+  }
   const isOnLink = underlay.networks.some((network) => contains(networkOf(network), gateway));
   if (!isOnLink) {
-    return (
+    const reason =
       `${formatAddress(gateway)} is not on this node's link: ${formatPrefix(subnet)} cannot be routed there by host-gw; ` +
-      "use the vxlan backend, or an interface on the peer's network (--iface)"
-    );
+      'use the backend "auto" or "vxlan", or an interface on the peer\'s network (--iface)';
+    return { peer: peer.name, trouble: "OffLink", reason };
   }
   return { destination: subnet, gateway, by: { index: underlay.index } };
 }

@@ -2,9 +2,29 @@
 import type { Address, Family } from "../ip/address.ts";
 import type { DataPath } from "../kernel/data-path.ts";
 
+/** Why a peer cannot be served: a word for metrics and Events. */
+export type PeerTrouble =
+  /** A plain route needs it on this node's link, and it is elsewhere. */
+  | "OffLink"
+  /** It has not announced yet what is needed to reach it. */
+  | "NotAnnounced"
+  /** Its backend is none that this node can send by. */
+  | "OtherBackend"
+  /** It is at this node's own address. */
+  | "SameAddress"
+  /** Its VTEP has another node's hardware address. */
+  | "SameMac"
+  /** Its subnet lies outside the cluster's networks. */
+  | "ForeignSubnet"
+  /** Its subnet overlaps another node's. */
+  | "OverlappingSubnet"
+  /** This node's own underlay cannot carry a family of its pods. */
+  | "Underlay";
+
 /** A peer that cannot be served as it is, and why; the others are. */
 export interface PeerProblem {
   readonly peer: string;
+  readonly trouble: PeerTrouble;
   readonly reason: string;
 }
 

@@ -41,15 +41,15 @@ export function vxlanState(
   const forwarding: PeerForwarding[] = [];
   for (const peer of peers) {
     const tunnelled = peer.subnets.filter((subnet) => {
-      const direct = conf.directRouting ? directRoute(node.underlay, peer, subnet) : "";
-      if (typeof direct === "string") return families.has(subnet.address.family);
+      const direct = conf.directRouting ? directRoute(node.underlay, peer, subnet) : undefined;
+      if (direct === undefined || "trouble" in direct) return families.has(subnet.address.family);
       routes.push(direct);
       return false;
     });
     if (tunnelled.length === 0) continue;
     const refusal = refuse(peer);
     if (refusal !== undefined) {
-      problems.push({ peer: peer.name, reason: refusal });
+      problems.push(refusal);
       continue;
     }
     for (const family of new Set(tunnelled.map(({ address }) => address.family))) {
@@ -58,12 +58,13 @@ export function vxlanState(
       const destination = peer.addresses.find((address) => address.family === family);
       if (mac === undefined || destination === undefined) {
         const missing = mac === undefined ? `VTEP MAC for IPv${family}` : `IPv${family} address`;
-        problems.push({ peer: peer.name, reason: `it has announced no ${missing} yet` });
+        problems.push({ peer: peer.name, trouble: "NotAnnounced", reason: `it has announced no ${missing} yet` });
         continue;
       }
       const owner = claim(owners, vtep, mac, { name: peer.name, at: destination });
       if (!isSameAddress(owner.at, destination)) {
-        problems.push({ peer: peer.name, reason: `its VTEP's MAC ${mac} is ${owner.name}'s too: ${SAME_MAC_ADVICE}` });
+        const reason = `its VTEP's MAC ${mac} is ${owner.name}'s too: ${SAME_MAC_ADVICE}`;
+        problems.push({ peer: peer.name, trouble: "SameMac", reason });
         continue;
       }
       // Two Nodes at one address are one machine under its old and its new name.
@@ -102,9 +103,11 @@ function claim(owners: Map<string, Owner>, vtep: string, mac: string, claimant: 
   return owner;
 }
 
-function refuse({ backendType }: Peer): string | undefined {
-  if (backendType === undefined) return "it has announced no backend yet";
-  return backendType === "vxlan" ? undefined : `its backend is ${backendType}, this node's is vxlan`;
+function refuse({ name, backendType }: Peer): PeerProblem | undefined {
+  if (backendType === undefined)
+    return { peer: name, trouble: "NotAnnounced", reason: "it has announced no backend yet" };
+  if (backendType === "vxlan") return undefined;
+  return { peer: name, trouble: "OtherBackend", reason: `its backend is ${backendType}, this node's is vxlan` };
 }
 
 /** No device for a family without pods; one over an underlay that cannot carry that family cannot be. */
@@ -120,7 +123,11 @@ function planOwnVtep(
   const local = node.underlay.local[family];
   const mtu = Math.min(conf.underlayMtu ?? node.underlay.mtu, node.underlay.mtu) - VXLAN_OVERHEAD[family];
   const cannot = (reason: string) => {
-    problems.push({ peer: node.name, reason: `${reason}: its IPv${family} pods reach no other node` });
+    problems.push({
+      peer: node.name,
+      trouble: "Underlay",
+      reason: `${reason}: its IPv${family} pods reach no other node`,
+    });
     return [];
   };
   if (local === undefined) return cannot(`this node's underlay has no IPv${family} address`);

@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import type { Peer } from "../pkg/backend/node.ts";
+import { ManualClock } from "../pkg/cluster/manual-clock.ts";
+import { parseAddress } from "../pkg/ip/address.ts";
+import { parsePrefix } from "../pkg/ip/prefix.ts";
+import { deleteLink } from "../pkg/kernel/link.ts";
+import { replaceForwarding, replaceNeighbour } from "../pkg/kernel/neighbour.ts";
+import { addRoute, deleteRoute } from "../pkg/kernel/route.ts";
+import { NetlinkError } from "../pkg/netlink/errors.ts";
+import type { Request } from "../pkg/netlink/message.ts";
+import { Health } from "./health.ts";
+import { openLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { PeerConditions, refusedError } from "./peer-conditions.ts";
+import { PeerRefusedError } from "./programmer.ts";
+
+const peer = (number: number): Peer => ({
+  name: `n${number}`,
+  subnets: [parsePrefix(`10.244.${number}.0/24`)],
+  addresses: [parseAddress(`192.0.2.${number}`)],
+  backendType: "vxlan",
+  vtepMacs: { 4: `0a:00:00:00:00:0${number}` },
+});
+const peers = [2, 3, 4, 5].map(peer);
+const refusal = (request: Request) => new NetlinkError(request, 101, undefined, "a test");
+
+function bench() {
+  const health = new Health(new ManualClock());
+  const metrics = new Metrics();
+  const conditions = new PeerConditions({ health, metrics, log: openLog("fatal", "n1") });
+  return { health, metrics, conditions };
+}
+
+test("a peer off the link has its name in readiness and metrics, until it is back", async () => {
+  const { health, metrics, conditions } = bench();
+  const problems = [{ peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const];
+  expect(conditions.report(peers, problems, { conflicts: [], refusals: [] })).toBe(3);
+  expect(health.readiness().text).toContain("[!] peers: n3: 198.51.100.3 is not on this node's link");
+  expect(await metrics.text()).toContain('weft_peer_trouble{peer="n3",reason="OffLink"} 1');
+  expect(conditions.report(peers, [], { conflicts: [], refusals: [] })).toBe(4);
+  expect(health.readiness().text).not.toContain("n3");
+  expect(await metrics.text()).not.toContain('peer="n3"');
+});
+
+test("what the kernel refuses is told by the peer that it is about", async () => {
+  const { health, metrics, conditions } = bench();
+  const refusals = [
+    refusal(addRoute({ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("10.244.2.0") })),
+    refusal(replaceNeighbour({ index: 4, address: parseAddress("10.244.3.0"), mac: "0a:00:00:00:00:03" })),
+    refusal(replaceForwarding({ index: 4, mac: "0a:00:00:00:00:04", destination: parseAddress("192.0.2.4") })),
+    refusal(deleteRoute({ destination: parsePrefix("10.244.9.0/24") })),
+  ];
+  expect(conditions.report(peers, [], { conflicts: [], refusals })).toBe(1);
+  const { text } = health.readiness();
+  for (const name of ["n2", "n3", "n4"]) expect(text).toContain(`[!] peers: ${name}: `);
+  expect(text).toContain("[!] peers: ip route del 10.244.9.0/24");
+  expect((await metrics.text()).match(/reason="Refused"/g)).toHaveLength(3);
+});
+
+test("refusals are single peers' as long as they are about peers, and some other is still reached", () => {
+  const route = refusal(addRoute({ destination: parsePrefix("10.244.2.0/24") }));
+  const device = refusal(deleteLink(9));
+  expect(refusedError([route], { peers: 3, connected: 2 })).toBeInstanceOf(PeerRefusedError);
+  expect(refusedError([route], { peers: 1, connected: 0 })).toBeInstanceOf(PeerRefusedError);
+  expect(refusedError([route], { peers: 3, connected: 0 })).not.toBeInstanceOf(PeerRefusedError);
+  expect(refusedError([route, device], { peers: 3, connected: 2 })).not.toBeInstanceOf(PeerRefusedError);
+});
