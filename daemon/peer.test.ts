@@ -23,13 +23,13 @@ test("a Node that has announced nothing is reached by its InternalIPs", () => {
 
 test("what a Node announces comes first, and its VTEPs go by family", () => {
   const annotations = {
-    [ANNOTATION.publicIp]: "203.0.113.2",
+    [ANNOTATION.publicIp]: "192.0.2.22",
     [ANNOTATION.backendType]: "vxlan",
     [ANNOTATION.backendData]: '{"VNI":1,"VtepMAC":"0a:00:00:00:00:02"}',
     [ANNOTATION.backendV6Data]: '{"VNI":1,"VtepMAC":"0a:00:00:00:00:62"}',
   };
   const peer = peerOf(parseNode({ metadata: { name: "n2", annotations }, spec, status }));
-  expect(peer.addresses.map(formatAddress)).toEqual(["203.0.113.2", "2001:db8::2"]);
+  expect(peer.addresses.map(formatAddress)).toEqual(["192.0.2.22", "2001:db8::2"]);
   expect(peer).toMatchObject({
     backendType: "vxlan",
     vtepMacs: { 4: "0a:00:00:00:00:02", 6: "0a:00:00:00:00:62" },

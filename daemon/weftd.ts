@@ -119,7 +119,7 @@ async function start(
     });
   });
 
-  const source = new KubernetesSource(api);
+  const source = new KubernetesSource(api, { clock, ownName: nodeName });
   atEnd(() => source.stop());
   source.start(nodeEvents({ view, clock, health, metrics, log, onChange: () => loop.ask("nodes") }));
   log.info({ backend: netConf.conf.backend.type, runDir, metricsPort: status.port }, "weftd runs");

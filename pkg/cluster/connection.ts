@@ -13,10 +13,12 @@ import { adviceFor, KubernetesError } from "./errors.ts";
 export interface ConnectionRequest {
   /** What is attempted, for error messages: "list nodes". */
   readonly operation: string;
-  readonly method: "GET" | "PATCH";
+  readonly method: "GET" | "PATCH" | "POST";
   /** Path with query, below the server's own path. */
   readonly path: string;
   readonly body?: { readonly mediaType: string; readonly text: string };
+  /** The form of the answer. Default: JSON, the whole object. */
+  readonly accept?: string;
 }
 
 export interface StreamHandlers {
@@ -44,7 +46,10 @@ export class Connection {
   } as const;
   #config: KubeConfig | undefined;
 
-  /** `load` reads the kubeconfig; it is called again after a 401, since credentials in it may have been renewed. */
+  /**
+   * `load` reads the kubeconfig. It is called again after a connection that failed and at a 401, which is answered by
+   * one more attempt at once: tokens, certificates and the server's authority are renewed while this process runs.
+   */
   constructor(load: () => KubeConfig, clock: Clock) {
     this.#load = load;
     this.#clock = clock;
@@ -82,6 +87,23 @@ export class Connection {
   }
 
   async #exchange<Result>(
+    request: ConnectionRequest,
+    silenceMs: number,
+    signal: AbortSignal | undefined,
+    read: (chunks: AsyncIterable<Uint8Array>) => Promise<Result>,
+  ): Promise<Result> {
+    const attempt = () => this.#attempt(request, silenceMs, signal, read);
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof KubernetesError) || error.status !== 401 || error.code !== "refused") throw error;
+      this.#config = undefined;
+      if (signal?.aborted) throw error;
+      return await attempt();
+    }
+  }
+
+  async #attempt<Result>(
     request: ConnectionRequest,
     silenceMs: number,
     signal: AbortSignal | undefined,
@@ -193,19 +215,19 @@ export class Connection {
     const { statusCode: status = 0, statusMessage = "" } = response;
     const said = statusText(body) ?? statusMessage;
     const askedMs = Number(response.headers["retry-after"]) * 1000;
-    const error = new KubernetesError("refused", `${this.#subject(request)}: ${status} ${said}${adviceFor(status)}`, {
+    return new KubernetesError("refused", `${this.#subject(request)}: ${status} ${said}${adviceFor(status)}`, {
       status,
       retryAfterMs: askedMs > 0 ? Math.min(askedMs, MAX_RETRY_AFTER_MS) : 0,
     });
-    if (status === 401) this.#config = undefined;
-    return error;
   }
 
   #broken(request: ConnectionRequest, cause: unknown): KubernetesError {
     const { code, message } = cause as NodeJS.ErrnoException;
     const what = code && !message.includes(code) ? `${message} (${code})` : message;
     const advice = code === "ECONNREFUSED" || code === "ENOTFOUND" ? "; check that the API server runs there" : "";
-    return new KubernetesError("connection", `${this.#subject(request)}: ${what}${advice}`, { cause });
+    const error = new KubernetesError("connection", `${this.#subject(request)}: ${what}${advice}`, { cause });
+    this.#config = undefined;
+    return error;
   }
 
   #subject({ operation }: ConnectionRequest): string {
@@ -240,8 +262,8 @@ async function readText(chunks: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(received).toString("utf8");
 }
 
-function headersOf({ body }: ConnectionRequest): http.OutgoingHttpHeaders {
-  const headers: http.OutgoingHttpHeaders = { Accept: "application/json", "User-Agent": "weftd" };
+function headersOf({ body, accept = "application/json" }: ConnectionRequest): http.OutgoingHttpHeaders {
+  const headers: http.OutgoingHttpHeaders = { Accept: accept, "User-Agent": "weftd" };
   if (body === undefined) return headers;
   return { ...headers, "Content-Type": body.mediaType, "Content-Length": Buffer.byteLength(body.text) };
 }

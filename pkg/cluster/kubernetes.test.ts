@@ -7,16 +7,15 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "../../test/apiserver/server.ts";
 import { parseAddress } from "../ip/address.ts";
 import { ANNOTATION, formatAnnotations } from "./annotations.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import { isNotFound, KubernetesError } from "./errors.ts";
-import { connectKubernetes, KubernetesSource } from "./kubernetes.ts";
-import type { ListWatchOptions } from "./listwatch.ts";
+import { connectKubernetes, KubernetesSource, type KubernetesSourceOptions } from "./kubernetes.ts";
 import { ManualClock } from "./manual-clock.ts";
 import type { NodeApi } from "./node-api.ts";
 import type { SourceEvent } from "./source.ts";
 
 /** Waits that would be seconds in a cluster. */
-const QUICK: Partial<ListWatchOptions> = { backoff: { initialMs: 20, maxMs: 200 } };
+const QUICK: Partial<KubernetesSourceOptions> = { backoff: { initialMs: 20, maxMs: 200 } };
 
 let folder: string;
 const cleanups: (() => void | Promise<void>)[] = [];
@@ -49,7 +48,7 @@ function connect(kubeconfig: string): NodeApi {
 }
 
 /** Follows a source; `has` waits for an event, counting only those that came after the last one waited for. */
-function follow(api: NodeApi, options: Partial<ListWatchOptions> = {}) {
+function follow(api: NodeApi, options: Partial<KubernetesSourceOptions> = {}) {
   const events: SourceEvent[] = [];
   let seen = 0;
   const source = new KubernetesSource(api, { ...QUICK, ...options });
@@ -81,7 +80,7 @@ function names(event: { nodes: readonly { name: string }[] }): string[] {
 }
 
 function lists(server: ApiServer): number {
-  return server.requests.filter(({ watch, method }) => method === "GET" && !watch).length;
+  return server.requests.filter(({ watch, path }) => path === "/api/v1/nodes" && !watch).length;
 }
 
 function watchVersions(server: ApiServer): (string | null)[] {
@@ -250,6 +249,139 @@ describe("KubernetesSource", () => {
   });
 });
 
+describe("a watch on metadata", () => {
+  const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+  const gets = (server: ApiServer) =>
+    server.requests.filter(({ path }) => path.startsWith("/api/v1/nodes/")).map(({ target }) => target.slice(14));
+  const announce = (publicIp: string) => ({ metadata: { annotations: { [ANNOTATION.publicIp]: publicIp } } });
+  const addresses = (...internal: string[]) => ({
+    status: { addresses: internal.map((address) => ({ type: "InternalIP", address })) },
+  });
+
+  test("asks for metadata, and for the whole of a Node only when it is new", async () => {
+    const server = await startServer();
+    addNodes(server, "a");
+    const { has } = follow(connect(server.kubeconfig()));
+    await has("connected");
+    addNodes(server, "b");
+    const version = server.store.get("b").metadata.resourceVersion;
+    expect((await has("upsert")).node.podCidrs).toHaveLength(1);
+    server.updateNode("a", announce("192.0.2.1"));
+    server.updateNode("b", announce("192.0.2.2"));
+    await has("upsert");
+    await has("upsert");
+    expect(server.requests.filter(({ watch }) => watch).map(({ headers }) => headers.accept)).toEqual([METADATA]);
+    expect(gets(server)).toEqual([`b?resourceVersion=${version}`]);
+  });
+
+  test("reads a Node at each change until it has its podCIDRs, and not after that", async () => {
+    const server = await startServer();
+    const { has } = follow(connect(server.kubeconfig()));
+    await has("connected");
+    server.createNode({ metadata: { name: "a" } });
+    expect((await has("upsert")).node.podCidrs).toEqual([]);
+    server.updateNode("a", { spec: { podCIDR: "10.244.7.0/24" } });
+    expect((await has("upsert")).node.podCidrs).toHaveLength(1);
+    const before = gets(server).length;
+    for (const ttl of ["1", "2"]) server.updateNode("a", { metadata: { annotations: { ttl } } });
+    addNodes(server, "b");
+    await has("upsert");
+    expect(gets(server).slice(before)).toHaveLength(1);
+  });
+
+  test("a Node deleted and made anew under its name is read anew", async () => {
+    const server = await startServer();
+    addNodes(server, "a");
+    const { has } = follow(connect(server.kubeconfig()));
+    await has("connected");
+    server.deleteNode("a");
+    server.createNode({ metadata: { name: "a" }, spec: { podCIDR: "10.244.9.0/24" } });
+    await has("delete");
+    const { node } = await has("upsert");
+    expect([node.uid, node.podCidrs.length]).toEqual([server.store.get("a").metadata.uid, 1]);
+  });
+
+  test("a Node that announces a new address is read again, and its addresses decide", async () => {
+    const server = await startServer();
+    addNodes(server, "a");
+    server.updateNode("a", { ...announce("192.0.2.1"), ...addresses("192.0.2.1") });
+    const { has } = follow(connect(server.kubeconfig()));
+    await has("connected");
+    // The kubelet's report is a change of the status alone: a watch on metadata does not show what it is about.
+    server.updateNode("a", addresses("192.0.2.99"));
+    server.updateNode("a", announce("192.0.2.99"));
+    const moved = (await has("upsert")).node;
+    expect(moved).toMatchObject({ publicIp: parseAddress("192.0.2.99"), hasRefusedClaim: false });
+    // The other way round, the claim is refused by name until the kubelet confirms it.
+    server.updateNode("a", announce("192.0.2.7"));
+    const claiming = (await has("upsert")).node;
+    expect(claiming.publicIp).toBeUndefined();
+    expect(claiming.problems[0]).toMatch(/public-ip: 192\.0\.2\.7 is none of the Node's addresses \(192\.0\.2\.99\)/);
+    server.updateNode("a", addresses("192.0.2.7"));
+    expect((await has("upsert")).node).toMatchObject({ publicIp: parseAddress("192.0.2.7"), problems: [] });
+  });
+
+  test("a claim that is never confirmed is looked into for ten minutes, not for ever", async () => {
+    const server = await startServer();
+    addNodes(server, "a");
+    server.updateNode("a", { ...announce("203.0.113.1"), ...addresses("192.0.2.1") });
+    let jumpMs = 0;
+    const clock: Clock = { ...SYSTEM_CLOCK, nowMs: () => SYSTEM_CLOCK.nowMs() + jumpMs };
+    const { has } = follow(connect(server.kubeconfig()), { clock, silenceMs: 10 * 3_600_000 });
+    await has("connected");
+    const touch = (ttl: string) => server.updateNode("a", { metadata: { annotations: { ttl } } });
+    touch("1");
+    await until(() => gets(server).length === 1);
+    jumpMs = 11 * 60_000;
+    touch("2");
+    addNodes(server, "b");
+    await has("upsert");
+    expect(gets(server).filter((target) => target.startsWith("a"))).toHaveLength(1);
+  });
+
+  test("this node's own Node is read at each change: its addresses choose the underlay", async () => {
+    const server = await startServer();
+    addNodes(server, "own");
+    server.updateNode("own", addresses("192.0.2.1"));
+    const { has } = follow(connect(server.kubeconfig()), { ownName: "own" });
+    await has("connected");
+    server.updateNode("own", addresses("192.0.2.2"));
+    expect((await has("upsert")).node.internalAddresses).toEqual([parseAddress("192.0.2.2")]);
+  });
+
+  test("a Node that cannot be read now is read later, and that is said", async () => {
+    const server = await startServer();
+    const { events, has } = follow(connect(server.kubeconfig()));
+    await has("connected");
+    server.failNext(2, 500);
+    addNodes(server, "a");
+    expect((await has("stale")).reason).toMatch(/^get node a at .*: 500 refused as the test asked for/);
+    await has("connected");
+    expect((await has("upsert")).node.name).toBe("a");
+    expect(events.filter(({ type }) => type === "sync")).toHaveLength(1);
+  });
+
+  test("what the listener cannot take is told again, with the whole set", async () => {
+    const server = await startServer();
+    const api = connect(server.kubeconfig());
+    const source = new KubernetesSource(api, QUICK);
+    const heard: string[] = [];
+    let isBroken = true;
+    source.start((event) => {
+      if (event.type === "upsert" && isBroken) {
+        isBroken = false;
+        throw new Error("no room");
+      }
+      heard.push(event.type === "sync" ? `sync ${names(event)}` : event.type);
+    });
+    cleanups.push(() => source.stop());
+    await until(() => heard.includes("connected"));
+    addNodes(server, "a");
+    await until(() => heard.includes("sync a"));
+    expect(heard.slice(0, 4)).toEqual(["sync ", "connected", "stale", "sync a"]);
+  });
+});
+
 describe("NodeApi", () => {
   const announcement = {
     backend: { type: "vxlan", vtep: { vni: 1, mac: "0e:2a:00:00:00:01" } },
@@ -281,8 +413,8 @@ describe("NodeApi", () => {
     addNodes(server, "a");
     const annotations = { other: "kept", [ANNOTATION.publicIpv6]: "fd00::1", [ANNOTATION.backendV6Data]: "null" };
     server.updateNode("a", { metadata: { annotations } });
-    const node = await connect(server.kubeconfig()).publishAnnotations("a", formatAnnotations(announcement));
-    expect(Object.keys(node.metadata.annotations ?? {}).sort()).toEqual(
+    await connect(server.kubeconfig()).publishAnnotations("a", formatAnnotations(announcement));
+    expect(Object.keys(server.store.get("a").metadata.annotations ?? {}).sort()).toEqual(
       ["other", ANNOTATION.subnetManager, ANNOTATION.backendType, ANNOTATION.backendData, ANNOTATION.publicIp].sort(),
     );
   });
@@ -304,6 +436,26 @@ describe("NodeApi", () => {
     const user = { "auth-provider": { name: "tokenFile", config: { tokenFile } } };
     const config = { ...(JSON.parse(server.kubeconfig()) as object), users: [{ name: "weftd", user }] };
     expect((await connect(JSON.stringify(config)).getNode("a")).metadata.name).toBe("a");
+  });
+
+  test("a rotated token is read again at the first refusal, and the request repeated at once", async () => {
+    const server = await startServer({ token: "first" });
+    addNodes(server, "a");
+    const tokenFile = join(folder, "token");
+    writeFileSync(tokenFile, "first");
+    const user = { "auth-provider": { name: "tokenFile", config: { tokenFile } } };
+    const api = connect(
+      JSON.stringify({ ...(JSON.parse(server.kubeconfig()) as object), users: [{ name: "weftd", user }] }),
+    );
+    await api.getNode("a");
+    server.setToken("second");
+    writeFileSync(tokenFile, "second");
+    expect((await api.getNode("a")).metadata.name).toBe("a");
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([
+      "Bearer first",
+      "Bearer first",
+      "Bearer second",
+    ]);
   });
 
   test("a request goes through although the server closed the connection that was kept for it", async () => {
@@ -468,5 +620,21 @@ describe("TLS", () => {
       .getNode("a")
       .catch((error: unknown) => error);
     expect(error).toMatchObject({ code: "connection", message: expect.stringMatching(/certificate/i) });
+  });
+
+  test("an authority that was replaced while the process runs is taken from its file", async () => {
+    const tls = { certificate: pem("server.crt"), key: pem("server.key"), authority: pem("ca.crt") };
+    const server = await startServer({ tls, token: "secret" });
+    addNodes(server, "a");
+    const authority = join(folder, "ca.crt");
+    // Some other certificate: the server's own signed nothing.
+    writeFileSync(authority, pem("server.crt"));
+    const kubeconfig = server
+      .kubeconfig()
+      .replace(/"certificate-authority-data": "[^"]+"/, `"certificate-authority": ${JSON.stringify(authority)}`);
+    const api = connect(kubeconfig);
+    await expect(api.getNode("a")).rejects.toMatchObject({ code: "connection" });
+    writeFileSync(authority, pem("ca.crt"));
+    expect((await api.getNode("a")).metadata.name).toBe("a");
   });
 });

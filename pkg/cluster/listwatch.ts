@@ -40,8 +40,8 @@ export interface ListWatchHandler {
   onChange(event: Exclude<WatchEvent, { type: "BOOKMARK" }>): void;
   /** A watch has begun: from here on, changes are heard of as they happen. */
   onWatching(): void;
-  /** The list or the watch failed. `silentMs` is the time since the server was last heard of. */
-  onFailure(error: unknown, retryMs: number, silentMs: number): void;
+  /** The list or the watch failed. */
+  onFailure(error: unknown, retryMs: number): void;
 }
 
 /** A watch that lasted this long was a success, even if nothing happened. */
@@ -57,6 +57,8 @@ export class ListWatch {
   readonly #backoff: Backoff;
   /** Where the next watch begins; undefined when only a list can tell. */
   #version: string | undefined;
+  /** Ends the watch under way. */
+  #cut = new AbortController();
   #heardMs: number;
 
   constructor(api: Pick<NodeApi, "listPage" | "watch">, options: ListWatchOptions, handler: ListWatchHandler) {
@@ -67,9 +69,18 @@ export class ListWatch {
     this.#heardMs = options.clock.nowMs();
   }
 
+  /** Time since the server was last heard of by a list or a watch, or since the start. */
+  get silentMs(): number {
+    return this.#options.clock.nowMs() - this.#heardMs;
+  }
+
+  /** Ends the watch under way as failed for `reason`; a list follows, after a wait. */
+  restart(reason: unknown): void {
+    this.#cut.abort(reason);
+  }
+
   /** Runs until `signal` aborts; never throws. No handler is called after that. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#options;
     while (!signal.aborted) {
       try {
         const version = this.#version ?? (await this.#list(signal));
@@ -79,8 +90,8 @@ export class ListWatch {
         if (!isResumable(error)) this.#version = undefined;
         const askedMs = error instanceof KubernetesError ? error.retryAfterMs : 0;
         const retryMs = Math.max(this.#backoff.next(), askedMs);
-        this.#handler.onFailure(error, retryMs, clock.nowMs() - this.#heardMs);
-        await sleep(clock, retryMs, signal);
+        this.#handler.onFailure(error, retryMs);
+        await sleep(this.#options.clock, retryMs, signal);
       }
     }
   }
@@ -120,8 +131,12 @@ export class ListWatch {
       if (event.type !== "BOOKMARK") this.#handler.onChange(event);
       this.#version = event.version;
     };
+    const cut = new AbortController();
+    this.#cut = cut;
     try {
-      await this.#api.watch(request, { onOpen, onEvent }, signal);
+      await this.#api.watch(request, { onOpen, onEvent }, AbortSignal.any([signal, cut.signal]));
+    } catch (error) {
+      throw cut.signal.aborted ? cut.signal.reason : error;
     } finally {
       if (openedMs !== undefined && clock.nowMs() - openedMs >= HEALTHY_WATCH_MS) this.#backoff.reset();
     }

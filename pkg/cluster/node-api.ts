@@ -3,7 +3,7 @@ import { differingAnnotations, type WantedAnnotations } from "./annotations.ts";
 import type { Connection } from "./connection.ts";
 import { KubernetesError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
-import type { KubeNode } from "./node.ts";
+import { essentialMetadata, essentialNode, type KubeNode, type PartialNode } from "./node.ts";
 
 export interface NodePage {
   readonly nodes: readonly KubeNode[];
@@ -14,7 +14,7 @@ export interface NodePage {
 }
 
 export type WatchEvent =
-  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly node: KubeNode; readonly version: string }
+  | { readonly type: "ADDED" | "MODIFIED" | "DELETED"; readonly node: PartialNode; readonly version: string }
   /** Nothing happened up to this version. */
   | { readonly type: "BOOKMARK"; readonly version: string };
 
@@ -33,7 +33,10 @@ export interface WatchHandlers {
 
 const NODES = "/api/v1/nodes";
 
-/** All methods throw `KubernetesError`. */
+/** What a watch asks for: names, uids and annotations, without the status that every kubelet writes all the time. */
+const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/** All methods throw `KubernetesError`. Of each Node only what `node.ts` reads is handed on. */
 export class NodeApi {
   readonly #connection: Connection;
 
@@ -51,10 +54,14 @@ export class NodeApi {
     if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every(isNode)) {
       throw new KubernetesError("protocol", `${operation}: the answer is no list of Nodes`);
     }
-    return { nodes: items, version: metadata.resourceVersion, next: metadata.continue || undefined };
+    return {
+      nodes: items.map(essentialNode),
+      version: metadata.resourceVersion,
+      next: metadata.continue || undefined,
+    };
   }
 
-  /** Resolves when the server ends the watch. An ERROR event is thrown as a refusal with its code. */
+  /** Tells of metadata only. Resolves when the server ends the watch; an ERROR event is thrown as a refusal with its code. */
   async watch(request: WatchRequest, handlers: WatchHandlers, signal?: AbortSignal): Promise<void> {
     const query = new URLSearchParams({
       watch: "true",
@@ -65,7 +72,7 @@ export class NodeApi {
     const operation = "watch nodes";
     const lines = new LineSplitter();
     await this.#connection.stream(
-      { operation, method: "GET", path: `${NODES}?${query}` },
+      { operation, method: "GET", path: `${NODES}?${query}`, accept: METADATA },
       request.silenceMs,
       {
         onOpen: () => handlers.onOpen(),
@@ -78,12 +85,16 @@ export class NodeApi {
     if (lines.isInLine) throw new KubernetesError("connection", `${operation}: the answer ended inside an event`);
   }
 
-  /** Throws with status 404 when there is none; see `isNotFound`. */
-  async getNode(name: string, signal?: AbortSignal): Promise<KubeNode> {
+  /**
+   * Throws with status 404 when there is none; see `isNotFound`. With `version` the answer may be as old as that, which
+   * a server can give from its cache; without, it is the present one.
+   */
+  async getNode(name: string, signal?: AbortSignal, version?: string): Promise<KubeNode> {
     const operation = `get node ${name}`;
-    const node = await this.#get(operation, nodePath(name), signal);
+    const query = version === undefined ? "" : `?${new URLSearchParams({ resourceVersion: version })}`;
+    const node = await this.#get(operation, `${nodePath(name)}${query}`, signal);
     if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
-    return node;
+    return essentialNode(node);
   }
 
   /**
@@ -100,7 +111,7 @@ export class NodeApi {
     const request = { operation, method: "PATCH", path, body } as const;
     const node = await this.#connection.request(request, signal);
     if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
-    return node;
+    return essentialNode(node);
   }
 
   /** Lets go of idle connections. */
@@ -147,7 +158,7 @@ function parseEvent(line: string): WatchEvent {
     case "ADDED":
     case "MODIFIED":
     case "DELETED":
-      if (version && isNode(object)) return { type: event.type, node: object, version };
+      if (version && isNode(object)) return { type: event.type, node: essentialMetadata(object), version };
       break;
   }
   throw new KubernetesError("protocol", `watch nodes: an event makes no sense: ${line.slice(0, 200)}`);

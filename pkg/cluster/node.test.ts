@@ -79,7 +79,7 @@ describe("parseNode", () => {
 
   test("of a Node with nothing but a name is empty and without problems", () => {
     const expected = { name: "n", uid: "", managed: false, podCidrs: [], internalAddresses: [], problems: [] };
-    expect(parseNode({ metadata: { name: "n" } })).toEqual(expected);
+    expect(parseNode({ metadata: { name: "n" } })).toEqual({ ...expected, hasRefusedClaim: false });
   });
 
   test("takes podCIDR where podCIDRs is missing or empty", () => {
@@ -92,6 +92,29 @@ describe("parseNode", () => {
     const annotations = { "flannel.alpha.coreos.com/pod-cidr": "10.9.0.0/24", "flannel.alpha.coreos.com/subnet": "x" };
     const node: KubeNode = { metadata: { name: "n", annotations } };
     expect(parseNode(node).podCidrs).toEqual([]);
+  });
+
+  test.each([
+    ["publicIp", "203.0.113.1", "192.168.77.11"],
+    ["publicIpv6", "2001:db8::1", "fd00:77::11"],
+  ] as const)("refuses by name %s %s, which is not the Node's", (key, claimed, own) => {
+    const annotation = ANNOTATION[key];
+    const node = parseNode(withAnnotations({ ...DUAL_STACK.metadata.annotations, [annotation]: claimed }));
+    expect([node[key], node.hasRefusedClaim]).toEqual([undefined, true]);
+    expect(node.problems).toEqual([
+      expect.stringContaining(`annotation ${annotation}: ${claimed} is none of the Node's addresses (${own}): refused`),
+    ]);
+  });
+
+  test.each([
+    ["an ExternalIP", {}, [{ type: "ExternalIP", address: "203.0.113.1" }]],
+    ["what the administrator states", { [ANNOTATION.publicIpOverwrite]: "203.0.113.1" }, []],
+  ])("an announced address may be %s", (_what, annotations, more) => {
+    const node = parseNode({
+      ...withAnnotations({ [ANNOTATION.publicIp]: "203.0.113.1", ...annotations }),
+      status: { addresses: [...DUAL_STACK.status.addresses, ...more] },
+    });
+    expect([text(node.publicIp), node.problems]).toEqual(["203.0.113.1", []]);
   });
 
   test("keeps what the administrator wants published instead", () => {

@@ -2,11 +2,19 @@
  * The API as a function: a request in, an answer or the plan of a watch out. No sockets and no clock, so that the
  * recorded exchanges can be replayed through it directly.
  */
-import { listPage } from "./listing.ts";
+import { listPage, parseVersion } from "./listing.ts";
 import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
 import { mergePatch } from "./mergepatch.ts";
 import { isObject, type Json, type JsonObject, type NodeInput, type NodeObject } from "./resource.ts";
-import { ApiError, badRequest, methodNotAllowed, pathNotFound, unauthorized, unsupportedMediaType } from "./status.ts";
+import {
+  ApiError,
+  badRequest,
+  methodNotAllowed,
+  pathNotFound,
+  tooLarge,
+  unauthorized,
+  unsupportedMediaType,
+} from "./status.ts";
 import type { NodeStore } from "./store.ts";
 import { assertValidNode } from "./validation.ts";
 import { isTrue, parseWatch, type WatchQuery } from "./watch.ts";
@@ -88,6 +96,8 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
   switch (request.method) {
     case "GET": {
       const form = negotiateForm(request.headers.accept, "object");
+      const version = parseVersion(url.searchParams) ?? 0;
+      if (version > store.version) throw tooLarge(version, store.version);
       return answered(json(200, presentNode(store.get(name), form)));
     }
     case "PATCH": {
