@@ -8,12 +8,19 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import type { Predecessor } from "./predecessor.ts";
 import { replaceFile } from "./replace-file.ts";
 
 /** Sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
 export const CONFLIST_NAME = "05-weft.conflist";
 const NETWORK_NAME = "cbr0";
 const BRIDGE_NAME = "cni0";
+
+/** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
+const CHAINED = [
+  { type: "portmap", capabilities: { portMappings: true } },
+  { type: "bandwidth", capabilities: { bandwidth: true } },
+];
 
 export interface ConflistSettings {
   /** This node's pod subnets: a pod gets an address from each. */
@@ -25,6 +32,8 @@ export interface ConflistSettings {
   /** The chained executable of this node's backend. */
   readonly backend: "vxlan" | "host-gw";
   readonly runDir: string;
+  /** Whose network this was. */
+  readonly predecessor?: Predecessor | undefined;
 }
 
 /** Writes the conflist, and makes its directory, where it is not as it should be; true when it wrote. */
@@ -34,34 +43,52 @@ export async function writeConflist(directory: string, settings: ConflistSetting
 }
 
 export function formatConflist(settings: ConflistSettings): string {
+  const { backend, predecessor, runDir } = settings;
   const conflist = {
     // For runtimes that know nothing of `cniVersions`; the others take the highest they speak of that list.
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
-    name: NETWORK_NAME,
-    plugins: [bridgePlugin(settings), { type: settings.backend, runDir: settings.runDir }],
+    name: predecessor?.network ?? NETWORK_NAME,
+    plugins: [bridgePlugin(settings), ...chained(predecessor), { type: backend, runDir }],
   };
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }
 
-function bridgePlugin({ subnets, networks, mtu }: ConflistSettings) {
+/** What the operator has put behind flannel stays, in its order. */
+function chained(predecessor: Predecessor | undefined): readonly object[] {
+  const kept = predecessor?.chained ?? [];
+  return [...kept, ...CHAINED.filter(({ type }) => !kept.some((plugin) => plugin.type === type))];
+}
+
+function bridgePlugin({ subnets, networks, mtu, predecessor }: ConflistSettings) {
   const families = new Set(subnets.map(({ address }) => address.family));
+  const { routes, ...ipam } = predecessor?.ipam ?? {};
   return {
     type: "bridge",
     bridge: BRIDGE_NAME,
-    mtu,
     isDefaultGateway: true,
     // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
     hairpinMode: true,
+    ...predecessor?.bridge,
+    mtu: smallest(mtu, predecessor?.bridge.mtu),
     // weftd masquerades for the whole node, and knows which destinations are pods elsewhere.
     ipMasq: false,
     ipam: {
+      ...ipam,
       type: "host-local",
       ranges: subnets.map((subnet) => [{ subnet: formatPrefix(subnet) }]),
       // As flannel's: other pods stay reachable by this interface when a second one takes the default route.
-      routes: networks
-        .filter(({ address }) => families.has(address.family))
-        .map((network) => ({ dst: formatPrefix(network) })),
+      routes: [
+        ...(Array.isArray(routes) ? routes : []),
+        ...networks
+          .filter(({ address }) => families.has(address.family))
+          .map((network) => ({ dst: formatPrefix(network) })),
+      ],
     },
   };
+}
+
+/** A predecessor's MTU stays where it is smaller: an operator's word, which nothing here knows the reason of. */
+function smallest(mtu: number, kept: unknown): number {
+  return typeof kept === "number" && kept > 0 ? Math.min(mtu, kept) : mtu;
 }

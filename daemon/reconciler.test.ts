@@ -174,7 +174,7 @@ test("a pass programs, announces, writes and makes the node ready", async () => 
   expect(done.tablesWritten[0]).toMatchObject({ netConf: text, vtepMacs: new Map() });
   expect(done.stamps[0]).toEqual({ backend: "host-gw", devices: ["eth0"] });
   expect(files.snapshot()["/proc/sys/net/ipv4/ip_forward"]).toBe("1");
-  expect(JSON.parse(readFileSync(conflist(), "utf8")).plugins[1]).toEqual({ type: "host-gw", runDir: "/run/weft" });
+  expect(JSON.parse(readFileSync(conflist(), "utf8")).plugins.at(-1)).toEqual({ type: "host-gw", runDir: "/run/weft" });
   expect(health.readiness().text).toMatch(/^ready\n[\s\S]*reconcile: 1 of 1 peers connected/);
 });
 
