@@ -93,7 +93,7 @@ test("of flannel's network stay the name, the bridge, the data directory, and th
     portmap,
     tuning,
     { type: "bandwidth", capabilities: { bandwidth: true } },
-    { type: "vxlan", runDir: "/run/weft" },
+    { type: "vxlan", runDir: "/run/weft", flannelDataDir: "/var/lib/cni/flannel" },
   ]);
 });
 

@@ -49,9 +49,14 @@ export function formatConflist(settings: ConflistSettings): string {
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: predecessor?.network ?? NETWORK_NAME,
-    plugins: [bridgePlugin(settings), ...chained(predecessor), { type: backend, runDir }],
+    plugins: [bridgePlugin(settings), ...chained(predecessor), { type: backend, runDir, ...scratch(predecessor) }],
   };
   return `${JSON.stringify(conflist, null, 2)}\n`;
+}
+
+/** Where flannel's plugin keeps a file for each pod that it attached: ours is the last to see the pod. */
+function scratch(predecessor: Predecessor | undefined) {
+  return predecessor === undefined ? {} : { flannelDataDir: predecessor.scratch };
 }
 
 /** What the operator has put behind flannel stays, in its order. */

@@ -14,9 +14,13 @@ export interface Predecessor {
   readonly bridge: Readonly<Record<string, unknown>>;
   /** Keys that its IPAM plugin has. */
   readonly ipam: Readonly<Record<string, unknown>>;
+  /** Where flannel's plugin keeps what it gave to the bridge, a file for each pod. */
+  readonly scratch: string;
   /** The plugins that follow the one that attaches, as they stand there. */
   readonly chained: readonly Readonly<Record<string, unknown>>[];
 }
+
+const DEFAULT_SCRATCH = "/var/lib/cni/flannel";
 
 /** Keys of flannel's delegate that are read or written here. Go matches them without regard to case. */
 const BRIDGE_KEYS = ["bridge", "mtu", "ipMasq", "hairpinMode", "isGateway", "isDefaultGateway", "type", "ipam"];
@@ -43,6 +47,7 @@ export function parsePredecessor(file: string, text: string): Predecessor | stri
       network: list.requiredString("name"),
       bridge: Object.fromEntries(Object.entries(bridge).filter(([key]) => !OWN_KEYS.includes(key))),
       ipam: first.object("ipam").values(),
+      scratch: first.optionalString("dataDir") || DEFAULT_SCRATCH,
       chained: chained.map((plugin) => plugin.values()),
     };
   } catch (error) {

@@ -3,6 +3,7 @@ import {
   type DataPath,
   type Observed,
   observationDumps,
+  type PlanOptions,
   parseObserved,
   planDataPath,
 } from "../pkg/kernel/data-path.ts";
@@ -70,12 +71,12 @@ export class Programmer {
   }
 
   /** Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made. */
-  async program(desired: DataPath, observed: Observed): Promise<Programmed> {
+  async program(desired: DataPath, observed: Observed, options: Pick<PlanOptions, "adopt"> = {}): Promise<Programmed> {
     const requests: Request[] = [];
     const refusals: NetlinkError[] = [];
     let state = observed;
     for (let round = 1; ; round++) {
-      const plan = planDataPath(desired, state);
+      const plan = planDataPath(desired, state, options);
       requests.push(...plan.requests);
       refusals.push(...(await this.#carryOut(plan.requests)));
       if (plan.isComplete) return { requests, refusals, conflicts: plan.conflicts, state };

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -95,6 +95,7 @@ function bench() {
     announced: [] as Announcement[],
     tablesWritten: [] as TableContent[],
     stamps: [] as StampContent[],
+    clearedUp: 0,
   };
   const trouble = {
     refusals: [] as NetlinkError[],
@@ -134,6 +135,10 @@ function bench() {
         return true;
       },
     },
+    removeFlannelRules: async () => {
+      done.clearedUp++;
+      return [];
+    },
     files,
     health,
     metrics,
@@ -161,6 +166,22 @@ test("while the node has no subnet, readiness says so and the kernel is left alo
   await reconciler.pass(["nodes"]);
   expect(done.programmed).toEqual([]);
   expect(health.readiness().text).toContain("[-] subnet: Node n1 has no spec.podCIDRs yet");
+});
+
+test("flannel's network is taken over: its conflist goes out of use, and its rules are removed", async () => {
+  const { reconciler, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  expect(done.clearedUp).toBe(0);
+  const plugins = [{ type: "flannel", delegate: { bridge: "br7" } }];
+  writeFileSync(join(cniConfDir, "10-flannel.conflist"), JSON.stringify({ name: "podnet", plugins }));
+  await reconciler.pass(["interval"]);
+  expect(JSON.parse(readFileSync(conflist(), "utf8"))).toMatchObject({
+    name: "podnet",
+    plugins: [{ bridge: "br7" }, {}, {}, {}],
+  });
+  expect(readdirSync(cniConfDir)).toEqual([CONFLIST_NAME, "10-flannel.conflist.weft-disabled"]);
+  expect(done.clearedUp).toBe(1);
 });
 
 test("a pass programs, announces, writes and makes the node ready", async () => {

@@ -3,7 +3,6 @@
  * full comparison; there is no other way by which weftd changes the kernel.
  */
 import { desiredState } from "../pkg/backend/desired.ts";
-import type { LocalNode } from "../pkg/backend/node.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import { knownVtepMacs } from "../pkg/backend/vxlan.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
@@ -15,7 +14,6 @@ import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Announcer } from "./announcer.ts";
 import { Attempts } from "./attempts.ts";
-import { CONFLIST_NAME, writeConflist } from "./conflist.ts";
 import { ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
@@ -30,6 +28,7 @@ import { peerOf } from "./peer.ts";
 import { connectedText, PeerConditions, refusedError } from "./peer-conditions.ts";
 import { PeerRefusedError, type Programmed, type Programmer } from "./programmer.ts";
 import type { RunFiles } from "./run-files.ts";
+import { RuntimeOffer } from "./runtime-offer.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
 export interface ReconcilerParts {
@@ -39,6 +38,8 @@ export interface ReconcilerParts {
   readonly programmer: Pick<Programmer, "observe" | "program" | "replaceTable">;
   readonly announcer: Pick<Announcer, "announce">;
   readonly runFiles: Pick<RunFiles, "vtepMacs" | "writeTable" | "writeStamp">;
+  /** Takes away what flanneld has left; returns what that was, as commands. */
+  readonly removeFlannelRules: () => Promise<readonly string[]>;
   readonly files: Files;
   readonly health: Health;
   readonly metrics: Metrics;
@@ -50,11 +51,13 @@ export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #news = new News();
   readonly #conditions: PeerConditions;
+  readonly #offer: RuntimeOffer;
   #interest: Interest | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#conditions = new PeerConditions(parts);
+    this.#offer = new RuntimeOffer({ ...parts, cniConfDir: parts.options.cniConfDir });
   }
 
   /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
@@ -118,7 +121,9 @@ export class Reconciler {
     }
     const masquerade = nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
     const isTableNew = (await attempts.try(() => programmer.replaceTable(masquerade))) ?? false;
-    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state));
+    const folder = await attempts.try(() => this.#offer.look());
+    const adopt = folder?.predecessor !== undefined;
+    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt }));
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
     this.#interest = interestOf(desired, underlay, programmed, port);
@@ -146,7 +151,14 @@ export class Reconciler {
     announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
     const devices = vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
     await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
-    await attempts.try(() => this.#offerToRuntime(node, desired));
+    const offered = {
+      subnets: node.subnets,
+      networks,
+      mtu: desired.podMtu,
+      backend: backend.type,
+      runDir: options.runDir,
+    };
+    if (folder !== undefined) await attempts.try(() => this.#offer.make(offered, folder));
     await attempts.try(() => {
       if (programmed.refusals.length > 0) throw refusedError(programmed.refusals, { peers: peers.length, connected });
     });
@@ -179,20 +191,6 @@ export class Reconciler {
     const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
     const line = { interface: link.name, addresses, mtu: link.mtu, reason };
     if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
-  }
-
-  async #offerToRuntime({ subnets }: LocalNode, { podMtu }: DesiredState): Promise<void> {
-    const { options, netConf, health, log } = this.#parts;
-    const { cniConfDir, runDir } = options;
-    const { networks, backend } = netConf.conf;
-    try {
-      const settings = { subnets, networks, mtu: podMtu, backend: backend.type, runDir };
-      if (await writeConflist(cniConfDir, settings)) log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
-      health.holds("conflist", `${CONFLIST_NAME} in ${cniConfDir}`);
-    } catch (error) {
-      health.fails("conflist", error instanceof Error ? error.message : String(error));
-      throw error;
-    }
   }
 }
 

@@ -12,6 +12,7 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { Announcer } from "./announcer.ts";
+import { removeFlannelRules } from "./flannel-leftovers.ts";
 import { Health } from "./health.ts";
 import { claimRunDir } from "./liveness.ts";
 import type { Logger } from "./log.ts";
@@ -90,6 +91,7 @@ async function start(
     programmer: new Programmer(netlink, nftables),
     announcer,
     runFiles: await RunFiles.open(runDir),
+    removeFlannelRules: () => removeFlannelRules(nftables),
     files: nodeFiles,
     health,
     metrics,

@@ -39,7 +39,7 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
       return result;
     },
     // Attachments leave no trace here: peers are the node's, and stay.
-    del: () => undefined,
+    del: forgetScratch,
     gc: () => undefined,
     check(request) {
       request.requirePrevResult();
@@ -52,6 +52,17 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
       if (!hasInlinePeers(request)) assertHasServed(request, name);
     },
   };
+}
+
+/** A pod that flannel attached, before weftd took the node over, still has its file there. */
+function forgetScratch({ system, config, containerId }: Request): void {
+  const directory = config.optionalString("flannelDataDir");
+  if (directory === undefined || directory === "") return;
+  try {
+    system.unlink(`${directory}/${containerId}`);
+  } catch (error) {
+    if (!isSystemError(error, "ENOENT", "ENOTDIR")) throw error;
+  }
 }
 
 function withHost(request: Request, work: (host: BlockingNetlink) => void): void {

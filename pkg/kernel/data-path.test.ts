@@ -243,6 +243,15 @@ describe("routes of others", () => {
     });
   });
 
+  test("that flanneld made, and lead the same way, become ours in a take-over, in one step", () => {
+    const plan = (overrides: object) =>
+      planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.2", overrides)] }, { adopt: true });
+    expect(plan({ protocol: 3 }).requests.map(({ text }) => text)).toEqual([
+      "ip route replace 10.244.1.0/24 via 192.0.2.2 dev index 2 proto 119",
+    ]);
+    expect(plan({ protocol: 4 }).requests).toEqual([]);
+  });
+
   test("beside a changed one of ours are not put at risk by replacing it", () => {
     const changed = route("10.244.1.0/24", "192.0.2.6", { outputIndex: UNDERLAY, isOnlink: false });
     const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9"), changed] });

@@ -98,14 +98,20 @@ export interface Plan {
   readonly conflicts: readonly string[];
 }
 
+export interface PlanOptions {
+  /** Nothing is removed: for those who know that peers are missing from `desired`, but not which. [false] */
+  readonly keep?: boolean;
+  /** flanneld's routes that lead where ours should become ours. [false] */
+  readonly adopt?: boolean;
+}
+
 /**
  * New entries come before the ones they replace are removed, and a route last, so that no packet is sent by half a way.
- * With `keep` nothing is removed: for those who know that peers are missing from `desired`, but not which.
  */
 export function planDataPath(
   desired: DataPath,
   observed: Observed,
-  { keep = false }: { readonly keep?: boolean } = {},
+  { keep = false, adopt = false }: PlanOptions = {},
 ): Plan {
   const devices = desired.vteps.map((vtep) => planVtep(vtep, linkNamed(observed, vtep.name)));
   const inTheWay = desired.vteps.filter(
@@ -122,7 +128,7 @@ export function planDataPath(
   const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]));
+  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]), { adopt });
   const removals = [
     ...routes.remove,
     ...forwarding.remove,

@@ -10,6 +10,7 @@ import {
   NFPROTO,
   NFT_MSG_DELCHAIN,
   NFT_MSG_DELRULE,
+  NFT_MSG_DELTABLE,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETRULE,
   NFT_MSG_GETTABLE,
@@ -223,6 +224,11 @@ export function deleteRule(rule: ForeignRule): Request {
     { family },
     { table, chain, handle },
   );
+}
+
+/** With all that is in it. */
+export function deleteTable({ family, table }: TablePlace): Request {
+  return request(NFT_MSG_DELTABLE, `nft delete table ${familyName(family)} ${table}`, { family }, { name: table });
 }
 
 /** "ip filter FORWARD", as nft names a chain. */

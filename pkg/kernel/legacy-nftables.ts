@@ -2,16 +2,16 @@
  * The Go plugins' state in nf_tables, their own tables' and iptables-nft's: what is there of it, and the transaction that
  * takes it away. Chains and tables that all attachments share go with the last of them.
  */
-import { type Message, type Request, request } from "../netlink/message.ts";
-import { NFPROTO, NFT_MSG_DELTABLE } from "../netlink/nftables.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { NFPROTO } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
   chainRequest,
   deleteChain,
   deleteRule,
+  deleteTable,
   type ForeignChain,
   type ForeignRule,
-  familyName,
   isSameChain,
   type Read,
   readChains,
@@ -217,8 +217,4 @@ function withoutSpoofCheck(table: LegacyTable, { spoofChains }: LegacySelection)
 
 function targetOf(rule: ForeignRule): ChainPlace {
   return { ...rule, chain: verdictOf(rule)?.chain ?? "" };
-}
-
-function deleteTable({ family, table }: TablePlace): Request {
-  return request(NFT_MSG_DELTABLE, `nft delete table ${familyName(family)} ${table}`, { family }, { name: table });
 }

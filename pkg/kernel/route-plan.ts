@@ -14,6 +14,9 @@ export const RTPROT_WEFT = 119;
 /** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
 const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
+/** Protocol of a route that names none: made by hand, or by flanneld (include/uapi/linux/rtnetlink.h). */
+const RTPROT_BOOT = 3;
+
 export interface RoutePlan {
   readonly add: readonly Request[];
   readonly remove: readonly Request[];
@@ -24,11 +27,13 @@ export interface RoutePlan {
 /**
  * Ours are routes with our protocol, and whatever leads through our own devices (a predecessor's). A stranger's route to
  * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
+ * With `adopt`, for who takes a node over from flanneld, one that leads the same way and has no protocol becomes ours.
  */
 export function planRoutes(
   wanted: readonly Route[],
   observed: readonly ObservedRoute[],
   ownDevices: ReadonlySet<number>,
+  { adopt = false }: { readonly adopt?: boolean } = {},
 ): RoutePlan {
   const candidates = observed.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
   const isOurs = ({ protocol, outputIndex = 0, gateway }: ObservedRoute) =>
@@ -44,6 +49,8 @@ export function planRoutes(
     const same = ours.find((other) => isSame(other, route));
     if (same !== undefined) {
       kept.add(same);
+    } else if (adopt && held.length === 1 && foreign?.protocol === RTPROT_BOOT && leadsTheSameWay(foreign, route)) {
+      add.push(replaceRoute(route));
     } else if (foreign !== undefined) {
       // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
       const isServed = [foreign, ...otherForeign].some((other) => leadsTheSameWay(other, route));

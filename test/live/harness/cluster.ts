@@ -24,15 +24,21 @@ export interface Pod {
   readonly addMs: number;
 }
 
-export interface Node {
+/** A node that nothing of ours runs on. */
+export interface Machine {
   readonly name: string;
   readonly number: number;
   readonly address: string;
   readonly namespace: Namespace;
   readonly inside: Inside;
-  readonly runtime: Runtime;
   readonly confDir: string;
   readonly runDir: string;
+  /** What the node sees as /var/lib/cni. */
+  readonly stateDir: string;
+}
+
+export interface Node extends Machine {
+  readonly runtime: Runtime;
   weftd: Running;
 }
 
@@ -129,9 +135,12 @@ export class Cluster {
     return JSON.parse(text);
   }
 
-  /** Creates the Node with its subnet, its namespace, and its weftd; resolves when the node is ready. */
-  async addNode(number: number): Promise<Node> {
-    const node = await this.#boot(`n${number}`, number, `10.244.${number}.0/24`);
+  /**
+   * Creates the Node with its subnet, its namespace, and its weftd; resolves when the node is ready. `prepare` comes
+   * before weftd starts.
+   */
+  async addNode(number: number, prepare?: (machine: Machine) => Promise<void>): Promise<Node> {
+    const node = await this.#boot(`n${number}`, number, `10.244.${number}.0/24`, prepare);
     this.nodes.push(node);
     await this.ready(node);
     return node;
@@ -142,7 +151,27 @@ export class Cluster {
     return this.#boot(name, number, undefined);
   }
 
-  async #boot(name: string, number: number, podCIDR: string | undefined): Promise<Node> {
+  async #boot(
+    name: string,
+    number: number,
+    podCIDR: string | undefined,
+    prepare: (machine: Machine) => Promise<void> = async () => undefined,
+  ): Promise<Node> {
+    const machine = await this.#plugInMachine(name, number, podCIDR);
+    await prepare(machine);
+    return {
+      ...machine,
+      runtime: new Runtime(machine.inside, machine.confDir, BIN),
+      weftd: this.#startWeftd(machine),
+    };
+  }
+
+  /** A Node with its subnet and its namespace, on which nothing of ours runs. */
+  addMachine(number: number): Promise<Machine> {
+    return this.#plugInMachine(`n${number}`, number, `10.244.${number}.0/24`);
+  }
+
+  async #plugInMachine(name: string, number: number, podCIDR: string | undefined): Promise<Machine> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
     await this.#plugIn(namespace, number);
     await this.api("POST", "/api/v1/nodes", {
@@ -158,14 +187,10 @@ export class Cluster {
     ];
     for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
     const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
-    return {
-      ...{ name, number, address: addressOf(number), namespace, inside, confDir, runDir },
-      runtime: new Runtime(inside, confDir, BIN),
-      weftd: this.#startWeftd(name, namespace, confDir, runDir),
-    };
+    return { name, number, address: addressOf(number), namespace, inside, confDir, runDir, stateDir };
   }
 
-  #startWeftd(name: string, namespace: Namespace, confDir: string, runDir: string): Running {
+  #startWeftd({ name, namespace, confDir, runDir }: Machine): Running {
     return new Running(
       namespace,
       `${BIN}/weftd`,
@@ -179,7 +204,7 @@ export class Cluster {
 
   /** Starts the node's weftd again, after it was stopped or killed. */
   restartWeftd(node: Node): void {
-    node.weftd = this.#startWeftd(node.name, node.namespace, node.confDir, node.runDir);
+    node.weftd = this.#startWeftd(node);
   }
 
   /** Waits until the node's /readyz says so. */

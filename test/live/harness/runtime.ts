@@ -74,6 +74,14 @@ export class Runtime {
     this.#results.delete(containerId);
   }
 
+  /** DEL after the runtime has lost what it knew of the container: by the conflist of today, without a result. */
+  async forget(containerId: string, netns: string): Promise<void> {
+    const conflist = this.conflist();
+    const reversed = { ...conflist, plugins: [...conflist.plugins].reverse() };
+    await this.#chain("DEL", reversed, containerId, netns, "eth0");
+    this.#results.delete(containerId);
+  }
+
   async status(): Promise<void> {
     await this.#chain("STATUS", this.conflist(), "", "", "");
   }
