@@ -446,6 +446,14 @@ const SINGLE_LINKS: readonly Difference[] = [
     reason: "What is still being probed, as with the reference where there is no carrier, has no route yet.",
   },
   {
+    plugin: "ipvlan",
+    case: /^the default route's link/,
+    at: /CHECK\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "The reference's CHECK knows no master but the configuration's, not even the one that its ADD has found.",
+  },
+  {
     plugin: ["dummy", "host-device", "vlan"],
     at: /ADD\/pod\/sysctls\/(ipv4\.conf\.\w+\.arp_notify|ipv6\.conf\.\w+\.ndisc_notify)$/,
     ours: "1",
