@@ -93,12 +93,29 @@ describe("announcementOf", () => {
     });
   });
 
+  test("tells the port, so that it can be changed node by node", () => {
+    const wanted = formatAnnotations(announcementOf(conf.backend, of4, node([]), choice, { 4: macs[4] }));
+    expect(wanted[ANNOTATION.vxlanPort]).toBe("8472");
+  });
+
+  test("over the underlay's other family names that one", () => {
+    const wanted = formatAnnotations(announcementOf(conf.backend, of4, node([]), choice, { 6: macs[6] }));
+    expect(wanted).toMatchObject({
+      [ANNOTATION.publicIp]: null,
+      [ANNOTATION.backendData]: null,
+      [ANNOTATION.backendV6Data]: '{"VNI":7,"VtepMAC":"0a:00:00:00:00:61"}',
+      [ANNOTATION.publicIpv6]: "2001:db8::1",
+    });
+  });
+
   test("yields to what the administrator wrote over it", () => {
     const own = node([], { [ANNOTATION.publicIpOverwrite]: "198.51.100.1" });
     expect(announcementOf(conf.backend, of4, own, choice, macs).publicIp).toEqual(parseAddress("198.51.100.1"));
   });
 
   test("of host-gw has no VTEP", () => {
-    expect(announcementOf({ type: "host-gw" }, of4, node([]), choice, {}).backend).toEqual({ type: "host-gw" });
+    expect(announcementOf({ type: "host-gw", vni: 1, port: 8472 }, of4, node([]), choice, {}).backend).toEqual({
+      type: "host-gw",
+    });
   });
 });

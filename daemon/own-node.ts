@@ -57,7 +57,7 @@ export function localNode(
 }
 
 /**
- * A family takes part when this node has pods of it and the underlay an address. What the administrator wrote into the
+ * A family takes part when the underlay has an address of it, and this node a VTEP there or, in host-gw, pods. What the administrator wrote into the
  * Node's `public-ip-overwrite` annotations beats what was found.
  */
 export function announcementOf(
@@ -67,14 +67,18 @@ export function announcementOf(
   { ipv4, ipv6 }: UnderlayChoice,
   vtepMacs: DesiredState["vtepMacs"],
 ): Announcement {
-  const takesPart = (family: Family) => node.subnets.some(({ address }) => address.family === family);
+  const takesPart = (family: Family) =>
+    backend.type === "vxlan"
+      ? vtepMacs[family] !== undefined
+      : node.subnets.some(({ address }) => address.family === family);
   const publicIp = takesPart(4) ? (own.publicIpOverwrite ?? ipv4?.announced) : undefined;
   const publicIpv6 = takesPart(6) ? (own.publicIpv6Overwrite ?? ipv6?.announced) : undefined;
   const vtepOf = (mac: string | undefined): Vtep | undefined =>
     backend.type === "vxlan" && mac !== undefined ? { vni: backend.vni, mac } : undefined;
+  const port = backend.type === "vxlan" ? { port: backend.port } : {};
   const [vtep, vtepV6] = [vtepOf(vtepMacs[4]), vtepOf(vtepMacs[6])];
   return {
-    backend: { type: backend.type, ...(vtep && { vtep }), ...(vtepV6 && { vtepV6 }) },
+    backend: { type: backend.type, ...(vtep && { vtep }), ...(vtepV6 && { vtepV6 }), ...port },
     ...(publicIp && { publicIp }),
     ...(publicIpv6 && { publicIpv6 }),
   };

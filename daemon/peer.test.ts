@@ -27,11 +27,12 @@ test("what a Node announces comes first, and its VTEPs go by family", () => {
     [ANNOTATION.backendType]: "vxlan",
     [ANNOTATION.backendData]: '{"VNI":1,"VtepMAC":"0a:00:00:00:00:02"}',
     [ANNOTATION.backendV6Data]: '{"VNI":1,"VtepMAC":"0a:00:00:00:00:62"}',
+    [ANNOTATION.vxlanPort]: "4789",
   };
   const peer = peerOf(parseNode({ metadata: { name: "n2", annotations }, spec, status }));
   expect(peer.addresses.map(formatAddress)).toEqual(["192.0.2.22", "2001:db8::2"]);
   expect(peer).toMatchObject({
-    backendType: "vxlan",
+    ...{ backendType: "vxlan", vni: 1, port: 4789 },
     vtepMacs: { 4: "0a:00:00:00:00:02", 6: "0a:00:00:00:00:62" },
   });
 });

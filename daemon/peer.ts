@@ -14,6 +14,8 @@ export function peerOf(node: ClusterNode): Peer {
     subnets: node.podCidrs,
     addresses: [reachedBy(node, 4), reachedBy(node, 6)].flatMap((address) => (address === undefined ? [] : [address])),
     backendType: node.backend?.type,
+    vni: (node.backend?.vtep ?? node.backend?.vtepV6)?.vni,
+    port: node.backend?.port,
     vtepMacs: vtepMacs(node.backend),
   };
 }

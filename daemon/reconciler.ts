@@ -3,8 +3,8 @@
  * full comparison; there is no other way by which weftd changes the kernel.
  */
 import { desiredState } from "../pkg/backend/desired.ts";
+import { knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
-import { knownVtepMacs } from "../pkg/backend/vxlan.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import { formatAddress } from "../pkg/ip/address.ts";
@@ -27,6 +27,7 @@ import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
 import { peerOf } from "./peer.ts";
 import { connectedText, PeerConditions, refusedError } from "./peer-conditions.ts";
 import { PeerRefusedError, type Programmed, type Programmer } from "./programmer.ts";
+import { strictReversePaths } from "./reverse-path.ts";
 import type { RunFiles } from "./run-files.ts";
 import { RuntimeOffer } from "./runtime-offer.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
@@ -106,7 +107,7 @@ export class Reconciler {
     const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const desired = desiredState(netConf.conf, node, peers, knownVtepMacs(state.links, runFiles.vtepMacs));
+    const desired = desiredState(netConf.conf, node, peers, knownVteps(state.links, runFiles.vtepMacs));
     const { vteps } = desired.dataPath;
     this.#logUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
@@ -131,6 +132,7 @@ export class Reconciler {
 
     for (const { identifier } of programmed.requests) metrics.changes.inc({ request: identifier });
     if (isTableNew) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
+    this.#warnOfReversePath(desired, underlay);
     const connected = this.#conditions.report(peers, desired.problems, programmed);
     const changes = programmed.requests.length + settings.length + (isTableNew ? 1 : 0);
     const line = {
@@ -149,7 +151,7 @@ export class Reconciler {
     else log.debug(line, "data path is as it should be");
 
     announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
-    const devices = vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
+    const devices = backend.type === "vxlan" && vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
     await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
     const offered = {
       subnets: node.subnets,
@@ -191,6 +193,15 @@ export class Reconciler {
     const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
     const line = { interface: link.name, addresses, mtu: link.mtu, reason };
     if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
+  }
+
+  #warnOfReversePath({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
+    const { files, health, log } = this.#parts;
+    const devices = [link.name, ...dataPath.vteps.map(({ name }) => name)];
+    const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
+    health.warns("rp_filter", warnings);
+    if (this.#news.isNews("rp_filter", warnings.join("\n")) && warnings.length > 0)
+      log.warn({ warnings }, "strict reverse path filtering drops packets of some peers");
   }
 }
 

@@ -19,6 +19,7 @@ export function admitPeers(
   peers: readonly Peer[],
 ): { readonly peers: readonly Peer[]; readonly problems: readonly PeerProblem[] } {
   const problems: PeerProblem[] = [];
+  const families = new Set(networks.map(({ address }) => address.family));
   const refused = new Set<Prefix>();
   const refuse = (peer: Peer, subnet: Prefix, trouble: PeerTrouble, reason: string) => {
     refused.add(subnet);
@@ -37,6 +38,11 @@ export function admitPeers(
       continue;
     }
     for (const subnet of peer.subnets) {
+      // Nodes may have subnets of a family that this network does not serve: nobody's fault.
+      if (!families.has(subnet.address.family)) {
+        refused.add(subnet);
+        continue;
+      }
       const isInside = networks.some((network) => network.length <= subnet.length && contains(network, subnet.address));
       if (isInside) claims.push({ peer, subnet });
       else

@@ -23,7 +23,7 @@ import {
   type Stamp,
   TABLE_FILE,
 } from "./node-table.ts";
-import { knownVtepMacs } from "./vxlan.ts";
+import { knownVteps } from "./overlay.ts";
 
 const DEFAULT_RUN_DIR = "/run/weft";
 /** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
@@ -177,8 +177,8 @@ function programTable(request: Request, host: BlockingNetlink, stamp: Stamp): vo
   if (table.bootId !== stamp.bootId)
     throw later(`${path} and ${STAMP_FILE} are of different boots: wait until weftd is ready`);
   program(host, ({ links }) => {
-    const macs = knownVtepMacs(links, table.vtepMacs);
-    return desiredState(table.conf, table.node, table.peers, macs).dataPath;
+    const known = knownVteps(links, table.vtepMacs);
+    return desiredState(table.conf, table.node, table.peers, known).dataPath;
   });
 }
 

@@ -1,11 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
-import type { Link } from "../kernel/link.ts";
 import { desiredState } from "./desired.ts";
 import { parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import { deriveMac, knownVtepMacs } from "./vxlan.ts";
+import { deriveMac, type KnownVtep } from "./overlay.ts";
 
 const conf = (backend: object, more: object = {}) =>
   parseNetConf(JSON.stringify({ Network: "10.244.0.0/16", Backend: backend, ...more }));
@@ -41,9 +40,15 @@ const desire = (
   configuration: object,
   self: LocalNode,
   peers: readonly Peer[],
-  macs = new Map<string, string>(),
+  known: readonly KnownVtep[] = [],
   more = {},
-) => desiredState(conf(configuration, more), self, peers, macs);
+) => desiredState(conf(configuration, more), self, peers, known);
+
+/** A device that this node has already. */
+const held = (name: string, mac: string, vni = 1, port = 8472, family: 4 | 6 = 4): KnownVtep => ({
+  ...{ name, mac },
+  device: { vni, port, family },
+});
 
 describe("vxlan", () => {
   test("has flannel's device, and three entries a peer", () => {
@@ -68,26 +73,17 @@ describe("vxlan", () => {
   });
 
   test("keeps the hardware address that peers know", () => {
-    const { vtepMacs } = desire({ Type: "vxlan" }, node, [], new Map([["flannel.1", "32:89:cd:1b:fd:1c"]]));
+    const { vtepMacs } = desire({ Type: "vxlan" }, node, [], [held("flannel.1", "32:89:cd:1b:fd:1c")]);
     expect(vtepMacs).toEqual({ 4: "32:89:cd:1b:fd:1c" });
   });
 
   test("makes no device for a family that the underlay cannot carry, and says why", () => {
-    const narrow = { ...dualNode, underlay: { ...dualNode.underlay, mtu: 1340 } };
-    const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], new Map(), DUAL);
-    expect(dataPath.vteps.map(({ name, mtu }) => [name, mtu])).toEqual([["flannel.1", 1290]]);
+    const of6 = { 6: parseAddress("2001:db8::1") };
+    const narrow = { ...dualNode, underlay: { ...dualNode.underlay, local: of6, mtu: 1340 } };
+    const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], [], DUAL);
+    expect(dataPath.vteps.map(({ name, mtu }) => [name, mtu])).toEqual([["flannel-v6.1", 1270]]);
     expect(problems).toEqual([
       { peer: "n1", trouble: "Underlay", reason: expect.stringContaining("leaves 1270 bytes within VXLAN") },
-    ]);
-    const { problems: without } = desire(
-      { Type: "vxlan" },
-      { ...dualNode, underlay: node.underlay },
-      [],
-      new Map(),
-      DUAL,
-    );
-    expect(without).toEqual([
-      { peer: "n1", trouble: "Underlay", reason: expect.stringContaining("has no IPv6 address") },
     ]);
   });
 
@@ -114,7 +110,7 @@ describe("vxlan", () => {
   });
 
   test("leaves 70 bytes over an IPv6 underlay, and gives pods the smaller of both MTUs", () => {
-    const { dataPath, podMtu } = desire({ Type: "vxlan" }, dualNode, [], new Map(), DUAL);
+    const { dataPath, podMtu } = desire({ Type: "vxlan" }, dualNode, [], [], DUAL);
     expect(dataPath.vteps.map(({ name, mtu }) => [name, mtu])).toEqual([
       ["flannel.1", 1450],
       ["flannel-v6.1", 1430],
@@ -131,7 +127,7 @@ describe("vxlan", () => {
 
   test.each([
     ["has announced no backend", "NotAnnounced", { backendType: undefined }, /announced no backend yet/],
-    ["has another backend", "OtherBackend", { backendType: "host-gw" }, /its backend is host-gw/],
+    ["has a backend that is none of ours", "OtherBackend", { backendType: "wireguard" }, /its backend is wireguard/],
     ["has announced no VTEP", "NotAnnounced", { vtepMacs: {} }, /no VTEP MAC for IPv4/],
     ["has no address", "NotAnnounced", { addresses: [] }, /no IPv4 address/],
   ])("names a peer that %s, and serves the others", (_name, trouble, overrides, reason) => {
@@ -142,6 +138,157 @@ describe("vxlan", () => {
 
   test("masquerades towards other nodes' own addresses", () => {
     expect(desire({ Type: "vxlan" }, node, [peer(2)]).unmasqueraded).toEqual([]);
+  });
+});
+
+test("auto routes plainly to peers on the link, by VXLAN to the others, and announces its VTEP", () => {
+  const far = peer(3, { addresses: [parseAddress("198.51.100.3")] });
+  const { dataPath, podMtu, vtepMacs, isAsymmetric } = desire({}, node, [peer(2), far]);
+  expect(dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { vtep: "flannel.1" }]);
+  expect(podMtu).toBe(1450);
+  expect(vtepMacs).toEqual({ 4: deriveMac("n1", "flannel.1") });
+  // A peer that does not route directly announces the same.
+  expect(isAsymmetric).toBe(true);
+});
+
+describe("while a cluster changes from vxlan to host-gw or back", () => {
+  const hostGw = peer(3, { backendType: "host-gw", vtepMacs: {} });
+
+  test("a node of host-gw keeps its VTEP, with its MAC, for peers of vxlan, and announces none", () => {
+    const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
+    const state = desire({ Type: "host-gw" }, node, [peer(2), hostGw], known);
+    expect(state.dataPath.vteps).toMatchObject([{ name: "flannel.1", mac: "32:89:cd:1b:fd:1c", vni: 1, port: 8472 }]);
+    expect(state.dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { vtep: "flannel.1" }]);
+    expect(state).toMatchObject({ vtepMacs: {}, podMtu: 1450, isAsymmetric: true, problems: [] });
+    // Who does not announce host-gw may not know the way back to a pod.
+    expect(state.unmasqueraded).toEqual([parseAddress("192.0.2.3")]);
+  });
+
+  test("it makes one where it has none, by the VNI that the peer announces", () => {
+    const { dataPath } = desire({ Type: "host-gw" }, node, [peer(2, { vni: 7, port: 4789 })]);
+    expect(dataPath.vteps).toMatchObject([{ name: "flannel.7", vni: 7, port: 4789 }]);
+  });
+
+  test("and has none any more when nobody announces vxlan", () => {
+    const { dataPath, podMtu, isAsymmetric } = desire({ Type: "host-gw" }, node, [hostGw], [held("flannel.1", "0a")]);
+    expect(dataPath.vteps).toEqual([]);
+    expect([podMtu, isAsymmetric]).toEqual([1500, false]);
+  });
+
+  test("a node of vxlan sends to a peer of host-gw by a plain route", () => {
+    const { dataPath, problems, isAsymmetric } = desire({ Type: "vxlan" }, node, [peer(2), hostGw]);
+    expect(problems).toEqual([]);
+    expect(dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { vtep: "flannel.1" }]);
+    expect(isAsymmetric).toBe(true);
+  });
+
+  test("a peer of host-gw that is off the link has its name told", () => {
+    const far = { ...hostGw, addresses: [parseAddress("198.51.100.3")] };
+    expect(desire({ Type: "vxlan" }, node, [far]).problems).toMatchObject([{ peer: "n3", trouble: "OffLink" }]);
+  });
+
+  test("nothing is asymmetric where all have vxlan", () => {
+    expect(desire({ Type: "vxlan" }, node, [peer(2), peer(3)]).isAsymmetric).toBe(false);
+  });
+});
+
+describe("while a cluster changes its VNI or port", () => {
+  const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
+
+  test("the old device stays for those who still announce the old VNI, and both have one MAC", () => {
+    const { dataPath, vtepMacs } = desire(
+      { Type: "vxlan", VNI: 2 },
+      node,
+      [peer(2, { vni: 1 }), peer(3, { vni: 2 })],
+      known,
+    );
+    expect(
+      dataPath.vteps.map(({ name, vni, mac, addresses }) => [name, vni, mac, addresses.map(formatPrefix)]),
+    ).toEqual([
+      ["flannel.2", 2, "32:89:cd:1b:fd:1c", ["10.244.0.0/32"]],
+      ["flannel.1", 1, "32:89:cd:1b:fd:1c", ["10.244.0.0/32"]],
+    ]);
+    expect(dataPath.routes.map(({ by }) => by)).toEqual([{ vtep: "flannel.1" }, { vtep: "flannel.2" }]);
+    expect(vtepMacs).toEqual({ 4: "32:89:cd:1b:fd:1c" });
+  });
+
+  test("who has not changed yet joins the new one, too", () => {
+    const { dataPath } = desire({ Type: "vxlan" }, node, [peer(2, { vni: 2 })], known);
+    expect(dataPath.vteps.map(({ name }) => name)).toEqual(["flannel.1", "flannel.2"]);
+    expect(dataPath.routes.map(({ by }) => by)).toEqual([{ vtep: "flannel.2" }]);
+  });
+
+  test("another port of the same VNI needs a device under another name, which stays", () => {
+    const peers = [peer(2, { vni: 1, port: 8472 })];
+    const during = desire({ Type: "vxlan", Port: 4789 }, node, peers, known).dataPath.vteps;
+    expect(during.map(({ name, port }) => [name, port])).toEqual([
+      ["weft.1", 4789],
+      ["flannel.1", 8472],
+    ]);
+    const both = [...known, held("weft.1", "32:89:cd:1b:fd:1c", 1, 4789)];
+    const after = desire({ Type: "vxlan", Port: 4789 }, node, [peer(2, { vni: 1, port: 4789 })], both).dataPath.vteps;
+    expect(after.map(({ name, port }) => [name, port])).toEqual([["weft.1", 4789]]);
+  });
+
+  test("what peers announce costs three devices at most; the next is told by name", () => {
+    const peers = [2, 3, 4, 5].map((vni) => peer(vni, { vni }));
+    const { dataPath, problems } = desire({ Type: "vxlan" }, node, [...peers, peer(6, { vni: 16_777_215 })], known);
+    expect(dataPath.vteps.map(({ vni }) => vni)).toEqual([1, 2, 3]);
+    expect(problems).toMatchObject([
+      { peer: "n4", trouble: "OtherBackend", reason: expect.stringContaining("VNI 4 at port 8472") },
+      { peer: "n5", trouble: "OtherBackend" },
+      { peer: "n6", trouble: "OtherBackend" },
+    ]);
+  });
+});
+
+describe("pods of a family that the underlay lacks", () => {
+  const of4 = { ...dualNode, underlay: node.underlay };
+  const of6 = { ...dualNode, underlay: { ...dualNode.underlay, local: { 6: parseAddress("2001:db8::1") } } };
+  const dualPeer = (more: Partial<Peer>) =>
+    peer(2, { subnets: [parsePrefix("10.244.2.0/24"), parsePrefix("fd00:10:244:2::/64")], ...more });
+  const v6 = { addresses: [parseAddress("2001:db8::2")], vtepMacs: { 6: "0a:00:00:00:00:62" } } as const;
+
+  test("go by the other one's device: IPv6 over an IPv4 underlay", () => {
+    const { dataPath, podMtu, problems } = desire({ Type: "vxlan" }, of4, [dualPeer({})], [], DUAL);
+    expect(problems).toEqual([]);
+    expect(podMtu).toBe(1450);
+    expect(dataPath.vteps.map(({ name, addresses }) => [name, addresses.map(formatPrefix)])).toEqual([
+      ["flannel.1", ["10.244.0.0/32", "fd00:10:244::/128"]],
+    ]);
+    expect(dataPath.forwarding).toHaveLength(1);
+    expect(dataPath.neighbours.map(({ vtep, mac }) => [vtep, mac])).toEqual([
+      ["flannel.1", "0a:00:00:00:00:02"],
+      ["flannel.1", "0a:00:00:00:00:02"],
+    ]);
+    expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual([
+      "10.244.2.0/24",
+      "fd00:10:244:2::/64",
+    ]);
+  });
+
+  test("IPv4 over an IPv6 underlay", () => {
+    const { dataPath, podMtu, vtepMacs, problems } = desire({ Type: "vxlan" }, of6, [dualPeer(v6)], [], DUAL);
+    expect([problems, podMtu]).toEqual([[], 1430]);
+    expect(dataPath.vteps.map(({ name }) => name)).toEqual(["flannel-v6.1"]);
+    expect(dataPath.forwarding).toEqual([
+      { vtep: "flannel-v6.1", mac: "0a:00:00:00:00:62", destination: parseAddress("2001:db8::2") },
+    ]);
+    expect(dataPath.routes).toHaveLength(2);
+    expect(vtepMacs).toEqual({ 6: deriveMac("n1", "flannel-v6.1") });
+  });
+
+  test("and to a peer that lacks it, from a node that has both", () => {
+    const { dataPath, problems } = desire({ Type: "vxlan" }, dualNode, [dualPeer({})], [], DUAL);
+    expect(problems).toEqual([]);
+    expect(dataPath.vteps.map(({ name }) => name)).toEqual(["flannel.1", "flannel-v6.1"]);
+    expect(dataPath.routes.map(({ by }) => by)).toEqual([{ vtep: "flannel.1" }, { vtep: "flannel.1" }]);
+  });
+
+  test("a family that the network does not serve is nobody's problem", () => {
+    const { dataPath, problems } = desire({ Type: "vxlan" }, node, [dualPeer({})]);
+    expect(problems).toEqual([]);
+    expect(dataPath.routes).toHaveLength(1);
   });
 });
 
@@ -160,7 +307,7 @@ describe("host-gw", () => {
 
   test("names a peer that is on another link instead of losing its packets", () => {
     const { dataPath, problems } = desire({ Type: "host-gw" }, node, [
-      peer(2, { addresses: [parseAddress("198.51.100.2")] }),
+      peer(2, { addresses: [parseAddress("198.51.100.2")], backendType: "host-gw" }),
     ]);
     expect(dataPath.routes).toEqual([]);
     expect(problems).toEqual([
@@ -204,20 +351,4 @@ describe("a peer's subnet", () => {
       { peer: "n3", trouble: "OverlappingSubnet", reason: expect.stringContaining("overlaps 10.244.2.0/24 of n2") },
     ]);
   });
-});
-
-test("the hardware address that was announced beats the one that a device has now", () => {
-  const link = { kind: "vxlan", name: "flannel.1", mac: "0a:00:00:00:00:66" } as Link;
-  const remembered = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
-  expect(knownVtepMacs([link], new Map()).get("flannel.1")).toBe("0a:00:00:00:00:66");
-  expect(knownVtepMacs([link], remembered).get("flannel.1")).toBe("0a:00:00:00:00:01");
-  expect(knownVtepMacs([{ ...link, kind: "bridge" }], new Map()).size).toBe(0);
-});
-
-test("a derived hardware address is unicast, locally administered, and follows from the name", () => {
-  const mac = deriveMac("n1", "flannel.1");
-  expect(Number.parseInt(mac.slice(0, 2), 16) & 3).toBe(2);
-  expect(deriveMac("n1", "flannel.1")).toBe(mac);
-  const others = Array.from({ length: 2000 }, (_, number) => deriveMac(`n${number + 2}`, "flannel.1"));
-  expect(new Set([mac, ...others]).size).toBe(2001);
 });

@@ -1,29 +1,9 @@
-/** host-gw: each peer's subnet is routed to the peer itself, which must be on the same link. */
+/** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. */
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../kernel/data-path.ts";
-import type { LocalNode, Peer, Underlay } from "./node.ts";
-import type { DesiredState, PeerProblem } from "./state.ts";
-
-export function hostGwState(node: LocalNode, peers: readonly Peer[]): DesiredState {
-  const routes: PeerRoute[] = [];
-  const problems: PeerProblem[] = [];
-  for (const peer of peers) {
-    for (const subnet of peer.subnets) {
-      const route = directRoute(node.underlay, peer, subnet);
-      if ("trouble" in route) problems.push(route);
-      else routes.push(route);
-    }
-  }
-  return {
-    dataPath: { vteps: [], routes, neighbours: [], forwarding: [] },
-    podMtu: node.underlay.mtu,
-    // A reply to a pod finds its way by the peer's own route, so nodes see pods under their own addresses.
-    unmasqueraded: peers.flatMap(({ addresses }) => addresses),
-    vtepMacs: {},
-    problems,
-  };
-}
+import type { Peer, Underlay } from "./node.ts";
+import type { PeerProblem } from "./state.ts";
 
 /** A plain route to a peer on the same link; else why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {

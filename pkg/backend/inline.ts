@@ -13,11 +13,11 @@ import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import type { Observed } from "../kernel/data-path.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { desiredState } from "./desired.ts";
-import { type BackendType, DEFAULT_VXLAN_PORT, largestVni, type NetConf } from "./net-conf.ts";
+import { type BackendType, DEFAULT_VNI, DEFAULT_VXLAN_PORT, largestVni, type NetConf } from "./net-conf.ts";
 import type { LocalNode } from "./node.ts";
 import { decodePeer } from "./node-table.ts";
+import { type KnownVtep, vtepName } from "./overlay.ts";
 import type { DesiredState } from "./state.ts";
-import { vtepName } from "./vxlan.ts";
 
 /** The list is the operator's own: no network is drawn around it. */
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
@@ -27,14 +27,16 @@ export function inlineDesired(request: Request, backend: BackendType, observed: 
   const { config } = request;
   const node = localNode(request, observed);
   const isVxlan = backend === "vxlan";
-  const vni = isVxlan ? (config.optionalInteger("vni", { min: 1, max: largestVni(node.subnets) }) ?? 1) : 0;
+  const vni = isVxlan ? (config.optionalInteger("vni", { min: 1, max: largestVni(node.subnets) }) ?? DEFAULT_VNI) : 0;
   const conf: NetConf = {
     networks: EVERYTHING,
-    backend: isVxlan ? vxlan(request, vni) : { type: backend },
+    backend: isVxlan ? vxlan(request, vni) : { type: "host-gw", vni: DEFAULT_VNI, port: DEFAULT_VXLAN_PORT },
     warnings: [],
   };
-  const peers = config.objectList("peers").map((peer) => ({ ...decodePeer(peer), backendType: backend }));
-  const state = desiredState(conf, node, peers, isVxlan ? ownMacs(request, vni) : new Map());
+  const peers = config
+    .objectList("peers")
+    .map((peer) => ({ ...decodePeer(peer), backendType: backend, vni: undefined, port: undefined }));
+  const state = desiredState(conf, node, peers, isVxlan ? ownVteps(request, vni) : []);
   if (state.problems.length > 0) {
     const told = state.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
     throw new CniError(ErrorCode.invalidConfig, `peers: ${told}`);
@@ -48,10 +50,10 @@ function vxlan({ config }: Request, vni: number): NetConf["backend"] {
 }
 
 /** The peers' configuration names this node's VTEP by its hardware address, so it is stated here, too. */
-function ownMacs({ config }: Request, vni: number): ReadonlyMap<string, string> {
+function ownVteps({ config }: Request, vni: number): readonly KnownVtep[] {
   const mac = config.optionalMac("mac");
   if (mac === undefined) throw config.invalid("mac", "the hardware address that peers know this node's VTEP by");
-  return new Map(([4, 6] as const).map((family) => [vtepName(family, vni), mac] as const));
+  return ([4, 6] as const).map((family) => ({ name: vtepName(family, vni), mac, device: undefined }));
 }
 
 /** This node's subnets are those of the pod that is attached. */

@@ -4,6 +4,22 @@ import { parseNetConf } from "./net-conf.ts";
 
 const read = (object: unknown) => parseNetConf(JSON.stringify(object));
 const vxlan = (backend: object) => read({ Network: "10.244.0.0/16", Backend: { Type: "vxlan", ...backend } });
+const HOST_GW = { type: "host-gw", vni: 1, port: 8472 };
+
+test.each([
+  ["left out", undefined],
+  ["empty", {}],
+  ["auto", { Type: "auto" }],
+])("a backend %s is VXLAN with plain routes on the link", (_name, Backend) => {
+  expect(read({ Network: "10.244.0.0/16", Backend }).backend).toEqual({
+    ...{ type: "vxlan", vni: 1, port: 8472, underlayMtu: undefined, directRouting: true },
+  });
+});
+
+test("host-gw takes the VNI and port of peers that still have vxlan", () => {
+  const conf = read({ Network: "10.244.0.0/16", Backend: { Type: "host-gw", VNI: 7, Port: 4789 } });
+  expect(conf.backend).toEqual({ type: "host-gw", vni: 7, port: 4789 });
+});
 
 test("flannel's usual configuration means VNI 1 on port 8472", () => {
   const conf = read({ Network: "10.244.0.0/16", EnableNFTables: false, Backend: { Type: "vxlan" } });
@@ -27,18 +43,18 @@ test("both families are read", () => {
     Backend: { Type: "host-gw" },
   });
   expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16", "fd00:10:244::/56"]);
-  expect(conf.backend).toEqual({ type: "host-gw" });
+  expect(conf.backend).toEqual(HOST_GW);
 });
 
 test("keys match without regard to case", () => {
-  expect(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }).backend).toEqual({ type: "host-gw" });
+  expect(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }).backend).toEqual(HOST_GW);
 });
 
 test("unknown keys are named in a warning, each with its path", () => {
-  const conf = read({ Network: "10.244.0.0/16", Colour: 1, Backend: { Type: "host-gw", VNI: 1 } });
+  const conf = read({ Network: "10.244.0.0/16", Colour: 1, Backend: { Type: "host-gw", MTU: 1 } });
   expect(conf.warnings).toEqual([
     "Colour is unknown and was passed over",
-    "Backend.VNI is unknown and was passed over",
+    "Backend.MTU is unknown and was passed over",
   ]);
 });
 
@@ -53,7 +69,7 @@ describe("what is refused names the key", () => {
       /^Network: .*10\.244\.0\.0\/16/,
     ],
     ["a network of the wrong family", { Network: "fd00::/56", Backend: { Type: "vxlan" } }, 7, /^Network: .*IPv4/],
-    ["no backend", { Network: "10.244.0.0/16" }, 7, /^Backend: /],
+    ["a backend that is no object", { Network: "10.244.0.0/16", Backend: "vxlan" }, 7, /^Backend: /],
     ["another backend", { Network: "10.244.0.0/16", Backend: { Type: "udp" } }, 7, /^Backend\.Type: .*got "udp"/],
     ["a VNI of 25 bits", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 2 ** 24 } }, 7, /^Backend\.VNI: /],
     [

@@ -1,6 +1,7 @@
 /**
  * net-conf.json: the cluster's pod networks and its backend, in flannel's form (Documentation/configuration.md and
- * backends.md there). Keys match without regard to case, as Go reads them.
+ * backends.md there). Keys match without regard to case, as Go reads them. Beyond flannel's, the backend may be "auto", or
+ * be left out, which means the same: plain routes to peers on the same link, VXLAN to the others.
  */
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
@@ -18,8 +19,11 @@ export interface VxlanConf {
   readonly directRouting: boolean;
 }
 
+/** VNI and port are those of peers that still announce vxlan, while the cluster changes from one to the other. */
 export interface HostGwConf {
   readonly type: "host-gw";
+  readonly vni: number;
+  readonly port: number;
 }
 
 export type BackendType = (VxlanConf | HostGwConf)["type"];
@@ -34,7 +38,7 @@ export interface NetConf {
 
 /** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
 export const DEFAULT_VXLAN_PORT = 8472;
-const DEFAULT_VNI = 1;
+export const DEFAULT_VNI = 1;
 /** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
 const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
 /** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
@@ -54,7 +58,8 @@ const IDLE_KEYS = [
 ];
 const BACKEND_KEYS = {
   vxlan: ["Type", "VNI", "Port", "MTU", "DirectRouting", "GBP", "Learning"],
-  "host-gw": ["Type"],
+  auto: ["Type", "VNI", "Port", "MTU", "GBP", "Learning"],
+  "host-gw": ["Type", "VNI", "Port"],
 } as const;
 
 /** Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key. */
@@ -63,13 +68,13 @@ export function parseNetConf(text: string): NetConf {
     parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"),
   );
   const networks = readNetworks(object);
-  const backend = object.optionalObject("Backend");
-  if (backend === undefined) throw object.invalid("Backend", 'an object with a Type of "vxlan" or "host-gw"');
-  const type = backend.optionalString("Type");
-  if (type !== "vxlan" && type !== "host-gw") throw backend.invalid("Type", '"vxlan" or "host-gw"');
+  const backend = object.object("Backend");
+  const type = backend.optionalString("Type") || "auto";
+  if (type !== "auto" && type !== "vxlan" && type !== "host-gw")
+    throw backend.invalid("Type", '"auto", "vxlan" or "host-gw"');
   return {
     networks,
-    backend: type === "vxlan" ? readVxlan(backend, networks) : { type },
+    backend: readBackend(backend, type, networks),
     warnings: [...unknownKeys(object, TOP_KEYS, IDLE_KEYS), ...unknownKeys(backend, BACKEND_KEYS[type], [])],
   };
 }
@@ -88,18 +93,26 @@ function readNetwork(object: ConfigObject, key: string, family: 4 | 6): Prefix {
   return network;
 }
 
-function readVxlan(backend: ConfigObject, networks: readonly Prefix[]): VxlanConf {
+function readBackend(
+  backend: ConfigObject,
+  type: keyof typeof BACKEND_KEYS,
+  networks: readonly Prefix[],
+): VxlanConf | HostGwConf {
+  const overlay = {
+    vni: backend.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
+    // 0 is flannel's spelling of the default.
+    port: backend.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
+  };
+  if (type === "host-gw") return { type, ...overlay };
   for (const key of ["GBP", "Learning"]) {
     if (backend.optionalBoolean(key) === true)
       throw backend.invalid(key, "false: weft programs every peer and learns nothing");
   }
   return {
     type: "vxlan",
-    vni: backend.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
-    // 0 is flannel's spelling of the default.
-    port: backend.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
+    ...overlay,
     underlayMtu: readUnderlayMtu(backend),
-    directRouting: backend.optionalBoolean("DirectRouting") ?? false,
+    directRouting: type === "auto" || (backend.optionalBoolean("DirectRouting") ?? false),
   };
 }
 

@@ -28,7 +28,7 @@ const table: NodeTable = {
   peers: [
     {
       ...{ name: "n2", subnets: [parsePrefix("10.244.1.0/24")], addresses: [parseAddress("192.0.2.2")] },
-      ...{ backendType: "vxlan", vtepMacs: { 4: "0a:00:00:00:00:02" } },
+      ...{ backendType: "vxlan", vni: 7, port: 4789, vtepMacs: { 4: "0a:00:00:00:00:02" } },
     },
     { name: "n3", subnets: [], addresses: [], backendType: undefined, vtepMacs: {} },
   ],

@@ -128,19 +128,23 @@ function decodeMacs(object: ConfigObject): ReadonlyMap<string, string> {
   );
 }
 
-function encodePeer({ name, subnets, addresses, backendType, vtepMacs }: Peer) {
-  return { name, subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress), backendType, vtepMacs };
+function encodePeer({ subnets, addresses, ...rest }: Peer) {
+  return { ...rest, subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress) };
 }
 
 /** Also the form of `peers` in a plugin's configuration. */
 export function decodePeer(object: ConfigObject): Peer {
   const macs = object.object("vtepMacs");
   const [mac4, mac6] = [macs.optionalMac("4"), macs.optionalMac("6")];
+  const vni = object.optionalInteger("vni", { min: 0 });
+  const port = object.optionalInteger("port", { min: 0, max: 65_535 });
   return {
     name: object.requiredString("name"),
     subnets: object.subnetList("subnets"),
     addresses: object.addressList("addresses"),
     backendType: object.optionalString("backendType"),
+    ...(vni !== undefined && { vni }),
+    ...(port !== undefined && { port }),
     vtepMacs: { ...(mac4 === undefined ? {} : { 4: mac4 }), ...(mac6 === undefined ? {} : { 6: mac6 }) },
   };
 }

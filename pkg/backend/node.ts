@@ -28,6 +28,9 @@ export interface Peer {
   readonly addresses: readonly Address[];
   /** As announced: "vxlan", "host-gw"; undefined while it has announced nothing. */
   readonly backendType: string | undefined;
+  /** The VNI and the UDP port that it takes VXLAN packets by; undefined: by the cluster's. */
+  readonly vni?: number | undefined;
+  readonly port?: number | undefined;
   /** The hardware addresses of its VTEPs, by the family of the underlay they use. */
   readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
 }

@@ -34,7 +34,9 @@ export interface DesiredState {
   readonly podMtu: number;
   /** Destinations that pods reach under their own address although they are no pods. */
   readonly unmasqueraded: readonly Address[];
-  /** This node's VTEPs, by the family of their underlay; empty without VXLAN. */
+  /** The VTEPs that this node announces, by the family of their underlay; empty without VXLAN. */
   readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
+  /** A peer's packets may come by another way than packets to it take: strict reverse path filtering drops them. */
+  readonly isAsymmetric: boolean;
   readonly problems: readonly PeerProblem[];
 }

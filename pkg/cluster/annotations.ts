@@ -22,6 +22,8 @@ export const ANNOTATION = {
   /** The address under which peers reach this node. */
   publicIp: `${PREFIX}public-ip`,
   publicIpv6: `${PREFIX}public-ipv6`,
+  /** Ours, beside flannel's: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
+  vxlanPort: "weft/vxlan-port",
   /** Set by the administrator: the address that the node is to publish instead of the one it found. */
   publicIpOverwrite: `${PREFIX}public-ip-overwrite`,
   publicIpv6Overwrite: `${PREFIX}public-ipv6-overwrite`,
@@ -40,6 +42,8 @@ export interface NodeBackend {
   readonly type: string;
   readonly vtep?: Vtep;
   readonly vtepV6?: Vtep;
+  /** The UDP port of both; absent where flannel wrote the annotations. */
+  readonly port?: number;
 }
 
 /** What the annotations of one Node hold; a field is absent where the annotation is, or cannot be read. */
@@ -73,9 +77,11 @@ export function parseAnnotations(annotations: Annotations, problems: string[]): 
   const type = annotations[ANNOTATION.backendType];
   const vtep = readVtep(annotations, ANNOTATION.backendData, problems);
   const vtepV6 = readVtep(annotations, ANNOTATION.backendV6Data, problems);
+  const port = readPort(annotations, problems);
+  const backend = { ...optional("vtep", vtep), ...optional("vtepV6", vtepV6), ...optional("port", port) };
   return {
     managed: annotations[ANNOTATION.subnetManager] === "true",
-    ...optional("backend", type ? { type, ...optional("vtep", vtep), ...optional("vtepV6", vtepV6) } : undefined),
+    ...optional("backend", type ? { type, ...backend } : undefined),
     ...optional("publicIp", addressOf(ANNOTATION.publicIp, 4)),
     ...optional("publicIpv6", addressOf(ANNOTATION.publicIpv6, 6)),
     ...optional("publicIpOverwrite", addressOf(ANNOTATION.publicIpOverwrite, 4)),
@@ -93,6 +99,7 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
     [ANNOTATION.backendType]: backend.type,
     [ANNOTATION.backendData]: publicIp === undefined ? null : formatVtep(backend.vtep),
     [ANNOTATION.backendV6Data]: publicIpv6 === undefined ? null : formatVtep(backend.vtepV6),
+    [ANNOTATION.vxlanPort]: backend.port === undefined ? null : String(backend.port),
     [ANNOTATION.publicIp]: publicIp === undefined ? null : formatAddress(publicIp),
     [ANNOTATION.publicIpv6]: publicIpv6 === undefined ? null : formatAddress(publicIpv6),
   };
@@ -134,6 +141,15 @@ function readVtep(annotations: Annotations, key: string, problems: string[]): Vt
     return undefined;
   }
   return { ...optional("vni", vni as number | undefined), mac: formatMac(bytes) };
+}
+
+function readPort(annotations: Annotations, problems: string[]): number | undefined {
+  const text = annotations[ANNOTATION.vxlanPort];
+  if (text === undefined || text === "") return undefined;
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  problems.push(`annotation ${ANNOTATION.vxlanPort}: ${JSON.stringify(text)} is not a number from 1 to 65535: ignored`);
+  return undefined;
 }
 
 /** The bytes of a unicast address other than zero; the kernel refuses anything else for a neighbour. */

@@ -150,10 +150,10 @@ describe("the device", () => {
   });
 });
 
-test("a new peer gets neighbour and forwarding entry before its route", () => {
+test("a new peer gets forwarding entry and neighbour before its route", () => {
   expect(texts(desired, { ...settled, neighbours: [], forwarding: [], routes: [] })).toEqual([
-    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent",
     "bridge fdb replace 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self permanent",
+    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent",
     "ip route add 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
   ]);
 });
@@ -173,8 +173,8 @@ test("a peer's new VTEP is programmed before the old one is removed", () => {
     forwarding: desired.forwarding.map((entry) => ({ ...entry, mac: "0a:00:00:00:00:03" })),
   };
   expect(texts(moved, settled)).toEqual([
-    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:03 dev index 7 nud permanent",
     "bridge fdb replace 0a:00:00:00:00:03 dev index 7 dst 192.0.2.2 self permanent",
+    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:03 dev index 7 nud permanent",
     "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
   ]);
 });

@@ -106,7 +106,8 @@ export interface PlanOptions {
 }
 
 /**
- * New entries come before the ones they replace are removed, and a route last, so that no packet is sent by half a way.
+ * New entries come before the ones they replace are removed, and each before what leads to it (a forwarding entry, a
+ * neighbour, a route), so that no packet is sent by half a way.
  */
 export function planDataPath(
   desired: DataPath,
@@ -140,8 +141,8 @@ export function planDataPath(
     requests: [
       ...deviceRequests,
       ...addresses.add,
-      ...neighbours.add,
       ...forwarding.add,
+      ...neighbours.add,
       ...routes.add,
       ...(keep ? [] : removals),
     ],
