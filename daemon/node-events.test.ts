@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import { parseNode } from "../pkg/cluster/node.ts";
 import type { SourceEvent } from "../pkg/cluster/source.ts";
+import type { Happening } from "./events.ts";
 import { Health } from "./health.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
@@ -14,8 +15,13 @@ function bench() {
   const health = new Health(clock);
   const metrics = new Metrics();
   let changes = 0;
-  const listener = nodeEvents({ view, clock, health, metrics, log: openLog("fatal", "n1"), onChange: () => changes++ });
-  return { clock, view, health, metrics, listener, changes: () => changes };
+  const told: Happening[] = [];
+  const listener = nodeEvents({
+    ...{ view, clock, health, metrics, log: openLog("fatal", "n1") },
+    events: { report: (happening) => told.push(happening) },
+    onChange: () => changes++,
+  });
+  return { clock, view, health, metrics, listener, told, changes: () => changes };
 }
 
 const STALE: SourceEvent = { type: "stale", silentMs: 1, reason: "list nodes: no route to host", retryMs: 500 };
@@ -51,4 +57,14 @@ test("every change of nodes asks for a pass, and every event is a sign of life",
   expect(changes()).toBe(3);
   clock.advance(14 * 60_000);
   expect(health.liveness().isGood).toBe(true);
+});
+
+test("what is wrong with this node's own Node is told as an Event, with others' it is not", () => {
+  const { listener, told } = bench();
+  const bad = (name: string) => parseNode({ metadata: { name }, spec: { podCIDRs: ["nonsense"] } });
+  listener({ type: "sync", nodes: [bad("n1"), bad("n2")] });
+  listener({ type: "upsert", node: bad("n3") });
+  expect(told).toEqual([
+    { type: "Warning", reason: "NodeUnusable", message: expect.stringContaining('spec.podCIDRs: "nonsense"') },
+  ]);
 });

@@ -4,6 +4,7 @@ import type { ClusterNode } from "../pkg/cluster/node.ts";
 import type { SourceEvent } from "../pkg/cluster/source.ts";
 import { formatAddress } from "../pkg/ip/address.ts";
 import { formatPrefix } from "../pkg/ip/prefix.ts";
+import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -14,6 +15,7 @@ export interface NodeEventsOptions {
   readonly clock: Clock;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly events: EventReporter;
   readonly log: Logger;
   /** The kernel may have to follow. */
   readonly onChange: () => void;
@@ -21,8 +23,9 @@ export interface NodeEventsOptions {
 
 /** The listener for a `NodeSource`. */
 export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => void {
-  const { view, clock, health, metrics, log } = options;
+  const { view, clock, health, metrics, events, log } = options;
   let isConnected = false;
+  let own: ClusterNode | undefined;
 
   const connection = (event: SourceEvent) => {
     if (event.type === "connected") {
@@ -52,6 +55,11 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
       logProblems(log, event.node);
     } else if (event.type === "delete") {
       log.info({ peer: event.name }, "Node is gone");
+    }
+    if (view.own !== undefined && view.own !== own) {
+      own = view.own;
+      // Only of this node: what is wrong with another's Node, its own weftd tells.
+      for (const message of own.problems) events.report({ type: "Warning", reason: "NodeUnusable", message });
     }
     if (view.isSynced) health.holds("nodes", `${view.peers.length} peers known`);
     options.onChange();

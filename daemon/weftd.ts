@@ -3,7 +3,7 @@
  *
  *     node source ──> view ──┐
  *     kernel notifications ──┼──> loop ──> reconciler ──> kernel, node table, conflist
- *     every minute ──────────┘                  └──────> announcer ──> annotations
+ *     every minute ──────────┘                  └──────> announcer, condition, Events ──> API server
  */
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
 import { connectKubernetes, KubernetesSource } from "../pkg/cluster/kubernetes.ts";
@@ -12,6 +12,7 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { Announcer } from "./announcer.ts";
+import { Events } from "./events.ts";
 import { removeFlannelRules } from "./flannel-leftovers.ts";
 import { Health } from "./health.ts";
 import { claimRunDir } from "./liveness.ts";
@@ -19,6 +20,7 @@ import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Metrics } from "./metrics.ts";
 import { readNetConf } from "./net-conf.ts";
+import { NetworkCondition } from "./network-condition.ts";
 import { nodeEvents } from "./node-events.ts";
 import { NodeView } from "./node-view.ts";
 import { listenToKernel } from "./notifications.ts";
@@ -84,6 +86,10 @@ async function start(
   atEnd(() => announcer.stop());
 
   const view = new NodeView(nodeName);
+  const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
+  atEnd(() => events.stop());
+  const networkCondition = new NetworkCondition({ api, nodeName, clock, log });
+  atEnd(() => networkCondition.stop());
   const reconciler = new Reconciler({
     options,
     netConf,
@@ -102,7 +108,14 @@ async function start(
     clock,
     intervalMs: FULL_COMPARISON_MS,
     backoff: BACKOFF,
-    pass: (reasons) => reconciler.pass(reasons),
+    pass: async (reasons) => {
+      try {
+        await reconciler.pass(reasons);
+      } finally {
+        // A pass that fails for a single peer serves the others.
+        if (view.own !== undefined && health.readiness().isGood) networkCondition.serves(view.own);
+      }
+    },
     onFailure: (error, retryMs) => reconciler.failed(error, retryMs),
   });
   atEnd(() => loop.stop());
@@ -123,7 +136,7 @@ async function start(
 
   const source = new KubernetesSource(api, { clock, ownName: nodeName });
   atEnd(() => source.stop());
-  source.start(nodeEvents({ view, clock, health, metrics, log, onChange: () => loop.ask("nodes") }));
+  source.start(nodeEvents({ view, clock, health, metrics, events, log, onChange: () => loop.ask("nodes") }));
   log.info({ backend: netConf.conf.backend.type, runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);

@@ -56,7 +56,7 @@ export function adviceFor(status: number): string {
     case 401:
       return "; check the token or client certificate in the kubeconfig, or the service account";
     case 403:
-      return "; the account needs get, list and watch on nodes, and patch on nodes/status";
+      return "; the account needs get, list and watch on nodes, patch on nodes/status, create and patch on events";
     case 404:
       return "; check that this node is registered and that --node-name is its name in the cluster";
     default:

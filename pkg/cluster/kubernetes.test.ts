@@ -419,6 +419,55 @@ describe("NodeApi", () => {
     );
   });
 
+  const isUp = { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "up" } as const;
+
+  test("a condition is written beside the others, once, and the time of its transition kept", async () => {
+    const server = await startServer();
+    const ready = { type: "Ready", status: "True" };
+    server.createNode({ metadata: { name: "a" }, status: { conditions: [ready] } });
+    const api = connect(server.kubeconfig());
+    await api.publishCondition("a", isUp, "2026-11-21T00:00:00Z");
+    await api.publishCondition("a", isUp, "2026-11-21T01:00:00Z");
+    await api.publishCondition("a", { ...isUp, reason: "Other" }, "2026-11-21T02:00:00Z");
+    expect(server.store.get("a").status.conditions).toEqual([
+      ready,
+      {
+        ...{ ...isUp, reason: "Other" },
+        lastHeartbeatTime: "2026-11-21T02:00:00Z",
+        lastTransitionTime: "2026-11-21T00:00:00Z",
+      },
+    ]);
+    expect(server.requests.filter(({ method }) => method === "PATCH")).toHaveLength(2);
+  });
+
+  test("an Event is created and counted up; one that is not there is told apart", async () => {
+    const server = await startServer();
+    const api = connect(server.kubeconfig());
+    const time = "2026-11-21T00:00:00Z";
+    const event = { type: "Warning", reason: "PeerRefused", message: "n2", firstTimestamp: time } as const;
+    const name = await api.createEvent({ node: "n1", uid: undefined, ...event, lastTimestamp: time, count: 1 });
+    await api.countEvent(name, { count: 5, lastTimestamp: "2026-11-21T00:05:00Z" });
+    expect(server.events.list("default")).toMatchObject([
+      {
+        metadata: { name, namespace: "default" },
+        involvedObject: { kind: "Node", name: "n1", uid: "n1" },
+        source: { component: "weftd", host: "n1" },
+        ...{ ...event, count: 5, lastTimestamp: "2026-11-21T00:05:00Z" },
+      },
+    ]);
+    const error = await api.countEvent("other", { count: 1, lastTimestamp: time }).catch((reason: unknown) => reason);
+    expect(isNotFound(error)).toBe(true);
+  });
+
+  test("a right that is missing is named", async () => {
+    const server = await startServer();
+    addNodes(server, "a");
+    server.forbid("patch nodes/status");
+    await expect(connect(server.kubeconfig()).publishCondition("a", isUp, "")).rejects.toThrow(
+      /set condition NetworkUnavailable of node a at .*: 403 nodes "a" is forbidden: .* cannot patch resource "nodes\/status".*; the account needs .*patch on nodes\/status/,
+    );
+  });
+
   test("a Node that is not there is told apart, with advice", async () => {
     const server = await startServer();
     const error = await connect(server.kubeconfig())

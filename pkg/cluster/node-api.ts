@@ -1,9 +1,9 @@
-/** What weftd asks of the API server: Nodes in pages, a watch on them, one Node, and its own annotations. */
+/** What weftd asks of the API server: Nodes in pages, a watch on them, one Node; its own annotations, condition, Events. */
 import { differingAnnotations, type WantedAnnotations } from "./annotations.ts";
 import type { Connection } from "./connection.ts";
 import { KubernetesError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
-import { essentialMetadata, essentialNode, type KubeNode, type PartialNode } from "./node.ts";
+import { essentialMetadata, essentialNode, type KubeNode, type NodeCondition, type PartialNode } from "./node.ts";
 
 export interface NodePage {
   readonly nodes: readonly KubeNode[];
@@ -31,7 +31,28 @@ export interface WatchHandlers {
   onEvent(event: WatchEvent): void;
 }
 
+/** An Event of core/v1, as far as it is written. It is about the Node, which has no namespace: it lies in `default`. */
+export interface NodeEvent {
+  readonly node: string;
+  /** The Node's uid, if it is known. */
+  readonly uid: string | undefined;
+  readonly type: "Normal" | "Warning";
+  /** In CamelCase, for machines. */
+  readonly reason: string;
+  readonly message: string;
+  /** RFC 3339. */
+  readonly firstTimestamp: string;
+  readonly lastTimestamp: string;
+  readonly count: number;
+}
+
 const NODES = "/api/v1/nodes";
+const EVENTS = "/api/v1/namespaces/default/events";
+const COMPONENT = "weftd";
+const MERGE_PATCH = "application/merge-patch+json";
+
+/** Lists whose items have a key are merged by it: one condition is written, the others stay. */
+const STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json";
 
 /** What a watch asks for: names, uids and annotations, without the status that every kubelet writes all the time. */
 const METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
@@ -98,25 +119,81 @@ export class NodeApi {
   }
 
   /**
-   * Makes the Node's annotations be as `wanted` says, and writes only when they are not. Through nodes/status, where
-   * flannel's ClusterRole gives the right to. Returns the Node as it is then.
+   * Makes the Node's annotations be as `wanted` says, and writes only when they are not. Returns the Node as it is then.
    */
   async publishAnnotations(name: string, wanted: WantedAnnotations, signal?: AbortSignal): Promise<KubeNode> {
     const current = await this.getNode(name, signal);
     const annotations = differingAnnotations(current.metadata.annotations ?? {}, wanted);
     if (annotations === undefined) return current;
-    const operation = `annotate node ${name}`;
-    const body = { mediaType: "application/merge-patch+json", text: JSON.stringify({ metadata: { annotations } }) };
-    const path = `${nodePath(name)}/status`;
-    const request = { operation, method: "PATCH", path, body } as const;
-    const node = await this.#connection.request(request, signal);
-    if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
-    return essentialNode(node);
+    return this.#patchStatus(`annotate node ${name}`, name, MERGE_PATCH, { metadata: { annotations } }, signal);
+  }
+
+  /**
+   * Makes the Node's condition of this type have `status` and `reason`, and writes only when it has not. `now` is RFC
+   * 3339's; when the status stays as it is, so does the time of its last transition. Returns the Node as it is then.
+   */
+  async publishCondition(name: string, condition: NodeCondition, now: string, signal?: AbortSignal): Promise<KubeNode> {
+    const current = await this.getNode(name, signal);
+    const held = current.status?.conditions?.find(({ type }) => type === condition.type);
+    if (held?.status === condition.status && held.reason === condition.reason) return current;
+    const since = held?.status === condition.status ? (held.lastTransitionTime ?? now) : now;
+    const written = { ...condition, lastHeartbeatTime: now, lastTransitionTime: since };
+    const operation = `set condition ${condition.type} of node ${name}`;
+    return this.#patchStatus(operation, name, STRATEGIC_MERGE_PATCH, { status: { conditions: [written] } }, signal);
+  }
+
+  /** Returns the name under which it can be counted up. */
+  async createEvent(event: NodeEvent, signal?: AbortSignal): Promise<string> {
+    const { node, uid, ...content } = event;
+    const operation = `create event ${event.reason} about node ${node}`;
+    const body = {
+      apiVersion: "v1",
+      kind: "Event",
+      metadata: { generateName: `${node}.${COMPONENT}.`, namespace: "default" },
+      // A kubelet's Events have the Node's name for a uid; `kubectl describe node` looks for both.
+      involvedObject: { apiVersion: "v1", kind: "Node", name: node, uid: uid ?? node },
+      source: { component: COMPONENT, host: node },
+      reportingComponent: COMPONENT,
+      reportingInstance: node,
+      ...content,
+    };
+    const text = JSON.stringify(body);
+    const request = { operation, method: "POST", path: EVENTS, body: { mediaType: "application/json", text } } as const;
+    const made = (await this.#connection.request(request, signal)) as { metadata?: { name?: unknown } } | null;
+    const name = made?.metadata?.name;
+    if (typeof name !== "string") throw new KubernetesError("protocol", `${operation}: the answer is no Event`);
+    return name;
+  }
+
+  /** Throws with status 404 when the Event has expired, as they do after an hour. */
+  async countEvent(
+    name: string,
+    { count, lastTimestamp }: Pick<NodeEvent, "count" | "lastTimestamp">,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const body = { mediaType: MERGE_PATCH, text: JSON.stringify({ count, lastTimestamp }) };
+    const path = `${EVENTS}/${encodeURIComponent(name)}`;
+    await this.#connection.request({ operation: `count event ${name}`, method: "PATCH", path, body }, signal);
   }
 
   /** Lets go of idle connections. */
   close(): void {
     this.#connection.close();
+  }
+
+  /** Through nodes/status, where flannel's ClusterRole gives the right to. */
+  async #patchStatus(
+    operation: string,
+    name: string,
+    mediaType: string,
+    patch: object,
+    signal: AbortSignal | undefined,
+  ): Promise<KubeNode> {
+    const body = { mediaType, text: JSON.stringify(patch) };
+    const request = { operation, method: "PATCH", path: `${nodePath(name)}/status`, body } as const;
+    const node = await this.#connection.request(request, signal);
+    if (!isNode(node)) throw new KubernetesError("protocol", `${operation}: the answer is no Node`);
+    return essentialNode(node);
   }
 
   #get(operation: string, path: string, signal: AbortSignal | undefined): Promise<unknown> {

@@ -24,8 +24,22 @@ export interface KubeNode extends PartialNode {
   };
   readonly status?: {
     readonly addresses?: readonly { readonly type: string; readonly address: string }[];
+    readonly conditions?: readonly NodeCondition[];
   };
 }
+
+/** One of status.conditions. Times are RFC 3339's. */
+export interface NodeCondition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason?: string;
+  readonly message?: string;
+  readonly lastHeartbeatTime?: string | null;
+  readonly lastTransitionTime?: string | null;
+}
+
+/** The condition that tells the scheduler to keep pods away from a Node whose network is not set up. */
+export const NETWORK_UNAVAILABLE = "NetworkUnavailable";
 
 export interface ClusterNode extends AnnotationContent {
   readonly name: string;
@@ -38,6 +52,8 @@ export interface ClusterNode extends AnnotationContent {
   readonly podCidrs: readonly Prefix[];
   /** status.addresses of type InternalIP, in their order. */
   readonly internalAddresses: readonly Address[];
+  /** Its condition of that name. */
+  readonly networkUnavailable?: NodeCondition;
   /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
   readonly hasRefusedClaim: boolean;
   /** What could not be read, in words, each naming the field; empty for a Node in good order. */
@@ -50,6 +66,7 @@ export function parseNode(node: KubeNode): ClusterNode {
   const addressesOf = (type: string) => addressTexts(node, type).flatMap((text) => readNodeAddress(text, problems));
   const internalAddresses = addressesOf("InternalIP");
   const addresses = [...internalAddresses, ...addressesOf("ExternalIP")];
+  const networkUnavailable = conditionOf(node);
   const { publicIp, publicIpv6, ...content } = parseAnnotations(node.metadata.annotations ?? {}, problems);
   const accepted4 = acceptClaim(4, publicIp, content.publicIpOverwrite, addresses, problems);
   const accepted6 = acceptClaim(6, publicIpv6, content.publicIpv6Overwrite, addresses, problems);
@@ -58,6 +75,7 @@ export function parseNode(node: KubeNode): ClusterNode {
     uid: node.metadata.uid ?? "",
     podCidrs: podCidrTexts(node).flatMap((text) => readPodCidr(text, problems)),
     internalAddresses,
+    ...(networkUnavailable && { networkUnavailable }),
     ...content,
     ...(accepted4 && { publicIp: accepted4 }),
     ...(accepted6 && { publicIpv6: accepted6 }),
@@ -97,10 +115,11 @@ function acceptClaim(
 export function essentialNode(node: KubeNode): KubeNode {
   const { podCIDR, podCIDRs } = node.spec ?? {};
   const { addresses } = node.status ?? {};
+  const condition = conditionOf(node);
   return {
     ...essentialMetadata(node),
     spec: { ...(podCIDR !== undefined && { podCIDR }), ...(podCIDRs !== undefined && { podCIDRs }) },
-    status: { ...(addresses !== undefined && { addresses }) },
+    status: { ...(addresses !== undefined && { addresses }), ...(condition && { conditions: [condition] }) },
   };
 }
 
@@ -129,7 +148,12 @@ export function nodeFingerprint(node: KubeNode): string {
   const annotations = node.metadata.annotations ?? {};
   const relevant = Object.values(ANNOTATION).map((key) => annotations[key] ?? null);
   const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
-  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, relevant]);
+  const { status, reason } = conditionOf(node) ?? {};
+  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, relevant]);
+}
+
+function conditionOf({ status }: KubeNode): NodeCondition | undefined {
+  return status?.conditions?.find(({ type }) => type === NETWORK_UNAVAILABLE);
 }
 
 /** podCIDR is the older, single field; a server fills in both. */

@@ -2,6 +2,7 @@
  * The API as a function: a request in, an answer or the plan of a watch out. No sockets and no clock, so that the
  * recorded exchanges can be replayed through it directly.
  */
+import type { EventStore } from "./events.ts";
 import { listPage, parseVersion } from "./listing.ts";
 import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
 import { mergePatch } from "./mergepatch.ts";
@@ -10,12 +11,14 @@ import {
   ApiError,
   badRequest,
   methodNotAllowed,
+  forbidden as notAllowed,
   pathNotFound,
   tooLarge,
   unauthorized,
   unsupportedMediaType,
 } from "./status.ts";
 import type { NodeStore } from "./store.ts";
+import { strategicMergePatch } from "./strategicmerge.ts";
 import { assertValidNode } from "./validation.ts";
 import { isTrue, parseWatch, type WatchQuery } from "./watch.ts";
 
@@ -41,9 +44,15 @@ export type Outcome =
 
 export interface ApiOptions {
   readonly store: NodeStore;
+  readonly events: EventStore;
   /** The one bearer token that is accepted; undefined lets everybody in. */
   readonly token?: string | undefined;
+  /** What nobody may do, as "patch nodes/status" or "create events". Default: nothing. */
+  readonly forbidden?: ReadonlySet<string> | undefined;
 }
+
+/** Whoever asks, and is let in. */
+const USER = "system:serviceaccount:weft:weftd";
 
 /** Version 1.36 in the form that /version answers; a client shows it and decides nothing by it. */
 const VERSION = {
@@ -87,12 +96,15 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
   if (url.pathname === "/version") return answered(json(200, VERSION, 2));
   if (url.pathname === "/readyz" || url.pathname === "/livez" || url.pathname === "/healthz") return answered(OK);
 
+  const events = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?events(?:\/([^/]+))?$/.exec(url.pathname);
+  if (events !== null) return routeEvents(options, request, events[1], events[2]);
   const match = /^\/api\/v1\/nodes(?:\/([^/]+)(\/status)?)?$/.exec(url.pathname);
   if (match === null) throw pathNotFound();
   const [, encodedName, subresource] = match;
-  if (encodedName === undefined) return routeCollection(store, request, url.searchParams);
+  const name = encodedName === undefined ? undefined : decodeName(encodedName);
+  assertAllowed(options, verbOf(request, url.searchParams, name), subresource ? "nodes/status" : "nodes", name);
+  if (name === undefined) return routeCollection(store, request, url.searchParams);
 
-  const name = decodeName(encodedName);
   switch (request.method) {
     case "GET": {
       const form = negotiateForm(request.headers.accept, "object");
@@ -111,6 +123,34 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
     default:
       throw methodNotAllowed();
   }
+}
+
+function verbOf({ method }: ApiRequest, query: URLSearchParams, name: string | undefined): string {
+  if (method === "GET") return name !== undefined ? "get" : isTrue(query.get("watch")) ? "watch" : "list";
+  return method === "POST" ? "create" : method.toLowerCase();
+}
+
+function assertAllowed({ forbidden }: ApiOptions, verb: string, resource: string, name?: string, namespace?: string) {
+  if (forbidden?.has(`${verb} ${resource}`)) throw notAllowed(USER, verb, resource, name, namespace);
+}
+
+function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: string, name?: string): Outcome {
+  const { events } = options;
+  assertAllowed(options, verbOf(request, new URLSearchParams(), name), "events", name, namespace);
+  if (request.method === "GET" && name === undefined) {
+    const metadata = { resourceVersion: String(options.store.version) };
+    return answered(json(200, { kind: "EventList", apiVersion: "v1", metadata, items: events.list(namespace) }));
+  }
+  if (namespace === undefined) throw methodNotAllowed();
+  if (request.method === "POST" && name === undefined) {
+    if (mediaType(request) !== "application/json") throw unsupportedMediaType();
+    return answered(json(201, events.create(namespace, parseObject(request.body))));
+  }
+  if (request.method === "PATCH" && name !== undefined) {
+    if (mediaType(request) !== "application/merge-patch+json") throw unsupportedMediaType();
+    return answered(json(200, events.patch(namespace, decodeName(name), parseObject(request.body))));
+  }
+  throw methodNotAllowed();
 }
 
 function routeCollection(store: NodeStore, request: ApiRequest, query: URLSearchParams): Outcome {
@@ -146,15 +186,21 @@ function createNode(store: NodeStore, request: ApiRequest): NodeObject {
   });
 }
 
+const PATCHES: ReadonlyMap<string | undefined, (target: JsonObject, patch: JsonObject) => Json> = new Map([
+  ["application/merge-patch+json", mergePatch],
+  ["application/strategic-merge-patch+json", strategicMergePatch],
+]);
+
 /**
- * A merge patch. Through `nodes` the status stays as it is, through `nodes/status` the spec does; metadata can be
+ * A merge patch, plain or strategic. Through `nodes` the status stays as it is, through `nodes/status` the spec does; metadata can be
  * patched through both, which is how flannel and weftd, with rights on nodes/status alone, write their annotations.
  */
 function patchNode(store: NodeStore, name: string, throughStatus: boolean, request: ApiRequest): NodeObject {
-  if (mediaType(request) !== "application/merge-patch+json") throw unsupportedMediaType();
+  const apply = PATCHES.get(mediaType(request));
+  if (apply === undefined) throw unsupportedMediaType();
   const patch = parseObject(request.body);
   return store.update(name, (before) => {
-    const after = mergePatch(before, patch) as JsonObject;
+    const after = apply(before, patch) as JsonObject;
     const metadata = isObject(after.metadata) ? after.metadata : {};
     if (metadata.name !== name) throw badRequest("the name of the object does not match the name on the URL");
     assertValidNode(name, metadata);

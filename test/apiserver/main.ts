@@ -11,7 +11,7 @@ import { type ApiServerOptions, startApiServer } from "./server.ts";
 
 const USAGE =
   "usage: main.ts --listen HOST:PORT [--kubeconfig-out FILE] [--token TOKEN] [--bookmark-seconds N] " +
-  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]]";
+  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]] [--controlled]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -23,6 +23,7 @@ async function main(): Promise<void> {
       "tls-cert": { type: "string" },
       "tls-key": { type: "string" },
       "tls-ca": { type: "string" },
+      controlled: { type: "boolean", default: false },
     },
   });
   const bookmarkSeconds = Number(values["bookmark-seconds"] ?? 60);
@@ -33,6 +34,7 @@ async function main(): Promise<void> {
     ...readTls(values["tls-cert"], values["tls-key"], values["tls-ca"]),
     ...(values.token === undefined ? {} : { token: values.token }),
     bookmarkMs: bookmarkSeconds * 1000,
+    isControlled: values.controlled,
   });
   const kubeconfig = values["kubeconfig-out"];
   if (kubeconfig !== undefined) {

@@ -1,6 +1,8 @@
 /** The stand-in against recordings of a real kube-apiserver: same request, same state, same answer. */
+import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { EventStore } from "./events.ts";
 import { type Answer, type ApiRequest, handle } from "./handler.ts";
 import { isObject, type Json, type JsonObject, type NodeInput } from "./resource.ts";
 import { NodeStore } from "./store.ts";
@@ -82,8 +84,12 @@ function storeWith(nodes: readonly NodeInput[], version: number): NodeStore {
   return store;
 }
 
-function answer(store: NodeStore, exchange: Exchange, token?: string): Answer {
-  const outcome = handle({ store, token }, exchange.request);
+function noEvents(): EventStore {
+  return new EventStore({ nowMs: () => 0, newUid: randomUUID, nextVersion: () => 374 });
+}
+
+function answer(store: NodeStore, exchange: Exchange, token?: string, forbidden?: ReadonlySet<string>): Answer {
+  const outcome = handle({ store, events: noEvents(), token, forbidden }, exchange.request);
   if (outcome.kind !== "answer") throw new Error("answered with a watch");
   return outcome.answer;
 }
@@ -116,6 +122,50 @@ describe("recorded answers", () => {
   test("a token that is not known is answered alike", () => {
     const exchange = readExchange("14-unauthorized.http");
     expectSame(answer(storeWith(NODES_AT_362, 362), exchange, "another"), exchange);
+  });
+
+  test("a right that is missing is answered alike", () => {
+    const exchange = readExchange("15-forbidden-patch.http");
+    const forbidden = new Set(["patch nodes"]);
+    expectSame(answer(storeWith(NODES_AT_362, 362), exchange, undefined, forbidden), exchange);
+  });
+
+  test("a table has the recorded columns and cells", () => {
+    const exchange = readExchange("05-list-table.http");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2026-11-21T03:10:16Z") });
+    const actual = JSON.parse(answer(storeWith(NODES_AT_362, 362), exchange).body) as Table;
+    vi.useRealTimers();
+    const recorded = JSON.parse(exchange.body) as Table;
+    // What a column means is told in words of our own, and the list was recorded a moment before a Node's age was one.
+    const withoutWords = (table: Table) => ({
+      ...table,
+      columnDefinitions: table.columnDefinitions.map(({ description, ...column }) => column),
+    });
+    expect(withoutWords(actual)).toEqual(withoutWords(recorded));
+  });
+
+  test("a condition merged by its type leaves the others, and is answered alike", () => {
+    const exchange = readExchange("18-strategic-merge-status-condition.http");
+    const recorded = JSON.parse(exchange.body) as NodeInput & { status: { conditions: JsonObject[] } };
+    expectSame(answer(storeWith([recorded], 373), exchange), exchange);
+    // Sent when it was true already; so once more to a Node of which it is not.
+    const [, ...others] = recorded.status.conditions;
+    const before = { type: "NetworkUnavailable", status: "True", reason: "NoRouteCreated", lastHeartbeatTime: null };
+    const status = { ...recorded.status, conditions: [before, ...others] };
+    const patched = JSON.parse(answer(storeWith([{ ...recorded, status }], 373), exchange).body) as typeof recorded;
+    expect(patched.status).toEqual(recorded.status);
+  });
+
+  test("an Event is stored alike", () => {
+    const exchange = readExchange("23-create-event.http");
+    const actual = answer(storeWith([NODE_1], 373), exchange);
+    expect(actual.status).toBe(exchange.status);
+    const named = (text: string) => {
+      const { metadata, ...event } = JSON.parse(text) as { metadata: JsonObject };
+      expect(metadata.name).toMatch(/^node-1\.weft\.[a-z0-9]{5}$/);
+      return { ...event, metadata: withoutIdentity({ ...metadata, name: "(generated)" }) };
+    };
+    expect(named(actual.body)).toEqual(named(exchange.body));
   });
 
   test("a merge patch with null takes the key away again", () => {
@@ -156,7 +206,7 @@ describe("recorded answers", () => {
 
 describe("recorded watches", () => {
   function watchLines(store: NodeStore, exchange: Exchange) {
-    const outcome = handle({ store }, exchange.request);
+    const outcome = handle({ store, events: noEvents() }, exchange.request);
     if (outcome.kind !== "watch") throw new Error("no watch");
     return { query: outcome.query, ...startWatch(store, outcome.query) };
   }
@@ -199,6 +249,10 @@ describe("recorded watches", () => {
     expect(from).toBeUndefined();
   });
 });
+
+interface Table extends JsonObject {
+  readonly columnDefinitions: JsonObject[];
+}
 
 const TTL = { "node.alpha.kubernetes.io/ttl": "0" };
 const RECORDED_IDENTITY = { metadata: { ...NODE_4.metadata, uid: "", creationTimestamp: "" } };

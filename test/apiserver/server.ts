@@ -1,5 +1,5 @@
 /**
- * A stand-in for kube-apiserver that knows Nodes: the HTTP shell around `handler.ts`. What it answers is checked
+ * A stand-in for kube-apiserver that knows Nodes and Events: the HTTP shell around `handler.ts`. What it answers is checked
  * against recordings of a real one (`recordings.test.ts`). It also keeps a log of requests, and can misbehave on
  * request, so that tests see what a client asked for and what it makes of a bad day.
  */
@@ -7,12 +7,15 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { type ApiRequest, handle, refuse } from "./handler.ts";
+import { EventStore } from "./events.ts";
+import { type Fault, parseFault } from "./fault.ts";
+import { type Answer, type ApiRequest, handle, refuse } from "./handler.ts";
 import { formatKubeconfig } from "./kubeconfig.ts";
 import { mergePatch } from "./mergepatch.ts";
 import type { JsonObject, NodeInput, NodeObject } from "./resource.ts";
-import { ApiError } from "./status.ts";
+import { ApiError, tooOld } from "./status.ts";
 import { NodeStore } from "./store.ts";
+import { formatLine } from "./watch.ts";
 import { openWatcher, type Watcher } from "./watcher.ts";
 
 export interface ApiServerOptions {
@@ -29,6 +32,8 @@ export interface ApiServerOptions {
   readonly historyLimit?: number;
   /** What is stored; pass the store of a closed server to go on where it ended. */
   readonly store?: NodeStore;
+  /** Lets faults be set over HTTP, at `CONTROL_PATH`: for a server in a process of its own. */
+  readonly isControlled?: boolean;
 }
 
 /** PEM texts. */
@@ -50,6 +55,7 @@ export interface ApiServer {
   readonly url: string;
   readonly port: number;
   readonly store: NodeStore;
+  readonly events: EventStore;
   /** Every request since the start, oldest first, refused ones too. */
   readonly requests: readonly RequestRecord[];
   kubeconfig(): string;
@@ -59,6 +65,10 @@ export interface ApiServer {
   deleteNode(name: string): void;
   /** Accepts only this token from now on, or anybody with `undefined`. Open watches stay. */
   setToken(token: string | undefined): void;
+  /** What nobody may do from now on: "patch nodes/status", "create events". */
+  forbid(...actions: string[]): void;
+  /** Misbehaves from now on; undefined ends it. */
+  misbehave(fault: Fault | undefined): void;
   /** Answers the next `count` requests with this status instead of an answer. */
   failNext(count: number, status: number): void;
   /** Number of open watches. */
@@ -73,6 +83,9 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
+/** PUT of a fault, or of `null`. */
+export const CONTROL_PATH = "/standin/fault";
+
 /** A real server refuses bodies beyond this too. */
 const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
 
@@ -82,21 +95,49 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   const store = options.store ?? new NodeStore({ ...limitOf(options), nowMs: Date.now, newUid: randomUUID });
   const watchers = new Set<Watcher>();
   const requests: RequestRecord[] = [];
+  const events = new EventStore({ nowMs: Date.now, newUid: randomUUID, nextVersion: () => store.advance() });
+  let forbidden: ReadonlySet<string> = new Set();
   let token = options.token;
-  let failure = { count: 0, status: 500 };
+  let fault: Fault | undefined;
+  const { bookmarkMs = 60_000 } = options;
 
+  const stallWatches = () => {
+    for (const watcher of watchers) watcher.stall();
+  };
+  const misbehave = (wanted: Fault | undefined) => {
+    fault = wanted;
+    if (fault?.kind === "hang" || fault?.kind === "mute") stallWatches();
+    if (fault?.kind === "expire") for (const watcher of watchers) watcher.end();
+  };
   const serve = async (message: IncomingMessage, response: ServerResponse) => {
     const request = await readRequest(message);
-    requests.push(request);
-    if (failure.count > 0) {
-      failure = { ...failure, count: failure.count - 1 };
-      return send(response, refuse(new ApiError(failure.status, "InternalError", "refused as the test asked for")));
+    if (options.isControlled && request.path === CONTROL_PATH) {
+      misbehave(parseFault(request.body));
+      return send(response, { status: 200, headers: { "Content-Type": "application/json" }, body: "null" });
     }
-    const outcome = handle({ store, token }, request);
-    if (outcome.kind === "answer") return send(response, outcome.answer);
-    const { bookmarkMs = 60_000 } = options;
+    requests.push(request);
+    if (fault?.kind === "hang") return;
+    const refusal = takeRefusal();
+    if (refusal !== undefined) return send(response, refusal);
+    const outcome = handle({ store, events, token, forbidden }, request);
+    if (outcome.kind === "answer") {
+      return send(response, fault?.kind === "truncate" ? truncated(outcome.answer) : outcome.answer);
+    }
+    if (fault?.kind === "expire") {
+      const line = formatLine("ERROR", tooOld(outcome.query.version ?? 0, store.version).toStatus());
+      return send(response, { status: 200, headers: { "Content-Type": "application/json" }, body: line });
+    }
     const watcher = openWatcher(store, outcome.query, response, bookmarkMs, () => watchers.delete(watcher));
     watchers.add(watcher);
+    if (fault?.kind === "mute") watcher.stall();
+    if (fault?.kind === "truncate") response.end('{"type":"MODI');
+  };
+  const takeRefusal = (): Answer | undefined => {
+    if (fault?.kind !== "refuse") return undefined;
+    const { status, count, retryAfterSeconds } = fault;
+    if (count !== undefined) fault = count > 1 ? { ...fault, count: count - 1 } : undefined;
+    const details = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
+    return refuse(new ApiError(status, "InternalError", "refused as the test asked for", details));
   };
   const server = createListener(options.tls, (message, response) => {
     serve(message, response).catch((error: unknown) => {
@@ -114,6 +155,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     url,
     port,
     store,
+    events,
     requests,
     kubeconfig: () => formatKubeconfig({ url, token, authority }),
     createNode: (node) => store.create(node),
@@ -124,16 +166,16 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     setToken: (accepted) => {
       token = accepted;
     },
-    failNext: (count, status) => {
-      failure = { count, status };
+    forbid: (...actions) => {
+      forbidden = new Set(actions);
     },
+    misbehave,
+    failNext: (count, status) => misbehave({ kind: "refuse", status, count }),
     watches: () => watchers.size,
     endWatches: () => {
       for (const watcher of watchers) watcher.end();
     },
-    stallWatches: () => {
-      for (const watcher of watchers) watcher.stall();
-    },
+    stallWatches,
     dropConnections: () => server.closeAllConnections(),
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -185,7 +227,12 @@ async function readRequest(message: IncomingMessage): Promise<RequestRecord> {
   };
 }
 
-function send(response: ServerResponse, answer: { status: number; headers: object; body: string }): void {
+/** Half of it, as far as HTTP is concerned complete. */
+function truncated(answer: Answer): Answer {
+  return { ...answer, body: answer.body.slice(0, answer.body.length / 2) };
+}
+
+function send(response: ServerResponse, answer: Answer): void {
   response.writeHead(answer.status, { "Cache-Control": "no-cache, private", ...answer.headers });
   response.end(answer.body);
 }

@@ -40,6 +40,15 @@ export function unauthorized(): ApiError {
   return new ApiError(401, "Unauthorized", "Unauthorized");
 }
 
+/** `name` and `namespace` where there is one: a collection is refused as such. */
+export function forbidden(user: string, verb: string, resource: string, name?: string, namespace?: string): ApiError {
+  const kind = resource.split("/", 1)[0] ?? resource;
+  const object = name === undefined ? resource : `${kind} "${name}"`;
+  const where = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
+  const message = `${object} is forbidden: User "${user}" cannot ${verb} resource "${resource}" in API group "" ${where}`;
+  return new ApiError(403, "Forbidden", message, name === undefined ? { kind } : { name, kind });
+}
+
 export function nodeNotFound(name: string): ApiError {
   return new ApiError(404, "NotFound", `nodes "${name}" not found`, { name, kind: "nodes" });
 }

@@ -2,8 +2,10 @@ import { describe, expect, test } from "vitest";
 import { formatContinue, listPage, parseContinue } from "./listing.ts";
 import { negotiateForm } from "./mediatype.ts";
 import { mergePatch } from "./mergepatch.ts";
+import type { Json } from "./resource.ts";
 import { ApiError } from "./status.ts";
 import { type Change, NodeStore } from "./store.ts";
+import { strategicMergePatch } from "./strategicmerge.ts";
 
 function newStore(historyLimit = 100): NodeStore {
   let uid = 0;
@@ -155,6 +157,37 @@ describe("mergePatch", () => {
   });
 });
 
+describe("strategicMergePatch", () => {
+  const conditions = [
+    { type: "Ready", status: "True" },
+    { type: "NetworkUnavailable", status: "True", reason: "x" },
+  ];
+  test.each<[string, Json, Json]>([
+    [
+      "merges conditions by their type",
+      { status: { conditions: [{ type: "NetworkUnavailable", status: "False" }] } },
+      { status: { conditions: [conditions[0] as Json, { type: "NetworkUnavailable", status: "False", reason: "x" }] } },
+    ],
+    [
+      "deletes one of a list",
+      { status: { conditions: [{ type: "Ready", $patch: "delete" }] } },
+      { status: { conditions: [conditions[1] as Json] } },
+    ],
+    ["replaces an object", { status: { $patch: "replace", phase: "x" } }, { status: { phase: "x" } }],
+    ["replaces lists without a key", { status: { conditions, images: [1] } }, { status: { conditions, images: [1] } }],
+    ["removes by null", { status: null }, {}],
+  ])("%s", (_what, patch, result) => {
+    expect(strategicMergePatch({ status: { conditions } }, patch)).toEqual(result);
+  });
+
+  test.each([{ status: { conditions: [{ status: "False" }] } }, { status: { $patch: "delete" } }, { $retainKeys: [] }])(
+    "%j is refused",
+    (patch) => {
+      expect(refusal(() => strategicMergePatch({ status: { conditions } }, patch)).code).toBe(400);
+    },
+  );
+});
+
 describe("negotiateForm", () => {
   const metadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
   const metadataList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -166,7 +199,8 @@ describe("negotiateForm", () => {
     [metadata, "object", "metadata"],
     [metadataList, "list", "metadata"],
     [`application/vnd.kubernetes.protobuf, ${metadata}, application/json`, "object", "metadata"],
-    [`application/json;as=Table;g=meta.k8s.io;v=v1, application/json`, "list", "whole"],
+    ["application/json;as=Table;g=meta.k8s.io;v=v1, application/json", "list", "table"],
+    ["application/json;as=Table;g=meta.k8s.io;v=v1", "object", "table"],
   ] as const)("Accept %s for %s gives the %s form", (accept, target, form) => {
     expect(negotiateForm(accept, target)).toBe(form);
   });
@@ -175,7 +209,7 @@ describe("negotiateForm", () => {
     [metadata, "list"],
     [metadataList, "object"],
     ["application/vnd.kubernetes.protobuf", "object"],
-    ["application/json;as=Table;g=meta.k8s.io;v=v1", "list"],
+    ["application/json;as=Table;g=meta.k8s.io;v=v1beta1", "list"],
   ] as const)("Accept %s for %s is refused with 406", (accept, target) => {
     expect(refusal(() => negotiateForm(accept, target)).code).toBe(406);
   });

@@ -132,6 +132,12 @@ export class NodeStore {
     this.compact();
   }
 
+  /** Something else in the cluster changed: the counter moves on. Returns the new version. */
+  advance(): number {
+    this.#version += 1;
+    return this.#version;
+  }
+
   /** Forgets the whole history, as etcd's compaction does: every older version is 410 from now on. */
   compact(): void {
     this.#history = [];

@@ -1,0 +1,80 @@
+/** Events (core/v1): created, changed and listed, and nothing else. They have no watch and no history here. */
+import { mergePatch } from "./mergepatch.ts";
+import { isObject, type JsonObject } from "./resource.ts";
+import { ApiError, badRequest } from "./status.ts";
+
+export interface EventStoreOptions {
+  readonly nowMs: () => number;
+  readonly newUid: () => string;
+  /** What a new Event gets as its version. */
+  readonly nextVersion: () => number;
+}
+
+/** kube-apiserver's, for names made from generateName: no vowels, so that no words come about. */
+const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH = 5;
+
+export class EventStore {
+  readonly #options: EventStoreOptions;
+  readonly #events = new Map<string, JsonObject>();
+
+  constructor(options: EventStoreOptions) {
+    this.#options = options;
+  }
+
+  /** Of one namespace, or of all; oldest first. */
+  list(namespace?: string): JsonObject[] {
+    const all = [...this.#events.values()];
+    if (namespace === undefined) return all;
+    return all.filter(({ metadata }) => isObject(metadata) && metadata.namespace === namespace);
+  }
+
+  /** Throws 400 for what is no Event, 409 where the name is taken. */
+  create(namespace: string, body: JsonObject): JsonObject {
+    const { kind = "Event", metadata, involvedObject } = body;
+    if (kind !== "Event") throw badRequest(`kind ${JSON.stringify(kind)} is no Event`);
+    if (!isObject(metadata)) throw badRequest("metadata is required");
+    if (!isObject(involvedObject)) throw badRequest("involvedObject is required");
+    if ((metadata.namespace ?? namespace) !== namespace) {
+      throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
+    }
+    const name = this.#nameOf(metadata);
+    if (this.#events.has(`${namespace}/${name}`)) {
+      throw new ApiError(409, "AlreadyExists", `events "${name}" already exists`, { name, kind: "events" });
+    }
+    const creationTimestamp = new Date(this.#options.nowMs()).toISOString().replace(/\.\d+Z$/, "Z");
+    const made = { name, ...metadata, namespace, uid: this.#options.newUid() };
+    return this.#put(namespace, name, {
+      eventTime: null,
+      reportingComponent: "",
+      reportingInstance: "",
+      ...body,
+      kind: "Event",
+      apiVersion: "v1",
+      metadata: { ...made, creationTimestamp },
+    });
+  }
+
+  /** A merge patch. Throws 404. */
+  patch(namespace: string, name: string, patch: JsonObject): JsonObject {
+    const before = this.#events.get(`${namespace}/${name}`);
+    if (before === undefined) {
+      throw new ApiError(404, "NotFound", `events "${name}" not found`, { name, kind: "events" });
+    }
+    return this.#put(namespace, name, mergePatch(before, patch) as JsonObject);
+  }
+
+  #put(namespace: string, name: string, event: JsonObject): JsonObject {
+    const metadata = isObject(event.metadata) ? event.metadata : {};
+    const stored = { ...event, metadata: { ...metadata, resourceVersion: String(this.#options.nextVersion()) } };
+    this.#events.set(`${namespace}/${name}`, stored);
+    return stored;
+  }
+
+  #nameOf({ name, generateName }: JsonObject): string {
+    if (typeof name === "string" && name !== "") return name;
+    if (typeof generateName !== "string" || generateName === "") throw badRequest("name or generateName is required");
+    const bytes = [...this.#options.newUid().replaceAll("-", "")].slice(0, SUFFIX_LENGTH);
+    return generateName + bytes.map((letter) => SUFFIX_LETTERS[Number.parseInt(letter, 16)]).join("");
+  }
+}

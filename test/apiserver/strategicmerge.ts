@@ -1,0 +1,48 @@
+/**
+ * Strategic merge patch for Nodes: a merge patch that merges some lists by a key of their items, or as sets. Which ones
+ * is written into the types of core/v1 (patchStrategy, patchMergeKey).
+ */
+import { mergePatch } from "./mergepatch.ts";
+import { isObject, type Json, type JsonObject } from "./resource.ts";
+import { badRequest } from "./status.ts";
+
+/** By path: the key that tells items apart; undefined where the list is a set of plain values. */
+const MERGED_LISTS: ReadonlyMap<string, string | undefined> = new Map([
+  ["metadata.finalizers", undefined],
+  ["metadata.ownerReferences", "uid"],
+  ["spec.podCIDRs", undefined],
+  ["status.addresses", "type"],
+  ["status.conditions", "type"],
+]);
+
+/** Pure. Of the directives only `$patch` (delete, replace) is understood; throws 400 on the others. */
+export function strategicMergePatch(target: Json | undefined, patch: Json, path = ""): Json {
+  if (!isObject(patch)) return patch;
+  const { $patch: directive, ...rest } = patch;
+  const unknown = Object.keys(rest).find((key) => key.startsWith("$"));
+  if (unknown !== undefined) throw badRequest(`the directive ${unknown} is not served`);
+  if (directive === "replace") return mergePatch({}, rest);
+  if (directive !== undefined) throw badRequest(`$patch: ${JSON.stringify(directive)} does not belong here`);
+  const merged: JsonObject = isObject(target) ? { ...target } : {};
+  for (const [key, value] of Object.entries(rest)) {
+    const at = path === "" ? key : `${path}.${key}`;
+    if (value === undefined) continue;
+    if (value === null) delete merged[key];
+    else if (Array.isArray(value) && MERGED_LISTS.has(at)) merged[key] = mergeList(merged[key], value, at);
+    else merged[key] = strategicMergePatch(merged[key], value, at);
+  }
+  return merged;
+}
+
+function mergeList(target: Json | undefined, patch: readonly Json[], path: string): Json[] {
+  const held = Array.isArray(target) ? target : [];
+  const key = MERGED_LISTS.get(path);
+  if (key === undefined) return [...held, ...patch.filter((value) => !held.includes(value))];
+  const merged = new Map<Json | undefined, Json>(held.map((item) => [isObject(item) ? item[key] : item, item]));
+  for (const item of patch) {
+    if (!isObject(item) || item[key] === undefined) throw badRequest(`${path}: an item has no ${key}`);
+    if (item.$patch === "delete") merged.delete(item[key]);
+    else merged.set(item[key], strategicMergePatch(merged.get(item[key]), item, path));
+  }
+  return [...merged.values()];
+}
