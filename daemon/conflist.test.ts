@@ -53,6 +53,27 @@ test("with both families, each has a range set and a route", () => {
   expect(plugins.at(-1).type).toBe("host-gw");
 });
 
+test("several subnets of a family are one range set: a pod gets one address of it", () => {
+  const subnets = ["10.244.1.0/24", "fd00:10:244:1::/64", "10.244.9.0/24"].map(parseSubnet);
+  const { plugins } = JSON.parse(formatConflist({ ...settings, subnets }));
+  expect(plugins[0].ipam.ranges).toEqual([
+    [{ subnet: "10.244.1.0/24" }, { subnet: "10.244.9.0/24" }],
+    [{ subnet: "fd00:10:244:1::/64" }],
+  ]);
+});
+
+test("by ptp there is no bridge, and the default route is asked for", () => {
+  const { plugins } = JSON.parse(formatConflist({ ...settings, attach: "ptp" }));
+  expect(plugins[0]).toEqual({
+    ...{ type: "ptp", mtu: 1450, ipMasq: false },
+    ipam: {
+      type: "host-local",
+      ranges: [[{ subnet: "10.244.1.0/24" }]],
+      routes: [{ dst: "10.244.0.0/16" }, { dst: "0.0.0.0/0" }],
+    },
+  });
+});
+
 test("the same settings always give the same text", () => {
   expect(formatConflist({ ...settings })).toBe(formatConflist(settings));
 });

@@ -22,8 +22,12 @@ const CHAINED = [
   { type: "bandwidth", capabilities: { bandwidth: true } },
 ];
 
+export type Attachment = "bridge" | "ptp";
+
 export interface ConflistSettings {
-  /** This node's pod subnets: a pod gets an address from each. */
+  /** What ties a pod to the node: [bridge], or ptp for more pods than a bridge has ports (1,024). */
+  readonly attach?: Attachment | undefined;
+  /** This node's pod subnets: a pod gets an address of each family. */
   readonly subnets: readonly Prefix[];
   /** All pods' networks, of the families of `subnets`. */
   readonly networks: readonly Prefix[];
@@ -49,7 +53,7 @@ export function formatConflist(settings: ConflistSettings): string {
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: predecessor?.network ?? NETWORK_NAME,
-    plugins: [bridgePlugin(settings), ...chained(predecessor), { type: backend, runDir, ...scratch(predecessor) }],
+    plugins: [attachPlugin(settings), ...chained(predecessor), { type: backend, runDir, ...scratch(predecessor) }],
   };
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }
@@ -65,29 +69,40 @@ function chained(predecessor: Predecessor | undefined): readonly object[] {
   return [...kept, ...CHAINED.filter(({ type }) => !kept.some((plugin) => plugin.type === type))];
 }
 
-function bridgePlugin({ subnets, networks, mtu, predecessor }: ConflistSettings) {
-  const families = new Set(subnets.map(({ address }) => address.family));
+function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }: ConflistSettings) {
+  const families = ([4, 6] as const).filter((family) => subnets.some(({ address }) => address.family === family));
   const { routes, ...ipam } = predecessor?.ipam ?? {};
+  const kind =
+    attach === "ptp"
+      ? { type: "ptp" }
+      : {
+          type: "bridge",
+          bridge: BRIDGE_NAME,
+          isDefaultGateway: true,
+          // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
+          hairpinMode: true,
+          ...predecessor?.bridge,
+        };
   return {
-    type: "bridge",
-    bridge: BRIDGE_NAME,
-    isDefaultGateway: true,
-    // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
-    hairpinMode: true,
-    ...predecessor?.bridge,
+    ...kind,
     mtu: smallest(mtu, predecessor?.bridge.mtu),
     // weftd masquerades for the whole node, and knows which destinations are pods elsewhere.
     ipMasq: false,
     ipam: {
       ...ipam,
       type: "host-local",
-      ranges: subnets.map((subnet) => [{ subnet: formatPrefix(subnet) }]),
+      // A set for each family: a pod gets an address of each, from the first subnet that has one left.
+      ranges: families.map((family) =>
+        subnets.filter(({ address }) => address.family === family).map((subnet) => ({ subnet: formatPrefix(subnet) })),
+      ),
       // As flannel's: other pods stay reachable by this interface when a second one takes the default route.
       routes: [
         ...(Array.isArray(routes) ? routes : []),
         ...networks
-          .filter(({ address }) => families.has(address.family))
+          .filter(({ address }) => families.includes(address.family))
           .map((network) => ({ dst: formatPrefix(network) })),
+        // The bridge plugin adds the default route by itself.
+        ...(attach === "ptp" ? families.map((family) => ({ dst: family === 4 ? "0.0.0.0/0" : "::/0" })) : []),
       ],
     },
   };

@@ -18,6 +18,7 @@ test("with a node name alone, all else has its default", () => {
   expect(parse("--node-name", "n1")).toEqual({
     nodeName: "n1",
     netConf: "/etc/weft/net-conf.json",
+    attach: "bridge",
     publicIp: [],
     cniConfDir: "/etc/cni/net.d",
     runDir: "/run/weft",
@@ -45,7 +46,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(9);
+  expect(command.options.length).toBe(10);
 });
 
 test.each([

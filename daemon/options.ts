@@ -4,6 +4,7 @@
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
+import type { Attachment } from "./conflist.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */
@@ -15,6 +16,8 @@ export interface Options {
   readonly iface: string | undefined;
   /** What this node tells its peers to reach it by; at most one of a family. */
   readonly publicIp: readonly Address[];
+  /** What ties a pod to the node. */
+  readonly attach: Attachment;
   readonly cniConfDir: string;
   readonly runDir: string;
   readonly metricsAddress: ListenAddress;
@@ -76,6 +79,15 @@ export function optionsCommand(): Command {
       )
         .argParser(parsePublicIp)
         .default([], "the underlay's own"),
+    )
+    .addOption(
+      flag(
+        "--attach <plugin>",
+        "WEFTD_ATTACH",
+        "what ties pods to the node; ptp has no limit of 1,024 pods as a bridge has",
+      )
+        .choices(["bridge", "ptp"])
+        .default("bridge"),
     )
     .addOption(
       flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(

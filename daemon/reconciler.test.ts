@@ -104,7 +104,7 @@ function bench() {
     nftables: undefined as Error | undefined,
   };
   const reconciler = new Reconciler({
-    options: { nodeName: "n1", iface: undefined, publicIp: [], cniConfDir, runDir: "/run/weft" },
+    options: { nodeName: "n1", iface: undefined, publicIp: [], attach: "bridge", cniConfDir, runDir: "/run/weft" },
     netConf: { conf: parseNetConf(text), text },
     view,
     programmer: {

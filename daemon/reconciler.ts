@@ -33,7 +33,7 @@ import { RuntimeOffer } from "./runtime-offer.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
 export interface ReconcilerParts {
-  readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir">;
+  readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir" | "attach">;
   readonly netConf: NetConfFile;
   readonly view: NodeView;
   readonly programmer: Pick<Programmer, "observe" | "program" | "replaceTable">;
@@ -154,6 +154,7 @@ export class Reconciler {
     const devices = backend.type === "vxlan" && vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
     await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
     const offered = {
+      attach: options.attach,
       subnets: node.subnets,
       networks,
       mtu: desired.podMtu,
