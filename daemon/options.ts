@@ -43,7 +43,8 @@ Examples:
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT
 
-While it runs: /healthz, /readyz (why not, in words) and /metrics at --metrics-address.
+While it runs: /healthz, /readyz (why not, in words), /metrics and, for this node alone, /debug/state at
+--metrics-address.
 Stopping weftd, even by SIGKILL, leaves the data path and the conflist as they are.`;
 
 /** Reads arguments (without the program's name) and environment. On --help or a bad value it prints and exits. */

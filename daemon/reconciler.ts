@@ -14,6 +14,7 @@ import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Announcer } from "./announcer.ts";
 import { Attempts } from "./attempts.ts";
+import { type Aim, formatDebugState } from "./debug-state.ts";
 import { ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
@@ -54,6 +55,7 @@ export class Reconciler {
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
   #interest: Interest | undefined;
+  #aim: Aim | undefined;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -64,6 +66,12 @@ export class Reconciler {
   /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
   get interest(): Interest | undefined {
     return this.#interest;
+  }
+
+  /** What the last pass worked towards against what the kernel holds now, as JSON. */
+  async debugState(): Promise<string> {
+    const { programmer, health } = this.#parts;
+    return formatDebugState(this.#aim, (await programmer.observe()).state, health.readiness().text);
   }
 
   /** Throws what stood in the way; everything that did not depend on it is done. */
@@ -127,6 +135,7 @@ export class Reconciler {
     const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt }));
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
+    this.#aim = { node, peers, desired };
     this.#interest = interestOf(desired, underlay, programmed, port);
     const nowMs = clock.nowMs();
 

@@ -2,17 +2,18 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import { CONDITIONS, Health } from "./health.ts";
 import { Metrics } from "./metrics.ts";
-import { type StatusServer, serveStatus } from "./status-server.ts";
+import { isLoopback, type StatusServer, serveStatus } from "./status-server.ts";
 
 const clock = new ManualClock();
 let health: Health;
 let metrics: Metrics;
 let server: StatusServer;
+const parts = () => ({ health, metrics, debugState: async () => '{"aim":null}\n' });
 
 beforeEach(async () => {
   health = new Health(clock);
   metrics = new Metrics();
-  server = await serveStatus({ host: "127.0.0.1", port: 0 }, health, metrics);
+  server = await serveStatus({ host: "127.0.0.1", port: 0 }, parts());
 });
 afterEach(() => server.close());
 
@@ -44,6 +45,22 @@ test("/metrics shows what was counted, and the process itself", async () => {
   expect(body).toMatch(/^process_resident_memory_bytes \d{7,}$/m);
 });
 
+test("/debug/state is for the node itself", async () => {
+  expect(await get("/debug/state")).toEqual({ status: 200, body: '{"aim":null}\n' });
+});
+
+test.each([
+  ["127.0.0.1", true],
+  ["127.8.8.8", true],
+  ["::1", true],
+  ["::ffff:127.0.0.1", true],
+  ["192.0.2.1", false],
+  ["::ffff:192.0.2.127", false],
+  ["fe80::1", false],
+])("a client at %s is this node itself: %s", (address, expected) => {
+  expect(isLoopback(address)).toBe(expected);
+});
+
 test("other paths and methods are refused", async () => {
   expect(await get("/")).toEqual({ status: 404, body: expect.stringContaining("/readyz") });
   expect((await get("/metrics", "POST")).status).toBe(405);
@@ -51,7 +68,7 @@ test("other paths and methods are refused", async () => {
 });
 
 test("an address in use is an error that names the flag", async () => {
-  await expect(serveStatus({ host: "127.0.0.1", port: server.port }, health, metrics)).rejects.toThrow(
+  await expect(serveStatus({ host: "127.0.0.1", port: server.port }, parts())).rejects.toThrow(
     /EADDRINUSE.*--metrics-address/,
   );
 });

@@ -1,4 +1,4 @@
-/** HTTP for probes and Prometheus: /healthz, /readyz, /metrics. */
+/** HTTP for probes, Prometheus and operators: /healthz, /readyz, /metrics, /debug/state. */
 import http from "node:http";
 import type { Health, Report } from "./health.ts";
 import type { Metrics } from "./metrics.ts";
@@ -10,6 +10,13 @@ export interface StatusServer {
   close(): Promise<void>;
 }
 
+export interface StatusParts {
+  readonly health: Health;
+  readonly metrics: Metrics;
+  /** What /debug/state shows, as JSON. */
+  readonly debugState: () => Promise<string>;
+}
+
 interface Answer {
   readonly status: number;
   readonly contentType?: string;
@@ -17,9 +24,9 @@ interface Answer {
 }
 
 /** Rejects when the address cannot be used. */
-export function serveStatus(listen: ListenAddress, health: Health, metrics: Metrics): Promise<StatusServer> {
+export function serveStatus(listen: ListenAddress, parts: StatusParts): Promise<StatusServer> {
   const server = http.createServer((request, response) => {
-    void answer(request, health, metrics)
+    void answer(request, parts)
       .catch((error: unknown): Answer => ({ status: 500, body: `${String(error)}\n` }))
       .then(({ status, contentType = "text/plain; charset=utf-8", body }) => {
         const length = Buffer.byteLength(body);
@@ -44,7 +51,7 @@ export function serveStatus(listen: ListenAddress, health: Health, metrics: Metr
   });
 }
 
-async function answer(request: http.IncomingMessage, health: Health, metrics: Metrics): Promise<Answer> {
+async function answer(request: http.IncomingMessage, { health, metrics, debugState }: StatusParts): Promise<Answer> {
   if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, body: "only GET and HEAD\n" };
   const path = (request.url ?? "").split("?", 1)[0];
   switch (path) {
@@ -54,9 +61,18 @@ async function answer(request: http.IncomingMessage, health: Health, metrics: Me
       return reportAnswer(health.readiness());
     case "/metrics":
       return { status: 200, contentType: metrics.contentType, body: await metrics.text() };
+    case "/debug/state":
+      // It names every node and its addresses: nothing for whoever can reach the port.
+      if (!isLoopback(request.socket.remoteAddress ?? "")) return { status: 403, body: "only from this node itself\n" };
+      return { status: 200, contentType: "application/json", body: await debugState() };
     default:
-      return { status: 404, body: "there are /healthz, /readyz and /metrics\n" };
+      return { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
   }
+}
+
+/** An IPv4 client of a socket for both families shows up as ::ffff:127.0.0.1. */
+export function isLoopback(address: string): boolean {
+  return address === "::1" || /^(::ffff:)?127\./.test(address);
 }
 
 function reportAnswer({ isGood, text }: Report): Answer {

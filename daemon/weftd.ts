@@ -72,10 +72,6 @@ async function start(
     onWait: () => log.info({ runDir }, "another weftd serves this run directory: waiting for it to end"),
   });
   atEnd(() => liveness.close());
-  // After the claim: a predecessor that is being stopped still holds the port.
-  const status = await serveStatus(options.metricsAddress, health, metrics);
-  atEnd(() => status.close());
-
   const netlink = new EventedNetlink(openEventNetlink(NETLINK_ROUTE), WHERE);
   atEnd(() => netlink.close());
   const nftables = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), WHERE);
@@ -104,6 +100,10 @@ async function start(
     log,
     clock,
   });
+  // After the claim: a predecessor that is being stopped still holds the port.
+  const debugState = () => reconciler.debugState();
+  const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
+  atEnd(() => status.close());
   const loop = new Loop({
     clock,
     intervalMs: FULL_COMPARISON_MS,

@@ -64,6 +64,19 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     expect(fdb).toMatchObject([{ mac: peer?.address, dst: second.address, flags: ["self"], state: "permanent" }]);
   });
 
+  test("/debug/state shows peers, kernel and difference, at this moment", async () => {
+    const state = async () => JSON.parse((await cluster.status(first, "/debug/state")).body);
+    const [gateway, name] = mode === "vxlan" ? ["10.244.2.0", "flannel.1"] : [second.address, "eth0"];
+    expect(await state()).toMatchObject({
+      node: { name: "n1", subnets: ["10.244.1.0/24"] },
+      peers: [{ name: "n2", subnets: ["10.244.2.0/24"], addresses: [second.address] }],
+      desired: { routes: [{ destination: "10.244.2.0/24", gateway }] },
+      observed: { routes: [{ destination: "10.244.2.0/24", gateway, protocol: 119 }] },
+      difference: { requests: [], conflicts: [] },
+    });
+    expect((await state()).observed.links.map((link: { name: string }) => link.name)).toContain(name);
+  });
+
   test("a pod's packet to the outside carries the node's address, to a pod its own", async () => {
     // The other node's own address is "outside" in vxlan; in host-gw it knows the way back to pods.
     const seen = await seenByNode(second, pods[0]);

@@ -215,8 +215,13 @@ export class Cluster {
     }, 15_000);
   }
 
-  async readyz({ inside }: Node): Promise<{ readonly status: number; readonly body: string }> {
-    const script = `fetch("http://127.0.0.1:9468/readyz").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
+  readyz(node: Node): Promise<{ readonly status: number; readonly body: string }> {
+    return this.status(node, "/readyz");
+  }
+
+  /** What the node's weftd answers to the node itself. */
+  async status({ inside }: Node, path: string): Promise<{ readonly status: number; readonly body: string }> {
+    const script = `fetch("http://127.0.0.1:9468${path}").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
       (error) => console.log(JSON.stringify({ status: 0, body: String(error) })))`;
     return JSON.parse(await inside.succeed(process.execPath, ["-e", script]));
   }
