@@ -1,6 +1,4 @@
 /** Things to do that do not depend on each other: one that fails keeps none of the others from being done. */
-import { RefusedError } from "./programmer.ts";
-
 /** Several things failed; `errors` are what each threw. */
 export class SeveralFailures extends AggregateError {
   constructor(failures: readonly unknown[]) {
@@ -28,12 +26,6 @@ export class Attempts {
     if (this.#failures.length === 1) throw first;
     if (this.#failures.length > 1) throw new SeveralFailures(this.#failures);
   }
-}
-
-/** True when `failure`, or one of several, is the kernel's refusal of a request of ours. */
-export function isRefused(failure: unknown): boolean {
-  if (failure instanceof SeveralFailures) return failure.errors.some(isRefused);
-  return failure instanceof RefusedError;
 }
 
 function textOf(failure: unknown): string {

@@ -40,6 +40,22 @@ export interface ConflistSettings {
   readonly predecessor?: Predecessor | undefined;
 }
 
+/** What the conflist calls the pods' network and bridge, and whether ports send back what came by them. */
+export interface BridgeNames {
+  readonly network: string;
+  readonly bridge: string;
+  readonly hairpin: boolean;
+}
+
+export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
+  const { bridge, hairpinMode } = predecessor?.bridge ?? {};
+  return {
+    network: predecessor?.network ?? NETWORK_NAME,
+    bridge: typeof bridge === "string" ? bridge : BRIDGE_NAME,
+    hairpin: hairpinMode !== false,
+  };
+}
+
 /** Writes the conflist, and makes its directory, where it is not as it should be; true when it wrote. */
 export async function writeConflist(directory: string, settings: ConflistSettings): Promise<boolean> {
   await mkdir(directory, { recursive: true });

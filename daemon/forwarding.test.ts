@@ -27,7 +27,9 @@ function readOnly(path: string): never {
 }
 
 function ensureForwarding(files: FakeFiles, wanted: ReadonlySet<Family>): string[] {
-  return forwardingSettings(files, wanted, "eth0").flatMap((setting) => ensureSetting(files, setting) ?? []);
+  return forwardingSettings(files, wanted, "eth0", ["cni0", "flannel.1"]).flatMap(
+    (setting) => ensureSetting(files, setting) ?? [],
+  );
 }
 
 const families = (...list: Family[]) => new Set(list);
@@ -60,4 +62,11 @@ test("what cannot be set is an error with the command to run", () => {
   files.writeFile = readOnly;
   expect(() => ensureForwarding(files, families(4))).toThrow(SettingError);
   expect(() => ensureForwarding(files, families(4))).toThrow(/on the host: sysctl -w net\.ipv4\.ip_forward=1/);
+});
+
+test("a device that does not forward, though the node does, is told to", () => {
+  const device = (name: string) => `/proc/sys/net/ipv4/conf/${name}/forwarding`;
+  const files = kernel({ [IPV4]: "1", [device("eth0")]: "0", [device("cni0")]: "1", [device("other")]: "0" });
+  expect(ensureForwarding(files, families(4))).toEqual(["net.ipv4.conf.eth0.forwarding=1"]);
+  expect(value(files, device("other"))).toBe("0");
 });

@@ -27,14 +27,25 @@ export interface Setting {
 }
 
 /**
- * What forwarding takes for `families`, in the order in which it is to be set.
+ * What forwarding takes for `families`, in the order in which it is to be set. IPv4 asks each device that a packet comes
+ * in by, too: the underlay's and our own `devices`, as far as they are there.
  *
  * A host that forwards IPv6 ignores router advertisements, unless accept_ra is 2: where the underlay's interface may
  * live by them, it is told to go on, first, or it would lose its default route when the next one runs out.
  */
-export function forwardingSettings(files: Files, families: ReadonlySet<Family>, underlay: string): Setting[] {
+export function forwardingSettings(
+  files: Files,
+  families: ReadonlySet<Family>,
+  underlay: string,
+  devices: readonly string[],
+): Setting[] {
   const wanted: Setting[] = [];
-  if (families.has(4)) wanted.push({ name: FORWARDING[4], value: "1" });
+  if (families.has(4)) {
+    const closed = [underlay, ...devices]
+      .map((device) => ["net", "ipv4", "conf", device, "forwarding"])
+      .filter((name) => readSysctl(files, name) === "0");
+    wanted.push(...[FORWARDING[4], ...closed].map((name) => ({ name, value: "1" })));
+  }
   if (families.has(6)) {
     const acceptance = ["net", "ipv6", "conf", underlay, "accept_ra"];
     if (readSysctl(files, acceptance) === "1") wanted.push({ name: acceptance, value: "2" });

@@ -13,6 +13,7 @@ class Bench {
     this.loop = new Loop({
       clock: this.clock,
       backoff: { initialMs: 100, maxMs: 400 },
+      patienceMs: 20,
       onFailure: (_error, retryMs) => this.failures.push(retryMs),
       pass: (reasons) =>
         new Promise((resolve, reject) => {
@@ -95,6 +96,40 @@ test("after a failure a patient wish waits for the repetition, another does not"
   bench.loop.ask("nodes");
   bench.clock.advance(0);
   expect(bench.last.reasons).toEqual(["nodes"]);
+});
+
+test("what comes later than a failed pass can have brought it about hurries the repetition, and the next one", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  for (let n = 0; n < 3; n++) {
+    await bench.last.end(new Error("refused"));
+    bench.clock.advance(400);
+  }
+  await bench.last.end(new Error("refused"));
+  bench.clock.advance(20);
+  const before = bench.passes.length;
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(1);
+  expect(bench.passes).toHaveLength(before + 1);
+  expect(bench.last.reasons).toEqual(["kernel"]);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures.at(-1)).toBe(50);
+});
+
+test("a patient wish during a pass is answered after it where it succeeds, and by its repetition where it fails", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  await bench.last.end(new Error("refused"));
+  bench.clock.advance(49);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  await bench.last.end();
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["kernel"]);
 });
 
 test("a success is followed by a pass after the interval", async () => {

@@ -12,6 +12,8 @@ export interface LoopOptions {
   /** A pass threw; the next follows in `retryMs` at the latest. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
+  /** For so long after a failed pass patient wishes count as brought about by it. 0 when left out. */
+  readonly patienceMs?: number;
   /** Time from a successful pass to the next when nothing asks; undefined: none follows by itself. */
   readonly intervalMs?: number;
 }
@@ -20,8 +22,9 @@ export interface Wish {
   /** How long the pass may wait for more wishes to join it. */
   readonly delayMs?: number;
   /**
-   * Joins the repetition of a failed pass instead of hurrying it. For wishes that a failing pass may itself bring about:
-   * the kernel's notifications.
+   * During a pass that fails, and for `patienceMs` after it, joins its repetition instead of hurrying it; later it hurries
+   * it, and whatever fails then is repeated soon. For wishes that a failing pass may itself bring about: the kernel's
+   * notifications.
    */
   readonly isPatient?: boolean;
 }
@@ -31,7 +34,10 @@ export class Loop {
   readonly #backoff: Backoff;
   /** What asks for a pass, and when it wants it. */
   readonly #wishes = new Map<string, number>();
+  /** Patient wishes that came during the pass under way. */
+  readonly #echoes = new Map<string, number>();
   #retryAtMs = 0;
+  #patientUntilMs = 0;
   #cancelTimer: () => void = () => undefined;
   #running: Promise<void> | undefined;
   #isStopped = false;
@@ -44,8 +50,15 @@ export class Loop {
   /** Asks for a pass that begins after this call, soon. */
   ask(reason: string, wish: Wish = {}): void {
     if (this.#isStopped) return;
-    const wantedMs = this.#options.clock.nowMs() + (wish.delayMs ?? 0);
-    const dueMs = wish.isPatient === true ? Math.max(wantedMs, this.#retryAtMs) : wantedMs;
+    const nowMs = this.#options.clock.nowMs();
+    const wantedMs = nowMs + (wish.delayMs ?? 0);
+    if (wish.isPatient === true && this.#running !== undefined) {
+      this.#echoes.set(reason, Math.min(wantedMs, this.#echoes.get(reason) ?? wantedMs));
+      return;
+    }
+    const isEcho = wish.isPatient === true && nowMs < this.#patientUntilMs;
+    const dueMs = isEcho ? Math.max(wantedMs, this.#retryAtMs) : wantedMs;
+    if (wish.isPatient === true && !isEcho) this.#backoff.reset();
     this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
     this.#arm();
   }
@@ -78,13 +91,18 @@ export class Loop {
       await pass(reasons);
       this.#backoff.reset();
       this.#retryAtMs = 0;
+      this.#patientUntilMs = 0;
+      for (const [reason, dueMs] of this.#echoes)
+        this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
       if (intervalMs !== undefined) this.#wishes.set("interval", clock.nowMs() + intervalMs);
     } catch (error) {
       const retryMs = this.#backoff.next();
       this.#retryAtMs = clock.nowMs() + retryMs;
+      this.#patientUntilMs = clock.nowMs() + (this.#options.patienceMs ?? 0);
       this.#wishes.set("retry", this.#retryAtMs);
       onFailure(error, retryMs);
     } finally {
+      this.#echoes.clear();
       this.#running = undefined;
       this.#arm();
     }

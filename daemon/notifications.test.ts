@@ -1,27 +1,28 @@
 import { expect, test } from "vitest";
 import { parsePrefix } from "../pkg/ip/prefix.ts";
-import { addAddress } from "../pkg/kernel/address.ts";
+import { addAddress, deleteAddress } from "../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../pkg/kernel/link.ts";
 import { addRoute, deleteRoute } from "../pkg/kernel/route.ts";
-import { ByteWriter } from "../pkg/netlink/bytes.ts";
-import { AF_BRIDGE, AF_INET, RTM_NEWLINK } from "../pkg/netlink/link.ts";
-import { type Message, type Request, request, writeRequest } from "../pkg/netlink/message.ts";
+import { AF_BRIDGE, AF_INET, IFF_UP, RTM_NEWLINK } from "../pkg/netlink/link.ts";
+import { type Message, type Request, request } from "../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../pkg/netlink/neighbour.ts";
-import { SystemError } from "../pkg/sys/errors.ts";
-import type { EventNetlinkSocket } from "../pkg/sys/event-netlink.ts";
+import { RTM_NEWNETCONF } from "../pkg/netlink/netconf.ts";
+import { FakeEventSocket } from "./fake-event-socket.ts";
 import { type Interest, listenToKernel, reasonToCompare } from "./notifications.ts";
 
 const PROTOCOL = 88;
 const UNDERLAY = 2;
 const VTEP = 7;
 const POD = 20;
+const BRIDGE = 9;
 const OWN_PORT = 4242;
 
 const interest: Interest = {
   linkNames: new Set(["eth0", "flannel.1"]),
   linkIndexes: new Set([UNDERLAY, VTEP]),
   deviceIndexes: new Set([VTEP]),
-  destinations: new Set(["10.244.2.0/24"]),
+  destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
+  bridge: { name: "cni0", index: BRIDGE, network: "cbr0" },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -34,6 +35,17 @@ function notification({ type, body }: Request, portId = 0): Message {
 const link = (index: number, ifname: string) => request(RTM_NEWLINK, "", { index }, { ifname });
 const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => request(type, "", { index, family }, {});
 const address = (index: number) => addAddress({ index, prefix: parsePrefix("192.0.2.1/24") });
+const bridge = ({ index = BRIDGE, flags = IFF_UP }) => request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0" });
+const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
+  request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
+const portSettings = (hairpin: number) =>
+  request(
+    RTM_NEWLINK,
+    "",
+    { index: POD, family: AF_BRIDGE },
+    { ifname: "veth1", master: BRIDGE, portSettings: { hairpin } },
+  );
+const setting = (index: number) => request(RTM_NEWNETCONF, "", { family: AF_INET }, { index, forwarding: 0 });
 const route = (destination: string, protocol: number) => ({ destination: parsePrefix(destination), protocol });
 
 test.each<[string, Request, string | undefined]>([
@@ -44,7 +56,23 @@ test.each<[string, Request, string | undefined]>([
   ["a pod's veth", link(POD, "veth12345678"), undefined],
   ["a renamed pod's veth", changeLink(POD, { up: true }), undefined],
   ["an address of the underlay", address(UNDERLAY), "address"],
-  ["an address of a pod's bridge", address(POD), undefined],
+  ["an address of a pod", address(POD), undefined],
+  ["an address that is new on the bridge", address(BRIDGE), undefined],
+  ["an address that is gone from the bridge", deleteAddress(BRIDGE, parsePrefix("10.244.1.1/24")), "address"],
+  ["the route to our own subnet removed", deleteRoute(route("10.244.1.0/24", 2)), "route"],
+  ["the bridge as it should be", bridge({}), undefined],
+  ["the bridge set down", bridge({ flags: 0 }), "link cni0"],
+  ["the bridge made anew", bridge({ index: BRIDGE + 1 }), "link cni0"],
+  ["the bridge removed", deleteLink(BRIDGE), "link "],
+  ["a port of the bridge as it should be", port({}), undefined],
+  ["a port that was unplugged", port({ master: 0 }), "link veth1"],
+  ["a port that was set down", port({ flags: 0 }), "link veth1"],
+  ["a port of another network", port({ master: 0, alias: "cni:other/c1/eth0" }), undefined],
+  ["a port that was told not to send back", portSettings(0), "link veth1"],
+  ["a port that sends back", portSettings(1), undefined],
+  ["forwarding of all links", setting(-1), "setting"],
+  ["a setting of the underlay", setting(UNDERLAY), "setting"],
+  ["a setting of a pod's link", setting(POD), undefined],
   ["a route of ours removed", deleteRoute(route("10.244.9.0/24", PROTOCOL)), "route"],
   ["a foreign route in the place of ours", addRoute(route("10.244.2.0/24", 3)), "route"],
   ["a foreign route elsewhere", addRoute(route("198.51.100.0/24", 3)), undefined],
@@ -62,41 +90,8 @@ test("the echo of our own request calls for nothing", () => {
   expect(reasonToCompare(notification(sent, 0), { ...interest, ownPort: 0 })).toBe("route");
 });
 
-class FakeSocket implements EventNetlinkSocket {
-  readonly groups: number[] = [];
-  #onDatagram: (datagram: Uint8Array) => void = () => undefined;
-  #onError: (error: SystemError) => void = () => undefined;
-
-  send(): void {
-    throw new Error("nothing is to be sent here");
-  }
-  onDatagram(listener: (datagram: Uint8Array) => void): void {
-    this.#onDatagram = listener;
-  }
-  onError(listener: (error: SystemError) => void): void {
-    this.#onError = listener;
-  }
-  addMembership(group: number): void {
-    this.groups.push(group);
-  }
-  setReceiveBufferBytes(): void {}
-  close(): void {}
-
-  deliver(...requests: Request[]): void {
-    const writer = new ByteWriter();
-    for (const one of requests) writeRequest(writer, one, 0, 0);
-    this.#onDatagram(writer.finish());
-  }
-  deliverBytes(bytes: Uint8Array): void {
-    this.#onDatagram(bytes);
-  }
-  fail(errno: number): void {
-    this.#onError(new SystemError("recvmsg", "netlink", errno));
-  }
-}
-
 function listen(known: Interest | undefined) {
-  const socket = new FakeSocket();
+  const socket = new FakeEventSocket();
   const heard: string[] = [];
   listenToKernel(socket, {
     interest: () => known,
@@ -111,7 +106,7 @@ test("each notification of a datagram is looked at", () => {
   const { socket, heard } = listen(interest);
   socket.deliver(link(POD, "veth12345678"), link(UNDERLAY, "eth0"), address(UNDERLAY));
   expect(heard).toEqual(["link eth0", "address"]);
-  expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11]);
+  expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11, 24, 25]);
 });
 
 test("while nothing is programmed, everything counts", () => {

@@ -6,18 +6,32 @@
  * what weftd keeps. What slips through is found by the comparison that follows sooner or later anyway.
  */
 import { formatPrefix } from "../pkg/ip/prefix.ts";
-import { parseLink } from "../pkg/kernel/link.ts";
+import { type Link, parseLink } from "../pkg/kernel/link.ts";
+import { isOfNetwork } from "../pkg/kernel/owner.ts";
 import { parseRoute } from "../pkg/kernel/route.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../pkg/netlink/address.ts";
-import { RTM_DELLINK, RTM_NEWLINK } from "../pkg/netlink/link.ts";
+import { AF_BRIDGE, RTM_DELLINK, RTM_NEWLINK } from "../pkg/netlink/link.ts";
 import { decode, type Message, splitDatagram } from "../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../pkg/netlink/neighbour.ts";
+import { NETCONFA_IFINDEX_ALL, RTM_NEWNETCONF } from "../pkg/netlink/netconf.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../pkg/netlink/route.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { EventNetlinkSocket } from "../pkg/sys/event-netlink.ts";
 
-/** RTNLGRP_* (include/uapi/linux/rtnetlink.h): links, neighbours and FDB, addresses and routes of both families. */
-const GROUPS = [1, 3, 5, 7, 9, 11] as const;
+/**
+ * RTNLGRP_* (include/uapi/linux/rtnetlink.h): links, neighbours and FDB, addresses, routes, and forwarding settings of
+ * both families (inotify does not work on /proc/sys).
+ */
+const GROUPS = [1, 3, 5, 7, 9, 11, 24, 25] as const;
+
+/** The pods' bridge as the last pass left it, and whose pods its ports are. */
+export interface BridgeInterest {
+  readonly name: string;
+  /** 0 while there is none. */
+  readonly index: number;
+  /** The CNI network's name, which the alias of each port tells. */
+  readonly network: string;
+}
 
 /** What weftd keeps, or builds on. */
 export interface Interest {
@@ -29,6 +43,8 @@ export interface Interest {
   readonly deviceIndexes: ReadonlySet<number>;
   /** Destinations of our routes, as `formatPrefix` writes them. */
   readonly destinations: ReadonlySet<string>;
+  /** Undefined where pods are attached without one. */
+  readonly bridge: BridgeInterest | undefined;
   /** The protocol number of our routes. */
   readonly routeProtocol: number;
   /** The port of the socket that programs: what carries it is the echo of our own doing. */
@@ -41,13 +57,16 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
   switch (message.type) {
     case RTM_NEWLINK.type:
     case RTM_DELLINK.type: {
-      const { index, name } = parseLink(message);
-      return interest.linkIndexes.has(index) || interest.linkNames.has(name) ? `link ${name}` : undefined;
+      const link = parseLink(message);
+      const { index, name } = link;
+      if (interest.linkIndexes.has(index) || interest.linkNames.has(name)) return `link ${name}`;
+      return touchesPods(message, link, interest.bridge) ? `link ${name}` : undefined;
     }
     case RTM_NEWADDR.type:
     case RTM_DELADDR.type: {
       const { index } = decode(RTM_NEWADDR, message).header;
-      return interest.linkIndexes.has(index) ? "address" : undefined;
+      const isOnBridge = index === interest.bridge?.index && message.type === RTM_DELADDR.type;
+      return isOnBridge || interest.linkIndexes.has(index) ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
@@ -62,9 +81,27 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const { index } = decode(RTM_NEWNEIGH, message).header;
       return interest.deviceIndexes.has(index) ? "neighbour" : undefined;
     }
+    case RTM_NEWNETCONF.type: {
+      const { index = 0 } = decode(RTM_NEWNETCONF, message).attributes;
+      const isWatched =
+        index === NETCONFA_IFINDEX_ALL || index === interest.bridge?.index || interest.linkIndexes.has(index);
+      return isWatched ? "setting" : undefined;
+    }
     default:
       return undefined;
   }
+}
+
+/** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
+function touchesPods(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
+  if (bridge === undefined) return false;
+  const isGone = message.type === RTM_DELLINK.type;
+  const { family } = decode(RTM_NEWLINK, message).header;
+  // Of a port: its settings, or that it is none any more; the link itself is told of by itself.
+  if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
+  if (link.name === bridge.name || link.index === bridge.index)
+    return isGone || !link.isUp || link.index !== bridge.index;
+  return !isGone && isOfNetwork(link.alias, bridge.network) && (!link.isUp || link.masterIndex !== bridge.index);
 }
 
 export interface NotificationListener {

@@ -3,15 +3,18 @@ import {
   type DataPath,
   type Observed,
   observationDumps,
+  type Plan,
   type PlanOptions,
   parseObserved,
   planDataPath,
 } from "../pkg/kernel/data-path.ts";
 import { isSameTable, tableDumps } from "../pkg/kernel/nft/comparison.ts";
 import { replaceTable, type Table } from "../pkg/kernel/nft/table.ts";
-import { isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors.ts";
+import { type PodBridge, planPodBridge } from "../pkg/kernel/pod-bridge.ts";
+import { isExists, isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../pkg/netlink/evented.ts";
 import type { Message, Request } from "../pkg/netlink/message.ts";
+import { generationRequest } from "../pkg/netlink/ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
 export class RefusedError extends AggregateError {
@@ -52,14 +55,26 @@ export interface Programmed {
   readonly state: Observed;
 }
 
+/** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
+export interface Gate {
+  mayPutBack(object: string): boolean;
+  /** Throws, with the reason, where something has been refused. */
+  assertNothingRests(): void;
+}
+
+const OPEN_GATE: Gate = { mayPutBack: () => true, assertNothingRests: () => undefined };
+
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */
 const ROUNDS = 3;
 
 export class Programmer {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
-  readonly #nftables: Pick<EventedNetlink, "dump" | "commit">;
+  readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
 
-  constructor(netlink: Pick<EventedNetlink, "dump" | "exchange">, nftables: Pick<EventedNetlink, "dump" | "commit">) {
+  constructor(
+    netlink: Pick<EventedNetlink, "dump" | "exchange">,
+    nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
+  ) {
     this.#netlink = netlink;
     this.#nftables = nftables;
   }
@@ -70,25 +85,49 @@ export class Programmer {
     return { state: parseObserved(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
   }
 
-  /** Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made. */
-  async program(desired: DataPath, observed: Observed, options: Pick<PlanOptions, "adopt"> = {}): Promise<Programmed> {
+  /**
+   * Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made, and what the gate throws
+   * where one is not to be.
+   */
+  program(
+    desired: DataPath,
+    observed: Observed,
+    { gate = OPEN_GATE, ...options }: Pick<PlanOptions, "adopt"> & { readonly gate?: Gate } = {},
+  ): Promise<Programmed> {
+    return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
+  }
+
+  /** The same for the bridge of this node's pods. A port that goes with its pod at this moment is no refusal. */
+  async plugPods(wanted: PodBridge, observed: Observed, gate: Gate = OPEN_GATE): Promise<Programmed> {
+    const programmed = await this.#converge((state) => planPodBridge(wanted, state), observed, gate);
+    return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
+  }
+
+  async #converge(plan: (state: Observed) => Plan, observed: Observed, gate: Gate): Promise<Programmed> {
     const requests: Request[] = [];
     const refusals: NetlinkError[] = [];
     let state = observed;
     for (let round = 1; ; round++) {
-      const plan = planDataPath(desired, state, options);
-      requests.push(...plan.requests);
-      refusals.push(...(await this.#carryOut(plan.requests)));
-      if (plan.isComplete) return { requests, refusals, conflicts: plan.conflicts, state };
+      const { requests: planned, isComplete, conflicts } = plan(state);
+      const allowed = planned.filter(({ text }) => gate.mayPutBack(text));
+      requests.push(...allowed);
+      refusals.push(...(await this.#carryOut(allowed)));
+      if (isComplete) return { requests, refusals, conflicts, state };
       if (refusals.length > 0) throw new RefusedError(refusals);
+      if (allowed.length < planned.length) gate.assertNothingRests();
       if (round === ROUNDS)
-        throw new Error("the VXLAN device vanishes as soon as it is made: another program removes it");
+        throw new Error(
+          `${planned.map(({ text }) => text).join("; ")}: it vanishes as soon as it is made: another program removes it`,
+        );
       ({ state } = await this.observe());
     }
   }
 
-  /** Makes the kernel hold exactly `table`, in one transaction; false when it did already. */
-  async replaceTable(table: Table): Promise<boolean> {
+  /**
+   * Makes the kernel hold exactly `table`, in one transaction; false when it did already. `isAllowed` is asked before a
+   * change: false where that is not to be.
+   */
+  async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
     const held: Message[] = [];
     for (const dump of tableDumps(table)) {
       try {
@@ -98,9 +137,15 @@ export class Programmer {
         if (!isNetlinkError(error, "ENOENT")) throw error;
       }
     }
-    if (isSameTable(table, held)) return false;
+    if (isSameTable(table, held) || !isAllowed()) return false;
     await this.#nftables.commit(replaceTable(table));
     return true;
+  }
+
+  /** The netlink port that this process changes nftables by. */
+  async nftablesPort(): Promise<number> {
+    const [reply] = await this.#nftables.exchange([generationRequest()]);
+    return reply?.messages[0]?.portId ?? 0;
   }
 
   /** What was to be removed and is gone already counts as removed. */

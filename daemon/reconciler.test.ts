@@ -17,7 +17,9 @@ import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
 import { CONFLIST_NAME } from "./conflist.ts";
+import { Contention } from "./contention.ts";
 import { Health } from "./health.ts";
+import { Keeper } from "./keeper.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeView } from "./node-view.ts";
@@ -103,6 +105,19 @@ function bench() {
     runDir: undefined as Error | undefined,
     nftables: undefined as Error | undefined,
   };
+  const contention = new Contention(clock, () => undefined);
+  const keeper = new Keeper({
+    programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
+    firewall: {
+      keep: async (table) => {
+        if (trouble.nftables !== undefined) throw trouble.nftables;
+        done.tables.push(table);
+        return ["table inet weft"];
+      },
+    },
+    contention,
+    files,
+  });
   const reconciler = new Reconciler({
     options: { nodeName: "n1", iface: undefined, publicIp: [], attach: "bridge", cniConfDir, runDir: "/run/weft" },
     netConf: { conf: parseNetConf(text), text },
@@ -116,12 +131,8 @@ function bench() {
         const { requests, conflicts } = planDataPath(desired, state);
         return { requests, conflicts, refusals: trouble.refusals, state };
       },
-      replaceTable: async (table) => {
-        if (trouble.nftables !== undefined) throw trouble.nftables;
-        done.tables.push(table);
-        return true;
-      },
     },
+    keeper,
     announcer: { announce: (announcement) => done.announced.push(announcement) },
     runFiles: {
       vtepMacs: new Map(),
@@ -207,7 +218,8 @@ test("a pass tells which notifications matter from then on", async () => {
     linkNames: new Set(["eth0"]),
     linkIndexes: new Set([2]),
     deviceIndexes: new Set(),
-    destinations: new Set(["10.244.2.0/24"]),
+    destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
+    bridge: { name: "cni0", index: 0, network: "cbr0" },
     ownPort: 77,
   });
 });

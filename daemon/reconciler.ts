@@ -3,20 +3,21 @@
  * full comparison; there is no other way by which weftd changes the kernel.
  */
 import { desiredState } from "../pkg/backend/desired.ts";
+import type { LocalNode } from "../pkg/backend/node.ts";
 import { knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import { formatAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
-import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
 import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Announcer } from "./announcer.ts";
 import { Attempts } from "./attempts.ts";
+import { namesOf } from "./conflist.ts";
 import { type Aim, formatDebugState } from "./debug-state.ts";
-import { ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { Health } from "./health.ts";
+import type { Keeper } from "./keeper.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import type { NetConfFile } from "./net-conf.ts";
@@ -37,7 +38,8 @@ export interface ReconcilerParts {
   readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir" | "attach">;
   readonly netConf: NetConfFile;
   readonly view: NodeView;
-  readonly programmer: Pick<Programmer, "observe" | "program" | "replaceTable">;
+  readonly programmer: Pick<Programmer, "observe" | "program">;
+  readonly keeper: Keeper;
   readonly announcer: Pick<Announcer, "announce">;
   readonly runFiles: Pick<RunFiles, "vtepMacs" | "writeTable" | "writeStamp">;
   /** Takes away what flanneld has left; returns what that was, as commands. */
@@ -106,7 +108,8 @@ export class Reconciler {
   }
 
   async #reconcile(reasons: readonly string[], beganMs: number, heardMs: readonly number[]): Promise<void> {
-    const { options, netConf, view, programmer, announcer, runFiles, files, health, metrics, log, clock } = this.#parts;
+    const { options, netConf, view, programmer, keeper, announcer, runFiles, health, metrics, log, clock } =
+      this.#parts;
     const { backend, networks } = netConf.conf;
     const known = this.#ownNode();
     if (known === undefined) return;
@@ -122,28 +125,27 @@ export class Reconciler {
     const attempts = new Attempts();
     await attempts.try(() => runFiles.writeTable({ netConf: netConf.text, node, vtepMacs, peers }));
 
-    const families = new Set(node.subnets.map(({ address }) => address.family));
-    const settings: string[] = [];
-    for (const setting of forwardingSettings(files, families, underlay.link.name)) {
-      const changed = await attempts.try(() => ensureSetting(files, setting));
-      if (changed !== undefined) settings.push(changed);
-    }
-    const masquerade = nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
-    const isTableNew = (await attempts.try(() => programmer.replaceTable(masquerade))) ?? false;
     const folder = await attempts.try(() => this.#offer.look());
+    const { link } = underlay;
+    const names = namesOf(folder?.predecessor);
+    const kept = await keeper.keep({ node, underlay: link, desired, networks, observed: state, ...names }, attempts);
     const adopt = folder?.predecessor !== undefined;
-    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt }));
+    const gate = keeper.gate(desired.dataPath);
+    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt, gate }));
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
     this.#aim = { node, peers, desired };
-    this.#interest = interestOf(desired, underlay, programmed, port);
+    await attempts.try(() => keeper.programmed(desired.dataPath));
+    this.#interest = { ...interestOf(desired, underlay, node, programmed, port), bridge: kept.bridge };
     const nowMs = clock.nowMs();
 
-    for (const { identifier } of programmed.requests) metrics.changes.inc({ request: identifier });
-    if (isTableNew) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
+    const sent = [...programmed.requests, ...kept.requests];
+    for (const { identifier } of sent) metrics.changes.inc({ request: identifier });
+    if (kept.rules.length > 0) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
     this.#warnOfReversePath(desired, underlay);
     const connected = this.#conditions.report(peers, desired.problems, programmed);
-    const changes = programmed.requests.length + settings.length + (isTableNew ? 1 : 0);
+    const { settings, rules } = kept;
+    const changes = sent.length + settings.length + rules.length;
     const line = {
       reasons,
       changes,
@@ -152,8 +154,9 @@ export class Reconciler {
       passMs: rounded(nowMs - beganMs),
       ...(heardMs.length > 0 && { eventToProgrammedMs: rounded(nowMs - Math.min(...heardMs)) }),
       ...(settings.length > 0 && { settings }),
+      ...(rules.length > 0 && { rules }),
     };
-    const requests = programmed.requests.map(({ text }) => text);
+    const requests = sent.map(({ text }) => text);
     if (requests.length > 0) log.debug({ requests }, "requests sent");
     if (changes > 0) log.info(line, "data path programmed");
     else if (heardMs.length > 0) log.info(line, "data path is as it should be");
@@ -218,9 +221,10 @@ export class Reconciler {
 function interestOf(
   { dataPath }: DesiredState,
   { link }: UnderlayChoice,
+  { subnets }: LocalNode,
   { state }: Programmed,
   ownPort: number,
-): Interest {
+): Omit<Interest, "bridge"> {
   const devices = new Set(dataPath.vteps.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
@@ -229,7 +233,8 @@ function interestOf(
     linkNames,
     linkIndexes: indexesOf(linkNames),
     deviceIndexes: indexesOf(devices),
-    destinations: new Set(dataPath.routes.map(({ destination }) => formatPrefix(destination))),
+    // Those of our own subnets are the kernel's, and as dear.
+    destinations: new Set([...dataPath.routes.map(({ destination }) => destination), ...subnets].map(formatPrefix)),
     routeProtocol: RTPROT_WEFT,
     ownPort,
   };

@@ -12,9 +12,13 @@ import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { Announcer } from "./announcer.ts";
+import { Contention } from "./contention.ts";
 import { Events } from "./events.ts";
+import { Firewall } from "./firewall.ts";
 import { removeFlannelRules } from "./flannel-leftovers.ts";
+import { listenToGenerations } from "./generations.ts";
 import { Health } from "./health.ts";
+import { Keeper } from "./keeper.ts";
 import { claimRunDir } from "./liveness.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
@@ -35,6 +39,9 @@ const PREDECESSOR_LIMIT_MS = 45_000;
 
 /** Changes that belong together (a link that comes up brings addresses and routes) come within milliseconds. */
 const NOTIFICATION_DELAY_MS = 10;
+
+/** What a failed pass has itself brought about is announced within milliseconds. */
+const PATIENCE_MS = 50;
 
 const FULL_COMPARISON_MS = 60_000;
 const BACKOFF = { initialMs: 100, maxMs: 10_000 };
@@ -86,11 +93,19 @@ async function start(
   atEnd(() => events.stop());
   const networkCondition = new NetworkCondition({ api, nodeName, clock, log });
   atEnd(() => networkCondition.stop());
+  const programmer = new Programmer(netlink, nftables);
+  const contention = new Contention(clock, (object) => {
+    log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
+    const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+    events.report({ type: "Warning", reason: "RepairUndone", message });
+  });
+  const firewall = new Firewall({ clock, programmer, gate: contention });
   const reconciler = new Reconciler({
     options,
     netConf,
     view,
-    programmer: new Programmer(netlink, nftables),
+    programmer,
+    keeper: new Keeper({ programmer, firewall, contention, files: nodeFiles }),
     announcer,
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules(nftables),
@@ -108,6 +123,7 @@ async function start(
     clock,
     intervalMs: FULL_COMPARISON_MS,
     backoff: BACKOFF,
+    patienceMs: PATIENCE_MS,
     pass: async (reasons) => {
       try {
         await reconciler.pass(reasons);
@@ -120,9 +136,33 @@ async function start(
   });
   atEnd(() => loop.stop());
 
+  const firewallLoop = new Loop({
+    clock,
+    backoff: BACKOFF,
+    pass: async () => {
+      const restored = await firewall.restore();
+      if (restored.length > 0) log.info({ restored }, "rules that another program removed are back");
+    },
+    // A pass says what is wrong.
+    onFailure: () => loop.ask("nftables"),
+  });
+  atEnd(() => firewallLoop.stop());
+
+  const nftablesPort = await programmer.nftablesPort();
+  const generations = openEventNetlink(NETLINK_NETFILTER);
+  atEnd(() => generations.close());
   const notifications = openEventNetlink(NETLINK_ROUTE);
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
+    listenToGenerations(generations, {
+      ownPort: () => nftablesPort,
+      onChange: () => firewallLoop.ask("generation", { delayMs: firewall.delayMs }),
+      onOverrun: () => {
+        metrics.notificationOverruns.inc();
+        firewallLoop.ask("announcements were lost");
+      },
+      onBroken: reject,
+    });
     listenToKernel(notifications, {
       interest: () => reconciler.interest,
       onChange: (reason) => loop.ask(reason, { delayMs: NOTIFICATION_DELAY_MS, isPatient: true }),

@@ -64,7 +64,8 @@ export interface Link {
 export function parseLink(message: Message): Link {
   const { header, attributes } = decode(RTM_NEWLINK, message);
   const device = attributes.linkInfo?.device;
-  const port = attributes.linkInfo?.port;
+  const slave = attributes.linkInfo?.port;
+  const port = attributes.portSettings ?? (slave?.kind === "bridge" ? (slave.data ?? {}) : undefined);
   return {
     index: header.index,
     name: attributes.ifname ?? "",
@@ -87,10 +88,7 @@ export function parseLink(message: Message): Link {
             canFilterVlans: device.data?.vlanProtocol !== undefined,
           }
         : undefined,
-    port:
-      port?.kind === "bridge"
-        ? { isHairpin: port.data?.hairpin === 1, isIsolated: port.data?.isolated === 1 }
-        : undefined,
+    port: port === undefined ? undefined : { isHairpin: port.hairpin === 1, isIsolated: port.isolated === 1 },
   };
 }
 

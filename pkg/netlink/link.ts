@@ -165,6 +165,8 @@ export const linkAttributes = attributes(
     /** The index of the underlying device, or of a veth's other end (there in IFLA_LINK_NETNSID's namespace). */
     link: attribute(5, "IFLA_LINK", i32),
     master: attribute(10, "IFLA_MASTER", u32),
+    /** Of a bridge port, in messages of family AF_BRIDGE alone. */
+    portSettings: attribute(12, "IFLA_PROTINFO", nest(bridgePort)),
     txQueueLength: attribute(13, "IFLA_TXQLEN", u32),
     operState: attribute(16, "IFLA_OPERSTATE", u8),
     linkInfo: attribute(18, "IFLA_LINKINFO", nest(linkInfoBoth)),

@@ -1,0 +1,119 @@
+/**
+ * What weftd keeps in the kernel beside the way to the peers: settings, the node's nftables, the pods' bridge. Each is
+ * looked at in every pass and put back where it differs; none waits for another.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { LocalNode } from "../pkg/backend/node.ts";
+import type { DesiredState } from "../pkg/backend/state.ts";
+import type { Prefix } from "../pkg/ip/prefix.ts";
+import type { DataPath, Observed } from "../pkg/kernel/data-path.ts";
+import type { Link } from "../pkg/kernel/link.ts";
+import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
+import { hasPods } from "../pkg/kernel/pod-bridge.ts";
+import type { Request } from "../pkg/netlink/message.ts";
+import type { Files } from "../pkg/sys/system.ts";
+import type { Attempts } from "./attempts.ts";
+import { BridgeMemory } from "./bridge-memory.ts";
+import type { BridgeNames } from "./conflist.ts";
+import type { Contention } from "./contention.ts";
+import type { Firewall } from "./firewall.ts";
+import { ensureSetting, forwardingSettings } from "./forwarding.ts";
+import type { BridgeInterest } from "./notifications.ts";
+import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
+
+export interface KeeperParts {
+  readonly programmer: Pick<Programmer, "plugPods">;
+  readonly firewall: Pick<Firewall, "keep">;
+  readonly contention: Contention;
+  readonly files: Files;
+}
+
+/** What a pass has found out and decided. */
+export interface NodeState extends BridgeNames {
+  readonly node: LocalNode;
+  readonly underlay: Link;
+  readonly desired: DesiredState;
+  /** All pods' networks. */
+  readonly networks: readonly Prefix[];
+  readonly observed: Observed;
+}
+
+export interface Kept {
+  /** "name=value" of each setting that was changed. */
+  readonly settings: readonly string[];
+  /** What else was changed, in words. */
+  readonly rules: readonly string[];
+  readonly requests: readonly Request[];
+  readonly bridge: BridgeInterest;
+}
+
+export class Keeper {
+  readonly #parts: KeeperParts;
+  readonly #bridge = new BridgeMemory();
+  #dataPath: DataPath | undefined;
+
+  constructor(parts: KeeperParts) {
+    this.#parts = parts;
+  }
+
+  /** What failed is with `attempts`. */
+  async keep(state: NodeState, attempts: Attempts): Promise<Kept> {
+    const settings = await this.#keepSettings(state, attempts);
+    const rules = (await attempts.try(() => this.#parts.firewall.keep(tableOf(state)))) ?? [];
+    return { settings, rules, ...(await this.#keepBridge(state, attempts)) };
+  }
+
+  /**
+   * For requests that make the kernel hold `dataPath`: what had to be sent although the same was wanted before was undone
+   * by somebody, and is counted as that.
+   */
+  gate(dataPath: DataPath): Gate {
+    const { contention } = this.#parts;
+    const before = this.#dataPath;
+    let isRepair: boolean | undefined;
+    return {
+      mayPutBack(object) {
+        isRepair ??= before !== undefined && isDeepStrictEqual(before, dataPath);
+        return !isRepair || contention.mayPutBack(object);
+      },
+      assertNothingRests: () => contention.assertNothingRests(),
+    };
+  }
+
+  /** The kernel has been made to hold `dataPath`. Throws where something of it, or beside it, rests. */
+  programmed(dataPath: DataPath): void {
+    this.#dataPath = dataPath;
+    this.#parts.contention.assertNothingRests();
+  }
+
+  async #keepSettings({ node, underlay, desired, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
+    const { files } = this.#parts;
+    const families = new Set(node.subnets.map(({ address }) => address.family));
+    const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
+    const changed: string[] = [];
+    for (const setting of forwardingSettings(files, families, underlay.name, devices)) {
+      const text = await attempts.try(() => ensureSetting(files, setting));
+      if (text !== undefined) changed.push(text);
+    }
+    return changed;
+  }
+
+  async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
+    const { programmer, contention } = this.#parts;
+    if (!hasPods(network, observed)) this.#bridge.forget();
+    const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
+    const wanted = this.#bridge.podBridge(wishes, observed.links);
+    const plugged = await attempts.try(() => programmer.plugPods(wanted, observed, contention));
+    await attempts.try(() => {
+      if (plugged !== undefined && plugged.refusals.length > 0) throw new RefusedError(plugged.refusals);
+      if (plugged !== undefined && plugged.conflicts.length > 0) throw new Error(plugged.conflicts.join("; "));
+    });
+    const links = plugged?.state.links ?? observed.links;
+    const index = links.find((link) => link.name === name)?.index ?? 0;
+    return { requests: plugged?.requests ?? [], bridge: { name, network, index } };
+  }
+}
+
+function tableOf({ desired, networks }: NodeState) {
+  return nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
+}

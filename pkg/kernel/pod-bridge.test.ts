@@ -1,0 +1,121 @@
+import { expect, test } from "vitest";
+import { type Prefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/route.ts";
+import type { LinkAddress } from "./address.ts";
+import type { Observed } from "./data-path.ts";
+import type { Link } from "./link.ts";
+import { hasPods, type PodBridge, planPodBridge } from "./pod-bridge.ts";
+import type { ObservedRoute } from "./route.ts";
+
+const BRIDGE = 5;
+
+const wanted: PodBridge = {
+  name: "cni0",
+  network: "cbr0",
+  gateways: [parsePrefix("10.244.1.1/24"), parsePrefix("fd00:1::1/64")],
+  mac: "0a:00:00:00:00:01",
+  mtu: 1450,
+  hairpin: true,
+};
+
+const link = (index: number, name: string, more: Partial<Link>): Link => ({
+  ...{ index, name, mtu: 1450, mac: `02:00:00:00:00:0${index}`, isUp: true, isPromiscuous: false },
+  ...{ isAllMulticast: false, txQueueLength: 1000, isOperational: true, kind: "veth", masterIndex: 0 },
+  ...{ peerIndex: 2, alias: "", vxlan: undefined, bridge: undefined, port: undefined },
+  ...more,
+});
+const bridge = (more: Partial<Link> = {}) => link(BRIDGE, "cni0", { kind: "bridge", mac: wanted.mac, ...more });
+const port = (index: number, more: Partial<Link> = {}) =>
+  link(index, `veth${index}`, {
+    ...{ alias: `cni:cbr0/c${index}/eth0`, masterIndex: BRIDGE, port: { isHairpin: true, isIsolated: false } },
+    ...more,
+  });
+const address = (prefix: Prefix, index = BRIDGE): LinkAddress => ({
+  ...{ index, prefix, scope: RT_SCOPE.universe, isTentative: false, isDuplicate: false },
+});
+const connected = (subnet: string): ObservedRoute => ({
+  ...{ destination: parseSubnet(subnet), outputIndex: BRIDGE, protocol: RTPROT_KERNEL, table: RT_TABLE_MAIN },
+  ...{ scope: RT_SCOPE.link, type: RTN_UNICAST, isMultipath: false },
+});
+
+const healthy: Observed = {
+  links: [bridge(), port(7), port(8)],
+  addresses: wanted.gateways.map((gateway) => address(gateway)),
+  routes: [connected("10.244.1.0/24"), connected("fd00:1::/64")],
+  neighbours: [],
+  forwarding: [],
+};
+
+const plan = (changes: Partial<Observed>) => {
+  const { requests, isComplete, conflicts } = planPodBridge(wanted, { ...healthy, ...changes });
+  return { texts: requests.map(({ text }) => text), isComplete, conflicts };
+};
+
+test("a bridge that is as it should be is left alone", () => {
+  expect(plan({})).toEqual({ texts: [], isComplete: true, conflicts: [] });
+});
+
+test.each<[string, Partial<Observed>, string[]]>([
+  [
+    "a port that was unplugged",
+    { links: [bridge(), port(7, { masterIndex: 0, port: undefined }), port(8)] },
+    ["ip link set index 7 master index 5 up", "ip link set index 7 type bridge_slave hairpin on"],
+  ],
+  [
+    "a port that hangs on another bridge",
+    { links: [bridge(), port(7, { masterIndex: 6 })] },
+    ["ip link set index 7 master index 5 up", "ip link set index 7 type bridge_slave hairpin on"],
+  ],
+  [
+    "a port that was set down",
+    { links: [bridge(), port(7, { isUp: false })] },
+    ["ip link set index 7 master index 5 up"],
+  ],
+  [
+    "a port that does not send back",
+    { links: [bridge(), port(7, { port: { isHairpin: false, isIsolated: false } })] },
+    ["ip link set index 7 type bridge_slave hairpin on"],
+  ],
+  [
+    "a gateway's address that is gone, with its route",
+    { addresses: healthy.addresses.slice(1), routes: healthy.routes.slice(1) },
+    ["ip address add 10.244.1.1/24 dev index 5"],
+  ],
+  [
+    "a gateway's address with another length",
+    { addresses: [address(parsePrefix("10.244.1.1/16")), ...healthy.addresses.slice(1)] },
+    ["ip address add 10.244.1.1/24 dev index 5"],
+  ],
+  [
+    "the route to the subnet alone",
+    { routes: [] },
+    ["ip route add 10.244.1.0/24 dev index 5 proto 2", "ip route add fd00:1::/64 dev index 5 proto 2 metric 256"],
+  ],
+])("%s", (_name, changes, texts) => {
+  expect(plan(changes)).toEqual({ texts, isComplete: true, conflicts: [] });
+});
+
+test.each<[string, Link[], string]>([
+  ["that is gone is made anew, under the address that pods know", [], "ip link add cni0 address 0a:00:00:00:00:01"],
+  ["that was set down", [bridge({ isUp: false })], "ip link set index 5 address 0a:00:00:00:00:01 up"],
+  ["with another hardware address", [bridge({ mac: "02:00:00:00:00:99" })], "ip link set index 5 address 0a:00"],
+])("a bridge %s, and the rest follows", (_name, links, text) => {
+  const { texts, isComplete } = plan({ links: [...links, port(7, { masterIndex: 0 })], addresses: [], routes: [] });
+  expect(isComplete).toBe(false);
+  expect(texts).toEqual([expect.stringContaining(text)]);
+});
+
+test("without a pod of ours there is nothing to put back: not for strangers' links, nor for pods that need no bridge", () => {
+  const strangers = [port(7, { alias: "" }), port(8, { alias: "cni:other/c8/eth0" }), link(9, "veth9", {})];
+  const routed = port(10, { masterIndex: 0 });
+  const changes = { links: [...strangers, routed], addresses: [address(parsePrefix("10.244.1.1/32"), 10)] };
+  expect(plan(changes).texts).toEqual([]);
+  expect(hasPods("cbr0", { ...healthy, ...changes })).toBe(false);
+  expect(hasPods("cbr0", healthy)).toBe(true);
+});
+
+test("another device of the bridge's name is a conflict with a name", () => {
+  const { texts, conflicts } = plan({ links: [link(5, "cni0", { kind: "dummy" }), port(7, { masterIndex: 0 })] });
+  expect(texts).toEqual([]);
+  expect(conflicts).toEqual([expect.stringMatching(/cni0 is not a bridge but dummy/)]);
+});

@@ -1,0 +1,97 @@
+/**
+ * The bridge of this node's pods: what it should hold against what it holds. The executables make it, a pod at a time;
+ * whoever lives longer puts back what others take from it while pods are on it. Pure.
+ */
+import { isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
+import type { Request } from "../netlink/message.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
+import { addAddress } from "./address.ts";
+import type { Observed, Plan } from "./data-path.ts";
+import { changeLink, createBridge, type Link } from "./link.ts";
+import { isOfNetwork } from "./owner.ts";
+import { addRoute } from "./route.ts";
+
+export interface PodBridge {
+  readonly name: string;
+  /** The CNI network whose attachments are its ports. */
+  readonly network: string;
+  /** Of each of this node's subnets the gateway's address, with the subnet's length. */
+  readonly gateways: readonly Prefix[];
+  /** What pods know the gateway by. */
+  readonly mac: string;
+  /** Of a bridge that is made anew, in bytes. */
+  readonly mtu: number;
+  /** Frames may leave by the port that they came by. */
+  readonly hairpin: boolean;
+}
+
+/** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
+const CONNECTED_METRIC6 = 256;
+
+/** Nothing while no pod of the network is there: the bridge is made, and may be removed, with the first and the last. */
+export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
+  const ports = portsOf(wanted.network, observed);
+  if (ports.length === 0) return complete([]);
+  const bridge = observed.links.find(({ name }) => name === wanted.name);
+  if (bridge === undefined) return incomplete([createBridge(wanted)]);
+  if (bridge.kind !== "bridge") {
+    const kind = bridge.kind || "a physical device";
+    const conflict = `the device ${wanted.name} is not a bridge but ${kind}: pods cannot be plugged into it; remove it`;
+    return { requests: [], isComplete: true, conflicts: [conflict] };
+  }
+  // What the kernel does by itself when the bridge comes up has to be seen first.
+  if (!bridge.isUp || bridge.mac !== wanted.mac)
+    return incomplete([changeLink(bridge.index, { up: true, mac: wanted.mac })]);
+  return complete([
+    ...ports.flatMap((port) => planPort(wanted, bridge, port)),
+    ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
+  ]);
+}
+
+/** True where the host has ends of this network's pods that belong on a bridge. */
+export function hasPods(network: string, observed: Observed): boolean {
+  return portsOf(network, observed).length > 0;
+}
+
+const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete: true, conflicts: [] });
+const incomplete = (requests: readonly Request[]): Plan => ({ requests, isComplete: false, conflicts: [] });
+
+/** The host's ends of the network's pods that belong on a bridge: one that has an address is a way of its own (ptp). */
+function portsOf(network: string, { links, addresses }: Observed): Link[] {
+  const own = links.filter(({ kind, alias }) => kind === "veth" && isOfNetwork(alias, network));
+  if (own.length === 0) return [];
+  const addressed = new Set(addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index));
+  return own.filter(({ index }) => !addressed.has(index));
+}
+
+/** A link takes a port's settings only once it is one. */
+function planPort({ hairpin }: PodBridge, bridge: Link, { index, isUp, masterIndex, port }: Link): Request[] {
+  const isPlugged = masterIndex === bridge.index;
+  const isHairpin = isPlugged && port?.isHairpin === true;
+  return [
+    ...(isPlugged && isUp ? [] : [changeLink(index, { masterIndex: bridge.index, up: true })]),
+    ...(!hairpin || isHairpin ? [] : [changeLink(index, { port: { hairpin } })]),
+  ];
+}
+
+/** The address, and the route to the subnet that the kernel made for it: somebody may have removed that one alone. */
+function planGateway({ index }: Link, gateway: Prefix, { addresses, routes }: Observed): Request[] {
+  const isHeld = addresses.some((held) => held.index === index && isSamePrefix(held.prefix, gateway));
+  if (!isHeld) return [addAddress({ index, prefix: gateway, skipDetection: true })];
+  const destination = networkOf(gateway);
+  const isConnected = routes.some(
+    (route) =>
+      route.table === RT_TABLE_MAIN &&
+      route.outputIndex === index &&
+      route.gateway === undefined &&
+      isSamePrefix(route.destination, destination),
+  );
+  if (isConnected) return [];
+  const { family } = gateway.address;
+  const connected = { destination, outputIndex: index, protocol: RTPROT_KERNEL };
+  return [
+    addRoute(
+      family === 4 ? { ...connected, preferredSource: gateway.address } : { ...connected, priority: CONNECTED_METRIC6 },
+    ),
+  ];
+}
