@@ -1,6 +1,6 @@
 /** One mode of the demo, from an empty machine to measured numbers. */
 import type { Cleanup } from "../live/harness/cleanup.ts";
-import { Cluster, type Mode, type Node } from "../live/harness/cluster.ts";
+import { Cluster, type Families, type Mode, type Node } from "../live/harness/cluster.ts";
 import { eventually } from "../live/harness/process.ts";
 import { measureReach, type Reach } from "../live/harness/traffic.ts";
 import type { Progress } from "./progress.ts";
@@ -9,6 +9,8 @@ export interface Wishes {
   readonly mode: Mode;
   readonly nodes: number;
   readonly podsPerNode: number;
+  readonly families: Families;
+  readonly attach: "bridge" | "ptp";
 }
 
 export interface Episode extends Wishes {
@@ -24,14 +26,14 @@ export interface Episode extends Wishes {
 }
 
 export async function play(wishes: Wishes, cleanup: Cleanup, progress: Progress): Promise<Episode> {
-  const { mode, nodes, podsPerNode } = wishes;
+  const { mode, nodes, podsPerNode, families, attach } = wishes;
   progress.step("starting the API server");
-  const cluster = await Cluster.start(mode, cleanup);
+  const cluster = await Cluster.start(mode, cleanup, { families, attach });
   progress.step(`starting ${nodes} nodes`);
   for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
   await settle(cluster);
   progress.step(`attaching ${podsPerNode} pods a node`);
-  for (const node of cluster.nodes) await attach(cluster, node, podsPerNode);
+  for (const node of cluster.nodes) await attachPods(cluster, node, podsPerNode);
   const addMs = cluster.pods.map((pod) => pod.addMs);
   progress.step("every pod talks to every pod");
   const first = await measureReach(cluster);
@@ -44,21 +46,21 @@ export async function play(wishes: Wishes, cleanup: Cleanup, progress: Progress)
   logs.push(() => joined.weftd.output);
   await settle(cluster);
   await cluster.stopNode(leaving);
-  await attach(cluster, joined, podsPerNode);
+  await attachPods(cluster, joined, podsPerNode);
   addMs.push(...cluster.pods.filter(({ node }) => node === joined).map((pod) => pod.addMs));
   progress.step("every pod talks to every pod again");
   const second = await measureReach(cluster);
   return { ...wishes, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
 }
 
-async function attach(cluster: Cluster, node: Node, pods: number): Promise<void> {
+async function attachPods(cluster: Cluster, node: Node, pods: number): Promise<void> {
   for (let at = 1; at <= pods; at++) await cluster.addPod(node, `p${at}`);
 }
 
 /** Waits until each node has exactly the routes to the others: those that left are pruned, too. */
 async function settle(cluster: Cluster): Promise<void> {
   for (const node of cluster.nodes) {
-    const wanted = cluster.nodes.filter((other) => other !== node).map(({ number }) => `10.244.${number}.0/24`);
+    const wanted = cluster.nodes.filter((other) => other !== node).flatMap((other) => cluster.subnetsOf(other));
     await eventually(async () => {
       const routes = [...(await cluster.peerRoutes(node)).keys()].sort();
       if (routes.join() !== wanted.sort().join()) {

@@ -1,7 +1,7 @@
 /** `npm run demo`: pods on several nodes reach each other by their own addresses, while nodes come and go. */
 import { Command, InvalidArgumentError, Option } from "commander";
 import { Cleanup, Interrupted } from "../live/harness/cleanup.ts";
-import type { Mode } from "../live/harness/cluster.ts";
+import type { Families, Mode } from "../live/harness/cluster.ts";
 import { sweepLeftovers } from "../live/harness/leftovers.ts";
 import { type Episode, play } from "./episode.ts";
 import { Progress } from "./progress.ts";
@@ -23,10 +23,19 @@ const options = new Command("npm run demo --")
   )
   .addOption(new Option("--nodes <number>", "nodes of the cluster").argParser(count(20)).default(3))
   .addOption(new Option("--pods <number>", "pods on each node").argParser(count(20)).default(2))
-  .addOption(new Option("--mode <mode>", "how nodes are joined").choices([...MODES, "both"]).default("both"))
+  .addOption(new Option("--mode <mode>", "how nodes are joined").choices([...MODES, "auto", "both"]).default("both"))
+  .addOption(new Option("--family <family>", "of pods and nodes").choices(["ipv4", "ipv6", "dual"]).default("ipv4"))
+  .addOption(new Option("--attach <plugin>", "what ties pods to nodes").choices(["bridge", "ptp"]).default("bridge"))
   .addOption(new Option("--keep", "leave everything up at the end, until Ctrl-C, to look around"))
   .parse()
-  .opts<{ nodes: number; pods: number; mode: Mode | "both"; keep?: boolean }>();
+  .opts<{
+    nodes: number;
+    pods: number;
+    mode: Mode | "both";
+    family: Families;
+    attach: "bridge" | "ptp";
+    keep?: boolean;
+  }>();
 
 await sweepLeftovers();
 const cleanup = new Cleanup();
@@ -37,7 +46,8 @@ for (const mode of options.mode === "both" ? MODES : [options.mode]) {
   if (cleanup.interruption !== undefined) break;
   const progress = new Progress(mode);
   try {
-    episodes.push(await play({ mode, nodes: options.nodes, podsPerNode: options.pods }, cleanup, progress));
+    const { nodes, pods, family, attach } = options;
+    episodes.push(await play({ mode, nodes, podsPerNode: pods, families: family, attach }, cleanup, progress));
   } catch (error) {
     failed = true;
     // What fails after Ctrl-C fails because of it.

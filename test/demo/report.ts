@@ -3,10 +3,19 @@ import type { Cluster } from "../live/harness/cluster.ts";
 import type { Episode } from "./episode.ts";
 
 /** A table for looking at; without colours where NO_COLOR is set or nobody looks. */
-export function resultTable({ mode, nodes, podsPerNode, first, second, addMs, programmedMs }: Episode): string {
+export function resultTable({
+  mode,
+  families,
+  nodes,
+  podsPerNode,
+  first,
+  second,
+  addMs,
+  programmedMs,
+}: Episode): string {
   const isPlain = process.env.NO_COLOR !== undefined || !process.stdout.isTTY;
   const table = new Table({
-    head: [`${mode}: ${nodes} nodes, ${podsPerNode} pods each`, ""],
+    head: [`${mode}, ${families}: ${nodes} nodes, ${podsPerNode} pods each`, ""],
     ...(isPlain ? { style: { head: [], border: [] } } : {}),
   });
   table.push(

@@ -114,7 +114,7 @@ test("what a killed demo left is swept away by the next run", async () => {
 
 test.each([
   [["--nodes", "0"], "Expected a number from 1 to 20"],
-  [["--mode", "ipip"], "Allowed choices are vxlan, host-gw, both"],
+  [["--mode", "ipip"], "Allowed choices are vxlan, host-gw, auto, both"],
 ])("%s is refused in one line", async (args, words) => {
   const demo = new Demo(args);
   expect(await demo.status()).toBe(1);

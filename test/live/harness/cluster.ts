@@ -13,7 +13,17 @@ const REPOSITORY = resolve(new URL("../../..", import.meta.url).pathname);
 export const BIN = `${REPOSITORY}/dist/bin`;
 const API_SERVER = `${REPOSITORY}/test/apiserver/main.ts`;
 
-export type Mode = "vxlan" | "host-gw";
+export type Mode = "vxlan" | "host-gw" | "auto";
+export type Families = "ipv4" | "ipv6" | "dual";
+
+export interface ClusterOptions {
+  /** Of pods and of the link between nodes. [ipv4] */
+  readonly families?: Families;
+  /** Of the link between nodes, where it is not that of the pods. */
+  readonly underlay?: Families;
+  /** What ties pods to their node. [bridge] */
+  readonly attach?: "bridge" | "ptp";
+}
 
 export interface Pod {
   readonly name: string;
@@ -21,6 +31,8 @@ export interface Pod {
   readonly namespace: Namespace;
   readonly inside: Inside;
   readonly address: string;
+  /** One of each family. */
+  readonly addresses: readonly string[];
   readonly addMs: number;
 }
 
@@ -35,6 +47,8 @@ export interface Machine {
   readonly runDir: string;
   /** What the node sees as /var/lib/cni. */
   readonly stateDir: string;
+  /** Its own net-conf.json. */
+  readonly netConf: string;
 }
 
 export interface Node extends Machine {
@@ -42,14 +56,29 @@ export interface Node extends Machine {
   weftd: Running;
 }
 
-/** TEST-NET-1 (RFC 5737): the link between the nodes. */
-const addressOf = (number: number) => `192.0.2.${number}`;
+/** TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): the link between the nodes. */
+const addressesOf = (number: number, families: Families) => [
+  ...(families === "ipv6" ? [] : [`192.0.2.${number}`]),
+  ...(families === "ipv4" ? [] : [`2001:db8::${number}`]),
+];
+const subnetsOf = (number: number, families: Families) => [
+  ...(families === "ipv6" ? [] : [`10.244.${number}.0/24`]),
+  ...(families === "ipv4" ? [] : [`fd00:10:244:${number}::/64`]),
+];
+const NETWORKS: Readonly<Record<Families, object>> = {
+  ipv4: { Network: "10.244.0.0/16" },
+  ipv6: { EnableIPv4: false, EnableIPv6: true, IPv6Network: "fd00:10:244::/48" },
+  dual: { Network: "10.244.0.0/16", EnableIPv6: true, IPv6Network: "fd00:10:244::/48" },
+};
 const API_NUMBER = 250;
 const API_PORT = 6443;
 export const ECHO_PORT = 7007;
 
 export class Cluster {
   readonly mode: Mode;
+  readonly families: Families;
+  readonly #underlay: Families;
+  readonly #attach: "bridge" | "ptp";
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
   readonly #cleanup: Cleanup;
@@ -57,21 +86,23 @@ export class Cluster {
   readonly #link: Namespace;
   #api: { readonly inside: Inside; readonly server: Running } | undefined;
 
-  private constructor(mode: Mode, cleanup: Cleanup, folder: string, link: Namespace) {
+  private constructor(mode: Mode, options: ClusterOptions, cleanup: Cleanup, folder: string, link: Namespace) {
     this.mode = mode;
+    this.families = options.families ?? "ipv4";
+    this.#underlay = options.underlay ?? this.families;
+    this.#attach = options.attach ?? "bridge";
     this.#cleanup = cleanup;
     this.#folder = folder;
     this.#link = link;
   }
 
   /** Brings up the link and the API server; nodes come by `addNode`. */
-  static async start(mode: Mode, cleanup: Cleanup): Promise<Cluster> {
+  static async start(mode: Mode, cleanup: Cleanup, options: ClusterOptions = {}): Promise<Cluster> {
     const folder = makeFolder(mode, cleanup);
     const link = await makeNamespace(`${mode}-link`, cleanup);
     await succeed("ip", ["-n", link.name, "link", "add", "br0", "type", "bridge"]);
     await succeed("ip", ["-n", link.name, "link", "set", "br0", "up"]);
-    const cluster = new Cluster(mode, cleanup, folder, link);
-    writeFileSync(cluster.#netConf, JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: mode } }));
+    const cluster = new Cluster(mode, options, cleanup, folder, link);
     await cluster.#startApi();
     return cluster;
   }
@@ -80,8 +111,24 @@ export class Cluster {
     return `${this.#folder}/kubeconfig`;
   }
 
-  get #netConf(): string {
-    return `${this.#folder}/net-conf.json`;
+  /** Rewrites a node's net-conf.json; weftd takes it up by itself, or when it starts again. */
+  configure({ netConf }: Pick<Node, "netConf">, backend: object): void {
+    writeFileSync(netConf, JSON.stringify({ ...NETWORKS[this.families], Backend: backend }));
+  }
+
+  /** The addresses that a node, or the API server, has on the link. */
+  #addressesOf(number: number): readonly [string, ...string[]] {
+    return addressesOf(number, this.#underlay) as [string, ...string[]];
+  }
+
+  get #apiHost(): string {
+    const [address] = this.#addressesOf(API_NUMBER);
+    return address.includes(":") ? `[${address}]` : address;
+  }
+
+  /** The subnets of a node's pods. */
+  subnetsOf({ number }: Pick<Node, "number">): readonly string[] {
+    return subnetsOf(number, this.families);
   }
 
   async #plugIn(namespace: Namespace, number: number): Promise<void> {
@@ -101,14 +148,17 @@ export class Cluster {
       namespace.name,
     ]);
     await succeed("ip", ["-n", this.#link.name, "link", "set", port, "master", "br0", "up"]);
-    await succeed("ip", ["-n", namespace.name, "address", "add", `${addressOf(number)}/24`, "dev", "eth0"]);
+    for (const address of this.#addressesOf(number)) {
+      const prefix = address.includes(":") ? `${address}/64` : `${address}/24`;
+      await succeed("ip", ["-n", namespace.name, "address", "add", prefix, "dev", "eth0", "nodad"]);
+    }
     await succeed("ip", ["-n", namespace.name, "link", "set", "eth0", "up"]);
   }
 
   async #startApi(): Promise<void> {
     const namespace = await makeNamespace(`${this.mode}-api`, this.#cleanup);
     await this.#plugIn(namespace, API_NUMBER);
-    const listen = `${addressOf(API_NUMBER)}:${API_PORT}`;
+    const listen = `${this.#apiHost}:${API_PORT}`;
     const server = new Running(
       namespace,
       process.execPath,
@@ -124,7 +174,7 @@ export class Cluster {
     if (this.#api === undefined) throw new Error("the API server has not been started");
     const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": process.argv[2] === "PATCH" ? "application/merge-patch+json" : "application/json" }, body: process.argv[3] || undefined })
       .then(async (answer) => { console.log(await answer.text()); process.exit(answer.ok ? 0 : 1); })`;
-    const url = `http://${addressOf(API_NUMBER)}:${API_PORT}${path}`;
+    const url = `http://${this.#apiHost}:${API_PORT}${path}`;
     const text = await this.#api.inside.succeed(process.execPath, [
       "-e",
       script,
@@ -140,7 +190,7 @@ export class Cluster {
    * before weftd starts.
    */
   async addNode(number: number, prepare?: (machine: Machine) => Promise<void>): Promise<Node> {
-    const node = await this.#boot(`n${number}`, number, `10.244.${number}.0/24`, prepare);
+    const node = await this.#boot(`n${number}`, number, subnetsOf(number, this.families), prepare);
     this.nodes.push(node);
     await this.ready(node);
     return node;
@@ -148,16 +198,16 @@ export class Cluster {
 
   /** A Node that has got no subnet yet; its weftd runs. */
   startUnassigned(name: string, number: number): Promise<Node> {
-    return this.#boot(name, number, undefined);
+    return this.#boot(name, number, []);
   }
 
   async #boot(
     name: string,
     number: number,
-    podCIDR: string | undefined,
+    podCIDRs: readonly string[],
     prepare: (machine: Machine) => Promise<void> = async () => undefined,
   ): Promise<Node> {
-    const machine = await this.#plugInMachine(name, number, podCIDR);
+    const machine = await this.#plugInMachine(name, number, podCIDRs);
     await prepare(machine);
     return {
       ...machine,
@@ -168,16 +218,16 @@ export class Cluster {
 
   /** A Node with its subnet and its namespace, on which nothing of ours runs. */
   addMachine(number: number): Promise<Machine> {
-    return this.#plugInMachine(`n${number}`, number, `10.244.${number}.0/24`);
+    return this.#plugInMachine(`n${number}`, number, subnetsOf(number, this.families));
   }
 
-  async #plugInMachine(name: string, number: number, podCIDR: string | undefined): Promise<Machine> {
+  async #plugInMachine(name: string, number: number, podCIDRs: readonly string[]): Promise<Machine> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
     await this.#plugIn(namespace, number);
     await this.api("POST", "/api/v1/nodes", {
       ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
-      spec: podCIDR === undefined ? {} : { podCIDR, podCIDRs: [podCIDR] },
-      status: { addresses: [{ type: "InternalIP", address: addressOf(number) }] },
+      spec: podCIDRs.length === 0 ? {} : { podCIDR: podCIDRs[0], podCIDRs },
+      status: { addresses: this.#addressesOf(number).map((address) => ({ type: "InternalIP", address })) },
     });
     const folder = `${this.#folder}/${name}`;
     const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/${part}`) as [
@@ -187,15 +237,18 @@ export class Cluster {
     ];
     for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
     const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
-    return { name, number, address: addressOf(number), namespace, inside, confDir, runDir, stateDir };
+    const netConf = `${folder}/net-conf.json`;
+    this.configure({ netConf }, { Type: this.mode });
+    const [address] = this.#addressesOf(number);
+    return { name, number, address, namespace, inside, confDir, runDir, stateDir, netConf };
   }
 
-  #startWeftd({ name, namespace, confDir, runDir }: Machine): Running {
+  #startWeftd({ name, namespace, confDir, runDir, netConf }: Machine): Running {
     return new Running(
       namespace,
       `${BIN}/weftd`,
       [
-        ...["--kubeconfig", this.#kubeconfig, "--node-name", name, "--net-conf", this.#netConf],
+        ...["--kubeconfig", this.#kubeconfig, "--node-name", name, "--net-conf", netConf, "--attach", this.#attach],
         ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", "debug"],
       ],
       this.#cleanup,
@@ -246,8 +299,8 @@ export class Cluster {
     const { result, ms } = await node.runtime.add(name, namespace.path);
     const inside = await Inside.enter(namespace, this.#cleanup);
     await inside.listen(ECHO_PORT);
-    const [address = ""] = (result.ips[0]?.address ?? "").split("/");
-    const pod: Pod = { name, node, namespace, inside, address, addMs: ms };
+    const addresses = result.ips.map((ip) => ip.address.replace(/\/.*$/, ""));
+    const pod: Pod = { name, node, namespace, inside, address: addresses[0] ?? "", addresses, addMs: ms };
     this.pods.push(pod);
     return pod;
   }
@@ -261,7 +314,9 @@ export class Cluster {
 
   /** The routes of a node that weftd made: subnet -> gateway. */
   async peerRoutes({ inside }: Node): Promise<ReadonlyMap<string, string>> {
-    const routes = await inside.json<{ dst: string; gateway: string }[]>("ip", ["-j", "route", "show", "proto", "119"]);
+    const routes: { dst: string; gateway: string }[] = [];
+    for (const family of ["-4", "-6"])
+      routes.push(...(await inside.json<typeof routes>("ip", [family, "-j", "route", "show", "proto", "119"])));
     return new Map(routes.map(({ dst, gateway }) => [dst, gateway]));
   }
 

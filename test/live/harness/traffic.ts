@@ -2,7 +2,7 @@
 import { type Cluster, ECHO_PORT, type Pod } from "./cluster.ts";
 
 export interface Reach {
-  /** Ordered pairs of pods. */
+  /** Ordered pairs of pods, in each family. */
   readonly pairs: number;
   readonly reached: number;
   /** Node to pod. */
@@ -12,14 +12,16 @@ export interface Reach {
   readonly failures: readonly string[];
 }
 
-/** Every pod is pinged from every other pod and from every node, and talked to by TCP under its own address. */
+/** Every pod is pinged from every other pod and from every node, and talked to by TCP, under each of its own addresses. */
 export async function measureReach(cluster: Cluster): Promise<Reach> {
-  const pairs = cluster.pods.flatMap((from) => cluster.pods.filter((to) => to !== from).map((to) => ({ from, to })));
-  const nodePairs = cluster.nodes.flatMap((from) => cluster.pods.map((to) => ({ from, to })));
-  const pairFailures = await Promise.all(pairs.map(({ from, to }) => tryPair(from, to)));
+  const pairs = podPairs(cluster.pods);
+  const nodePairs = cluster.nodes.flatMap((from) =>
+    cluster.pods.flatMap((to) => to.addresses.map((address) => ({ from, to, address }))),
+  );
+  const pairFailures = await Promise.all(pairs.map(tryPair));
   const nodeFailures = await Promise.all(
-    nodePairs.map(async ({ from, to }) =>
-      (await from.inside.pings(to.address)) ? undefined : `node ${from.name} does not reach ${to.name} (${to.address})`,
+    nodePairs.map(async ({ from, to, address }) =>
+      (await from.inside.pings(address)) ? undefined : `node ${from.name} does not reach ${to.name} (${address})`,
     ),
   );
   const failed = (list: readonly (string | undefined)[]) => list.filter((failure) => failure !== undefined);
@@ -30,12 +32,33 @@ export async function measureReach(cluster: Cluster): Promise<Reach> {
   };
 }
 
-async function tryPair(from: Pod, to: Pod): Promise<string | undefined> {
-  const pair = `${from.name} (${from.address}) -> ${to.name} (${to.address})`;
-  if (!(await from.inside.pings(to.address))) return `${pair}: no answer to ping`;
+/** One pod that talks to another, both by their addresses of one family. */
+export interface PodPair {
+  readonly from: Pod;
+  readonly to: Pod;
+  readonly source: string;
+  readonly target: string;
+}
+
+export function podPairs(pods: readonly Pod[]): readonly PodPair[] {
+  return pods.flatMap((from) =>
+    pods
+      .filter((to) => to !== from)
+      .flatMap((to) =>
+        to.addresses.flatMap((target, at) => {
+          const source = from.addresses[at];
+          return source === undefined ? [] : [{ from, to, source, target }];
+        }),
+      ),
+  );
+}
+
+async function tryPair({ from, to, source, target }: PodPair): Promise<string | undefined> {
+  const pair = `${from.name} (${source}) -> ${to.name} (${target})`;
+  if (!(await from.inside.pings(target))) return `${pair}: no answer to ping`;
   try {
-    const seen = await from.inside.seenBy(to.address, ECHO_PORT);
-    return seen === from.address ? undefined : `${pair}: was seen as ${seen}`;
+    const seen = await from.inside.seenBy(target, ECHO_PORT);
+    return seen === source ? undefined : `${pair}: was seen as ${seen}`;
   } catch (error) {
     return `${pair}: ${error instanceof Error ? error.message : error}`;
   }
