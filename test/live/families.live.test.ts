@@ -1,0 +1,57 @@
+/** Pods of each family over an underlay of each, by every backend: all reached, and the largest packet goes through. */
+import { afterEach, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
+import { Cluster, type ClusterOptions, type Mode } from "./harness/cluster.ts";
+import { eventually } from "./harness/process.ts";
+import { measureReach, podPairs } from "./harness/traffic.ts";
+
+let cleanup = new Cleanup();
+afterEach(async () => {
+  await cleanup.run();
+  cleanup = new Cleanup();
+});
+
+/** Sizes of an IP and an ICMP echo header together. */
+const ECHO_HEADERS = { 4: 28, 6: 48 };
+
+test.each<[Mode, ClusterOptions, number, readonly string[]]>([
+  ["vxlan", { families: "dual" }, 1430, ["flannel-v6.1", "flannel.1"]],
+  ["vxlan", { families: "ipv6", attach: "ptp" }, 1430, ["flannel-v6.1"]],
+  ["vxlan", { families: "dual", underlay: "ipv4" }, 1450, ["flannel.1"]],
+  ["vxlan", { families: "dual", underlay: "ipv6", attach: "ptp" }, 1430, ["flannel-v6.1"]],
+  ["vxlan", { families: "ipv6", underlay: "ipv4" }, 1450, ["flannel.1"]],
+  ["vxlan", { families: "ipv4", underlay: "ipv6" }, 1430, ["flannel-v6.1"]],
+  ["vxlan", { families: "ipv6", underlay: "dual" }, 1430, ["flannel-v6.1"]],
+  ["host-gw", { families: "ipv6" }, 1500, []],
+  ["host-gw", { families: "dual", attach: "ptp" }, 1500, []],
+  ["auto", { families: "dual" }, 1430, ["flannel-v6.1", "flannel.1"]],
+])("%s, %o", async (mode, options, mtu, devices) => {
+  const cluster = await Cluster.start(mode, cleanup, options);
+  const [first, second] = [await cluster.addNode(1), await cluster.addNode(2)];
+  for (const [node, peer] of [
+    [first, second],
+    [second, first],
+  ] as const)
+    await eventually(async () =>
+      expect([...(await cluster.peerRoutes(node)).keys()].sort()).toEqual([...cluster.subnetsOf(peer)].sort()),
+    );
+  await cluster.addPod(first, "a");
+  await cluster.addPod(second, "b");
+  const { failures, reached, pairs } = await measureReach(cluster);
+  expect(failures).toEqual([]);
+  expect([reached, pairs]).toEqual(options.families === "dual" ? [4, 4] : [2, 2]);
+
+  const links = await first.inside.json<{ ifname: string }[]>("ip", ["-j", "link", "show", "type", "vxlan"]);
+  expect(links.map(({ ifname }) => ifname).sort()).toEqual(devices);
+  for (const { from, target } of podPairs(cluster.pods)) {
+    const [link] = await from.inside.json<{ mtu: number }[]>("ip", ["-j", "link", "show", "eth0"]);
+    expect(link?.mtu).toBe(mtu);
+    const size = mtu - ECHO_HEADERS[target.includes(":") ? 6 : 4];
+    const { stdout } = await from.inside.run("ping", [
+      ...["-n", "-c", "1", "-W", "2", "-M", "do", "-s", String(size)],
+      target,
+    ]);
+    expect(stdout, `${target} at ${size} bytes`).toContain("1 received");
+  }
+  for (const node of cluster.nodes) expect((await cluster.readyz(node)).body).not.toContain("[!]");
+});
