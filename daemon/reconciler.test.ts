@@ -120,7 +120,7 @@ function bench() {
   });
   const reconciler = new Reconciler({
     options: { nodeName: "n1", iface: undefined, publicIp: [], attach: "bridge", cniConfDir, runDir: "/run/weft" },
-    netConf: { conf: parseNetConf(text), text },
+    netConf: { current: { conf: parseNetConf(text), text } },
     view,
     programmer: {
       observe: async () => ({ state, port: 77 }),

@@ -3,6 +3,7 @@
  * full comparison; there is no other way by which weftd changes the kernel.
  */
 import { desiredState } from "../pkg/backend/desired.ts";
+import type { NetConf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode } from "../pkg/backend/node.ts";
 import { knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
@@ -20,7 +21,7 @@ import type { Health } from "./health.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import type { NetConfFile } from "./net-conf.ts";
+import type { NetConfHolder } from "./net-conf.ts";
 import { News } from "./news.ts";
 import type { NodeView } from "./node-view.ts";
 import type { Interest } from "./notifications.ts";
@@ -36,7 +37,7 @@ import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
 export interface ReconcilerParts {
   readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir" | "attach">;
-  readonly netConf: NetConfFile;
+  readonly netConf: Pick<NetConfHolder, "current">;
   readonly view: NodeView;
   readonly programmer: Pick<Programmer, "observe" | "program">;
   readonly keeper: Keeper;
@@ -108,22 +109,23 @@ export class Reconciler {
   }
 
   async #reconcile(reasons: readonly string[], beganMs: number, heardMs: readonly number[]): Promise<void> {
-    const { options, netConf, view, programmer, keeper, announcer, runFiles, health, metrics, log, clock } =
-      this.#parts;
-    const { backend, networks } = netConf.conf;
-    const known = this.#ownNode();
+    const { options, view, programmer, keeper, announcer, runFiles, health, metrics, log, clock } = this.#parts;
+    // One and the same for the whole pass: the file may change meanwhile.
+    const { conf, text } = this.#parts.netConf.current;
+    const { backend, networks } = conf;
+    const known = this.#ownNode(conf);
     if (known === undefined) return;
 
     const { state, port } = await programmer.observe();
     const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const desired = desiredState(netConf.conf, node, peers, knownVteps(state.links, runFiles.vtepMacs));
+    const desired = desiredState(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs));
     const { vteps } = desired.dataPath;
     this.#logUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
     const attempts = new Attempts();
-    await attempts.try(() => runFiles.writeTable({ netConf: netConf.text, node, vtepMacs, peers }));
+    await attempts.try(() => runFiles.writeTable({ netConf: text, node, vtepMacs, peers }));
 
     const folder = await attempts.try(() => this.#offer.look());
     const { link } = underlay;
@@ -183,12 +185,12 @@ export class Reconciler {
   }
 
   /** This node and its subnets; undefined, and said why, while they are not known. */
-  #ownNode(): { readonly own: ClusterNode; readonly subnets: readonly Prefix[] } | undefined {
-    const { view, options, netConf, health, log } = this.#parts;
+  #ownNode(conf: NetConf): { readonly own: ClusterNode; readonly subnets: readonly Prefix[] } | undefined {
+    const { view, options, health, log } = this.#parts;
     // An absent peer may merely not have been heard of: nothing is compared, so nothing is removed.
     if (!view.isSynced) return undefined;
     const { own } = view;
-    const subnets = ownSubnets(options.nodeName, own, netConf.conf);
+    const subnets = ownSubnets(options.nodeName, own, conf);
     if (own === undefined || typeof subnets === "string") {
       const reason = String(subnets);
       health.fails("subnet", reason);

@@ -23,7 +23,7 @@ import { claimRunDir } from "./liveness.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Metrics } from "./metrics.ts";
-import { readNetConf } from "./net-conf.ts";
+import { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
 import { nodeEvents } from "./node-events.ts";
 import { NodeView } from "./node-view.ts";
@@ -69,7 +69,7 @@ async function start(
 ): Promise<void> {
   const { nodeName, runDir } = options;
   const clock = SYSTEM_CLOCK;
-  const netConf = await readNetConf(options.netConf, log);
+  const netConf = await NetConfHolder.open(options.netConf, log);
   const health = new Health(clock);
   const metrics = new Metrics();
 
@@ -177,7 +177,8 @@ async function start(
   const source = new KubernetesSource(api, { clock, ownName: nodeName });
   atEnd(() => source.stop());
   source.start(nodeEvents({ view, clock, health, metrics, events, log, onChange: () => loop.ask("nodes") }));
-  log.info({ backend: netConf.conf.backend.type, runDir, metricsPort: status.port }, "weftd runs");
+  atEnd(netConf.follow({ clock, health, log, onChange: () => loop.ask("net-conf") }));
+  log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);
 }
