@@ -179,7 +179,7 @@ describe("ListWatch", () => {
       clock.advance(clock.pendingMs()[0] ?? Number.NaN);
     }
     const waits = events.filter((event) => event.startsWith("status")).map((event) => Number(event.split(" ").at(-1)));
-    expect(waits).toEqual([250, 500, 1000, 2000, 4000, 7500, 7500, 250]);
+    expect(waits).toEqual([250, 500, 1000, 2000, 4000, 5000, 5000, 250]);
     await stop();
   });
 

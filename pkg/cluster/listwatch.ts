@@ -31,7 +31,7 @@ export const LIST_WATCH_DEFAULTS = {
   pageSize: 500,
   timeoutSeconds: { min: 290, max: 590 },
   silenceMs: 100_000,
-  backoff: { initialMs: 500, maxMs: 15_000 },
+  backoff: { initialMs: 500, maxMs: 10_000 },
 } as const;
 
 /** When `onList` or `onChange` throws, that costs a new list, after a wait. The others must not throw. */
@@ -45,7 +45,7 @@ export interface ListWatchHandler {
 }
 
 /** A watch that lasted this long was a success, even if nothing happened. */
-const HEALTHY_WATCH_MS = 5000;
+const HEALTHY_WATCH_MS = 2000;
 
 /** A watch that ended sooner than this and brought nothing was a failure, however politely it ended. */
 const SHORT_WATCH_MS = 1000;

@@ -16,12 +16,3 @@ export type Fault =
   | { readonly kind: "expire" }
   /** Ends every answer in its middle, in an orderly way. */
   | { readonly kind: "truncate" };
-
-/** Throws on what is no fault. */
-export function parseFault(text: string): Fault | undefined {
-  const fault = JSON.parse(text) as Fault | null;
-  if (fault === null) return undefined;
-  const isKnown = ["refuse", "hang", "mute", "expire", "truncate"].includes(fault.kind);
-  if (!isKnown || (fault.kind === "refuse" && !(fault.status >= 400))) throw new Error(`no such fault: ${text}`);
-  return fault;
-}

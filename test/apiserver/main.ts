@@ -7,11 +7,12 @@
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { serveControl } from "./control.ts";
 import { type ApiServerOptions, startApiServer } from "./server.ts";
 
 const USAGE =
   "usage: main.ts --listen HOST:PORT [--kubeconfig-out FILE] [--token TOKEN] [--bookmark-seconds N] " +
-  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]] [--controlled]";
+  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]] [--history N] [--control-socket FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -23,7 +24,8 @@ async function main(): Promise<void> {
       "tls-cert": { type: "string" },
       "tls-key": { type: "string" },
       "tls-ca": { type: "string" },
-      controlled: { type: "boolean", default: false },
+      history: { type: "string" },
+      "control-socket": { type: "string" },
     },
   });
   const bookmarkSeconds = Number(values["bookmark-seconds"] ?? 60);
@@ -34,8 +36,10 @@ async function main(): Promise<void> {
     ...readTls(values["tls-cert"], values["tls-key"], values["tls-ca"]),
     ...(values.token === undefined ? {} : { token: values.token }),
     bookmarkMs: bookmarkSeconds * 1000,
-    isControlled: values.controlled,
+    ...(values.history === undefined ? {} : { historyLimit: Number(values.history) }),
   });
+  const control = values["control-socket"];
+  if (control !== undefined) await serveControl(server, control);
   const kubeconfig = values["kubeconfig-out"];
   if (kubeconfig !== undefined) {
     writeFileSync(`${kubeconfig}.new`, server.kubeconfig(), { mode: 0o600 });

@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { EventStore } from "./events.ts";
-import { type Fault, parseFault } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { type Answer, type ApiRequest, handle, refuse } from "./handler.ts";
 import { formatKubeconfig } from "./kubeconfig.ts";
 import { mergePatch } from "./mergepatch.ts";
@@ -32,8 +32,6 @@ export interface ApiServerOptions {
   readonly historyLimit?: number;
   /** What is stored; pass the store of a closed server to go on where it ended. */
   readonly store?: NodeStore;
-  /** Lets faults be set over HTTP, at `CONTROL_PATH`: for a server in a process of its own. */
-  readonly isControlled?: boolean;
 }
 
 /** PEM texts. */
@@ -83,9 +81,6 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
-/** PUT of a fault, or of `null`. */
-export const CONTROL_PATH = "/standin/fault";
-
 /** A real server refuses bodies beyond this too. */
 const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
 
@@ -111,10 +106,6 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   };
   const serve = async (message: IncomingMessage, response: ServerResponse) => {
     const request = await readRequest(message);
-    if (options.isControlled && request.path === CONTROL_PATH) {
-      misbehave(parseFault(request.body));
-      return send(response, { status: 200, headers: { "Content-Type": "application/json" }, body: "null" });
-    }
     requests.push(request);
     if (fault?.kind === "hang") return;
     const refusal = takeRefusal();

@@ -1,6 +1,7 @@
 /** A cluster on one machine: nodes on one link, an API server on the same link, a weftd on each node, pods. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { askControl, type Sight, type Wishes } from "../../apiserver/control.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
@@ -81,6 +82,8 @@ export class Cluster {
   readonly #attach: "bridge" | "ptp";
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
+  /** What each weftd that starts from now on finds in its environment, beside this process's. */
+  weftdEnvironment: Readonly<Record<string, string>> = {};
   readonly #cleanup: Cleanup;
   readonly #folder: string;
   readonly #link: Namespace;
@@ -107,8 +110,13 @@ export class Cluster {
     return cluster;
   }
 
-  get #kubeconfig(): string {
+  /** Path of the kubeconfig that every weftd uses. */
+  get kubeconfig(): string {
     return `${this.#folder}/kubeconfig`;
+  }
+
+  get #controlSocket(): string {
+    return `${this.#folder}/api.sock`;
   }
 
   /** Rewrites a node's net-conf.json; weftd takes it up by itself, or when it starts again. */
@@ -162,7 +170,10 @@ export class Cluster {
     const server = new Running(
       namespace,
       process.execPath,
-      [API_SERVER, "--listen", listen, "--kubeconfig-out", this.#kubeconfig],
+      [
+        ...[API_SERVER, "--listen", listen, "--kubeconfig-out", this.kubeconfig],
+        ...["--control-socket", this.#controlSocket],
+      ],
       this.#cleanup,
     );
     await server.says(/"ready":true/);
@@ -183,6 +194,16 @@ export class Cluster {
       body === undefined ? "" : JSON.stringify(body),
     ]);
     return JSON.parse(text);
+  }
+
+  /** Makes the API server do what no client can ask for, and tells what it has seen. */
+  standIn(wishes: Wishes = {}): Promise<Sight> {
+    return askControl(this.#controlSocket, wishes);
+  }
+
+  /** Stops the API server's process as it stands, or lets it go on: connections stay, nothing is answered. */
+  freezeApi(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.#api?.server.signal(signal);
   }
 
   /**
@@ -244,11 +265,13 @@ export class Cluster {
   }
 
   #startWeftd({ name, namespace, confDir, runDir, netConf }: Machine): Running {
+    const environment = Object.entries(this.weftdEnvironment).map(([name, value]) => `${name}=${value}`);
     return new Running(
       namespace,
-      `${BIN}/weftd`,
+      "env",
       [
-        ...["--kubeconfig", this.#kubeconfig, "--node-name", name, "--net-conf", netConf, "--attach", this.#attach],
+        ...[...environment, `${BIN}/weftd`],
+        ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf, "--attach", this.#attach],
         ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", "debug"],
       ],
       this.#cleanup,

@@ -27,6 +27,11 @@ export class Running {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Sends a signal that does not end it. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
   /** Sends a signal and waits for the end. */
   async stop(signal: NodeJS.Signals): Promise<void> {
     if (!this.isRunning) return;

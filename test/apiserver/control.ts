@@ -1,0 +1,95 @@
+/**
+ * What a test asks of a stand-in that runs as a process of its own, in a namespace that the test is not in: JSON over
+ * HTTP on a Unix socket, which has no namespace.
+ */
+import { createServer, type IncomingMessage, request } from "node:http";
+import type { Fault } from "./fault.ts";
+import type { JsonObject, NodeInput } from "./resource.ts";
+import type { ApiServer } from "./server.ts";
+
+/** Carried out in this order. */
+export interface Wishes {
+  readonly create?: readonly NodeInput[];
+  readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
+  readonly remove?: readonly string[];
+  /** The history is forgotten: every older version is 410. */
+  readonly compact?: boolean;
+  /** null ends the one before. */
+  readonly fault?: Fault | null;
+  /** null lets everybody in. */
+  readonly token?: string | null;
+  /** Cuts all connections in the middle of what they carry. */
+  readonly dropConnections?: boolean;
+}
+
+export interface Sight {
+  readonly version: number;
+  /** Open ones. */
+  readonly watches: number;
+  /** Since the start, refused ones too. */
+  readonly requests: number;
+  readonly lists: number;
+  readonly gets: number;
+  readonly events: readonly JsonObject[];
+}
+
+/** Serves wishes until `server` is closed by the process's end. */
+export function serveControl(server: ApiServer, socketPath: string): Promise<void> {
+  const control = createServer((message, response) => {
+    readText(message)
+      .then((text) => {
+        carryOut(server, JSON.parse(text) as Wishes);
+        response.end(JSON.stringify(sightOf(server)));
+      })
+      .catch((error: unknown) => {
+        response.writeHead(400).end(error instanceof Error ? error.message : String(error));
+      });
+  });
+  control.unref();
+  return new Promise((resolve, reject) => {
+    control.once("error", reject);
+    control.listen(socketPath, resolve);
+  });
+}
+
+/** The other end. Throws what the stand-in would not do. */
+export function askControl(socketPath: string, wishes: Wishes): Promise<Sight> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ socketPath, method: "POST", path: "/" }, (response) => {
+      readText(response).then((text) => {
+        if (response.statusCode === 200) resolve(JSON.parse(text) as Sight);
+        else reject(new Error(`the stand-in: ${text}`));
+      }, reject);
+    });
+    asking.once("error", reject);
+    asking.end(JSON.stringify(wishes));
+  });
+}
+
+function carryOut(server: ApiServer, wishes: Wishes): void {
+  for (const node of wishes.create ?? []) server.createNode(node);
+  for (const { name, patch } of wishes.update ?? []) server.updateNode(name, patch);
+  for (const name of wishes.remove ?? []) server.deleteNode(name);
+  if (wishes.compact) server.store.compact();
+  if (wishes.fault !== undefined) server.misbehave(wishes.fault ?? undefined);
+  if (wishes.token !== undefined) server.setToken(wishes.token ?? undefined);
+  if (wishes.dropConnections) server.dropConnections();
+}
+
+function sightOf(server: ApiServer): Sight {
+  const reads = server.requests.filter(({ method, watch }) => method === "GET" && !watch);
+  return {
+    version: server.store.version,
+    watches: server.watches(),
+    requests: server.requests.length,
+    lists: reads.filter(({ path }) => path === "/api/v1/nodes").length,
+    gets: reads.filter(({ path }) => path.startsWith("/api/v1/nodes/")).length,
+    events: server.events.list(),
+  };
+}
+
+async function readText(message: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of message as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}
