@@ -45,6 +45,12 @@ export class Metrics {
     labelNames: ["peer", "reason"] as const,
     registers: this.#registers,
   });
+  readonly checksumOffload = new Gauge({
+    name: "weft_vtep_checksum_offload",
+    help: "1 while the hardware fills in the checksums of what a VXLAN device sends, 0 where the kernel does.",
+    labelNames: ["device"] as const,
+    registers: this.#registers,
+  });
   readonly notificationOverruns = new Counter({
     name: "weft_netlink_overruns_total",
     help: "Times the kernel dropped notifications because they were not read in time; each is answered by a full comparison.",

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -98,6 +98,7 @@ function bench() {
     tablesWritten: [] as TableContent[],
     stamps: [] as StampContent[],
     clearedUp: 0,
+    events: [] as string[],
   };
   const trouble = {
     refusals: [] as NetlinkError[],
@@ -151,6 +152,7 @@ function bench() {
       return [];
     },
     files,
+    events: { report: (happening) => done.events.push(happening.reason) },
     health,
     metrics,
     log: openLog("fatal", "n1"),
@@ -179,6 +181,18 @@ test("while the node has no subnet, readiness says so and the kernel is left alo
   expect(health.readiness().text).toContain("[-] subnet: Node n1 has no spec.podCIDRs yet");
 });
 
+test("another network's conflist that the runtime would take is told, once", async () => {
+  const { reconciler, done, hear, health } = bench();
+  health.holds("nodes", "listed");
+  mkdirSync(cniConfDir);
+  writeFileSync(join(cniConfDir, "00-other.conf"), "{}");
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  await reconciler.pass(["interval"]);
+  expect(done.events).toEqual(["ForeignConflist"]);
+  expect(health.readiness().isGood).toBe(true);
+});
+
 test("flannel's network is taken over: its conflist goes out of use, and its rules are removed", async () => {
   const { reconciler, done, hear } = bench();
   hear(own, peer);
@@ -193,6 +207,7 @@ test("flannel's network is taken over: its conflist goes out of use, and its rul
   });
   expect(readdirSync(cniConfDir)).toEqual([CONFLIST_NAME, "10-flannel.conflist.weft-disabled"]);
   expect(done.clearedUp).toBe(1);
+  expect(done.events).toEqual(["TakenOver"]);
 });
 
 test("a pass programs, announces, writes and makes the node ready", async () => {

@@ -15,8 +15,10 @@ import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Announcer } from "./announcer.ts";
 import { Attempts } from "./attempts.ts";
+import { type GuardedDevice, guardedDevices } from "./checksum-guard.ts";
 import { namesOf } from "./conflist.ts";
 import { type Aim, formatDebugState } from "./debug-state.ts";
+import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
 import type { Keeper } from "./keeper.ts";
 import type { Logger } from "./log.ts";
@@ -46,6 +48,7 @@ export interface ReconcilerParts {
   /** Takes away what flanneld has left; returns what that was, as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
   readonly files: Files;
+  readonly events: EventReporter;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -59,6 +62,7 @@ export class Reconciler {
   readonly #offer: RuntimeOffer;
   #interest: Interest | undefined;
   #aim: Aim | undefined;
+  #devices: readonly GuardedDevice[] = [];
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
@@ -69,6 +73,11 @@ export class Reconciler {
   /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
   get interest(): Interest | undefined {
     return this.#interest;
+  }
+
+  /** The VXLAN devices as the last pass has left them. */
+  get devices(): readonly GuardedDevice[] {
+    return this.#devices;
   }
 
   /** What the last pass worked towards against what the kernel holds now, as JSON. */
@@ -137,6 +146,7 @@ export class Reconciler {
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
     this.#aim = { node, peers, desired };
+    this.#devices = guardedDevices(desired.dataPath, programmed.state);
     await attempts.try(() => keeper.programmed(desired.dataPath));
     this.#interest = { ...interestOf(desired, underlay, node, programmed, port), bridge: kept.bridge };
     const nowMs = clock.nowMs();

@@ -1,6 +1,7 @@
 /** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
 import { CONFLIST_NAME, type ConflistSettings, writeConflist } from "./conflist.ts";
 import { type ConflistFolder, disable, readConflistFolder } from "./conflist-folder.ts";
+import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
 import { News } from "./news.ts";
@@ -10,6 +11,7 @@ export interface RuntimeOfferParts {
   /** Takes away what flanneld has left; returns what that was, as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
   readonly health: Health;
+  readonly events: EventReporter;
   readonly log: Logger;
 }
 
@@ -28,14 +30,18 @@ export class RuntimeOffer {
 
   /** Ours is written first; then what it replaces goes. */
   async make(settings: Omit<ConflistSettings, "predecessor">, folder: ConflistFolder): Promise<void> {
-    const { cniConfDir, health, log } = this.#parts;
+    const { cniConfDir, health, events, log } = this.#parts;
     const { predecessor, superseded } = folder;
     await this.#condition(async () => {
       if (await writeConflist(cniConfDir, { ...settings, predecessor }))
         log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
       await disable(cniConfDir, superseded);
     });
-    if (superseded.length > 0) log.info({ cniConfDir, superseded }, "flannel's network is taken over");
+    if (superseded.length > 0) {
+      log.info({ cniConfDir, superseded }, "flannel's network is taken over");
+      const message = `weft has taken the node's pod network over from flannel; out of use: ${superseded.join(", ")}`;
+      events.report({ type: "Normal", reason: "TakenOver", message });
+    }
     this.#report(folder);
     health.holds("conflist", `${CONFLIST_NAME} in ${cniConfDir}`);
     if (predecessor !== undefined) await this.#clearUp();
@@ -68,7 +74,8 @@ export class RuntimeOffer {
       ...problems,
     ];
     if (!this.#news.isNews("conflists", texts.join("\n"))) return;
-    const { log, cniConfDir } = this.#parts;
+    const { log, cniConfDir, events } = this.#parts;
+    for (const message of texts) events.report({ type: "Warning", reason: "ForeignConflist", message });
     if (texts.length > 0) log.warn({ cniConfDir, problems: texts }, "pods may be attached by another network");
     else log.info({ cniConfDir }, "no other network stands before weft's");
   }

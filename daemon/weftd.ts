@@ -8,10 +8,12 @@
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
 import { connectKubernetes, KubernetesSource } from "../pkg/cluster/kubernetes.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
+import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { Announcer } from "./announcer.ts";
+import { ChecksumGuard } from "./checksum-guard.ts";
 import { Contention } from "./contention.ts";
 import { Events } from "./events.ts";
 import { Firewall } from "./firewall.ts";
@@ -29,10 +31,12 @@ import { nodeEvents } from "./node-events.ts";
 import { NodeView } from "./node-view.ts";
 import { listenToKernel } from "./notifications.ts";
 import type { Options } from "./options.ts";
+import { isPortUnreachable } from "./port-probe.ts";
 import { Programmer } from "./programmer.ts";
 import { Reconciler } from "./reconciler.ts";
 import { RunFiles } from "./run-files.ts";
 import { serveStatus } from "./status-server.ts";
+import { VtepOffload } from "./vtep-offload.ts";
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -110,11 +114,23 @@ async function start(
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules(nftables),
     files: nodeFiles,
+    events,
     health,
     metrics,
     log,
     clock,
   });
+  const generic = new EventedNetlink(openEventNetlink(NETLINK_GENERIC), WHERE);
+  atEnd(() => generic.close());
+  const checksums = new ChecksumGuard({
+    offload: new VtepOffload(generic),
+    probe: isPortUnreachable,
+    clock,
+    metrics,
+    log,
+    onBroken: (message) => events.report({ type: "Warning", reason: "ChecksumOffloadBroken", message }),
+  });
+  atEnd(() => checksums.stop());
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = () => reconciler.debugState();
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
@@ -128,6 +144,7 @@ async function start(
       try {
         await reconciler.pass(reasons);
       } finally {
+        checksums.watch(reconciler.devices);
         // A pass that fails for a single peer serves the others.
         if (view.own !== undefined && health.readiness().isGood) networkCondition.serves(view.own);
       }

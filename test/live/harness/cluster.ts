@@ -180,6 +180,11 @@ export class Cluster {
     this.#api = { inside: await Inside.enter(namespace, this.#cleanup), server };
   }
 
+  /** Runs a program on the link between the nodes. */
+  link(file: string, args: readonly string[]): Promise<string> {
+    return succeed("ip", ["netns", "exec", this.#link.name, file, ...args]);
+  }
+
   /** Speaks HTTP to the API server from its own namespace. */
   async api(method: string, path: string, body?: unknown): Promise<unknown> {
     if (this.#api === undefined) throw new Error("the API server has not been started");
