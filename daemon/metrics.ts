@@ -1,5 +1,7 @@
 /** What weftd counts, for Prometheus. */
+
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AddressUse } from "./address-use.ts";
 
 /** From half a millisecond (one peer) to half a minute (a mass start). */
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -72,7 +74,28 @@ export class Metrics {
     registers: this.#registers,
   });
 
-  constructor() {
+  constructor({ addressUse = async () => [] }: { readonly addressUse?: () => Promise<readonly AddressUse[]> } = {}) {
+    const labelNames = ["subnet"] as const;
+    const inUse = new Gauge({
+      name: "weft_ipam_addresses_in_use",
+      help: "Addresses of this node's subnet that pods have.",
+      labelNames,
+      registers: this.#registers,
+      async collect() {
+        inUse.reset();
+        capacity.reset();
+        for (const { subnet, used, capacity: all } of await addressUse()) {
+          inUse.set({ subnet }, used);
+          capacity.set({ subnet }, all);
+        }
+      },
+    });
+    const capacity = new Gauge({
+      name: "weft_ipam_addresses",
+      help: "Addresses that this node's subnet can give to pods.",
+      labelNames,
+      registers: this.#registers,
+    });
     for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
     observeProcess(this.#registers);
   }

@@ -13,10 +13,12 @@ import { formatAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
+import { type AddressUse, countAddresses, reservationsFolder } from "./address-use.ts";
 import type { Announcer } from "./announcer.ts";
 import { Attempts } from "./attempts.ts";
 import { type GuardedDevice, guardedDevices } from "./checksum-guard.ts";
 import { namesOf } from "./conflist.ts";
+import type { ConflistFolder } from "./conflist-folder.ts";
 import { type Aim, formatDebugState } from "./debug-state.ts";
 import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
@@ -62,6 +64,7 @@ export class Reconciler {
   readonly #offer: RuntimeOffer;
   #interest: Interest | undefined;
   #aim: Aim | undefined;
+  #folder: ConflistFolder | undefined;
   #devices: readonly GuardedDevice[] = [];
 
   constructor(parts: ReconcilerParts) {
@@ -78,6 +81,12 @@ export class Reconciler {
   /** The VXLAN devices as the last pass has left them. */
   get devices(): readonly GuardedDevice[] {
     return this.#devices;
+  }
+
+  /** How many of this node's addresses pods have. */
+  async addressUse(): Promise<readonly AddressUse[]> {
+    if (this.#aim === undefined || this.#folder === undefined) return [];
+    return countAddresses(reservationsFolder(this.#folder.predecessor), this.#aim.node.subnets);
   }
 
   /** What the last pass worked towards against what the kernel holds now, as JSON. */
@@ -138,6 +147,7 @@ export class Reconciler {
 
     const folder = await attempts.try(() => this.#offer.look());
     const { link } = underlay;
+    this.#folder = folder;
     const names = namesOf(folder?.predecessor);
     const kept = await keeper.keep({ node, underlay: link, desired, networks, observed: state, ...names }, attempts);
     const adopt = folder?.predecessor !== undefined;

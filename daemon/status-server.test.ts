@@ -12,7 +12,7 @@ const parts = () => ({ health, metrics, debugState: async () => '{"aim":null}\n'
 
 beforeEach(async () => {
   health = new Health(clock);
-  metrics = new Metrics();
+  metrics = new Metrics({ addressUse: async () => [{ subnet: "10.244.1.0/24", used: 7, capacity: 253 }] });
   server = await serveStatus({ host: "127.0.0.1", port: 0 }, parts());
 });
 afterEach(() => server.close());
@@ -42,6 +42,8 @@ test("/metrics shows what was counted, and the process itself", async () => {
   expect(body).toContain('weft_programming_latency_seconds_bucket{le="0.005"} 1');
   expect(body).toContain('weft_kernel_changes_total{request="RTM_NEWROUTE"} 3');
   expect(body).toContain('weft_reconcile_passes_total{result="failure"} 0');
+  expect(body).toContain('weft_ipam_addresses_in_use{subnet="10.244.1.0/24"} 7');
+  expect(body).toContain('weft_ipam_addresses{subnet="10.244.1.0/24"} 253');
   expect(body).toMatch(/^process_resident_memory_bytes \d{7,}$/m);
 });
 

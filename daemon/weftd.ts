@@ -75,7 +75,7 @@ async function start(
   const clock = SYSTEM_CLOCK;
   const netConf = await NetConfHolder.open(options.netConf, log);
   const health = new Health(clock);
-  const metrics = new Metrics();
+  const metrics = new Metrics({ addressUse: async () => reconciler.addressUse() });
 
   const liveness = await claimRunDir(runDir, {
     waitMs: PREDECESSOR_LIMIT_MS,
