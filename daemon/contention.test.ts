@@ -25,7 +25,7 @@ test("damage now and then is put back at once, however often over the day", () =
 
 test("what is undone at once, again and again, rests longer and longer, and is said once", () => {
   const { allowed, said } = bench();
-  expect(allowed(9, 10)).toBe(9);
+  expect(allowed(21, 10)).toBe(21);
   expect(said).toEqual([ROUTE]);
   expect(allowed(99, 10)).toBe(0);
   expect(allowed(1, 10)).toBe(1);
@@ -38,22 +38,22 @@ test("what is undone at once, again and again, rests longer and longer, and is s
 
 test("another object does not wait with it", () => {
   const { allowed, contention } = bench();
-  allowed(20, 10);
+  allowed(40, 10);
   expect(contention.mayPutBack("ip link add flannel.1")).toBe(true);
 });
 
 test("what has stood for a while is forgiven, and said again when it begins anew", () => {
   const { clock, allowed, said } = bench();
-  allowed(20, 10);
+  allowed(40, 10);
   clock.advance(60_000);
-  expect(allowed(9, 10)).toBe(9);
+  expect(allowed(21, 10)).toBe(21);
   expect(said).toHaveLength(2);
 });
 
 test("what rests is an error that names it, and the time of the next attempt, until it is asked for no more", () => {
   const { allowed, contention } = bench();
   contention.assertNothingRests();
-  allowed(10, 10);
+  allowed(22, 10);
   expect(() => contention.assertNothingRests()).toThrow(ContentionError);
   allowed(1, 10);
   expect(() => contention.assertNothingRests()).toThrow(

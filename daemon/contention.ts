@@ -5,7 +5,7 @@
 import type { Clock } from "../pkg/cluster/clock.ts";
 
 /** An operator who tries something out does it a few times; a program that disagrees answers within milliseconds. */
-const FREE_REPAIRS = 8;
+const FREE_REPAIRS = 20;
 const WINDOW_MS = 10_000;
 const FIRST_REST_MS = 1000;
 const LONGEST_REST_MS = 60_000;

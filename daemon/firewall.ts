@@ -9,8 +9,8 @@ import type { Gate, Programmer } from "./programmer.ts";
 
 /** A reload is many transactions. */
 const DELAY_MS = 10;
-/** Looking takes at most one part in so many of a processor, however often others commit. */
-const SHARE = 20;
+/** Looking in vain takes at most one part in so many of a processor, however often others commit. */
+const SHARE = 10;
 
 export interface FirewallOptions {
   readonly clock: Pick<Clock, "nowMs">;
@@ -43,7 +43,8 @@ export class Firewall {
       if (this.#wanted === undefined) return [];
       const beganMs = clock.nowMs();
       const restored = await this.#apply(this.#wanted, () => true);
-      this.#idleUntilMs = clock.nowMs() + SHARE * (clock.nowMs() - beganMs);
+      const endedMs = clock.nowMs();
+      this.#idleUntilMs = restored.length > 0 ? endedMs : endedMs + SHARE * (endedMs - beganMs);
       gate.assertNothingRests();
       return restored;
     });

@@ -110,7 +110,7 @@ export class Keeper {
     });
     const links = plugged?.state.links ?? observed.links;
     const index = links.find((link) => link.name === name)?.index ?? 0;
-    return { requests: plugged?.requests ?? [], bridge: { name, network, index } };
+    return { requests: plugged?.requests ?? [], bridge: { name, network, index, mac: wanted.mac } };
   }
 }
 

@@ -22,9 +22,8 @@ export interface Wish {
   /** How long the pass may wait for more wishes to join it. */
   readonly delayMs?: number;
   /**
-   * During a pass that fails, and for `patienceMs` after it, joins its repetition instead of hurrying it; later it hurries
-   * it, and whatever fails then is repeated soon. For wishes that a failing pass may itself bring about: the kernel's
-   * notifications.
+   * During a pass that fails, and for `patienceMs` after it, joins its repetition instead of hurrying it. For wishes that
+   * a failing pass may itself bring about. All others hurry it, and what fails then is repeated soon.
    */
   readonly isPatient?: boolean;
 }
@@ -58,7 +57,7 @@ export class Loop {
     }
     const isEcho = wish.isPatient === true && nowMs < this.#patientUntilMs;
     const dueMs = isEcho ? Math.max(wantedMs, this.#retryAtMs) : wantedMs;
-    if (wish.isPatient === true && !isEcho) this.#backoff.reset();
+    if (!isEcho) this.#backoff.reset();
     this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
     this.#arm();
   }

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { parseMac } from "../pkg/ip/mac.ts";
 import { parsePrefix } from "../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../pkg/kernel/link.ts";
@@ -22,7 +23,7 @@ const interest: Interest = {
   linkIndexes: new Set([UNDERLAY, VTEP]),
   deviceIndexes: new Set([VTEP]),
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
-  bridge: { name: "cni0", index: BRIDGE, network: "cbr0" },
+  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0" },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -35,7 +36,8 @@ function notification({ type, body }: Request, portId = 0): Message {
 const link = (index: number, ifname: string) => request(RTM_NEWLINK, "", { index }, { ifname });
 const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => request(type, "", { index, family }, {});
 const address = (index: number) => addAddress({ index, prefix: parsePrefix("192.0.2.1/24") });
-const bridge = ({ index = BRIDGE, flags = IFF_UP }) => request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0" });
+const bridge = ({ index = BRIDGE, flags = IFF_UP, mac = "0a:00:00:00:00:01" }) =>
+  request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
 const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
   request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
 const portSettings = (hairpin: number) =>
@@ -62,6 +64,7 @@ test.each<[string, Request, string | undefined]>([
   ["the route to our own subnet removed", deleteRoute(route("10.244.1.0/24", 2)), "route"],
   ["the bridge as it should be", bridge({}), undefined],
   ["the bridge set down", bridge({ flags: 0 }), "link cni0"],
+  ["the bridge under another hardware address", bridge({ mac: "02:00:00:00:00:77" }), "link cni0"],
   ["the bridge made anew", bridge({ index: BRIDGE + 1 }), "link cni0"],
   ["the bridge removed", deleteLink(BRIDGE), "link "],
   ["a port of the bridge as it should be", port({}), undefined],
@@ -95,7 +98,7 @@ function listen(known: Interest | undefined) {
   const heard: string[] = [];
   listenToKernel(socket, {
     interest: () => known,
-    onChange: (reason) => heard.push(reason),
+    onChange: (reason, mayBeEcho) => heard.push(mayBeEcho ? `${reason}, maybe by us` : reason),
     onOverrun: () => heard.push("overrun"),
     onBroken: (error) => heard.push(`broken: ${error.message}`),
   });
@@ -109,16 +112,30 @@ test("each notification of a datagram is looked at", () => {
   expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11, 24, 25]);
 });
 
+test("what another process did, and what happens to the underlay, is no echo of ours", () => {
+  const { socket, heard } = listen(interest);
+  socket.deliver(link(UNDERLAY, "eth0"), address(UNDERLAY), link(VTEP, "flannel.1"), neighbour(VTEP, AF_INET));
+  socket.deliverFrom(OWN_PORT + 1, link(VTEP, "flannel.1"));
+  socket.deliverFrom(OWN_PORT, link(VTEP, "flannel.1"));
+  expect(heard).toEqual([
+    "link eth0",
+    "address",
+    "link flannel.1, maybe by us",
+    "neighbour, maybe by us",
+    "link flannel.1",
+  ]);
+});
+
 test("while nothing is programmed, everything counts", () => {
   const { socket, heard } = listen(undefined);
   socket.deliver(link(POD, "veth12345678"));
-  expect(heard).toEqual(["kernel"]);
+  expect(heard).toEqual(["kernel, maybe by us"]);
 });
 
 test("a datagram that cannot be read counts as a change", () => {
   const { socket, heard } = listen(interest);
   socket.deliverBytes(Uint8Array.of(255, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1));
-  expect(heard).toEqual(["unreadable notification"]);
+  expect(heard).toEqual(["unreadable notification, maybe by us"]);
 });
 
 test("an overrun and a broken socket are told apart", () => {

@@ -29,6 +29,8 @@ export interface BridgeInterest {
   readonly name: string;
   /** 0 while there is none. */
   readonly index: number;
+  /** Its hardware address. */
+  readonly mac: string;
   /** The CNI network's name, which the alias of each port tells. */
   readonly network: string;
 }
@@ -92,6 +94,23 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
   }
 }
 
+/** What another process did carries its port; and nothing that this one does changes the underlay. */
+function mayBeEcho(message: Message, interest: Interest | undefined): boolean {
+  if (message.portId !== 0) return false;
+  if (interest === undefined) return true;
+  const isAbout = (index: number) => interest.linkIndexes.has(index) && !interest.deviceIndexes.has(index);
+  switch (message.type) {
+    case RTM_NEWLINK.type:
+    case RTM_DELLINK.type:
+      return !isAbout(decode(RTM_NEWLINK, message).header.index);
+    case RTM_NEWADDR.type:
+    case RTM_DELADDR.type:
+      return !isAbout(decode(RTM_NEWADDR, message).header.index);
+    default:
+      return true;
+  }
+}
+
 /** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
 function touchesPods(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
   if (bridge === undefined) return false;
@@ -100,14 +119,15 @@ function touchesPods(message: Message, link: Link, bridge: BridgeInterest | unde
   // Of a port: its settings, or that it is none any more; the link itself is told of by itself.
   if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
   if (link.name === bridge.name || link.index === bridge.index)
-    return isGone || !link.isUp || link.index !== bridge.index;
+    return isGone || !link.isUp || link.index !== bridge.index || link.mac !== bridge.mac;
   return !isGone && isOfNetwork(link.alias, bridge.network) && (!link.isUp || link.masterIndex !== bridge.index);
 }
 
 export interface NotificationListener {
   /** Asked at each notification. Undefined while nothing is programmed yet: then everything counts. */
   interest(): Interest | undefined;
-  onChange(reason: string): void;
+  /** `mayBeEcho`: the kernel may have done it because of what this process did. */
+  onChange(reason: string, mayBeEcho: boolean): void;
   /** Notifications were lost: anything may have changed. */
   onOverrun(): void;
   /** The socket is of no use any more. */
@@ -121,11 +141,11 @@ export function listenToKernel(socket: EventNetlinkSocket, listener: Notificatio
       for (const message of splitDatagram(datagram)) {
         const interest = listener.interest();
         const reason = interest === undefined ? "kernel" : reasonToCompare(message, interest);
-        if (reason !== undefined) listener.onChange(reason);
+        if (reason !== undefined) listener.onChange(reason, mayBeEcho(message, interest));
       }
     } catch {
       // A message that cannot be read may be about anything; the comparison reads the tables themselves.
-      listener.onChange("unreadable notification");
+      listener.onChange("unreadable notification", true);
     }
   });
   socket.onError((error) => {

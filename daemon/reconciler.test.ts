@@ -234,7 +234,7 @@ test("a pass tells which notifications matter from then on", async () => {
     linkIndexes: new Set([2]),
     deviceIndexes: new Set(),
     destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
-    bridge: { name: "cni0", index: 0, network: "cbr0" },
+    bridge: { name: "cni0", index: 0, network: "cbr0", mac: expect.any(String) },
     ownPort: 77,
   });
 });

@@ -182,7 +182,7 @@ async function start(
     });
     listenToKernel(notifications, {
       interest: () => reconciler.interest,
-      onChange: (reason) => loop.ask(reason, { delayMs: NOTIFICATION_DELAY_MS, isPatient: true }),
+      onChange: (reason, mayBeEcho) => loop.ask(reason, { delayMs: NOTIFICATION_DELAY_MS, isPatient: mayBeEcho }),
       onOverrun: () => {
         metrics.notificationOverruns.inc();
         loop.ask("notifications were lost");

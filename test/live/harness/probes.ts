@@ -1,0 +1,99 @@
+/**
+ * What a node's kernel holds of the kinds of objects that weftd keeps, as independent tools show it: without what changes
+ * by itself (counters, handles), and without what a device that is made anew has to have of its own (its index).
+ */
+import type { Inside } from "./inside.ts";
+
+export interface Probe {
+  /** For a shell; prints JSON in one line, or nothing. */
+  readonly command: string;
+  /** What of it is compared. */
+  shape(shown: unknown): unknown;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+const objects = (shown: unknown): Fields[] => (Array.isArray(shown) ? (shown as Fields[]) : []);
+const pick = (from: Fields, ...keys: string[]) => Object.fromEntries(keys.map((key) => [key, from[key]]));
+const sorted = (list: readonly unknown[]) => list.map((one) => JSON.stringify(one)).sort();
+const isUp = ({ flags }: Fields) => Array.isArray(flags) && flags.includes("UP");
+const addresses = (shown: unknown) =>
+  sorted(objects(shown).flatMap(({ addr_info: info }) => objects(info).map((one) => pick(one, "local", "prefixlen"))));
+
+const infoOf = (link: Fields, kind: "info_data" | "info_slave_data") =>
+  ((link.linkinfo as Fields | undefined)?.[kind] ?? {}) as Fields;
+
+export const ROUTES: Probe = {
+  command: "ip -j route show proto 119",
+  shape: (shown) => sorted(objects(shown)),
+};
+
+/** The kernel's own, to the node's pods. */
+export const OWN_ROUTE: Probe = {
+  command: "ip -j route show 10.244.1.0/24",
+  shape: (shown) => sorted(objects(shown).map((route) => pick(route, "dst", "dev", "protocol", "scope", "prefsrc"))),
+};
+
+export const NEIGHBOURS: Probe = {
+  command: "ip -j neigh show dev flannel.1 nud permanent",
+  shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "dst", "lladdr", "state"))),
+};
+
+export const FORWARDING: Probe = {
+  command: "bridge -j fdb show dev flannel.1",
+  shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "mac", "dst", "state", "flags"))),
+};
+
+export const VTEP: Probe = {
+  command: "ip -j -d link show flannel.1",
+  shape: (shown) =>
+    objects(shown).map((link) => ({
+      ...pick(link, "mtu", "address", "ifalias"),
+      up: isUp(link),
+      ...pick(infoOf(link, "info_data"), "id", "local", "link", "port", "learning"),
+    })),
+};
+
+export const VTEP_ADDRESSES: Probe = { command: "ip -j -4 address show dev flannel.1", shape: addresses };
+export const BRIDGE_ADDRESSES: Probe = { command: "ip -j -4 address show dev cni0", shape: addresses };
+
+export const BRIDGE: Probe = {
+  command: "ip -j link show cni0",
+  shape: (shown) => objects(shown).map((link) => ({ address: link.address, up: isUp(link) })),
+};
+
+export const PORTS: Probe = {
+  command: "ip -j -d link show type veth",
+  shape: (shown) =>
+    objects(shown)
+      .filter(({ ifalias }) => String(ifalias).startsWith("cni:"))
+      .map((link) => ({
+        ...pick(link, "ifname", "ifalias", "master"),
+        up: isUp(link),
+        hairpin: infoOf(link, "info_slave_data").hairpin,
+      })),
+};
+
+export const RULES: Probe = {
+  command: "nft -j list table inet weft",
+  shape: (shown) => withoutHandles(((shown as Fields).nftables as Fields[] | undefined) ?? []),
+};
+
+function withoutHandles(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutHandles);
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([key]) => key !== "handle" && key !== "metainfo" && key !== "counter");
+  return Object.fromEntries(kept.map(([key, inner]) => [key, withoutHandles(inner)]));
+}
+
+export const SETTINGS: Probe = {
+  command:
+    "echo [$(cat /proc/sys/net/ipv4/ip_forward), $(cat /proc/sys/net/ipv4/conf/eth0/forwarding), $(cat /proc/sys/net/ipv4/conf/cni0/forwarding)]",
+  shape: (shown) => shown,
+};
+
+/** All of them, asked in one go. What a tool refuses (a device that is not there) counts as nothing. */
+export async function look(inside: Inside, probes: readonly Probe[]): Promise<unknown[]> {
+  const script = probes.map(({ command }) => `{ ${command}; } 2>/dev/null; echo; echo --`).join("; ");
+  const answers = (await inside.succeed("sh", ["-c", script])).split("\n--\n");
+  return probes.map(({ shape }, at) => shape(JSON.parse(answers[at]?.trim() || "[]")));
+}
