@@ -75,27 +75,7 @@ export class Metrics {
   });
 
   constructor({ addressUse = async () => [] }: { readonly addressUse?: () => Promise<readonly AddressUse[]> } = {}) {
-    const labelNames = ["subnet"] as const;
-    const inUse = new Gauge({
-      name: "weft_ipam_addresses_in_use",
-      help: "Addresses of this node's subnet that pods have.",
-      labelNames,
-      registers: this.#registers,
-      async collect() {
-        inUse.reset();
-        capacity.reset();
-        for (const { subnet, used, capacity: all } of await addressUse()) {
-          inUse.set({ subnet }, used);
-          capacity.set({ subnet }, all);
-        }
-      },
-    });
-    const capacity = new Gauge({
-      name: "weft_ipam_addresses",
-      help: "Addresses that this node's subnet can give to pods.",
-      labelNames,
-      registers: this.#registers,
-    });
+    observeAddresses(addressUse, this.#registers);
     for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
     observeProcess(this.#registers);
   }
@@ -133,4 +113,19 @@ function observeProcess(registers: Registry[]): void {
       this.inc((user + system) / 1e6);
     },
   });
+}
+
+/** Prometheus's question is the moment at which they are counted. */
+function observeAddresses(addressUse: () => Promise<readonly AddressUse[]>, registers: Registry[]): void {
+  const gauge = (name: string, help: string, count: (use: AddressUse) => number) =>
+    new Gauge({
+      ...{ name, help, registers, labelNames: ["subnet"] as const },
+      async collect() {
+        const uses = await addressUse();
+        this.reset();
+        for (const use of uses) this.set({ subnet: use.subnet }, count(use));
+      },
+    });
+  gauge("weft_ipam_addresses_in_use", "Addresses of this node's subnets that pods have.", ({ used }) => used);
+  gauge("weft_ipam_addresses", "Addresses that this node's subnets can give to pods.", ({ capacity }) => capacity);
 }
