@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, type Machine, type Node } from "./harness/cluster.ts";
+import { Cluster, type Machine, type Mode, type Node } from "./harness/cluster.ts";
 import { annotate, FLANNEL_CONFLIST, flannelBin, runFlanneld, shell, vtepMacOf } from "./harness/flannel.ts";
 import { Inside } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
@@ -19,18 +19,6 @@ interface Attached {
   readonly address: string;
 }
 
-const cleanup = new Cleanup();
-let cluster: Cluster;
-let node: Node;
-let far: Attached;
-const old: Attached[] = [];
-
-async function attach(runtime: Runtime, label: string): Promise<Attached> {
-  const namespace = await makeNamespace(`taken-${label}`, cleanup);
-  const { result } = await runtime.add(label, namespace.path);
-  return { id: label, namespace, address: (result.ips[0]?.address ?? "").replace(/\/.*/, "") };
-}
-
 /** All ports that the node has for pods, and whatever says that an address is in use. */
 const state = (machine: Machine, folder: string) =>
   shell(
@@ -38,104 +26,124 @@ const state = (machine: Machine, folder: string) =>
     `cd /var/lib/cni/${folder} 2>/dev/null && find . -type f ! -name lock ! -name 'last_reserved*' | sort || true`,
   );
 
-beforeAll(async () => {
-  cluster = await Cluster.start("vxlan", cleanup);
-  // Both run flannel, and the other one always will.
-  const flannel = async (machine: Machine, peer: number) => {
-    await runFlanneld(machine, [peer], addressOf);
-    await annotate(cluster, machine.name, machine.number, machine.address);
-    return new Runtime(machine.inside, machine.confDir, flannelBin(machine));
-  };
-  const other = await cluster.addMachine(2);
-  far = await attach(await flannel(other, 1), "far");
-  node = await cluster.addNode(1, async (machine) => {
-    const runtime = await flannel(machine, 2);
-    for (let at = 1; at <= PODS; at++) old.push(await attach(runtime, `old${at}`));
-    await startPinging(old[0]);
-    await startPinging(old[PODS - 1]);
+describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+  const cleanup = new Cleanup();
+  let cluster: Cluster;
+  let node: Node;
+  let far: Attached;
+  const old: Attached[] = [];
+
+  async function attach(runtime: Runtime, label: string): Promise<Attached> {
+    const namespace = await makeNamespace(`taken-${label}`, cleanup);
+    const { result } = await runtime.add(label, namespace.path);
+    return { id: label, namespace, address: (result.ips[0]?.address ?? "").replace(/\/.*/, "") };
+  }
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(mode, cleanup);
+    // Both run flannel, and the other one always will.
+    const flannel = async (machine: Machine, peer: number) => {
+      await runFlanneld(mode, machine, [peer], addressOf);
+      await annotate(cluster, machine);
+      return new Runtime(machine.inside, machine.confDir, flannelBin(machine));
+    };
+    const other = await cluster.addMachine(2);
+    far = await attach(await flannel(other, 1), "far");
+    node = await cluster.addNode(1, async (machine) => {
+      const runtime = await flannel(machine, 2);
+      for (let at = 1; at <= PODS; at++) old.push(await attach(runtime, `old${at}`));
+      await startPinging(old[0]);
+      await startPinging(old[PODS - 1]);
+    });
   });
-});
-afterAll(() => cleanup.run());
+  afterAll(() => cleanup.run());
 
-const pings: Promise<string>[] = [];
-/** From before the take-over to after it, ten milliseconds apart, to a pod on the node that stays with flannel. */
-async function startPinging(from: Attached | undefined): Promise<void> {
-  if (from === undefined) throw new Error("there is no such pod");
-  const inside = await Inside.enter(from.namespace, cleanup);
-  expect(await inside.pings(far.address)).toBe(true);
-  pings.push(inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]));
-}
+  const pings: Promise<string>[] = [];
+  /** From before the take-over to after it, ten milliseconds apart, to a pod on the node that stays with flannel. */
+  async function startPinging(from: Attached | undefined): Promise<void> {
+    if (from === undefined) throw new Error("there is no such pod");
+    const inside = await Inside.enter(from.namespace, cleanup);
+    expect(await inside.pings(far.address)).toBe(true);
+    pings.push(inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]));
+  }
 
-const links = async (kind: string) =>
-  (await node.inside.json<{ ifname: string; address: string }[]>("ip", ["-j", "link", "show", "type", kind])).map(
-    ({ ifname, address }) => `${ifname} ${address}`,
-  );
+  const links = async (kind: string) =>
+    (await node.inside.json<{ ifname: string; address: string }[]>("ip", ["-j", "link", "show", "type", kind])).map(
+      ({ ifname, address }) => `${ifname} ${address}`,
+    );
 
-describe("from flannel to weft", () => {
-  test("no packet of running pods is lost", async () => {
-    for (const output of await Promise.all(pings)) {
-      expect(output).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
-    }
-  });
+  describe("from flannel to weft", () => {
+    test("no packet of running pods is lost", async () => {
+      for (const output of await Promise.all(pings)) {
+        expect(output).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
+      }
+    });
 
-  test("the device keeps its name and its MAC, which the peers know", async () => {
-    expect(await links("vxlan")).toEqual([`flannel.1 ${vtepMacOf(1)}`]);
-    expect(Object.fromEntries(await cluster.peerRoutes(node))).toEqual({ "10.244.2.0/24": "10.244.2.0" });
-  });
+    test("the device keeps its name and its MAC, which the peers know; the route is weft's", async () => {
+      expect(await links("vxlan")).toEqual(mode === "vxlan" ? [`flannel.1 ${vtepMacOf(1)}`] : []);
+      const gateway = mode === "vxlan" ? "10.244.2.0" : addressOf(2);
+      expect(Object.fromEntries(await cluster.peerRoutes(node))).toEqual({ "10.244.2.0/24": gateway });
+    });
 
-  test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {
-    expect(await shell(node, "nft list ruleset")).not.toMatch(/flannel/i);
-    expect(readdirSync(node.confDir).sort()).toEqual(["05-weft.conflist", DISABLED]);
-    expect(JSON.parse(cluster.conflistText(node))).toMatchObject({
-      name: "cbr0",
-      plugins: [{ type: "bridge", mtu: 1450 }, { type: "portmap" }, { type: "bandwidth" }, { type: "vxlan" }],
+    test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {
+      expect(await shell(node, "nft list ruleset")).not.toMatch(/flannel/i);
+      expect(readdirSync(node.confDir).sort()).toEqual(["05-weft.conflist", DISABLED]);
+      expect(JSON.parse(cluster.conflistText(node))).toMatchObject({
+        name: "cbr0",
+        plugins: [
+          { type: "bridge", mtu: mode === "vxlan" ? 1450 : 1500 },
+          { type: "portmap" },
+          { type: "bandwidth" },
+          { type: mode },
+        ],
+      });
+    });
+
+    test("a new pod gets an address that nobody has, and reaches the others", async () => {
+      const added = await attach(node.runtime, "new");
+      expect(old.map(({ address }) => address)).not.toContain(added.address);
+      const inside = await Inside.enter(added.namespace, cleanup);
+      expect(await inside.pings(far.address)).toBe(true);
+      expect(await inside.pings(old[1]?.address ?? "")).toBe(true);
+      await node.runtime.del("new", added.namespace.path);
+    });
+
+    test("deleting the old pods frees everything that flannel kept of them", async () => {
+      expect((await state(node, "flannel")).split("\n")).toHaveLength(PODS + 1);
+      for (const { id, namespace } of old.splice(0, PODS - 2)) await node.runtime.forget(id, namespace.path);
+      expect((await state(node, "networks/cbr0")).split("\n")).toHaveLength(3);
+      expect((await state(node, "flannel")).split("\n")).toHaveLength(3);
+      expect(await links("veth")).toHaveLength(2 + 1);
     });
   });
 
-  test("a new pod gets an address that nobody has, and reaches the others", async () => {
-    const added = await attach(node.runtime, "new");
-    expect(old.map(({ address }) => address)).not.toContain(added.address);
-    const inside = await Inside.enter(added.namespace, cleanup);
-    expect(await inside.pings(far.address)).toBe(true);
-    expect(await inside.pings(old[1]?.address ?? "")).toBe(true);
-    await node.runtime.del("new", added.namespace.path);
-  });
+  describe("and back", () => {
+    let added: Attached;
+    test("pods that weft attached keep running when flannel has the node again", async () => {
+      added = await attach(node.runtime, "wefts");
+      const inside = await Inside.enter(added.namespace, cleanup);
+      const pinging = inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]);
+      await node.weftd.stop("SIGTERM");
+      rmSync(`${node.confDir}/05-weft.conflist`);
+      renameSync(`${node.confDir}/${DISABLED}`, `${node.confDir}/${FLANNEL_CONFLIST}`);
+      await runFlanneld(mode, node, [2], addressOf);
+      expect(await pinging).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
+    });
 
-  test("deleting the old pods frees everything that flannel kept of them", async () => {
-    expect((await state(node, "flannel")).split("\n")).toHaveLength(PODS + 1);
-    for (const { id, namespace } of old.splice(0, PODS - 2)) await node.runtime.forget(id, namespace.path);
-    expect((await state(node, "networks/cbr0")).split("\n")).toHaveLength(3);
-    expect((await state(node, "flannel")).split("\n")).toHaveLength(3);
-    expect(await links("veth")).toHaveLength(2 + 1);
-  });
-});
-
-describe("and back", () => {
-  let added: Attached;
-  test("pods that weft attached keep running when flannel has the node again", async () => {
-    added = await attach(node.runtime, "wefts");
-    const inside = await Inside.enter(added.namespace, cleanup);
-    const pinging = inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]);
-    await node.weftd.stop("SIGTERM");
-    rmSync(`${node.confDir}/05-weft.conflist`);
-    renameSync(`${node.confDir}/${DISABLED}`, `${node.confDir}/${FLANNEL_CONFLIST}`);
-    await runFlanneld(node, [2], addressOf);
-    expect(await pinging).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
-  });
-
-  test("new pods get addresses that nobody has, and deleting all leaves nothing", async () => {
-    const runtime = new Runtime(node.inside, node.confDir, `${node.stateDir}/bin`);
-    rmSync(`${node.stateDir}/bin`, { recursive: true });
-    flannelBin(node);
-    const again = await attach(runtime, "again");
-    expect([...old, added].map(({ address }) => address)).not.toContain(again.address);
-    const inside = await Inside.enter(again.namespace, cleanup);
-    expect(await inside.pings(far.address)).toBe(true);
-    await runtime.del(again.id, again.namespace.path);
-    for (const { id, namespace } of [...old, added]) await runtime.forget(id, namespace.path);
-    expect(await state(node, "networks/cbr0")).toBe("");
-    expect(await state(node, "flannel")).toBe("");
-    expect(await links("veth")).toHaveLength(1);
-    expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(false);
+    test("new pods get addresses that nobody has, and deleting all leaves nothing", async () => {
+      const runtime = new Runtime(node.inside, node.confDir, `${node.stateDir}/bin`);
+      rmSync(`${node.stateDir}/bin`, { recursive: true });
+      flannelBin(node);
+      const again = await attach(runtime, "again");
+      expect([...old, added].map(({ address }) => address)).not.toContain(again.address);
+      const inside = await Inside.enter(again.namespace, cleanup);
+      expect(await inside.pings(far.address)).toBe(true);
+      await runtime.del(again.id, again.namespace.path);
+      for (const { id, namespace } of [...old, added]) await runtime.forget(id, namespace.path);
+      expect(await state(node, "networks/cbr0")).toBe("");
+      expect(await state(node, "flannel")).toBe("");
+      expect(await links("veth")).toHaveLength(1);
+      expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(false);
+    });
   });
 });

@@ -1,6 +1,6 @@
 /** A node as flanneld 0.28 leaves it, from what was recorded of one: device, entries, rules, subnet.env, conflist. */
 import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import type { Cluster, Machine } from "./cluster.ts";
+import type { Cluster, Machine, Mode } from "./cluster.ts";
 import { OURS, REFERENCE } from "./plugin-bed.ts";
 
 export const FLANNEL_CONFLIST = "10-flannel.conflist";
@@ -26,9 +26,15 @@ export async function shell({ inside }: Machine, script: string, input = ""): Pr
 }
 
 /** What flanneld does when it starts; a second time it changes nothing. */
-export async function runFlanneld(machine: Machine, peers: readonly number[], addressOf: (number: number) => string) {
+export async function runFlanneld(
+  mode: Mode,
+  machine: Machine,
+  peers: readonly number[],
+  addressOf: (number: number) => string,
+) {
   const { number, address, stateDir, confDir } = machine;
-  const env = { NETWORK, SUBNET: `${subnetOf(number).replace(/0$/, "1")}/24`, MTU: 1450, IPMASQ: true };
+  const mtu = mode === "vxlan" ? 1450 : 1500;
+  const env = { NETWORK, SUBNET: `${subnetOf(number).replace(/0$/, "1")}/24`, MTU: mtu, IPMASQ: true };
   const lines = Object.entries(env).map(([key, value]) => `FLANNEL_${key}=${value}\n`);
   writeFileSync(`${stateDir}/subnet.env`, lines.join(""));
   const plugins = [
@@ -39,24 +45,28 @@ export async function runFlanneld(machine: Machine, peers: readonly number[], ad
     `${confDir}/${FLANNEL_CONFLIST}`,
     JSON.stringify({ name: "cbr0", cniVersion: "0.3.1", plugins }, null, 2),
   );
-  const device = `type vxlan id 1 dev eth0 local ${address} dstport 8472 nolearning`;
-  await shell(
-    machine,
-    `sysctl -qw net.ipv4.ip_forward=1
-ip link show flannel.1 >/dev/null 2>&1 || ip link add flannel.1 address ${vtepMacOf(number)} mtu 1450 ${device}
-ip address replace ${subnetOf(number)}/32 dev flannel.1; ip link set flannel.1 up`,
-  );
+  await shell(machine, "sysctl -qw net.ipv4.ip_forward=1");
+  if (mode === "vxlan") await shell(machine, device(number, address));
   for (const peer of peers) {
-    await shell(
-      machine,
-      `ip neigh replace ${subnetOf(peer)} dev flannel.1 lladdr ${vtepMacOf(peer)} nud permanent
+    const route = `ip route replace ${subnetOf(peer)}/24 via`;
+    if (mode === "host-gw") await shell(machine, `${route} ${addressOf(peer)} dev eth0`);
+    else
+      await shell(
+        machine,
+        `ip neigh replace ${subnetOf(peer)} dev flannel.1 lladdr ${vtepMacOf(peer)} nud permanent
 bridge fdb replace ${vtepMacOf(peer)} dev flannel.1 dst ${addressOf(peer)} self permanent
-ip route replace ${subnetOf(peer)}/24 via ${subnetOf(peer)} dev flannel.1 onlink`,
-    );
+${route} ${subnetOf(peer)} dev flannel.1 onlink`,
+      );
   }
   const isThere = "iptables-nft -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1";
   await shell(machine, `${isThere} || iptables-nft-restore --noflush`, rules(`${subnetOf(number)}/24`));
 }
+
+const device = (number: number, address: string) => {
+  const settings = `type vxlan id 1 dev eth0 local ${address} dstport 8472 nolearning`;
+  return `ip link show flannel.1 >/dev/null 2>&1 || ip link add flannel.1 address ${vtepMacOf(number)} mtu 1450 ${settings}
+ip address replace ${subnetOf(number)}/32 dev flannel.1; ip link set flannel.1 up`;
+};
 
 /** As `iptables-save` showed them. */
 const rules = (subnet: string) => `*filter
@@ -78,11 +88,12 @@ COMMIT
 `;
 
 /** What flanneld writes into its Node. */
-export function annotate(cluster: Cluster, name: string, number: number, address: string): Promise<unknown> {
+export function annotate(cluster: Cluster, { name, number, address }: Machine): Promise<unknown> {
   const prefix = "flannel.alpha.coreos.com/";
+  const vtep = { VNI: 1, VtepMAC: vtepMacOf(number) };
   const annotations = {
-    [`${prefix}backend-data`]: JSON.stringify({ VNI: 1, VtepMAC: vtepMacOf(number) }),
-    [`${prefix}backend-type`]: "vxlan",
+    [`${prefix}backend-data`]: JSON.stringify(cluster.mode === "vxlan" ? vtep : null),
+    [`${prefix}backend-type`]: cluster.mode,
     [`${prefix}kube-subnet-manager`]: "true",
     [`${prefix}public-ip`]: address,
   };
