@@ -13,8 +13,9 @@ import { hasPods } from "../pkg/kernel/pod-bridge.ts";
 import type { Request } from "../pkg/netlink/message.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Attempts } from "./attempts.ts";
+import { bridgeFilterSettings } from "./bridge-filter.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
-import type { BridgeNames } from "./conflist.ts";
+import type { Attachment, BridgeNames } from "./conflist.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureSetting, forwardingSettings } from "./forwarding.ts";
@@ -22,6 +23,8 @@ import type { BridgeInterest } from "./notifications.ts";
 import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
 
 export interface KeeperParts {
+  /** How pods are attached. */
+  readonly attach: Attachment;
   readonly programmer: Pick<Programmer, "plugPods">;
   readonly firewall: Pick<Firewall, "keep">;
   readonly contention: Contention;
@@ -44,7 +47,7 @@ export interface Kept {
   /** What else was changed, in words. */
   readonly rules: readonly string[];
   readonly requests: readonly Request[];
-  readonly bridge: BridgeInterest;
+  readonly bridge: BridgeInterest | undefined;
 }
 
 export class Keeper {
@@ -87,11 +90,12 @@ export class Keeper {
   }
 
   async #keepSettings({ node, underlay, desired, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
-    const { files } = this.#parts;
+    const { files, attach } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
     const changed: string[] = [];
-    for (const setting of forwardingSettings(files, families, underlay.name, devices)) {
+    const bridged = attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
+    for (const setting of [...forwardingSettings(files, families, underlay.name, devices), ...(bridged ?? [])]) {
       const text = await attempts.try(() => ensureSetting(files, setting));
       if (text !== undefined) changed.push(text);
     }
@@ -99,7 +103,8 @@ export class Keeper {
   }
 
   async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
-    const { programmer, contention } = this.#parts;
+    const { programmer, contention, attach } = this.#parts;
+    if (attach !== "bridge") return { requests: [], bridge: undefined };
     if (!hasPods(network, observed)) this.#bridge.forget();
     const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge(wishes, observed.links);

@@ -91,6 +91,8 @@ function bench() {
   const files = new FakeFiles();
   files.makeDirectory("/proc/sys/net/ipv4");
   files.writeFile("/proc/sys/net/ipv4/ip_forward", new TextEncoder().encode("0\n"));
+  files.makeDirectory("/proc/sys/net/bridge");
+  files.writeFile("/proc/sys/net/bridge/bridge-nf-call-iptables", new TextEncoder().encode("1\n"));
   const done = {
     programmed: [] as DataPath[],
     tables: [] as Table[],
@@ -108,6 +110,7 @@ function bench() {
   };
   const contention = new Contention(clock, () => undefined);
   const keeper = new Keeper({
+    attach: "bridge",
     programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
     firewall: {
       keep: async (table) => {

@@ -109,7 +109,7 @@ async function start(
     netConf,
     view,
     programmer,
-    keeper: new Keeper({ programmer, firewall, contention, files: nodeFiles }),
+    keeper: new Keeper({ attach: options.attach, programmer, firewall, contention, files: nodeFiles }),
     announcer,
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules(nftables),
