@@ -126,6 +126,7 @@ function bench() {
     options: { nodeName: "n1", iface: undefined, publicIp: [], attach: "bridge", cniConfDir, runDir: "/run/weft" },
     netConf: { current: { conf: parseNetConf(text), text } },
     view,
+    later: () => undefined,
     programmer: {
       observe: async () => ({ state, port: 77 }),
       program: async (desired) => {

@@ -4,8 +4,8 @@
  */
 import { desiredState } from "../pkg/backend/desired.ts";
 import type { NetConf } from "../pkg/backend/net-conf.ts";
-import type { LocalNode } from "../pkg/backend/node.ts";
-import { knownVteps } from "../pkg/backend/overlay.ts";
+import type { LocalNode, Peer } from "../pkg/backend/node.ts";
+import { type KnownVtep, knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
@@ -29,6 +29,7 @@ import type { NetConfHolder } from "./net-conf.ts";
 import { News } from "./news.ts";
 import type { NodeView } from "./node-view.ts";
 import type { Interest } from "./notifications.ts";
+import { OldVteps } from "./old-vteps.ts";
 import type { Options } from "./options.ts";
 import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
 import { peerOf } from "./peer.ts";
@@ -43,6 +44,8 @@ export interface ReconcilerParts {
   readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir" | "attach">;
   readonly netConf: Pick<NetConfHolder, "current">;
   readonly view: NodeView;
+  /** Another pass is to follow after `delayMs`. */
+  readonly later: (reason: string, delayMs: number) => void;
   readonly programmer: Pick<Programmer, "observe" | "program">;
   readonly keeper: Keeper;
   readonly announcer: Pick<Announcer, "announce">;
@@ -62,6 +65,7 @@ export class Reconciler {
   readonly #news = new News();
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
+  readonly #oldVteps = new OldVteps();
   #interest: Interest | undefined;
   #aim: Aim | undefined;
   #folder: ConflistFolder | undefined;
@@ -138,7 +142,7 @@ export class Reconciler {
     const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const desired = desiredState(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs));
+    const desired = this.#desire(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs), known.own);
     const { vteps } = desired.dataPath;
     this.#logUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
@@ -202,6 +206,24 @@ export class Reconciler {
     attempts.end();
     for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);
     health.holds("reconcile", connectedText({ connected, peers: peers.length }));
+  }
+
+  /** With the VTEPs that this node itself, or the peers that have not heard of it, may still be sent to by. */
+  #desire(
+    conf: NetConf,
+    node: LocalNode,
+    peers: readonly Peer[],
+    known: readonly KnownVtep[],
+    own: ClusterNode,
+  ): DesiredState {
+    const nowMs = this.#parts.clock.nowMs();
+    const { backendType, vni = conf.backend.vni, port = conf.backend.port } = peerOf(own);
+    const announced = backendType === "vxlan" ? [{ vni, port }] : [];
+    const needed = desiredState(conf, node, peers, known, announced);
+    const kept = this.#oldVteps.kept(known, needed.dataPath.vteps, nowMs);
+    const delayMs = this.#oldVteps.nextMs(nowMs);
+    if (delayMs !== undefined) this.#parts.later("an old VTEP may go", delayMs);
+    return kept.length === 0 ? needed : desiredState(conf, node, peers, known, [...announced, ...kept]);
   }
 
   /** This node and its subnets; undefined, and said why, while they are not known. */

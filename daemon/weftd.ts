@@ -108,6 +108,7 @@ async function start(
     options,
     netConf,
     view,
+    later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
     keeper: new Keeper({ attach: options.attach, programmer, firewall, contention, files: nodeFiles }),
     announcer,

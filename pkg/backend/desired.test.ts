@@ -47,7 +47,7 @@ const desire = (
 /** A device that this node has already. */
 const held = (name: string, mac: string, vni = 1, port = 8472, family: 4 | 6 = 4): KnownVtep => ({
   ...{ name, mac },
-  device: { vni, port, family },
+  device: { vni, port, family, isOurs: true },
 });
 
 describe("vxlan", () => {
@@ -167,6 +167,15 @@ describe("while a cluster changes from vxlan to host-gw or back", () => {
   test("it makes one where it has none, by the VNI that the peer announces", () => {
     const { dataPath } = desire({ Type: "host-gw" }, node, [peer(2, { vni: 7, port: 4789 })]);
     expect(dataPath.vteps).toMatchObject([{ name: "flannel.7", vni: 7, port: 4789 }]);
+  });
+
+  test("one that is kept for peers who have not heard yet only receives", () => {
+    const keep = [{ vni: 1, port: 8472 }];
+    const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
+    const state = desiredState(conf({ Type: "host-gw" }), node, [hostGw], known, keep);
+    expect(state.dataPath.vteps).toMatchObject([{ name: "flannel.1", mac: "32:89:cd:1b:fd:1c" }]);
+    expect(state).toMatchObject({ podMtu: 1500, isAsymmetric: false, vtepMacs: {} });
+    expect(state.dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }]);
   });
 
   test("and has none any more when nobody announces vxlan", () => {

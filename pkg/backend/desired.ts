@@ -18,12 +18,13 @@ import { type Tunnelled, tunnelEntries } from "./vxlan.ts";
 /** An old one and a new one, and one for a node that is wrong: what peers announce must not cost devices without end. */
 const MOST_OVERLAYS = 3;
 
-/** `known` are the VTEPs that this node has already (`knownVteps`). */
+/** `known` are the VTEPs that this node has already (`knownVteps`); on the overlays `keep` it goes on receiving. */
 export function desiredState(
   { networks, backend }: NetConf,
   node: LocalNode,
   peers: readonly Peer[],
   known: readonly KnownVtep[],
+  keep: readonly Overlay[] = [],
 ): DesiredState {
   const admitted = admitPeers(networks, node, peers);
   const problems: PeerProblem[] = [...admitted.problems];
@@ -31,11 +32,12 @@ export function desiredState(
   const overlayOf = ({ vni = backend.vni, port = backend.port }: Peer): Overlay => ({ vni, port });
   const own = backend.type === "vxlan" ? [{ vni: backend.vni, port: backend.port }] : [];
   const announced = connectable.filter(({ backendType }) => backendType === "vxlan").map(overlayOf);
-  const overlays = distinct([...own, ...announced.filter(({ vni }) => vni >= 1 && vni <= largestVni(networks))]).slice(
+  const sending = distinct([...own, ...announced.filter(({ vni }) => vni >= 1 && vni <= largestVni(networks))]).slice(
     0,
     MOST_OVERLAYS,
   );
   const { underlayMtu } = backend.type === "vxlan" ? backend : { underlayMtu: undefined };
+  const overlays = distinct([...sending, ...keep]);
   const vteps = planVteps({ overlays, underlayMtu }, node, known, problems);
 
   const direct: PeerRoute[] = [];
@@ -52,10 +54,11 @@ export function desiredState(
     }
     problems.push(...troubles.values());
     if (subnets.length === 0) continue;
-    if (overlays.some((one) => isSame(one, overlay))) tunnelled.push({ peer, subnets, overlay });
+    if (sending.some((one) => isSame(one, overlay))) tunnelled.push({ peer, subnets, overlay });
     else problems.push({ peer: peer.name, trouble: "OtherBackend", reason: tooMany(overlay) });
   }
   const entries = tunnelEntries(vteps, tunnelled);
+  const isSending = ({ vni, port }: Overlay) => sending.some((one) => isSame(one, { vni, port }));
   const isOwn = ({ vni, port }: Overlay) => own.some((one) => isSame(one, { vni, port }));
   return {
     dataPath: {
@@ -64,13 +67,13 @@ export function desiredState(
       neighbours: entries.neighbours,
       forwarding: entries.forwarding,
     },
-    podMtu: Math.min(...vteps.map(({ mtu }) => mtu), node.underlay.mtu),
+    podMtu: Math.min(...vteps.filter(isSending).map(({ mtu }) => mtu), node.underlay.mtu),
     unmasqueraded:
       backend.type === "vxlan" ? [] : connectable.filter(knowsTheWayBack).flatMap(({ addresses }) => addresses),
     vtepMacs: Object.fromEntries(vteps.filter(isOwn).map(({ local, mac }) => [local.family, mac])),
     isAsymmetric:
       (backend.type === "vxlan" && backend.directRouting) ||
-      overlays.length > 1 ||
+      sending.length > 1 ||
       connectable.some(({ backendType = backend.type }) => backendType !== backend.type),
     problems: [...problems, ...entries.problems],
   };

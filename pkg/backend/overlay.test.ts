@@ -9,7 +9,7 @@ const link = {
 
 test("the hardware address that was announced beats the one that a device has now", () => {
   const remembered = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
-  const device = { vni: 1, port: 8472, family: 4 };
+  const device = { vni: 1, port: 8472, family: 4, isOurs: false };
   expect(knownVteps([link], new Map())).toEqual([{ name: "flannel.1", mac: "0a:00:00:00:00:66", device }]);
   expect(knownVteps([link], remembered)).toEqual([{ name: "flannel.1", mac: "0a:00:00:00:00:01", device }]);
   expect(knownVteps([], remembered)).toEqual([{ name: "flannel.1", mac: "0a:00:00:00:00:01", device: undefined }]);

@@ -38,7 +38,7 @@ export interface KnownVtep {
   /** By which peers know it. */
   readonly mac: string;
   /** What the kernel's device is; undefined where there is none. */
-  readonly device: (Overlay & { readonly family: Family }) | undefined;
+  readonly device: (Overlay & { readonly family: Family; readonly isOurs: boolean }) | undefined;
 }
 
 /**
@@ -48,10 +48,10 @@ export interface KnownVtep {
  */
 export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly KnownVtep[] {
   const held = links.flatMap(({ kind, name, alias, mac, vxlan }): KnownVtep[] => {
-    const isOurs = alias === VTEP_ALIAS || remembered.has(name) || /^flannel(?:-v6)?\.\d+$/.test(name);
-    if (kind !== "vxlan" || !isOurs) return [];
+    const isVtep = alias === VTEP_ALIAS || remembered.has(name) || /^flannel(?:-v6)?\.\d+$/.test(name);
+    if (kind !== "vxlan" || !isVtep) return [];
     const family: Family = vxlan?.local6 === undefined ? 4 : 6;
-    const device = { vni: vxlan?.vni ?? 0, port: vxlan?.port ?? 0, family };
+    const device = { vni: vxlan?.vni ?? 0, port: vxlan?.port ?? 0, family, isOurs: alias === VTEP_ALIAS };
     return [{ name, mac: remembered.get(name) ?? mac, device }];
   });
   const missing = [...remembered].filter(([name]) => !held.some((vtep) => vtep.name === name));

@@ -1,6 +1,6 @@
 /** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
 import { isSameAddress } from "../ip/address.ts";
-import { formatPrefix } from "../ip/prefix.ts";
+import { contains, formatPrefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import { addRoute, deleteRoute, describeRoute, type ObservedRoute, type Route, replaceRoute } from "./route.ts";
@@ -39,6 +39,9 @@ export function planRoutes(
   const isOurs = ({ protocol, outputIndex = 0, gateway }: ObservedRoute) =>
     protocol === RTPROT_WEFT || (ownDevices.has(outputIndex) && gateway !== undefined);
   const rivals = bySubnet(candidates.filter(hasDefaultMetric));
+  const wide = candidates.filter(
+    (route) => route.destination.length > 0 && route.destination.length < 128 && !isOurs(route),
+  );
   const add: Request[] = [];
   const conflicts: string[] = [];
   const kept = new Set<ObservedRoute>();
@@ -57,12 +60,28 @@ export function planRoutes(
       if (!isServed) conflicts.push(conflictText(route, foreign));
     } else if (ours[0] !== undefined) {
       kept.add(ours[0]);
-      add.push(replaceRoute(route));
+      add.push(...overGateway(route, replaceRoute(route), [ours[0]]));
     } else {
-      add.push(addRoute(route));
+      add.push(...overGateway(route, addRoute(route), wide));
     }
   }
   return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
+}
+
+/**
+ * The kernel takes an IPv6 route by way of an onlink gateway only if the routes that stand (the one that it is to replace
+ * among them) do not lead to that gateway by another device (ip6_route_check_nh_onlink). Where they do, a route to the
+ * gateway alone shows the new way for as long as it is asked for.
+ */
+function overGateway(route: Route, change: Request, standing: readonly ObservedRoute[]): readonly Request[] {
+  const { gateway, outputIndex, isOnlink, protocol } = route;
+  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [change];
+  const isElsewhere = standing.some(
+    (other) => other.outputIndex !== outputIndex && contains(other.destination, gateway),
+  );
+  if (!isElsewhere) return [change];
+  const host = { destination: { address: gateway, length: 128 }, outputIndex, protocol };
+  return [replaceRoute(host), change, deleteRoute(host)];
 }
 
 function bySubnet(routes: readonly ObservedRoute[]): ReadonlyMap<string, readonly ObservedRoute[]> {
