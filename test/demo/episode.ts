@@ -53,12 +53,12 @@ export async function play(wishes: Wishes, cleanup: Cleanup, progress: Progress)
   return { ...wishes, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
 }
 
-async function attachPods(cluster: Cluster, node: Node, pods: number): Promise<void> {
+export async function attachPods(cluster: Cluster, node: Node, pods: number): Promise<void> {
   for (let at = 1; at <= pods; at++) await cluster.addPod(node, `p${at}`);
 }
 
 /** Waits until each node has exactly the routes to the others: those that left are pruned, too. */
-async function settle(cluster: Cluster): Promise<void> {
+export async function settle(cluster: Cluster): Promise<void> {
   for (const node of cluster.nodes) {
     const wanted = cluster.nodes.filter((other) => other !== node).flatMap((other) => cluster.subnetsOf(other));
     await eventually(async () => {

@@ -3,9 +3,10 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { Cleanup, Interrupted } from "../live/harness/cleanup.ts";
 import type { Families, Mode } from "../live/harness/cluster.ts";
 import { sweepLeftovers } from "../live/harness/leftovers.ts";
-import { type Episode, play } from "./episode.ts";
+import { play as playEpisode } from "./episode.ts";
 import { Progress } from "./progress.ts";
-import { resultLine, resultTable, sights } from "./report.ts";
+import { episodeResult, type Result, rollingResult, sights } from "./report.ts";
+import { playRolling } from "./rolling.ts";
 
 const MODES = ["vxlan", "host-gw"] as const satisfies readonly Mode[];
 
@@ -26,6 +27,9 @@ const options = new Command("npm run demo --")
   .addOption(new Option("--mode <mode>", "how nodes are joined").choices([...MODES, "auto", "both"]).default("both"))
   .addOption(new Option("--family <family>", "of pods and nodes").choices(["ipv4", "ipv6", "dual"]).default("ipv4"))
   .addOption(new Option("--attach <plugin>", "what ties pods to nodes").choices(["bridge", "ptp"]).default("bridge"))
+  .addOption(
+    new Option("--roll", "change vxlan -> host-gw -> auto node by node, all pods pinging each other").conflicts("mode"),
+  )
   .addOption(new Option("--keep", "leave everything up at the end, until Ctrl-C, to look around"))
   .parse()
   .opts<{
@@ -34,20 +38,27 @@ const options = new Command("npm run demo --")
     mode: Mode | "both";
     family: Families;
     attach: "bridge" | "ptp";
+    roll?: boolean;
     keep?: boolean;
   }>();
 
 await sweepLeftovers();
 const cleanup = new Cleanup();
 const interrupted = cleanup.onSignals();
-const episodes: Episode[] = [];
+const { nodes, pods, family, attach } = options;
+const wishes = { nodes, podsPerNode: pods, families: family, attach };
+const modes = options.mode === "both" ? MODES : [options.mode];
+const results: Result[] = [];
 let failed = false;
-for (const mode of options.mode === "both" ? MODES : [options.mode]) {
+for (const play of options.roll === true ? (["roll"] as const) : modes) {
   if (cleanup.interruption !== undefined) break;
-  const progress = new Progress(mode);
+  const progress = new Progress(play);
   try {
-    const { nodes, pods, family, attach } = options;
-    episodes.push(await play({ mode, nodes, podsPerNode: pods, families: family, attach }, cleanup, progress));
+    results.push(
+      play === "roll"
+        ? rollingResult(await playRolling(wishes, cleanup, progress))
+        : episodeResult(await playEpisode({ ...wishes, mode: play }, cleanup, progress)),
+    );
   } catch (error) {
     failed = true;
     // What fails after Ctrl-C fails because of it.
@@ -56,17 +67,15 @@ for (const mode of options.mode === "both" ? MODES : [options.mode]) {
   if (options.keep !== true) await cleanUp(progress);
   progress.end();
 }
-for (const episode of episodes) console.log(`${resultTable(episode)}\n`);
-for (const episode of episodes) console.log(resultLine(episode));
+for (const { table } of results) console.log(`${table}\n`);
+for (const { line } of results) console.log(line);
 if (options.keep === true) {
   console.log("\neverything is still up; Ctrl-C takes it down:");
-  for (const { cluster } of episodes) console.log(sights(cluster));
+  for (const { cluster } of results) console.log(sights(cluster));
   await interrupted;
   await cleanUp(new Progress("all"));
 } else if (cleanup.interruption !== undefined) process.exit(cleanup.interruption);
-process.exit(
-  failed || episodes.some(({ first, second }) => [...first.failures, ...second.failures].length > 0) ? 1 : 0,
-);
+process.exit(failed || results.some(({ isGood }) => !isGood) ? 1 : 0);
 
 async function cleanUp(progress: Progress): Promise<void> {
   progress.step("cleaning up");

@@ -1,23 +1,52 @@
 import Table from "cli-table3";
 import type { Cluster } from "../live/harness/cluster.ts";
 import type { Episode } from "./episode.ts";
+import type { Rolling } from "./rolling.ts";
 
-/** A table for looking at; without colours where NO_COLOR is set or nobody looks. */
-export function resultTable({
-  mode,
-  families,
-  nodes,
-  podsPerNode,
-  first,
-  second,
-  addMs,
-  programmedMs,
-}: Episode): string {
+/** What one play of the demo comes to. */
+export interface Result {
+  readonly cluster: Cluster;
+  /** For looking at. */
+  readonly table: string;
+  /** The line that scripts look for. */
+  readonly line: string;
+  readonly isGood: boolean;
+}
+
+export function episodeResult(episode: Episode): Result {
+  const { cluster, first, second } = episode;
+  const isGood = first.failures.length + second.failures.length === 0;
+  return { cluster, table: resultTable(episode), line: resultLine(episode), isGood };
+}
+
+export function rollingResult(rolling: Rolling): Result {
+  const { cluster, families, nodes, podsPerNode, stages, reach } = rolling;
+  const table = newTable(`roll, ${families}: ${nodes} nodes, ${podsPerNode} pods each`);
+  for (const { to, way, sent, lost } of stages)
+    table.push([
+      `node by node to ${to} (${way === "restart" ? "weftd anew" : "net-conf.json"})`,
+      `${lost} of ${sent} pings lost`,
+    ]);
+  table.push(["pod to pod, ping and TCP under its own address", `${reach.reached} of ${reach.pairs}`]);
+  table.push(["node to pod", `${reach.nodesReached} of ${reach.nodePairs}`]);
+  const failures = [...stages.flatMap((stage) => stage.failures), ...reach.failures];
+  const sum = (key: "sent" | "lost") => stages.reduce((total, stage) => total + stage[key], 0);
+  return {
+    cluster,
+    table: [table.toString(), ...failures.map((failure) => `  ${failure}`)].join("\n"),
+    line: `demo roll: ${reach.reached}/${reach.pairs} pairs reached, ${sum("lost")} of ${sum("sent")} pings lost`,
+    isGood: failures.length === 0,
+  };
+}
+
+/** Without colours where NO_COLOR is set or nobody looks. */
+function newTable(title: string): Table.Table {
   const isPlain = process.env.NO_COLOR !== undefined || !process.stdout.isTTY;
-  const table = new Table({
-    head: [`${mode}, ${families}: ${nodes} nodes, ${podsPerNode} pods each`, ""],
-    ...(isPlain ? { style: { head: [], border: [] } } : {}),
-  });
+  return new Table({ head: [title, ""], ...(isPlain ? { style: { head: [], border: [] } } : {}) });
+}
+
+function resultTable({ mode, families, nodes, podsPerNode, first, second, addMs, programmedMs }: Episode): string {
+  const table = newTable(`${mode}, ${families}: ${nodes} nodes, ${podsPerNode} pods each`);
   table.push(
     ["pod to pod, ping and TCP under its own address", `${first.reached} of ${first.pairs}`],
     ["node to pod", `${first.nodesReached} of ${first.nodePairs}`],
@@ -32,8 +61,8 @@ export function resultTable({
   return [table.toString(), ...failures.map((failure) => `  ${failure}`)].join("\n");
 }
 
-/** The line that scripts look for: of the two times that all pairs were tried, the one with fewer reached. */
-export function resultLine({ mode, first, second }: Episode): string {
+/** Of the two times that all pairs were tried, the one with fewer reached. */
+function resultLine({ mode, first, second }: Episode): string {
   const { reached, pairs } = second.reached < first.reached ? second : first;
   return `demo ${mode}: ${reached}/${pairs} pairs reached`;
 }

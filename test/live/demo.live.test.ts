@@ -63,6 +63,14 @@ test("counts the pairs that it reached, with a table and exit status 0", async (
   expect(await demo.remains()).toEqual([]);
 });
 
+test("changes the backend node by node, and counts what was lost", async () => {
+  const demo = new Demo(["--nodes", "2", "--pods", "1", "--roll", "--family", "dual", "--attach", "ptp"]);
+  expect(await demo.status(), demo.output).toBe(0);
+  expect(demo.output).toMatch(/^demo roll: 4\/4 pairs reached, 0 of \d{3,} pings lost$/m);
+  expect(demo.output).toMatch(/node by node to auto \(net-conf\.json\) +│ 0 of \d+ pings lost/);
+  expect(await demo.remains()).toEqual([]);
+});
+
 test("a pair that is not reached is counted, named, and exit status 1", async () => {
   const demo = new Demo([...SMALL, "--keep"]);
   await demo.reaches("attaching 1 pods a node");
