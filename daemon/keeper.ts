@@ -5,26 +5,28 @@
 import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../pkg/backend/node.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
+import type { Address } from "../pkg/ip/address.ts";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { DataPath, Observed } from "../pkg/kernel/data-path.ts";
 import type { Link } from "../pkg/kernel/link.ts";
-import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
+import type { Table } from "../pkg/kernel/nft/table.ts";
+import { nodeRules } from "../pkg/kernel/node-rules.ts";
 import { hasPods } from "../pkg/kernel/pod-bridge.ts";
 import type { Request } from "../pkg/netlink/message.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import type { Attempts } from "./attempts.ts";
 import { bridgeFilterSettings } from "./bridge-filter.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
-import type { Attachment, BridgeNames } from "./conflist.ts";
+import type { BridgeNames } from "./conflist.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { BridgeInterest } from "./notifications.ts";
+import type { Options } from "./options.ts";
 import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
 
 export interface KeeperParts {
-  /** How pods are attached. */
-  readonly attach: Attachment;
+  readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
   readonly programmer: Pick<Programmer, "plugPods">;
   readonly firewall: Pick<Firewall, "keep">;
   readonly contention: Contention;
@@ -38,6 +40,8 @@ export interface NodeState extends BridgeNames {
   readonly desired: DesiredState;
   /** All pods' networks. */
   readonly networks: readonly Prefix[];
+  /** All addresses of the other nodes. */
+  readonly senders: readonly Address[];
   readonly observed: Observed;
 }
 
@@ -62,7 +66,7 @@ export class Keeper {
   /** What failed is with `attempts`. */
   async keep(state: NodeState, attempts: Attempts): Promise<Kept> {
     const settings = await this.#keepSettings(state, attempts);
-    const rules = (await attempts.try(() => this.#parts.firewall.keep(tableOf(state)))) ?? [];
+    const rules = (await attempts.try(() => this.#parts.firewall.keep(this.#rulesOf(state)))) ?? [];
     return { settings, rules, ...(await this.#keepBridge(state, attempts)) };
   }
 
@@ -90,11 +94,11 @@ export class Keeper {
   }
 
   async #keepSettings({ node, underlay, desired, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
-    const { files, attach } = this.#parts;
+    const { files, options } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
     const changed: string[] = [];
-    const bridged = attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
+    const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
     for (const setting of [...forwardingSettings(files, families, underlay.name, devices), ...(bridged ?? [])]) {
       const text = await attempts.try(() => ensureSetting(files, setting));
       if (text !== undefined) changed.push(text);
@@ -103,8 +107,8 @@ export class Keeper {
   }
 
   async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
-    const { programmer, contention, attach } = this.#parts;
-    if (attach !== "bridge") return { requests: [], bridge: undefined };
+    const { programmer, contention, options } = this.#parts;
+    if (options.attach !== "bridge") return { requests: [], bridge: undefined };
     if (!hasPods(network, observed)) this.#bridge.forget();
     const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge(wishes, observed.links);
@@ -117,8 +121,13 @@ export class Keeper {
     const index = links.find((link) => link.name === name)?.index ?? 0;
     return { requests: plugged?.requests ?? [], bridge: { name, network, index, mac: wanted.mac } };
   }
-}
 
-function tableOf({ desired, networks }: NodeState) {
-  return nodeMasquerade({ podRanges: networks, exempt: desired.unmasqueraded });
+  #rulesOf({ desired, networks, senders }: NodeState): Table {
+    const { nonMasqueradeCidrs, vxlanFrom } = this.#parts.options;
+    const tunnels = desired.dataPath.vteps.map(({ local, port, vni }) => ({ family: local.family, port, vni }));
+    return nodeRules({
+      ...{ podRanges: networks, exempt: desired.unmasqueraded, nonMasquerade: nonMasqueradeCidrs },
+      ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
+    });
+  }
 }

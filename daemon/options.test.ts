@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { afterEach, expect, test, vi } from "vitest";
 import { formatAddress } from "../pkg/ip/address.ts";
+import { formatPrefix } from "../pkg/ip/prefix.ts";
 import { type Options, optionsCommand, parseListenAddress, parsePublicIp } from "./options.ts";
 
 afterEach(() => vi.unstubAllEnvs());
@@ -20,6 +21,8 @@ test("with a node name alone, all else has its default", () => {
     netConf: "/etc/weft/net-conf.json",
     attach: "bridge",
     publicIp: [],
+    nonMasqueradeCidrs: [],
+    vxlanFrom: "nodes",
     cniConfDir: "/etc/cni/net.d",
     runDir: "/run/weft",
     metricsAddress: { host: "127.0.0.1", port: 9468 },
@@ -39,6 +42,11 @@ test("a flag beats its environment twin, which beats the default", () => {
   expect(parse("--node-name", "from-flag").nodeName).toBe("from-flag");
 });
 
+test("networks that are not masqueraded are a list", () => {
+  const { nonMasqueradeCidrs } = parse("--node-name", "n1", "--non-masquerade-cidrs", "10.0.0.0/8, fd00::/8");
+  expect(nonMasqueradeCidrs.map(formatPrefix)).toEqual(["10.0.0.0/8", "fd00::/8"]);
+});
+
 test("every flag has an environment twin and a description, and --help shows both", () => {
   const command = optionsCommand();
   const help = command.helpInformation().replace(/\s+/g, " ");
@@ -46,13 +54,16 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(10);
+  expect(command.options.length).toBe(12);
 });
 
 test.each([
   [[], /required option '--node-name <name>' not specified/],
   [["--node-name", "n1", "--log-level", "loud"], /Allowed choices are fatal, error/],
   [["--node-name", "n1", "--public-ip", "host"], /"host" is not an IP address/],
+  [["--node-name", "n1", "--non-masquerade-cidrs", "10.0.0.0/8,host"], /host/],
+  [["--node-name", "n1", "--non-masquerade-cidrs", "10.0.0.1/8"], /10\.0\.0\.1\/8/],
+  [["--node-name", "n1", "--vxlan-from", "me"], /Allowed choices are nodes, anybody/],
   [["--node-name", "n1", "--nonsense"], /unknown option '--nonsense'/],
   [["--node-name", "n1", "stray"], /too many arguments/],
 ])("%j is refused by name", (args, message) => {

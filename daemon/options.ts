@@ -4,6 +4,7 @@
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
+import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
 import type { Attachment } from "./conflist.ts";
 
 export interface Options {
@@ -18,6 +19,10 @@ export interface Options {
   readonly publicIp: readonly Address[];
   /** What ties a pod to the node. */
   readonly attach: Attachment;
+  /** Networks beside the pods' own that see a pod's own address. */
+  readonly nonMasqueradeCidrs: readonly Prefix[];
+  /** Whose VXLAN packets are taken. */
+  readonly vxlanFrom: "nodes" | "anybody";
   readonly cniConfDir: string;
   readonly runDir: string;
   readonly metricsAddress: ListenAddress;
@@ -91,6 +96,24 @@ export function optionsCommand(): Command {
         .default("bridge"),
     )
     .addOption(
+      flag(
+        "--non-masquerade-cidrs <networks>",
+        "WEFTD_NON_MASQUERADE_CIDRS",
+        "networks that pods reach under their own addresses, since they know the way back; commas between",
+      )
+        .argParser(parseNetworks)
+        .default([], "the cluster's pods alone"),
+    )
+    .addOption(
+      flag(
+        "--vxlan-from <whom>",
+        "WEFTD_VXLAN_FROM",
+        "whose VXLAN packets are taken; nodes are known by the addresses of their Node objects",
+      )
+        .choices(["nodes", "anybody"])
+        .default("nodes"),
+    )
+    .addOption(
       flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(
         "/etc/cni/net.d",
       ),
@@ -141,6 +164,18 @@ export function parsePublicIp(text: string): readonly Address[] {
     }
   }
   return addresses;
+}
+
+/** "10.0.0.0/8,fd00::/8". */
+export function parseNetworks(text: string): readonly Prefix[] {
+  return text.split(",").map((part) => {
+    try {
+      return parseSubnet(part.trim());
+    } catch (error) {
+      if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  });
 }
 
 /** "127.0.0.1:9468", "[::1]:9468" or ":9468". */

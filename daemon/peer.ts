@@ -20,6 +20,11 @@ export function peerOf(node: ClusterNode): Peer {
   };
 }
 
+/** All addresses that its packets may come from: what it announces, and what its Node has. */
+export function sourcesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
+  return [publicIp, publicIpv6, ...internalAddresses].filter((address) => address !== undefined);
+}
+
 function reachedBy(node: ClusterNode, family: Family): Address | undefined {
   const announced = family === 4 ? node.publicIp : node.publicIpv6;
   return announced ?? node.internalAddresses.find((address) => address.family === family);

@@ -8,8 +8,9 @@ import {
   parseObserved,
   planDataPath,
 } from "../pkg/kernel/data-path.ts";
-import { isSameTable, tableDumps } from "../pkg/kernel/nft/comparison.ts";
-import { replaceTable, type Table } from "../pkg/kernel/nft/table.ts";
+import { changeTable } from "../pkg/kernel/nft/change.ts";
+import { tableDumps } from "../pkg/kernel/nft/comparison.ts";
+import type { Table } from "../pkg/kernel/nft/table.ts";
 import { type PodBridge, planPodBridge } from "../pkg/kernel/pod-bridge.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../pkg/netlink/evented.ts";
@@ -137,8 +138,9 @@ export class Programmer {
         if (!isNetlinkError(error, "ENOENT")) throw error;
       }
     }
-    if (isSameTable(table, held) || !isAllowed()) return false;
-    await this.#nftables.commit(replaceTable(table));
+    const requests = changeTable(table, held);
+    if (requests.length === 0 || !isAllowed()) return false;
+    await this.#nftables.commit(requests);
     return true;
   }
 

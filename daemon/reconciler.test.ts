@@ -110,7 +110,7 @@ function bench() {
   };
   const contention = new Contention(clock, () => undefined);
   const keeper = new Keeper({
-    attach: "bridge",
+    options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
     firewall: {
       keep: async (table) => {

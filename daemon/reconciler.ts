@@ -32,7 +32,7 @@ import type { Interest } from "./notifications.ts";
 import { OldVteps } from "./old-vteps.ts";
 import type { Options } from "./options.ts";
 import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
-import { peerOf } from "./peer.ts";
+import { peerOf, sourcesOf } from "./peer.ts";
 import { connectedText, PeerConditions, refusedError } from "./peer-conditions.ts";
 import { PeerRefusedError, type Programmed, type Programmer } from "./programmer.ts";
 import { strictReversePaths } from "./reverse-path.ts";
@@ -153,7 +153,11 @@ export class Reconciler {
     const { link } = underlay;
     this.#folder = folder;
     const names = namesOf(folder?.predecessor);
-    const kept = await keeper.keep({ node, underlay: link, desired, networks, observed: state, ...names }, attempts);
+    const senders = view.peers.flatMap(sourcesOf);
+    const kept = await keeper.keep(
+      { node, underlay: link, desired, networks, senders, observed: state, ...names },
+      attempts,
+    );
     const adopt = folder?.predecessor !== undefined;
     const gate = keeper.gate(desired.dataPath);
     const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt, gate }));

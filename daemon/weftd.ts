@@ -110,7 +110,7 @@ async function start(
     view,
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
-    keeper: new Keeper({ attach: options.attach, programmer, firewall, contention, files: nodeFiles }),
+    keeper: new Keeper({ options, programmer, firewall, contention, files: nodeFiles }),
     announcer,
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules(nftables),

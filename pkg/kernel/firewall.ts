@@ -9,6 +9,7 @@
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
+import { changeElements, elementText } from "./nft/change.ts";
 import { hasSameShape, readTable, tableDumps } from "./nft/comparison.ts";
 import {
   accept,
@@ -23,7 +24,7 @@ import {
   returnToCaller,
 } from "./nft/expressions.ts";
 import { type NftSet, readElement, readTuple, type TupleSet, wireElements } from "./nft/set.ts";
-import { addElements, createTable, deleteFromSet, deleteTable, type Rule, type Table } from "./nft/table.ts";
+import { addElements, createTable, deleteTable, type Rule, type Table } from "./nft/table.ts";
 import type { FieldValue } from "./nft/tuple.ts";
 
 /**
@@ -239,33 +240,6 @@ export function holdsFirewall(seen: readonly Message[], wanted: Firewall): boole
     const held = new Set((observed.elements.get(set.name) ?? []).map(elementText));
     return wireElements(set).every((element) => held.has(elementText(element)));
   });
-}
-
-/** From what is held to what `table` says, set by set. */
-function changeElements(held: ReadonlyMap<string, readonly SetElement[]>, table: Table): Request[] {
-  const removals = table.sets.flatMap((set) => {
-    const wanted = new Set(wireElements(set).map(elementText));
-    const gone = (held.get(set.name) ?? []).filter((element) => !wanted.has(elementText(element)));
-    return deleteFromSet(table, set.name, gone);
-  });
-  const additions = table.sets.flatMap((set) => {
-    const present = new Set((held.get(set.name) ?? []).map(elementText));
-    return addElements(
-      table,
-      withElements(set, (element) => !present.has(elementText(element))),
-    );
-  });
-  return [...removals, ...additions];
-}
-
-/** The set with only those elements that `isWanted` names by their form on the wire. */
-function withElements(set: NftSet, isWanted: (element: SetElement) => boolean): NftSet {
-  const wanted = wireElements(set).map(isWanted);
-  return { ...set, elements: set.elements.filter((_, at) => wanted[at] === true) } as NftSet;
-}
-
-function elementText({ key, userdata }: SetElement): string {
-  return `${key?.value} ${userdata ?? ""}`;
 }
 
 /** For people: "10.22.0.2 of cni:net/c1/eth0". */

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { networkOf, parsePrefix } from "../ip/prefix.ts";
-import { ByteWriter } from "../netlink/bytes.ts";
-import { type Message, type Request, splitDatagram, writeRequest } from "../netlink/message.ts";
+import type { Request } from "../netlink/message.ts";
 import { nodeMasquerade } from "./masquerade.ts";
 import { isSameTable } from "./nft/comparison.ts";
-import { replaceTable, type Table } from "./nft/table.ts";
+import { replaceTable } from "./nft/table.ts";
+import { dumpOf } from "./nft/table-dump.ts";
 import { addPodMasquerade, deletePodMasquerade, type PodMasquerade, podMasquerade } from "./pod-masquerade.ts";
 
 const texts = (requests: readonly Request[]) => requests.map(({ text }) => text);
@@ -16,18 +16,6 @@ const pod = (owner: string, address: string): PodMasquerade => {
   return { owner, address: prefix.address, subnet: networkOf(prefix) };
 };
 
-/** A table as a dump would tell it: what makes it, less what the kernel counts (the number of chains and sets). */
-function dumpOf(table: Table): Message[] {
-  const writer = new ByteWriter();
-  const made = replaceTable(table).slice(2);
-  for (const [index, item] of made.entries()) writeRequest(writer, item, index, 0);
-  const [first, ...rest] = splitDatagram(writer.finish());
-  if (first === undefined) throw new Error("nothing made");
-  // NFTA_TABLE_USE, 8 bytes long, type 3, in network order.
-  const use = [8, 0, 3, 0, 0, 0, 0, table.chains.length + table.sets.length];
-  return [{ ...first, payload: Uint8Array.of(...first.payload, ...use) }, ...rest];
-}
-
 describe("the node's masquerade", () => {
   test("is one transaction that begins from nothing", () => {
     expect(texts(replaceTable(node(["10.244.0.0/16"], ["192.0.2.1"])))).toEqual([
@@ -36,15 +24,20 @@ describe("the node's masquerade", () => {
       "nft add table inet weft",
       "nft add set inet weft pod-ranges4 { type ipv4_addr; flags interval; }",
       "nft add set inet weft exempt4 { type ipv4_addr; }",
+      "nft add set inet weft non-masquerade4 { type ipv4_addr; flags interval; }",
       "nft add chain inet weft postrouting { type nat hook postrouting priority 100; policy accept; }",
       "nft create element inet weft pod-ranges4 { 10.244.0.0/16 }",
       "nft create element inet weft exempt4 { 192.0.2.1 }",
-      'nft add rule inet weft postrouting meta nfproto ipv4 ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
+      'nft add rule inet weft postrouting meta nfproto ipv4 ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != @non-masquerade4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
     ]);
   });
 
   test("has the families that have ranges, whatever is exempt", () => {
-    expect(node(["fd00::/48"], ["192.0.2.1"]).sets.map(({ name }) => name)).toEqual(["pod-ranges6", "exempt6"]);
+    expect(node(["fd00::/48"], ["192.0.2.1"]).sets.map(({ name }) => name)).toEqual([
+      "pod-ranges6",
+      "exempt6",
+      "non-masquerade6",
+    ]);
     expect(node([]).chains[0]?.rules).toEqual([]);
   });
 
@@ -60,10 +53,10 @@ describe("the node's masquerade", () => {
     expect(isSameTable(node(["10.244.0.0/16", "fd00::/48"], ["192.0.2.1", "192.0.2.2"]), dumped)).toBe(false);
   });
 
-  test.each([0, 1, 2, 3, 4, 5, 6])("is not recognised without message %i of its dump", (missing) => {
+  test.each([0, 1, 2, 3, 4, 5, 6, 7])("is not recognised without message %i of its dump", (missing) => {
     const table = node(["10.244.0.0/16"], ["192.0.2.1"]);
     const dumped = dumpOf(table);
-    expect(dumped).toHaveLength(7);
+    expect(dumped).toHaveLength(8);
     expect(isSameTable(table, dumped)).toBe(true);
     expect(isSameTable(table, dumped.toSpliced(missing, 1))).toBe(false);
   });

@@ -26,15 +26,17 @@ export interface MasqueradeSettings {
    * the way back. With vxlan there are none: a packet to a node goes by the underlay, where a pod's address is unknown.
    */
   readonly exempt: readonly Address[];
+  /** Networks outside the ranges that see a pod's own address, since they know the way back to it. */
+  readonly nonMasquerade?: readonly Prefix[];
 }
 
 /** `table inet weft`. Rules depend on the families alone; ranges and exempt addresses are elements. */
-export function nodeMasquerade({ podRanges, exempt }: MasqueradeSettings): Table {
+export function nodeMasquerade({ podRanges, exempt, nonMasquerade = [] }: MasqueradeSettings): Table {
   const families = ([4, 6] as const).filter((family) => podRanges.some(({ address }) => address.family === family));
   return {
     family: "inet",
     name: "weft",
-    comment: "weftd: pod traffic that leaves the cluster",
+    comment: "weftd: the node's rules",
     sets: families.flatMap((family): NftSet[] => [
       {
         kind: "prefixes",
@@ -50,12 +52,20 @@ export function nodeMasquerade({ podRanges, exempt }: MasqueradeSettings): Table
         family,
         elements: distinct(exempt.filter((address) => address.family === family)).map((address) => ({ address })),
       },
+      {
+        kind: "prefixes",
+        name: nonMasqueradeSet(family),
+        comment: "networks that see pods' own addresses",
+        family,
+        elements: nonMasquerade.filter(({ address }) => address.family === family),
+      },
     ]),
     chains: [postrouting(families.map(nodeRule))],
   };
 }
 
 const rangesSet = (family: Family) => `pod-ranges${family}`;
+const nonMasqueradeSet = (family: Family) => `non-masquerade${family}`;
 const exemptSet = (family: Family) => `exempt${family}`;
 
 function nodeRule(family: Family): Rule {
@@ -66,6 +76,7 @@ function nodeRule(family: Family): Rule {
       matchSourceInSet(family, rangesSet(family)),
       matchDestinationInSet(family, rangesSet(family), { invert: true }),
       matchDestinationInSet(family, exemptSet(family), { invert: true }),
+      matchDestinationInSet(family, nonMasqueradeSet(family), { invert: true }),
       matchNotMulticast(family),
       counter,
       masquerade({ fullyRandom: true }),
@@ -79,6 +90,6 @@ export function postrouting(rules: readonly Rule[]): Chain {
 }
 
 /** The kernel refuses an address that is given twice. */
-function distinct(addresses: readonly Address[]): Address[] {
+export function distinct(addresses: readonly Address[]): Address[] {
   return [...new Map(addresses.map((address) => [address.value, address])).values()];
 }

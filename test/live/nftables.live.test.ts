@@ -66,8 +66,8 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
   test("nft shows the node's rules as they are meant", () => {
     steps(replace);
     expect(rules("weft")).toEqual([
-      'ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
-      'ip6 saddr @pod-ranges6 ip6 daddr != @pod-ranges6 ip6 daddr != @exempt6 ip6 daddr != ff00::/8 counter masquerade fully-random comment "pods to the outside, IPv6"',
+      'ip saddr @pod-ranges4 ip daddr != @pod-ranges4 ip daddr != @exempt4 ip daddr != @non-masquerade4 ip daddr != 224.0.0.0/4 counter masquerade fully-random comment "pods to the outside, IPv4"',
+      'ip6 saddr @pod-ranges6 ip6 daddr != @pod-ranges6 ip6 daddr != @exempt6 ip6 daddr != @non-masquerade6 ip6 daddr != ff00::/8 counter masquerade fully-random comment "pods to the outside, IPv6"',
     ]);
     const list = nft("list", "ruleset");
     expect(list).toContain("elements = { 10.244.0.0/15, 10.250.1.0/24,");

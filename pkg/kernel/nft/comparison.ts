@@ -117,9 +117,12 @@ function ofFamily<H extends { family: number }, A>(
 export function isSameTable(wanted: Table, messages: readonly Message[]): boolean {
   const observed = readTable(wanted, messages);
   if (observed === undefined || !hasSameShape(wanted, observed)) return false;
-  return wanted.sets.every(
-    (set) => elementKeys(wireElements(set)) === elementKeys(observed.elements.get(set.name) ?? []),
-  );
+  return wanted.sets.every((set) => hasSameElements(set, observed));
+}
+
+/** True when the kernel holds the elements of `set`, and no others. */
+export function hasSameElements(set: NftSet, { elements }: ObservedTable): boolean {
+  return elementKeys(wireElements(set)) === elementKeys(elements.get(set.name) ?? []);
 }
 
 /** As `isSameTable`, whatever the elements. */

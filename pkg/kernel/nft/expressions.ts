@@ -19,6 +19,7 @@ import {
 import { RTN_LOCAL } from "../../netlink/route.ts";
 import {
   address,
+  destinationPort,
   destinationType,
   inputIndex,
   interfaceName,
@@ -28,6 +29,8 @@ import {
   registerAt,
   rowText,
   type Selector,
+  transportProtocol,
+  vxlanIdentifier,
 } from "./selector.ts";
 
 /** A part of a rule: a match that lets the rule go on, or what is done then. */
@@ -118,6 +121,22 @@ const MULTICAST = {
 
 export function matchNotMulticast(family: Family): Statement {
   return matchPrefix("daddr", MULTICAST[family], { invert: true });
+}
+
+/** IPPROTO_UDP */
+const UDP = 17;
+
+/** VXLAN packets of one network: whoever else has the port has another VNI. */
+export function matchVxlan({ port, vni }: { readonly port: number; readonly vni: number }): Statement {
+  const parts = [
+    matchEqual(transportProtocol, Uint8Array.of(UDP), "udp"),
+    matchEqual(destinationPort, Uint8Array.of(port >> 8, port & 0xff), String(port)),
+    matchEqual(vxlanIdentifier, Uint8Array.of(vni >> 16, (vni >> 8) & 0xff, vni & 0xff), String(vni)),
+  ];
+  return {
+    text: parts.map(({ text }) => text).join(" "),
+    expressions: parts.flatMap(({ expressions }) => expressions),
+  };
 }
 
 /** Replies, and connections that belong to others, as conntrack knows them (IP_CT_ESTABLISHED, IP_CT_RELATED). */

@@ -32,6 +32,9 @@ export function address(side: "saddr" | "daddr", family: Family, length: number 
 /** The port that TCP, UDP and SCTP have at the same place. */
 export const destinationPort = payload("th dport", "transport", 2, 2);
 
+/** Behind the UDP header of 8 bytes: flags and reserved bits of 4 bytes, then the VNI (RFC 7348 section 5). */
+export const vxlanIdentifier = payload("@th,96,24", "transport", 12, 3);
+
 /** Of the Ethernet frame (IEEE 802.3: destination, source, type). */
 export const etherSource = payload("ether saddr", "link", 6, 6);
 
