@@ -2,21 +2,34 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, type Machine, type Mode, type Node } from "./harness/cluster.ts";
-import { annotate, FLANNEL_CONFLIST, flannelBin, runFlanneld, shell, vtepMacOf } from "./harness/flannel.ts";
+import { Cluster, type Families, type Machine, type Mode, type Node } from "./harness/cluster.ts";
+import { annotate, FLANNEL_CONFLIST, flannelBin, runFlanneld, shell, waysOf } from "./harness/flannel.ts";
 import { Inside } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
 import { Runtime } from "./harness/runtime.ts";
 
 const PODS = 50;
 const PINGS = 400;
+const NONE_LOST = `${PINGS} packets transmitted, ${PINGS} received`;
 const DISABLED = `${FLANNEL_CONFLIST}.weft-disabled`;
-const addressOf = (number: number) => `192.0.2.${number}`;
 
 interface Attached {
   readonly id: string;
   readonly namespace: Namespace;
-  readonly address: string;
+  /** One of each family. */
+  readonly addresses: readonly string[];
+}
+
+const pinging = (inside: Inside, address: string) =>
+  inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", address]);
+
+async function expectToReach(inside: Inside, { addresses }: Attached): Promise<void> {
+  for (const address of addresses) expect(await inside.pings(address)).toBe(true);
+}
+
+function expectNew({ addresses }: Attached, others: readonly Attached[]): void {
+  const taken = others.flatMap((other) => other.addresses);
+  for (const address of addresses) expect(taken).not.toContain(address);
 }
 
 /** All ports that the node has for pods, and whatever says that an address is in use. */
@@ -26,7 +39,11 @@ const state = (machine: Machine, folder: string) =>
     `cd /var/lib/cni/${folder} 2>/dev/null && find . -type f ! -name lock ! -name 'last_reserved*' | sort || true`,
   );
 
-describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
+describe.each<[Mode, Families]>([
+  ["vxlan", "ipv4"],
+  ["host-gw", "ipv4"],
+  ["vxlan", "dual"],
+])("%s, %s", (mode, families) => {
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -36,14 +53,14 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
   async function attach(runtime: Runtime, label: string): Promise<Attached> {
     const namespace = await makeNamespace(`taken-${label}`, cleanup);
     const { result } = await runtime.add(label, namespace.path);
-    return { id: label, namespace, address: (result.ips[0]?.address ?? "").replace(/\/.*/, "") };
+    return { id: label, namespace, addresses: result.ips.map(({ address }) => address.replace(/\/.*/, "")) };
   }
 
   beforeAll(async () => {
-    cluster = await Cluster.start(mode, cleanup);
+    cluster = await Cluster.start(mode, cleanup, { families });
     // Both run flannel, and the other one always will.
     const flannel = async (machine: Machine, peer: number) => {
-      await runFlanneld(mode, machine, [peer], addressOf);
+      await runFlanneld(cluster, machine, [peer]);
       await annotate(cluster, machine);
       return new Runtime(machine.inside, machine.confDir, flannelBin(machine));
     };
@@ -63,8 +80,8 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
   async function startPinging(from: Attached | undefined): Promise<void> {
     if (from === undefined) throw new Error("there is no such pod");
     const inside = await Inside.enter(from.namespace, cleanup);
-    expect(await inside.pings(far.address)).toBe(true);
-    pings.push(inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]));
+    await expectToReach(inside, far);
+    pings.push(...far.addresses.map((address) => pinging(inside, address)));
   }
 
   const links = async (kind: string) =>
@@ -75,14 +92,15 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
   describe("from flannel to weft", () => {
     test("no packet of running pods is lost", async () => {
       for (const output of await Promise.all(pings)) {
-        expect(output).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
+        expect(output).toContain(NONE_LOST);
       }
     });
 
     test("the device keeps its name and its MAC, which the peers know; the route is weft's", async () => {
-      expect(await links("vxlan")).toEqual(mode === "vxlan" ? [`flannel.1 ${vtepMacOf(1)}`] : []);
-      const gateway = mode === "vxlan" ? "10.244.2.0" : addressOf(2);
-      expect(Object.fromEntries(await cluster.peerRoutes(node))).toEqual({ "10.244.2.0/24": gateway });
+      const kept = waysOf(cluster).map(({ device, mac }) => `${device} ${mac(1)}`);
+      expect((await links("vxlan")).sort()).toEqual(mode === "vxlan" ? kept.sort() : []);
+      const routes = waysOf(cluster).map(({ subnet, vtep, host }) => [subnet(2), mode === "vxlan" ? vtep(2) : host(2)]);
+      expect(Object.fromEntries(await cluster.peerRoutes(node))).toEqual(Object.fromEntries(routes));
     });
 
     test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {
@@ -91,7 +109,7 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       expect(JSON.parse(cluster.conflistText(node))).toMatchObject({
         name: "cbr0",
         plugins: [
-          { type: "bridge", mtu: mode === "vxlan" ? 1450 : 1500 },
+          { type: "bridge", mtu: mode === "host-gw" ? 1500 : families === "dual" ? 1430 : 1450 },
           { type: "portmap" },
           { type: "bandwidth" },
           { type: mode },
@@ -101,17 +119,17 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
 
     test("a new pod gets an address that nobody has, and reaches the others", async () => {
       const added = await attach(node.runtime, "new");
-      expect(old.map(({ address }) => address)).not.toContain(added.address);
+      expectNew(added, old);
       const inside = await Inside.enter(added.namespace, cleanup);
-      expect(await inside.pings(far.address)).toBe(true);
-      expect(await inside.pings(old[1]?.address ?? "")).toBe(true);
+      await expectToReach(inside, far);
+      await expectToReach(inside, old[1] as Attached);
       await node.runtime.del("new", added.namespace.path);
     });
 
     test("deleting the old pods frees everything that flannel kept of them", async () => {
       expect((await state(node, "flannel")).split("\n")).toHaveLength(PODS + 1);
       for (const { id, namespace } of old.splice(0, PODS - 2)) await node.runtime.forget(id, namespace.path);
-      expect((await state(node, "networks/cbr0")).split("\n")).toHaveLength(3);
+      expect((await state(node, "networks/cbr0")).split("\n")).toHaveLength(2 * waysOf(cluster).length + 1);
       expect((await state(node, "flannel")).split("\n")).toHaveLength(3);
       expect(await links("veth")).toHaveLength(2 + 1);
     });
@@ -122,12 +140,12 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     test("pods that weft attached keep running when flannel has the node again", async () => {
       added = await attach(node.runtime, "wefts");
       const inside = await Inside.enter(added.namespace, cleanup);
-      const pinging = inside.succeed("ping", ["-qni", "0.01", "-c", `${PINGS}`, "-W", "2", far.address]);
+      const outputs = Promise.all(far.addresses.map((address) => pinging(inside, address)));
       await node.weftd.stop("SIGTERM");
       rmSync(`${node.confDir}/05-weft.conflist`);
       renameSync(`${node.confDir}/${DISABLED}`, `${node.confDir}/${FLANNEL_CONFLIST}`);
-      await runFlanneld(mode, node, [2], addressOf);
-      expect(await pinging).toContain(`${PINGS} packets transmitted, ${PINGS} received`);
+      await runFlanneld(cluster, node, [2]);
+      for (const output of await outputs) expect(output).toContain(NONE_LOST);
     });
 
     test("new pods get addresses that nobody has, and deleting all leaves nothing", async () => {
@@ -135,9 +153,9 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       rmSync(`${node.stateDir}/bin`, { recursive: true });
       flannelBin(node);
       const again = await attach(runtime, "again");
-      expect([...old, added].map(({ address }) => address)).not.toContain(again.address);
+      expectNew(again, [...old, added]);
       const inside = await Inside.enter(again.namespace, cleanup);
-      expect(await inside.pings(far.address)).toBe(true);
+      await expectToReach(inside, far);
       await runtime.del(again.id, again.namespace.path);
       for (const { id, namespace } of [...old, added]) await runtime.forget(id, namespace.path);
       expect(await state(node, "networks/cbr0")).toBe("");

@@ -4,10 +4,50 @@ import type { Cluster, Machine, Mode } from "./cluster.ts";
 import { OURS, REFERENCE } from "./plugin-bed.ts";
 
 export const FLANNEL_CONFLIST = "10-flannel.conflist";
-export const NETWORK = "10.244.0.0/16";
 
-export const vtepMacOf = (number: number) => `32:89:cd:1b:fd:0${number}`;
-export const subnetOf = (number: number) => `10.244.${number}.0`;
+/** What flanneld does for one family of pods, over the underlay of the same family. */
+interface FamilyWays {
+  readonly ip: string;
+  readonly xtables: string;
+  readonly env: string;
+  readonly dataKey: string;
+  readonly addressKey: string;
+  readonly network: string;
+  readonly device: string;
+  readonly mtu: number;
+  readonly multicast: string;
+  readonly forwarding: string;
+  subnet(number: number): string;
+  /** The subnet's first address: the node's own on the device. */
+  vtep(number: number): string;
+  host(number: number): string;
+  mac(number: number): string;
+}
+
+const WAYS: Readonly<Record<"ipv4" | "ipv6", FamilyWays>> = {
+  ipv4: {
+    ...{ ip: "ip -4", xtables: "iptables", env: "FLANNEL_", network: "10.244.0.0/16", device: "flannel.1", mtu: 1450 },
+    ...{ multicast: "224.0.0.0/4", forwarding: "net.ipv4.ip_forward" },
+    ...{ dataKey: "backend-data", addressKey: "public-ip" },
+    subnet: (number) => `10.244.${number}.0/24`,
+    vtep: (number) => `10.244.${number}.0`,
+    host: (number) => `192.0.2.${number}`,
+    mac: (number) => `32:89:cd:1b:fd:0${number}`,
+  },
+  ipv6: {
+    ...{ ip: "ip -6", xtables: "ip6tables", env: "FLANNEL_IPV6_", network: "fd00:10:244::/56", device: "flannel-v6.1" },
+    ...{ mtu: 1430, multicast: "ff00::/8", forwarding: "net.ipv6.conf.all.forwarding" },
+    ...{ dataKey: "backend-v6-data", addressKey: "public-ipv6" },
+    subnet: (number) => `fd00:10:244:${number}::/64`,
+    vtep: (number) => `fd00:10:244:${number}::`,
+    host: (number) => `2001:db8::${number}`,
+    mac: (number) => `ce:41:b7:d1:b7:0${number}`,
+  },
+};
+
+export function waysOf(cluster: Cluster): readonly FamilyWays[] {
+  return cluster.families === "dual" ? [WAYS.ipv4, WAYS.ipv6] : [WAYS[cluster.families]];
+}
 
 /** Reference plugins with a `flannel` before them: what is in /opt/cni/bin on such a node. */
 export function flannelBin({ stateDir }: Machine): string {
@@ -26,17 +66,15 @@ export async function shell({ inside }: Machine, script: string, input = ""): Pr
 }
 
 /** What flanneld does when it starts; a second time it changes nothing. */
-export async function runFlanneld(
-  mode: Mode,
-  machine: Machine,
-  peers: readonly number[],
-  addressOf: (number: number) => string,
-) {
-  const { number, address, stateDir, confDir } = machine;
-  const mtu = mode === "vxlan" ? 1450 : 1500;
-  const env = { NETWORK, SUBNET: `${subnetOf(number).replace(/0$/, "1")}/24`, MTU: mtu, IPMASQ: true };
-  const lines = Object.entries(env).map(([key, value]) => `FLANNEL_${key}=${value}\n`);
-  writeFileSync(`${stateDir}/subnet.env`, lines.join(""));
+export async function runFlanneld(cluster: Cluster, machine: Machine, peers: readonly number[]): Promise<void> {
+  const { stateDir, confDir } = machine;
+  const ways = waysOf(cluster);
+  const env = ways.flatMap(({ env: start, network, vtep, subnet }) => {
+    const first = subnet(machine.number).replace(vtep(machine.number), `${vtep(machine.number).replace(/0$/, "")}1`);
+    return [`${start}NETWORK=${network}`, `${start}SUBNET=${first}`];
+  });
+  const mtu = cluster.mode === "vxlan" ? 1450 : 1500;
+  writeFileSync(`${stateDir}/subnet.env`, [...env, `FLANNEL_MTU=${mtu}`, "FLANNEL_IPMASQ=true", ""].join("\n"));
   const plugins = [
     { type: "flannel", subnetFile: "/var/lib/cni/subnet.env", delegate: { hairpinMode: true, isDefaultGateway: true } },
     { type: "portmap", capabilities: { portMappings: true } },
@@ -45,57 +83,63 @@ export async function runFlanneld(
     `${confDir}/${FLANNEL_CONFLIST}`,
     JSON.stringify({ name: "cbr0", cniVersion: "0.3.1", plugins }, null, 2),
   );
-  await shell(machine, "sysctl -qw net.ipv4.ip_forward=1");
-  if (mode === "vxlan") await shell(machine, device(number, address));
-  for (const peer of peers) {
-    const route = `ip route replace ${subnetOf(peer)}/24 via`;
-    if (mode === "host-gw") await shell(machine, `${route} ${addressOf(peer)} dev eth0`);
-    else
-      await shell(
-        machine,
-        `ip neigh replace ${subnetOf(peer)} dev flannel.1 lladdr ${vtepMacOf(peer)} nud permanent
-bridge fdb replace ${vtepMacOf(peer)} dev flannel.1 dst ${addressOf(peer)} self permanent
-${route} ${subnetOf(peer)} dev flannel.1 onlink`,
-      );
+  for (const way of ways) {
+    await shell(machine, `sysctl -qw ${way.forwarding}=1`);
+    if (cluster.mode === "vxlan") await shell(machine, device(way, machine.number));
+    for (const peer of peers) await shell(machine, peerEntries(way, cluster.mode, peer));
+    const isThere = `${way.xtables}-nft -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1`;
+    await shell(machine, `${isThere} || ${way.xtables}-nft-restore --noflush`, rules(way, machine.number));
   }
-  const isThere = "iptables-nft -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1";
-  await shell(machine, `${isThere} || iptables-nft-restore --noflush`, rules(`${subnetOf(number)}/24`));
 }
 
-const device = (number: number, address: string) => {
-  const settings = `type vxlan id 1 dev eth0 local ${address} dstport 8472 nolearning`;
-  return `ip link show flannel.1 >/dev/null 2>&1 || ip link add flannel.1 address ${vtepMacOf(number)} mtu 1450 ${settings}
-ip address replace ${subnetOf(number)}/32 dev flannel.1; ip link set flannel.1 up`;
-};
+function device({ ip, device: name, mac, mtu, host, vtep }: FamilyWays, number: number): string {
+  const settings = `type vxlan id 1 dev eth0 local ${host(number)} dstport 8472 nolearning`;
+  return `ip link show ${name} >/dev/null 2>&1 || ip link add ${name} address ${mac(number)} mtu ${mtu} ${settings}
+${ip} address replace ${vtep(number)} dev ${name}; ip link set ${name} up`;
+}
+
+function peerEntries({ ip, device: name, subnet, vtep, mac, host }: FamilyWays, mode: Mode, peer: number): string {
+  if (mode === "host-gw") return `${ip} route replace ${subnet(peer)} via ${host(peer)} dev eth0`;
+  return `${ip} neigh replace ${vtep(peer)} dev ${name} lladdr ${mac(peer)} nud permanent
+bridge fdb replace ${mac(peer)} dev ${name} dst ${host(peer)} self permanent
+${ip} route replace ${subnet(peer)} via ${vtep(peer)} dev ${name} onlink`;
+}
 
 /** As `iptables-save` showed them. */
-const rules = (subnet: string) => `*filter
+function rules({ network, multicast, subnet: subnetOf }: FamilyWays, number: number): string {
+  const subnet = subnetOf(number);
+  return `*filter
 :FLANNEL-FWD - [0:0]
 -A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
--A FLANNEL-FWD -s ${NETWORK} -m comment --comment "flanneld forward" -j ACCEPT
--A FLANNEL-FWD -d ${NETWORK} -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -s ${network} -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d ${network} -m comment --comment "flanneld forward" -j ACCEPT
 COMMIT
 *nat
 :FLANNEL-POSTRTG - [0:0]
 -A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG
 -A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
--A FLANNEL-POSTRTG -s ${subnet} -d ${NETWORK} -m comment --comment "flanneld masq" -j RETURN
--A FLANNEL-POSTRTG -s ${NETWORK} -d ${subnet} -m comment --comment "flanneld masq" -j RETURN
--A FLANNEL-POSTRTG ! -s ${NETWORK} -d ${subnet} -m comment --comment "flanneld masq" -j RETURN
--A FLANNEL-POSTRTG -s ${NETWORK} ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
--A FLANNEL-POSTRTG ! -s ${NETWORK} -d ${NETWORK} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG -s ${subnet} -d ${network} -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s ${network} -d ${subnet} -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG ! -s ${network} -d ${subnet} -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s ${network} ! -d ${multicast} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG ! -s ${network} -d ${network} -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
 COMMIT
 `;
+}
 
 /** What flanneld writes into its Node. */
-export function annotate(cluster: Cluster, { name, number, address }: Machine): Promise<unknown> {
-  const prefix = "flannel.alpha.coreos.com/";
-  const vtep = { VNI: 1, VtepMAC: vtepMacOf(number) };
-  const annotations = {
-    [`${prefix}backend-data`]: JSON.stringify(cluster.mode === "vxlan" ? vtep : null),
-    [`${prefix}backend-type`]: cluster.mode,
-    [`${prefix}kube-subnet-manager`]: "true",
-    [`${prefix}public-ip`]: address,
-  };
-  return cluster.api("PATCH", `/api/v1/nodes/${name}/status`, { metadata: { annotations } });
+export function annotate(cluster: Cluster, { name, number }: Machine): Promise<unknown> {
+  const annotations = waysOf(cluster).flatMap(({ host, mac, dataKey, addressKey }) => {
+    const vtep = cluster.mode === "vxlan" ? { VNI: 1, VtepMAC: mac(number) } : null;
+    return [
+      [dataKey, JSON.stringify(vtep)],
+      [addressKey, host(number)],
+    ];
+  });
+  const all = [...annotations, ["backend-type", cluster.mode], ["kube-subnet-manager", "true"]];
+  return cluster.api("PATCH", `/api/v1/nodes/${name}/status`, {
+    metadata: {
+      annotations: Object.fromEntries(all.map(([key, value]) => [`flannel.alpha.coreos.com/${key}`, value])),
+    },
+  });
 }
