@@ -5,7 +5,8 @@
  * A busy node has thousands of them (pods' veths, neighbours that age), so each is looked at for whether it can touch
  * what weftd keeps. What slips through is found by the comparison that follows sooner or later anyway.
  */
-import { formatPrefix } from "../pkg/ip/prefix.ts";
+import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import { parseLinkAddress } from "../pkg/kernel/address.ts";
 import { type Link, parseLink } from "../pkg/kernel/link.ts";
 import { isOfNetwork } from "../pkg/kernel/owner.ts";
 import { parseRoute } from "../pkg/kernel/route.ts";
@@ -41,7 +42,9 @@ export interface Interest {
   readonly linkNames: ReadonlySet<string>;
   /** The same links by index, as far as they are there. */
   readonly linkIndexes: ReadonlySet<number>;
-  /** Of those, the devices of ours: only their neighbours and forwarding entries are ours. */
+  /** Addresses that the underlay is chosen by: whichever link has one may be the underlay's. */
+  readonly underlayAddresses: readonly Prefix[];
+  /** Of the links, the devices of ours: only their neighbours and forwarding entries are ours. */
   readonly deviceIndexes: ReadonlySet<number>;
   /** Destinations of our routes, as `formatPrefix` writes them. */
   readonly destinations: ReadonlySet<string>;
@@ -68,7 +71,10 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
     case RTM_DELADDR.type: {
       const { index } = decode(RTM_NEWADDR, message).header;
       const isOnBridge = index === interest.bridge?.index && message.type === RTM_DELADDR.type;
-      return isOnBridge || interest.linkIndexes.has(index) ? "address" : undefined;
+      if (isOnBridge || interest.linkIndexes.has(index)) return "address";
+      const address = parseLinkAddress(message)?.prefix.address;
+      const isUnderlays = address !== undefined && interest.underlayAddresses.some((one) => contains(one, address));
+      return isUnderlays ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { afterEach, expect, test, vi } from "vitest";
-import { formatAddress } from "../pkg/ip/address.ts";
+import { formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix } from "../pkg/ip/prefix.ts";
 import { type Options, optionsCommand, parseListenAddress, parsePublicIp } from "./options.ts";
 
@@ -20,7 +20,7 @@ test("with a node name alone, all else has its default", () => {
     nodeName: "n1",
     netConf: "/etc/weft/net-conf.json",
     attach: "bridge",
-    publicIp: [],
+    ...{ ifaceCidr: [], publicIp: [] },
     nonMasqueradeCidrs: [],
     vxlanFrom: "nodes",
     cniConfDir: "/etc/cni/net.d",
@@ -54,7 +54,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(12);
+  expect(command.options.length).toBe(15);
 });
 
 test.each([
@@ -87,4 +87,22 @@ test.each([
 
 test.each(["9468", "::1:9468", "localhost:", "127.0.0.1:65536", "[::1]"])("%s is no place to listen", (text) => {
   expect(() => parseListenAddress(text)).toThrow("Expected host:port");
+});
+
+test("the underlay's interface is described by networks, a pattern, or an address to reach", () => {
+  const { ifaceCidr, ifaceRegex, ifaceCanReach } = parse(
+    ...["--node-name", "n1", "--iface-cidr", "10.0.0.0/8, fd00::/8"],
+    ...["--iface-regex", "^(eth|ens)\\d", "--iface-can-reach", "198.51.100.1"],
+  );
+  expect(ifaceCidr.map(formatPrefix)).toEqual(["10.0.0.0/8", "fd00::/8"]);
+  expect(ifaceRegex?.test("ens3")).toBe(true);
+  expect(ifaceCanReach).toEqual(parseAddress("198.51.100.1"));
+});
+
+test.each([
+  [["--iface-cidr", "10.0.0.1/8"], /host bits set: expected .*10\.0\.0\.0\/8/],
+  [["--iface-regex", "("], /Unterminated group/],
+  [["--iface-can-reach", "everything"], /"everything"/],
+])("%s is refused", (args, message) => {
+  expect(() => parse("--node-name", "n1", ...args)).toThrow(message);
 });

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
 import type { Attachment } from "./conflist.ts";
+import type { InterfaceWishes } from "./underlay.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */
@@ -13,8 +14,11 @@ export interface Options {
   readonly nodeName: string;
   /** Path of net-conf.json. */
   readonly netConf: string;
-  /** Name of the underlay's interface; undefined: found by address. */
-  readonly iface: string | undefined;
+  /** Which interface is the underlay's; nothing given: found by the Node's address. */
+  readonly iface: InterfaceWishes["iface"];
+  readonly ifaceCidr: InterfaceWishes["ifaceCidr"];
+  readonly ifaceRegex: InterfaceWishes["ifaceRegex"];
+  readonly ifaceCanReach: InterfaceWishes["ifaceCanReach"];
   /** What this node tells its peers to reach it by; at most one of a family. */
   readonly publicIp: readonly Address[];
   /** What ties a pod to the node. */
@@ -46,7 +50,10 @@ Examples:
   weftd                                       in a pod of a DaemonSet with NODE_NAME set
   weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
+  weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT
+
+Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
 
 While it runs: /healthz, /readyz (why not, in words), /metrics and, for this node alone, /debug/state at
 --metrics-address.
@@ -76,6 +83,29 @@ export function optionsCommand(): Command {
         "WEFTD_IFACE",
         "interface that carries traffic between nodes (default: the one that holds the Node's InternalIP, else the default route's)",
       ),
+    )
+    .addOption(
+      flag(
+        "--iface-cidr <networks>",
+        "WEFTD_IFACE_CIDR",
+        "that interface is one with an address in these; commas between",
+      )
+        .argParser(parseNetworks)
+        .default([], "any"),
+    )
+    .addOption(
+      flag(
+        "--iface-regex <pattern>",
+        "WEFTD_IFACE_REGEX",
+        "that interface is the first whose name, else one of whose addresses, matches this regular expression",
+      ).argParser(parseRegex),
+    )
+    .addOption(
+      flag(
+        "--iface-can-reach <address>",
+        "WEFTD_IFACE_CAN_REACH",
+        "that interface is the one that the main routing table sends this address's packets by",
+      ).argParser(parseOneAddress),
     )
     .addOption(
       flag(
@@ -147,14 +177,7 @@ function flag(flags: string, environment: string, description: string): Option {
 
 /** "192.0.2.1", "2001:db8::1", or one of each, separated by a comma. */
 export function parsePublicIp(text: string): readonly Address[] {
-  const addresses = text.split(",").map((part) => {
-    try {
-      return parseAddress(part.trim());
-    } catch (error) {
-      if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
-      throw error;
-    }
-  });
+  const addresses = text.split(",").map(parseOneAddress);
   for (const family of [4, 6] as const) {
     const ofFamily = addresses.filter((address) => address.family === family);
     if (ofFamily.length > 1) {
@@ -166,16 +189,30 @@ export function parsePublicIp(text: string): readonly Address[] {
   return addresses;
 }
 
-/** "10.0.0.0/8,fd00::/8". */
+/** "192.0.2.0/24,2001:db8::/32" */
 export function parseNetworks(text: string): readonly Prefix[] {
-  return text.split(",").map((part) => {
-    try {
-      return parseSubnet(part.trim());
-    } catch (error) {
-      if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
-      throw error;
-    }
-  });
+  return text.split(",").map((part) => orInvalid(() => parseSubnet(part.trim())));
+}
+
+export function parseRegex(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+export function parseOneAddress(text: string): Address {
+  return orInvalid(() => parseAddress(text.trim()));
+}
+
+function orInvalid<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
 }
 
 /** "127.0.0.1:9468", "[::1]:9468" or ":9468". */

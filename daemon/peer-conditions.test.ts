@@ -8,6 +8,7 @@ import { replaceForwarding, replaceNeighbour } from "../pkg/kernel/neighbour.ts"
 import { addRoute, deleteRoute } from "../pkg/kernel/route.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import type { Request } from "../pkg/netlink/message.ts";
+import type { Happening } from "./events.ts";
 import { Health } from "./health.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
@@ -27,8 +28,10 @@ const refusal = (request: Request) => new NetlinkError(request, 101, undefined, 
 function bench() {
   const health = new Health(new ManualClock());
   const metrics = new Metrics();
-  const conditions = new PeerConditions({ health, metrics, log: openLog("fatal", "n1") });
-  return { health, metrics, conditions };
+  const told: string[] = [];
+  const events = { report: ({ reason, message }: Happening) => told.push(`${reason} ${message}`) };
+  const conditions = new PeerConditions({ health, metrics, events, log: openLog("fatal", "n1") });
+  return { health, metrics, conditions, told };
 }
 
 test("a peer off the link has its name in readiness and metrics, until it is back", async () => {
@@ -40,6 +43,16 @@ test("a peer off the link has its name in readiness and metrics, until it is bac
   expect(conditions.report(peers, [], { conflicts: [], refusals: [] })).toBe(4);
   expect(health.readiness().text).not.toContain("n3");
   expect(await metrics.text()).not.toContain('peer="n3"');
+});
+
+test("an Event tells of a trouble that lasts, once each time that it comes", () => {
+  const { conditions, told } = bench();
+  const offLink = { peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const;
+  const early = { peer: "n4", trouble: "NotAnnounced", reason: "it has announced no backend yet" } as const;
+  for (const problems of [[offLink, early], [offLink], [], [offLink]])
+    conditions.report(peers, problems, { conflicts: [], refusals: [] });
+  const text = "PeerOffLink n3: 198.51.100.3 is not on this node's link";
+  expect(told).toEqual([text, text]);
 });
 
 test("what the kernel refuses is told by the peer that it is about", async () => {

@@ -9,6 +9,7 @@ import { formatPrefix } from "../pkg/ip/prefix.ts";
 import type { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../pkg/netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../pkg/netlink/route.ts";
+import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -21,6 +22,9 @@ const PROBLEMS_SHOWN = 10;
 /** Enough to see which; a cluster whose peers are all in trouble must not fill the monitoring's memory. */
 const PEERS_IN_METRICS = 100;
 
+/** At the start it is everybody's, and passes by itself: no Event. */
+const PASSING = "NotAnnounced";
+
 /** The requests that are about one peer each; every other one is about this node itself. */
 const PEER_REQUESTS: ReadonlySet<string> = new Set(
   [RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH].map(({ identifier }) => identifier),
@@ -29,12 +33,15 @@ const PEER_REQUESTS: ReadonlySet<string> = new Set(
 export interface PeerConditionsParts {
   readonly health: Pick<Health, "warns">;
   readonly metrics: Pick<Metrics, "peers" | "peerTroubles">;
+  readonly events: EventReporter;
   readonly log: Logger;
 }
 
 export class PeerConditions {
   readonly #parts: PeerConditionsParts;
   readonly #news = new News();
+  /** What Events told of, and still holds. */
+  #told: ReadonlySet<string> = new Set();
 
   constructor(parts: PeerConditionsParts) {
     this.#parts = parts;
@@ -50,19 +57,22 @@ export class PeerConditions {
     const owners = refusals.length === 0 ? new Map<string, string>() : ownersOfWords(peers);
     const refused = refusals.map((refusal) => ({ peer: peerOfRequest(refusal.request.text, owners), refusal }));
     const troubles = [
-      ...problems.map(({ peer, trouble }) => ({ peer, reason: trouble })),
-      ...refused.flatMap(({ peer }) => (peer === undefined ? [] : [{ peer, reason: "Refused" }])),
+      ...problems.map(({ peer, trouble, reason }) => ({ peer, reason: trouble, text: `${peer}: ${reason}` })),
+      ...refused.flatMap(({ peer, refusal: { message } }) =>
+        peer === undefined ? [] : [{ peer, reason: "Refused", text: `${peer}: ${message}` }],
+      ),
     ];
+    this.#tell(troubles);
     const troubled = new Set(troubles.map(({ peer }) => peer));
     const connected = peers.filter(({ name, subnets }) => subnets.length > 0 && !troubled.has(name)).length;
     metrics.peers.set({ state: "connected" }, connected);
     metrics.peers.set({ state: "unconnected" }, peers.length - connected);
     metrics.peerTroubles.reset();
-    for (const labels of troubles.slice(0, PEERS_IN_METRICS)) metrics.peerTroubles.set(labels, 1);
+    for (const { peer, reason } of troubles.slice(0, PEERS_IN_METRICS)) metrics.peerTroubles.set({ peer, reason }, 1);
 
     const texts = [
-      ...problems.map(({ peer, reason }) => `${peer}: ${reason}`),
-      ...refused.map(({ peer, refusal: { message } }) => (peer === undefined ? message : `${peer}: ${message}`)),
+      ...troubles.map(({ text }) => text),
+      ...refused.flatMap(({ peer, refusal: { message } }) => (peer === undefined ? [message] : [])),
       ...conflicts,
     ];
     health.warns("peers", texts);
@@ -72,6 +82,15 @@ export class PeerConditions {
       else log.info("all peers can be connected");
     }
     return connected;
+  }
+
+  #tell(troubles: readonly { readonly reason: string; readonly text: string }[]): void {
+    const lasting = troubles.filter(({ reason }) => reason !== PASSING);
+    for (const { reason, text } of lasting) {
+      if (this.#told.has(text)) continue;
+      this.#parts.events.report({ type: "Warning", reason: `Peer${reason}`, message: text });
+    }
+    this.#told = new Set(lasting.map(({ text }) => text));
   }
 }
 

@@ -123,7 +123,17 @@ function bench() {
     files,
   });
   const reconciler = new Reconciler({
-    options: { nodeName: "n1", iface: undefined, publicIp: [], attach: "bridge", cniConfDir, runDir: "/run/weft" },
+    options: {
+      nodeName: "n1",
+      iface: undefined,
+      ifaceCidr: [],
+      ifaceRegex: undefined,
+      ifaceCanReach: undefined,
+      publicIp: [],
+      attach: "bridge",
+      cniConfDir,
+      runDir: "/run/weft",
+    },
     netConf: { current: { conf: parseNetConf(text), text } },
     view,
     later: () => undefined,

@@ -9,7 +9,7 @@ import { type KnownVtep, knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
-import { formatAddress } from "../pkg/ip/address.ts";
+import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
@@ -38,10 +38,10 @@ import { PeerRefusedError, type Programmed, type Programmer } from "./programmer
 import { strictReversePaths } from "./reverse-path.ts";
 import type { RunFiles } from "./run-files.ts";
 import { RuntimeOffer } from "./runtime-offer.ts";
-import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
+import { chooseUnderlay, type InterfaceWishes, type UnderlayChoice } from "./underlay.ts";
 
 export interface ReconcilerParts {
-  readonly options: Pick<Options, "nodeName" | "iface" | "publicIp" | "cniConfDir" | "runDir" | "attach">;
+  readonly options: Pick<Options, "nodeName" | "publicIp" | "cniConfDir" | "runDir" | "attach"> & InterfaceWishes;
   readonly netConf: Pick<NetConfHolder, "current">;
   readonly view: NodeView;
   /** Another pass is to follow after `delayMs`. */
@@ -66,6 +66,8 @@ export class Reconciler {
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
   readonly #oldVteps = new OldVteps();
+  /** The interface that was chosen last. */
+  #underlay: string | undefined;
   #interest: Interest | undefined;
   #aim: Aim | undefined;
   #folder: ConflistFolder | undefined;
@@ -139,7 +141,11 @@ export class Reconciler {
     if (known === undefined) return;
 
     const { state, port } = await programmer.observe();
-    const underlay = chooseUnderlay({ ...options, internalAddresses: known.own.internalAddresses }, state);
+    const underlay = chooseUnderlay(
+      { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay },
+      state,
+    );
+    this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
     const desired = this.#desire(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs), known.own);
@@ -166,7 +172,9 @@ export class Reconciler {
     this.#aim = { node, peers, desired };
     this.#devices = guardedDevices(desired.dataPath, programmed.state);
     await attempts.try(() => keeper.programmed(desired.dataPath));
-    this.#interest = { ...interestOf(desired, underlay, node, programmed, port), bridge: kept.bridge };
+    const wishes = [...options.ifaceCidr, ...[...options.publicIp, ...known.own.internalAddresses].map(hostPrefix)];
+    const interest = interestOf(desired, underlay, node, programmed, port);
+    this.#interest = { ...interest, bridge: kept.bridge, underlayAddresses: wishes };
     const nowMs = clock.nowMs();
 
     const sent = [...programmed.requests, ...kept.requests];
@@ -257,12 +265,13 @@ export class Reconciler {
   }
 
   #warnOfReversePath({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
-    const { files, health, log } = this.#parts;
+    const { files, health, events, log } = this.#parts;
     const devices = [link.name, ...dataPath.vteps.map(({ name }) => name)];
     const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
     health.warns("rp_filter", warnings);
-    if (this.#news.isNews("rp_filter", warnings.join("\n")) && warnings.length > 0)
-      log.warn({ warnings }, "strict reverse path filtering drops packets of some peers");
+    if (!this.#news.isNews("rp_filter", warnings.join("\n")) || warnings.length === 0) return;
+    log.warn({ warnings }, "strict reverse path filtering drops packets of some peers");
+    for (const message of warnings) events.report({ type: "Warning", reason: "StrictReversePath", message });
   }
 }
 
@@ -272,7 +281,7 @@ function interestOf(
   { subnets }: LocalNode,
   { state }: Programmed,
   ownPort: number,
-): Omit<Interest, "bridge"> {
+): Omit<Interest, "bridge" | "underlayAddresses"> {
   const devices = new Set(dataPath.vteps.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
@@ -286,6 +295,10 @@ function interestOf(
     routeProtocol: RTPROT_WEFT,
     ownPort,
   };
+}
+
+function hostPrefix(address: Address): Prefix {
+  return { address, length: addressBits(address.family) };
 }
 
 function rounded(ms: number): number {
