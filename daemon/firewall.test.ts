@@ -3,14 +3,22 @@ import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import { parseSubnet } from "../pkg/ip/prefix.ts";
 import { nodeMasquerade } from "../pkg/kernel/masquerade.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
-import { Firewall } from "./firewall.ts";
+import { NetlinkError } from "../pkg/netlink/errors.ts";
+import { type Request, request } from "../pkg/netlink/message.ts";
+import { NFT_MSG_NEWRULE } from "../pkg/netlink/nftables.ts";
+import { Firewall, type FirewallWishes } from "./firewall.ts";
 
-const tableOf = (range: string) => nodeMasquerade({ podRanges: [parseSubnet(range)], exempt: [] });
+const tableOf = (range: string): FirewallWishes => ({
+  table: nodeMasquerade({ podRanges: [parseSubnet(range)], exempt: [] }),
+  ranges: [parseSubnet(range)],
+});
 
 function bench() {
   const clock = new ManualClock();
   const kernel = { held: undefined as Table | undefined, lookMs: 3, overlaps: 0 };
   const asked: string[] = [];
+  const forward = { missing: [] as Request[], error: undefined as Error | undefined };
+  const blocked: string[] = [];
   let isBusy = false;
   const firewall = new Firewall({
     clock,
@@ -25,6 +33,16 @@ function bench() {
         kernel.held = table;
         return true;
       },
+      async acceptForwarded(_ranges, isAllowed = () => true) {
+        if (forward.error !== undefined) throw forward.error;
+        const { missing } = forward;
+        if (missing.length === 0 || !isAllowed(missing)) return [];
+        forward.missing = [];
+        return missing;
+      },
+    },
+    onBlocked: (reasons) => {
+      blocked.splice(0, blocked.length, ...reasons);
     },
     gate: {
       mayPutBack: (object) => asked.push(object) < 3,
@@ -33,7 +51,7 @@ function bench() {
       },
     },
   });
-  return { clock, kernel, asked, firewall };
+  return { clock, kernel, asked, forward, blocked, firewall };
 }
 
 const text = (_key: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
@@ -67,6 +85,29 @@ test("what may not be put back yet is a failure", async () => {
   kernel.held = undefined;
   await expect(firewall.restore()).rejects.toThrow("it rests");
   expect(kernel.held).toBeUndefined();
+});
+
+const EPERM = 1;
+const rule = request(NFT_MSG_NEWRULE, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
+
+test("a chain that drops is told to accept, apart from our own table", async () => {
+  const { firewall, kernel, forward } = bench();
+  forward.missing = [rule];
+  expect(await firewall.keep(tableOf("10.244.0.0/16"))).toEqual(["table inet weft", rule.text]);
+  forward.error = new Error("no memory");
+  kernel.held = undefined;
+  await expect(firewall.restore()).rejects.toThrow("no memory");
+  expect(kernel.held).toBeDefined();
+});
+
+test("a chain that its owner keeps others out of is said with the command to run, and no failure", async () => {
+  const { firewall, forward, blocked } = bench();
+  forward.error = new NetlinkError(rule, EPERM, undefined, "a test");
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  expect(blocked).toEqual([expect.stringMatching(/insert rule ip filter FORWARD.*--add-source=10\.244\.0\.0\/16/)]);
+  forward.error = undefined;
+  await firewall.restore();
+  expect(blocked).toEqual([]);
 });
 
 test("looks do not overlap, and one that fails does not stop the next", async () => {

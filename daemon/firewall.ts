@@ -1,10 +1,15 @@
 /**
- * The node's nftables: what the last pass wanted, put back whenever somebody else has changed something. Apart from the
- * passes, since other programs commit all the time, and the dump of one table of ours costs little.
+ * The node's nftables: what the last pass wanted in our own table and in other programs' forward chains, put back whenever
+ * somebody else has changed something. Apart from the passes, since other programs commit all the time, and the dump of one
+ * table of ours costs little.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../pkg/cluster/clock.ts";
+import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
+import { isNetlinkError } from "../pkg/netlink/errors.ts";
+import type { Request } from "../pkg/netlink/message.ts";
+import { Attempts } from "./attempts.ts";
 import type { Gate, Programmer } from "./programmer.ts";
 
 /** A reload is many transactions. */
@@ -14,13 +19,21 @@ const SHARE = 10;
 
 export interface FirewallOptions {
   readonly clock: Pick<Clock, "nowMs">;
-  readonly programmer: Pick<Programmer, "replaceTable">;
+  readonly programmer: Pick<Programmer, "replaceTable" | "acceptForwarded">;
   readonly gate: Gate;
+  /** Told after each look what stands in pods' way and cannot be changed from here; nothing where all is well. */
+  readonly onBlocked: (reasons: readonly string[]) => void;
+}
+
+export interface FirewallWishes {
+  readonly table: Table;
+  /** Pods' ranges, whose traffic other programs' chains are to let through. */
+  readonly ranges: readonly Prefix[];
 }
 
 export class Firewall {
   readonly #options: FirewallOptions;
-  #wanted: Table | undefined;
+  #wanted: FirewallWishes | undefined;
   #idleUntilMs = 0;
   /** One look and change at a time: two would both add what both find missing. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -29,11 +42,13 @@ export class Firewall {
     this.#options = options;
   }
 
-  /** Makes the kernel hold `table`, from now on; returns what was changed, in words. */
-  keep(table: Table): Promise<readonly string[]> {
-    const before = this.#wanted;
-    this.#wanted = table;
-    return this.#inTurn(() => this.#apply(table, () => before !== undefined && isDeepStrictEqual(before, table)));
+  /** Makes the kernel hold what is wanted, from now on; returns what was changed, in words. */
+  keep(wanted: FirewallWishes): Promise<readonly string[]> {
+    const before = this.#wanted?.table;
+    this.#wanted = wanted;
+    return this.#inTurn(() =>
+      this.#apply(wanted, () => before !== undefined && isDeepStrictEqual(before, wanted.table)),
+    );
   }
 
   /** Puts back what the last `keep` asked for; returns what was missing, in words. Throws where that rests. */
@@ -55,11 +70,32 @@ export class Firewall {
     return Math.max(DELAY_MS, this.#idleUntilMs - this.#options.clock.nowMs());
   }
 
-  async #apply(table: Table, isRepair: () => boolean): Promise<readonly string[]> {
+  async #apply({ table, ranges }: FirewallWishes, isRepair: () => boolean): Promise<readonly string[]> {
     const { programmer, gate } = this.#options;
     const text = `table ${table.family} ${table.name}`;
     const isAllowed = () => !isRepair() || gate.mayPutBack(text);
-    return (await programmer.replaceTable(table, isAllowed)) ? [text] : [];
+    const attempts = new Attempts();
+    const isChanged = await attempts.try(() => programmer.replaceTable(table, isAllowed));
+    const accepted = await attempts.try(() => this.#accept(ranges));
+    attempts.end();
+    return [...(isChanged === true ? [text] : []), ...(accepted ?? [])];
+  }
+
+  /** One transaction: all of it rests where a part does. */
+  async #accept(ranges: readonly Prefix[]): Promise<readonly string[]> {
+    const { programmer, gate, onBlocked } = this.#options;
+    try {
+      const isAllowed = (requests: readonly Request[]) =>
+        requests.map((one) => gate.mayPutBack(one.text)).every(Boolean);
+      const sent = await programmer.acceptForwarded(ranges, isAllowed);
+      onBlocked([]);
+      return sent.map((one) => one.text);
+    } catch (error) {
+      // The table belongs to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
+      if (!isNetlinkError(error, "EPERM")) throw error;
+      onBlocked([blockedText(error, ranges)]);
+      return [];
+    }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -67,4 +103,13 @@ export class Firewall {
     this.#tail = turn.catch(() => undefined);
     return turn;
   }
+}
+
+/** Whether that program lets pods through by means of its own cannot be told from its rules. */
+function blockedText(error: Error, ranges: readonly Prefix[]): string {
+  const zone = ranges.map((range) => `--add-source=${formatPrefix(range)}`).join(" ");
+  return (
+    `${error.message}: the table's owner keeps others out of it; let that program accept pods' traffic ` +
+    `(firewalld: firewall-cmd --permanent --zone=trusted ${zone} && firewall-cmd --reload)`
+  );
 }

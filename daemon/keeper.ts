@@ -21,6 +21,7 @@ import type { BridgeNames } from "./conflist.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
 import { ensureSetting, forwardingSettings } from "./forwarding.ts";
+import type { LegacyForward } from "./legacy-forward.ts";
 import type { BridgeInterest } from "./notifications.ts";
 import type { Options } from "./options.ts";
 import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
@@ -29,6 +30,7 @@ export interface KeeperParts {
   readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
   readonly programmer: Pick<Programmer, "plugPods">;
   readonly firewall: Pick<Firewall, "keep">;
+  readonly legacyForward: Pick<LegacyForward, "ensure">;
   readonly contention: Contention;
   readonly files: Files;
 }
@@ -66,8 +68,12 @@ export class Keeper {
   /** What failed is with `attempts`. */
   async keep(state: NodeState, attempts: Attempts): Promise<Kept> {
     const settings = await this.#keepSettings(state, attempts);
-    const rules = (await attempts.try(() => this.#parts.firewall.keep(this.#rulesOf(state)))) ?? [];
-    return { settings, rules, ...(await this.#keepBridge(state, attempts)) };
+    const { firewall, legacyForward } = this.#parts;
+    const families = new Set(state.node.subnets.map(({ address }) => address.family));
+    const ranges = state.networks.filter(({ address }) => families.has(address.family));
+    const rules = (await attempts.try(() => firewall.keep({ table: this.#rulesOf(state), ranges }))) ?? [];
+    const legacy = (await attempts.try(() => legacyForward.ensure(ranges))) ?? [];
+    return { settings, rules: [...rules, ...legacy], ...(await this.#keepBridge(state, attempts)) };
   }
 
   /**

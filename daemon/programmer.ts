@@ -1,4 +1,5 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import {
   type DataPath,
   type Observed,
@@ -8,6 +9,7 @@ import {
   parseObserved,
   planDataPath,
 } from "../pkg/kernel/data-path.ts";
+import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../pkg/kernel/foreign-forward.ts";
 import { changeTable } from "../pkg/kernel/nft/change.ts";
 import { tableDumps } from "../pkg/kernel/nft/comparison.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
@@ -64,6 +66,12 @@ export interface Gate {
 }
 
 const OPEN_GATE: Gate = { mayPutBack: () => true, assertNothingRests: () => undefined };
+
+/** Comments of our rules in other programs' chains begin with it; a range follows. */
+const FORWARD_MARK = "weft:pods ";
+/** As the plugin `firewall`, whose chains they share. */
+const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
+const ATTEMPTS = 5;
 
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */
 const ROUNDS = 3;
@@ -129,19 +137,61 @@ export class Programmer {
    * change: false where that is not to be.
    */
   async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
-    const held: Message[] = [];
-    for (const dump of tableDumps(table)) {
-      try {
-        held.push(...(await this.#nftables.dump(dump)));
-      } catch (error) {
-        // No such table, or no such set in it.
-        if (!isNetlinkError(error, "ENOENT")) throw error;
-      }
-    }
+    const held = await this.#ask(tableDumps(table));
     const requests = changeTable(table, held);
     if (requests.length === 0 || !isAllowed()) return false;
     await this.#nftables.commit(requests);
     return true;
+  }
+
+  /**
+   * Has traffic from and to `ranges` accepted in other programs' forward chains that would drop it, and nothing else that
+   * an earlier call has had accepted; returns what was sent. `isAllowed` is asked before a change. Throws `NetlinkError`.
+   */
+  async acceptForwarded(
+    ranges: readonly Prefix[],
+    isAllowed: (requests: readonly Request[]) => boolean = () => true,
+  ): Promise<readonly Request[]> {
+    const wanted = ranges.map((range) => ({ owner: `${FORWARD_MARK}${formatPrefix(range)}`, range }));
+    const isStale = (owner: string) =>
+      owner.startsWith(FORWARD_MARK) && !wanted.some((accepted) => accepted.owner === owner);
+    for (let attempt = 1; ; attempt++) {
+      const look = forwardingLook(FORWARD_OPTIONS);
+      let step = look.next();
+      while (step.done !== true) step = look.next(await this.#ask(step.value));
+      const requests = [
+        ...forgetRanges(step.value, isStale),
+        ...acceptForwardedRanges(step.value, wanted, FORWARD_OPTIONS),
+      ];
+      if (requests.length === 0 || !isAllowed(requests)) return [];
+      try {
+        await this.#nftables.commit(requests);
+        return requests;
+      } catch (error) {
+        // Somebody else was faster: what is there now has to be looked at.
+        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "ERESTART")) throw error;
+      }
+    }
+  }
+
+  /** The answers to `questions` about nftables, dumps or not; what is absent counts as empty. */
+  async #ask(questions: readonly Request[]): Promise<readonly Message[]> {
+    const replies = await this.#nftables.exchange(questions.filter(({ isDump }) => !isDump));
+    const answers = replies.flatMap(({ error, messages }) => {
+      if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
+      return messages;
+    });
+    for (const dump of questions.filter(({ isDump }) => isDump)) answers.push(...(await this.#dumpIfThere(dump)));
+    return answers;
+  }
+
+  async #dumpIfThere(dump: Request): Promise<readonly Message[]> {
+    try {
+      return await this.#nftables.dump(dump);
+    } catch (error) {
+      if (isNetlinkError(error, "ENOENT")) return [];
+      throw error;
+    }
   }
 
   /** The netlink port that this process changes nftables by. */

@@ -113,12 +113,13 @@ function bench() {
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
     firewall: {
-      keep: async (table) => {
+      keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;
         done.tables.push(table);
         return ["table inet weft"];
       },
     },
+    legacyForward: { ensure: async () => [] },
     contention,
     files,
   });

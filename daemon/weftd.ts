@@ -16,17 +16,20 @@ import { Announcer } from "./announcer.ts";
 import { ChecksumGuard } from "./checksum-guard.ts";
 import { Contention } from "./contention.ts";
 import { Events } from "./events.ts";
+import { execute } from "./execute.ts";
 import { Firewall } from "./firewall.ts";
 import { removeFlannelRules } from "./flannel-leftovers.ts";
 import { listenToGenerations } from "./generations.ts";
 import { Health } from "./health.ts";
 import { Keeper } from "./keeper.ts";
+import { LegacyForward } from "./legacy-forward.ts";
 import { claimRunDir } from "./liveness.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Metrics } from "./metrics.ts";
 import { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
+import { News } from "./news.ts";
 import { nodeEvents } from "./node-events.ts";
 import { NodeView } from "./node-view.ts";
 import { listenToKernel } from "./notifications.ts";
@@ -103,14 +106,27 @@ async function start(
     const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
     events.report({ type: "Warning", reason: "RepairUndone", message });
   });
-  const firewall = new Firewall({ clock, programmer, gate: contention });
+  const news = new News();
+  const firewall = new Firewall({
+    clock,
+    programmer,
+    gate: contention,
+    onBlocked: (reasons) => {
+      health.warns("forwarding", reasons);
+      const message = reasons.join("; ");
+      if (!news.isNews("forwarding", message) || message === "") return;
+      log.warn({ reasons }, "another program's chain may drop pods' packets");
+      events.report({ type: "Warning", reason: "ForwardingBlocked", message });
+    },
+  });
+  const legacyForward = new LegacyForward({ files: nodeFiles, execute, clock });
   const reconciler = new Reconciler({
     options,
     netConf,
     view,
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
-    keeper: new Keeper({ options, programmer, firewall, contention, files: nodeFiles }),
+    keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files: nodeFiles }),
     announcer,
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules(nftables),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
+import { parseSubnet } from "../ip/prefix.ts";
 import { type Message, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
@@ -9,7 +10,13 @@ import {
   NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
-import { acceptForwarded, forgetForwarded, lookAtForwarding } from "./foreign-forward.ts";
+import {
+  acceptForwarded,
+  acceptForwardedRanges,
+  forgetForwarded,
+  forgetRanges,
+  lookAtForwarding,
+} from "./foreign-forward.ts";
 import { type ForeignRuleset, readForeign } from "./foreign-rules.ts";
 import { accept, counter, drop, jump, matchAddress, returnToCaller } from "./nft/expressions.ts";
 import { commentUserdata } from "./nft/userdata.ts";
@@ -216,4 +223,53 @@ test("a table called filter that is not iptables' is looked at like any other", 
     'nft insert rule ip filter forward ip saddr 10.1.0.2 counter accept comment "cni:net/c1/eth0"',
     expect.stringMatching(/^nft insert rule ip filter forward ip daddr/),
   ]);
+});
+
+describe("whole ranges", () => {
+  const ranges = ["10.244.0.0/16", "10.192.0.0/12", "fd00::/48"].map((text) => ({
+    owner: `weft:pods ${text}`,
+    range: parseSubnet(text),
+  }));
+  const texts = (seen: readonly Message[]) =>
+    acceptForwardedRanges(readForeign(seen), ranges, OPTIONS).map(({ text }) => text);
+
+  test("are accepted both ways at the head of a chain that drops, once", () => {
+    const wanted = [
+      'nft insert rule inet site forward meta nfproto ipv6 ip6 saddr fd00::/48 counter accept comment "weft:pods fd00::/48"',
+      'nft insert rule inet site forward meta nfproto ipv6 ip6 daddr fd00::/48 counter accept comment "weft:pods fd00::/48"',
+      'nft insert rule inet site forward meta nfproto ipv4 ip saddr 10.192.0.0/12 counter accept comment "weft:pods 10.192.0.0/12"',
+      'nft insert rule inet site forward meta nfproto ipv4 ip daddr 10.192.0.0/12 counter accept comment "weft:pods 10.192.0.0/12"',
+      'nft insert rule inet site forward meta nfproto ipv4 ip saddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+      'nft insert rule inet site forward meta nfproto ipv4 ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+    ];
+    expect(texts([base(SITE, "drop")])).toEqual(wanted);
+    const made = acceptForwardedRanges(readForeign([base(SITE, "drop")]), ranges, OPTIONS).map(answer);
+    expect(texts([base(SITE, "drop"), ...made])).toEqual([]);
+    expect(texts([base(SITE, "drop"), ...made.slice(1)])).toEqual(wanted.slice(0, 1));
+  });
+
+  test("go where the plugin's rules go in the tables of iptables, of their family alone", () => {
+    expect(texts([base(FORWARD, "drop")])).toEqual([
+      "nft add chain ip filter CNI-FORWARD",
+      "nft add chain ip filter CNI-ADMIN",
+      'nft insert rule ip filter FORWARD counter jump CNI-FORWARD comment "CNI firewall plugin rules"',
+      'nft insert rule ip filter CNI-FORWARD counter jump CNI-ADMIN comment "CNI firewall plugin admin overrides"',
+      'nft add rule ip filter CNI-FORWARD ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+      'nft add rule ip filter CNI-FORWARD ip saddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+      'nft add rule ip filter CNI-FORWARD ip daddr 10.192.0.0/12 counter accept comment "weft:pods 10.192.0.0/12"',
+      'nft add rule ip filter CNI-FORWARD ip saddr 10.192.0.0/12 counter accept comment "weft:pods 10.192.0.0/12"',
+    ]);
+  });
+
+  test("that are no longer wanted are taken out, and nobody else's rules", () => {
+    const seen = readForeign([
+      base(SITE, "drop"),
+      rule(SITE, onlySource, "weft:pods 10.1.0.0/16"),
+      rule(SITE, onlySource, "weft:pods 10.244.0.0/16"),
+      rule(SITE, onlySource, "cni:net/c1/eth0"),
+      rule(SITE, onlySource),
+    ]);
+    const forgotten = forgetRanges(seen, (owner) => owner === "weft:pods 10.1.0.0/16");
+    expect(forgotten.map(({ text }) => text)).toEqual([expect.stringMatching(/^nft delete rule inet site forward/)]);
+  });
 });

@@ -9,7 +9,8 @@
  * administrator's chain that exists is asked before our rules even where nothing drops.
  */
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
-import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import { type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
@@ -41,6 +42,7 @@ import {
   matchAddress,
   matchEstablished,
   matchFamily,
+  matchPrefix,
   type Statement,
 } from "./nft/expressions.ts";
 import { commentUserdata } from "./nft/userdata.ts";
@@ -49,6 +51,12 @@ import { commentUserdata } from "./nft/userdata.ts";
 export interface ForwardedPod {
   readonly owner: string;
   readonly addresses: readonly Address[];
+}
+
+/** All traffic from and to a range is accepted: of its pods anybody may open a connection to any other. */
+export interface ForwardedRange {
+  readonly owner: string;
+  readonly range: Prefix;
 }
 
 export interface ForwardOptions {
@@ -77,27 +85,35 @@ const CHAINS = 64;
  * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
  * their names: its tables may hold thousands, and none of the others matters.
  */
-export function lookAtForwarding(read: Read, { adminChain }: ForwardOptions): ForeignRuleset {
-  const tables = readTables(read([tablesDump()])).filter(isIpTable);
+export function lookAtForwarding(read: Read, options: ForwardOptions): ForeignRuleset {
+  const look = forwardingLook(options);
+  for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
+}
+
+/** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
+export function* forwardingLook({
+  adminChain,
+}: Pick<ForwardOptions, "adminChain">): Generator<readonly Request[], ForeignRuleset, readonly Message[]> {
+  const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
     .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
     .flatMap(({ family, table }): ChainPlace[] => [
       { family, table, chain: "FORWARD" },
       ...(table === "filter" ? [PRIVATE_CHAIN, adminChain].map((chain) => ({ family, table, chain })) : []),
     ]);
-  const chains = readChains(read(named.map(chainRequest)));
+  const chains = readChains(yield named.map(chainRequest));
   const isKnown = (place: ChainPlace) => chains.some((chain) => isSameChain(chain, place));
   const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
-  const bases = readChains(read([...others].map(chainsDump)).filter(isBaseChain));
+  const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
   chains.push(...bases.filter((base) => !isKnown(base)));
   const rules: ForeignRule[] = [];
   let open = chains.filter((chain) => isForward(chain) || isPrivate(chain));
   for (const asked: ChainPlace[] = []; open.length > 0 && asked.length < CHAINS; ) {
     asked.push(...open);
-    const found = readRules(read(open.map(rulesDump)));
+    const found = readRules(yield open.map(rulesDump));
     rules.push(...found);
     const targets = targetsOf(found, open).filter((target) => !asked.some((place) => isSameChain(place, target)));
-    chains.push(...readChains(read(targets.filter((target) => !isKnown(target)).map(chainRequest))));
+    chains.push(...readChains(yield targets.filter((target) => !isKnown(target)).map(chainRequest)));
     open = chains.filter((chain) => targets.some((target) => isSameChain(target, chain)));
   }
   return { chains, rules };
@@ -196,27 +212,57 @@ export function acceptForwarded(
   pods: readonly ForwardedPod[],
   options: ForwardOptions,
 ): Request[] {
+  const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
+  return acceptBy(seen, families, options, (place, first) =>
+    pods.flatMap(({ owner, addresses }) => {
+      const own = addresses.filter(({ family }) => isOfFamily(place, family));
+      return podRules(place, { owner, addresses: own }, first);
+    }),
+  );
+}
+
+/** The same for whole ranges. */
+export function acceptForwardedRanges(
+  seen: ForeignRuleset,
+  ranges: readonly ForwardedRange[],
+  options: ForwardOptions,
+): Request[] {
+  const families = new Set(ranges.map(({ range }) => range.address.family));
+  return acceptBy(seen, families, options, (place, first) =>
+    ranges.flatMap(({ owner, range }) =>
+      isOfFamily(place, range.address.family) ? rangeRules(place, range, owner, first) : [],
+    ),
+  );
+}
+
+/** Takes out again what `acceptForwardedRanges` has put in under marks that `isStale` names. */
+export function forgetRanges({ rules }: ForeignRuleset, isStale: (owner: string) => boolean): Request[] {
+  return rules.filter(({ comment }) => comment !== undefined && isStale(comment)).map(deleteRule);
+}
+
+/** `rulesFor` tells what accepts in a chain, at its head or at its end. */
+function acceptBy(
+  seen: ForeignRuleset,
+  families: ReadonlySet<Family>,
+  options: ForwardOptions,
+  rulesFor: (place: ChainPlace, first: boolean) => readonly WantedRule[],
+): Request[] {
   const forwarding = new Forwarding(seen);
   const requests: Request[] = [];
-  const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
   const unborn = forwarding.chains
     .filter((chain) => isUnaskedAdmin(forwarding, chain, options))
     .filter((chain) => [...families].some((family) => isOfFamily(chain, family)))
     .map(forwardOf);
   requests.push(...unborn.map(addForward));
   for (const base of [...forwarding.chains.filter(isForward), ...unborn]) {
-    const wanted = pods.map((pod) => ({
-      ...pod,
-      addresses: pod.addresses.filter(({ family }) => isOfFamily(base, family)),
-    }));
-    if (options.except?.(base) === true || wanted.every(({ addresses }) => addresses.length === 0)) continue;
+    const isConcerned = [...families].some((family) => isOfFamily(base, family));
+    if (options.except?.(base) === true || !isConcerned) continue;
     const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
     const isFilter = isIptablesChain(base) && base.table === "filter";
     if (forwarding.fate(base) !== "dropped" && !(isFilter && hasAdmin)) continue;
     if (isFilter) requests.push(...privateChain(forwarding, base, options.adminChain));
     const place = isFilter ? { ...base, chain: PRIVATE_CHAIN } : base;
-    const rules = wanted.flatMap((pod) => podRules(place, pod, !isFilter));
-    const missing = rules.filter((rule) => !isThere(forwarding, rule));
+    const missing = rulesFor(place, !isFilter).filter((rule) => !isThere(forwarding, rule));
     // Each that goes to the head stands before the one that went there last.
     requests.push(...(isFilter ? missing : missing.reverse()).map(addRule));
   }
@@ -281,6 +327,14 @@ function podRules(place: ChainPlace, { owner, addresses }: ForwardedPod, first: 
       [...family, matchAddress("saddr", address), counter, accept],
     ].map((statements) => ({ place, statements, comment: owner, first }));
   });
+}
+
+function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: boolean): WantedRule[] {
+  const family = place.family === NFPROTO.inet ? [matchFamily(range.address.family)] : [];
+  return (["daddr", "saddr"] as const).map((side) => ({
+    ...{ place, comment: owner, first },
+    statements: [...family, matchPrefix(side, range), counter, accept],
+  }));
 }
 
 function isThere(forwarding: Forwarding, { place, statements, comment }: WantedRule): boolean {

@@ -1,8 +1,8 @@
 /** What weftd sees to on its own node so that pods' packets come through: settings, its nftables, other firewalls' chains. */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
-import { eventually } from "./harness/process.ts";
+import { eventually, Running } from "./harness/process.ts";
 
 /** A Service's address, which only exists in rules. */
 const CLUSTER_IP = "10.96.0.1";
@@ -18,6 +18,7 @@ let node: Node;
 let other: Node;
 let first: Pod;
 let second: Pod;
+let remote: Pod;
 
 beforeAll(async () => {
   cluster = await Cluster.start("vxlan", cleanup);
@@ -28,6 +29,7 @@ beforeAll(async () => {
   await eventually(async () => expect((await cluster.peerRoutes(other)).size).toBe(1));
   first = await cluster.addPod(node, "a");
   second = await cluster.addPod(node, "b");
+  remote = await cluster.addPod(other, "c");
 });
 
 afterAll(() => cleanup.run());
@@ -97,4 +99,93 @@ test("whoever sees the route to a new node finds its packets let in already", as
   });
   expect(shown).toContain("192.0.2.3");
   await adding;
+});
+
+/** What the chain of a firewall that drops forwarded packets looks like, and how it goes away. */
+const FIREWALLS: readonly (readonly [name: string, chain: string, on: string, off: string])[] = [
+  [
+    "iptables on nf_tables (docker, ufw)",
+    "ip filter CNI-FORWARD",
+    "iptables-nft -P FORWARD DROP",
+    "nft delete table ip filter",
+  ],
+  [
+    "firewalld's last reject",
+    "inet firewalld filter_FORWARD",
+    "nft 'table inet firewalld { chain filter_FORWARD { type filter hook forward priority filter + 10; policy accept; ct state established,related accept; reject with icmpx admin-prohibited; }; }'",
+    "nft delete table inet firewalld",
+  ],
+  [
+    "a site's own policy",
+    "ip site forward",
+    "nft 'table ip site { chain forward { type filter hook forward priority -5; policy drop; }; }'",
+    "nft delete table ip site",
+  ],
+];
+
+describe.each(FIREWALLS)("%s", (_name, chain, on, off) => {
+  const accepts = async () => {
+    const text = await shell(`nft list chain ${chain}`);
+    expect(text).toMatch(/ip saddr 10\.244\.0\.0\/16 counter packets \d+ bytes \d+ accept comment "weft:pods 10\.244/);
+    expect(text).toMatch(/ip daddr 10\.244\.0\.0\/16 counter packets \d+ bytes \d+ accept comment "weft:pods 10\.244/);
+  };
+
+  test("lets pods through from the moment it appears, after each reload, and at weftd's start", async () => {
+    await shell(on);
+    await eventually(accepts, 1000);
+    expect(await first.inside.pings(remote.address)).toBe(true);
+    expect(await remote.inside.pings(first.address)).toBe(true);
+    await shell(`${off}; ${on}`);
+    await eventually(accepts, 1000);
+    await node.weftd.stop("SIGTERM");
+    await shell(`${off}; ${on}`);
+    expect(await first.inside.pings(remote.address, 1)).toBe(false);
+    cluster.restartWeftd(node);
+    await cluster.ready(node);
+    await accepts();
+    expect(await first.inside.pings(remote.address)).toBe(true);
+    await shell(off);
+  });
+});
+
+test("iptables-nft shows, saves and restores a table with our rules in it", async () => {
+  await shell("iptables-nft -P FORWARD DROP");
+  const rules = () => shell("iptables-nft -S CNI-FORWARD");
+  await eventually(async () => expect(await rules()).toContain("-A CNI-FORWARD -s 10.244.0.0/16"), 1000);
+  const before = await rules();
+  expect(before).toContain("-A CNI-FORWARD -d 10.244.0.0/16");
+  await shell("iptables-nft-save > saved && iptables-nft-restore < saved; rm saved");
+  expect(await rules()).toBe(before);
+  expect(await first.inside.pings(remote.address)).toBe(true);
+  await shell("nft delete table ip filter");
+});
+
+test("iptables-legacy's chain gets its rules by iptables-legacy", async () => {
+  await node.weftd.stop("SIGTERM");
+  await shell("iptables-legacy -P FORWARD DROP");
+  expect(await first.inside.pings(remote.address, 1)).toBe(false);
+  cluster.restartWeftd(node);
+  await cluster.ready(node);
+  expect(await shell("iptables-legacy -S FORWARD")).toMatch(
+    /-A FORWARD -d 10\.244\.0\.0\/16 -m comment --comment "weft: pods" -j ACCEPT/,
+  );
+  expect(await first.inside.pings(remote.address)).toBe(true);
+  expect(await remote.inside.pings(first.address)).toBe(true);
+});
+
+test("a table whose owner keeps others out of it is a warning with the command to run", async () => {
+  const owner = new Running(
+    node.namespace,
+    "sh",
+    [
+      "-c",
+      "(echo 'table inet owned { flags owner; chain forward { type filter hook forward priority 20; policy accept; ct mark 7 accept; drop; }; }'; sleep 60) | nft -i",
+    ],
+    cleanup,
+  );
+  await eventually(async () =>
+    expect((await cluster.readyz(node)).body).toMatch(/owned.*--add-source=10\.244\.0\.0\/16/),
+  );
+  expect((await cluster.readyz(node)).status).toBe(200);
+  await owner.stop("SIGTERM");
 });

@@ -1,0 +1,103 @@
+/**
+ * Forward chains of iptables-legacy: they are no part of nftables, and the only program that changes them without losing
+ * what others have put there is iptables-legacy itself. Where its tables are in use they are looked at now and then, since
+ * nobody announces their changes.
+ */
+import type { Clock } from "../pkg/cluster/clock.ts";
+import type { Family } from "../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import { isSystemError } from "../pkg/sys/errors.ts";
+import type { Files } from "../pkg/sys/system.ts";
+
+/** Names of the legacy tables in use, one a line; absent where the kernel has none. */
+const TABLE_NAMES: Readonly<Record<Family, string>> = {
+  4: "/proc/self/net/ip_tables_names",
+  6: "/proc/self/net/ip6_tables_names",
+};
+const PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables-legacy", 6: "ip6tables-legacy" };
+const COMMENT = "weft: pods";
+const INTERVAL_MS = 30_000;
+/** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
+const LOCK_WAIT_SECONDS = "5";
+
+/** Runs a program and gives what it prints; undefined where there is no such program. Rejects where it fails. */
+export type Execute = (program: string, args: readonly string[]) => Promise<string | undefined>;
+
+/** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to run. */
+export class LegacyForwardError extends Error {
+  constructor(family: Family, ranges: readonly Prefix[]) {
+    const commands = ranges.flatMap((range) => missing("", range)).map((rule) => [PROGRAM[family], ...rule].join(" "));
+    super(
+      `${PROGRAM[family]}'s table filter is in use on this node and may drop pods' packets, and there is no ` +
+        `${PROGRAM[family]} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`,
+    );
+    this.name = "LegacyForwardError";
+  }
+}
+
+export interface LegacyForwardOptions {
+  readonly files: Pick<Files, "readFile">;
+  readonly execute: Execute;
+  readonly clock: Pick<Clock, "nowMs">;
+}
+
+export class LegacyForward {
+  readonly #options: LegacyForwardOptions;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LegacyForwardOptions) {
+    this.#options = options;
+  }
+
+  /** Has pods' `ranges` accepted where a chain drops; returns what was run. Throws `LegacyForwardError`. */
+  async ensure(ranges: readonly Prefix[]): Promise<readonly string[]> {
+    const nowMs = this.#options.clock.nowMs();
+    if (nowMs - this.#lookedMs < INTERVAL_MS) return [];
+    const done: string[] = [];
+    for (const family of [4, 6] as const) {
+      const own = ranges.filter(({ address }) => address.family === family);
+      if (own.length > 0 && this.#isInUse(family)) done.push(...(await this.#accept(family, own)));
+    }
+    this.#lookedMs = nowMs;
+    return done;
+  }
+
+  #isInUse(family: Family): boolean {
+    try {
+      const names = new TextDecoder().decode(this.#options.files.readFile(TABLE_NAMES[family]));
+      return names.split("\n").includes("filter");
+    } catch (error) {
+      if (isSystemError(error, "ENOENT")) return false;
+      throw error;
+    }
+  }
+
+  async #accept(family: Family, ranges: readonly Prefix[]): Promise<string[]> {
+    const { execute } = this.#options;
+    const shown = await execute(PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, "-S", "FORWARD"]);
+    if (shown === undefined) throw new LegacyForwardError(family, ranges);
+    if (!drops(shown)) return [];
+    const rules = ranges.flatMap((range) => missing(shown, range));
+    for (const rule of rules) await execute(PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, ...rule]);
+    return rules.map((rule) => [PROGRAM[family], ...rule].join(" "));
+  }
+}
+
+/** True where the chain's policy, or a rule without conditions, drops. `shown` is what `iptables -S FORWARD` prints. */
+export function drops(shown: string): boolean {
+  return shown
+    .split("\n")
+    .some((line) => /^-P FORWARD DROP$/.test(line) || /^-A FORWARD -j (DROP|REJECT)\b/.test(line));
+}
+
+/** The rules for `range` that are not among those shown, as arguments. */
+function missing(shown: string, range: Prefix): string[][] {
+  const lines = shown.split("\n");
+  return ["-s", "-d"]
+    .map((side) => [side, formatPrefix(range)])
+    .filter((match) => {
+      const rule = `-A FORWARD ${match.join(" ")} -m comment --comment "${COMMENT}" -j ACCEPT`;
+      return !lines.includes(rule);
+    })
+    .map((match) => ["-I", "FORWARD", ...match, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"]);
+}
