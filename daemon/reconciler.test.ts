@@ -101,12 +101,14 @@ function bench() {
     stamps: [] as StampContent[],
     clearedUp: 0,
     events: [] as string[],
+    moves: 0,
   };
   const trouble = {
     refusals: [] as NetlinkError[],
     error: undefined as Error | undefined,
     runDir: undefined as Error | undefined,
     nftables: undefined as Error | undefined,
+    state,
   };
   const contention = new Contention(clock, () => undefined);
   const keeper = new Keeper({
@@ -138,8 +140,11 @@ function bench() {
     netConf: { current: { conf: parseNetConf(text), text } },
     view,
     later: () => undefined,
+    onMove: () => {
+      done.moves += 1;
+    },
     programmer: {
-      observe: async () => ({ state, port: 77 }),
+      observe: async () => ({ state: trouble.state, port: 77 }),
       program: async (desired) => {
         if (trouble.error !== undefined) throw trouble.error;
         done.programmed.push(desired);
@@ -252,6 +257,18 @@ test("a pass tells which notifications matter from then on", async () => {
     bridge: { name: "cni0", index: 0, network: "cbr0", mac: expect.any(String) },
     ownPort: 77,
   });
+});
+
+test("connections are made anew when packets leave from another address, and not before", async () => {
+  const { reconciler, done, trouble, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  await reconciler.pass(["interval"]);
+  expect(done.moves).toBe(0);
+  const addresses = state.addresses.map((address) => ({ ...address, prefix: parsePrefix("192.0.2.101/24") }));
+  trouble.state = { ...state, addresses };
+  await reconciler.pass(["address"]);
+  expect(done.moves).toBe(1);
 });
 
 test("the time from each Node event to the end of the programming is measured", async () => {

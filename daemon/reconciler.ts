@@ -44,6 +44,8 @@ export interface ReconcilerParts {
   readonly options: Pick<Options, "nodeName" | "publicIp" | "cniConfDir" | "runDir" | "attach"> & InterfaceWishes;
   readonly netConf: Pick<NetConfHolder, "current">;
   readonly view: NodeView;
+  /** This node's packets leave by another link, or from another address: connections of before are dead. */
+  readonly onMove: () => void;
   /** Another pass is to follow after `delayMs`. */
   readonly later: (reason: string, delayMs: number) => void;
   readonly programmer: Pick<Programmer, "observe" | "program">;
@@ -66,6 +68,8 @@ export class Reconciler {
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
   readonly #oldVteps = new OldVteps();
+  /** Link and addresses that packets to other nodes went by in the last pass. */
+  #source: string | undefined;
   /** The interface that was chosen last. */
   #underlay: string | undefined;
   #interest: Interest | undefined;
@@ -150,7 +154,7 @@ export class Reconciler {
     const peers = view.peers.map(peerOf);
     const desired = this.#desire(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs), known.own);
     const { vteps } = desired.dataPath;
-    this.#logUnderlay(underlay);
+    this.#noteUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
     const attempts = new Attempts();
     await attempts.try(() => runFiles.writeTable({ netConf: text, node, vtepMacs, peers }));
@@ -258,10 +262,13 @@ export class Reconciler {
     return { own, subnets };
   }
 
-  #logUnderlay({ link, ipv4, ipv6, reason }: UnderlayChoice): void {
+  #noteUnderlay({ link, ipv4, ipv6, reason }: UnderlayChoice): void {
     const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
     const line = { interface: link.name, addresses, mtu: link.mtu, reason };
     if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
+    const source = [link.index, ...[ipv4, ipv6].map((one) => one && formatAddress(one.local))].join();
+    if (this.#source !== undefined && this.#source !== source) this.#parts.onMove();
+    this.#source = source;
   }
 
   #warnOfReversePath({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {

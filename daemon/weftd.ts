@@ -124,6 +124,7 @@ async function start(
     options,
     netConf,
     view,
+    onMove: () => api.reconnect(),
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
     keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files: nodeFiles }),

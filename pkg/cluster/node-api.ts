@@ -176,6 +176,14 @@ export class NodeApi {
     await this.#connection.request({ operation: `count event ${name}`, method: "PATCH", path, body }, signal);
   }
 
+  /**
+   * Ends all connections, those in use too: their requests fail, a watch goes on by a new one. For a host whose address
+   * has changed: nothing comes by the old one any more, and nobody says so.
+   */
+  reconnect(): void {
+    this.#connection.close();
+  }
+
   /** Lets go of idle connections. */
   close(): void {
     this.#connection.close();

@@ -140,27 +140,24 @@ export class Cluster {
   }
 
   async #plugIn(namespace: Namespace, number: number): Promise<void> {
-    const port = `port${number}`;
-    await succeed("ip", [
-      "-n",
-      this.#link.name,
-      "link",
-      "add",
-      port,
-      "type",
-      "veth",
-      "peer",
-      "name",
-      "eth0",
-      "netns",
-      namespace.name,
-    ]);
-    await succeed("ip", ["-n", this.#link.name, "link", "set", port, "master", "br0", "up"]);
+    await this.#connect(namespace, `port${number}`, "eth0");
     for (const address of this.#addressesOf(number)) {
       const prefix = address.includes(":") ? `${address}/64` : `${address}/24`;
       await succeed("ip", ["-n", namespace.name, "address", "add", prefix, "dev", "eth0", "nodad"]);
     }
-    await succeed("ip", ["-n", namespace.name, "link", "set", "eth0", "up"]);
+  }
+
+  /** Gives a node a second interface on the link, eth1, without an address. */
+  plugInSecond({ namespace, number }: Node): Promise<void> {
+    return this.#connect(namespace, `second${number}`, "eth1");
+  }
+
+  async #connect({ name }: Namespace, port: string, device: string): Promise<void> {
+    const link = this.#link.name;
+    const veth = ["type", "veth", "peer", "name", device, "netns", name];
+    await succeed("ip", ["-n", link, "link", "add", port, ...veth]);
+    await succeed("ip", ["-n", link, "link", "set", port, "master", "br0", "up"]);
+    await succeed("ip", ["-n", name, "link", "set", device, "up"]);
   }
 
   async #startApi(): Promise<void> {
