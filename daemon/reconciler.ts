@@ -198,8 +198,8 @@ export class Reconciler {
       ...(settings.length > 0 && { settings }),
       ...(rules.length > 0 && { rules }),
     };
-    const requests = sent.map(({ text }) => text);
-    if (requests.length > 0) log.debug({ requests }, "requests sent");
+    if (sent.length > 0 && log.isLevelEnabled("debug"))
+      log.debug({ requests: sent.map(({ text }) => text) }, "requests sent");
     if (changes > 0) log.info(line, "data path programmed");
     else if (heardMs.length > 0) log.info(line, "data path is as it should be");
     else log.debug(line, "data path is as it should be");

@@ -106,7 +106,11 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
 
 /** Network order: 4 or 16 bytes. */
 export function addressToBytes(address: Address): Uint8Array {
-  const bytes = new Uint8Array(addressBits(address.family) / 8);
+  if (address.family === 4) {
+    const value = Number(address.value);
+    return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+  }
+  const bytes = new Uint8Array(16);
   let rest = address.value;
   for (let index = bytes.length - 1; index >= 0; index--) {
     bytes[index] = Number(rest & 255n);
@@ -120,9 +124,13 @@ export function addressFromBytes(bytes: Uint8Array): Address {
   if (bytes.length !== 4 && bytes.length !== 16) {
     throw new AddressError(`${bytes.length} bytes are not an IP address: expected 4 or 16`);
   }
+  if (bytes.length === 4) {
+    const [a = 0, b = 0, c = 0, d = 0] = bytes;
+    return { family: 4, value: BigInt(a * 0x1000000 + ((b << 16) | (c << 8) | d)) };
+  }
   let value = 0n;
   for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  return { family: bytes.length === 4 ? 4 : 6, value };
+  return { family: 6, value };
 }
 
 export function isSameAddress(a: Address, b: Address): boolean {

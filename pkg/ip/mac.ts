@@ -18,5 +18,7 @@ export function parseMac(text: string): Uint8Array {
 
 /** Lower case, with colons. Takes any number of bytes, since other link types have longer or no addresses. */
 export function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  let text = "";
+  for (const byte of bytes) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;
+  return text;
 }

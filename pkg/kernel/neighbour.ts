@@ -79,7 +79,7 @@ export function forwardingDump(): Request {
 export function replaceNeighbour(entry: Neighbour): Request {
   return request(
     RTM_NEWNEIGH,
-    `ip neigh replace ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud permanent`,
+    () => `ip neigh replace ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud permanent`,
     { family: addressFamily(entry.address.family), index: entry.index, state: NUD_PERMANENT },
     { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
     NLM_F_CREATE | NLM_F_REPLACE,
@@ -99,7 +99,8 @@ export function deleteNeighbour(entry: Neighbour): Request {
 export function replaceForwarding(entry: Forwarding): Request {
   return request(
     RTM_NEWNEIGH,
-    `bridge fdb replace ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self permanent`,
+    () =>
+      `bridge fdb replace ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self permanent`,
     { family: AF_BRIDGE, index: entry.index, state: NUD_PERMANENT, flags: NTF_SELF },
     { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
     NLM_F_CREATE | NLM_F_REPLACE,

@@ -134,7 +134,7 @@ export function getRoute(destination: Address): Request {
 export function addRoute(route: Route): Request {
   return request(
     RTM_NEWROUTE,
-    `ip route add ${describeRoute(route)}`,
+    () => `ip route add ${describeRoute(route)}`,
     ...routeMessage(route),
     NLM_F_CREATE | NLM_F_EXCL,
   );
@@ -152,7 +152,7 @@ export function joinRoute(route: Route): Request {
 export function replaceRoute(route: Route): Request {
   return request(
     RTM_NEWROUTE,
-    `ip route replace ${describeRoute(route)}`,
+    () => `ip route replace ${describeRoute(route)}`,
     ...routeMessage(route),
     NLM_F_CREATE | NLM_F_REPLACE,
   );

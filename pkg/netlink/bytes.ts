@@ -18,6 +18,12 @@ export class ByteWriter {
     return this.#length;
   }
 
+  /** Begins anew, with the same buffer. */
+  clear(): void {
+    this.#bytes.fill(0, 0, this.#length);
+    this.#length = 0;
+  }
+
   /** What was written so far, without a copy: valid until the next write. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);

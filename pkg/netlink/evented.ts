@@ -2,7 +2,10 @@ import type { EventNetlinkSocket } from "../sys/event-netlink.ts";
 import { Batch } from "./batch.ts";
 import { type Conversation, Exchange, type Reply } from "./exchange.ts";
 import type { Message, Request } from "./message.ts";
-import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
+import { DUMP_ATTEMPTS, IN_FLIGHT_BESIDE_NOTIFICATIONS, inFlight, interruptedDump } from "./pace.ts";
+
+/** Each datagram comes in bytes of its own (`EventNetlinkSocket`). */
+const OWN_BYTES = { keepsBytes: true };
 
 /**
  * Asks the kernel on an event loop: the daemon's driver. Calls queue up; one conversation is on its way at a time, since
@@ -25,8 +28,8 @@ export class EventedNetlink {
   /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
   async exchange(requests: readonly Request[]): Promise<Reply[]> {
     const replies: Reply[] = [];
-    for (const part of inFlight(requests)) {
-      const exchange = new Exchange(part, this.#take(part.length), this.where);
+    for (const part of inFlight(requests, IN_FLIGHT_BESIDE_NOTIFICATIONS)) {
+      const exchange = new Exchange(part, this.#take(part.length), this.where, OWN_BYTES);
       await this.#turn(exchange);
       replies.push(...exchange.replies());
     }
@@ -36,7 +39,7 @@ export class EventedNetlink {
   /** All messages of a consistent dump: an interrupted one is asked for again. */
   async dump(request: Request): Promise<readonly Message[]> {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const exchange = new Exchange([request], this.#take(1), this.where);
+      const exchange = new Exchange([request], this.#take(1), this.where, OWN_BYTES);
       await this.#turn(exchange);
       const reply = exchange.replies()[0];
       if (reply?.error !== undefined) throw reply.error;

@@ -19,7 +19,7 @@ import {
 /** The answer to one request. */
 export interface Reply {
   readonly request: Request;
-  /** Data messages, their payloads copied out of the receive buffer. */
+  /** Data messages; their payloads stay. */
   readonly messages: readonly Message[];
   /** Set when the kernel refused. */
   readonly error: NetlinkError | undefined;
@@ -42,16 +42,27 @@ export interface Conversation {
   accept(datagram: Uint8Array): void;
 }
 
-/** One datagram of requests on its way: rtnetlink judges each message by itself and goes on after a refusal. */
+/**
+ * One datagram of requests on its way: rtnetlink judges each message by itself, in their order, and goes on after a
+ * refusal. Refusals come unasked for; only the last message asks for an answer in any case, which says that the others
+ * were carried out.
+ */
 export class Exchange implements Conversation {
   readonly datagram: Uint8Array;
   readonly #where: string;
   readonly #first: number;
+  readonly #keepsBytes: boolean;
   readonly #pending: Pending[];
-  #open: number;
 
-  constructor(requests: readonly Request[], firstSequence: number, where: string) {
+  /** `keepsBytes`: what `accept` is given is never used again by others, so payloads need no copies. */
+  constructor(
+    requests: readonly Request[],
+    firstSequence: number,
+    where: string,
+    { keepsBytes = false }: { readonly keepsBytes?: boolean } = {},
+  ) {
     this.#where = where;
+    this.#keepsBytes = keepsBytes;
     this.#first = firstSequence;
     this.#pending = requests.map((item) => ({
       request: item,
@@ -60,16 +71,16 @@ export class Exchange implements Conversation {
       interrupted: false,
       finished: false,
     }));
-    this.#open = requests.length;
     const writer = new ByteWriter(requests.length * 128);
     requests.forEach((item, index) => {
-      writeRequest(writer, item, firstSequence + index, item.isDump ? 0 : NLM_F_ACK);
+      const isLast = index === requests.length - 1;
+      writeRequest(writer, item, firstSequence + index, isLast && !item.isDump ? NLM_F_ACK : 0);
     });
     this.datagram = writer.finish();
   }
 
   get isFinished(): boolean {
-    return this.#open === 0;
+    return this.#pending.at(-1)?.finished ?? true;
   }
 
   /** Takes a datagram's messages; those of other conversations are passed over. */
@@ -89,9 +100,8 @@ export class Exchange implements Conversation {
       const { errno, extendedText } = readAcknowledgement(message);
       if (errno > 0) pending.error = new NetlinkError(pending.request, errno, extendedText, this.#where);
       pending.finished = true;
-      this.#open -= 1;
     } else {
-      pending.messages.push({ ...message, payload: message.payload.slice() });
+      pending.messages.push(this.#keepsBytes ? message : { ...message, payload: message.payload.slice() });
     }
   }
 }

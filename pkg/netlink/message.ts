@@ -40,7 +40,7 @@ export interface MessageType<H, A> {
 export interface Request {
   readonly identifier: string;
   readonly type: number;
-  /** NLM_F_* beyond NLM_F_REQUEST and NLM_F_ACK, which the driver adds. */
+  /** NLM_F_* beyond NLM_F_REQUEST and NLM_F_ACK, which the driver adds where it needs it. */
   readonly flags: number;
   /** Answered by many messages and NLMSG_DONE; a socket does one at a time. */
   readonly isDump: boolean;
@@ -50,19 +50,31 @@ export interface Request {
   readonly text: string;
 }
 
+/** A `text` that is a function is asked for its words when somebody reads them, which of thousands of peers is rare. */
 export function request<H, A>(
   message: MessageType<H, A>,
-  text: string,
+  text: string | (() => string),
   header: Partial<H>,
   attributes: A,
   flags = 0,
 ): Request {
-  const writer = new ByteWriter();
-  message.header.write(writer, header);
-  writer.align4();
-  message.attributes.write(writer, attributes);
-  return { identifier: message.identifier, type: message.type, flags, isDump: false, body: writer.finish(), text };
+  scratch.clear();
+  message.header.write(scratch, header);
+  scratch.align4();
+  message.attributes.write(scratch, attributes);
+  const { identifier, type } = message;
+  const body = scratch.finish().slice();
+  if (typeof text === "string") return { identifier, type, flags, isDump: false, body, text };
+  return {
+    ...{ identifier, type, flags, isDump: false, body },
+    get text() {
+      return text();
+    },
+  };
 }
+
+/** What each request is written into first: a buffer for each would cost more than the writing. */
+const scratch = new ByteWriter();
 
 /** A request for all objects that match (NLM_F_DUMP). */
 export function dumpRequest<H, A>(

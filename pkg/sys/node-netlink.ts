@@ -18,7 +18,7 @@ export function openEventNetlink(protocol: number): EventNetlinkSocket {
   return {
     send: (datagram) => socket.send(datagram),
     onDatagram: (listener) => {
-      socket.on("message", (message) => listener(Uint8Array.from(message)));
+      socket.on("message", (message) => listener(new Uint8Array(message)));
     },
     onError: (listener) => {
       socket.on("error", ({ syscall, errno }) => listener(new SystemError(syscall, "netlink", Math.abs(errno))));

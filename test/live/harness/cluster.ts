@@ -24,6 +24,8 @@ export interface ClusterOptions {
   readonly underlay?: Families;
   /** What ties pods to their node. [bridge] */
   readonly attach?: "bridge" | "ptp";
+  /** weftd's. [debug] */
+  readonly logLevel?: "debug" | "info";
 }
 
 export interface Pod {
@@ -80,6 +82,7 @@ export class Cluster {
   readonly families: Families;
   readonly #underlay: Families;
   readonly #attach: "bridge" | "ptp";
+  readonly #logLevel: "debug" | "info";
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
   /** What each weftd that starts from now on finds in its environment, beside this process's. */
@@ -94,6 +97,7 @@ export class Cluster {
     this.families = options.families ?? "ipv4";
     this.#underlay = options.underlay ?? this.families;
     this.#attach = options.attach ?? "bridge";
+    this.#logLevel = options.logLevel ?? "debug";
     this.#cleanup = cleanup;
     this.#folder = folder;
     this.#link = link;
@@ -274,7 +278,7 @@ export class Cluster {
       [
         ...[...environment, `${BIN}/weftd`],
         ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf, "--attach", this.#attach],
-        ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", "debug"],
+        ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
       ],
       this.#cleanup,
     );

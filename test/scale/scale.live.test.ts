@@ -1,0 +1,36 @@
+/** A smaller cluster than the benchmark's (`npm run bench -- scale`), in every run of the tests. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ScaleBed } from "./bed.ts";
+
+const PEERS = 300;
+
+let bed: ScaleBed;
+beforeAll(async () => {
+  bed = await ScaleBed.make();
+  await bed.populate(PEERS);
+});
+afterAll(() => bed?.close());
+
+test("a node that joins programs all peers, in one list and one pass", async () => {
+  const before = await bed.sight();
+  const { nodes, weftdMs, batchMs } = await bed.program();
+  expect(nodes).toBe(PEERS);
+  console.log(`${PEERS} peers: weftd ${weftdMs} ms, ip -batch and bridge -batch ${batchMs.toFixed(1)} ms`);
+  // One page; the Nodes themselves are not asked for one by one.
+  const { lists, gets } = await bed.sight();
+  expect(lists - before.lists).toBe(1);
+  expect(gets - before.gets).toBeLessThan(10);
+});
+
+test("a thousand changes a second are joined to few passes, and none is lost", async () => {
+  const { changes, passes, settledMs } = await bed.churn(1000, 3);
+  console.log(`${changes} changes in 3 seconds: ${passes} passes, settled ${settledMs.toFixed(0)} ms after the last`);
+  expect(passes).toBeGreaterThan(0);
+  expect(passes).toBeLessThan(changes / 10);
+});
+
+test("after a mass relist exactly those who left are gone", async () => {
+  const { left, came, removed } = await bed.relist(20);
+  expect([left, came]).toEqual([20, 20]);
+  expect(new Set(removed).size).toBe(left);
+});
