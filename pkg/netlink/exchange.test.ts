@@ -109,14 +109,15 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(second?.error?.message).toBe("ip link show eth0 in a test: exists already (EEXIST): Name taken");
   });
 
-  test("cuts long runs so that the acknowledgements fit the receive buffer", async () => {
+  test("cuts long runs so that what is answered fits the receive buffer", async () => {
     const sizes: number[] = [];
     const driver = open((requests) => {
       sizes.push(requests.length);
       return requests.map(({ sequence }) => acknowledge(sequence, 0));
     });
     expect(await driver.exchange(Array.from({ length: 150 }, () => anyLink))).toHaveLength(150);
-    expect(sizes).toEqual([64, 64, 22]);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(150);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(64);
   });
 
   test("collects a dump that comes in pieces", async () => {
