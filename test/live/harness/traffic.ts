@@ -12,6 +12,9 @@ export interface Reach {
   readonly failures: readonly string[];
 }
 
+/** A neighbour is asked for three times, a second apart, while the packet waits. */
+const RESOLUTION_SECONDS = 5;
+
 /** Every pod is pinged from every other pod and from every node, and talked to by TCP, under each of its own addresses. */
 export async function measureReach(cluster: Cluster): Promise<Reach> {
   const pairs = podPairs(cluster.pods);
@@ -55,7 +58,10 @@ export function podPairs(pods: readonly Pod[]): readonly PodPair[] {
 
 async function tryPair({ from, to, source, target }: PodPair): Promise<string | undefined> {
   const pair = `${from.name} (${source}) -> ${to.name} (${target})`;
-  if (!(await from.inside.pings(target))) return `${pair}: no answer to ping`;
+  if (!(await from.inside.pings(target, RESOLUTION_SECONDS))) {
+    const [way, neighbours] = [["route", "get", target], ["neigh"]].map((args) => from.node.inside.succeed("ip", args));
+    return `${pair}: no answer to ping; its node: ${await way}${await neighbours}`;
+  }
   try {
     const seen = await from.inside.seenBy(target, ECHO_PORT);
     return seen === source ? undefined : `${pair}: was seen as ${seen}`;
