@@ -24,6 +24,16 @@ export type AgentRequest =
   | { readonly do: "sink"; readonly port: number }
   /** Sends to a sink for a while; the answer is what the sink tells. */
   | { readonly do: "pour"; readonly host: string; readonly port: number; readonly forMs: number }
+  /** Sends back all that clients send, for as long as they do. */
+  | { readonly do: "echo"; readonly port: number }
+  /** Sends to an echo a number each `everyMs` over one connection, for a while; the answer is what came back. */
+  | {
+      readonly do: "converse";
+      readonly host: string;
+      readonly port: number;
+      readonly forMs: number;
+      readonly everyMs: number;
+    }
   /** Opens a connection (from `from`, where a port is given); the answer is what the server says. */
   | {
       readonly do: "connect";
@@ -50,6 +60,10 @@ async function perform(request: AgentRequest): Promise<unknown> {
       return swallow(request.port);
     case "pour":
       return pour(request.host, request.port, request.forMs);
+    case "echo":
+      return sendBack(request.port);
+    case "converse":
+      return converse(request.host, request.port, request.forMs, request.everyMs);
     case "connect":
       return request.transport === "udp"
         ? askByDatagram(request.host, request.port, request.timeoutMs, request.from)
@@ -151,6 +165,52 @@ function pour(host: string, port: number, forMs: number): Promise<Swallowed> {
     socket.on("close", () =>
       text === "" ? reject(new Error(`${host}:${port} told nothing`)) : resolve(JSON.parse(text)),
     );
+  });
+}
+
+function sendBack(port: number): Promise<true> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => {
+      socket.setNoDelay(true).on("error", () => socket.destroy());
+      socket.pipe(socket);
+    });
+    server.once("error", reject);
+    server.listen(port, "::", () => resolve(true));
+  });
+}
+
+/** What became of a conversation. */
+export interface Conversation {
+  readonly sent: number;
+  /** How many came back, in their order. */
+  readonly echoed: number;
+  /** The longest time from sending a number to its return. */
+  readonly longestMs: number;
+}
+
+function converse(host: string, port: number, forMs: number, everyMs: number): Promise<Conversation> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port }).setNoDelay(true);
+    const sentMs: number[] = [];
+    let [echoed, longestMs, rest] = [0, 0, ""];
+    socket.on("connect", () => {
+      const timer = setInterval(() => socket.write(`${sentMs.push(performance.now())}\n`), everyMs);
+      setTimeout(() => {
+        clearInterval(timer);
+        socket.end();
+      }, forMs);
+    });
+    socket.on("data", (data) => {
+      const lines = (rest + data).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        if (Number(line) !== echoed + 1) reject(new Error(`${host}:${port} sent ${line} back after ${echoed}`));
+        longestMs = Math.max(longestMs, performance.now() - (sentMs[echoed] ?? 0));
+        echoed += 1;
+      }
+    });
+    socket.on("error", reject);
+    socket.on("close", () => resolve({ sent: sentMs.length, echoed, longestMs }));
   });
 }
 

@@ -270,23 +270,25 @@ export class Cluster {
     return { name, number, address, namespace, inside, confDir, runDir, stateDir, netConf };
   }
 
-  #startWeftd({ name, namespace, confDir, runDir, netConf }: Machine): Running {
+  #startWeftd({ name, namespace, confDir, runDir, netConf }: Machine, weftd = `${BIN}/weftd`): Running {
     const environment = Object.entries(this.weftdEnvironment).map(([name, value]) => `${name}=${value}`);
     return new Running(
       namespace,
       "env",
       [
-        ...[...environment, `${BIN}/weftd`],
-        ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf, "--attach", this.#attach],
+        ...[...environment, weftd],
+        ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf],
+        // Earlier builds do not know all flags.
+        ...(this.#attach === "bridge" ? [] : ["--attach", this.#attach]),
         ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
       ],
       this.#cleanup,
     );
   }
 
-  /** Starts the node's weftd again, after it was stopped or killed. */
-  restartWeftd(node: Node): void {
-    node.weftd = this.#startWeftd(node);
+  /** Starts the node's weftd again, after it was stopped or killed; `weftd` is another build's. */
+  restartWeftd(node: Node, weftd?: string): void {
+    node.weftd = this.#startWeftd(node, weftd);
   }
 
   /** Waits until the node's /readyz says so. */

@@ -1,7 +1,7 @@
 /** The near end of an agent: a process of ours inside another namespace. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { AgentRequest, Swallowed, Transport } from "./agent.ts";
+import type { AgentRequest, Conversation, Swallowed, Transport } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
@@ -86,6 +86,16 @@ export class Inside {
   async pour(host: string, port: number, forMs: number): Promise<number> {
     const { bytes, ms } = (await this.#ask({ do: "pour", host, port, forMs })) as Swallowed;
     return (bytes * 8 * 1000) / ms;
+  }
+
+  /** Sends back what `converse` sends to this port. */
+  async echo(port: number): Promise<void> {
+    await this.#ask({ do: "echo", port });
+  }
+
+  /** One connection to an echo, over which a number goes and comes back each `everyMs`. */
+  converse(host: string, port: number, forMs: number, everyMs: number): Promise<Conversation> {
+    return this.#ask({ do: "converse", host, port, forMs, everyMs }) as Promise<Conversation>;
   }
 
   /** The address under which the server saw us. A source port is chosen by `from` (UDP only). */

@@ -1,0 +1,33 @@
+/** weftd as it was before: an upgrade is tested from it, and the way back to it. */
+import { spawnSync } from "node:child_process";
+import { symlinkSync } from "node:fs";
+import type { Cleanup } from "./cleanup.ts";
+import { succeed } from "./command.ts";
+import { makeFolder } from "./folder.ts";
+
+const ROOT = new URL("../../..", import.meta.url).pathname;
+/** What the daemon is built from, and the daemon's part of the build. */
+const SOURCES = ["daemon", "pkg"];
+const BUILD = [...SOURCES, "hack/compile", "package.json"];
+
+/** The commit before the last one that changed the daemon, or what WEFT_PREVIOUS names; undefined without a history. */
+export function previousCommit(): string | undefined {
+  const commit = process.env.WEFT_PREVIOUS;
+  const args = commit === undefined ? ["-n1", "--skip=1", "HEAD", "--", ...SOURCES] : ["-n1", commit];
+  const { status, stdout } = spawnSync("git", ["-C", ROOT, "rev-list", ...args], { encoding: "utf8" });
+  const found = status === 0 ? stdout.trim() : "";
+  if (found !== "") return found;
+  process.stderr.write("live tests of upgrades need the repository's history: there is none here\n");
+  return undefined;
+}
+
+/** Builds that commit's weftd by its own build; returns the program's path. */
+export async function buildPrevious(commit: string, cleanup: Cleanup): Promise<string> {
+  const folder = makeFolder("previous", cleanup);
+  const script = 'git -C "$0" archive "$1" -- $3 | tar -x -C "$2"';
+  await succeed("sh", ["-c", script, ROOT, commit, folder, BUILD.join(" ")]);
+  symlinkSync(`${ROOT}/node_modules`, `${folder}/node_modules`);
+  const build = `import("${folder}/hack/compile/daemon.ts").then(({ buildDaemon }) => buildDaemon())`;
+  await succeed(process.execPath, ["-e", build]);
+  return `${folder}/dist/bin/weftd`;
+}
