@@ -55,3 +55,23 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   }
   for (const node of cluster.nodes) expect((await cluster.readyz(node)).body).not.toContain("[!]");
 });
+
+test("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", async () => {
+  const cluster = await Cluster.start("vxlan", cleanup);
+  const peer = await cluster.addNode(1);
+  const node = await cluster.startUnassigned("many", 9);
+  const podCIDRs = ["10.244.9.0/30", "10.244.9.64/30"];
+  await cluster.api("PATCH", "/api/v1/nodes/many", { spec: { podCIDR: podCIDRs[0], podCIDRs } });
+  await cluster.ready(node);
+  cluster.nodes.push(node);
+  await eventually(async () => expect([...(await cluster.peerRoutes(peer)).keys()].sort()).toEqual(podCIDRs));
+  await cluster.addPod(peer, "p");
+  const first = await cluster.addPod(node, "a");
+  // The bridge has the gateways of all subnets as soon as it has a pod.
+  await eventually(async () =>
+    expect(await node.inside.succeed("ip", ["-4", "address", "show", "cni0"])).toContain("10.244.9.65/30"),
+  );
+  const second = await cluster.addPod(node, "b");
+  expect([first.address, second.address]).toEqual(["10.244.9.2", "10.244.9.66"]);
+  expect((await measureReach(cluster)).failures).toEqual([]);
+});
