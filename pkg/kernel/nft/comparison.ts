@@ -122,7 +122,9 @@ export function isSameTable(wanted: Table, messages: readonly Message[]): boolea
 
 /** True when the kernel holds the elements of `set`, and no others. */
 export function hasSameElements(set: NftSet, { elements }: ObservedTable): boolean {
-  return elementKeys(wireElements(set)) === elementKeys(elements.get(set.name) ?? []);
+  const held = elements.get(set.name) ?? [];
+  const wanted = wireElements(set);
+  return held.length === wanted.length && holdsAll(held, wanted);
 }
 
 /** As `isSameTable`, whatever the elements. */
@@ -196,16 +198,18 @@ function shapeOfRule(expressions: readonly Expression[], comment: string | undef
 
 /** True when all of the set's elements are among `held`, with their data and comments. */
 export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean {
+  return holdsAll(held, wireElements(set));
+}
+
+function holdsAll(held: readonly SetElement[], wanted: readonly SetElement[]): boolean {
   const keys = new Set(held.map(elementKey));
-  return wireElements(set).every((element) => keys.has(elementKey(element)));
+  return wanted.every((element) => keys.has(elementKey(element)));
 }
 
-function elementKeys(elements: readonly SetElement[]): string {
-  return elements.map(elementKey).sort().join("\n");
-}
-
-function elementKey({ userdata, ...element }: SetElement): string {
-  return canonical({ ...element, comment: readComment(userdata) });
+/** Sets may hold thousands: of most elements only the key is there. */
+function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
+  const text = `${key?.value?.join()} ${keyEnd?.value?.join() ?? ""} ${flags || ""} ${readComment(userdata) ?? ""}`;
+  return data === undefined ? text : `${text} ${canonical(data)}`;
 }
 
 /**
