@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import type { Family } from "../pkg/ip/address.ts";
+import type { Link } from "../pkg/kernel/link.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { ensureSetting, forwardingSettings, SettingError } from "./forwarding.ts";
+import { advertisedLinks, ensureSetting, forwardingSettings, SettingError } from "./forwarding.ts";
 
 const EROFS = 30;
 const IPV4 = "/proc/sys/net/ipv4/ip_forward";
@@ -27,7 +28,7 @@ function readOnly(path: string): never {
 }
 
 function ensureForwarding(files: FakeFiles, wanted: ReadonlySet<Family>): string[] {
-  return forwardingSettings(files, wanted, "eth0", ["cni0", "flannel.1"]).flatMap(
+  return forwardingSettings(files, wanted, "eth0", ["cni0", "flannel.1"], ["eth1"]).flatMap(
     (setting) => ensureSetting(files, setting) ?? [],
   );
 }
@@ -44,6 +45,24 @@ test("router advertisements stay accepted where IPv6 begins to be forwarded", ()
   const files = kernel({ [IPV4]: "1", [IPV6]: "0", [ACCEPT_RA]: "1" });
   const changed = ensureForwarding(files, families(4, 6));
   expect(changed).toEqual(["net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.all.forwarding=1"]);
+});
+
+test("so they do on another interface that lives by them, and on no other", () => {
+  const acceptance = (name: string) => `/proc/sys/net/ipv6/conf/${name}/accept_ra`;
+  const files = kernel({ [IPV6]: "1", [acceptance("eth1")]: "1", [acceptance("eth2")]: "1" });
+  expect(ensureForwarding(files, families(6))).toEqual(["net.ipv6.conf.eth1.accept_ra=2"]);
+  const route = { destination: { address: { family: 6, value: 0n }, length: 0 }, outputIndex: 3, protocol: 9 } as const;
+  const links = [{ index: 2, name: "eth0" } as Link, { index: 3, name: "eth1" } as Link];
+  const more = { table: 254, scope: 0, type: 1, isMultipath: false };
+  expect(
+    advertisedLinks({
+      links,
+      routes: [
+        { ...route, ...more },
+        { ...route, ...more, outputIndex: 2, protocol: 3 },
+      ],
+    }),
+  ).toEqual(["eth1"]);
 });
 
 test("an interface that does not accept router advertisements is left at that", () => {

@@ -20,7 +20,7 @@ import { BridgeMemory } from "./bridge-memory.ts";
 import type { BridgeNames } from "./conflist.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
-import { ensureSetting, forwardingSettings } from "./forwarding.ts";
+import { advertisedLinks, ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { LegacyForward } from "./legacy-forward.ts";
 import type { BridgeInterest } from "./notifications.ts";
 import type { Options } from "./options.ts";
@@ -99,13 +99,14 @@ export class Keeper {
     this.#parts.contention.assertNothingRests();
   }
 
-  async #keepSettings({ node, underlay, desired, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
+  async #keepSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
     const { files, options } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
     const changed: string[] = [];
     const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
-    for (const setting of [...forwardingSettings(files, families, underlay.name, devices), ...(bridged ?? [])]) {
+    const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
+    for (const setting of [...forwarding, ...(bridged ?? [])]) {
       const text = await attempts.try(() => ensureSetting(files, setting));
       if (text !== undefined) changed.push(text);
     }

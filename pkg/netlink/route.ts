@@ -30,6 +30,8 @@ export const RTPROT_KERNEL = 2;
 /** The route was made by somebody's own hand (`ip route add`). */
 export const RTPROT_BOOT = 3;
 export const RTPROT_STATIC = 4;
+/** From a router's advertisement. */
+export const RTPROT_RA = 9;
 
 /** struct rtmsg */
 const rtmsg = struct({

@@ -56,6 +56,32 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   for (const node of cluster.nodes) expect((await cluster.readyz(node)).body).not.toContain("[!]");
 });
 
+/** A router's advertisement (RFC 4861 section 4.2) to all nodes on eth0: it is there for half an hour. */
+const ADVERTISEMENT = `
+use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
+socket(my $socket, AF_INET6, SOCK_RAW, 58) or die $!;
+setsockopt($socket, 41, 18, pack("i", 255)) or die $!;
+setsockopt($socket, 41, 17, pack("I", $ARGV[0])) or die $!;
+my $text = pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0);
+send($socket, $text, 0, pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $ARGV[0])) or die $!;
+`;
+
+test("a node that lives by router advertisements keeps on hearing them when it begins to forward", async () => {
+  const cluster = await Cluster.start("vxlan", cleanup, { families: "ipv6" });
+  const router = await cluster.addNode(1);
+  const node = await cluster.addNode(2, async ({ inside }) => {
+    await inside.succeed("sysctl", ["-qw", "net.ipv6.conf.all.forwarding=0", "net.ipv6.conf.eth0.accept_ra=1"]);
+  });
+  const setting = (name: string) => node.inside.succeed("sysctl", ["-n", `net.ipv6.conf.${name}`]);
+  expect([await setting("eth0.accept_ra"), await setting("all.forwarding")]).toEqual(["2\n", "1\n"]);
+  const [link] = await router.inside.json<{ ifindex: number }[]>("ip", ["-j", "link", "show", "eth0"]);
+  await eventually(async () => {
+    await router.inside.succeed("perl", ["-e", ADVERTISEMENT, String(link?.ifindex)]);
+    const routes = await node.inside.json<object[]>("ip", ["-6", "-j", "route", "show", "default"]);
+    expect(routes).toMatchObject([{ protocol: "ra", dev: "eth0" }]);
+  });
+});
+
 test("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", async () => {
   const cluster = await Cluster.start("vxlan", cleanup);
   const peer = await cluster.addNode(1);
