@@ -11,6 +11,8 @@ import type { InterfaceWishes } from "./underlay.ts";
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
+  /** Path of a file with all nodes, instead of an API server. */
+  readonly nodes: string | undefined;
   readonly nodeName: string;
   /** Path of net-conf.json. */
   readonly netConf: string;
@@ -49,6 +51,8 @@ const EXAMPLES = `
 Examples:
   weftd                                       in a pod of a DaemonSet with NODE_NAME set
   weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
+  weftd --nodes /etc/weft/nodes.yaml --node-name n1
+                                              without Kubernetes: each host has the same file
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT
@@ -73,6 +77,11 @@ export function optionsCommand(): Command {
       "Connects this node's pods to those of all other nodes: watches Nodes, programs routes and VXLAN peers.",
     )
     .addOption(flag("--kubeconfig <file>", "WEFTD_KUBECONFIG", "access to the API server (default: in-cluster)"))
+    .addOption(
+      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts(
+        "kubeconfig",
+      ),
+    )
     .addOption(flag("--node-name <name>", "NODE_NAME", "name of this node's Node object").makeOptionMandatory())
     .addOption(
       flag("--net-conf <file>", "WEFTD_NET_CONF", "network configuration, in flannel's form").default(DEFAULT_NET_CONF),

@@ -6,16 +6,14 @@
  *     every minute ──────────┘                  └──────> announcer, condition, Events ──> API server
  */
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
-import { connectKubernetes, KubernetesSource } from "../pkg/cluster/kubernetes.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
-import { Announcer } from "./announcer.ts";
 import { ChecksumGuard } from "./checksum-guard.ts";
+import { openClusterSide } from "./cluster-side.ts";
 import { Contention } from "./contention.ts";
-import { Events } from "./events.ts";
 import { execute } from "./execute.ts";
 import { Firewall } from "./firewall.ts";
 import { removeFlannelRules } from "./flannel-leftovers.ts";
@@ -28,7 +26,6 @@ import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
 import { Metrics } from "./metrics.ts";
 import { NetConfHolder } from "./net-conf.ts";
-import { NetworkCondition } from "./network-condition.ts";
 import { News } from "./news.ts";
 import { nodeEvents } from "./node-events.ts";
 import { NodeView } from "./node-view.ts";
@@ -90,16 +87,10 @@ async function start(
   atEnd(() => netlink.close());
   const nftables = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), WHERE);
   atEnd(() => nftables.close());
-  const api = connectKubernetes(options.kubeconfig, clock);
-  atEnd(() => api.close());
-  const announcer = new Announcer({ api, nodeName, clock, log, metrics });
-  atEnd(() => announcer.stop());
-
   const view = new NodeView(nodeName);
-  const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
-  atEnd(() => events.stop());
-  const networkCondition = new NetworkCondition({ api, nodeName, clock, log });
-  atEnd(() => networkCondition.stop());
+  const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
+  atEnd(() => cluster.close());
+  const { source, announcer, events } = cluster;
   const programmer = new Programmer(netlink, nftables);
   const contention = new Contention(clock, (object) => {
     log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
@@ -124,7 +115,7 @@ async function start(
     options,
     netConf,
     view,
-    onMove: () => api.reconnect(),
+    onMove: () => cluster.reconnect(),
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
     keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files: nodeFiles }),
@@ -164,7 +155,7 @@ async function start(
       } finally {
         checksums.watch(reconciler.devices);
         // A pass that fails for a single peer serves the others.
-        if (view.own !== undefined && health.readiness().isGood) networkCondition.serves(view.own);
+        if (view.own !== undefined && health.readiness().isGood) cluster.serves(view.own);
       }
     },
     onFailure: (error, retryMs) => reconciler.failed(error, retryMs),
@@ -209,7 +200,6 @@ async function start(
     });
   });
 
-  const source = new KubernetesSource(api, { clock, ownName: nodeName });
   atEnd(() => source.stop());
   source.start(nodeEvents({ view, clock, health, metrics, events, log, onChange: () => loop.ask("nodes") }));
   atEnd(netConf.follow({ clock, health, log, onChange: () => loop.ask("net-conf") }));
