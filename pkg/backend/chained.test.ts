@@ -205,6 +205,11 @@ describe("a table that does not count", () => {
   });
 });
 
+test("CHECK of a pod from before the backend was changed looks at the device of today", () => {
+  const { call } = bench({ ...served, stamp: formatStamp({ ...stamp, backend: "host-gw", devices: ["eth0"] }) });
+  expect(call(vxlan, "CHECK")).toMatchObject({ status: 0 });
+});
+
 test("DEL and GC touch no peer, and succeed without table, result and namespace", () => {
   const { call, routes, kernel } = bench(served);
   call(vxlan, "ADD");

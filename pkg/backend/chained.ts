@@ -45,11 +45,12 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
       request.requirePrevResult();
       withHost(request, (host) => {
         if (hasInlinePeers(request)) assertHolds(host, inlineDesire(request, name));
-        else assertDevices(readStamp(request, name), host);
+        // Whatever the backend is today: a pod of before it was changed is connected by it as well.
+        else assertDevices(readStamp(request), host);
       });
     },
     status(request) {
-      if (!hasInlinePeers(request)) assertHasServed(request, name);
+      if (!hasInlinePeers(request)) assertHasServed(request);
     },
   };
 }
@@ -87,7 +88,12 @@ function provide(request: Request, backend: BackendType, host: BlockingNetlink):
     program(host, inlineDesire(request, backend));
     return;
   }
-  const stamp = readStamp(request, backend);
+  const stamp = readStamp(request);
+  if (stamp.backend !== backend) {
+    throw later(
+      `this node's backend is ${stamp.backend}, not ${backend}: weftd is about to rewrite the network configuration`,
+    );
+  }
   const runDir = runDirOf(request);
   // Constant cost, whatever the number of peers: weftd holds them, and puts back what goes missing.
   if (request.system.isSocketAlive(`${runDir}/${SOCKET_FILE}`)) {
@@ -106,16 +112,11 @@ function later(message: string, cause?: unknown): CniError {
   return new CniError(ErrorCode.tryAgainLater, message, { cause });
 }
 
-/** A stamp of this boot, of a format we know, for this backend. Throws `CniError` 11. */
-function readStamp(request: Request, backend: BackendType): Stamp {
+/** A stamp of this boot, of a format we know. Throws `CniError` 11. */
+function readStamp(request: Request): Stamp {
   const path = `${runDirOf(request)}/${STAMP_FILE}`;
   const stamp = readFile(request, path, parseStamp);
   assertThisBoot(request, path, stamp.bootId);
-  if (stamp.backend !== backend) {
-    throw later(
-      `this node's backend is ${stamp.backend}, not ${backend}: weftd is about to rewrite the network configuration`,
-    );
-  }
   return stamp;
 }
 
@@ -163,9 +164,9 @@ function assertDevices({ devices }: Stamp, host: BlockingNetlink): void {
  * Runtimes make the node NotReady on an error here, and Kubernetes then evicts its pods: only a node that has never been
  * able to serve since it booted says 50. A weftd that is dead, restarting or cut off from the API changes nothing.
  */
-function assertHasServed(request: Request, backend: BackendType): void {
+function assertHasServed(request: Request): void {
   try {
-    readStamp(request, backend);
+    readStamp(request);
   } catch (error) {
     if (error instanceof NeverServedError) throw new CniError(ErrorCode.notAvailable, error.message, { cause: error });
   }

@@ -43,6 +43,7 @@ test.each<[Backend, Way, readonly string[]]>([
   await roll(cluster, backend, way);
   for (const node of cluster.nodes)
     await eventually(async () => expect(await devices(node)).toEqual(expect.arrayContaining([...wanted])));
+  for (const { name, node, namespace } of cluster.pods) await node.runtime.check(name, namespace.path);
   const { failures, lost, sent } = await pings.stop();
   expect(failures).toEqual([]);
   expect(lost).toBe(0);
