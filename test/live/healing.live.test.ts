@@ -4,22 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, type Mode, type Node, type Pod } from "./harness/cluster.ts";
-import {
-  BRIDGE,
-  BRIDGE_ADDRESSES,
-  FORWARDING,
-  look,
-  NEIGHBOURS,
-  OWN_ROUTE,
-  PORTS,
-  type Probe,
-  ROUTES,
-  RULES,
-  SETTINGS,
-  VTEP,
-  VTEP_ADDRESSES,
-} from "./harness/probes.ts";
+import { Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { BRIDGE, IPV4, IPV6, look, PORTS, type Probe, RULES, SETTINGS } from "./harness/probes.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 import { Repairs } from "./harness/repairs.ts";
 
@@ -28,9 +14,12 @@ const ROUNDS = 3;
 const LONGEST_P99_MS = 100;
 type Row = readonly [name: string, damage: string, ...probes: Probe[]];
 
-const ALL = [ROUTES, OWN_ROUTE, NEIGHBOURS, FORWARDING, VTEP, VTEP_ADDRESSES, BRIDGE_ADDRESSES, PORTS, RULES];
+const { ROUTES, OWN_ROUTE, NEIGHBOURS, FORWARDING, VTEP, VTEP_ADDRESSES, BRIDGE_ADDRESSES } = IPV4;
+const ALL = [...Object.values(IPV4), PORTS, RULES];
+const ALL6 = [...Object.values(IPV6), PORTS, RULES];
 
 const PEER = "10.244.2.0/24";
+const PEER6 = "fd00:10:244:2::/64";
 
 const VXLAN_ROWS: readonly Row[] = [
   ["route removed", `ip route del ${PEER}`, ROUTES],
@@ -115,10 +104,46 @@ const HOST_GW_ROWS: readonly Row[] = [
   ],
 ];
 
-describe.each<[Mode, readonly Row[], readonly Row[]]>([
-  ["vxlan", VXLAN_ROWS, HARMLESS],
-  ["host-gw", HOST_GW_ROWS, []],
-])("%s", (mode, rows, harmless) => {
+/** What the kernel does otherwise for IPv6: addresses go with a link that goes down, and duplicates are looked for. */
+const IPV6_ROWS: readonly Row[] = [
+  ["route removed", `ip route del ${PEER6}`, IPV6.ROUTES],
+  ["route changed", `ip route replace ${PEER6} via 2001:db8::77 dev eth0 proto 119 metric 1024`, IPV6.ROUTES],
+  ["route duplicated", `ip route add ${PEER6} via 2001:db8::77 dev eth0 metric 9 proto 119`, IPV6.ROUTES],
+  ["route to the own subnet removed", "ip route del fd00:10:244:1::/64 dev cni0", IPV6.OWN_ROUTE],
+  ["neighbour removed", "ip neigh del fd00:10:244:2:: dev flannel-v6.1", IPV6.NEIGHBOURS],
+  [
+    "neighbour changed",
+    "ip neigh replace fd00:10:244:2:: lladdr 02:00:00:00:00:77 dev flannel-v6.1 nud permanent",
+    IPV6.NEIGHBOURS,
+  ],
+  ["forwarding entry removed", "bridge fdb del PEER_MAC dev flannel-v6.1", IPV6.FORWARDING],
+  [
+    "forwarding entry changed",
+    "bridge fdb replace PEER_MAC dev flannel-v6.1 dst 2001:db8::77 self permanent",
+    IPV6.FORWARDING,
+  ],
+  ["VTEP removed", "ip link del flannel-v6.1", ...ALL6],
+  ["VTEP down", "ip link set flannel-v6.1 down", ...ALL6],
+  ["VTEP's address removed", "ip address del fd00:10:244:1::/128 dev flannel-v6.1", IPV6.VTEP_ADDRESSES],
+  ["VTEP's IPv6 switched off and on", "echo 1 >IPV6_OFF; echo 0 >IPV6_OFF", ...ALL6],
+  ["bridge's address removed", "ip address del fd00:10:244:1::1/64 dev cni0", IPV6.BRIDGE_ADDRESSES, IPV6.OWN_ROUTE],
+  ["bridge down", "ip link set cni0 down", BRIDGE, IPV6.OWN_ROUTE, IPV6.BRIDGE_ADDRESSES],
+  ["bridge removed", "ip link del cni0", BRIDGE, IPV6.BRIDGE_ADDRESSES, IPV6.OWN_ROUTE, PORTS],
+  ["set's element removed", "nft delete element inet weft pod-ranges6 '{ fd00:10:244::/48 }'", RULES],
+  ["forwarding off", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding", SETTINGS],
+];
+
+describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
+  ["vxlan", "ipv4", VXLAN_ROWS, HARMLESS],
+  ["vxlan", "ipv6", IPV6_ROWS, []],
+  ["host-gw", "ipv4", HOST_GW_ROWS, []],
+])("%s, %s", (mode, families, rows, harmless) => {
+  const isIpv4 = families === "ipv4";
+  const peer = isIpv4 ? PEER : PEER6;
+  const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
+  const routes = isIpv4 ? IPV4.ROUTES : IPV6.ROUTES;
+  // IPv6 tells routes of different metrics apart, and gives ours this one.
+  const metric = isIpv4 ? "" : "metric 1024";
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;
@@ -127,7 +152,7 @@ describe.each<[Mode, readonly Row[], readonly Row[]]>([
   let peerMac = "";
 
   beforeAll(async () => {
-    cluster = await Cluster.start(mode, cleanup);
+    cluster = await Cluster.start(mode, cleanup, { families });
     node = await cluster.addNode(1);
     const other = await cluster.addNode(2);
     await eventually(async () => expect((await cluster.peerRoutes(node)).size).toBe(1));
@@ -144,14 +169,25 @@ describe.each<[Mode, readonly Row[], readonly Row[]]>([
     ]);
     port = veth?.ifname ?? "";
     if (mode === "host-gw") return;
-    const [vtep] = await other.inside.json<{ address: string }[]>("ip", ["-j", "link", "show", "flannel.1"]);
+    const [vtep] = await other.inside.json<{ address: string }[]>("ip", [
+      "-j",
+      "link",
+      "show",
+      isIpv4 ? "flannel.1" : "flannel-v6.1",
+    ]);
     peerMac = vtep?.address ?? "";
   });
 
   afterAll(() => cleanup.run());
 
   const shell = (script: string) =>
-    node.inside.succeed("sh", ["-c", script.replaceAll("PORT", port).replaceAll("PEER_MAC", peerMac)]);
+    node.inside.succeed("sh", [
+      "-c",
+      script
+        .replaceAll("PORT", port)
+        .replaceAll("PEER_MAC", peerMac)
+        .replaceAll("IPV6_OFF", "/proc/sys/net/ipv6/conf/flannel-v6.1/disable_ipv6"),
+    ]);
   /** How many times weftd has said that it changed something. */
   const repairs = () => node.weftd.output.match(/"changes":[1-9]|that another program removed are back/g)?.length ?? 0;
 
@@ -170,7 +206,7 @@ describe.each<[Mode, readonly Row[], readonly Row[]]>([
         await eventually(() => expect(repairs(), `${name}: nothing was put back`).toBeGreaterThan(said), 2000);
       }
     }
-    process.stdout.write(`${times.table(`${mode}: time to repair`)}\n`);
+    process.stdout.write(`${times.table(`${mode}, ${families}: time to repair`)}\n`);
     process.stdout.write(`${looks.table("a look with nothing to repair")}\n`);
     for (const [name, damage, ...probes] of harmless) {
       const before = await look(node.inside, probes);
@@ -185,17 +221,17 @@ describe.each<[Mode, readonly Row[], readonly Row[]]>([
   }, 120_000);
 
   test("a stranger's route in the place of ours is named and left alone; once it is gone ours is back", async () => {
-    const before = await look(node.inside, [ROUTES]);
-    await shell(`ip route replace ${PEER} via 192.0.2.77 dev eth0 proto static`);
+    const before = await look(node.inside, [routes]);
+    await shell(`ip route replace ${peer} via ${nowhere} dev eth0 proto static ${metric}`);
     await node.weftd.says(/is not weft's and stands where/);
-    expect(await shell(`ip route show ${PEER}`)).toContain("via 192.0.2.77");
-    await shell(`ip route del ${PEER} proto static`);
-    await eventually(async () => expect(await look(node.inside, [ROUTES])).toEqual(before), 2000);
+    expect(await shell(`ip -${isIpv4 ? 4 : 6} route show ${peer}`)).toContain(`via ${nowhere}`);
+    await shell(`ip route del ${peer} proto static`);
+    await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 2000);
   });
 
   test("who undoes it again and again is named in an Event, and rests; the others do not wait", async () => {
-    const before = await look(node.inside, [ROUTES]);
-    const undo = `for n in $(seq 200); do ip route del ${PEER} 2>/dev/null; sleep 0.01; done`;
+    const before = await look(node.inside, [routes]);
+    const undo = `for n in $(seq 200); do ip route del ${peer} 2>/dev/null; sleep 0.01; done`;
     const began = repairs();
     await shell(undo);
     const fought = repairs() - began;
@@ -206,9 +242,11 @@ describe.each<[Mode, readonly Row[], readonly Row[]]>([
     await eventually(async () => expect(await look(node.inside, [RULES])).toEqual(rules), 1000);
     await eventually(async () => {
       const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
-      expect(items.map(({ message }) => message).join("\n")).toMatch(/undoes again and again.*ip route add 10\.244\.2/);
+      expect(items.map(({ message }) => message).join("\n")).toMatch(
+        /undoes again and again.*ip route add (10\.244\.2|fd00:10:244:2)/,
+      );
     });
-    await eventually(async () => expect(await look(node.inside, [ROUTES])).toEqual(before), 15_000);
+    await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 15_000);
     await cluster.ready(node);
   }, 60_000);
 });

@@ -22,39 +22,43 @@ const addresses = (shown: unknown) =>
 const infoOf = (link: Fields, kind: "info_data" | "info_slave_data") =>
   ((link.linkinfo as Fields | undefined)?.[kind] ?? {}) as Fields;
 
-export const ROUTES: Probe = {
-  command: "ip -j route show proto 119",
-  shape: (shown) => sorted(objects(shown)),
-};
+/** What is of one family of IP, and the VTEP over an underlay of that family. */
+function probesOf(family: 4 | 6, { vtep, subnet }: { readonly vtep: string; readonly subnet: string }) {
+  return {
+    ROUTES: {
+      command: `ip -j -${family} route show proto 119`,
+      shape: (shown) => sorted(objects(shown)),
+    },
+    /** The kernel's own, to the node's pods. */
+    OWN_ROUTE: {
+      command: `ip -j -${family} route show ${subnet}`,
+      shape: (shown) =>
+        sorted(objects(shown).map((route) => pick(route, "dst", "dev", "protocol", "scope", "prefsrc", "metric"))),
+    },
+    NEIGHBOURS: {
+      command: `ip -j -${family} neigh show dev ${vtep} nud permanent`,
+      shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "dst", "lladdr", "state"))),
+    },
+    FORWARDING: {
+      command: `bridge -j fdb show dev ${vtep}`,
+      shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "mac", "dst", "state", "flags"))),
+    },
+    VTEP: {
+      command: `ip -j -d link show ${vtep}`,
+      shape: (shown) =>
+        objects(shown).map((link) => ({
+          ...pick(link, "mtu", "address", "ifalias"),
+          up: isUp(link),
+          ...pick(infoOf(link, "info_data"), "id", "local", "local6", "link", "port", "learning"),
+        })),
+    },
+    VTEP_ADDRESSES: { command: `ip -j -${family} address show dev ${vtep} scope global`, shape: addresses },
+    BRIDGE_ADDRESSES: { command: `ip -j -${family} address show dev cni0 scope global`, shape: addresses },
+  } satisfies Record<string, Probe>;
+}
 
-/** The kernel's own, to the node's pods. */
-export const OWN_ROUTE: Probe = {
-  command: "ip -j route show 10.244.1.0/24",
-  shape: (shown) => sorted(objects(shown).map((route) => pick(route, "dst", "dev", "protocol", "scope", "prefsrc"))),
-};
-
-export const NEIGHBOURS: Probe = {
-  command: "ip -j neigh show dev flannel.1 nud permanent",
-  shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "dst", "lladdr", "state"))),
-};
-
-export const FORWARDING: Probe = {
-  command: "bridge -j fdb show dev flannel.1",
-  shape: (shown) => sorted(objects(shown).map((entry) => pick(entry, "mac", "dst", "state", "flags"))),
-};
-
-export const VTEP: Probe = {
-  command: "ip -j -d link show flannel.1",
-  shape: (shown) =>
-    objects(shown).map((link) => ({
-      ...pick(link, "mtu", "address", "ifalias"),
-      up: isUp(link),
-      ...pick(infoOf(link, "info_data"), "id", "local", "link", "port", "learning"),
-    })),
-};
-
-export const VTEP_ADDRESSES: Probe = { command: "ip -j -4 address show dev flannel.1", shape: addresses };
-export const BRIDGE_ADDRESSES: Probe = { command: "ip -j -4 address show dev cni0", shape: addresses };
+export const IPV4 = probesOf(4, { vtep: "flannel.1", subnet: "10.244.1.0/24" });
+export const IPV6 = probesOf(6, { vtep: "flannel-v6.1", subnet: "fd00:10:244:1::/64" });
 
 export const BRIDGE: Probe = {
   command: "ip -j link show cni0",
@@ -87,7 +91,7 @@ function withoutHandles(value: unknown): unknown {
 
 export const SETTINGS: Probe = {
   command:
-    "echo [$(cat /proc/sys/net/ipv4/ip_forward), $(cat /proc/sys/net/ipv4/conf/eth0/forwarding), $(cat /proc/sys/net/ipv4/conf/cni0/forwarding)]",
+    "cd /proc/sys/net; echo [$(cat ipv4/ip_forward), $(cat ipv4/conf/eth0/forwarding), $(cat ipv4/conf/cni0/forwarding), $(cat ipv6/conf/all/forwarding)]",
   shape: (shown) => shown,
 };
 
