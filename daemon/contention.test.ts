@@ -61,3 +61,13 @@ test("what rests is an error that names it, and the time of the next attempt, un
   );
   contention.assertNothingRests();
 });
+
+test("what the kernel refuses is undone by nobody", () => {
+  const { clock, contention, said } = bench();
+  for (let at = 0; at < 100; at++) {
+    clock.advance(10);
+    expect(contention.mayPutBack(ROUTE)).toBe(true);
+    contention.refused(ROUTE);
+  }
+  expect(said).toEqual([]);
+});

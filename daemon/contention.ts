@@ -17,14 +17,21 @@ interface Struggle {
   restsUntilMs: number;
 }
 
+/** A message names so many objects. */
+const SHOWN = 3;
+
 /** Something is left as another program wants it, for now. */
 export class ContentionError extends Error {
+  /** What rests. */
+  readonly objects: readonly string[];
+
   constructor(objects: readonly string[], untilMs: number, nowMs: number) {
     super(
-      `another program undoes again and again what weftd puts back (${objects.join("; ")}): next attempt in ` +
+      `another program undoes again and again what weftd puts back (${objects.slice(0, SHOWN).join("; ")}): next attempt in ` +
         `${((untilMs - nowMs) / 1000).toFixed(1)} seconds; find it (ip monitor, nft monitor) and make it leave weft's objects alone`,
     );
     this.name = "ContentionError";
+    this.objects = objects;
   }
 }
 
@@ -62,6 +69,11 @@ export class Contention {
     return true;
   }
 
+  /** The kernel did not take `object`: nobody has undone it. */
+  refused(object: string): void {
+    this.#struggles.delete(object);
+  }
+
   /** Throws `ContentionError` where something was asked for, since the last call, that rests. */
   assertNothingRests(): void {
     const resting = this.#resting;
@@ -69,7 +81,7 @@ export class Contention {
     this.#forgetOld();
     if (resting.size === 0) return;
     const untilMs = Math.min(...[...resting].map((object) => this.#struggles.get(object)?.restsUntilMs ?? 0));
-    throw new ContentionError([...resting].slice(0, 3), untilMs, this.#clock.nowMs());
+    throw new ContentionError([...resting], untilMs, this.#clock.nowMs());
   }
 
   #forgetOld(): void {

@@ -89,6 +89,7 @@ export class Keeper {
         isRepair ??= before !== undefined && isDeepStrictEqual(before, dataPath);
         return !isRepair || contention.mayPutBack(object);
       },
+      refused: (object) => contention.refused(object),
       assertNothingRests: () => contention.assertNothingRests(),
     };
   }

@@ -8,11 +8,13 @@ import { replaceForwarding, replaceNeighbour } from "../pkg/kernel/neighbour.ts"
 import { addRoute, deleteRoute } from "../pkg/kernel/route.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import type { Request } from "../pkg/netlink/message.ts";
+import { SeveralFailures } from "./attempts.ts";
+import { ContentionError } from "./contention.ts";
 import type { Happening } from "./events.ts";
 import { Health } from "./health.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
-import { PeerConditions, refusedError } from "./peer-conditions.ts";
+import { isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
 import { PeerRefusedError } from "./programmer.ts";
 
 const peer = (number: number): Peer => ({
@@ -68,6 +70,18 @@ test("what the kernel refuses is told by the peer that it is about", async () =>
   for (const name of ["n2", "n3", "n4"]) expect(text).toContain(`[!] peers: ${name}: `);
   expect(text).toContain("[!] peers: ip route del 10.244.9.0/24");
   expect((await metrics.text()).match(/reason="Refused"/g)).toHaveLength(3);
+});
+
+test("what another program undoes is single peers' as long as some other is left alone", () => {
+  const contention = (...objects: string[]) => new ContentionError(objects, 1000, 0);
+  const route = "ip route replace 10.244.2.0/24 via 10.244.2.0 dev index 7 onlink proto 119";
+  const refused = new PeerRefusedError([refusal(addRoute({ destination: parsePrefix("10.244.2.0/24") }))]);
+  expect(isAboutPeers(contention(route), 3)).toBe(true);
+  expect(isAboutPeers(contention(route, "bridge fdb replace 0a:00:00:00:00:03 dev index 7"), 3)).toBe(true);
+  expect(isAboutPeers(contention(route, `${route} `), 2)).toBe(false);
+  expect(isAboutPeers(contention("ip link add flannel.1"), 3)).toBe(false);
+  expect(isAboutPeers(new SeveralFailures([refused, contention(route)]), 3)).toBe(true);
+  expect(isAboutPeers(new SeveralFailures([refused, new Error("no space left")]), 3)).toBe(false);
 });
 
 test("refusals are single peers' as long as they are about peers, and some other is still reached", () => {

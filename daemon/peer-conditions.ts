@@ -9,6 +9,8 @@ import { formatPrefix } from "../pkg/ip/prefix.ts";
 import type { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../pkg/netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../pkg/netlink/route.ts";
+import { SeveralFailures } from "./attempts.ts";
+import { ContentionError } from "./contention.ts";
 import type { EventReporter } from "./events.ts";
 import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
@@ -104,7 +106,18 @@ export function refusedError(
 ): RefusedError {
   const isAboutPeers = refusals.every(({ request }) => PEER_REQUESTS.has(request.identifier));
   const isCutOff = count.peers > 1 && count.connected === 0;
-  return isAboutPeers && !isCutOff ? new PeerRefusedError(refusals, connectedText(count)) : new RefusedError(refusals);
+  return isAboutPeers && !isCutOff ? new PeerRefusedError(refusals) : new RefusedError(refusals);
+}
+
+/** Commands that are about one peer each. */
+const PEER_COMMAND = /^(?:ip (?:-6 )?(?:route|neigh)|bridge fdb) /;
+
+/** True when a pass failed for single ones of `peers` peers only: this node serves its pods, and reaches the others. */
+export function isAboutPeers(failure: unknown, peers: number): boolean {
+  if (failure instanceof SeveralFailures) return failure.errors.every((error) => isAboutPeers(error, peers));
+  if (failure instanceof ContentionError)
+    return failure.objects.every((object) => PEER_COMMAND.test(object)) && failure.objects.length < Math.max(peers, 2);
+  return failure instanceof PeerRefusedError;
 }
 
 export function connectedText({ peers, connected }: { readonly peers: number; readonly connected: number }): string {

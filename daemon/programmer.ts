@@ -31,13 +31,9 @@ export class RefusedError extends AggregateError {
 
 /** Only requests about single peers were refused: this node serves its pods, and reaches the others. */
 export class PeerRefusedError extends RefusedError {
-  /** How many peers are reached, in words. */
-  readonly connected: string;
-
-  constructor(refusals: readonly NetlinkError[], connected: string) {
+  constructor(refusals: readonly NetlinkError[]) {
     super(refusals);
     this.name = "PeerRefusedError";
-    this.connected = connected;
   }
 }
 
@@ -61,11 +57,13 @@ export interface Programmed {
 /** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
 export interface Gate {
   mayPutBack(object: string): boolean;
+  /** The kernel refused it. */
+  refused(object: string): void;
   /** Throws, with the reason, where something has been refused. */
   assertNothingRests(): void;
 }
 
-const OPEN_GATE: Gate = { mayPutBack: () => true, assertNothingRests: () => undefined };
+const OPEN_GATE: Gate = { mayPutBack: () => true, refused: () => undefined, assertNothingRests: () => undefined };
 
 /** Comments of our rules in other programs' chains begin with it; a range follows. */
 const FORWARD_MARK = "weft:pods ";
@@ -120,7 +118,9 @@ export class Programmer {
       const { requests: planned, isComplete, conflicts } = plan(state);
       const allowed = planned.filter(({ text }) => gate.mayPutBack(text));
       requests.push(...allowed);
-      refusals.push(...(await this.#carryOut(allowed)));
+      const refused = await this.#carryOut(allowed);
+      for (const { request } of refused) gate.refused(request.text);
+      refusals.push(...refused);
       if (isComplete) return { requests, refusals, conflicts, state };
       if (refusals.length > 0) throw new RefusedError(refusals);
       if (allowed.length < planned.length) gate.assertNothingRests();

@@ -33,8 +33,8 @@ import { OldVteps } from "./old-vteps.ts";
 import type { Options } from "./options.ts";
 import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
 import { peerOf, sourcesOf } from "./peer.ts";
-import { connectedText, PeerConditions, refusedError } from "./peer-conditions.ts";
-import { PeerRefusedError, type Programmed, type Programmer } from "./programmer.ts";
+import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
+import type { Programmed, Programmer } from "./programmer.ts";
 import { strictReversePaths } from "./reverse-path.ts";
 import type { RunFiles } from "./run-files.ts";
 import { RuntimeOffer } from "./runtime-offer.ts";
@@ -67,6 +67,8 @@ export class Reconciler {
   readonly #news = new News();
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
+  /** Of the last pass that programmed something. */
+  #count = { peers: 0, connected: 0 };
   readonly #oldVteps = new OldVteps();
   /** Link and addresses that packets to other nodes went by in the last pass. */
   #source: string | undefined;
@@ -127,12 +129,13 @@ export class Reconciler {
   /** A pass threw. */
   failed(error: unknown, retryMs: number): void {
     const { health, log } = this.#parts;
-    if (error instanceof PeerRefusedError) {
-      health.holds("reconcile", error.connected);
-      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the kernel refuses single peers");
+    if (isAboutPeers(error, this.#count.peers)) {
+      health.holds("reconcile", connectedText(this.#count));
+      health.warns("reconcile", [textOf(error)]);
+      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the way to single peers is not as it should be");
       return;
     }
-    health.fails("reconcile", error instanceof Error ? error.message : String(error));
+    health.fails("reconcile", textOf(error));
     log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
   }
 
@@ -186,6 +189,7 @@ export class Reconciler {
     if (kept.rules.length > 0) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
     this.#warnOfReversePath(desired, underlay);
     const connected = this.#conditions.report(peers, desired.problems, programmed);
+    this.#count = { peers: peers.length, connected };
     const { settings, rules } = kept;
     const changes = sent.length + settings.length + rules.length;
     const line = {
@@ -217,11 +221,12 @@ export class Reconciler {
     };
     if (folder !== undefined) await attempts.try(() => this.#offer.make(offered, folder));
     await attempts.try(() => {
-      if (programmed.refusals.length > 0) throw refusedError(programmed.refusals, { peers: peers.length, connected });
+      if (programmed.refusals.length > 0) throw refusedError(programmed.refusals, this.#count);
     });
     attempts.end();
     for (const ms of heardMs) metrics.programmingLatency.observe((nowMs - ms) / 1000);
-    health.holds("reconcile", connectedText({ connected, peers: peers.length }));
+    health.warns("reconcile", []);
+    health.holds("reconcile", connectedText(this.#count));
   }
 
   /** With the VTEPs that this node itself, or the peers that have not heard of it, may still be sent to by. */
@@ -306,6 +311,10 @@ function interestOf(
 
 function hostPrefix(address: Address): Prefix {
   return { address, length: addressBits(address.family) };
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function rounded(ms: number): number {
