@@ -1,7 +1,7 @@
 /** The one place where weftd runs another program. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import type { Execute } from "./legacy-forward.ts";
+import type { Execute } from "./legacy-tables.ts";
 
 const TIME_LIMIT_MS = 20_000;
 /** In a container PATH may lack the host's folders for administrators. */

@@ -1,35 +1,21 @@
-/**
- * Forward chains of iptables-legacy: they are no part of nftables, and the only program that changes them without losing
- * what others have put there is iptables-legacy itself. Where its tables are in use they are looked at now and then, since
- * nobody announces their changes.
- */
+/** Forward chains of iptables-legacy that drop pods' packets: looked at now and then, where its tables are in use. */
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { Family } from "../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
-import { isSystemError } from "../pkg/sys/errors.ts";
 import type { Files } from "../pkg/sys/system.ts";
+import { type Execute, isTableInUse, LEGACY_PROGRAM, runLegacy } from "./legacy-tables.ts";
 
-/** Names of the legacy tables in use, one a line; absent where the kernel has none. */
-const TABLE_NAMES: Readonly<Record<Family, string>> = {
-  4: "/proc/self/net/ip_tables_names",
-  6: "/proc/self/net/ip6_tables_names",
-};
-const PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables-legacy", 6: "ip6tables-legacy" };
 const COMMENT = "weft: pods";
 const INTERVAL_MS = 30_000;
-/** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
-const LOCK_WAIT_SECONDS = "5";
-
-/** Runs a program and gives what it prints; undefined where there is no such program. Rejects where it fails. */
-export type Execute = (program: string, args: readonly string[]) => Promise<string | undefined>;
-
 /** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to run. */
 export class LegacyForwardError extends Error {
   constructor(family: Family, ranges: readonly Prefix[]) {
-    const commands = ranges.flatMap((range) => missing("", range)).map((rule) => [PROGRAM[family], ...rule].join(" "));
+    const commands = ranges
+      .flatMap((range) => missing("", range))
+      .map((rule) => [LEGACY_PROGRAM[family], ...rule].join(" "));
     super(
-      `${PROGRAM[family]}'s table filter is in use on this node and may drop pods' packets, and there is no ` +
-        `${PROGRAM[family]} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`,
+      `${LEGACY_PROGRAM[family]}'s table filter is in use on this node and may drop pods' packets, and there is no ` +
+        `${LEGACY_PROGRAM[family]} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`,
     );
     this.name = "LegacyForwardError";
   }
@@ -56,30 +42,21 @@ export class LegacyForward {
     const done: string[] = [];
     for (const family of [4, 6] as const) {
       const own = ranges.filter(({ address }) => address.family === family);
-      if (own.length > 0 && this.#isInUse(family)) done.push(...(await this.#accept(family, own)));
+      if (own.length > 0 && isTableInUse(this.#options.files, family, "filter"))
+        done.push(...(await this.#accept(family, own)));
     }
     this.#lookedMs = nowMs;
     return done;
   }
 
-  #isInUse(family: Family): boolean {
-    try {
-      const names = new TextDecoder().decode(this.#options.files.readFile(TABLE_NAMES[family]));
-      return names.split("\n").includes("filter");
-    } catch (error) {
-      if (isSystemError(error, "ENOENT")) return false;
-      throw error;
-    }
-  }
-
   async #accept(family: Family, ranges: readonly Prefix[]): Promise<string[]> {
     const { execute } = this.#options;
-    const shown = await execute(PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, "-S", "FORWARD"]);
+    const shown = await runLegacy(execute, family, ["-S", "FORWARD"]);
     if (shown === undefined) throw new LegacyForwardError(family, ranges);
     if (!drops(shown)) return [];
     const rules = ranges.flatMap((range) => missing(shown, range));
-    for (const rule of rules) await execute(PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, ...rule]);
-    return rules.map((rule) => [PROGRAM[family], ...rule].join(" "));
+    for (const rule of rules) await runLegacy(execute, family, rule);
+    return rules.map((rule) => [LEGACY_PROGRAM[family], ...rule].join(" "));
   }
 }
 

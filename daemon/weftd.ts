@@ -121,7 +121,7 @@ async function start(
     keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files: nodeFiles }),
     announcer,
     runFiles: await RunFiles.open(runDir),
-    removeFlannelRules: () => removeFlannelRules(nftables),
+    removeFlannelRules: () => removeFlannelRules({ nftables, files: nodeFiles, execute }),
     files: nodeFiles,
     events,
     health,

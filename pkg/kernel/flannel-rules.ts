@@ -25,11 +25,15 @@ const OWN_TABLES = [
   { family: NFPROTO.ip6, table: "flannel-ipv6" },
 ] as const;
 
-/** Of its mode that calls iptables: the chains of its own, and those that lead there. */
-const CHAINS = [NFPROTO.ip, NFPROTO.ip6].flatMap((family) => [
-  { entry: { family, table: "filter", chain: "FORWARD" }, chain: "FLANNEL-FWD" },
-  { entry: { family, table: "nat", chain: "POSTROUTING" }, chain: "FLANNEL-POSTRTG" },
-]);
+/** Of its mode that calls iptables: the chains of its own, those that lead there, and the comment of the rule that does. */
+export const FLANNEL_CHAINS = [
+  { table: "filter", entry: "FORWARD", chain: "FLANNEL-FWD", comment: "flanneld forward" },
+  { table: "nat", entry: "POSTROUTING", chain: "FLANNEL-POSTRTG", comment: "flanneld masq" },
+] as const;
+
+const CHAINS = [NFPROTO.ip, NFPROTO.ip6].flatMap((family) =>
+  FLANNEL_CHAINS.map(({ table, entry, chain }) => ({ entry: { family, table, chain: entry }, chain })),
+);
 
 /** What is asked first: few answers, and none of flannel's on most nodes. What is absent (ENOENT) counts as empty. */
 export const flannelQuestions = {

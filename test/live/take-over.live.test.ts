@@ -104,7 +104,8 @@ describe.each<[Mode, Families]>([
     });
 
     test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {
-      expect(await shell(node, "nft list ruleset")).not.toMatch(/flannel/i);
+      const look = "nft list ruleset; iptables-legacy-save -t nat; iptables-legacy-save -t filter";
+      expect(await shell(node, look)).not.toMatch(/flannel/i);
       expect(readdirSync(node.confDir).sort()).toEqual(["05-weft.conflist", DISABLED]);
       expect(JSON.parse(cluster.conflistText(node))).toMatchObject({
         name: "cbr0",

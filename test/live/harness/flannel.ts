@@ -87,8 +87,10 @@ export async function runFlanneld(cluster: Cluster, machine: Machine, peers: rea
     await shell(machine, `sysctl -qw ${way.forwarding}=1`);
     if (cluster.mode === "vxlan") await shell(machine, device(way, machine.number));
     for (const peer of peers) await shell(machine, peerEntries(way, cluster.mode, peer));
-    const isThere = `${way.xtables}-nft -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1`;
-    await shell(machine, `${isThere} || ${way.xtables}-nft-restore --noflush`, rules(way, machine.number));
+    // One of the modes stands for the hosts whose iptables is the legacy one.
+    const xtables = `${way.xtables}-${cluster.mode === "host-gw" ? "legacy" : "nft"}`;
+    const isThere = `${xtables} -t nat -S FLANNEL-POSTRTG >/dev/null 2>&1`;
+    await shell(machine, `${isThere} || ${xtables}-restore --noflush`, rules(way, machine.number));
   }
 }
 
