@@ -70,7 +70,9 @@ export function announcementOf(
   const takesPart = (family: Family) =>
     backend.type === "vxlan"
       ? vtepMacs[family] !== undefined
-      : node.subnets.some(({ address }) => address.family === family);
+      : node.subnets.some(({ address }) => address.family === family) ||
+        // IPv4 pods are reached by the IPv6 address of a node that has no other.
+        (family === 6 && ipv4 === undefined);
   const publicIp = takesPart(4) ? (own.publicIpOverwrite ?? ipv4?.announced) : undefined;
   const publicIpv6 = takesPart(6) ? (own.publicIpv6Overwrite ?? ipv6?.announced) : undefined;
   const vtepOf = (mac: string | undefined): Vtep | undefined =>

@@ -314,6 +314,26 @@ describe("host-gw", () => {
     expect(unmasqueraded).toEqual([parseAddress("192.0.2.2")]);
   });
 
+  test("routes IPv4 pods by the IPv6 address where this node has no other, and tells that it cannot the other way", () => {
+    const of6 = { 6: parseAddress("2001:db8::1") };
+    const six = { ...dualNode, underlay: { ...dualNode.underlay, local: of6 } };
+    const both = peer(2, {
+      ...{ backendType: "host-gw", addresses: [parseAddress("2001:db8::2")] },
+      subnets: [parsePrefix("10.244.2.0/24"), parsePrefix("fd00:10:244:2::/64")],
+    });
+    const { dataPath, problems } = desire({ Type: "host-gw" }, six, [both], [], DUAL);
+    expect(problems).toEqual([]);
+    expect(dataPath.routes.map(({ gateway }) => gateway)).toEqual([
+      parseAddress("2001:db8::2"),
+      parseAddress("2001:db8::2"),
+    ]);
+    const four = { ...dualNode, underlay: node.underlay };
+    const other = { ...both, addresses: [parseAddress("192.0.2.2")] };
+    expect(desire({ Type: "host-gw" }, four, [other], [], DUAL).problems).toMatchObject([
+      { peer: "n2", trouble: "Underlay", reason: expect.stringContaining("has no IPv6 address to route fd00") },
+    ]);
+  });
+
   test("names a peer that is on another link instead of losing its packets", () => {
     const { dataPath, problems } = desire({ Type: "host-gw" }, node, [
       peer(2, { addresses: [parseAddress("198.51.100.2")], backendType: "host-gw" }),

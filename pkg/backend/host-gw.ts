@@ -8,9 +8,15 @@ import type { PeerProblem } from "./state.ts";
 /** A plain route to a peer on the same link; else why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {
   const { family } = subnet.address;
-  const gateway = peer.addresses.find((address) => address.family === family);
+  if (family === 6 && underlay.local[6] === undefined) {
+    const reason = `this node's underlay has no IPv6 address to route ${formatPrefix(subnet)} by`;
+    return { peer: peer.name, trouble: "Underlay", reason: `${reason}; use the backend "auto" or "vxlan"` };
+  }
+  // Where this node has no IPv4 address, IPv4 routes lead by the peer's IPv6 one (RFC 5549).
+  const carrier = underlay.local[family] === undefined ? 6 : family;
+  const gateway = peer.addresses.find((address) => address.family === carrier);
   if (gateway === undefined) {
-    const reason = `no IPv${family} address is known to route ${formatPrefix(subnet)} to`;
+    const reason = `no IPv${carrier} address is known to route ${formatPrefix(subnet)} to`;
     return { peer: peer.name, trouble: "NotAnnounced", reason };
   }
   const isOnLink = underlay.networks.some((network) => contains(networkOf(network), gateway));

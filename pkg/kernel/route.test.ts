@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import { type Message, request } from "../netlink/message.ts";
 import { RTM_NEWROUTE } from "../netlink/route.ts";
-import { describeRoute, parseRoutes } from "./route.ts";
+import { addRoute, describeRoute, parseRoutes } from "./route.ts";
 
 function defaultRoute(family: number, gateways: readonly string[]): Message {
   const multipath = gateways.map((gateway, at) => ({
@@ -13,6 +14,17 @@ function defaultRoute(family: number, gateways: readonly string[]): Message {
   const { type, body } = request(RTM_NEWROUTE, "", { family, table: 254, protocol: 3, type: 1 }, { multipath });
   return { type, flags: 0, sequence: 1, portId: 0, payload: body };
 }
+
+test("an IPv4 route by an IPv6 gateway is read back as it was written", () => {
+  const route = {
+    ...{ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("2001:db8::2") },
+    ...{ outputIndex: 2, protocol: 119 },
+  };
+  const { type, body, text } = addRoute(route);
+  expect(text).toBe("ip route add 10.244.2.0/24 via inet6 2001:db8::2 dev index 2 proto 119");
+  const [read] = parseRoutes({ type, flags: 0, sequence: 1, portId: 0, payload: body });
+  expect(read).toMatchObject(route);
+});
 
 describe("a route of several next hops", () => {
   test("is as many routes where it is IPv6", () => {

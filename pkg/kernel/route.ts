@@ -37,6 +37,7 @@ import { addressFamily } from "./address.ts";
 export interface Route {
   /** Length 0 is the default route. */
   readonly destination: Prefix;
+  /** Of an IPv4 route it may be an IPv6 address. */
   readonly gateway?: Address | undefined;
   /** 0 or absent: the kernel finds the link from the gateway. */
   readonly outputIndex?: number | undefined;
@@ -79,7 +80,7 @@ export function parseRoute(message: Message): ObservedRoute | undefined {
       address: optionalAddress(attributes.destination) ?? { family, value: 0n },
       length: header.destinationLength,
     },
-    gateway: optionalAddress(attributes.gateway),
+    gateway: optionalAddress(attributes.gateway ?? attributes.via?.address),
     outputIndex: attributes.outputIndex,
     protocol: header.protocol,
     table: attributes.table ?? header.table,
@@ -183,7 +184,7 @@ function routeMessage(route: Route) {
     {
       destination: destination.length === 0 ? undefined : addressToBytes(destination.address),
       outputIndex: route.outputIndex,
-      gateway: gateway === undefined ? undefined : addressToBytes(gateway),
+      ...(gateway !== undefined && gatewayAttribute(family, gateway)),
       priority: route.priority,
       preferredSource: route.preferredSource === undefined ? undefined : addressToBytes(route.preferredSource),
       metrics: hasMetrics ? { mtu: route.mtu, advmss: route.advmss } : undefined,
@@ -192,12 +193,25 @@ function routeMessage(route: Route) {
   ] as const;
 }
 
+/** One of the other family is told in another attribute; the kernel takes IPv6 gateways of IPv4 routes from 5.2 on. */
+function gatewayAttribute(family: Family, gateway: Address) {
+  const address = addressToBytes(gateway);
+  return gateway.family === family ? { gateway: address } : { via: { family: addressFamily(gateway.family), address } };
+}
+
 /** As `ip route` writes it. */
 export function describeRoute(route: Route): string {
   const { destination } = route;
   const words = [destination.length === 0 ? "default" : formatPrefix(destination)];
   if (destination.length === 0 && destination.address.family === 6) words.unshift("-6");
-  if (route.gateway !== undefined) words.push("via", formatAddress(route.gateway));
+  if (route.gateway !== undefined) {
+    const isOther = route.gateway.family !== destination.address.family;
+    words.push(
+      "via",
+      ...(isOther ? [`inet${route.gateway.family === 6 ? "6" : ""}`] : []),
+      formatAddress(route.gateway),
+    );
+  }
   if (route.outputIndex !== undefined) words.push("dev", `index ${route.outputIndex}`);
   if (route.isOnlink === true) words.push("onlink");
   if (route.protocol !== undefined) words.push("proto", String(route.protocol));

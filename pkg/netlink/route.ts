@@ -83,6 +83,15 @@ const nextHops: Codec<readonly NextHop[]> = {
   },
 };
 
+/** struct rtvia: a next hop of another family than the destination's. */
+const via: Codec<{ readonly family: number; readonly address: Uint8Array }> = {
+  write(to, { family, address }) {
+    u16.write(to, family);
+    to.bytes(address);
+  },
+  read: (from) => ({ family: u16.read(from.subarray(0, u16.size)), address: from.slice(u16.size) }),
+};
+
 const routeAttributes = attributes({
   destination: attribute(1, "RTA_DST", bytes),
   source: attribute(2, "RTA_SRC", bytes),
@@ -93,6 +102,7 @@ const routeAttributes = attributes({
   metrics: attribute(8, "RTA_METRICS", nest(metrics)),
   multipath: attribute(9, "RTA_MULTIPATH", nextHops),
   table: attribute(15, "RTA_TABLE", u32),
+  via: attribute(18, "RTA_VIA", via),
 });
 
 type RouteMessage = MessageType<ValueOf<typeof rtmsg>, ValueOf<typeof routeAttributes>>;

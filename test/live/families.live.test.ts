@@ -24,6 +24,8 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   ["vxlan", { families: "ipv6", underlay: "dual" }, 1430, ["flannel-v6.1"]],
   ["host-gw", { families: "ipv6" }, 1500, []],
   ["host-gw", { families: "dual", attach: "ptp" }, 1500, []],
+  ["host-gw", { families: "ipv4", underlay: "ipv6" }, 1500, []],
+  ["host-gw", { families: "dual", underlay: "ipv6" }, 1500, []],
   ["auto", { families: "dual" }, 1430, ["flannel-v6.1", "flannel.1"]],
 ])("%s, %o", async (mode, options, mtu, devices) => {
   const cluster = await Cluster.start(mode, cleanup, options);
