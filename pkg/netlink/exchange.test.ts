@@ -61,6 +61,7 @@ function evented(kernel: Kernel): { netlink: EventedNetlink; fail(error: SystemE
   let onDatagram: (datagram: Uint8Array) => void = () => undefined;
   let onError: (error: SystemError) => void = () => undefined;
   const socket: EventNetlinkSocket = {
+    port: 1,
     send(datagram) {
       for (const reply of kernel(splitDatagram(datagram))) queueMicrotask(() => onDatagram(reply));
     },
@@ -72,6 +73,7 @@ function evented(kernel: Kernel): { netlink: EventedNetlink; fail(error: SystemE
     },
     addMembership: () => undefined,
     setReceiveBufferBytes: () => undefined,
+    ignore: () => undefined,
     close: () => undefined,
   };
   return { netlink: new EventedNetlink(socket, "a test"), fail: (error) => onError(error) };

@@ -4,20 +4,14 @@ import type { Request } from "./message.ts";
 /** Refusals of one datagram must fit the receive buffer: 64 small ones do, even in the default 208 KiB. */
 const IN_FLIGHT = 64;
 
-/**
- * Of a process that also listens to notifications, on an event loop: the npm package `netlink` reads 32 messages of each
- * socket in one turn of the loop, and each request brings a notification, some two.
- */
-export const IN_FLIGHT_BESIDE_NOTIFICATIONS = 16;
-
 /** A dump that was interrupted this often in a row meets a table in constant change: give up and say so. */
 export const DUMP_ATTEMPTS = 8;
 
 const EINTR = 4;
 
 /** Cuts a long run of requests into datagrams. */
-export function* inFlight(requests: readonly Request[], count = IN_FLIGHT): Generator<readonly Request[]> {
-  for (let at = 0; at < requests.length; at += count) yield requests.slice(at, at + count);
+export function* inFlight(requests: readonly Request[]): Generator<readonly Request[]> {
+  for (let at = 0; at < requests.length; at += IN_FLIGHT) yield requests.slice(at, at + IN_FLIGHT);
 }
 
 export function interruptedDump(request: Request, where: string): NetlinkError {

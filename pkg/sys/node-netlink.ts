@@ -1,30 +1,61 @@
-/**
- * The daemon's netlink socket, on the npm package `netlink`, of which only the raw socket is used: its message layers
- * would be a second codec.
- */
-import { RawNetlinkSocket } from "netlink/dist/raw.js";
+/** The daemon's netlink socket, on an addon of our own: no package's survives messages that were lost (ENOBUFS). */
 import { SystemError } from "./errors.ts";
 import type { EventNetlinkSocket } from "./event-netlink.ts";
+import { loadNetlinkAddon } from "./netlink-addon.ts";
 
-/** Room for notifications while the event loop is busy; beyond it the kernel drops them and says ENOBUFS. */
-const RECEIVE_BUFFER_BYTES = 4 << 20;
+/**
+ * Room for notifications while the event loop is busy; beyond it the kernel drops them and says ENOBUFS. It is taken only
+ * as messages come: a route's is about a kilobyte.
+ */
+const RECEIVE_BUFFER_BYTES = 16 << 20;
 
-/** Opens a socket that speaks to the process's own network namespace. */
+/** Opens a socket that speaks to the process's own network namespace. Throws `SystemError`. */
 export function openEventNetlink(protocol: number): EventNetlinkSocket {
-  const socket = new RawNetlinkSocket(protocol, {
-    recvBufferSize: RECEIVE_BUFFER_BYTES,
-    sendBufferSize: RECEIVE_BUFFER_BYTES,
-  });
+  const addon = loadNetlinkAddon();
+  let onDatagram: (datagram: Uint8Array) => void = () => undefined;
+  let onError: (error: SystemError) => void = () => undefined;
+  const { handle, port } = opened(() =>
+    addon.open(
+      protocol,
+      RECEIVE_BUFFER_BYTES,
+      (messages) => onDatagram(messages),
+      (call, errno) => onError(new SystemError(call, "netlink", errno)),
+    ),
+  );
+  let isClosed = false;
+  const check = (call: string, errno: number) => {
+    if (errno !== 0) throw new SystemError(call, "netlink", errno);
+  };
   return {
-    send: (datagram) => socket.send(datagram),
+    port,
+    send: (datagram) => {
+      if (isClosed) return;
+      const errno = addon.send(handle, datagram);
+      // As any other failure of the socket: whoever waits for an answer hears of it.
+      if (errno !== 0) queueMicrotask(() => onError(new SystemError("send", "netlink", errno)));
+    },
     onDatagram: (listener) => {
-      socket.on("message", (message) => listener(new Uint8Array(message)));
+      onDatagram = listener;
     },
     onError: (listener) => {
-      socket.on("error", ({ syscall, errno }) => listener(new SystemError(syscall, "netlink", Math.abs(errno))));
+      onError = listener;
     },
-    addMembership: (group) => socket.addMembership(group),
-    setReceiveBufferBytes: (size) => socket.setRecvBufferSize(size),
-    close: () => socket.close(),
+    addMembership: (group) => check("setsockopt", addon.addMembership(handle, group)),
+    setReceiveBufferBytes: (size) => check("setsockopt", addon.setReceiveBufferBytes(handle, size)),
+    ignore: (other) => check("setsockopt", addon.ignorePort(handle, other)),
+    close: () => {
+      if (!isClosed) addon.close(handle);
+      isClosed = true;
+    },
   };
+}
+
+function opened<T>(open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    const { message, errno } = error as Error & { errno?: number };
+    if (errno === undefined) throw error;
+    throw new SystemError(message, "netlink", errno);
+  }
 }

@@ -23,6 +23,8 @@ export interface Programming {
   readonly nodes: number;
   /** From the whole list in hand to the end of the pass that programmed it, comparison and node table included. */
   readonly weftdMs: number;
+  /** Of that, comparing and sending: from what should be in the kernel to a kernel that has it. */
+  readonly sentMs: number;
   /** The same entries by `ip -batch` (routes, neighbours) and `bridge -batch` (forwarding), both together. */
   readonly batchMs: number;
   /** From the start of the process, for what it is worth: Node.js, the list and TLS-less HTTP are in it. */
@@ -79,6 +81,13 @@ function subnetOf(n: number): string {
   return `10.244.${at >> 8}.${at & 0xff}/29`;
 }
 
+/** A line of weftd's log. */
+interface ProgrammingPass {
+  readonly changes: number;
+  readonly programMs: number;
+  readonly eventToProgrammedMs: number;
+}
+
 interface Entries {
   readonly routes: readonly string[];
   readonly neighbours: readonly string[];
@@ -129,21 +138,21 @@ export class ScaleBed {
     this.#cluster.restartWeftd(this.#node);
     await this.#settled();
     const startMs = performance.now() - beganMs;
-    const weftdMs = await eventually(() => this.#programmedMs());
+    const { eventToProgrammedMs: weftdMs, programMs: sentMs } = await eventually(() => this.#programmingPass());
     const use = await this.use();
-    return { nodes: this.#peers, weftdMs, startMs, use, batchMs: await this.#programByTools() };
+    return { nodes: this.#peers, weftdMs, sentMs, startMs, use, batchMs: await this.#programByTools() };
   }
 
   /** What weftd says of the pass that programmed all. */
-  #programmedMs(): number {
+  #programmingPass(): ProgrammingPass {
     const { output } = this.#node.weftd;
     const passes = output
       .split("\n")
       .filter((line) => line.includes("data path programmed"))
-      .map((line) => JSON.parse(line) as { changes: number; eventToProgrammedMs: number });
+      .map((line) => JSON.parse(line) as ProgrammingPass);
     const whole = passes.find(({ changes }) => changes > this.#peers);
     if (whole === undefined) throw new Error(`weftd told of no pass that programmed all:\n${output}`);
-    return whole.eventToProgrammedMs;
+    return whole;
   }
 
   /** Waits until the kernel has a route for each peer. */
@@ -290,6 +299,33 @@ export class ScaleBed {
     if ((await this.sight()).lists === lists) throw new Error("weftd did not list again");
     const removed = [...monitor.output.matchAll(/^Deleted (\S+)/gm)].map(([, destination = ""]) => destination);
     return { left: leaving.length, came: coming.length, removed, settledMs };
+  }
+
+  /**
+   * While weftd stands still, the kernel has more to tell than it keeps, and a route of weftd's goes unheard. Returns how
+   * often weftd was told that something was lost, once the route is back.
+   */
+  async overrun(): Promise<number> {
+    const { inside, weftd } = this.#node;
+    const [route = ""] = (await this.#cluster.peerRoutes(this.#node)).keys();
+    const strangers = Array.from(
+      { length: 60_000 },
+      (_, n) => `blackhole 10.${128 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`,
+    );
+    weftd.signal("SIGSTOP");
+    try {
+      const batch = [...strangers.map((one) => `route add ${one}`), `route del ${route} proto 119`].join("\n");
+      const { status, stderr } = await inside.run("ip", ["-batch", "-"], `${batch}\n`);
+      if (status !== 0) throw new Error(`ip -batch: ${stderr}`);
+    } finally {
+      weftd.signal("SIGCONT");
+    }
+    await eventually(async () => {
+      if (!(await this.#cluster.peerRoutes(this.#node)).has(route))
+        throw new Error(`${route} is not back:\n${weftd.output}`);
+    }, 30_000);
+    const { body } = await this.#cluster.status(this.#node, "/metrics");
+    return Number(/^weft_netlink_overruns_total (\S+)$/m.exec(body)?.[1]);
   }
 
   /** Processor time of so many seconds in which nothing happens. */

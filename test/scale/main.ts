@@ -11,22 +11,23 @@ const RELISTED = 50;
 const bed = await ScaleBed.make();
 try {
   const table = new Table({
-    head: ["Nodes", "programmed", "by -batch", "ratio", "start", "RSS", "CPU at start", "CPU idle"],
-    colAligns: Array.from({ length: 8 }, () => "right" as const),
+    head: ["Nodes", "weftd programs", "-batch", "ratio", "after the list", "after the start", "RSS", "CPU", "CPU idle"],
+    colAligns: Array.from({ length: 9 }, () => "right" as const),
   });
-  let worst = 0;
+  let ratio = Number.NaN;
   for (const size of SIZES) {
     await bed.populate(size);
     const rounds: Programming[] = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await bed.program());
-    const [weftdMs, batchMs] = [median(rounds.map((one) => one.weftdMs)), median(rounds.map((one) => one.batchMs))];
+    const [sentMs, batchMs] = [median(rounds.map((one) => one.sentMs)), median(rounds.map((one) => one.batchMs))];
     const use = rounds.at(-1)?.use;
-    worst = Math.max(worst, size === SIZES.at(-1) ? weftdMs / batchMs : 0);
+    if (size === SIZES.at(-1)) ratio = sentMs / batchMs;
     table.push([
       size,
-      `${weftdMs.toFixed(0)} ms`,
+      `${sentMs.toFixed(0)} ms`,
       `${batchMs.toFixed(0)} ms`,
-      (weftdMs / batchMs).toFixed(2),
+      (sentMs / batchMs).toFixed(2),
+      `${median(rounds.map((one) => one.weftdMs)).toFixed(0)} ms`,
       `${median(rounds.map((one) => one.startMs)).toFixed(0)} ms`,
       `${((use?.residentBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
       `${(use?.cpuSeconds ?? 0).toFixed(2)} s`,
@@ -45,7 +46,7 @@ try {
     `A relist of ${SIZES.at(-1)} Nodes, of which ${relist.left} had left and ${relist.came} come: ${removed} routes removed, ` +
       `done in ${relist.settledMs.toFixed(0)} ms`,
   );
-  process.exitCode = worst <= 1 && removed === relist.left ? 0 : 1;
+  process.exitCode = ratio <= 1 && removed === relist.left ? 0 : 1;
 } finally {
   await bed.close();
 }

@@ -13,9 +13,11 @@ afterAll(() => bed?.close());
 
 test("a node that joins programs all peers, in one list and one pass", async () => {
   const before = await bed.sight();
-  const { nodes, weftdMs, batchMs } = await bed.program();
+  const { nodes, weftdMs, sentMs, batchMs } = await bed.program();
   expect(nodes).toBe(PEERS);
-  console.log(`${PEERS} peers: weftd ${weftdMs} ms, ip -batch and bridge -batch ${batchMs.toFixed(1)} ms`);
+  console.log(
+    `${PEERS} peers: ${weftdMs} ms after the list, ${sentMs} of them to program; -batch ${batchMs.toFixed(1)} ms`,
+  );
   // One page; the Nodes themselves are not asked for one by one.
   const { lists, gets } = await bed.sight();
   expect(lists - before.lists).toBe(1);
@@ -27,6 +29,10 @@ test("a thousand changes a second are joined to few passes, and none is lost", a
   console.log(`${changes} changes in 3 seconds: ${passes} passes, settled ${settledMs.toFixed(0)} ms after the last`);
   expect(passes).toBeGreaterThan(0);
   expect(passes).toBeLessThan(changes / 10);
+});
+
+test("notifications that were lost are answered by a full comparison", async () => {
+  expect(await bed.overrun()).toBeGreaterThan(0);
 });
 
 test("after a mass relist exactly those who left are gone", async () => {

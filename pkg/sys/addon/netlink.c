@@ -1,0 +1,295 @@
+/*
+ * A netlink socket on Node.js's event loop (Node-API and libuv), for netlink-addon.ts:
+ *
+ *   open(protocol, receiveBufferBytes, onMessages, onError) -> { handle, port }
+ *   send(handle, bytes) -> errno, addMembership(handle, group) -> errno, setReceiveBufferBytes(handle, size) -> errno,
+ *   ignorePort(handle, port) -> errno, close(handle)
+ *
+ * onMessages is called with many messages at once, onError with a call's name and its errno. A lost message (ENOBUFS)
+ * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
+ */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/netlink.h>
+#include <node_api.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+/* The kernel's datagrams end at 32 KiB; what is left over at the end of the room waits for the next turn. */
+#define DATAGRAM_BYTES (64 << 10)
+#define ROOM_BYTES (512 << 10)
+
+struct netlink_socket {
+	uv_poll_t poll;
+	int fd;
+	napi_env env;
+	napi_async_context context;
+	napi_ref resource;
+	napi_ref on_messages;
+	napi_ref on_error;
+};
+
+/* Nothing of ours can go on after a failure of Node-API itself. */
+#define MUST(call)                                                             \
+	do {                                                                   \
+		if ((call) != napi_ok)                                         \
+			napi_fatal_error(__FILE__, NAPI_AUTO_LENGTH, #call,    \
+					 NAPI_AUTO_LENGTH);                    \
+	} while (0)
+
+static char room[ROOM_BYTES];
+
+static void call(struct netlink_socket *s, napi_ref function, size_t argc, napi_value *argv)
+{
+	napi_value resource, callee;
+	MUST(napi_get_reference_value(s->env, s->resource, &resource));
+	MUST(napi_get_reference_value(s->env, function, &callee));
+	if (napi_make_callback(s->env, s->context, resource, callee, argc, argv, NULL) != napi_pending_exception)
+		return;
+	napi_value error;
+	MUST(napi_get_and_clear_last_exception(s->env, &error));
+	napi_fatal_exception(s->env, error);
+}
+
+static void tell_error(struct netlink_socket *s, const char *name, int number)
+{
+	napi_value argv[2];
+	MUST(napi_create_string_utf8(s->env, name, NAPI_AUTO_LENGTH, &argv[0]));
+	MUST(napi_create_int32(s->env, number, &argv[1]));
+	call(s, s->on_error, 2, argv);
+}
+
+static void tell_messages(struct netlink_socket *s, size_t length)
+{
+	napi_value buffer, array;
+	void *bytes;
+	MUST(napi_create_arraybuffer(s->env, length, &bytes, &buffer));
+	memcpy(bytes, room, length);
+	MUST(napi_create_typedarray(s->env, napi_uint8_array, length, buffer, 0, &array));
+	call(s, s->on_messages, 1, &array);
+}
+
+/* Reads what is there, as far as there is room. Returns the errno that ended it; 0 when the room did. */
+static int receive(int fd, size_t *length)
+{
+	while (*length + DATAGRAM_BYTES <= ROOM_BYTES) {
+		ssize_t got = recv(fd, room + *length, DATAGRAM_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno;
+		/* Cannot be; if it is, something was lost. */
+		if (got > DATAGRAM_BYTES)
+			return ENOBUFS;
+		/* Each message begins at a multiple of four. */
+		size_t padded = NLMSG_ALIGN((size_t)got);
+		memset(room + *length + got, 0, padded - (size_t)got);
+		*length += padded;
+	}
+	return 0;
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	(void)events;
+	struct netlink_socket *s = poll->data;
+	napi_handle_scope scope;
+	MUST(napi_open_handle_scope(s->env, &scope));
+	size_t length = 0;
+	int error = receive(s->fd, &length);
+	if (length > 0)
+		tell_messages(s, length);
+	if (error != 0 && error != EAGAIN && s->fd >= 0)
+		tell_error(s, "recv", error);
+	if (status < 0 && s->fd >= 0)
+		uv_poll_start(&s->poll, UV_READABLE, on_poll);
+	MUST(napi_close_handle_scope(s->env, scope));
+}
+
+static void arguments(napi_env env, napi_callback_info info, size_t count, napi_value *argv)
+{
+	MUST(napi_get_cb_info(env, info, &count, argv, NULL, NULL));
+}
+
+static int integer(napi_env env, napi_value value)
+{
+	int32_t number;
+	MUST(napi_get_value_int32(env, value, &number));
+	return number;
+}
+
+static struct netlink_socket *socket_of(napi_env env, napi_value value)
+{
+	void *s;
+	MUST(napi_get_value_external(env, value, &s));
+	return s;
+}
+
+static napi_value number(napi_env env, int64_t value)
+{
+	napi_value made;
+	MUST(napi_create_int64(env, value, &made));
+	return made;
+}
+
+/* Beyond the system's limit, which root may; else up to it. */
+static int set_receive_buffer(int fd, int size)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) == 0)
+		return 0;
+	return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0 ? 0 : errno;
+}
+
+static napi_value fail(napi_env env, const char *name, int error)
+{
+	napi_value text, object;
+	MUST(napi_create_string_utf8(env, name, NAPI_AUTO_LENGTH, &text));
+	MUST(napi_create_error(env, NULL, text, &object));
+	MUST(napi_set_named_property(env, object, "errno", number(env, error)));
+	MUST(napi_throw(env, object));
+	return NULL;
+}
+
+static napi_value open_socket(napi_env env, napi_callback_info info)
+{
+	napi_value argv[4], name, made, handle;
+	arguments(env, info, 4, argv);
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, integer(env, argv[0]));
+	if (fd < 0)
+		return fail(env, "socket", errno);
+	int on = 1;
+	/* Without them errors lack the kernel's words, or repeat the whole request. */
+	setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
+	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK };
+	socklen_t size = sizeof(address);
+	if (set_receive_buffer(fd, integer(env, argv[1])) != 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+		int error = errno;
+		close(fd);
+		return fail(env, "bind", error);
+	}
+	struct netlink_socket *s = calloc(1, sizeof(*s));
+	uv_loop_t *loop;
+	if (s == NULL || napi_get_uv_event_loop(env, &loop) != napi_ok || uv_poll_init(loop, &s->poll, fd) != 0) {
+		free(s);
+		close(fd);
+		return fail(env, "poll", ENOMEM);
+	}
+	s->fd = fd;
+	s->env = env;
+	s->poll.data = s;
+	MUST(napi_create_object(env, &made));
+	MUST(napi_create_string_utf8(env, "weft:netlink", NAPI_AUTO_LENGTH, &name));
+	MUST(napi_async_init(env, made, name, &s->context));
+	MUST(napi_create_reference(env, made, 1, &s->resource));
+	MUST(napi_create_reference(env, argv[2], 1, &s->on_messages));
+	MUST(napi_create_reference(env, argv[3], 1, &s->on_error));
+	MUST(napi_create_external(env, s, NULL, NULL, &handle));
+	MUST(napi_set_named_property(env, made, "handle", handle));
+	MUST(napi_set_named_property(env, made, "port", number(env, address.nl_pid)));
+	uv_poll_start(&s->poll, UV_READABLE, on_poll);
+	return made;
+}
+
+static napi_value send_bytes(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	void *bytes;
+	size_t length;
+	arguments(env, info, 2, argv);
+	struct netlink_socket *s = socket_of(env, argv[0]);
+	MUST(napi_get_typedarray_info(env, argv[1], NULL, &length, &bytes, NULL, NULL));
+	ssize_t sent;
+	do
+		sent = send(s->fd, bytes, length, 0);
+	while (sent < 0 && errno == EINTR);
+	return number(env, sent < 0 ? errno : 0);
+}
+
+static napi_value add_membership(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	arguments(env, info, 2, argv);
+	int group = integer(env, argv[1]);
+	int result = setsockopt(socket_of(env, argv[0])->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group));
+	return number(env, result < 0 ? errno : 0);
+}
+
+static napi_value set_receive_buffer_bytes(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	arguments(env, info, 2, argv);
+	return number(env, set_receive_buffer(socket_of(env, argv[0])->fd, integer(env, argv[1])));
+}
+
+/* Drops messages whose nlmsg_pid is `port` before they take any room. */
+static napi_value ignore_port(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	uint32_t port;
+	arguments(env, info, 2, argv);
+	MUST(napi_get_value_uint32(env, argv[1], &port));
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct nlmsghdr, nlmsg_pid)),
+		/* Loads are in network order. */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __builtin_bswap32(port), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+	};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+	int fd = socket_of(env, argv[0])->fd;
+	int result = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	return number(env, result < 0 ? errno : 0);
+}
+
+static void on_close(uv_handle_t *handle)
+{
+	struct netlink_socket *s = handle->data;
+	napi_handle_scope scope;
+	MUST(napi_open_handle_scope(s->env, &scope));
+	napi_delete_reference(s->env, s->on_messages);
+	napi_delete_reference(s->env, s->on_error);
+	napi_delete_reference(s->env, s->resource);
+	napi_async_destroy(s->env, s->context);
+	MUST(napi_close_handle_scope(s->env, scope));
+	free(s);
+}
+
+/* The handle must not be used again. */
+static napi_value close_socket(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	arguments(env, info, 1, argv);
+	struct netlink_socket *s = socket_of(env, argv[0]);
+	uv_poll_stop(&s->poll);
+	close(s->fd);
+	s->fd = -1;
+	uv_close((uv_handle_t *)&s->poll, on_close);
+	return NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+	const struct {
+		const char *name;
+		napi_callback function;
+	} functions[] = {
+		{ "open", open_socket },
+		{ "send", send_bytes },
+		{ "addMembership", add_membership },
+		{ "setReceiveBufferBytes", set_receive_buffer_bytes },
+		{ "ignorePort", ignore_port },
+		{ "close", close_socket },
+	};
+	for (size_t at = 0; at < sizeof(functions) / sizeof(functions[0]); at++) {
+		napi_value made;
+		const char *name = functions[at].name;
+		MUST(napi_create_function(env, name, NAPI_AUTO_LENGTH, functions[at].function, NULL, &made));
+		MUST(napi_set_named_property(env, exports, name, made));
+	}
+	return exports;
+}
