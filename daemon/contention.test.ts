@@ -7,27 +7,33 @@ const ROUTE = "ip route add 10.244.2.0/24 via 192.0.2.2";
 function bench() {
   const clock = new ManualClock();
   const said: string[] = [];
-  const contention = new Contention(clock, (object) => said.push(object));
+  const repaired: string[] = [];
+  const contention = new Contention(clock, {
+    onRepair: (object) => repaired.push(object),
+    onContention: (object) => said.push(object),
+  });
   /** How many of `count` attempts, one each `everyMs`, are allowed. */
   const allowed = (count: number, everyMs: number) =>
     Array.from({ length: count }, () => {
       clock.advance(everyMs);
       return contention.mayPutBack(ROUTE);
     }).filter((may) => may).length;
-  return { clock, contention, said, allowed };
+  return { clock, contention, said, repaired, allowed };
 }
 
 test("damage now and then is put back at once, however often over the day", () => {
-  const { allowed, said } = bench();
+  const { allowed, said, repaired } = bench();
   expect(allowed(500, 2000)).toBe(500);
   expect(said).toEqual([]);
+  expect(repaired).toHaveLength(500);
 });
 
 test("what is undone at once, again and again, rests longer and longer, and is said once", () => {
-  const { allowed, said } = bench();
+  const { allowed, said, repaired } = bench();
   expect(allowed(21, 10)).toBe(21);
   expect(said).toEqual([ROUTE]);
   expect(allowed(99, 10)).toBe(0);
+  expect(repaired).toHaveLength(21);
   expect(allowed(1, 10)).toBe(1);
   expect(allowed(199, 10)).toBe(0);
   expect(allowed(1, 10)).toBe(1);

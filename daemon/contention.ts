@@ -20,6 +20,13 @@ interface Struggle {
 /** A message names so many objects. */
 const SHOWN = 3;
 
+export interface ContentionListener {
+  /** Something has to be put back, and may be: told each time, in an operator's words. */
+  onRepair(object: string): void;
+  /** Told once when a struggle for it begins. */
+  onContention(object: string): void;
+}
+
 /** Something is left as another program wants it, for now. */
 export class ContentionError extends Error {
   /** What rests. */
@@ -37,14 +44,13 @@ export class ContentionError extends Error {
 
 export class Contention {
   readonly #clock: Pick<Clock, "nowMs">;
-  readonly #onContention: (object: string) => void;
+  readonly #listener: ContentionListener;
   readonly #struggles = new Map<string, Struggle>();
   #resting = new Set<string>();
 
-  /** `onContention` hears of each object once when its struggle begins. */
-  constructor(clock: Pick<Clock, "nowMs">, onContention: (object: string) => void) {
+  constructor(clock: Pick<Clock, "nowMs">, listener: ContentionListener) {
     this.#clock = clock;
-    this.#onContention = onContention;
+    this.#listener = listener;
   }
 
   /** True when `object`, in an operator's words, may be put back now: that is counted. */
@@ -60,9 +66,10 @@ export class Contention {
     const lastMs = Math.max(struggle.restsUntilMs, struggle.repairsMs.at(-1) ?? 0);
     if (nowMs - lastMs > Math.max(WINDOW_MS, struggle.restMs)) struggle.restMs = 0;
     struggle.repairsMs = [...struggle.repairsMs.filter((ms) => nowMs - ms < WINDOW_MS), nowMs];
+    this.#listener.onRepair(object);
     const isContended = struggle.restMs > 0 || struggle.repairsMs.length > FREE_REPAIRS;
     if (isContended) {
-      if (struggle.restMs === 0) this.#onContention(object);
+      if (struggle.restMs === 0) this.#listener.onContention(object);
       struggle.restMs = Math.min(struggle.restMs === 0 ? FIRST_REST_MS : 2 * struggle.restMs, LONGEST_REST_MS);
       struggle.restsUntilMs = nowMs + struggle.restMs;
     }

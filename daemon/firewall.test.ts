@@ -92,9 +92,13 @@ const EPERM = 1;
 const rule = request(NFT_MSG_NEWRULE, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
 
 test("a chain that drops is told to accept, apart from our own table", async () => {
-  const { firewall, kernel, forward } = bench();
+  const { firewall, kernel, forward, asked } = bench();
   forward.missing = [rule];
   expect(await firewall.keep(tableOf("10.244.0.0/16"))).toEqual(["table inet weft", rule.text]);
+  expect(asked).toEqual([]);
+  forward.missing = [rule];
+  expect(await firewall.restore()).toEqual([rule.text]);
+  expect(asked).toEqual([rule.text]);
   forward.error = new Error("no memory");
   kernel.held = undefined;
   await expect(firewall.restore()).rejects.toThrow("no memory");

@@ -34,6 +34,8 @@ export interface FirewallWishes {
 export class Firewall {
   readonly #options: FirewallOptions;
   #wanted: FirewallWishes | undefined;
+  /** What was once put into other programs' chains. */
+  readonly #accepted = new Set<string>();
   #idleUntilMs = 0;
   /** One look and change at a time: two would both add what both find missing. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -86,8 +88,9 @@ export class Firewall {
     const { programmer, gate, onBlocked } = this.#options;
     try {
       const isAllowed = (requests: readonly Request[]) =>
-        requests.map((one) => gate.mayPutBack(one.text)).every(Boolean);
+        requests.map(({ text }) => !this.#accepted.has(text) || gate.mayPutBack(text)).every(Boolean);
       const sent = await programmer.acceptForwarded(ranges, isAllowed);
+      for (const { text } of sent) this.#accepted.add(text);
       onBlocked([]);
       return sent.map((one) => one.text);
     } catch (error) {

@@ -72,10 +72,17 @@ export function advertisedLinks({ links, routes }: Pick<Observed, "links" | "rou
   return links.filter(({ index }) => indexes.has(index)).map(({ name }) => name);
 }
 
-/** Sets what differs; returns it as "name=value", undefined where it was right. Throws `SettingError`. */
-export function ensureSetting(files: Files, { name, value }: Setting): string | undefined {
+/**
+ * Sets what differs; returns it as "name=value", undefined where it was right. `isAllowed` is asked before a change: false
+ * where that is not to be. Throws `SettingError`.
+ */
+export function ensureSetting(
+  files: Files,
+  { name, value }: Setting,
+  isAllowed: () => boolean = () => true,
+): string | undefined {
   try {
-    if (readSysctl(files, name) === value) return undefined;
+    if (readSysctl(files, name) === value || !isAllowed()) return undefined;
     setSysctl(files, name, value);
     return `${name.join(".")}=${value}`;
   } catch (error) {

@@ -59,7 +59,10 @@ export interface Kept {
 export class Keeper {
   readonly #parts: KeeperParts;
   readonly #bridge = new BridgeMemory();
+  /** What the last pass has seen to: what differs from it now was changed by somebody else. */
   #dataPath: DataPath | undefined;
+  readonly #settled = new Set<string>();
+  #hadPods = false;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -101,15 +104,18 @@ export class Keeper {
   }
 
   async #keepSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
-    const { files, options } = this.#parts;
+    const { files, contention, options } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
     const changed: string[] = [];
     const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
     const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
     for (const setting of [...forwarding, ...(bridged ?? [])]) {
-      const text = await attempts.try(() => ensureSetting(files, setting));
+      const name = setting.name.join(".");
+      const isAllowed = () => !this.#settled.has(name) || contention.mayPutBack(`${name}=${setting.value}`);
+      const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
       if (text !== undefined) changed.push(text);
+      this.#settled.add(name);
     }
     return changed;
   }
@@ -117,10 +123,12 @@ export class Keeper {
   async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
     const { programmer, contention, options } = this.#parts;
     if (options.attach !== "bridge") return { requests: [], bridge: undefined };
-    if (!hasPods(network, observed)) this.#bridge.forget();
+    const isNew = !this.#hadPods;
+    this.#hadPods = hasPods(network, observed);
+    if (!this.#hadPods) this.#bridge.forget();
     const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge(wishes, observed.links);
-    const plugged = await attempts.try(() => programmer.plugPods(wanted, observed, contention));
+    const plugged = await attempts.try(() => programmer.plugPods(wanted, observed, isNew ? undefined : contention));
     await attempts.try(() => {
       if (plugged !== undefined && plugged.refusals.length > 0) throw new RefusedError(plugged.refusals);
       if (plugged !== undefined && plugged.conflicts.length > 0) throw new Error(plugged.conflicts.join("; "));

@@ -2,6 +2,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AddressUse } from "./address-use.ts";
+import { REPAIR_KINDS } from "./repair-kind.ts";
 
 /** From half a millisecond (one peer) to half a minute (a mass start). */
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -33,6 +34,12 @@ export class Metrics {
     name: "weft_kernel_changes_total",
     help: "Requests that changed the kernel, by netlink message type.",
     labelNames: ["request"] as const,
+    registers: this.#registers,
+  });
+  readonly repairs = new Counter({
+    name: "weft_repairs_total",
+    help: "Things put back that another program had removed or changed, by kind.",
+    labelNames: ["kind"] as const,
     registers: this.#registers,
   });
   readonly peers = new Gauge({
@@ -77,6 +84,7 @@ export class Metrics {
   constructor({ addressUse = async () => [] }: { readonly addressUse?: () => Promise<readonly AddressUse[]> } = {}) {
     observeAddresses(addressUse, this.#registers);
     for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
+    for (const kind of REPAIR_KINDS) this.repairs.inc({ kind }, 0);
     observeProcess(this.#registers);
   }
 

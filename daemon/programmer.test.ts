@@ -9,8 +9,9 @@ import { NetlinkError } from "../pkg/netlink/errors.ts";
 import type { Reply } from "../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../pkg/netlink/link.ts";
 import { type Message, type Request, request } from "../pkg/netlink/message.ts";
+import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../pkg/netlink/route.ts";
-import { Programmer, RefusedError } from "./programmer.ts";
+import { type Gate, Programmer, RefusedError } from "./programmer.ts";
 
 const ENOENT = 2;
 const ESRCH = 3;
@@ -26,6 +27,9 @@ class FakeKernel {
   readonly committed: Request[] = [];
   links: Message[] = [];
   answer: (text: string) => number = () => 0;
+  /** What a dump gives, by its text. */
+  answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
+  refuseCommit: () => number = () => 0;
 
   async exchange(requests: readonly Request[]): Promise<Reply[]> {
     return requests.map((one) => {
@@ -39,13 +43,17 @@ class FakeKernel {
   async dump(one: Request): Promise<readonly Message[]> {
     const errno = this.answer(one.text);
     if (errno !== 0) throw new NetlinkError(one, errno, undefined, "a test");
-    return one.text === "ip link show" ? this.links : [];
+    return this.answers(one.text);
   }
 
   async commit(requests: readonly Request[]): Promise<void> {
+    const errno = this.refuseCommit();
+    if (errno !== 0) throw new NetlinkError(requests[0] as Request, errno, undefined, "a test");
     this.committed.push(...requests);
   }
 }
+
+const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 
 function bench() {
   const kernel = new FakeKernel();
@@ -128,6 +136,61 @@ describe("program", () => {
     await expect(programming).rejects.toThrow("another program removes it");
     expect(kernel.sent).toHaveLength(3);
   });
+});
+
+describe("what another program undoes", () => {
+  const desired = {
+    ...noDevices,
+    routes: [routeTo("10.244.2.0/24", "192.0.2.2"), routeTo("10.244.3.0/24", "192.0.2.3")],
+  };
+  const gate: Gate = {
+    mayPutBack: (object) => !object.includes("10.244.2.0/24") && !object.startsWith("ip link add"),
+    refused: () => undefined,
+    assertNothingRests: () => {
+      throw new Error("it rests");
+    },
+  };
+
+  test("is not sent while it rests, and the others are", async () => {
+    const { kernel, programmer } = bench();
+    const { requests } = await programmer.program(desired, nothing, { gate });
+    expect(requests.map(({ text }) => text)).toEqual(kernel.sent);
+    expect(kernel.sent).toEqual([expect.stringContaining("10.244.3.0/24")]);
+  });
+
+  test("keeps what builds on it from being done", async () => {
+    const { kernel, programmer } = bench();
+    const vteps = [
+      {
+        ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
+        ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
+      },
+    ];
+    await expect(programmer.program({ ...noDevices, vteps }, nothing, { gate })).rejects.toThrow("it rests");
+    expect(kernel.sent).toEqual([]);
+  });
+});
+
+test("a forward chain that another changes at this moment is looked at again", async () => {
+  const { kernel, programmer } = bench();
+  const place = { table: "site", name: "forward" };
+  kernel.answers = (text) => {
+    if (text === "nft list tables") return [asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
+    if (!text.startsWith("nft list chains ip")) return [];
+    const hook = { number: NF_INET_HOOK.forward, priority: 0 };
+    return [asMessage(request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
+  };
+  let refusals = 2;
+  kernel.refuseCommit = () => (refusals-- > 0 ? ENOENT : 0);
+  const sent = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
+  expect(sent.map(({ text }) => text)).toEqual([
+    'nft insert rule ip site forward ip saddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+    'nft insert rule ip site forward ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
+  ]);
+  expect(kernel.committed).toHaveLength(2);
+  expect(await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")], () => false)).toEqual([]);
+  kernel.refuseCommit = () => EBUSY;
+  await expect(programmer.acceptForwarded([parseSubnet("10.244.0.0/16")])).rejects.toThrow("(EBUSY)");
 });
 
 describe("replaceTable", () => {

@@ -110,7 +110,7 @@ function bench() {
     nftables: undefined as Error | undefined,
     state,
   };
-  const contention = new Contention(clock, () => undefined);
+  const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },

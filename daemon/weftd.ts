@@ -34,6 +34,7 @@ import type { Options } from "./options.ts";
 import { isPortUnreachable } from "./port-probe.ts";
 import { Programmer } from "./programmer.ts";
 import { Reconciler } from "./reconciler.ts";
+import { repairKind } from "./repair-kind.ts";
 import { RunFiles } from "./run-files.ts";
 import { serveStatus } from "./status-server.ts";
 import { VtepOffload } from "./vtep-offload.ts";
@@ -93,10 +94,13 @@ async function start(
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
   const programmer = new Programmer(netlink, nftables);
-  const contention = new Contention(clock, (object) => {
-    log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
-    const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
-    events.report({ type: "Warning", reason: "RepairUndone", message });
+  const contention = new Contention(clock, {
+    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
+    onContention: (object) => {
+      log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+      events.report({ type: "Warning", reason: "RepairUndone", message });
+    },
   });
   const news = new News();
   const firewall = new Firewall({

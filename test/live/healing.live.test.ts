@@ -213,8 +213,13 @@ describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
       await shell(damage);
       await eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0);
     }
-    // The last look counts, too, and a machine that others use takes its time for both.
-    expect(times.percentile(0.99)).toBeLessThan(LONGEST_P99_MS * PATIENCE + 2 * looks.percentile(0.99));
+    // The last look counts, too. A machine that is busy with other things delays now this row and now that one: what is
+    // slow by its nature is slow each time.
+    const [limitMs, noiseMs] = [LONGEST_P99_MS * PATIENCE, looks.percentile(0.99)];
+    expect(times.slowest()).toBeLessThan(limitMs + noiseMs);
+    expect(times.percentile(0.99)).toBeLessThan(limitMs + 10 * noiseMs);
+    const { body } = await cluster.status(node, "/metrics");
+    expect(Number(/weft_repairs_total\{kind="route"\} (\d+)/.exec(body)?.[1])).toBeGreaterThanOrEqual(2 * ROUNDS);
     expect(await pods[0].inside.pings(pods[1].address)).toBe(true);
     expect(await pods[1].inside.pings(pods[0].address)).toBe(true);
     await cluster.ready(node);

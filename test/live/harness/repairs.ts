@@ -17,6 +17,11 @@ export class Repairs {
     return percentileOf([...this.#times.values()].flat(), share);
   }
 
+  /** Of each kind the best time; of those the worst, in milliseconds. */
+  slowest(): number {
+    return Math.max(...[...this.#times.values()].map((times) => Math.min(...times)));
+  }
+
   /** For looking at: each kind's median and worst, then p50 and p99 of all. */
   table(title: string): string {
     const table = new Table({ head: [title, "p50 ms", "max ms"], style: { head: [], border: [] } });
