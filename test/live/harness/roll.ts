@@ -1,7 +1,7 @@
 /** A cluster that changes its backend node by node, and pings between all its pods meanwhile. */
 import type { Cleanup } from "./cleanup.ts";
 import type { Cluster, Node } from "./cluster.ts";
-import { eventually, Running } from "./process.ts";
+import { eventually, PATIENCE, Running } from "./process.ts";
 import { type PodPair, podPairs } from "./traffic.ts";
 
 /** net-conf.json's Backend. */
@@ -63,9 +63,13 @@ export interface Loss {
 export class Pings {
   readonly #pings: readonly (PodPair & { readonly ping: Running })[];
 
-  constructor(cluster: Cluster, intervalMs: number, cleanup: Cleanup) {
+  readonly #intervalMs: number;
+
+  constructor(cluster: Cluster, everyMs: number, cleanup: Cleanup) {
+    const intervalMs = everyMs * PATIENCE;
+    this.#intervalMs = intervalMs;
     this.#pings = podPairs(cluster.pods).map((pair) => {
-      const args = ["-n", "-i", String(intervalMs / 1000), "-W", "2", pair.target];
+      const args = ["-n", "-i", String(intervalMs / 1000), pair.target];
       return { ...pair, ping: new Running(pair.from.namespace, "ping", args, cleanup) };
     });
   }
@@ -75,7 +79,7 @@ export class Pings {
     const results = await Promise.all(
       this.#pings.map(async ({ ping, from, to, target }) => {
         // Its last words may still be on their way when it has ended.
-        const { sent, lost } = await eventually(() => countLoss(ping.output));
+        const { sent, lost } = await eventually(() => countLoss(ping.output, this.#intervalMs));
         return { sent, lost, text: `${from.name} -> ${to.name} (${target}): ${lost} of ${sent} lost` };
       }),
     );
@@ -87,11 +91,14 @@ export class Pings {
   }
 }
 
-/** What ping was told to stop in the middle of is not lost. */
-function countLoss(output: string): { readonly sent: number; readonly lost: number } {
+/** A busy machine may take so long to answer: what was asked no longer ago when ping was stopped is on its way. */
+const ON_THE_WAY_MS = 1000 * PATIENCE;
+
+function countLoss(output: string, intervalMs: number): { readonly sent: number; readonly lost: number } {
   const sent = Number(/(\d+) packets transmitted/.exec(output)?.[1] ?? Number.NaN);
   if (Number.isNaN(sent)) throw new Error(`expected ping's summary:\n${output}`);
   const answered = new Set([...output.matchAll(/bytes from .*icmp_seq=(\d+)/g)].map(([, number]) => Number(number)));
-  const asked = answered.has(sent) ? sent : sent - 1;
+  const last = Math.max(0, ...answered);
+  const asked = (sent - last) * intervalMs <= ON_THE_WAY_MS ? last : sent;
   return { sent: asked, lost: asked - answered.size };
 }
