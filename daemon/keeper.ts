@@ -87,11 +87,15 @@ export class Keeper {
     const { contention } = this.#parts;
     const before = this.#dataPath;
     let isRepair: boolean | undefined;
+    const repairs = () => {
+      isRepair ??= before !== undefined && isDeepStrictEqual(before, dataPath);
+      return isRepair;
+    };
     return {
-      mayPutBack(object) {
-        isRepair ??= before !== undefined && isDeepStrictEqual(before, dataPath);
-        return !isRepair || contention.mayPutBack(object);
+      get isOpen() {
+        return !repairs();
       },
+      mayPutBack: (object) => !repairs() || contention.mayPutBack(object),
       refused: (object) => contention.refused(object),
       assertNothingRests: () => contention.assertNothingRests(),
     };

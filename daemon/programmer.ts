@@ -56,6 +56,8 @@ export interface Programmed {
 
 /** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
 export interface Gate {
+  /** Everything may be sent: nobody needs to form the words of thousands of requests. */
+  readonly isOpen?: boolean;
   mayPutBack(object: string): boolean;
   /** The kernel refused it. */
   refused(object: string): void;
@@ -63,7 +65,12 @@ export interface Gate {
   assertNothingRests(): void;
 }
 
-const OPEN_GATE: Gate = { mayPutBack: () => true, refused: () => undefined, assertNothingRests: () => undefined };
+const OPEN_GATE: Gate = {
+  isOpen: true,
+  mayPutBack: () => true,
+  refused: () => undefined,
+  assertNothingRests: () => undefined,
+};
 
 /** Comments of our rules in other programs' chains begin with it; a range follows. */
 const FORWARD_MARK = "weft:pods ";
@@ -116,7 +123,8 @@ export class Programmer {
     let state = observed;
     for (let round = 1; ; round++) {
       const { requests: planned, isComplete, conflicts } = plan(state);
-      const allowed = planned.filter(({ text }) => gate.mayPutBack(text));
+      const allowed =
+        planned.length === 0 || gate.isOpen ? planned : planned.filter(({ text }) => gate.mayPutBack(text));
       requests.push(...allowed);
       const refused = await this.#carryOut(allowed);
       for (const { request } of refused) gate.refused(request.text);
