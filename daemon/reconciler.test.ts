@@ -12,6 +12,7 @@ import { type DataPath, type Observed, planDataPath } from "../pkg/kernel/data-p
 import { deleteLink, type Link } from "../pkg/kernel/link.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
+import { VTEP_ALIAS } from "../pkg/kernel/vtep.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
@@ -23,6 +24,7 @@ import { Keeper } from "./keeper.ts";
 import { openLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { NodeView } from "./node-view.ts";
+import { LINGER_MS } from "./old-vteps.ts";
 import { Reconciler } from "./reconciler.ts";
 import type { StampContent, TableContent } from "./run-files.ts";
 
@@ -102,6 +104,7 @@ function bench() {
     clearedUp: 0,
     events: [] as string[],
     moves: 0,
+    later: [] as number[],
   };
   const trouble = {
     refusals: [] as NetlinkError[],
@@ -139,7 +142,7 @@ function bench() {
     },
     netConf: { current: { conf: parseNetConf(text), text } },
     view,
-    later: () => undefined,
+    later: (_reason, delayMs) => done.later.push(delayMs),
     onMove: () => {
       done.moves += 1;
     },
@@ -269,6 +272,29 @@ test("connections are made anew when packets leave from another address, and not
   trouble.state = { ...state, addresses };
   await reconciler.pass(["address"]);
   expect(done.moves).toBe(1);
+});
+
+test("a VTEP that this node has announced receives until peers have heard that it is gone, and a while longer", async () => {
+  const { reconciler, clock, done, trouble, hear } = bench();
+  const announced = (type: string) => ({
+    ...own,
+    backend: { type, ...(type === "vxlan" && { vtep: { vni: 1, mac: "0a:00:00:00:00:01" }, port: 8472 }) },
+  });
+  const kept = () => done.programmed.at(-1)?.vteps.map(({ name }) => name);
+  hear(announced("vxlan"), peer);
+  await reconciler.pass(["nodes"]);
+  expect([kept(), done.later]).toEqual([["flannel.1"], []]);
+  const vtep = {
+    ...{ ...UNDERLAY, index: 7, name: "flannel.1", kind: "vxlan", alias: VTEP_ALIAS },
+    vxlan: { vni: 1, port: 8472, link: 2, local: Uint8Array.of(192, 0, 2, 1), learning: 0 },
+  };
+  trouble.state = { ...state, links: [...state.links, vtep] };
+  hear(announced("host-gw"), peer);
+  await reconciler.pass(["nodes"]);
+  expect([kept(), done.later]).toEqual([["flannel.1"], [LINGER_MS]]);
+  clock.advance(LINGER_MS);
+  await reconciler.pass(["an old VTEP may go"]);
+  expect([kept(), done.later]).toEqual([[], [LINGER_MS]]);
 });
 
 test("the time from each Node event to the end of the programming is measured", async () => {
