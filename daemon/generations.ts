@@ -2,19 +2,18 @@
  * The kernel's word that nftables changed. Of what it tells about each rule and element (a cluster's services are
  * thousands of them) nothing is read but that somebody else has committed a transaction.
  */
-import { decode, type Message, splitDatagram } from "../pkg/netlink/message.ts";
+import { viewOf } from "../pkg/netlink/bytes.ts";
 import { NFT_MSG_NEWGEN } from "../pkg/netlink/nftables.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { EventNetlinkSocket } from "../pkg/sys/event-netlink.ts";
 
 /** NFNLGRP_NFTABLES (include/uapi/linux/netfilter/nfnetlink.h) */
 const NFNLGRP_NFTABLES = 7;
+const HEADER = 16;
 
 export interface GenerationListener {
-  /** The port that this process commits by: what carries it is our own doing. 0 while it is not known. */
-  ownPort(): number;
-  /** `program` is the name of the process that changed something, as the kernel knows it. */
-  onChange(program: string): void;
+  /** Somebody has changed something. What this process commits is told, too, unless the socket ignores its port. */
+  onChange(): void;
   /** Announcements were lost. */
   onOverrun(): void;
   /** The socket is of no use any more. */
@@ -24,13 +23,7 @@ export interface GenerationListener {
 /** Listens until the socket is closed. */
 export function listenToGenerations(socket: EventNetlinkSocket, listener: GenerationListener): void {
   socket.onDatagram((datagram) => {
-    // A generation comes in a datagram of its own, the first message of which tells.
-    if (typeOf(datagram) !== NFT_MSG_NEWGEN.type) return;
-    try {
-      for (const message of splitDatagram(datagram)) tell(message, listener);
-    } catch {
-      listener.onChange("");
-    }
+    if (hasMessage(datagram, NFT_MSG_NEWGEN.type)) listener.onChange();
   });
   socket.onError((error) => {
     if (isSystemError(error, "ENOBUFS")) listener.onOverrun();
@@ -39,14 +32,13 @@ export function listenToGenerations(socket: EventNetlinkSocket, listener: Genera
   socket.addMembership(NFNLGRP_NFTABLES);
 }
 
-/** struct nlmsghdr: length (u32), then type (u16). */
-function typeOf(datagram: Uint8Array): number {
-  return (datagram[4] ?? 0) | ((datagram[5] ?? 0) << 8);
-}
-
-function tell(message: Message, listener: GenerationListener): void {
-  if (message.type !== NFT_MSG_NEWGEN.type) return;
-  const ownPort = listener.ownPort();
-  if (ownPort !== 0 && message.portId === ownPort) return;
-  listener.onChange(decode(NFT_MSG_NEWGEN, message).attributes.processName ?? "");
+/** struct nlmsghdr: length (u32), then type (u16). A length that makes no sense may hide anything. */
+function hasMessage(datagram: Uint8Array, type: number): boolean {
+  const view = viewOf(datagram);
+  for (let at = 0; at + HEADER <= datagram.length; ) {
+    const length = view.getUint32(at, true);
+    if (length < HEADER || view.getUint16(at + 4, true) === type) return true;
+    at += (length + 3) & ~3;
+  }
+  return false;
 }

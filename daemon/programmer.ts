@@ -17,7 +17,6 @@ import { type PodBridge, planPodBridge } from "../pkg/kernel/pod-bridge.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../pkg/netlink/evented.ts";
 import type { Message, Request } from "../pkg/netlink/message.ts";
-import { generationRequest } from "../pkg/netlink/ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
 export class RefusedError extends AggregateError {
@@ -200,12 +199,6 @@ export class Programmer {
       if (isNetlinkError(error, "ENOENT")) return [];
       throw error;
     }
-  }
-
-  /** The netlink port that this process changes nftables by. */
-  async nftablesPort(): Promise<number> {
-    const [reply] = await this.#nftables.exchange([generationRequest()]);
-    return reply?.messages[0]?.portId ?? 0;
   }
 
   /** What was to be removed and is gone already counts as removed. */

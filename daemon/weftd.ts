@@ -87,7 +87,8 @@ async function start(
   const programming = openEventNetlink(NETLINK_ROUTE);
   const netlink = new EventedNetlink(programming, WHERE);
   atEnd(() => netlink.close());
-  const nftables = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), WHERE);
+  const committing = openEventNetlink(NETLINK_NETFILTER);
+  const nftables = new EventedNetlink(committing, WHERE);
   atEnd(() => nftables.close());
   const view = new NodeView(nodeName);
   const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
@@ -179,8 +180,8 @@ async function start(
   });
   atEnd(() => firewallLoop.stop());
 
-  const nftablesPort = await programmer.nftablesPort();
   const generations = openEventNetlink(NETLINK_NETFILTER);
+  generations.ignore(committing.port);
   atEnd(() => generations.close());
   const notifications = openEventNetlink(NETLINK_ROUTE);
   // Thousands of them at a start, of which none would be news.
@@ -188,7 +189,6 @@ async function start(
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
     listenToGenerations(generations, {
-      ownPort: () => nftablesPort,
       onChange: () => firewallLoop.ask("generation", { delayMs: firewall.delayMs }),
       onOverrun: () => {
         metrics.notificationOverruns.inc();

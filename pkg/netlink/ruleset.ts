@@ -67,14 +67,9 @@ export function changeSeen<Seen>(
   }
 }
 
-/** Asks for the ruleset's generation: of one message, NFT_MSG_NEWGEN. */
-export function generationRequest(): Request {
-  return request(NFT_MSG_GETGEN, "nft list generation", {}, {});
-}
-
 /** The ruleset's generation: asked before anything else is read, it dates what is seen. */
 export function readGeneration(netfilter: BlockingNetlink): number | undefined {
-  const [answer] = netfilter.run(generationRequest());
+  const [answer] = netfilter.run(request(NFT_MSG_GETGEN, "nft list generation", {}, {}));
   return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
 }
 
