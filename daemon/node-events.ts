@@ -61,7 +61,7 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
       // Only of this node: what is wrong with another's Node, its own weftd tells.
       for (const message of own.problems) events.report({ type: "Warning", reason: "NodeUnusable", message });
     }
-    if (view.isSynced) health.holds("nodes", `${view.peers.length} peers known`);
+    if (view.isSynced) health.holds("nodes", `${view.peerCount} peers known`);
     options.onChange();
   };
 }

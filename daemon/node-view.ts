@@ -9,6 +9,8 @@ export class NodeView {
   readonly #ownName: string;
   #nodes = new Map<string, ClusterNode>();
   #isSynced = false;
+  /** Made when somebody asks after a change: thousands of changes may come between two looks. */
+  #peers: readonly ClusterNode[] | undefined;
   /** When the events came that no pass has programmed yet. */
   #heardMs: number[] = [];
 
@@ -32,6 +34,7 @@ export class NodeView {
       default:
         return false;
     }
+    this.#peers = undefined;
     this.#heardMs.push(nowMs);
     return true;
   }
@@ -47,9 +50,15 @@ export class NodeView {
   }
 
   /** All other nodes, by name. */
-  get peers(): ClusterNode[] {
-    const others = [...this.#nodes.values()].filter(({ name }) => name !== this.#ownName);
-    return others.sort((a, b) => (a.name < b.name ? -1 : 1));
+  get peers(): readonly ClusterNode[] {
+    this.#peers ??= [...this.#nodes.values()]
+      .filter(({ name }) => name !== this.#ownName)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    return this.#peers;
+  }
+
+  get peerCount(): number {
+    return this.#nodes.size - (this.#nodes.has(this.#ownName) ? 1 : 0);
   }
 
   /** Takes the times of the events that a pass beginning now will program. */
