@@ -17,7 +17,7 @@ function bench() {
   const clock = new ManualClock();
   const kernel = { held: undefined as Table | undefined, lookMs: 3, overlaps: 0 };
   const asked: string[] = [];
-  const forward = { missing: [] as Request[], error: undefined as Error | undefined };
+  const forward = { missing: [] as Request[], blocked: [] as NetlinkError[], error: undefined as Error | undefined };
   const blocked: string[] = [];
   let isBusy = false;
   const firewall = new Firewall({
@@ -35,10 +35,10 @@ function bench() {
       },
       async acceptForwarded(_ranges, isAllowed = () => true) {
         if (forward.error !== undefined) throw forward.error;
-        const { missing } = forward;
-        if (missing.length === 0 || !isAllowed(missing)) return [];
+        const { missing, blocked: refused } = forward;
+        if (missing.length === 0 || !isAllowed(missing)) return { sent: [], blocked: refused };
         forward.missing = [];
-        return missing;
+        return { sent: missing, blocked: refused };
       },
     },
     onBlocked: (reasons) => {
@@ -107,10 +107,10 @@ test("a chain that drops is told to accept, apart from our own table", async () 
 
 test("a chain that its owner keeps others out of is said with the command to run, and no failure", async () => {
   const { firewall, forward, blocked } = bench();
-  forward.error = new NetlinkError(rule, EPERM, undefined, "a test");
+  forward.blocked = [new NetlinkError(rule, EPERM, undefined, "a test")];
   await firewall.keep(tableOf("10.244.0.0/16"));
   expect(blocked).toEqual([expect.stringMatching(/insert rule ip filter FORWARD.*--add-source=10\.244\.0\.0\/16/)]);
-  forward.error = undefined;
+  forward.blocked = [];
   await firewall.restore();
   expect(blocked).toEqual([]);
 });

@@ -7,7 +7,6 @@ import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
-import { isNetlinkError } from "../pkg/netlink/errors.ts";
 import type { Request } from "../pkg/netlink/message.ts";
 import { Attempts } from "./attempts.ts";
 import type { Gate, Programmer } from "./programmer.ts";
@@ -83,22 +82,15 @@ export class Firewall {
     return [...(isChanged === true ? [text] : []), ...(accepted ?? [])];
   }
 
-  /** One transaction: all of it rests where a part does. */
+  /** One transaction a table: all of it rests where a part does. */
   async #accept(ranges: readonly Prefix[]): Promise<readonly string[]> {
     const { programmer, gate, onBlocked } = this.#options;
-    try {
-      const isAllowed = (requests: readonly Request[]) =>
-        requests.map(({ text }) => !this.#accepted.has(text) || gate.mayPutBack(text)).every(Boolean);
-      const sent = await programmer.acceptForwarded(ranges, isAllowed);
-      for (const { text } of sent) this.#accepted.add(text);
-      onBlocked([]);
-      return sent.map((one) => one.text);
-    } catch (error) {
-      // The table belongs to a program that lets nobody else change it (NFT_TABLE_F_OWNER).
-      if (!isNetlinkError(error, "EPERM")) throw error;
-      onBlocked([blockedText(error, ranges)]);
-      return [];
-    }
+    const isAllowed = (requests: readonly Request[]) =>
+      requests.map(({ text }) => !this.#accepted.has(text) || gate.mayPutBack(text)).every(Boolean);
+    const { sent, blocked } = await programmer.acceptForwarded(ranges, isAllowed);
+    for (const { text } of sent) this.#accepted.add(text);
+    onBlocked(blocked.map((error) => blockedText(error, ranges)));
+    return sent.map(({ text }) => text);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

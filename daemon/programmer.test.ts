@@ -13,6 +13,7 @@ import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../pk
 import { RT_TABLE_MAIN } from "../pkg/netlink/route.ts";
 import { type Gate, Programmer, RefusedError } from "./programmer.ts";
 
+const EPERM = 1;
 const ENOENT = 2;
 const ESRCH = 3;
 const EBUSY = 16;
@@ -29,7 +30,7 @@ class FakeKernel {
   answer: (text: string) => number = () => 0;
   /** What a dump gives, by its text. */
   answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
-  refuseCommit: () => number = () => 0;
+  refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
   async exchange(requests: readonly Request[]): Promise<Reply[]> {
     return requests.map((one) => {
@@ -47,7 +48,7 @@ class FakeKernel {
   }
 
   async commit(requests: readonly Request[]): Promise<void> {
-    const errno = this.refuseCommit();
+    const errno = this.refuseCommit(requests);
     if (errno !== 0) throw new NetlinkError(requests[0] as Request, errno, undefined, "a test");
     this.committed.push(...requests);
   }
@@ -182,15 +183,37 @@ test("a forward chain that another changes at this moment is looked at again", a
   };
   let refusals = 2;
   kernel.refuseCommit = () => (refusals-- > 0 ? ENOENT : 0);
-  const sent = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
+  const { sent } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
   expect(sent.map(({ text }) => text)).toEqual([
     'nft insert rule ip site forward ip saddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
     'nft insert rule ip site forward ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
   ]);
   expect(kernel.committed).toHaveLength(2);
-  expect(await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")], () => false)).toEqual([]);
+  expect((await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")], () => false)).sent).toEqual([]);
   kernel.refuseCommit = () => EBUSY;
   await expect(programmer.acceptForwarded([parseSubnet("10.244.0.0/16")])).rejects.toThrow("(EBUSY)");
+});
+
+test("a table that its owner keeps others out of does not keep the next from being changed", async () => {
+  const { kernel, programmer } = bench();
+  const chain = (table: string) => {
+    const hook = { number: NF_INET_HOOK.forward, priority: 0 };
+    return asMessage(
+      request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { table, name: "forward", hook, policy: VERDICT.drop }),
+    );
+  };
+  kernel.answers = (text) => {
+    if (text === "nft list tables")
+      return ["owned", "site"].map((name) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
+    return text.startsWith("nft list chains ip") ? ["owned", "site"].map(chain) : [];
+  };
+  kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);
+  const { sent, blocked } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
+  expect(sent.map(({ text }) => text)).toEqual([
+    expect.stringContaining("ip site forward ip saddr"),
+    expect.stringContaining("ip site forward ip daddr"),
+  ]);
+  expect(blocked.map(({ code }) => code)).toEqual(["EPERM"]);
 });
 
 describe("replaceTable", () => {

@@ -10,6 +10,7 @@ import {
   planDataPath,
 } from "../pkg/kernel/data-path.ts";
 import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../pkg/kernel/foreign-forward.ts";
+import type { ChainPlace, ForeignRuleset } from "../pkg/kernel/foreign-rules.ts";
 import { changeTable } from "../pkg/kernel/nft/change.ts";
 import { tableDumps } from "../pkg/kernel/nft/comparison.ts";
 import type { Table } from "../pkg/kernel/nft/table.ts";
@@ -51,6 +52,13 @@ export interface Programmed {
   readonly conflicts: readonly string[];
   /** What the last plan started from: all devices are in it. */
   readonly state: Observed;
+}
+
+/** What became of other programs' forward chains. */
+export interface Accepted {
+  readonly sent: readonly Request[];
+  /** Refusals of tables whose owners keep others out. */
+  readonly blocked: readonly NetlinkError[];
 }
 
 /** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
@@ -153,32 +161,53 @@ export class Programmer {
 
   /**
    * Has traffic from and to `ranges` accepted in other programs' forward chains that would drop it, and nothing else that
-   * an earlier call has had accepted; returns what was sent. `isAllowed` is asked before a change. Throws `NetlinkError`.
+   * an earlier call has had accepted. `isAllowed` is asked before a change. A table that its owner lets nobody else change
+   * (NFT_TABLE_F_OWNER) does not keep the others from being changed. Throws `NetlinkError`.
    */
   async acceptForwarded(
     ranges: readonly Prefix[],
     isAllowed: (requests: readonly Request[]) => boolean = () => true,
-  ): Promise<readonly Request[]> {
+  ): Promise<Accepted> {
     const wanted = ranges.map((range) => ({ owner: `${FORWARD_MARK}${formatPrefix(range)}`, range }));
     const isStale = (owner: string) =>
       owner.startsWith(FORWARD_MARK) && !wanted.some((accepted) => accepted.owner === owner);
-    for (let attempt = 1; ; attempt++) {
-      const look = forwardingLook(FORWARD_OPTIONS);
-      let step = look.next();
-      while (step.done !== true) step = look.next(await this.#ask(step.value));
+    const sent: Request[] = [];
+    const blocked: NetlinkError[] = [];
+    const done = new Set<string>();
+    let seen = await this.#lookAtForwarding();
+    for (let attempt = 1; ; ) {
+      const table = seen.chains.find((chain) => !done.has(tableOf(chain)));
+      if (table === undefined) return { sent, blocked };
+      const except = (chain: ChainPlace) => tableOf(chain) !== tableOf(table);
+      const rules = seen.rules.filter((rule) => !except(rule));
       const requests = [
-        ...forgetRanges(step.value, isStale),
-        ...acceptForwardedRanges(step.value, wanted, FORWARD_OPTIONS),
+        ...forgetRanges({ ...seen, rules }, isStale),
+        ...acceptForwardedRanges(seen, wanted, { ...FORWARD_OPTIONS, except }),
       ];
-      if (requests.length === 0 || !isAllowed(requests)) return [];
       try {
-        await this.#nftables.commit(requests);
-        return requests;
+        if (requests.length > 0 && isAllowed(requests)) {
+          await this.#nftables.commit(requests);
+          sent.push(...requests);
+        }
+        done.add(tableOf(table));
       } catch (error) {
-        // Somebody else was faster: what is there now has to be looked at.
-        if (attempt === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "ERESTART")) throw error;
+        if (isNetlinkError(error, "EPERM")) {
+          blocked.push(error);
+          done.add(tableOf(table));
+        } else if (attempt++ === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "ERESTART")) {
+          throw error;
+        }
+        // Somebody may have been faster: what is there now has to be looked at.
+        seen = await this.#lookAtForwarding();
       }
     }
+  }
+
+  async #lookAtForwarding(): Promise<ForeignRuleset> {
+    const look = forwardingLook(FORWARD_OPTIONS);
+    let step = look.next();
+    while (step.done !== true) step = look.next(await this.#ask(step.value));
+    return step.value;
   }
 
   /** The answers to `questions` about nftables, dumps or not; what is absent counts as empty. */
@@ -208,4 +237,8 @@ export class Programmer {
       error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
     );
   }
+}
+
+function tableOf({ family, table }: ChainPlace): string {
+  return `${family} ${table}`;
 }

@@ -250,7 +250,7 @@ function acceptBy(
   const forwarding = new Forwarding(seen);
   const requests: Request[] = [];
   const unborn = forwarding.chains
-    .filter((chain) => isUnaskedAdmin(forwarding, chain, options))
+    .filter((chain) => options.except?.(chain) !== true && isUnaskedAdmin(forwarding, chain, options))
     .filter((chain) => [...families].some((family) => isOfFamily(chain, family)))
     .map(forwardOf);
   requests.push(...unborn.map(addForward));
