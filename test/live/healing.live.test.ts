@@ -191,39 +191,43 @@ describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
   /** How many times weftd has said that it changed something. */
   const repairs = () => node.weftd.output.match(/"changes":[1-9]|that another program removed are back/g)?.length ?? 0;
 
-  test("every damage is put back, within the time promised", async () => {
-    const times = new Repairs();
-    const looks = new Repairs();
-    for (let round = 1; round <= ROUNDS; round++) {
-      for (const [name, damage, ...probes] of rows) {
-        const before = await looks.time("a look", () => look(node.inside, probes));
-        const said = repairs();
-        await shell(damage);
-        await times.time(name, () =>
-          eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0),
-        );
-        // Where it was put back before anybody could look, weftd says that there was something to do.
-        await eventually(() => expect(repairs(), `${name}: nothing was put back`).toBeGreaterThan(said), 2000);
+  test(
+    "every damage is put back, within the time promised",
+    async () => {
+      const times = new Repairs();
+      const looks = new Repairs();
+      for (let round = 1; round <= ROUNDS; round++) {
+        for (const [name, damage, ...probes] of rows) {
+          const before = await looks.time("a look", () => look(node.inside, probes));
+          const said = repairs();
+          await shell(damage);
+          await times.time(name, () =>
+            eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0),
+          );
+          // Where it was put back before anybody could look, weftd says that there was something to do.
+          await eventually(() => expect(repairs(), `${name}: nothing was put back`).toBeGreaterThan(said), 2000);
+        }
       }
-    }
-    process.stdout.write(`${times.table(`${mode}, ${families}: time to repair`)}\n`);
-    process.stdout.write(`${looks.table("a look with nothing to repair")}\n`);
-    for (const [name, damage, ...probes] of harmless) {
-      const before = await look(node.inside, probes);
-      await shell(damage);
-      await eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0);
-    }
-    // The last look counts, too. A machine that is busy with other things delays now this row and now that one: what is
-    // slow by its nature is slow each time.
-    const [limitMs, noiseMs] = [LONGEST_P99_MS * PATIENCE, looks.percentile(0.99)];
-    expect(times.slowest()).toBeLessThan(limitMs + noiseMs);
-    expect(times.percentile(0.99)).toBeLessThan(limitMs + 10 * noiseMs);
-    const { body } = await cluster.status(node, "/metrics");
-    expect(Number(/weft_repairs_total\{kind="route"\} (\d+)/.exec(body)?.[1])).toBeGreaterThanOrEqual(2 * ROUNDS);
-    expect(await pods[0].inside.pings(pods[1].address)).toBe(true);
-    expect(await pods[1].inside.pings(pods[0].address)).toBe(true);
-    await cluster.ready(node);
-  }, 120_000);
+      process.stdout.write(`${times.table(`${mode}, ${families}: time to repair`)}\n`);
+      process.stdout.write(`${looks.table("a look with nothing to repair")}\n`);
+      for (const [name, damage, ...probes] of harmless) {
+        const before = await look(node.inside, probes);
+        await shell(damage);
+        await eventually(async () => expect(await look(node.inside, probes), name).toEqual(before), 5000, 0);
+      }
+      // The last look counts, too. A machine that is busy with other things delays now this row and now that one: what is
+      // slow by its nature is slow each time.
+      const [limitMs, noiseMs] = [LONGEST_P99_MS * PATIENCE, looks.percentile(0.99)];
+      expect(times.slowest()).toBeLessThan(limitMs + noiseMs);
+      expect(times.percentile(0.99)).toBeLessThan(limitMs + 10 * noiseMs);
+      const { body } = await cluster.status(node, "/metrics");
+      expect(Number(/weft_repairs_total\{kind="route"\} (\d+)/.exec(body)?.[1])).toBeGreaterThanOrEqual(2 * ROUNDS);
+      expect(await pods[0].inside.pings(pods[1].address)).toBe(true);
+      expect(await pods[1].inside.pings(pods[0].address)).toBe(true);
+      await cluster.ready(node);
+    },
+    120_000 * PATIENCE,
+  );
 
   test("a stranger's route in the place of ours is named and left alone; once it is gone ours is back", async () => {
     const before = await look(node.inside, [routes]);
@@ -234,24 +238,28 @@ describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
     await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 2000);
   });
 
-  test("who undoes it again and again is named in an Event, and rests; the others do not wait", async () => {
-    const before = await look(node.inside, [routes]);
-    const undo = `for n in $(seq 200); do ip route del ${peer} 2>/dev/null; sleep 0.01; done`;
-    const began = repairs();
-    await shell(undo);
-    const fought = repairs() - began;
-    // The tests before it have had a part of what is free.
-    expect(fought).toBeLessThan(30);
-    const rules = await look(node.inside, [RULES]);
-    await shell("nft delete table inet weft");
-    await eventually(async () => expect(await look(node.inside, [RULES])).toEqual(rules), 1000);
-    await eventually(async () => {
-      const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
-      expect(items.map(({ message }) => message).join("\n")).toMatch(
-        /undoes again and again.*ip route add (10\.244\.2|fd00:10:244:2)/,
-      );
-    });
-    await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 15_000);
-    await cluster.ready(node);
-  }, 60_000);
+  test(
+    "who undoes it again and again is named in an Event, and rests; the others do not wait",
+    async () => {
+      const before = await look(node.inside, [routes]);
+      const undo = `for n in $(seq 200); do ip route del ${peer} 2>/dev/null; sleep 0.01; done`;
+      const began = repairs();
+      await shell(undo);
+      const fought = repairs() - began;
+      // The tests before it have had a part of what is free.
+      expect(fought).toBeLessThan(30);
+      const rules = await look(node.inside, [RULES]);
+      await shell("nft delete table inet weft");
+      await eventually(async () => expect(await look(node.inside, [RULES])).toEqual(rules), 1000);
+      await eventually(async () => {
+        const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
+        expect(items.map(({ message }) => message).join("\n")).toMatch(
+          /undoes again and again.*ip route add (10\.244\.2|fd00:10:244:2)/,
+        );
+      });
+      await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before), 15_000);
+      await cluster.ready(node);
+    },
+    60_000 * PATIENCE,
+  );
 });
