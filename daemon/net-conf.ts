@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { type NetConf, parseNetConf } from "../pkg/backend/net-conf.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
-import type { Health } from "./health.ts";
 import type { Logger } from "./log.ts";
+import type { Health } from "./status/health.ts";
 import { WatchedFile } from "./watched-file.ts";
 
 export interface NetConfFile {

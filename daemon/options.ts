@@ -5,8 +5,8 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
-import type { Attachment } from "./conflist.ts";
-import type { InterfaceWishes } from "./underlay.ts";
+import type { InterfaceWishes } from "./datapath/underlay.ts";
+import type { Attachment } from "./runtime/conflist.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */

@@ -17,16 +17,16 @@ import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { CONFLIST_NAME } from "./conflist.ts";
-import { Contention } from "./contention.ts";
-import { Health } from "./health.ts";
-import { Keeper } from "./keeper.ts";
+import { NodeView } from "./cluster/node-view.ts";
+import { Contention } from "./datapath/contention.ts";
+import { Keeper } from "./datapath/keeper.ts";
+import { LINGER_MS } from "./datapath/old-vteps.ts";
 import { openLog } from "./log.ts";
-import { Metrics } from "./metrics.ts";
-import { NodeView } from "./node-view.ts";
-import { LINGER_MS } from "./old-vteps.ts";
 import { Reconciler } from "./reconciler.ts";
-import type { StampContent, TableContent } from "./run-files.ts";
+import { CONFLIST_NAME } from "./runtime/conflist.ts";
+import type { StampContent, TableContent } from "./runtime/run-files.ts";
+import { Health } from "./status/health.ts";
+import { Metrics } from "./status/metrics.ts";
 
 const EROFS = 30;
 

@@ -1,0 +1,153 @@
+/**
+ * What weftd keeps in the kernel beside the way to the peers: settings, the node's nftables, the pods' bridge. Each is
+ * looked at in every pass and put back where it differs; none waits for another.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { LocalNode } from "../../pkg/backend/node.ts";
+import type { DesiredState } from "../../pkg/backend/state.ts";
+import type { Address } from "../../pkg/ip/address.ts";
+import type { Prefix } from "../../pkg/ip/prefix.ts";
+import type { DataPath, Observed } from "../../pkg/kernel/data-path.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import type { Table } from "../../pkg/kernel/nft/table.ts";
+import { nodeRules } from "../../pkg/kernel/node-rules.ts";
+import { hasPods } from "../../pkg/kernel/pod-bridge.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import type { Files } from "../../pkg/sys/system.ts";
+import type { Attempts } from "../attempts.ts";
+import type { Options } from "../options.ts";
+import type { BridgeNames } from "../runtime/conflist.ts";
+import { bridgeFilterSettings } from "./bridge-filter.ts";
+import { BridgeMemory } from "./bridge-memory.ts";
+import type { Contention } from "./contention.ts";
+import type { Firewall } from "./firewall.ts";
+import { advertisedLinks, ensureSetting, forwardingSettings } from "./forwarding.ts";
+import type { LegacyForward } from "./legacy-forward.ts";
+import type { BridgeInterest } from "./notifications.ts";
+import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
+
+export interface KeeperParts {
+  readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
+  readonly programmer: Pick<Programmer, "plugPods">;
+  readonly firewall: Pick<Firewall, "keep">;
+  readonly legacyForward: Pick<LegacyForward, "ensure">;
+  readonly contention: Contention;
+  readonly files: Files;
+}
+
+/** What a pass has found out and decided. */
+export interface NodeState extends BridgeNames {
+  readonly node: LocalNode;
+  readonly underlay: Link;
+  readonly desired: DesiredState;
+  /** All pods' networks. */
+  readonly networks: readonly Prefix[];
+  /** All addresses of the other nodes. */
+  readonly senders: readonly Address[];
+  readonly observed: Observed;
+}
+
+export interface Kept {
+  /** "name=value" of each setting that was changed. */
+  readonly settings: readonly string[];
+  /** What else was changed, in words. */
+  readonly rules: readonly string[];
+  readonly requests: readonly Request[];
+  readonly bridge: BridgeInterest | undefined;
+}
+
+export class Keeper {
+  readonly #parts: KeeperParts;
+  readonly #bridge = new BridgeMemory();
+  /** What the last pass has seen to: what differs from it now was changed by somebody else. */
+  #dataPath: DataPath | undefined;
+  readonly #settled = new Set<string>();
+  #hadPods = false;
+
+  constructor(parts: KeeperParts) {
+    this.#parts = parts;
+  }
+
+  /** What failed is with `attempts`. */
+  async keep(state: NodeState, attempts: Attempts): Promise<Kept> {
+    const settings = await this.#keepSettings(state, attempts);
+    const { firewall, legacyForward } = this.#parts;
+    const families = new Set(state.node.subnets.map(({ address }) => address.family));
+    const ranges = state.networks.filter(({ address }) => families.has(address.family));
+    const rules = (await attempts.try(() => firewall.keep({ table: this.#rulesOf(state), ranges }))) ?? [];
+    const legacy = (await attempts.try(() => legacyForward.ensure(ranges))) ?? [];
+    return { settings, rules: [...rules, ...legacy], ...(await this.#keepBridge(state, attempts)) };
+  }
+
+  /**
+   * For requests that make the kernel hold `dataPath`: what had to be sent although the same was wanted before was undone
+   * by somebody, and is counted as that.
+   */
+  gate(dataPath: DataPath): Gate {
+    const { contention } = this.#parts;
+    const before = this.#dataPath;
+    let isRepair: boolean | undefined;
+    const repairs = () => {
+      isRepair ??= before !== undefined && isDeepStrictEqual(before, dataPath);
+      return isRepair;
+    };
+    return {
+      get isOpen() {
+        return !repairs();
+      },
+      mayPutBack: (object) => !repairs() || contention.mayPutBack(object),
+      refused: (object) => contention.refused(object),
+      assertNothingRests: () => contention.assertNothingRests(),
+    };
+  }
+
+  /** The kernel has been made to hold `dataPath`. Throws where something of it, or beside it, rests. */
+  programmed(dataPath: DataPath): void {
+    this.#dataPath = dataPath;
+    this.#parts.contention.assertNothingRests();
+  }
+
+  async #keepSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
+    const { files, contention, options } = this.#parts;
+    const families = new Set(node.subnets.map(({ address }) => address.family));
+    const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
+    const changed: string[] = [];
+    const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
+    const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
+    for (const setting of [...forwarding, ...(bridged ?? [])]) {
+      const name = setting.name.join(".");
+      const isAllowed = () => !this.#settled.has(name) || contention.mayPutBack(`${name}=${setting.value}`);
+      const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
+      if (text !== undefined) changed.push(text);
+      this.#settled.add(name);
+    }
+    return changed;
+  }
+
+  async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
+    const { programmer, contention, options } = this.#parts;
+    if (options.attach !== "bridge") return { requests: [], bridge: undefined };
+    const isNew = !this.#hadPods;
+    this.#hadPods = hasPods(network, observed);
+    if (!this.#hadPods) this.#bridge.forget();
+    const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
+    const wanted = this.#bridge.podBridge(wishes, observed.links);
+    const plugged = await attempts.try(() => programmer.plugPods(wanted, observed, isNew ? undefined : contention));
+    await attempts.try(() => {
+      if (plugged !== undefined && plugged.refusals.length > 0) throw new RefusedError(plugged.refusals);
+      if (plugged !== undefined && plugged.conflicts.length > 0) throw new Error(plugged.conflicts.join("; "));
+    });
+    const links = plugged?.state.links ?? observed.links;
+    const index = links.find((link) => link.name === name)?.index ?? 0;
+    return { requests: plugged?.requests ?? [], bridge: { name, network, index, mac: wanted.mac } };
+  }
+
+  #rulesOf({ desired, networks, senders }: NodeState): Table {
+    const { nonMasqueradeCidrs, vxlanFrom } = this.#parts.options;
+    const tunnels = desired.dataPath.vteps.map(({ local, port, vni }) => ({ family: local.family, port, vni }));
+    return nodeRules({
+      ...{ podRanges: networks, exempt: desired.unmasqueraded, nonMasquerade: nonMasqueradeCidrs },
+      ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
+    });
+  }
+}

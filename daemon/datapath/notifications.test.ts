@@ -1,0 +1,148 @@
+import { expect, test } from "vitest";
+import { parseMac } from "../../pkg/ip/mac.ts";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
+import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
+import { changeLink, deleteLink } from "../../pkg/kernel/link.ts";
+import { addRoute, deleteRoute } from "../../pkg/kernel/route.ts";
+import { AF_BRIDGE, AF_INET, IFF_UP, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
+import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
+import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
+import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
+import { FakeEventSocket } from "./fake-event-socket.ts";
+import { type Interest, listenToKernel, reasonToCompare } from "./notifications.ts";
+
+const PROTOCOL = 88;
+const UNDERLAY = 2;
+const VTEP = 7;
+const POD = 20;
+const BRIDGE = 9;
+const OWN_PORT = 4242;
+
+const interest: Interest = {
+  linkNames: new Set(["eth0", "flannel.1"]),
+  linkIndexes: new Set([UNDERLAY, VTEP]),
+  deviceIndexes: new Set([VTEP]),
+  underlayAddresses: [parsePrefix("198.51.100.1/32")],
+  destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
+  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0" },
+  routeProtocol: PROTOCOL,
+  ownPort: OWN_PORT,
+};
+
+/** A notification has the layout of the request that asks for the change. */
+function notification({ type, body }: Request, portId = 0): Message {
+  return { type, flags: 0, sequence: 0, portId, payload: body };
+}
+
+const link = (index: number, ifname: string) => request(RTM_NEWLINK, "", { index }, { ifname });
+const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => request(type, "", { index, family }, {});
+const address = (index: number) => addAddress({ index, prefix: parsePrefix("192.0.2.1/24") });
+const bridge = ({ index = BRIDGE, flags = IFF_UP, mac = "0a:00:00:00:00:01" }) =>
+  request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
+const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
+  request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
+const portSettings = (hairpin: number) =>
+  request(
+    RTM_NEWLINK,
+    "",
+    { index: POD, family: AF_BRIDGE },
+    { ifname: "veth1", master: BRIDGE, portSettings: { hairpin } },
+  );
+const setting = (index: number) => request(RTM_NEWNETCONF, "", { family: AF_INET }, { index, forwarding: 0 });
+const route = (destination: string, protocol: number) => ({ destination: parsePrefix(destination), protocol });
+
+test.each<[string, Request, string | undefined]>([
+  ["the underlay's link", link(UNDERLAY, "eth0"), "link eth0"],
+  ["a device of ours", link(VTEP, "flannel.1"), "link flannel.1"],
+  ["a device of ours made anew under another index", link(99, "flannel.1"), "link flannel.1"],
+  ["the removal of a device of ours", deleteLink(VTEP), "link "],
+  ["a pod's veth", link(POD, "veth12345678"), undefined],
+  ["a renamed pod's veth", changeLink(POD, { up: true }), undefined],
+  ["an address of the underlay", address(UNDERLAY), "address"],
+  ["an address of a pod", address(POD), undefined],
+  ["the Node's address on another link", addAddress({ index: POD, prefix: parsePrefix("198.51.100.1/24") }), "address"],
+  ["an address that is new on the bridge", address(BRIDGE), undefined],
+  ["an address that is gone from the bridge", deleteAddress(BRIDGE, parsePrefix("10.244.1.1/24")), "address"],
+  ["the route to our own subnet removed", deleteRoute(route("10.244.1.0/24", 2)), "route"],
+  ["the bridge as it should be", bridge({}), undefined],
+  ["the bridge set down", bridge({ flags: 0 }), "link cni0"],
+  ["the bridge under another hardware address", bridge({ mac: "02:00:00:00:00:77" }), "link cni0"],
+  ["the bridge made anew", bridge({ index: BRIDGE + 1 }), "link cni0"],
+  ["the bridge removed", deleteLink(BRIDGE), "link "],
+  ["a port of the bridge as it should be", port({}), undefined],
+  ["a port that was unplugged", port({ master: 0 }), "link veth1"],
+  ["a port that was set down", port({ flags: 0 }), "link veth1"],
+  ["a port of another network", port({ master: 0, alias: "cni:other/c1/eth0" }), undefined],
+  ["a port that was told not to send back", portSettings(0), "link veth1"],
+  ["a port that sends back", portSettings(1), undefined],
+  ["forwarding of all links", setting(-1), "setting"],
+  ["a setting of the underlay", setting(UNDERLAY), "setting"],
+  ["a setting of a pod's link", setting(POD), undefined],
+  ["a route of ours removed", deleteRoute(route("10.244.9.0/24", PROTOCOL)), "route"],
+  ["a foreign route in the place of ours", addRoute(route("10.244.2.0/24", 3)), "route"],
+  ["a foreign route elsewhere", addRoute(route("198.51.100.0/24", 3)), undefined],
+  ["a neighbour on a device of ours", neighbour(VTEP, AF_INET), "neighbour"],
+  ["a forwarding entry removed", neighbour(VTEP, AF_BRIDGE, RTM_DELNEIGH), "neighbour"],
+  ["a neighbour on the underlay", neighbour(UNDERLAY, AF_INET), undefined],
+])("%s: %o calls for %s", (_name, sent, expected) => {
+  expect(reasonToCompare(notification(sent), interest)).toBe(expected);
+});
+
+test("the echo of our own request calls for nothing", () => {
+  const sent = deleteRoute(route("10.244.2.0/24", PROTOCOL));
+  expect(reasonToCompare(notification(sent, OWN_PORT), interest)).toBeUndefined();
+  expect(reasonToCompare(notification(sent, 1), interest)).toBe("route");
+  expect(reasonToCompare(notification(sent, 0), { ...interest, ownPort: 0 })).toBe("route");
+});
+
+function listen(known: Interest | undefined) {
+  const socket = new FakeEventSocket();
+  const heard: string[] = [];
+  listenToKernel(socket, {
+    interest: () => known,
+    onChange: (reason, mayBeEcho) => heard.push(mayBeEcho ? `${reason}, maybe by us` : reason),
+    onOverrun: () => heard.push("overrun"),
+    onBroken: (error) => heard.push(`broken: ${error.message}`),
+  });
+  return { socket, heard };
+}
+
+test("each notification of a datagram is looked at", () => {
+  const { socket, heard } = listen(interest);
+  socket.deliver(link(POD, "veth12345678"), link(UNDERLAY, "eth0"), address(UNDERLAY));
+  expect(heard).toEqual(["link eth0", "address"]);
+  expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11, 24, 25]);
+});
+
+test("what another process did, and what happens to the underlay, is no echo of ours", () => {
+  const { socket, heard } = listen(interest);
+  socket.deliver(link(UNDERLAY, "eth0"), address(UNDERLAY), link(VTEP, "flannel.1"), neighbour(VTEP, AF_INET));
+  socket.deliverFrom(OWN_PORT + 1, link(VTEP, "flannel.1"));
+  socket.deliverFrom(OWN_PORT, link(VTEP, "flannel.1"));
+  expect(heard).toEqual([
+    "link eth0",
+    "address",
+    "link flannel.1, maybe by us",
+    "neighbour, maybe by us",
+    "link flannel.1",
+  ]);
+});
+
+test("while nothing is programmed, everything counts", () => {
+  const { socket, heard } = listen(undefined);
+  socket.deliver(link(POD, "veth12345678"));
+  expect(heard).toEqual(["kernel, maybe by us"]);
+});
+
+test("a datagram that cannot be read counts as a change", () => {
+  const { socket, heard } = listen(interest);
+  socket.deliverBytes(Uint8Array.of(255, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1));
+  expect(heard).toEqual(["unreadable notification, maybe by us"]);
+});
+
+test("an overrun and a broken socket are told apart", () => {
+  const { socket, heard } = listen(interest);
+  socket.fail(105);
+  socket.fail(9);
+  expect(heard).toEqual(["overrun", expect.stringContaining("broken: recvmsg netlink: bad file descriptor")]);
+});
