@@ -55,7 +55,7 @@ Examples:
                                               without Kubernetes: each host has the same file
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
-  weftd --public-ip 203.0.113.7               peers reach this node through a NAT
+  weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
 
 Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
 
