@@ -98,3 +98,18 @@ test("what is off already is left to whoever did it", async () => {
   await round();
   expect(state).toEqual({ isOn: false, asked: 0, changes: [], told: [] });
 });
+
+test.each([3, 4, 5, 6, 7, 8, 9])(
+  "a stop at question %i of a trial leaves it on, and asks nobody else",
+  async (question) => {
+    let stopped: Promise<void> | undefined;
+    const { guard, state, round } = bench((isOn, asked) => {
+      if (asked === question) stopped = guard.stop();
+      return !isOn;
+    });
+    await round();
+    await round();
+    await stopped;
+    expect(state).toMatchObject({ isOn: true, asked: question + 1, told: [] });
+  },
+);

@@ -89,7 +89,7 @@ export class ChecksumGuard {
     return this.#running;
   }
 
-  /** Nothing is begun after this call; resolves when nothing is under way. */
+  /** No peer is asked after this call; resolves when nothing is under way, and what was being tried is on again. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#cancelTimer();
@@ -135,7 +135,9 @@ export class ChecksumGuard {
     if (!this.#retry.has(name)) return false;
     let isBroken = false;
     try {
-      isBroken = (await this.#answersOnlyWithout(device)) && (await this.#answersOnlyWithout(device));
+      const found = (await this.#answersOnlyWithout(device)) && (await this.#answersOnlyWithout(device));
+      // Who is told to stop asks nobody any more: that is no silence.
+      isBroken = found && !this.#isStopped;
     } finally {
       if (!isBroken) await offload.set(device, true);
     }
@@ -161,6 +163,7 @@ export class ChecksumGuard {
 
   async #isAnswered({ local, peers }: GuardedDevice): Promise<boolean> {
     for (const peer of this.#someOf(peers)) {
+      if (this.#isStopped) return false;
       if (await this.#parts.probe(local, peer)) return true;
       this.#parts.log.debug({ peer: formatAddress(peer) }, "no answer to the checksum probe");
     }
