@@ -10,8 +10,12 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{plugins,daemon,pkg,hack,test}/**/*.test.ts"],
-          exclude: ["**/*.live.test.ts", "**/*.vm.test.ts"],
+          exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts"],
         },
+      },
+      {
+        // What was built for arm64, in an emulator of the processor: hack/test arm64.
+        test: { name: "arm64", include: ["test/**/*.arm64.test.ts"], testTimeout: 60_000 * patience },
       },
       {
         // What needs the emulated machine's kernel: only hack/vm runs it.

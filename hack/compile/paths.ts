@@ -3,7 +3,6 @@ import { dirname, resolve } from "node:path";
 /** The repository's folder. */
 export const ROOT = resolve(dirname(new URL(import.meta.url).pathname), "../..");
 export const DIST = `${ROOT}/dist`;
-export const BIN = `${DIST}/bin`;
 /** What the build makes on its way: bundles and bytecode. */
 export const WORK = `${ROOT}/.cache/build`;
 /** qjsc, libquickjs.a and quickjs.h, as the set-up has put them together. */

@@ -4,6 +4,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { compileExecutable } from "../../hack/compile/executable.ts";
 import { WORK } from "../../hack/compile/paths.ts";
 import { bundle } from "../../hack/compile/plugins.ts";
+import { NATIVE, type Target } from "../../hack/compile/target.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Question } from "./probe.ts";
 
@@ -16,16 +17,22 @@ provide("probe", run);
 export class Probe {
   readonly #folder = `${WORK}/contract-${process.pid}`;
   readonly #executable = `${this.#folder}/probe`;
+  readonly #target: Target;
+
+  constructor(target: Target = NATIVE) {
+    this.#target = target;
+  }
 
   async compile(): Promise<void> {
     mkdirSync(this.#folder, { recursive: true });
     await bundle(ENTRY, `${this.#folder}/probe.js`);
-    compileExecutable({ names: ["probe"], script: `${this.#folder}/probe.js` }, this.#executable);
+    compileExecutable({ names: ["probe"], script: `${this.#folder}/probe.js` }, this.#executable, this.#target);
   }
 
   /** Throws what the probe said on standard error when it did not answer. */
   ask(question: Question): Outcome {
-    const { status, stdout, stderr } = spawnSync(this.#executable, {
+    const [command, ...args] = this.#commandLine();
+    const { status, stdout, stderr } = spawnSync(command, args, {
       input: JSON.stringify(question),
       encoding: "utf8",
     });
@@ -35,8 +42,15 @@ export class Probe {
 
   /** Asks with standard output closed. */
   askDeaf(question: Question): void {
-    const { status } = spawnSync("sh", ["-c", 'exec "$0" >&-', this.#executable], { input: JSON.stringify(question) });
+    const { status } = spawnSync("sh", ["-c", 'exec "$0" "$@" >&-', ...this.#commandLine()], {
+      input: JSON.stringify(question),
+    });
     if (status !== 0) throw new Error(`the probe ended with ${status}`);
+  }
+
+  #commandLine(): [string, ...string[]] {
+    const [first = this.#executable, ...rest] = [...this.#target.emulator, this.#executable];
+    return [first, ...rest];
   }
 
   remove(): void {

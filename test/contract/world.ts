@@ -1,0 +1,58 @@
+/** What the scenarios find: files, programs and sockets, made for one test file. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import type { World } from "./system.ts";
+
+const PROGRAM =
+  '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\nfor word; do printf "[%s]" "$word"; done\ncat\nprintf told >&2\nexit 3\n';
+
+/** A process of its own: this one waits for the probe without turning to anybody else. */
+const ECHO = `require("node:net").createServer((socket) => socket.on("data", (data) => {
+  socket.write(data);
+  if (String(data) === "end") socket.end();
+})).listen(process.argv[1], () => console.log("listening"))`;
+
+export class Worlds {
+  readonly #root = mkdtempSync(`${tmpdir()}/weft-contract-`);
+  readonly #umask = process.umask(0o022);
+  readonly #server: Server = createServer();
+  #echo: ChildProcess | undefined;
+  #count = 0;
+
+  async open(): Promise<void> {
+    const root = this.#root;
+    this.#echo = spawn(process.execPath, ["-e", ECHO, `${root}/echo`], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((resolve) => this.#echo?.stdout?.once("data", resolve));
+    writeFileSync(`${root}/program`, PROGRAM);
+    writeFileSync(`${root}/suicide`, "#!/bin/sh\nkill -TERM $$\n");
+    for (const name of ["program", "suicide"]) chmodSync(`${root}/${name}`, 0o755);
+    writeFileSync(`${root}/plain`, "", { mode: 0o644 });
+    await new Promise<void>((resolve) => {
+      this.#server.listen(`${root}/socket`, resolve);
+    });
+  }
+
+  /** For one scenario: with an empty folder of its own. */
+  next(): World {
+    const root = this.#root;
+    const folder = `${root}/${this.#count++}`;
+    mkdirSync(folder);
+    return {
+      folder,
+      program: `${root}/program`,
+      suicide: `${root}/suicide`,
+      plainFile: `${root}/plain`,
+      liveSocket: `${root}/socket`,
+      echoSocket: `${root}/echo`,
+    };
+  }
+
+  async close(): Promise<void> {
+    process.umask(this.#umask);
+    this.#echo?.kill();
+    await new Promise((resolve) => this.#server.close(resolve));
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+}
