@@ -10,8 +10,11 @@ import type {
   ExecuteResult,
   FileLock,
   FileStatus,
+  Knock,
+  KnockAnswer,
   NetlinkSocket,
   NetworkNamespace,
+  Room,
   StreamSocket,
   System,
   TapOptions,
@@ -59,6 +62,12 @@ export interface FakeOptions {
   readonly liveSockets?: Iterable<string>;
   /** Unix sockets with somebody who answers: path -> a new conversation. */
   readonly servers?: Readonly<Record<string, () => StreamScript>>;
+  /** TCP ports of 127.0.0.1 with somebody who answers. */
+  readonly tcpServers?: Readonly<Record<number, () => StreamScript>>;
+  /** What comes of a datagram; left out, the node's own addresses refuse it and all others are silent. */
+  readonly knocked?: (knock: Knock) => KnockAnswer;
+  /** Room by path; plenty where none is given. */
+  readonly rooms?: Readonly<Record<string, Room>>;
 }
 
 /** Identity of the namespace that the fake process itself is in. */
@@ -82,6 +91,9 @@ export class FakeSystem implements System {
   readonly #netlink: NetlinkScript;
   readonly #liveSockets: ReadonlySet<string>;
   readonly #servers: Readonly<Record<string, () => StreamScript>>;
+  readonly #tcpServers: Readonly<Record<number, () => StreamScript>>;
+  readonly #knocked: (knock: Knock) => KnockAnswer;
+  readonly #rooms: Readonly<Record<string, Room>>;
   #current = OWN_NAMESPACE;
   #lastFd = 99;
   #random = 0x2545f491;
@@ -98,6 +110,9 @@ export class FakeSystem implements System {
     this.#programs = options.programs ?? {};
     this.#netlink = options.netlink ?? (() => []);
     this.#servers = options.servers ?? {};
+    this.#tcpServers = options.tcpServers ?? {};
+    this.#knocked = options.knocked ?? (({ to }) => ({ errno: isLoopback(to) ? ECONNREFUSED : ETIMEDOUT, afterMs: 0 }));
+    this.#rooms = options.rooms ?? {};
     this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
   }
 
@@ -187,8 +202,27 @@ export class FakeSystem implements System {
       const status = this.files.status(path);
       throw new SystemError("connect", path, status === undefined ? ENOENT : ECONNREFUSED);
     }
+    return this.#conversation(path, this.#servers[path]?.() ?? (() => []));
+  }
+
+  connectTcp(address: Uint8Array, port: number, timeoutMs: number): StreamSocket {
+    const server = isLoopback(address) ? this.#tcpServers[port] : undefined;
+    if (server !== undefined) return this.#conversation(`TCP port ${port}`, server());
+    this.files.nowMs += isLoopback(address) ? 0 : timeoutMs;
+    throw new SystemError("connect", "a TCP connection", isLoopback(address) ? ECONNREFUSED : ETIMEDOUT);
+  }
+
+  knock(knocks: readonly Knock[]): KnockAnswer[] {
+    return knocks.map(this.#knocked);
+  }
+
+  room(path: string): Room {
+    if (this.files.status(path) === undefined) throw new SystemError("statvfs", path, ENOENT);
+    return this.#rooms[path] ?? { bytes: 1e9, freeBytes: 5e8, inodes: 1e6, freeInodes: 5e5 };
+  }
+
+  #conversation(path: string, answer: StreamScript): StreamSocket {
     this.openCount++;
-    const answer = this.#servers[path]?.() ?? (() => []);
     const waiting: Uint8Array[] = [];
     let isOpen = true;
     const assertOpen = (call: string): void => {
@@ -309,6 +343,11 @@ export class FakeSystem implements System {
       close();
     };
   }
+}
+
+/** 127.0.0.0/8 and ::1. */
+function isLoopback(address: Uint8Array): boolean {
+  return address.length === 4 ? address[0] === 127 : address.every((byte, at) => byte === (at === 15 ? 1 : 0));
 }
 
 /** As the kernel would: its descriptor is what a namespace is entered by. */

@@ -3,7 +3,7 @@
  * object `weftHost`.
  */
 import { SystemError } from "./errors.ts";
-import type { FileLock, FileStatus, NetlinkSocket, NetworkNamespace, StreamSocket, System } from "./system.ts";
+import type { FileLock, FileStatus, Knock, NetlinkSocket, NetworkNamespace, StreamSocket, System } from "./system.ts";
 
 /** What the C host offers; every function throws what the failure factory makes of a failed system call. */
 interface Host {
@@ -45,6 +45,13 @@ interface Host {
   streamSend(fd: number, data: Uint8Array): void;
   streamReceive(fd: number, timeoutMs: number): Uint8Array;
   createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
+  /** `from` without bytes leaves the source to the kernel. */
+  knock(
+    questions: readonly (readonly [to: Uint8Array, from: Uint8Array, port: number, bytes: number, isWhole: number])[],
+    timeoutMs: number,
+  ): [errno: number, microseconds: number][];
+  connectTcp(address: Uint8Array, port: number, timeoutMs: number): number;
+  room(path: string): [bytes: number, freeBytes: number, inodes: number, freeInodes: number];
 }
 
 declare const weftHost: Host;
@@ -112,8 +119,8 @@ class Socket implements NetlinkSocket {
 
 class Stream implements StreamSocket {
   readonly #descriptor: Descriptor;
-  constructor(path: string) {
-    this.#descriptor = new Descriptor(weftHost.connectUnix(path), path);
+  constructor(fd: number, subject: string) {
+    this.#descriptor = new Descriptor(fd, subject);
   }
   send(data: Uint8Array): void {
     weftHost.streamSend(this.#descriptor.number, data);
@@ -163,7 +170,17 @@ export const quickjs: System = {
     return { release: () => descriptor.close() };
   },
   isSocketAlive: weftHost.isSocketAlive,
-  connectUnix: (path) => new Stream(path),
+  connectUnix: (path) => new Stream(weftHost.connectUnix(path), path),
+  connectTcp: (address, port, timeoutMs) =>
+    new Stream(weftHost.connectTcp(address, port, timeoutMs), `TCP port ${port}`),
+  knock: (knocks, timeoutMs) =>
+    weftHost
+      .knock(knocks.map(question), timeoutMs)
+      .map(([errno, microseconds]) => ({ errno, afterMs: microseconds / 1000 })),
+  room(path) {
+    const [bytes, freeBytes, inodes, freeInodes] = weftHost.room(path);
+    return { bytes, freeBytes, inodes, freeInodes };
+  },
   openNamespace: (path = OWN_NAMESPACE) => new Namespace(path),
   openNetlink: (protocol, namespace) => new Socket(weftHost.openNetlink(protocol, namespace?.fd ?? -1)),
   inNamespace: (namespace, work) => weftHost.inNamespace(namespace.fd, work),
@@ -179,6 +196,10 @@ export const quickjs: System = {
     return { status, output, errorOutput };
   },
 };
+
+function question({ to, from = new Uint8Array(), port, bytes, isWhole }: Knock) {
+  return [to, from, port, bytes, isWhole ? 1 : 0] as const;
+}
 
 /** `run` is called when the executable is called by `name`; what it returns is the exit status. */
 export function provide(name: string, run: () => number): void {

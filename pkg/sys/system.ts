@@ -87,6 +87,34 @@ export interface StreamSocket {
   close(): void;
 }
 
+/** A datagram to a UDP port where nobody listens. Addresses are 4 or 16 bytes. */
+export interface Knock {
+  readonly to: Uint8Array;
+  /** The source; the kernel's choice when absent. */
+  readonly from: Uint8Array | undefined;
+  readonly port: number;
+  /** Of the UDP payload, at most 65,507. */
+  readonly bytes: number;
+  /** Nobody on the way may cut it (IP_PMTUDISC_PROBE), and what the kernel has learned of the path is not asked. */
+  readonly isWhole: boolean;
+}
+
+export interface KnockAnswer {
+  /** ECONNREFUSED: the other side got all of it. ETIMEDOUT: silence. Else why it was not sent, or did not arrive. */
+  readonly errno: number;
+  /** From sending to the answer, in milliseconds with fractions; 0 without an answer. */
+  readonly afterMs: number;
+}
+
+/** A file system's room, for whoever asks (`statvfs(3)`). */
+export interface Room {
+  readonly bytes: number;
+  readonly freeBytes: number;
+  /** 0 where the file system does not count them. */
+  readonly inodes: number;
+  readonly freeInodes: number;
+}
+
 export interface ExecuteOptions {
   /** Behind the program's own name; none when left out. */
   readonly args?: readonly string[];
@@ -121,6 +149,12 @@ export interface System extends Files {
   isSocketAlive(path: string): boolean;
   /** ENOENT or ECONNREFUSED where nobody listens. */
   connectUnix(path: string): StreamSocket;
+  /** To an address of 4 or 16 bytes; ETIMEDOUT after `timeoutMs`, ECONNREFUSED where nobody listens. */
+  connectTcp(address: Uint8Array, port: number, timeoutMs: number): StreamSocket;
+  /** Sends all of them at once and waits for the answers, together no longer than `timeoutMs`; never throws for a single one. */
+  knock(knocks: readonly Knock[], timeoutMs: number): KnockAnswer[];
+  /** Room on the file system of `path`. */
+  room(path: string): Room;
   /** EINVAL when the path is not a network namespace (a plain file, say). Without a path: the process's own. */
   openNamespace(path?: string): NetworkNamespace;
   /** A socket that speaks to `namespace` for all its life; the process itself stays where it is. */

@@ -31,11 +31,14 @@ beforeEach(() => {
   world = worlds.next();
 });
 
+const echoing = () => (data: Uint8Array) => (textOf(data) === "end" ? [data, bytesOf("")] : [data]);
+
 function fakeSystem(): FakeSystem {
   const system = new FakeSystem({
     namespaces: { "/proc/self/ns/net": OWN_NAMESPACE },
     liveSockets: [world.liveSocket],
-    servers: { [world.echoSocket]: () => (data) => (textOf(data) === "end" ? [data, bytesOf("")] : [data]) },
+    servers: { [world.echoSocket]: echoing },
+    tcpServers: { [world.echoPort]: echoing },
     programs: {
       [world.program]: ({ args = [], environment, input }) => ({
         status: 3,

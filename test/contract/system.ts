@@ -16,6 +16,8 @@ export interface World {
   readonly liveSocket: string;
   /** Somebody says back what is said there, and ends the conversation behind "end". */
   readonly echoSocket: string;
+  /** The same at this TCP port of 127.0.0.1. */
+  readonly echoPort: number;
 }
 
 export interface SystemScenario {
@@ -249,6 +251,42 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
       return [reach(`${folder}/absent`), reach(`${folder}/file`)];
     },
     expected: ["ENOENT of absent", "ECONNREFUSED of file"],
+  },
+  "a datagram to the node itself is refused where nobody listens, in either family, and cannot be too long": {
+    run(system) {
+      const ask = (to: Uint8Array, bytes: number) => ({ to, from: to, port: 1, bytes, isWhole: true });
+      const loopback6 = Uint8Array.from({ length: 16 }, (_, at) => (at === 15 ? 1 : 0));
+      const answers = system.knock([ask(Uint8Array.of(127, 0, 0, 1), 8), ask(loopback6, 8)], 2000);
+      return [
+        answers.map(({ errno }) => errno),
+        answers.every(({ afterMs }) => afterMs < 2000),
+        system.knock([], 10).length,
+      ];
+    },
+    expected: [[111, 111], true, 0],
+  },
+  "a TCP connection carries what is sent, and fails where nobody listens": {
+    run(system, { folder, echoPort }) {
+      const loopback = Uint8Array.of(127, 0, 0, 1);
+      const socket = system.connectTcp(loopback, echoPort, 1000);
+      socket.send(bytesOf("größe"));
+      const heard = textOf(socket.receive(1000));
+      socket.close();
+      return [heard, String(outcome(folder, () => system.connectTcp(loopback, 1, 1000) && "let through"))];
+    },
+    expected: ["größe", "ECONNREFUSED of a TCP connection"],
+  },
+  "a file system's room is told, and that of an absent path is not": {
+    run(system, { folder }) {
+      const { bytes, freeBytes, inodes, freeInodes } = system.room(folder);
+      return [
+        bytes > freeBytes,
+        freeBytes > 0,
+        inodes >= freeInodes,
+        outcome(folder, () => system.room(`${folder}/absent`).bytes),
+      ];
+    },
+    expected: [true, true, true, "ENOENT of absent"],
   },
   "random bytes are as many as asked for, and differ": {
     run(system) {

@@ -9,22 +9,27 @@ const PROGRAM =
   '#!/bin/sh\nprintf "%s:" "$CNI_COMMAND"\nfor word; do printf "[%s]" "$word"; done\ncat\nprintf told >&2\nexit 3\n';
 
 /** A process of its own: this one waits for the probe without turning to anybody else. */
-const ECHO = `require("node:net").createServer((socket) => socket.on("data", (data) => {
+const ECHO = `const { createServer } = require("node:net");
+const converse = (socket) => socket.on("data", (data) => {
   socket.write(data);
   if (String(data) === "end") socket.end();
-})).listen(process.argv[1], () => console.log("listening"))`;
+});
+createServer(converse).listen(process.argv[1], () => {
+  const tcp = createServer(converse).listen(0, "127.0.0.1", () => console.log(tcp.address().port));
+})`;
 
 export class Worlds {
   readonly #root = mkdtempSync(`${tmpdir()}/weft-contract-`);
   readonly #umask = process.umask(0o022);
   readonly #server: Server = createServer();
   #echo: ChildProcess | undefined;
+  #echoPort = 0;
   #count = 0;
 
   async open(): Promise<void> {
     const root = this.#root;
     this.#echo = spawn(process.execPath, ["-e", ECHO, `${root}/echo`], { stdio: ["ignore", "pipe", "inherit"] });
-    await new Promise((resolve) => this.#echo?.stdout?.once("data", resolve));
+    this.#echoPort = Number(await new Promise((resolve) => this.#echo?.stdout?.once("data", resolve)));
     writeFileSync(`${root}/program`, PROGRAM);
     writeFileSync(`${root}/suicide`, "#!/bin/sh\nkill -TERM $$\n");
     for (const name of ["program", "suicide"]) chmodSync(`${root}/${name}`, 0o755);
@@ -46,6 +51,7 @@ export class Worlds {
       plainFile: `${root}/plain`,
       liveSocket: `${root}/socket`,
       echoSocket: `${root}/echo`,
+      echoPort: this.#echoPort,
     };
   }
 

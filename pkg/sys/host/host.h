@@ -81,6 +81,7 @@ int host_write_all(int fd, const uint8_t *bytes, size_t length);
 void host_add_files(JSContext *ctx, JSValueConst host);
 void host_add_network(JSContext *ctx, JSValueConst host);
 void host_add_process(JSContext *ctx, JSValueConst host);
+void host_add_reach(JSContext *ctx, JSValueConst host);
 void host_add_tap(JSContext *ctx, JSValueConst host);
 void host_add_text(JSContext *ctx, JSValueConst global);
 

@@ -186,6 +186,7 @@ static void add_host(JSContext *ctx)
 	JS_SetPropertyStr(ctx, host, "buildId", JS_NewString(ctx, host_build_id));
 	host_add_files(ctx, host);
 	host_add_network(ctx, host);
+	host_add_reach(ctx, host);
 	host_add_tap(ctx, host);
 	host_add_process(ctx, host);
 	host_add_text(ctx, global);
