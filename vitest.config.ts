@@ -9,7 +9,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["{plugins,daemon,pkg,hack,test}/**/*.test.ts"],
+          include: ["{plugins,command,daemon,pkg,hack,test}/**/*.test.ts"],
           exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts"],
         },
       },

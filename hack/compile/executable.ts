@@ -3,7 +3,17 @@
  * image, and given the image.
  */
 import { createHash } from "node:crypto";
-import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
@@ -32,13 +42,16 @@ export function buildExecutable(programs: Programs, bin: string, target: Target)
 }
 
 /** Compiles `programs` into the file `path`, and returns its name. */
-export function compileExecutable({ names, script }: Programs, path: string, target: Target): string {
+export function compileExecutable({ names, script, command }: Programs, path: string, target: Target): string {
   const bytecode = compileScript(script, target);
+  const commandBytecode = command === undefined ? undefined : compileScript(command, target);
   const sources = readdirSync(HOST)
     .filter((name) => /\.[ch]$/.test(name))
     .sort();
   const table = `${path}-names.c`;
-  writeFileSync(table, nameTable(names, digest([...sources.map((name) => `${HOST}/${name}`), bytecode])));
+  const ingredients = [...sources.map((name) => `${HOST}/${name}`), bytecode];
+  if (commandBytecode !== undefined) ingredients.push(commandBytecode);
+  writeFileSync(table, nameTable(names, digest(ingredients)) + commandTable(commandBytecode));
   const files = [table, ...sources.filter((name) => name.endsWith(".c")).map((name) => `${HOST}/${name}`)];
   const seed = `${path}-seed`;
   const image = `${path}-image`;
@@ -85,9 +98,27 @@ function nameTable(names: readonly string[], buildId: string): string {
     '#include "host.h"',
     `const char host_version[] = ${JSON.stringify(version)};`,
     `const char host_build_id[] = ${JSON.stringify(buildId)};`,
+    `const char host_commit[] = ${JSON.stringify(commit())};`,
     `const char *const host_program_names[] = { ${names.map((name) => JSON.stringify(name)).join(", ")}, NULL };`,
     "",
   ].join("\n");
+}
+
+/** The command's bytecode as the host finds it: taken into the executable as it is. */
+function commandTable(bytecode: string | undefined): string {
+  if (bytecode === undefined) return "const uint8_t host_command[1] = { 0 };\nconst size_t host_command_length = 0;\n";
+  const content = `.balign 16\\n.global host_command\\nhost_command: .incbin \\"${bytecode}\\"\\n`;
+  return [
+    `__asm__(".pushsection .rodata\\n${content}.popsection");`,
+    `const size_t host_command_length = ${statSync(bytecode).size};`,
+    "",
+  ].join("\n");
+}
+
+/** What the sources are, for whoever reads `weft --version`; empty outside of a repository. */
+function commit(): string {
+  if (!existsSync(`${ROOT}/.git`)) return "";
+  return output(["git", "-C", ROOT, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=-changed"]).trim();
 }
 
 function digest(files: readonly string[]): string {

@@ -5,7 +5,16 @@ import { ROOT } from "./paths.ts";
 import type { Target } from "./target.ts";
 
 /** Sources, and what decides on packages and compilers. */
-const INPUTS = ["plugins", "daemon", "pkg", "hack/compile", "package.json", "package-lock.json", "tsconfig.json"];
+const INPUTS = [
+  "plugins",
+  "command",
+  "daemon",
+  "pkg",
+  "hack/compile",
+  "package.json",
+  "package-lock.json",
+  "tsconfig.json",
+];
 const LIBRARIES = ["qjsc", "libquickjs.a", "quickjs.h"];
 const stampOf = ({ dist }: Target) => `${dist}/lib/inputs`;
 

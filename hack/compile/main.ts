@@ -5,10 +5,11 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
+import { bundleCommand } from "./command.ts";
 import { buildDaemon, daemonFiles } from "./daemon.ts";
 import { buildExecutable, executableFiles } from "./executable.ts";
 import { digestInputs, isBuilt, markBuilt, markUnbuilt } from "./inputs.ts";
-import { bundlePlugins, foreignPlugins, ownPlugins } from "./plugins.ts";
+import { bundlePlugins, foreignPlugins, ownPlugins, type PluginSource, type Programs } from "./plugins.ts";
 import { NATIVE, TARGETS } from "./target.ts";
 
 const command = new Command("npm run build --")
@@ -45,7 +46,7 @@ else if (foreign.length > 0) {
 } else await buildDist();
 
 async function buildInto(folder: string): Promise<void> {
-  buildExecutable(await bundlePlugins([...own, ...foreign]), folder, target);
+  buildExecutable(await programs([...own, ...foreign]), folder, target);
   report(folder, `in ${seconds()} s`);
 }
 
@@ -60,10 +61,14 @@ async function buildDist(): Promise<void> {
     return;
   }
   markUnbuilt(target);
-  buildExecutable(await bundlePlugins(own), bin, target);
+  buildExecutable(await programs(own), bin, target);
   await buildDaemon(target);
   markBuilt(target, digest);
   report(bin, `and weftd in ${seconds()} s`);
+}
+
+async function programs(sources: readonly PluginSource[]): Promise<Programs> {
+  return { ...(await bundlePlugins(sources)), command: await bundleCommand() };
 }
 
 function seconds(): string {

@@ -1,7 +1,7 @@
 /** All plugins become one script for QuickJS: what they share is in it once. */
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { basename } from "node:path";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
 
@@ -10,6 +10,8 @@ export interface Programs {
   readonly names: readonly string[];
   /** The bundle. */
   readonly script: string;
+  /** The script of the `weft` command; an executable without it has plugins alone. */
+  readonly command?: string;
 }
 
 /** A plugin's executable and the module that exports it as `plugin`. */
@@ -62,7 +64,7 @@ function entry(sources: readonly PluginSource[]): string {
 }
 
 /** `contents` is a module, with imports relative to the repository's folder. */
-export async function bundle(contents: string, script: string): Promise<void> {
+export async function bundle(contents: string, script: string, more: readonly Plugin[] = []): Promise<void> {
   await build({
     stdin: { contents, resolveDir: ROOT, sourcefile: "entry.ts", loader: "ts" },
     outfile: script,
@@ -79,6 +81,6 @@ export async function bundle(contents: string, script: string): Promise<void> {
     logLevel: "warning",
     // What plugins outside of this tree import: "weft/pkg/cni/plugin.ts".
     alias: { weft: ROOT },
-    plugins: [lazyConstants],
+    plugins: [lazyConstants, ...more],
   });
 }

@@ -31,7 +31,7 @@ interface File {
 interface Directory {
   readonly kind: "directory";
   readonly inode: number;
-  readonly mode: number;
+  mode: number;
   modifiedMs: number;
   readonly entries: Map<string, File | Directory>;
 }
@@ -152,6 +152,24 @@ export class FakeFiles implements Files {
 
   setModified(path: string, modifiedMs: number): void {
     this.#existing("utimensat", path).modifiedMs = modifiedMs;
+  }
+
+  /** Content is nowhere but in memory: only what is absent can fail. */
+  sync(path: string): void {
+    this.#existing("fsync", path);
+  }
+
+  setMode(path: string, mode: number): void {
+    this.#existing("chmod", path).mode = mode;
+  }
+
+  removeDirectory(path: string): void {
+    const { parent, name, node } = this.#place("rmdir", path);
+    if (node === undefined) throw new SystemError("rmdir", path, ENOENT);
+    if (node.kind !== "directory") throw new SystemError("rmdir", path, ENOTDIR);
+    if (node.entries.size > 0) throw new SystemError("rmdir", path, ENOTEMPTY);
+    parent.entries.delete(name);
+    parent.modifiedMs = this.nowMs;
   }
 
   /** `undefined` where the lock is held. It is the file's, not the name's: a renamed file stays locked. */

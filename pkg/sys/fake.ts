@@ -58,6 +58,8 @@ export interface FakeOptions {
   readonly namespaces?: Readonly<Record<string, string>>;
   readonly programs?: Readonly<Record<string, Program>>;
   readonly netlink?: NetlinkScript;
+  /** What standard output and standard error lead to a terminal of; none when left out. */
+  readonly terminal?: { readonly columns: number };
   /** Paths of the Unix sockets on which somebody accepts connections, and who has nothing to say. */
   readonly liveSockets?: Iterable<string>;
   /** Unix sockets with somebody who answers: path -> a new conversation. */
@@ -94,6 +96,7 @@ export class FakeSystem implements System {
   readonly #tcpServers: Readonly<Record<number, () => StreamScript>>;
   readonly #knocked: (knock: Knock) => KnockAnswer;
   readonly #rooms: Readonly<Record<string, Room>>;
+  readonly #columns: number | undefined;
   #current = OWN_NAMESPACE;
   #lastFd = 99;
   #random = 0x2545f491;
@@ -113,6 +116,7 @@ export class FakeSystem implements System {
     this.#tcpServers = options.tcpServers ?? {};
     this.#knocked = options.knocked ?? (({ to }) => ({ errno: isLoopback(to) ? ECONNREFUSED : ETIMEDOUT, afterMs: 0 }));
     this.#rooms = options.rooms ?? {};
+    this.#columns = options.terminal?.columns;
     this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
   }
 
@@ -159,6 +163,24 @@ export class FakeSystem implements System {
 
   setModified(path: string, modifiedMs: number): void {
     this.files.setModified(path, modifiedMs);
+  }
+
+  sync(path: string): void {
+    this.files.sync(path);
+  }
+
+  setMode(path: string, mode: number): void {
+    this.files.setMode(path, mode);
+  }
+
+  /** As `FakeFiles` has no symbolic links, nothing is one. */
+  readLink(path: string): string | undefined {
+    this.files.status(path);
+    return undefined;
+  }
+
+  removeDirectory(path: string): void {
+    this.files.removeDirectory(path);
   }
 
   readInput(): Uint8Array {
@@ -325,6 +347,14 @@ export class FakeSystem implements System {
   /** Moves the clock on, and waits for nothing. */
   sleep(ms: number): void {
     this.files.nowMs += ms;
+  }
+
+  now(): number {
+    return this.files.nowMs;
+  }
+
+  terminalColumns(): number | undefined {
+    return this.#columns;
   }
 
   /** /proc/sys/net shows the namespace of the calling thread: each namespace has its own files there. */

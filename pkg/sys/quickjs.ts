@@ -9,6 +9,8 @@ import type { FileLock, FileStatus, Knock, NetlinkSocket, NetworkNamespace, Stre
 interface Host {
   readonly version: string;
   readonly buildId: string;
+  readonly commit: string;
+  readonly pluginNames: readonly string[];
   provide(name: string, run: () => number): void;
   setFailureFactory(make: (call: string, subject: string, errno: number) => Error): void;
   arguments(): string[];
@@ -18,6 +20,8 @@ interface Host {
   write(fd: number, data: Uint8Array): void;
   randomBytes(length: number): Uint8Array;
   sleep(ms: number): void;
+  now(): number;
+  terminalColumns(fd: number): number;
   execute(
     path: string,
     words: readonly string[],
@@ -33,6 +37,10 @@ interface Host {
   unlink(path: string): void;
   status(path: string): FileStatus | undefined;
   setModified(path: string, modifiedMs: number): void;
+  sync(path: string): void;
+  setMode(path: string, mode: number): void;
+  readLink(path: string): string | undefined;
+  removeDirectory(path: string): void;
   lockFile(path: string, mode: number, wait: boolean): number;
   close(fd: number): void;
   openNamespace(path: string): [number, string];
@@ -151,6 +159,15 @@ export const quickjs: System = {
   writeErrorOutput: (data) => weftHost.write(2, data),
   randomBytes: weftHost.randomBytes,
   sleep: weftHost.sleep,
+  now: weftHost.now,
+  terminalColumns(stream) {
+    const columns = weftHost.terminalColumns(stream === "output" ? 1 : 2);
+    return columns < 0 ? undefined : columns;
+  },
+  sync: weftHost.sync,
+  setMode: weftHost.setMode,
+  readLink: weftHost.readLink,
+  removeDirectory: weftHost.removeDirectory,
   readFile: weftHost.readFile,
   writeFile(path, data, options = {}) {
     const flags = (options.exclusive === true ? WRITE_EXCLUSIVE : 0) | (options.existing === true ? WRITE_EXISTING : 0);
@@ -205,3 +222,14 @@ function question({ to, from = new Uint8Array(), port, bytes, isWhole }: Knock) 
 export function provide(name: string, run: () => number): void {
   weftHost.provide(name, run);
 }
+
+/** What this file was built from. */
+export const build = {
+  version: weftHost.version,
+  /** Equal for equal content. */
+  id: weftHost.buildId,
+  /** The commit of the sources; empty where they lay in no repository. */
+  commit: weftHost.commit,
+  /** The names it answers to as a plugin. */
+  pluginNames: weftHost.pluginNames,
+};

@@ -132,6 +132,14 @@ export interface ExecuteResult {
 
 /** Everything an executable may do to the outside world. */
 export interface System extends Files {
+  /** Has what `path`, a file or a directory, holds written to the disk (`fsync(2)`). */
+  sync(path: string): void;
+  /** Permission bits, whatever the umask is. */
+  setMode(path: string, mode: number): void;
+  /** Where the symbolic link at `path` itself leads; `undefined` when something else, or nothing, is there. */
+  readLink(path: string): string | undefined;
+  /** ENOTEMPTY unless it is empty. */
+  removeDirectory(path: string): void;
   /** The command line; `[0]` is the name the executable was called by. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
@@ -169,4 +177,8 @@ export interface System extends Files {
   /** Runs a program and waits; throws `SystemError` when it cannot be started. */
   execute(path: string, options: ExecuteOptions): ExecuteResult;
   sleep(ms: number): void;
+  /** The wall clock, in milliseconds since the epoch. */
+  now(): number;
+  /** The width of the terminal that a standard stream leads to; `undefined` where it leads to none. */
+  terminalColumns(stream: "output" | "errorOutput"): number | undefined;
 }

@@ -288,6 +288,64 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, true, true, "ENOENT of absent"],
   },
+  "what is written to the disk must be there": {
+    run: (system, { folder }) => {
+      system.writeFile(`${folder}/f`, bytesOf(""));
+      const sync = (path: string) =>
+        outcome(folder, () => {
+          system.sync(path);
+          return "written";
+        });
+      return [sync(`${folder}/f`), sync(folder), sync(`${folder}/absent`)];
+    },
+    expected: ["written", "written", "ENOENT of absent"],
+  },
+  "a mode is set whatever the umask is": {
+    run: (system, { folder }) => {
+      system.writeFile(`${folder}/f`, bytesOf(""));
+      system.setMode(`${folder}/f`, 0o777);
+      const absent = outcome(folder, () => {
+        system.setMode(`${folder}/absent`, 0o777);
+        return "set";
+      });
+      return [system.status(`${folder}/f`)?.mode ?? -1, absent];
+    },
+    expected: [0o777, "ENOENT of absent"],
+  },
+  "what is no symbolic link leads nowhere": {
+    run: (system, { folder }) => {
+      system.writeFile(`${folder}/f`, bytesOf(""));
+      return [`${folder}/f`, folder, `${folder}/absent`].map((path) => system.readLink(path) ?? "nowhere");
+    },
+    expected: ["nowhere", "nowhere", "nowhere"],
+  },
+  "a directory is removed once it is empty": {
+    run: (system, { folder }) => {
+      system.makeDirectory(`${folder}/d`);
+      system.writeFile(`${folder}/d/f`, bytesOf(""));
+      const remove = (path: string) =>
+        outcome(folder, () => {
+          system.removeDirectory(path);
+          return "removed";
+        });
+      const seen = [remove(`${folder}/d`), remove(`${folder}/d/f`)];
+      system.unlink(`${folder}/d/f`);
+      return [...seen, remove(`${folder}/d`), remove(`${folder}/d`)];
+    },
+    expected: ["ENOTEMPTY of d", "ENOTDIR of d/f", "removed", "ENOENT of d"],
+  },
+  "the clock is in this century, and goes on": {
+    run(system) {
+      const before = system.now();
+      system.sleep(2);
+      return [before > 946_684_800_000, system.now() > before];
+    },
+    expected: [true, true],
+  },
+  "a pipe is no terminal": {
+    run: (system) => [system.terminalColumns("output") ?? "none", system.terminalColumns("errorOutput") ?? "none"],
+    expected: ["none", "none"],
+  },
   "random bytes are as many as asked for, and differ": {
     run(system) {
       const [first, second] = [system.randomBytes(16), system.randomBytes(16)];

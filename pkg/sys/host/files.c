@@ -269,6 +269,80 @@ static JSValue set_modified(JSContext *ctx, JSValueConst self, int argc, JSValue
 	return result;
 }
 
+static JSValue sync_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path = host_get_path(ctx, argv[0]);
+	JSValue result = JS_UNDEFINED;
+	int fd;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		result = host_fail(ctx, "open", path, errno);
+	} else {
+		if (fsync(fd) < 0)
+			result = host_fail(ctx, "fsync", path, errno);
+		close(fd);
+	}
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+/* setMode(path, mode) */
+static JSValue set_mode(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path;
+	int32_t mode;
+	JSValue result;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &mode, argv[1]))
+		return JS_EXCEPTION;
+	path = host_get_path(ctx, argv[0]);
+	if (!path)
+		return JS_EXCEPTION;
+	result = chmod(path, (mode_t)mode) < 0 ? host_fail(ctx, "chmod", path, errno) : JS_UNDEFINED;
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+/* readLink(path): undefined where there is no symbolic link */
+static JSValue read_link(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path = host_get_path(ctx, argv[0]);
+	char target[PATH_MAX];
+	ssize_t length;
+	JSValue result;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	length = readlink(path, target, sizeof(target));
+	if (length >= 0)
+		result = JS_NewStringLen(ctx, target, (size_t)length);
+	else if (errno == EINVAL || errno == ENOENT || errno == ENOTDIR)
+		result = JS_UNDEFINED;
+	else
+		result = host_fail(ctx, "readlink", path, errno);
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
+static JSValue remove_directory(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	const char *path = host_get_path(ctx, argv[0]);
+	JSValue result;
+
+	(void)self, (void)argc;
+	if (!path)
+		return JS_EXCEPTION;
+	result = rmdir(path) < 0 ? host_fail(ctx, "rmdir", path, errno) : JS_UNDEFINED;
+	JS_FreeCString(ctx, path);
+	return result;
+}
+
 /* lockFile(path, mode, wait): a descriptor, or -1 where another process holds the lock. */
 static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
@@ -328,6 +402,10 @@ void host_add_files(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "unlink", unlink_file, 1);
 	host_add(ctx, host, "status", status_of, 1);
 	host_add(ctx, host, "setModified", set_modified, 2);
+	host_add(ctx, host, "sync", sync_file, 1);
+	host_add(ctx, host, "setMode", set_mode, 2);
+	host_add(ctx, host, "readLink", read_link, 1);
+	host_add(ctx, host, "removeDirectory", remove_directory, 1);
 	host_add(ctx, host, "lockFile", lock_file, 3);
 	host_add(ctx, host, "close", close_descriptor, 1);
 }

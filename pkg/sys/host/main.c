@@ -1,6 +1,7 @@
 /*
- * Picks the plugin by the name the file was called by, and calls it in the image. Nothing is freed at the end: the
- * process is the arena.
+ * Picks the plugin by the name the file was called by, and calls it in the image. By any other name the file is the `weft`
+ * command, which is loaded from bytecode: a person waits for it, so its few milliseconds buy that the image, which every
+ * plugin maps, does not hold it. Nothing is freed at the end: the process is the arena.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -175,6 +176,15 @@ static void remove_math_random(JSContext *ctx, JSValueConst global)
 	JS_FreeValue(ctx, math);
 }
 
+static JSValue plugin_names(JSContext *ctx)
+{
+	JSValue names = JS_NewArray(ctx);
+
+	for (uint32_t i = 0; host_program_names[i]; i++)
+		JS_SetPropertyUint32(ctx, names, i, JS_NewString(ctx, host_program_names[i]));
+	return names;
+}
+
 static void add_host(JSContext *ctx)
 {
 	JSValue global = JS_GetGlobalObject(ctx);
@@ -184,6 +194,8 @@ static void add_host(JSContext *ctx)
 	host_add(ctx, host, "provide", provide, 2);
 	JS_SetPropertyStr(ctx, host, "version", JS_NewString(ctx, host_version));
 	JS_SetPropertyStr(ctx, host, "buildId", JS_NewString(ctx, host_build_id));
+	JS_SetPropertyStr(ctx, host, "commit", JS_NewString(ctx, host_commit));
+	JS_SetPropertyStr(ctx, host, "pluginNames", plugin_names(ctx));
 	host_add_files(ctx, host);
 	host_add_network(ctx, host);
 	host_add_reach(ctx, host);
@@ -207,6 +219,14 @@ static int report_exception(JSContext *ctx)
 	return 1;
 }
 
+/* Evaluates a script of qjsc's. */
+static JSValue load(JSContext *ctx, const uint8_t *bytecode, size_t length)
+{
+	JSValue function = JS_ReadObject(ctx, bytecode, length, JS_READ_OBJ_BYTECODE);
+
+	return JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
+}
+
 /*
  * Makes the image: seed SCRIPT IMAGE, where SCRIPT is bytecode of qjsc's. Writes host_image as it is to be put into this
  * executable, and says how many bytes of its memory are used.
@@ -217,7 +237,6 @@ static int seed(const char *script, const char *image)
 	int from = open(script, O_RDONLY | O_CLOEXEC), to = open(image, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	int error = from < 0 || to < 0 ? errno : host_read_all(from, &bytecode);
 	JSContext *ctx;
-	JSValue function, result;
 	size_t used;
 
 	if (error) {
@@ -230,9 +249,7 @@ static int seed(const char *script, const char *image)
 		return 1;
 	}
 	add_host(ctx);
-	function = JS_ReadObject(ctx, bytecode.data, bytecode.length, JS_READ_OBJ_BYTECODE);
-	result = JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
-	if (JS_IsException(result))
+	if (JS_IsException(load(ctx, bytecode.data, bytecode.length)))
 		return report_exception(ctx);
 	used = (size_t)(host_image.cursor - host_image.memory);
 	host_image.is_sealed = true;
@@ -243,21 +260,33 @@ static int seed(const char *script, const char *image)
 	return error ? 1 : 0;
 }
 
-static int run(const char *name)
+/* The exit status of the program of this name; -1 when it threw. */
+static int call(JSContext *ctx, const char *name)
 {
-	JSContext *ctx = host_image.context;
-	JSValue function, result;
+	JSValue function = JS_GetPropertyStr(ctx, host_image.programs, name);
+	JSValue result = JS_Call(ctx, function, JS_UNDEFINED, 0, NULL);
 	int32_t status;
 
-	/* The image was made on another stack. */
-	JS_UpdateStackTop(host_image.runtime);
-	function = JS_GetPropertyStr(ctx, host_image.programs, name);
-	result = JS_Call(ctx, function, JS_UNDEFINED, 0, NULL);
-	if (JS_IsException(result) || JS_ToInt32(ctx, &status, result)) {
-		dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"%s failed before it could answer: see its standard error\"}\n", name);
-		return report_exception(ctx);
-	}
-	return status;
+	return JS_IsException(result) || JS_ToInt32(ctx, &status, result) ? -1 : status;
+}
+
+static int run_plugin(const char *name)
+{
+	int status = call(host_image.context, name);
+
+	if (status >= 0)
+		return status;
+	dprintf(STDOUT_FILENO, "{\"cniVersion\": \"1.1.0\", \"code\": 999, \"msg\": \"%s failed before it could answer: see its standard error\"}\n", name);
+	return report_exception(host_image.context);
+}
+
+/* Its script provides itself under this name, which is no plugin's. */
+static int run_command(void)
+{
+	JSContext *ctx = host_image.context;
+	int status = JS_IsException(load(ctx, host_command, host_command_length)) ? -1 : call(ctx, "weft");
+
+	return status >= 0 ? status : report_exception(ctx);
 }
 
 static const char *find_program(const char *name)
@@ -273,21 +302,6 @@ static const char *base_name(const char *path)
 	const char *slash = strrchr(path, '/');
 
 	return slash ? slash + 1 : path;
-}
-
-static int usage(int fd, int status)
-{
-	dprintf(fd,
-		"weft %s (build %s): CNI plugins in one file\n\n"
-		"The plugin is chosen by the name this file is called by; \"weft PLUGIN\" calls it too.\n"
-		"A plugin reads its configuration from standard input and CNI_* from the environment,\n"
-		"as container runtimes send them (CNI specification 1.1.0).\n\n"
-		"plugins:",
-		host_version, host_build_id);
-	for (const char *const *name = host_program_names; *name; name++)
-		dprintf(fd, " %s", *name);
-	dprintf(fd, "\n");
-	return status;
 }
 
 /* A caller that closed one of the three would get its answer written into whatever is opened next: a netlink socket, say. */
@@ -307,16 +321,9 @@ int main(int argc, char **argv)
 	ensure_standard_streams();
 	if (!host_image.is_sealed)
 		_exit(argc == 3 ? seed(argv[1], argv[2]) : 1);
-	if (!program && argc > 1) {
-		if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
-			_exit(usage(STDOUT_FILENO, 0));
-		if (strcmp(argv[1], "--version") == 0) {
-			dprintf(STDOUT_FILENO, "%s\n", host_version);
-			_exit(0);
-		}
+	/* The image was made on another stack. */
+	JS_UpdateStackTop(host_image.runtime);
+	if (!program && argc > 1)
 		program = find_program(argv[1]);
-		if (!program)
-			dprintf(STDERR_FILENO, "weft: there is no plugin \"%s\"\n\n", argv[1]);
-	}
-	_exit(program ? run(program) : usage(STDERR_FILENO, 1));
+	_exit(program ? run_plugin(program) : run_command());
 }

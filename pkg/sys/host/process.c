@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -294,6 +295,27 @@ static JSValue execute(JSContext *ctx, JSValueConst self, int argc, JSValueConst
 	return result;
 }
 
+static JSValue now(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	struct timespec time;
+
+	(void)self, (void)argc, (void)argv;
+	clock_gettime(CLOCK_REALTIME, &time);
+	return JS_NewFloat64(ctx, (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6);
+}
+
+/* terminalColumns(descriptor): -1 where it leads to no terminal */
+static JSValue terminal_columns(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	struct winsize size;
+	int32_t fd;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &fd, argv[0]))
+		return JS_EXCEPTION;
+	return JS_NewInt32(ctx, ioctl(fd, TIOCGWINSZ, &size) < 0 ? -1 : size.ws_col);
+}
+
 void host_add_process(JSContext *ctx, JSValueConst host)
 {
 	host_add(ctx, host, "arguments", arguments, 0);
@@ -304,4 +326,6 @@ void host_add_process(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "randomBytes", random_bytes, 1);
 	host_add(ctx, host, "sleep", sleep_for, 1);
 	host_add(ctx, host, "execute", execute, 4);
+	host_add(ctx, host, "now", now, 0);
+	host_add(ctx, host, "terminalColumns", terminal_columns, 1);
 }

@@ -1,0 +1,198 @@
+/** From words to a call of a subcommand, by the commander library; help and complaints come back as text. */
+
+import {
+  Command,
+  Argument as CommanderArgument,
+  CommanderError,
+  Option as CommanderOption,
+  InvalidArgumentError,
+} from "commander";
+import { type Argument, flagOf, GROUPS, type Option, type Subcommand } from "./subcommand.ts";
+
+/** What a command line asks for. */
+export type Request =
+  | {
+      readonly kind: "run";
+      readonly subcommand: Subcommand;
+      readonly arguments: Readonly<Record<string, unknown>>;
+      readonly options: Readonly<Record<string, unknown>>;
+      readonly output: "table" | "json";
+    }
+  /** Help or the version was asked for. */
+  | { readonly kind: "tell"; readonly text: string }
+  /** The command line is wrong. */
+  | { readonly kind: "complain"; readonly text: string };
+
+/** What is common to all: the words around the subcommands. */
+export interface Frame {
+  readonly version: string;
+  readonly about: string;
+  /** Behind the list of subcommands. */
+  readonly more: string;
+  /** Of the first words of subcommands with two. */
+  readonly families: Readonly<Record<string, string>>;
+  /** Of the terminal; lines of help are no longer. */
+  readonly columns: number;
+}
+
+/** `words` are what stands behind the program's name. */
+export function readCommandLine(words: readonly string[], subcommands: readonly Subcommand[], frame: Frame): Request {
+  let told = "";
+  let complained = "";
+  let request: Request | undefined;
+  const program = programOf(subcommands, frame, (chosen) => {
+    request = chosen;
+  });
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  for (const command of all(program)) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => {
+        told += text;
+      },
+      writeErr: (text) => {
+        complained += text;
+      },
+      getOutHelpWidth: () => frame.columns,
+      getErrHelpWidth: () => frame.columns,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  }
+  try {
+    program.parse(withoutHelpWord(words, subcommands), { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { kind: "tell", text: told };
+    return { kind: "complain", text: complained };
+  }
+  if (request === undefined) throw new Error("commander chose no subcommand and threw nothing");
+  return request;
+}
+
+/** `help ipam gc` is `ipam gc --help`; what is no subcommand stays as it is, and is complained about. */
+function withoutHelpWord(words: readonly string[], subcommands: readonly Subcommand[]): string[] {
+  const [first, ...name] = words;
+  if (first !== "help") return [...words];
+  if (name.length === 0) return ["--help"];
+  const wanted = name.join(" ");
+  const isKnown = subcommands.some(
+    (subcommand) => subcommand.name === wanted || subcommand.name.startsWith(`${wanted} `),
+  );
+  return isKnown ? [...name, "--help"] : name;
+}
+
+function programOf(subcommands: readonly Subcommand[], frame: Frame, choose: (request: Request) => void): Command {
+  const program = new Command("weft")
+    .description(frame.about)
+    .version(frame.version, "-V, --version", "print version, build and commit")
+    .helpOption("-h, --help", "explain weft, or behind a subcommand that one")
+    .addHelpCommand(
+      new Command("help")
+        .argument("[subcommand...]")
+        .description("explain a subcommand")
+        .helpOption(false)
+        .helpGroup(`${GROUPS.at(-1)}:`),
+    )
+    .addHelpText("after", `\n${frame.more}`)
+    .usage("SUBCOMMAND [options]");
+  const families = new Map<string, Command>();
+  for (const group of GROUPS) {
+    for (const subcommand of subcommands.filter((each) => each.group === group)) {
+      const [first = "", second] = subcommand.name.split(" ");
+      if (second === undefined) {
+        program.addCommand(commandOf(first, subcommand, choose).helpGroup(`${group}:`));
+        continue;
+      }
+      let family = families.get(first);
+      if (family === undefined) {
+        family = new Command(first)
+          .description(frame.families[first] ?? "")
+          .usage("SUBCOMMAND [options]")
+          .helpOption("-h, --help", "explain it")
+          .helpCommand(false)
+          .helpGroup(`${group}:`);
+        families.set(first, family);
+        program.addCommand(family);
+      }
+      family.addCommand(commandOf(second, subcommand, choose));
+    }
+  }
+  return program;
+}
+
+function commandOf(word: string, subcommand: Subcommand, choose: (request: Request) => void): Command {
+  const command = new Command(word)
+    .summary(subcommand.summary)
+    .description(subcommand.description.join("\n\n"))
+    .helpOption("-h, --help", "explain it")
+    .allowExcessArguments(false)
+    .showHelpAfterError(`(weft ${subcommand.name} --help explains it)`)
+    .addHelpText("after", examplesOf(subcommand));
+  const names = Object.keys(subcommand.arguments);
+  for (const name of names) command.addArgument(argumentOf(subcommand.arguments[name] as Argument));
+  for (const [name, option] of Object.entries(subcommand.options)) command.addOption(optionOf(name, option));
+  if (subcommand.printsData) command.addOption(OUTPUT());
+  return command.action(() => {
+    const { output = "table", ...options } = command.opts<{ output?: "table" | "json" }>();
+    choose({
+      kind: "run",
+      subcommand,
+      arguments: Object.fromEntries(names.map((name, at) => [name, command.processedArgs[at]])),
+      options,
+      output,
+    });
+  });
+}
+
+const OUTPUT = () =>
+  new CommanderOption("-o, --output <FORMAT>", "a table for people, or JSON for machines")
+    .choices(["table", "json"])
+    .default("table");
+
+function argumentOf({ value, about, isOptional = false, choices }: Argument): CommanderArgument {
+  const argument = new CommanderArgument(isOptional ? `[${value}]` : `<${value}>`, about);
+  return choices === undefined ? argument : argument.choices(choices);
+}
+
+function optionOf(name: string, option: Option): CommanderOption {
+  const flag = flagOf(name);
+  switch (option.kind) {
+    case "flag":
+      return new CommanderOption(flag, option.about).default(false, "");
+    case "number":
+      return new CommanderOption(`${flag} <${option.value}>`, option.about)
+        .argParser((text) => wholeNumber(text, option.minimum, option.maximum))
+        .default(option.default);
+    case "list":
+      return new CommanderOption(`${flag} <${option.value}>`, option.about)
+        .argParser((text) => listOf(text, option.choices))
+        .default([], "");
+    case "text": {
+      const short = option.short === undefined ? "" : `-${option.short}, `;
+      const made = new CommanderOption(`${short}${flag} <${option.value}>`, option.about);
+      if (option.choices !== undefined) made.choices(option.choices);
+      if (option.default !== undefined) made.default(option.default);
+      return made;
+    }
+  }
+}
+
+function wholeNumber(text: string, minimum: number, maximum: number): number {
+  const number = Number(text);
+  if (/^[0-9]+$/.test(text) && number >= minimum && number <= maximum) return number;
+  throw new InvalidArgumentError(`Expected a whole number from ${minimum} to ${maximum}.`);
+}
+
+function listOf(text: string, choices: readonly string[] | undefined): readonly string[] {
+  const values = text.split(",").filter((value) => value !== "");
+  const wrong = values.find((value) => choices !== undefined && !choices.includes(value));
+  if (wrong === undefined) return values;
+  throw new InvalidArgumentError(`"${wrong}" is none of ${choices?.join(", ")}.`);
+}
+
+function examplesOf({ examples }: Subcommand): string {
+  if (examples.length === 0) return "";
+  const widest = Math.max(...examples.map(({ line }) => line.length));
+  const lines = examples.map(({ line, about }) => `  weft ${line.padEnd(widest)}  ${about}`);
+  return ["", examples.length === 1 ? "Example:" : "Examples:", ...lines].join("\n");
+}

@@ -1,0 +1,187 @@
+import { expect, test } from "vitest";
+import { SystemError } from "../pkg/sys/errors.ts";
+import { FakeSystem } from "../pkg/sys/fake.ts";
+import { runCommand } from "./main.ts";
+import { CommandError, ExitStatus, text } from "./outcome.ts";
+import { declareSubcommand, type Subcommand } from "./subcommand.ts";
+
+const build = { version: "1.2.3", id: "0123456789abcdef", commit: "abc123", pluginNames: ["bridge", "ptp"] };
+const ENOSPC = 28;
+
+/** What it gets comes back as data, and decides how it goes. */
+const echo = declareSubcommand({
+  name: "echo",
+  group: "Look",
+  summary: "say it again",
+  description: ["First paragraph.", "Second paragraph."],
+  arguments: {
+    what: { value: "WHAT", about: "what to say" },
+    how: { value: "HOW", about: "how", isOptional: true, choices: ["loud", "low"] },
+  },
+  options: {
+    dryRun: { kind: "flag", about: "say nothing" },
+    dataDir: { kind: "text", value: "DIR", about: "where", default: "/data" },
+    timeout: { kind: "number", value: "MS", about: "how long", default: 50, minimum: 1, maximum: 1000 },
+    only: { kind: "list", value: "NAME,...", about: "which", choices: ["a", "b"] },
+    mode: { kind: "text", short: "m", value: "MODE", about: "which way", choices: ["fast", "slow"] },
+  },
+  examples: [{ line: "echo hello --dry-run", about: "says nothing" }],
+  printsData: true,
+  run({ system, arguments: { what, how }, options, progress }) {
+    progress("at it");
+    if (what === "refuse") throw new CommandError("it is forbidden", { status: ExitStatus.refused, remedy: "Ask." });
+    if (what === "full") throw new SystemError("write", "/data", ENOSPC);
+    if (what === "bug") throw new TypeError("undefined is not a function");
+    return {
+      status: ExitStatus.done,
+      blocks: [
+        text({ text: what, tone: "good" }),
+        {
+          kind: "table",
+          head: ["A", "LAST"],
+          rows: [["日本", { text: "a rather long text in the last column", tone: "bad" }]],
+        },
+      ],
+      data: { what, how: how ?? null, ...options, now: system.now() },
+    };
+  },
+});
+
+const second = (name: string): Subcommand => ({ ...echo, name });
+const ALL = [echo, second("ipam ls"), second("ipam gc")];
+
+function call(words: string, options: ConstructorParameters<typeof FakeSystem>[0] = {}) {
+  const system = new FakeSystem({ args: ["/opt/cni/bin/weft", ...words.split(" ").filter(Boolean)], ...options });
+  const status = runCommand(system, build, ALL);
+  return { status, output: system.output, errorOutput: system.errorOutput };
+}
+
+test("arguments and options come with their types and defaults", () => {
+  const { status, output } = call("echo hello -o json");
+  expect(status).toBe(0);
+  expect(JSON.parse(output)).toMatchObject({
+    what: "hello",
+    how: null,
+    dryRun: false,
+    dataDir: "/data",
+    timeout: 50,
+    only: [],
+  });
+  const given = call("echo hello loud --dry-run --data-dir=/d --timeout 7 --only b,a -m slow --output json");
+  expect(JSON.parse(given.output)).toMatchObject({
+    how: "loud",
+    dryRun: true,
+    dataDir: "/d",
+    timeout: 7,
+    only: ["b", "a"],
+    mode: "slow",
+  });
+});
+
+test.each([
+  ["echoo x", "weft: unknown command 'echoo'\n(Did you mean echo?)\n"],
+  ["ipam l", "unknown command 'l'"],
+  ["help ech", "weft: unknown command 'ech'\n(Did you mean echo?)\n"],
+  ["echo x --dri-run", "weft: unknown option '--dri-run'\n(Did you mean --dry-run?)"],
+  ["--verson", "weft: unknown option '--verson'\n(Did you mean --version?)"],
+  ["echo", "missing required argument 'WHAT'"],
+  ["echo a loud b", "too many arguments"],
+  ["echo a middling", "Allowed choices are loud, low"],
+  ["echo a --timeout 0", "Expected a whole number from 1 to 1000."],
+  ["echo a --timeout 1e2", "Expected a whole number from 1 to 1000."],
+  ["echo a --only a,c", '"c" is none of a, b.'],
+  ["echo a -o yaml", "Allowed choices are table, json."],
+])("weft %s is refused with status 2, on standard error alone", (words, complaint) => {
+  const { status, output, errorOutput } = call(words);
+  expect(errorOutput).toContain(complaint);
+  expect({ status, output }).toEqual({ status: ExitStatus.usage, output: "" });
+});
+
+test.each(["", "help", "--help", "-h"])("weft %s explains itself: groups, examples, exit statuses", (words) => {
+  const { status, output, errorOutput } = call(words);
+  expect({ status, errorOutput }).toEqual({ status: 0, errorOutput: "" });
+  for (const part of [
+    "\nLook:\n",
+    "  echo",
+    "say it again",
+    "  ipam",
+    "Exit status:\n  0 done",
+    "Examples:",
+    "NO_COLOR",
+  ])
+    expect(output).toContain(part);
+});
+
+test.each(["help echo", "echo --help", "echo -h"])("weft %s explains a subcommand", (words) => {
+  const { status, output } = call(words);
+  expect(status).toBe(0);
+  for (const part of [
+    "Usage: weft echo",
+    "Second paragraph.",
+    "--timeout <MS>",
+    "default: 50",
+    "weft echo hello --dry-run  says",
+  ])
+    expect(output).toContain(part);
+});
+
+test("weft help explains a family, and a subcommand of two words", () => {
+  expect(call("help ipam").output).toContain("Usage: weft ipam SUBCOMMAND");
+  expect(call("help ipam gc").output).toContain("Usage: weft ipam gc");
+});
+
+test("help is as wide as COLUMNS says, else as the terminal", () => {
+  const widest = (text: string) => Math.max(...text.split("\n").map((line) => line.length));
+  const { output } = call("echo --help", { environment: { COLUMNS: "70" } });
+  expect(widest(output)).toBeLessThanOrEqual(70);
+  expect(widest(call("echo --help", { terminal: { columns: 80 } }).output)).toBeLessThanOrEqual(80);
+});
+
+test("--version is one line with build and commit", () => {
+  expect(call("--version").output).toBe("weft 1.2.3 (build 0123456789abcdef, commit abc123)\n");
+});
+
+test("without a terminal a table is plain, and no line is broken", () => {
+  expect(call("echo hello").output).toBe(
+    ["hello", "A     LAST", "日本  a rather long text in the last column", ""].join("\n"),
+  );
+});
+
+test("a terminal gets colours, and the last column wrapped", () => {
+  const terminal = { columns: 32 };
+  const { output, errorOutput } = call("echo hello", { terminal, environment: { TERM: "xterm" } });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is how colours begin
+  expect(output.replace(/\u001b\[[0-9;]*m/g, "").split("\n")).toEqual([
+    "hello",
+    "A     LAST",
+    "日本  a rather long text in the",
+    "      last column",
+    "",
+  ]);
+  expect(output).toContain("\u001b[32mhello\u001b[0m");
+  expect(errorOutput).toBe("\r\u001b[Kat it\r\u001b[K");
+});
+
+test.each([{ NO_COLOR: "1", TERM: "xterm" }, { TERM: "dumb" }])("no colours with %j", (environment) => {
+  expect(call("echo hello", { terminal: { columns: 80 }, environment }).output).not.toContain("\u001b");
+});
+
+test("what cannot be done is told with its remedy and status", () => {
+  expect(call("echo refuse -o json")).toEqual({
+    status: ExitStatus.refused,
+    output: "",
+    errorOutput: "weft echo: it is forbidden\nAsk.\n",
+  });
+  expect(call("echo full")).toEqual({
+    status: ExitStatus.failed,
+    output: "",
+    errorOutput: "weft echo: write /data: no space left (ENOSPC)\n",
+  });
+  expect(call("echo bug").errorOutput).toMatch(/^weft echo: internal error: undefined is not a function\n/);
+});
+
+test("a runtime that found the file under a strange name gets a CNI error", () => {
+  const system = new FakeSystem({ args: ["/opt/cni/bin/calico"], environment: { CNI_COMMAND: "ADD" } });
+  expect(runCommand(system, build, ALL)).toBe(1);
+  expect(JSON.parse(system.output)).toMatchObject({ code: 4, details: "it is: bridge, ptp" });
+});

@@ -1,0 +1,69 @@
+/** What a subcommand hands back: data for machines, blocks for people, and how it went. Only main.ts prints it. */
+
+/** The exit status; docs/command.md and `weft --help` list them. */
+export const ExitStatus = {
+  /** Done, or nothing to do. */
+  done: 0,
+  /** Something was attempted and failed; the message says what, and what stands. */
+  failed: 1,
+  /** The command line is wrong: nothing was done. */
+  usage: 2,
+  /** The node's state forbids it: nothing was done. */
+  refused: 3,
+  /** Looked at the node and found what should be mended some day. */
+  warnings: 4,
+  /** Looked at the node and found what breaks pods' traffic, or will. */
+  faults: 5,
+} as const;
+export type ExitStatus = (typeof ExitStatus)[keyof typeof ExitStatus];
+
+/** How a text is meant; colours on a terminal, nothing elsewhere: never the only carrier of a meaning. */
+export type Tone = "good" | "warning" | "bad" | "quiet" | "strong";
+
+export type Cell = string | { readonly text: string; readonly tone: Tone };
+
+/** A table as kubectl prints them. The last column is the one that may be long: on a terminal it is wrapped. */
+export interface Table {
+  readonly kind: "table";
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** A paragraph; wrapped on a terminal, with each further line indented as the first. */
+export interface Paragraph {
+  readonly kind: "text";
+  readonly text: Cell;
+  /** Spaces in front of each line; none when left out. */
+  readonly indent?: number;
+}
+
+export type Block = Table | Paragraph;
+
+export interface Outcome {
+  readonly status: ExitStatus;
+  /** For people. */
+  readonly blocks: readonly Block[];
+  /** The same for machines (`-o json`), for subcommands that declare `printsData`. */
+  readonly data?: unknown;
+}
+
+/** Why a subcommand could not do what it was asked to. */
+export class CommandError extends Error {
+  readonly status: ExitStatus;
+  /** What to do about it. */
+  readonly remedy: string | undefined;
+
+  constructor(
+    message: string,
+    { status = ExitStatus.failed, remedy, cause }: { status?: ExitStatus; remedy?: string; cause?: unknown } = {},
+  ) {
+    super(message, { cause });
+    this.name = "CommandError";
+    this.status = status;
+    this.remedy = remedy;
+  }
+}
+
+export function text(content: Cell, indent = 0): Paragraph {
+  return { kind: "text", text: content, indent };
+}

@@ -1,0 +1,11 @@
+/** All subcommands. */
+
+import type { Subcommand } from "./subcommand.ts";
+import { version } from "./version/main.ts";
+
+export const SUBCOMMANDS: readonly Subcommand[] = [version];
+
+/** First words that several subcommands share. */
+export const FAMILIES: Readonly<Record<string, string>> = {
+  ipam: "Addresses that host-local has reserved on this node",
+};

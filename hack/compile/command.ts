@@ -1,0 +1,61 @@
+/**
+ * The `weft` command becomes a script of its own: bytecode that is loaded when a person calls it, so that the plugins'
+ * image does not grow by it. What it shares with the plugins is in it once more, which costs less than to keep it in
+ * the image: bytecode is a fifth as large.
+ */
+import type { Plugin } from "esbuild";
+import { WORK } from "./paths.ts";
+import { bundle } from "./plugins.ts";
+
+const ENTRY = `
+import { runCommand } from "./command/main.ts";
+import { build, provide, quickjs } from "./pkg/sys/quickjs.ts";
+// commander asks V8's for it; QuickJS gives errors a stack without being asked.
+Error.captureStackTrace ??= () => {};
+provide("weft", () => runCommand(quickjs, build));
+`;
+
+/** Returns the script's name. */
+export async function bundleCommand(): Promise<string> {
+  const script = `${WORK}/command.js`;
+  await bundle(ENTRY, script, [withoutNode]);
+  return script;
+}
+
+/**
+ * What the libraries of the command import of Node.js. commander emits events when options are read, asks for the
+ * process where nobody tells it the arguments, and would start programs and look for files only for subcommands that are
+ * executables of their own; cli-table3 would colour heads and borders.
+ */
+const withoutNode: Plugin = {
+  name: "without-node",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(node:|@colors\/colors)/ }, ({ path }) => ({ path, namespace: "node" }));
+    onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => {
+      const contents = MODULES[path];
+      if (contents === undefined) throw new Error(`${path}: the command's libraries are not known to need it`);
+      return { contents };
+    });
+  },
+};
+
+const NOTHING = "export default {};";
+const MODULES: Readonly<Record<string, string>> = {
+  "node:events": `export class EventEmitter {
+    #listeners = new Map();
+    on(name, listener) { this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]); return this; }
+    emit(name, ...values) {
+      const listeners = this.#listeners.get(name) ?? [];
+      for (const listener of listeners) listener.apply(this, values);
+      return listeners.length > 0;
+    }
+    listenerCount(name) { return (this.#listeners.get(name) ?? []).length; }
+  }`,
+  // Output goes through configureOutput, and nothing is read from here.
+  "node:process": "export default { argv: [], execArgv: [], env: {}, versions: {}, stdout: {}, stderr: {} };",
+  "node:util": 'export const stripVTControlCharacters = (text) => text.replace(/\\u001b\\[[0-9;]*m/g, "");',
+  "node:child_process": NOTHING,
+  "node:fs": NOTHING,
+  "node:path": NOTHING,
+  "@colors/colors/safe": NOTHING,
+};
