@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
+import { PROC_SYS } from "./datapath/settings-folder.ts";
 import type { InterfaceWishes } from "./datapath/underlay.ts";
 import type { Attachment } from "./runtime/conflist.ts";
 
@@ -31,6 +32,8 @@ export interface Options {
   readonly vxlanFrom: "nodes" | "anybody";
   readonly cniConfDir: string;
   readonly runDir: string;
+  /** The folder whose `net` holds this node's kernel settings. */
+  readonly procSys: string;
   readonly metricsAddress: ListenAddress;
   readonly logLevel: LogLevel;
 }
@@ -162,6 +165,15 @@ export function optionsCommand(): Command {
         // The conflist names it, and its readers run elsewhere.
         .argParser((path) => resolve(path))
         .default(DEFAULT_RUN_DIR),
+    )
+    .addOption(
+      flag(
+        "--proc-sys <dir>",
+        "WEFTD_PROC_SYS",
+        "where kernel settings are written: in a container, the folder in which the host's /proc/sys/net is mounted",
+      )
+        .argParser((path) => resolve(path))
+        .default(PROC_SYS),
     )
     .addOption(
       flag(

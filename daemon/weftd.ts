@@ -26,6 +26,7 @@ import { listenToKernel } from "./datapath/notifications.ts";
 import { isPortUnreachable } from "./datapath/port-probe.ts";
 import { Programmer } from "./datapath/programmer.ts";
 import { repairKind } from "./datapath/repair-kind.ts";
+import { withSettingsIn } from "./datapath/settings-folder.ts";
 import { VtepOffload } from "./datapath/vtep-offload.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
@@ -116,7 +117,8 @@ async function start(
       events.report({ type: "Warning", reason: "ForwardingBlocked", message });
     },
   });
-  const legacyForward = new LegacyForward({ files: nodeFiles, execute, clock });
+  const files = withSettingsIn(options.procSys, nodeFiles);
+  const legacyForward = new LegacyForward({ files, execute, clock });
   const reconciler = new Reconciler({
     options,
     netConf,
@@ -124,11 +126,11 @@ async function start(
     onMove: () => cluster.reconnect(),
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
-    keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files: nodeFiles }),
+    keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files }),
     announcer,
     runFiles: await RunFiles.open(runDir),
-    removeFlannelRules: () => removeFlannelRules({ nftables, files: nodeFiles, execute }),
-    files: nodeFiles,
+    removeFlannelRules: () => removeFlannelRules({ nftables, files, execute }),
+    files,
     events,
     health,
     metrics,

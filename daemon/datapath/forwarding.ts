@@ -15,9 +15,12 @@ const FORWARDING: Readonly<Record<Family, SysctlName>> = {
 export class SettingError extends Error {
   constructor(name: SysctlName, value: string, cause: Error) {
     const setting = `${name.join(".")}=${value}`;
-    super(`${setting} cannot be set: ${cause.message}; run weftd privileged, or on the host: sysctl -w ${setting}`, {
-      cause,
-    });
+    super(
+      `${setting} cannot be set: ${cause.message}; give weftd the host's settings by --proc-sys, or on the host: sysctl -w ${setting}`,
+      {
+        cause,
+      },
+    );
     this.name = "SettingError";
   }
 }

@@ -1,0 +1,19 @@
+/**
+ * Kernel settings where a container finds those of its host: its own /proc/sys is read-only, so the host's /proc/sys/net is
+ * mounted somewhere else. What is seen there are the settings of the network namespace of whoever looks.
+ */
+import type { Files } from "../../pkg/sys/system.ts";
+
+export const PROC_SYS = "/proc/sys";
+const NET = `${PROC_SYS}/net/`;
+
+/** `files`, with what is asked for below /proc/sys/net found below `<folder>/net`. */
+export function withSettingsIn(folder: string, files: Files): Files {
+  if (folder === PROC_SYS) return files;
+  const moved = (path: string) => (path.startsWith(NET) ? `${folder}${path.slice(PROC_SYS.length)}` : path);
+  return {
+    ...files,
+    readFile: (path) => files.readFile(moved(path)),
+    writeFile: (path, data, options) => files.writeFile(moved(path), data, options),
+  };
+}
