@@ -6,6 +6,7 @@ import type { EventStore } from "./events.ts";
 import { listPage, parseVersion } from "./listing.ts";
 import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
 import { mergePatch } from "./mergepatch.ts";
+import type { Permits } from "./rbac.ts";
 import { isObject, type Json, type JsonObject, type NodeInput, type NodeObject } from "./resource.ts";
 import {
   ApiError,
@@ -49,6 +50,8 @@ export interface ApiOptions {
   readonly token?: string | undefined;
   /** What nobody may do, as "patch nodes/status" or "create events". Default: nothing. */
   readonly forbidden?: ReadonlySet<string> | undefined;
+  /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
+  readonly permits?: Permits | undefined;
 }
 
 /** Whoever asks, and is let in. */
@@ -102,7 +105,7 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
   if (match === null) throw pathNotFound();
   const [, encodedName, subresource] = match;
   const name = encodedName === undefined ? undefined : decodeName(encodedName);
-  assertAllowed(options, verbOf(request, url.searchParams, name), subresource ? "nodes/status" : "nodes", name);
+  assertAllowed(options, request, { resource: subresource ? "nodes/status" : "nodes", name });
   if (name === undefined) return routeCollection(store, request, url.searchParams);
 
   switch (request.method) {
@@ -130,13 +133,22 @@ function verbOf({ method }: ApiRequest, query: URLSearchParams, name: string | u
   return method === "POST" ? "create" : method.toLowerCase();
 }
 
-function assertAllowed({ forbidden }: ApiOptions, verb: string, resource: string, name?: string, namespace?: string) {
-  if (forbidden?.has(`${verb} ${resource}`)) throw notAllowed(USER, verb, resource, name, namespace);
+interface Target {
+  readonly resource: string;
+  readonly name: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, { resource, name, namespace }: Target) {
+  const verb = verbOf(request, new URL(request.target, "http://apiserver").searchParams, name);
+  const isHeld = permits !== undefined && request.headers.authorization !== undefined;
+  if (forbidden?.has(`${verb} ${resource}`) || (isHeld && !permits(verb, resource, namespace)))
+    throw notAllowed(USER, verb, resource, name, namespace);
 }
 
 function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: string, name?: string): Outcome {
   const { events } = options;
-  assertAllowed(options, verbOf(request, new URLSearchParams(), name), "events", name, namespace);
+  assertAllowed(options, request, { resource: "events", name, namespace });
   if (request.method === "GET" && name === undefined) {
     const metadata = { resourceVersion: String(options.store.version) };
     return answered(json(200, { kind: "EventList", apiVersion: "v1", metadata, items: events.list(namespace) }));

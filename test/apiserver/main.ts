@@ -7,12 +7,14 @@
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { parseAllDocuments } from "yaml";
 import { serveControl } from "./control.ts";
+import { type Permits, permitsOf, type RbacObject } from "./rbac.ts";
 import { type ApiServerOptions, startApiServer } from "./server.ts";
 
 const USAGE =
   "usage: main.ts --listen HOST:PORT [--kubeconfig-out FILE] [--token TOKEN] [--bookmark-seconds N] " +
-  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]] [--history N] [--control-socket FILE]";
+  "[--tls-cert FILE --tls-key FILE [--tls-ca FILE]] [--history N] [--control-socket FILE] [--rbac FILE]";
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -26,6 +28,7 @@ async function main(): Promise<void> {
       "tls-ca": { type: "string" },
       history: { type: "string" },
       "control-socket": { type: "string" },
+      rbac: { type: "string" },
     },
   });
   const bookmarkSeconds = Number(values["bookmark-seconds"] ?? 60);
@@ -35,6 +38,7 @@ async function main(): Promise<void> {
     ...parseListen(values.listen),
     ...readTls(values["tls-cert"], values["tls-key"], values["tls-ca"]),
     ...(values.token === undefined ? {} : { token: values.token }),
+    ...(values.rbac === undefined ? {} : { permits: readRbac(values.rbac) }),
     bookmarkMs: bookmarkSeconds * 1000,
     ...(values.history === undefined ? {} : { historyLimit: Number(values.history) }),
   });
@@ -55,6 +59,14 @@ function parseListen(text: string | undefined): { host: string; port: number } {
   const host = match?.[1] ?? match?.[2];
   if (host === undefined) throw new Error(`--listen ${text ?? "(missing)"}: expected HOST:PORT\n${USAGE}`);
   return { host, port: Number(match?.[3]) };
+}
+
+/** What the manifest gives to weftd's account. */
+function readRbac(path: string): Permits {
+  return permitsOf(
+    parseAllDocuments(readFileSync(path, "utf8")).map((document) => document.toJS() as RbacObject),
+    { namespace: "weft", name: "weftd" },
+  );
 }
 
 function readTls(certificate?: string, key?: string, authority?: string): Pick<ApiServerOptions, "tls"> {

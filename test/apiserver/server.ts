@@ -12,6 +12,7 @@ import type { Fault } from "./fault.ts";
 import { type Answer, type ApiRequest, handle, refuse } from "./handler.ts";
 import { formatKubeconfig } from "./kubeconfig.ts";
 import { mergePatch } from "./mergepatch.ts";
+import type { Permits } from "./rbac.ts";
 import type { JsonObject, NodeInput, NodeObject } from "./resource.ts";
 import { ApiError, tooOld } from "./status.ts";
 import { NodeStore } from "./store.ts";
@@ -26,6 +27,8 @@ export interface ApiServerOptions {
   readonly tls?: TlsFiles;
   /** The only bearer token that is let in; without it everybody is. */
   readonly token?: string;
+  /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
+  readonly permits?: Permits;
   /** Time between two bookmarks of a watch. Default 60,000, as a real server. */
   readonly bookmarkMs?: number;
   /** How many changes the history keeps. Default 1000. */
@@ -110,7 +113,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     if (fault?.kind === "hang") return;
     const refusal = takeRefusal();
     if (refusal !== undefined) return send(response, refusal);
-    const outcome = handle({ store, events, token, forbidden }, request);
+    const outcome = handle({ store, events, token, forbidden, permits: options.permits }, request);
     if (outcome.kind === "answer") {
       return send(response, fault?.kind === "truncate" ? truncated(outcome.answer) : outcome.answer);
     }

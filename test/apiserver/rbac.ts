@@ -1,0 +1,54 @@
+/** What roles and their bindings let a service account do: RBAC's union of all rules that are bound to it (apiGroup ""). */
+
+/** False: 403. `namespace` is undefined for what has none. */
+export type Permits = (verb: string, resource: string, namespace: string | undefined) => boolean;
+
+export interface RbacObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly rules?: readonly Rule[];
+  readonly roleRef?: { readonly kind: string; readonly name: string };
+  readonly subjects?: readonly { readonly kind: string; readonly name: string; readonly namespace?: string }[];
+}
+
+interface Rule {
+  readonly apiGroups?: readonly string[];
+  readonly resources?: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+/** `objects` may hold others, too. Throws where a binding leads to a role that is not among them. */
+export function permitsOf(objects: readonly RbacObject[], account: { namespace: string; name: string }): Permits {
+  const bindings = objects.filter(
+    ({ kind, subjects = [] }) =>
+      /^(Cluster)?RoleBinding$/.test(kind) &&
+      subjects.some(
+        (subject) =>
+          subject.kind === "ServiceAccount" && subject.name === account.name && subject.namespace === account.namespace,
+      ),
+  );
+  const grants = bindings.flatMap((binding) => {
+    const scope = binding.kind === "ClusterRoleBinding" ? undefined : binding.metadata.namespace;
+    return rulesOf(objects, binding).map((rule) => ({ rule, scope }));
+  });
+  return (verb, resource, namespace) =>
+    grants.some(({ rule, scope }) => (scope === undefined || scope === namespace) && covers(rule, verb, resource));
+}
+
+function rulesOf(objects: readonly RbacObject[], { kind, metadata, roleRef }: RbacObject): readonly Rule[] {
+  const role = objects.find(
+    (object) =>
+      object.kind === roleRef?.kind &&
+      object.metadata.name === roleRef.name &&
+      (object.kind === "ClusterRole" || object.metadata.namespace === metadata.namespace),
+  );
+  if (role === undefined) throw new Error(`${kind} ${metadata.name}: there is no ${roleRef?.kind} ${roleRef?.name}`);
+  return role.rules ?? [];
+}
+
+function covers({ apiGroups = [], resources = [], resourceNames, verbs }: Rule, verb: string, resource: string) {
+  const has = (list: readonly string[], value: string) => list.includes(value) || list.includes("*");
+  if (resourceNames !== undefined) throw new Error("the stand-in knows no resourceNames");
+  return has(apiGroups, "") && has(resources, resource) && has(verbs, verb);
+}

@@ -1,0 +1,102 @@
+/** What conf holds, rendered by the real tools and judged by Kubernetes' own schemas. */
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { parseOptions } from "../../daemon/options.ts";
+import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { byName, find, type KubeObject, nameOf } from "./objects.ts";
+import { containerOf, podOf } from "./pod.ts";
+import { problemsOf } from "./strict.ts";
+import { CONF, kustomize, kustomizeObjects } from "./tools.ts";
+
+const OVERLAYS = readdirSync(`${CONF}/overlays`).sort();
+const FOLDERS = ["base", ...OVERLAYS.map((name) => `overlays/${name}`)];
+const RENDERED = new Map(FOLDERS.map((folder) => [folder, kustomizeObjects(folder)]));
+const objectsOf = (folder: string) => RENDERED.get(folder) as readonly KubeObject[];
+const base = objectsOf("base");
+
+test("the overlays are those that the documentation names", () => {
+  const text = readFileSync(`${CONF}/README.md`, "utf8");
+  const named = [...text.matchAll(/`overlays\/([a-z-]+)`/g)].map(([, name]) => name);
+  expect([...new Set(named)].sort()).toEqual(OVERLAYS);
+});
+
+describe.each(FOLDERS)("%s", (folder) => {
+  test("is what an API server takes, without a key that it does not know", async () => {
+    for (const object of objectsOf(folder)) expect(await problemsOf(object), nameOf(object)).toEqual([]);
+  });
+
+  test("has a net-conf.json that weftd reads without a warning", () => {
+    const { data } = find(objectsOf(folder), "ConfigMap", "weft-net-conf") as unknown as {
+      data: Record<string, string>;
+    };
+    expect(Object.keys(data)).toEqual(["net-conf.json"]);
+    expect(parseNetConf(data["net-conf.json"] ?? "").warnings).toEqual([]);
+  });
+
+  test("differs from the base in net-conf.json alone, but where a node is taken over from flannel", () => {
+    const differing = objectsOf(folder).filter(
+      (object) => JSON.stringify(object) !== JSON.stringify(byName(base)[nameOf(object)]),
+    );
+    const expected: Readonly<Record<string, string[]>> = {
+      base: [],
+      "overlays/flannel-migration": ["ConfigMap/weft/weft-net-conf", "DaemonSet/weft/weftd"],
+    };
+    expect(differing.map(nameOf).sort()).toEqual(expected[folder] ?? ["ConfigMap/weft/weft-net-conf"]);
+    expect(objectsOf(folder)).toHaveLength(base.length);
+  });
+});
+
+test("weft.yaml is the base (vitest -u writes it anew)", async () => {
+  const heading = "# Made from the base, for `kubectl apply -f`: kubectl kustomize conf/base. Do not edit.\n";
+  await expect(heading + kustomize("base")).toMatchFileSnapshot(`${CONF}/weft.yaml`);
+});
+
+describe("the DaemonSet's pod", () => {
+  const pod = podOf(base);
+  const weftd = containerOf(pod, "weftd");
+  const install = containerOf(pod, "install");
+
+  test("is allowed no more than it needs", () => {
+    const least = {
+      ...{ runAsUser: 0, runAsGroup: 0, privileged: false, allowPrivilegeEscalation: false },
+      readOnlyRootFilesystem: true,
+    };
+    expect(weftd.securityContext).toEqual({ ...least, capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] } });
+    expect(install.securityContext).toEqual({ ...least, capabilities: { drop: ["ALL"] } });
+    expect(pod).toMatchObject({ hostNetwork: true, securityContext: { seccompProfile: { type: "RuntimeDefault" } } });
+    expect([pod.hostPID, pod.hostIPC]).toEqual([undefined, undefined]);
+  });
+
+  test("writes executables by its init container alone, which has no token", () => {
+    const writable = (mounts: typeof weftd.volumeMounts) =>
+      mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
+    expect(writable(install.volumeMounts)).toEqual(["cni-bin"]);
+    expect(writable(weftd.volumeMounts)).toEqual(["cni-conf", "run", "settings"]);
+    expect(pod.automountServiceAccountToken).toBe(false);
+    expect(install.volumeMounts).toHaveLength(1);
+  });
+
+  test("mounts every volume it names, and names every volume it mounts", () => {
+    const mounted = [install, weftd].flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name));
+    expect(mounted.sort()).toEqual(pod.volumes.map(({ name }) => name).sort());
+  });
+
+  test("starts weftd with options that it knows, on files that are mounted", () => {
+    const options = parseOptions([...weftd.args, "--node-name", "n1"]);
+    const paths = weftd.volumeMounts.map(({ mountPath }) => mountPath);
+    expect(paths).toContain(options.netConf.replace(/\/[^/]*$/, ""));
+    expect(paths).toEqual(expect.arrayContaining([options.cniConfDir, options.runDir, `${options.procSys}/net`]));
+  });
+
+  test("is probed where weftd listens", () => {
+    const { metricsAddress } = parseOptions([...weftd.args, "--node-name", "n1"]);
+    for (const probe of [weftd.startupProbe, weftd.livenessProbe, weftd.readinessProbe])
+      expect(probe?.httpGet).toMatchObject(metricsAddress);
+  });
+
+  test("runs on every node, whatever taints it has", () => {
+    expect(pod.tolerations).toEqual([{ operator: "Exists" }]);
+    expect(pod.nodeSelector).toEqual({ "kubernetes.io/os": "linux" });
+    expect(pod.priorityClassName).toBe("system-node-critical");
+  });
+});
