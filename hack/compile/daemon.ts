@@ -34,7 +34,16 @@ function compileAddon(path: string, { toolPrefix }: Target): void {
   const warnings = ["-Wall", "-Wextra", "-Werror"];
   run([
     `${toolPrefix}gcc`,
-    ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", ...warnings, `-ffile-prefix-map=${ROOT}=.`],
+    ...[
+      "-std=gnu11",
+      "-D_GNU_SOURCE",
+      "-O2",
+      "-shared",
+      "-fPIC",
+      "-Wl,--build-id=none",
+      ...warnings,
+      `-ffile-prefix-map=${ROOT}=.`,
+    ],
     ...["-isystem", HEADERS, ADDON, "-o", path],
   ]);
 }

@@ -69,6 +69,8 @@ function link(files: readonly string[], path: string, imageBytes: number, target
   run([
     `${target.toolPrefix}gcc`,
     ...["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", `-ffile-prefix-map=${ROOT}=.`],
+    // Two builds of one commit are the same: neither the paths of debug information nor the time count.
+    ...["-Wl,--build-id=none", "-Wl,--wrap=gettimeofday"],
     // Fixed addresses: the image holds pointers.
     ...["-static", "-no-pie", "-fno-pie", `-Wl,--section-start=.image=${IMAGE_ADDRESS}`],
     ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", target.quickjs, "-I", HOST],

@@ -90,6 +90,9 @@ void host_add_reach(JSContext *ctx, JSValueConst host);
 void host_add_tap(JSContext *ctx, JSValueConst host);
 void host_add_text(JSContext *ctx, JSValueConst global);
 
+/* Calls `work` on a stack that has the same address in every process. Returns what it returns. */
+int host_on_fixed_stack(int (*work)(const char *, const char *), const char *first, const char *second);
+
 /* Adds a C function as a property. */
 static inline void host_add(JSContext *ctx, JSValueConst object, const char *name, JSCFunction *function, int arity)
 {

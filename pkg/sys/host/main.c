@@ -320,7 +320,7 @@ int main(int argc, char **argv)
 	host_argv = argv;
 	ensure_standard_streams();
 	if (!host_image.is_sealed)
-		_exit(argc == 3 ? seed(argv[1], argv[2]) : 1);
+		_exit(argc == 3 ? host_on_fixed_stack(seed, argv[1], argv[2]) : 1);
 	/* The image was made on another stack. */
 	JS_UpdateStackTop(host_image.runtime);
 	if (!program && argc > 1)
