@@ -10,9 +10,16 @@ export function parseMac(text: string): Uint8Array {
   if (!MAC.test(text)) {
     throw new AddressError(`"${text}" is not a MAC address: expected six bytes such as 0a:58:0a:f4:00:02`);
   }
-  const digits = text.replace(/[:.-]/g, "");
   const bytes = new Uint8Array(6);
-  for (let index = 0; index < 6; index++) bytes[index] = Number.parseInt(digits.slice(index * 2, index * 2 + 2), 16);
+  let digits = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < 0x30 || code === 0x3a) continue;
+    // "0" is 0x30; letters of either case have 1 to 6 in their low bits.
+    const digit = code < 0x3a ? code - 0x30 : (code & 7) + 9;
+    bytes[digits >> 1] = ((bytes[digits >> 1] ?? 0) << 4) | digit;
+    digits++;
+  }
   return bytes;
 }
 

@@ -6,7 +6,8 @@
  */
 
 import { RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR } from "../netlink/address.ts";
-import { ByteWriter, viewOf } from "../netlink/bytes.ts";
+import { ByteWriter } from "../netlink/bytes.ts";
+import { attributes, i32, struct, u64 } from "../netlink/codec.ts";
 import { AF_BRIDGE, AF_INET6, IFF_UP, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
 import {
   decode,
@@ -252,12 +253,13 @@ function linkRequest({ header, attributes }: LinkMessage): Request {
   return request(RTM_NEWLINK, "", header, { ...attributes, familySettings: undefined });
 }
 
+/** struct nlmsgerr, with an empty header of the request in it. */
+const ENDING = { identifier: "", header: struct({ error: i32, request: u64, more: u64 }), attributes: attributes({}) };
+
 /** The data messages and what ends them, in one datagram. */
 function answerWith({ sequence }: Message, data: readonly Request[], type: number, errno: number): Uint8Array {
   const writer = new ByteWriter();
   for (const item of data) writeRequest(writer, item, sequence, NLM_F_MULTI);
-  const body = new Uint8Array(20);
-  viewOf(body).setInt32(0, -errno, true);
-  writeRequest(writer, { identifier: "", type, flags: 0, isDump: false, body, text: "" }, sequence, 0);
+  writeRequest(writer, request({ ...ENDING, type }, "", { error: -errno }, {}), sequence, 0);
   return writer.finish();
 }

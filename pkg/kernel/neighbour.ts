@@ -8,6 +8,7 @@ import { AF_BRIDGE, AF_INET, AF_INET6 } from "../netlink/link.ts";
 import {
   decode,
   dumpRequest,
+  lateRequest,
   type Message,
   NLM_F_CREATE,
   NLM_F_REPLACE,
@@ -77,11 +78,13 @@ export function forwardingDump(): Request {
 
 /** Adds the entry, or gives the address its new hardware address in one step. */
 export function replaceNeighbour(entry: Neighbour): Request {
-  return request(
+  return lateRequest(
     RTM_NEWNEIGH,
     () => `ip neigh replace ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud permanent`,
-    { family: addressFamily(entry.address.family), index: entry.index, state: NUD_PERMANENT },
-    { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
+    () => [
+      { family: addressFamily(entry.address.family), index: entry.index, state: NUD_PERMANENT },
+      { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
+    ],
     NLM_F_CREATE | NLM_F_REPLACE,
   );
 }
@@ -97,12 +100,14 @@ export function deleteNeighbour(entry: Neighbour): Request {
 
 /** Adds the entry, or leads the hardware address to its new node in one step. */
 export function replaceForwarding(entry: Forwarding): Request {
-  return request(
+  return lateRequest(
     RTM_NEWNEIGH,
     () =>
       `bridge fdb replace ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self permanent`,
-    { family: AF_BRIDGE, index: entry.index, state: NUD_PERMANENT, flags: NTF_SELF },
-    { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
+    () => [
+      { family: AF_BRIDGE, index: entry.index, state: NUD_PERMANENT, flags: NTF_SELF },
+      { destination: addressToBytes(entry.destination), lladdr: parseMac(entry.mac) },
+    ],
     NLM_F_CREATE | NLM_F_REPLACE,
   );
 }

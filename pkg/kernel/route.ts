@@ -14,6 +14,7 @@ import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import {
   decode,
   dumpRequest,
+  lateRequest,
   type Message,
   NLM_F_CREATE,
   NLM_F_EXCL,
@@ -133,10 +134,10 @@ export function getRoute(destination: Address): Request {
 
 /** EEXIST when a route to the same destination with the same metric is there, whoever made it. */
 export function addRoute(route: Route): Request {
-  return request(
+  return lateRequest(
     RTM_NEWROUTE,
     () => `ip route add ${describeRoute(route)}`,
-    ...routeMessage(route),
+    () => routeMessage(route),
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }
@@ -151,10 +152,10 @@ export function joinRoute(route: Route): Request {
 
 /** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */
 export function replaceRoute(route: Route): Request {
-  return request(
+  return lateRequest(
     RTM_NEWROUTE,
     () => `ip route replace ${describeRoute(route)}`,
-    ...routeMessage(route),
+    () => routeMessage(route),
     NLM_F_CREATE | NLM_F_REPLACE,
   );
 }

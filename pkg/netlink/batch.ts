@@ -3,25 +3,30 @@
  * (include/uapi/linux/netfilter/nfnetlink.h, net/netfilter/nfnetlink.c).
  */
 import { ByteWriter } from "./bytes.ts";
-import { attribute, attributes, be32 } from "./codec.ts";
+import { attribute, attributes, be16, be32, struct, u8 } from "./codec.ts";
 import { NetlinkError } from "./errors.ts";
 import type { Conversation } from "./exchange.ts";
-import { NLM_F_ACK, NLMSG_ERROR, type Request, readAcknowledgement, splitDatagram, writeRequest } from "./message.ts";
+import {
+  NLM_F_ACK,
+  NLMSG_ERROR,
+  type Request,
+  readAcknowledgement,
+  request,
+  splitDatagram,
+  writeRequest,
+} from "./message.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
 const NFNL_SUBSYS_NFTABLES = 10;
 
 /** struct nfgenmsg of a batch delimiter: AF_UNSPEC, NFNETLINK_V0, res_id = subsystem in network order. */
-const DELIMITER = [0, 0, 0, NFNL_SUBSYS_NFTABLES] as const;
-
+const delimiterHeader = struct({ family: u8, version: u8, resource: be16 });
 const delimiterAttributes = attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) });
 
 function delimiter(type: number, identifier: string, generation?: number): Request {
-  const writer = new ByteWriter();
-  writer.bytes(Uint8Array.from(DELIMITER));
-  delimiterAttributes.write(writer, { generation });
-  return { identifier, type, flags: 0, isDump: false, body: writer.finish(), text: "nft transaction" };
+  const message = { identifier, type, header: delimiterHeader, attributes: delimiterAttributes };
+  return request(message, "nft transaction", { resource: NFNL_SUBSYS_NFTABLES }, { generation });
 }
 
 /**

@@ -6,6 +6,8 @@ import { ByteWriter, viewOf } from "./bytes.ts";
 
 /** Writes a value, and reads it back from exactly its own bytes. `read` throws `CodecError` on a wrong length. */
 export interface Codec<T> {
+  /** Its attribute carries NLA_F_NESTED: strict parsing wants it on new attributes, nfnetlink on all. */
+  readonly isNest?: boolean;
   write(to: ByteWriter, value: T): void;
   read(from: Uint8Array): T;
 }
@@ -197,12 +199,17 @@ const NLA_HEADER = 4;
 const NLA_TYPE_MASK = 0x3fff;
 export const NLA_F_NESTED = 0x8000;
 
-/** Writes one attribute around what `payload` writes. */
-export function writeAttribute(to: ByteWriter, type: number, payload: (to: ByteWriter) => void): void {
+/** Writes one attribute; its codec says whether it is a nest. */
+export function writeAttribute<T>(
+  to: ByteWriter,
+  type: number,
+  codec: Pick<Codec<T>, "write" | "isNest">,
+  value: T,
+): void {
   const start = to.length;
   to.u16(0);
-  to.u16(type);
-  payload(to);
+  to.u16(codec.isNest === true ? type | NLA_F_NESTED : type);
+  codec.write(to, value);
   const length = to.length - start;
   if (length > 0xffff) throw new CodecError("", `an attribute of ${length} bytes does not fit nla_len (65535)`);
   to.patchU16(start, length);
@@ -243,11 +250,13 @@ export function attributes<T extends AttributeTable>(
       for (const [name, row] of rows) {
         const field = fields[name];
         if (field === undefined) continue;
-        within(row.identifier, () =>
-          writeAttribute(to, row.type | nestedFlag(row.codec), (inner) => row.codec.write(inner, field)),
-        );
+        try {
+          writeAttribute(to, row.type, row.codec, field);
+        } catch (error) {
+          throw named(row.identifier, error);
+        }
       }
-      for (const { type, bytes: raw } of value.unknown ?? []) writeAttribute(to, type, (inner) => inner.bytes(raw));
+      for (const { type, bytes: raw } of value.unknown ?? []) writeAttribute(to, type, bytes, raw);
     },
     read(from) {
       const value: Record<string, unknown> = {};
@@ -270,25 +279,17 @@ export function attributes<T extends AttributeTable>(
   };
 }
 
-/** Marks codecs whose attribute carries NLA_F_NESTED (strict parsing wants it on new attributes, nfnetlink on all). */
-const nested = new WeakSet<object>();
-function nestedFlag(codec: object): number {
-  return nested.has(codec) ? NLA_F_NESTED : 0;
-}
-
 /** The payload of an attribute that holds attributes. */
 export function nest<T>(inner: Codec<T>): Codec<T> {
-  const codec: Codec<T> = { write: (to, value) => inner.write(to, value), read: (from) => inner.read(from) };
-  nested.add(codec);
-  return codec;
+  return { isNest: true, write: (to, value) => inner.write(to, value), read: (from) => inner.read(from) };
 }
 
 /** A nest of many attributes of one type (`NFTA_LIST_ELEM`): a list. */
 export function list<T>(type: number, element: Codec<T>): Codec<readonly T[]> {
-  const codec: Codec<readonly T[]> = {
+  return {
+    isNest: true,
     write(to, values) {
-      for (const value of values)
-        writeAttribute(to, type | nestedFlag(element), (inner) => element.write(inner, value));
+      for (const value of values) writeAttribute(to, type, element, value);
     },
     read(from) {
       const values: T[] = [];
@@ -298,8 +299,6 @@ export function list<T>(type: number, element: Codec<T>): Codec<readonly T[]> {
       return values;
     },
   };
-  nested.add(codec);
-  return codec;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: see AnyFixed
@@ -317,15 +316,14 @@ export function variant<T extends VariantTable>(
   data: { readonly type: number; readonly identifier: string },
   kinds: T,
 ): Codec<VariantOf<T>> {
-  const codec: Codec<VariantOf<T>> = {
+  return {
+    isNest: true,
     write(to, value) {
-      writeAttribute(to, kind.type, (inner) => cstring.write(inner, value.kind));
+      writeAttribute(to, kind.type, cstring, value.kind);
       if (value.data === undefined) return;
       const payload = kinds[value.kind];
       if (payload === undefined) throw new CodecError(kind.identifier, `unknown kind ${value.kind}`);
-      within(`${data.identifier}(${value.kind})`, () =>
-        writeAttribute(to, data.type | NLA_F_NESTED, (inner) => payload.write(inner, value.data)),
-      );
+      within(`${data.identifier}(${value.kind})`, () => writeAttribute(to, data.type, nest(payload), value.data));
     },
     read(from) {
       let name = "";
@@ -344,8 +342,6 @@ export function variant<T extends VariantTable>(
       return { kind: name, data: value } as VariantOf<T>;
     },
   };
-  nested.add(codec);
-  return codec;
 }
 
 /** Encodes into bytes of its own. */

@@ -164,7 +164,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
   });
 
   test("reports the refused message of a batch, not the last", async () => {
-    const refused = { ...anyLink, text: "nft add rule" };
+    const refused = request(RTM_GETLINK, "nft add rule", {}, {});
     const driver = open((requests) => [
       acknowledge(requests[1]?.sequence ?? 0, 2),
       acknowledge(requests[2]?.sequence ?? 0, 0),

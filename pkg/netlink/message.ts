@@ -36,7 +36,7 @@ export interface MessageType<H, A> {
   readonly attributes: Codec<A>;
 }
 
-/** What the kernel is asked to do: one message, encoded, with words that an operator understands. */
+/** What the kernel is asked to do: one message, with words that an operator understands. */
 export interface Request {
   readonly identifier: string;
   readonly type: number;
@@ -44,37 +44,79 @@ export interface Request {
   readonly flags: number;
   /** Answered by many messages and NLMSG_DONE; a socket does one at a time. */
   readonly isDump: boolean;
-  /** Header and attributes. */
-  readonly body: Uint8Array;
   /** The equivalent `ip`, `bridge` or `nft` command: what error messages and printed plans show. */
   readonly text: string;
+  /** Appends header and attributes, which begin on a boundary of four bytes. Throws `CodecError` where a value does not fit its field. */
+  writeBody(to: ByteWriter): void;
+  /** The same in bytes of their own, made anew each time. */
+  readonly body: Uint8Array;
 }
 
-/** A `text` that is a function is asked for its words when somebody reads them, which of thousands of peers is rare. */
+type Content<H, A> = readonly [header: Partial<H>, attributes: A];
+
+/** A class, and nothing made before it is sent: a node among thousands has three of them for each. */
+class EncodableRequest<H, A> implements Request {
+  readonly identifier: string;
+  readonly type: number;
+  readonly flags: number;
+  readonly isDump: boolean;
+  readonly #message: MessageType<H, A>;
+  readonly #text: string | (() => string);
+  readonly #content: () => Content<H, A>;
+
+  constructor(
+    message: MessageType<H, A>,
+    text: string | (() => string),
+    content: () => Content<H, A>,
+    flags: number,
+    isDump: boolean,
+  ) {
+    this.identifier = message.identifier;
+    this.type = message.type;
+    this.flags = flags;
+    this.isDump = isDump;
+    this.#message = message;
+    this.#text = text;
+    this.#content = content;
+  }
+
+  get text(): string {
+    return typeof this.#text === "string" ? this.#text : this.#text();
+  }
+
+  get body(): Uint8Array {
+    const writer = new ByteWriter();
+    this.writeBody(writer);
+    return writer.finish();
+  }
+
+  writeBody(to: ByteWriter): void {
+    const [header, attributes] = this.#content();
+    this.#message.header.write(to, header);
+    to.align4();
+    this.#message.attributes.write(to, attributes);
+  }
+}
+
 export function request<H, A>(
   message: MessageType<H, A>,
-  text: string | (() => string),
+  text: string,
   header: Partial<H>,
   attributes: A,
   flags = 0,
 ): Request {
-  scratch.clear();
-  message.header.write(scratch, header);
-  scratch.align4();
-  message.attributes.write(scratch, attributes);
-  const { identifier, type } = message;
-  const body = scratch.finish().slice();
-  if (typeof text === "string") return { identifier, type, flags, isDump: false, body, text };
-  return {
-    ...{ identifier, type, flags, isDump: false, body },
-    get text() {
-      return text();
-    },
-  };
+  return new EncodableRequest(message, text, () => [header, attributes], flags, false);
 }
 
-/** What each request is written into first: a buffer for each would cost more than the writing. */
-const scratch = new ByteWriter();
+/** Of thousands: words are formed when somebody reads them, which is rare, and contents when they are sent. */
+export function lateRequest<H, A>(
+  message: MessageType<H, A>,
+  text: () => string,
+  content: () => Content<H, A>,
+  flags = 0,
+): Request {
+  return new EncodableRequest(message, text, content, flags, false);
+}
 
 /** A request for all objects that match (NLM_F_DUMP). */
 export function dumpRequest<H, A>(
@@ -83,7 +125,7 @@ export function dumpRequest<H, A>(
   header: Partial<H>,
   attributes: A,
 ): Request {
-  return { ...request(message, text, header, attributes, NLM_F_DUMP), isDump: true };
+  return new EncodableRequest(message, text, () => [header, attributes], NLM_F_DUMP, true);
 }
 
 /** A message as it came, its payload still encoded. Payload bytes are only valid until the next receive. */
@@ -142,7 +184,7 @@ export function writeRequest(to: ByteWriter, item: Request, sequence: number, ex
   to.u16(item.flags | NLM_F_REQUEST | extraFlags);
   to.u32(sequence);
   to.u32(0);
-  to.bytes(item.body);
+  item.writeBody(to);
   to.patchU32(start, to.length - start);
   to.align4();
 }
