@@ -1,6 +1,6 @@
 /**
  * The executables built for arm64, under qemu-user: what needs no namespace, since this emulator does not pass on nsfs's
- * ioctls.
+ * ioctls. They and all the others' live tests run on a kernel of their own by `hack/test vm --arch arm64`.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
