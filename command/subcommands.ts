@@ -1,9 +1,10 @@
 /** All subcommands. */
 
+import { install } from "./install/main.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
-export const SUBCOMMANDS: readonly Subcommand[] = [version];
+export const SUBCOMMANDS: readonly Subcommand[] = [install, version];
 
 /** First words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {

@@ -101,9 +101,17 @@ function nameTable(names: readonly string[], buildId: string): string {
     `const char host_version[] = ${JSON.stringify(version)};`,
     `const char host_build_id[] = ${JSON.stringify(buildId)};`,
     `const char host_commit[] = ${JSON.stringify(commit())};`,
+    elfNote(buildId),
     `const char *const host_program_names[] = { ${names.map((name) => JSON.stringify(name)).join(", ")}, NULL };`,
     "",
   ].join("\n");
+}
+
+/** What tells any build of weft from others' files (command/install/mark.ts): an ELF note (elf(5)) with the build's id. */
+function elfNote(buildId: string): string {
+  const header = `uint32_t nameSize, contentSize, type; char name[8], content[${buildId.length}];`;
+  const value = `sizeof("weft"), ${buildId.length}, 1, "weft", ${JSON.stringify(buildId)}`;
+  return `const struct { ${header} } host_note __attribute__((section(".note.weft"), aligned(4), used)) = { ${value} };`;
 }
 
 /** The command's bytecode as the host finds it: taken into the executable as it is. */

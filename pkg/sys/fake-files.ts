@@ -33,6 +33,7 @@ interface Directory {
   readonly inode: number;
   mode: number;
   modifiedMs: number;
+  isLocked: boolean;
   readonly entries: Map<string, File | Directory>;
 }
 
@@ -178,15 +179,13 @@ export class FakeFiles implements Files {
     if (node?.kind === "directory") throw new SystemError("open", path, EISDIR);
     const file = node ?? this.#newFile(mode, new Uint8Array());
     if (node === undefined) this.#enter(parent, name, file);
-    if (file.isLocked) return undefined;
-    file.isLocked = true;
-    let isHeld = true;
-    return {
-      release() {
-        if (isHeld) file.isLocked = false;
-        isHeld = false;
-      },
-    };
+    return lockOf(file);
+  }
+
+  lockDirectory(path: string): FileLock | undefined {
+    const directory = this.#existing("open", path);
+    if (directory.kind !== "directory") throw new SystemError("open", path, ENOTDIR);
+    return lockOf(directory);
   }
 
   /** Every file's path with its content as text, sorted: what a test compares before and after. */
@@ -254,8 +253,21 @@ export class FakeFiles implements Files {
 
   #newDirectory(mode: number): Directory {
     const inode = ++this.#lastInode;
-    return { kind: "directory", inode, mode: mode & ~UMASK, modifiedMs: this.nowMs, entries: new Map() };
+    const entries = new Map();
+    return { kind: "directory", inode, mode: mode & ~UMASK, modifiedMs: this.nowMs, isLocked: false, entries };
   }
+}
+
+function lockOf(node: File | Directory): FileLock | undefined {
+  if (node.isLocked) return undefined;
+  node.isLocked = true;
+  let isHeld = true;
+  return {
+    release() {
+      if (isHeld) node.isLocked = false;
+      isHeld = false;
+    },
+  };
 }
 
 /** A call with two paths fails naming both, whichever it was about. */

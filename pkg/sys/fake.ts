@@ -206,9 +206,16 @@ export class FakeSystem implements System {
   }
 
   lockFile(path: string, options: { wait?: boolean; mode?: number } = {}): FileLock | undefined {
-    const lock = this.files.lock(path, options.mode);
+    return this.#locked(path, this.files.lock(path, options.mode), options.wait);
+  }
+
+  lockDirectory(path: string, options: { wait?: boolean } = {}): FileLock | undefined {
+    return this.#locked(path, this.files.lockDirectory(path), options.wait);
+  }
+
+  #locked(path: string, lock: FileLock | undefined, wait = true): FileLock | undefined {
     if (lock === undefined) {
-      if (options.wait === false) return undefined;
+      if (!wait) return undefined;
       throw new Error(`the lock of ${path} is held, and nothing in this test would ever release it`);
     }
     this.openCount++;

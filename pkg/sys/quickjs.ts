@@ -42,6 +42,7 @@ interface Host {
   readLink(path: string): string | undefined;
   removeDirectory(path: string): void;
   lockFile(path: string, mode: number, wait: boolean): number;
+  lockDirectory(path: string, wait: boolean): number;
   close(fd: number): void;
   openNamespace(path: string): [number, string];
   inNamespace<T>(fd: number, work: () => T): T;
@@ -141,6 +142,12 @@ class Stream implements StreamSocket {
   }
 }
 
+function lockOf(fd: number, path: string): FileLock | undefined {
+  if (fd < 0) return undefined;
+  const descriptor = new Descriptor(fd, path);
+  return { release: () => descriptor.close() };
+}
+
 let environment: Record<string, string> | undefined;
 
 export const quickjs: System = {
@@ -180,12 +187,8 @@ export const quickjs: System = {
   unlink: weftHost.unlink,
   status: weftHost.status,
   setModified: weftHost.setModified,
-  lockFile(path, options = {}): FileLock | undefined {
-    const fd = weftHost.lockFile(path, options.mode ?? 0o600, options.wait ?? true);
-    if (fd < 0) return undefined;
-    const descriptor = new Descriptor(fd, path);
-    return { release: () => descriptor.close() };
-  },
+  lockFile: (path, { mode = 0o600, wait = true } = {}) => lockOf(weftHost.lockFile(path, mode, wait), path),
+  lockDirectory: (path, { wait = true } = {}) => lockOf(weftHost.lockDirectory(path, wait), path),
   isSocketAlive: weftHost.isSocketAlive,
   connectUnix: (path) => new Stream(weftHost.connectUnix(path), path),
   connectTcp: (address, port, timeoutMs) =>

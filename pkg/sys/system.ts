@@ -153,6 +153,8 @@ export interface System extends Files {
   randomBytes(length: number): Uint8Array;
   /** Waits for the lock; with `wait: false` returns `undefined` where another process holds it. Creates the file. */
   lockFile(path: string, options?: { readonly wait?: boolean; readonly mode?: number }): FileLock | undefined;
+  /** The same for a directory, which has to be there. */
+  lockDirectory(path: string, options?: { readonly wait?: boolean }): FileLock | undefined;
   /** True when a process accepts connections on the Unix socket at `path` (so its owner is alive). */
   isSocketAlive(path: string): boolean;
   /** ENOENT or ECONNREFUSED where nobody listens. */

@@ -62,6 +62,25 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     },
     expected: [true, true],
   },
+  "a directory is locked as a file is, and has to be one": {
+    run: (system, { folder }) => {
+      system.writeFile(`${folder}/f`, bytesOf(""));
+      const first = system.lockDirectory(folder);
+      const second = system.lockDirectory(folder, { wait: false });
+      first?.release();
+      const third = system.lockDirectory(folder, { wait: false });
+      third?.release();
+      const lock = (path: string) => outcome(folder, () => system.lockDirectory(path) && "locked");
+      return [
+        first !== undefined,
+        second !== undefined,
+        third !== undefined,
+        lock(`${folder}/f`),
+        lock(`${folder}/no`),
+      ];
+    },
+    expected: [true, false, true, "ENOTDIR of f", "ENOENT of no"],
+  },
   "a lock fails where its file cannot be": {
     run: (system, { folder }) => {
       const lock = (path: string) => outcome(folder, () => system.lockFile(path) && "locked");

@@ -343,29 +343,21 @@ static JSValue remove_directory(JSContext *ctx, JSValueConst self, int argc, JSV
 	return result;
 }
 
-/* lockFile(path, mode, wait): a descriptor, or -1 where another process holds the lock. */
-static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+/* A descriptor that holds the lock, or -1 where another process holds it. */
+static JSValue lock_path(JSContext *ctx, JSValueConst path_value, int flags, mode_t mode, bool wait)
 {
-	const char *path;
-	int32_t mode;
-	int fd, operation = LOCK_EX | (JS_ToBool(ctx, argv[2]) ? 0 : LOCK_NB);
+	const char *path = host_get_path(ctx, path_value);
+	int fd, outcome;
 	JSValue result;
 
-	(void)self, (void)argc;
-	if (JS_ToInt32(ctx, &mode, argv[1]))
-		return JS_EXCEPTION;
-	path = host_get_path(ctx, argv[0]);
 	if (!path)
 		return JS_EXCEPTION;
-	/* Not for writing: a namespace's file, which can be locked too, is never written. */
-	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, (mode_t)mode);
+	fd = open(path, flags | O_CLOEXEC, mode);
 	if (fd < 0) {
 		result = host_fail(ctx, "open", path, errno);
 	} else {
-		int outcome;
-
 		do
-			outcome = flock(fd, operation);
+			outcome = flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB));
 		while (outcome < 0 && errno == EINTR);
 		if (outcome == 0) {
 			result = JS_NewInt32(ctx, fd);
@@ -378,6 +370,25 @@ static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	}
 	JS_FreeCString(ctx, path);
 	return result;
+}
+
+/* lockFile(path, mode, wait) */
+static JSValue lock_file(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	int32_t mode;
+
+	(void)self, (void)argc;
+	if (JS_ToInt32(ctx, &mode, argv[1]))
+		return JS_EXCEPTION;
+	/* Not for writing: a namespace's file, which can be locked too, is never written. */
+	return lock_path(ctx, argv[0], O_RDONLY | O_CREAT, (mode_t)mode, JS_ToBool(ctx, argv[2]));
+}
+
+/* lockDirectory(path, wait) */
+static JSValue lock_directory(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+{
+	(void)self, (void)argc;
+	return lock_path(ctx, argv[0], O_RDONLY | O_DIRECTORY, 0, JS_ToBool(ctx, argv[1]));
 }
 
 static JSValue close_descriptor(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
@@ -407,5 +418,6 @@ void host_add_files(JSContext *ctx, JSValueConst host)
 	host_add(ctx, host, "readLink", read_link, 1);
 	host_add(ctx, host, "removeDirectory", remove_directory, 1);
 	host_add(ctx, host, "lockFile", lock_file, 3);
+	host_add(ctx, host, "lockDirectory", lock_directory, 2);
 	host_add(ctx, host, "close", close_descriptor, 1);
 }

@@ -1,0 +1,177 @@
+/** `weft install`: puts this file, and a link to it for each plugin, where the container runtime looks. */
+
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { FileLock, System } from "../../pkg/sys/system.ts";
+import { type Block, CommandError, ExitStatus, type Outcome, text } from "../outcome.ts";
+import { type Build, declareSubcommand } from "../subcommand.ts";
+import { type BinDirectory, observeBinDirectory, REPLACED } from "./bin-directory.ts";
+import { carryOut } from "./carry-out.ts";
+import { type Action, type InstallationPlan, isEmpty, namesOf, planInstallation, type Wishes } from "./plan.ts";
+
+/** Leads to the running file even after it was replaced or removed. */
+const OWN_FILE = "/proc/self/exe";
+const DIRECTORY_MODE = 0o755;
+
+export const install = declareSubcommand({
+  name: "install",
+  group: "Change this node",
+  summary: "put the plugins where the container runtime looks for them",
+  description: [
+    "Copies this file into DIR as `weft`, once, and gives it a hard link for each plugin (a copy, where the file system has no links). Each takes its place by rename: a plugin that is called meanwhile is the old file or the new one, and both are whole. What is right already is not touched.",
+    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: `weft cleanup` puts them back. Files of other names are left alone, but for links that an earlier build of weft has left under names that are no plugins any more.",
+    "It may be killed at any moment, and called twice at once: whoever comes second waits.",
+  ],
+  arguments: {
+    directory: { value: "DIR", about: "the runtime's plugin directory, made if it is missing", completes: "directory" },
+  },
+  options: {
+    only: { kind: "list", value: "NAME,...", about: "these plugins; all others are left as they are" },
+    keepExisting: { kind: "flag", about: "leave other programs' files where they are" },
+    discardReplaced: { kind: "flag", about: "do not keep the files that are replaced" },
+    dryRun: { kind: "flag", about: "say what would be done, and change nothing" },
+  },
+  examples: [
+    { line: "install /opt/cni/bin", about: "all plugins" },
+    { line: "install /opt/cni/bin --dry-run", about: "only say what would change" },
+    { line: "install /opt/cni/bin --keep-existing", about: "beside the reference plugins, in nobody's place" },
+    { line: "install /opt/cni/bin --only vxlan,host-gw", about: "two of them" },
+  ],
+  printsData: true,
+  run({ system, build, arguments: { directory }, options, progress }) {
+    const wishes = wishesOf(options, build);
+    const path = withoutTrailingSlashes(directory);
+    if (options.dryRun) return outcomeOf(observe(path, wishes, system).plan, build, true);
+    const lock = lockDirectory(path, system, progress);
+    try {
+      const { plan, image } = observe(path, wishes, system);
+      if (!isEmpty(plan)) attempt(path, () => carryOut(plan, image, system));
+      return outcomeOf(plan, build, false);
+    } finally {
+      lock.release();
+    }
+  },
+});
+
+function wishesOf(
+  { only, keepExisting, discardReplaced }: { only: readonly string[]; keepExisting: boolean; discardReplaced: boolean },
+  { pluginNames }: Build,
+): Wishes {
+  const unknown = only.find((name) => !pluginNames.includes(name));
+  if (unknown !== undefined) {
+    throw new CommandError(`--only: "${unknown}" is no plugin of this file`, {
+      status: ExitStatus.usage,
+      remedy: `It has ${pluginNames.join(", ")}.`,
+    });
+  }
+  return {
+    names: only.length > 0 ? only : pluginNames,
+    knownNames: pluginNames,
+    keepsForeign: keepExisting,
+    discards: discardReplaced,
+  };
+}
+
+function observe(path: string, wishes: Wishes, system: System): { plan: InstallationPlan; image: Uint8Array } {
+  const observed = attempt<BinDirectory>(path, () => observeBinDirectory(path, system));
+  const image = system.readFile(OWN_FILE);
+  const plan = planInstallation(
+    observed,
+    wishes,
+    ({ name, buildId }) => buildId !== undefined && isEqual(system.readFile(`${path}/${name}`), image),
+  );
+  const [obstacle] = plan.obstacles;
+  if (obstacle === undefined) return { plan, image };
+  throw new CommandError(`cannot install into ${path}: ${path}/${obstacle} is not a file`, {
+    status: ExitStatus.refused,
+    remedy: "Nothing was changed. Move it away, and run the same again.",
+  });
+}
+
+function lockDirectory(path: string, system: System, progress: (text: string) => void): FileLock {
+  return attempt(path, () => {
+    system.makeDirectory(path, DIRECTORY_MODE);
+    let lock = system.lockDirectory(path, { wait: false });
+    if (lock === undefined) {
+      progress(`waiting for another installation into ${path} ...`);
+      lock = system.lockDirectory(path);
+    }
+    if (lock === undefined) throw new Error("a lock that is waited for was not given");
+    return lock;
+  });
+}
+
+/** What the kernel refuses is told with the directory, and with what to do. */
+function attempt<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    const remedy = REMEDIES[error.code] ?? `Mend that, ${AGAIN}`;
+    throw new CommandError(`cannot install into ${path}: ${error.message}`, { remedy, cause: error });
+  }
+}
+
+const AGAIN = "and run the same again; until then each name leads to a whole file, its old one or the new one.";
+const REMEDIES: Readonly<Record<string, string>> = {
+  ENOSPC: `Make room on its file system, ${AGAIN}`,
+  EDQUOT: `Make room within the quota, ${AGAIN}`,
+  EROFS: "Some systems have /usr and /opt read-only: give the directory that the runtime is configured with (bin_dir).",
+  EACCES: "Run it as root.",
+  EPERM: "Run it as root; where a file is immutable (lsattr shows it), take that off first.",
+};
+
+function isEqual(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false;
+  // Words of four bytes: byte by byte it takes a tenth of a second.
+  const [left, right] = [wordsOf(one), wordsOf(other)];
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  for (let at = left.byteLength; at < one.length; at++) if (one[at] !== other[at]) return false;
+  return true;
+}
+
+/** Without what is left of less than four bytes. What `readFile` gives is aligned. */
+function wordsOf({ buffer, byteOffset, length }: Uint8Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, Math.floor(length / 4));
+}
+
+function outcomeOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Outcome {
+  const { directory, files, keeps } = plan;
+  return {
+    status: ExitStatus.done,
+    blocks: blocksOf(plan, build, isDryRun),
+    data: { directory, buildId: build.id, dryRun: isDryRun, changed: !isEmpty(plan), files, kept: keeps },
+  };
+}
+
+const WORDS: readonly (readonly [action: Action, done: string, planned: string])[] = [
+  ["add", "added", "would add"],
+  ["update", "updated", "would update"],
+  ["replace", "replaced", "would replace"],
+  ["leave", "left as it is", "would leave as it is"],
+  ["remove", "removed", "would remove"],
+];
+
+function blocksOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Block[] {
+  const { directory, keeps } = plan;
+  const left = namesOf(plan, "leave");
+  const rows = WORDS.flatMap(([action, done, planned]) => {
+    const names = namesOf(plan, action);
+    return names.length === 0 ? [] : [[isDryRun ? planned : done, names.join(", ")]];
+  });
+  if (isEmpty(plan)) {
+    const others = left.length === 0 ? "" : ` Other programs' files stay: ${left.join(", ")}.`;
+    return [text(`${directory} has weft ${build.version} (build ${build.id}) already: nothing to do.${others}`)];
+  }
+  const blocks: Block[] = [
+    text(`weft ${build.version} (build ${build.id}) ${isDryRun ? "would be put into" : "is in"} ${directory}:`),
+    { kind: "table", head: [isDryRun ? "WHAT" : "DONE", "FILES"], rows },
+  ];
+  if (keeps.length > 0 && !isDryRun) {
+    blocks.push(text(`The files that were replaced are in ${directory}/${REPLACED}.`));
+  }
+  return blocks;
+}
+
+function withoutTrailingSlashes(path: string): string {
+  return path.replace(/(?<=.)\/+$/, "");
+}
