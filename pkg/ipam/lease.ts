@@ -5,7 +5,8 @@ import type { Attachment } from "../cni/network.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { type Candidate, candidates, refusalOf } from "./allocator.ts";
 import { formatRangeSet, type RangeSet, rangeOf } from "./ranges.ts";
-import type { Reservation, ReservationStore } from "./store.ts";
+import type { Reservation } from "./reservation.ts";
+import type { ReservationStore } from "./store.ts";
 
 /** The attachment has an address already: the runtime asked twice without a DEL between. */
 export const DUPLICATE_ALLOCATION = 100;

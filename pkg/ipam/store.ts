@@ -16,10 +16,11 @@
  */
 
 import type { Attachment } from "../cni/network.ts";
-import { type Address, AddressError, formatAddress, parseAddress } from "../ip/address.ts";
+import { type Address, formatAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileLock, System } from "../sys/system.ts";
 import { type Entry, type Owner, OwnerIndex } from "./owner-index.ts";
+import { addressNamed, isLikeAddress, parseOwner, type Reservation } from "./reservation.ts";
 import { rewriteFile } from "./rewrite.ts";
 
 const LOCK = "lock";
@@ -28,23 +29,11 @@ const UNFINISHED = ".reservation";
 /** What link(2) answers on file systems that have one name for each file, such as FAT. */
 const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS"];
 
-/** What distinguishes a reservation's name from the others at a glance. */
-const LIKE_ADDRESS = /^[0-9]+\.[0-9.]+$|^[0-9a-fA-F]*:[0-9a-fA-F:.]*$/;
-
 /** So many addresses are looked at one by one before all names are read at once. */
 const SINGLE_LOOKS = 32;
 
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o600;
-
-/** A reservation as it was found. Files of others may be empty or torn: then nobody's name is in them. */
-export interface Reservation {
-  readonly address: Address;
-  /** Empty when the file is. */
-  readonly containerId: string;
-  /** `undefined` in files of versions that did not write it. */
-  readonly ifName: string | undefined;
-}
 
 /** The reservations of one network, locked until `close`. Its methods throw `SystemError`. */
 export class ReservationStore {
@@ -218,7 +207,7 @@ export class ReservationStore {
   #scan(): Entry[] {
     const entries: Entry[] = [];
     for (const name of this.#fileNames()) {
-      if (!LIKE_ADDRESS.test(name)) continue;
+      if (!isLikeAddress(name)) continue;
       const entry = this.#readEntry(name);
       if (entry !== undefined) entries.push(entry);
     }
@@ -324,11 +313,6 @@ function directoryOf(dataDir: string, network: string): string {
   return `${dataDir}/${network}`;
 }
 
-function parseOwner(text: string): Owner {
-  const [containerId = "", ifName] = text.trim().split(/\r?\n/);
-  return { containerId, ifName };
-}
-
 function entryOf(name: string, { containerId, ifName }: Owner): Entry {
   return { name, containerId, ifName };
 }
@@ -341,16 +325,6 @@ function isSameOwner(one: Owner, other: Owner): boolean {
 function toReservations({ name, containerId, ifName }: Entry): Reservation[] {
   const address = addressNamed(name);
   return address === undefined ? [] : [{ address, containerId, ifName }];
-}
-
-/** `undefined` for the names of other files. */
-function addressNamed(text: string): Address | undefined {
-  try {
-    return parseAddress(text);
-  } catch (error) {
-    if (error instanceof AddressError) return undefined;
-    throw error;
-  }
 }
 
 function encode(text: string): Uint8Array {

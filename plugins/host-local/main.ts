@@ -11,8 +11,9 @@ import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { readDataDir, readIpamConfig } from "../../pkg/ipam/config.ts";
 import { isExhausted, leaseAddresses } from "../../pkg/ipam/lease.ts";
 import { formatRangeSet, type RangeSet, rangeOf, readRangeSets } from "../../pkg/ipam/ranges.ts";
+import type { Reservation } from "../../pkg/ipam/reservation.ts";
 import { parseResolvConf } from "../../pkg/ipam/resolv-conf.ts";
-import { type Reservation, ReservationStore } from "../../pkg/ipam/store.ts";
+import { ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 
 /** CHECK: the reservation that ADD made is gone. */

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { formatAddress } from "../ip/address.ts";
+import { FakeFiles } from "../sys/fake-files.ts";
+import { readReservations } from "./reservation.ts";
+
+const FOLDER = "/networks/cbr0";
+
+test("every reservation is told with its owner, and no other file", () => {
+  const files = new FakeFiles();
+  files.makeDirectory(FOLDER);
+  const contents = {
+    "10.244.1.2": "c2\r\neth0",
+    "10.244.1.3": "c3",
+    "fd00::2": "c2\r\neth0",
+    "10.244.1.4": "",
+    "last_reserved_ip.0": "10.244.1.4",
+    lock: "",
+    "1.2.3": "no address",
+  };
+  for (const [name, content] of Object.entries(contents))
+    files.writeFile(`${FOLDER}/${name}`, new TextEncoder().encode(content));
+  const found = readReservations(files, FOLDER).map(
+    ({ address, containerId, ifName }) => `${formatAddress(address)} ${containerId} ${ifName}`,
+  );
+  expect(found.sort()).toEqual([
+    "10.244.1.2 c2 eth0",
+    "10.244.1.3 c3 undefined",
+    "10.244.1.4  undefined",
+    "fd00::2 c2 eth0",
+  ]);
+});
+
+test("a folder that is not there holds none, and a file that goes meanwhile is none", () => {
+  const files = new FakeFiles();
+  expect(readReservations(files, FOLDER)).toEqual([]);
+  expect(
+    readReservations({ ...files, readDirectory: () => ["10.244.1.2"], readFile: files.readFile.bind(files) }, FOLDER),
+  ).toEqual([]);
+});
