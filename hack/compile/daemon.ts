@@ -1,7 +1,8 @@
 /** The daemon: one bundle for Node.js with the netlink addon beside it, and a launcher. */
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { build, type Plugin } from "esbuild";
-import { ROOT } from "./paths.ts";
+import { noteBundledPackages } from "./bundled-packages.ts";
+import { ROOT, WORK } from "./paths.ts";
 import { replace } from "./replace.ts";
 import { run } from "./run.ts";
 import { NATIVE, type Target } from "./target.ts";
@@ -60,7 +61,8 @@ async function makeBundle(): Promise<Uint8Array> {
     minifyWhitespace: true,
     banner: { js: VERSION_CHECK },
     logLevel: "warning",
-    plugins: [addonBeside, withoutUnusedParts],
+    metafile: true,
+    plugins: [addonBeside, withoutUnusedParts, noteBundledPackages(`${WORK}/weftd.cjs`)],
   });
   const [bundle] = outputFiles;
   if (bundle === undefined) throw new Error("daemon/main.ts: expected one bundle");

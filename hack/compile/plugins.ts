@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { basename } from "node:path";
 import { build, type Plugin } from "esbuild";
+import { noteBundledPackages } from "./bundled-packages.ts";
 import { lazyConstants } from "./library-constants.ts";
 import { ROOT, WORK } from "./paths.ts";
 
@@ -81,6 +82,7 @@ export async function bundle(contents: string, script: string, more: readonly Pl
     logLevel: "warning",
     // What plugins outside of this tree import: "weft/pkg/cni/plugin.ts".
     alias: { weft: ROOT },
-    plugins: [lazyConstants, ...more],
+    metafile: true,
+    plugins: [lazyConstants, noteBundledPackages(script), ...more],
   });
 }

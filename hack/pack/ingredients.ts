@@ -1,0 +1,103 @@
+/** What others wrote of what is in the files: npm packages, QuickJS, and the C and compiler libraries. */
+import { readdirSync, readFileSync, realpathSync } from "node:fs";
+import { readBundledPackages } from "../compile/bundled-packages.ts";
+import { ROOT, WORK } from "../compile/paths.ts";
+import { output } from "../compile/run.ts";
+import { NATIVE, type Target } from "../compile/target.ts";
+
+export interface Ingredient {
+  readonly name: string;
+  readonly version: string;
+  /** An SPDX expression. */
+  readonly licence: string;
+  /** https://github.com/package-url/purl-spec */
+  readonly purl: string;
+  /** SHA-512 of the package as it was fetched, in hex; undefined where it came signed, from Debian. */
+  readonly sha512?: string;
+  /** What its authors want to be handed on with it. */
+  readonly notices: readonly string[];
+}
+
+/** package-lock.json's entry of a package; the format is npm's, lockfileVersion 3. */
+interface Locked {
+  readonly version?: string;
+  readonly license?: string;
+  readonly integrity?: string;
+}
+
+const BUNDLES = ["plugins.js", "command.js", "weftd.cjs"];
+const NOTICE_FILE = /^(licen[cs]e|notice|copying)/i;
+
+/** Of what was built last for `target`. Throws when that cannot be told: a release says what is in it. */
+export function ingredientsOf(target: Target): Ingredient[] {
+  const lock = JSON.parse(readFileSync(`${ROOT}/package-lock.json`, "utf8")) as { packages: Record<string, Locked> };
+  const folders = new Set(BUNDLES.flatMap((bundle) => readBundledPackages(`${WORK}/${bundle}`)));
+  return [
+    ...[...folders].sort().map((folder) => npmIngredient(folder, lock.packages[folder])),
+    quickjsIngredient(target),
+    ...LINKED.map((library) => linkedIngredient(library, target)),
+  ];
+}
+
+/** `folder` is package-lock.json's name of it. */
+export function npmIngredient(folder: string, locked: Locked | undefined): Ingredient {
+  const { version, license, integrity } = locked ?? {};
+  const [algorithm, digest = ""] = integrity?.split("-", 2) ?? [];
+  if (version === undefined || license === undefined || algorithm !== "sha512")
+    throw new Error(`package-lock.json: ${folder}: expected its version, license and SHA-512`);
+  const name = folder.slice(folder.lastIndexOf("node_modules/") + "node_modules/".length);
+  const files = readdirSync(`${ROOT}/${folder}`).filter((file) => NOTICE_FILE.test(file));
+  return {
+    name,
+    version,
+    licence: license,
+    purl: `pkg:npm/${name.replace("@", "%40")}@${version}`,
+    sha512: Buffer.from(digest, "base64").toString("hex"),
+    notices: files.sort().map((file) => readFileSync(`${ROOT}/${folder}/${file}`, "utf8")),
+  };
+}
+
+function quickjsIngredient({ quickjs }: Target): Ingredient {
+  const version = readFileSync(`${quickjs}/version`, "utf8").trim();
+  return {
+    name: "quickjs",
+    version,
+    licence: "MIT",
+    purl: `pkg:deb/debian/quickjs@${version}?arch=source`,
+    notices: [readFileSync(`${quickjs}/copyright`, "utf8")],
+  };
+}
+
+interface LinkedLibrary {
+  /** As gcc finds it. */
+  readonly file: string;
+  readonly licence: string;
+}
+
+/** A static C program has these; libm is the C library's package, and the start files are, too. */
+const LINKED: readonly LinkedLibrary[] = [
+  { file: "libc.a", licence: "LGPL-2.1-or-later" },
+  { file: "libgcc.a", licence: "GPL-3.0-or-later WITH GCC-exception-3.1" },
+];
+
+function linkedIngredient({ file, licence }: LinkedLibrary, target: Target): Ingredient {
+  const name = packageOf(file, target);
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own
+  const version = output(["dpkg-query", "-W", "-f", "${Version}", name]);
+  // A cross compiler's package is made of the same sources, and its own papers are about how it is made.
+  const papers = `/usr/share/doc/${packageOf(file, NATIVE)}/copyright`;
+  return {
+    name,
+    version,
+    licence,
+    purl: `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${target === NATIVE ? target.arch : "all"}`,
+    notices: [readFileSync(papers, "utf8")],
+  };
+}
+
+/** The Debian package that a library of the compiler's came with. */
+function packageOf(file: string, { toolPrefix }: Target): string {
+  const path = realpathSync(output([`${toolPrefix}gcc`, `-print-file-name=${file}`]).trim());
+  const [name = ""] = output(["dpkg", "-S", path]).split(":");
+  return name;
+}

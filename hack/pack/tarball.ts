@@ -1,0 +1,37 @@
+/** A tarball that depends on its files' names and content alone. */
+
+import { spawn } from "node:child_process";
+import { createWriteStream, readdirSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGzip } from "node:zlib";
+
+/**
+ * Packs `folder` under its own name. Files that are hard links of each other stay so; `weft` comes before them and is the
+ * one with the content. `modifiedAt` is every file's time, in seconds since 1970.
+ */
+export async function packTarball(folder: string, path: string, modifiedAt: number): Promise<void> {
+  const name = basename(folder);
+  const tar = spawn(
+    "tar",
+    [
+      ...["--create", "--format=ustar", "--owner=root:0", "--group=root:0", "--mode=u+rw,go-w,a+rX"],
+      ...[`--mtime=@${modifiedAt}`, "--no-recursion", "--directory", dirname(folder)],
+      ...entries(folder).map((entry) => `${name}/${entry}`),
+    ],
+    { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, TAR_OPTIONS: "" } },
+  );
+  const ended = new Promise<number | null>((resolve, reject) => tar.on("error", reject).on("close", resolve));
+  // Node.js's gzip puts no time into the header.
+  await pipeline(tar.stdout, createGzip({ level: 9 }), createWriteStream(path));
+  const status = await ended;
+  if (status !== 0) throw new Error(`tar ended with ${status}: ${path} is not whole`);
+}
+
+/** Every file and folder, `bin/weft` before its links. */
+function entries(folder: string): string[] {
+  const all = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
+  return [...all.filter((entry) => entry === "bin" || entry === "bin/weft"), ...all].filter(
+    (entry, at, list) => list.indexOf(entry) === at,
+  );
+}
