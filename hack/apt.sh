@@ -112,11 +112,12 @@ scratch_apt() {
 	return 1
 }
 
-# apt_scratch get|cache ARGUMENT...
+# apt_scratch get|cache ARGUMENT...; packages are those of scratch_arch, where it is set.
 apt_scratch() {
 	tool=apt-$1
 	shift
-	"$tool" -o "Dir::Etc::sourcelist=$scratch/sources.list" -o "Dir::Etc::sourceparts=$scratch/parts" \
+	arch_option=${scratch_arch:+APT::Architecture=$scratch_arch}
+	"$tool" ${arch_option:+-o "$arch_option" -o "APT::Architectures::=$scratch_arch"} -o "Dir::Etc::sourcelist=$scratch/sources.list" -o "Dir::Etc::sourceparts=$scratch/parts" \
 		-o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=root "$@"
 }
 
