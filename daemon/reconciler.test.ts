@@ -116,7 +116,7 @@ function bench() {
   const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
-    programmer: { plugPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
+    programmer: { attachPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
     firewall: {
       keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;
@@ -127,6 +127,7 @@ function bench() {
     legacyForward: { ensure: async () => [] },
     contention,
     files,
+    settingWatch: { follow: () => undefined },
   });
   const reconciler = new Reconciler({
     options: {

@@ -166,9 +166,10 @@ export class Reconciler {
     const { link } = underlay;
     this.#folder = folder;
     const names = namesOf(folder?.predecessor);
+    const reservations = reservationsFolder(folder?.predecessor);
     const senders = view.peers.flatMap(sourcesOf);
     const kept = await keeper.keep(
-      { node, underlay: link, desired, networks, senders, observed: state, ...names },
+      { node, underlay: link, desired, networks, senders, observed: state, ...names, reservations },
       attempts,
     );
     const adopt = folder?.predecessor !== undefined;
@@ -183,7 +184,8 @@ export class Reconciler {
     await attempts.try(() => keeper.programmed(desired.dataPath));
     const wishes = [...options.ifaceCidr, ...[...options.publicIp, ...known.own.internalAddresses].map(hostPrefix)];
     const interest = interestOf(desired, underlay, node, programmed, port);
-    this.#interest = { ...interest, bridge: kept.bridge, underlayAddresses: wishes };
+    const { bridge, cables } = kept;
+    this.#interest = { ...interest, bridge, cables, underlayAddresses: wishes };
     const nowMs = clock.nowMs();
 
     const sent = [...programmed.requests, ...kept.requests];
@@ -296,7 +298,7 @@ function interestOf(
   { subnets }: LocalNode,
   { state }: Programmed,
   ownPort: number,
-): Omit<Interest, "bridge" | "underlayAddresses"> {
+): Omit<Interest, "bridge" | "cables" | "underlayAddresses"> {
   const devices = new Set(dataPath.vteps.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));

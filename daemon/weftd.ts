@@ -26,7 +26,8 @@ import { listenToKernel } from "./datapath/notifications.ts";
 import { isPortUnreachable } from "./datapath/port-probe.ts";
 import { Programmer } from "./datapath/programmer.ts";
 import { repairKind } from "./datapath/repair-kind.ts";
-import { withSettingsIn } from "./datapath/settings-folder.ts";
+import { SettingWatch } from "./datapath/setting-watch.ts";
+import { settingPath, withSettingsIn } from "./datapath/settings-folder.ts";
 import { VtepOffload } from "./datapath/vtep-offload.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
@@ -118,6 +119,9 @@ async function start(
     },
   });
   const files = withSettingsIn(options.procSys, nodeFiles);
+  const locate = (path: string) => settingPath(options.procSys, path);
+  const settingWatch = new SettingWatch(nodeFiles, locate, () => loop.ask("setting", { isPatient: true }));
+  atEnd(() => settingWatch.close());
   const legacyForward = new LegacyForward({ files, execute, clock });
   const reconciler = new Reconciler({
     options,
@@ -126,7 +130,7 @@ async function start(
     onMove: () => cluster.reconnect(),
     later: (reason, delayMs) => loop.ask(reason, { delayMs, isPatient: true }),
     programmer,
-    keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files }),
+    keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files, settingWatch }),
     announcer,
     runFiles: await RunFiles.open(runDir),
     removeFlannelRules: () => removeFlannelRules({ nftables, files, execute }),

@@ -5,7 +5,6 @@ import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ruleText } from "../../pkg/kernel/nft/table.ts";
-import type { PodBridge } from "../../pkg/kernel/pod-bridge.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { Attempts } from "../attempts.ts";
 import { Contention } from "./contention.ts";
@@ -23,6 +22,8 @@ const UNDERLAY = link(2, "eth0", { kind: "" });
 const BRIDGE = link(5, "cni0", { kind: "bridge" });
 const PORT = link(7, "veth7", { alias: "cni:cbr0/c7/eth0", masterIndex: 5 });
 
+const FOLDER = "/var/lib/cni/networks/cbr0";
+
 const nothing: Observed = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 const vtep = {
@@ -34,7 +35,7 @@ function stateOf(observed: Observed): NodeState {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
-    ...{ observed, underlay: UNDERLAY, network: "cbr0", bridge: "cni0", hairpin: true },
+    ...{ observed, reservations: FOLDER, underlay: UNDERLAY, network: "cbr0", bridge: "cni0", hairpin: true },
     ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
     node: { name: "n1", subnets, underlay },
     desired: {
@@ -52,7 +53,8 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     files.writeFile(`/proc/sys/${folder}/${name}`, new TextEncoder().encode("0\n"));
   }
   const repaired: string[] = [];
-  const plugged: { wanted: PodBridge; gate: Gate | undefined }[] = [];
+  const attached: { texts: readonly string[]; gate: Gate | undefined }[] = [];
+  let watched: readonly string[] = [];
   const firewalled: FirewallWishes[] = [];
   const contention = new Contention(new ManualClock(), {
     onRepair: (object) => repaired.push(object),
@@ -61,9 +63,10 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes", ...options },
     programmer: {
-      plugPods: async (wanted, observed, gate) => {
-        plugged.push({ wanted, gate });
-        return { requests: [], refusals: [], conflicts: [], state: observed };
+      attachPods: async (plan, observed, gate) => {
+        const { requests } = plan(observed);
+        attached.push({ texts: requests.map(({ text }) => text), gate });
+        return { requests, refusals: [], conflicts: [], state: observed };
       },
     },
     firewall: {
@@ -75,6 +78,11 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     legacyForward: { ensure: async () => [] },
     contention,
     files,
+    settingWatch: {
+      follow: (paths) => {
+        watched = paths;
+      },
+    },
   });
   const keep = async (observed: Observed) => {
     const attempts = new Attempts();
@@ -82,7 +90,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     attempts.end();
     return kept;
   };
-  return { keeper, keep, files, repaired, plugged, firewalled };
+  return { keeper, keep, files, repaired, attached, firewalled, watched: () => watched };
 }
 
 test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
@@ -107,20 +115,45 @@ test("requests are repairs where nothing else was wanted before", () => {
 });
 
 test("the bridge keeps the hardware address that it had when its pods came, also where it is gone", async () => {
-  const { keep, plugged } = bench();
+  const { keep, attached } = bench();
   const withPod = { ...nothing, links: [UNDERLAY, BRIDGE, PORT] };
   await keep(withPod);
   await keep({ ...nothing, links: [UNDERLAY, { ...BRIDGE, mac: "02:00:00:00:00:99" }, PORT] });
   await keep({ ...nothing, links: [UNDERLAY, { ...PORT, masterIndex: 0 }] });
-  expect(plugged.map(({ wanted }) => wanted.mac)).toEqual([BRIDGE.mac, BRIDGE.mac, BRIDGE.mac]);
-  expect(plugged[0]?.wanted).toMatchObject({
-    ...{ name: "cni0", network: "cbr0", gateways: [parsePrefix("10.244.1.1/24")], mtu: 1450, hairpin: true },
-  });
+  expect(attached.map(({ texts }) => texts.join("; "))).toEqual([
+    expect.stringMatching(/hairpin.*ip address add 10\.244\.1\.1\/24/),
+    expect.stringMatching(/^ip link set .*02:00:00:00:00:05/),
+    expect.stringMatching(/^ip link add .*02:00:00:00:00:05/),
+  ]);
   // The first pod's bridge is in the making: what is missing was never there.
-  expect(plugged.map(({ gate }) => gate !== undefined)).toEqual([false, true, true]);
+  expect(attached.map(({ gate }) => gate !== undefined)).toEqual([false, true, true]);
   await keep(nothing);
   await keep({ ...nothing, links: [UNDERLAY, { ...BRIDGE, mac: "02:00:00:00:00:77" }, PORT] });
-  expect(plugged.at(-1)?.wanted.mac).toBe("02:00:00:00:00:77");
+  expect(attached.at(-1)?.texts.join()).not.toContain("address 02:");
+});
+
+test("a pod's own link gets back what leads to it once it has been whole, by what host-local has written down", async () => {
+  const { keep, files, attached } = bench({ attach: "ptp" });
+  files.makeDirectory(FOLDER);
+  files.writeFile(`${FOLDER}/10.244.1.7`, new TextEncoder().encode("c7\r\neth0"));
+  const end = { ...PORT, masterIndex: 0 };
+  const gateway = { index: 7, prefix: parsePrefix("10.244.1.1/32"), scope: 0, isTentative: false, isDuplicate: false };
+  await keep({ ...nothing, links: [UNDERLAY, end] });
+  expect(attached.at(-1)?.texts).toEqual([]);
+  const { cables } = await keep({ ...nothing, links: [UNDERLAY, end], addresses: [gateway] });
+  expect(cables).toMatchObject({ network: "cbr0", gateways: [parseAddress("10.244.1.1")] });
+  expect(attached.at(-1)?.texts).toEqual([expect.stringMatching(/^ip route add 10\.244\.1\.7\/32 dev index 7/)]);
+  await keep({ ...nothing, links: [UNDERLAY, end] });
+  expect(attached.at(-1)?.texts).toEqual([
+    expect.stringMatching(/^ip address add 10\.244\.1\.1\/32 dev index 7/),
+    expect.stringMatching(/^ip route add 10\.244\.1\.7\/32 dev index 7/),
+  ]);
+});
+
+test("every setting that it keeps is listened to", async () => {
+  const { keep, watched } = bench();
+  await keep(nothing);
+  expect(watched()).toEqual(["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/bridge/bridge-nf-call-iptables"]);
 });
 
 test("the rules are about the families that the node has, and its VTEPs", async () => {
@@ -135,9 +168,9 @@ test("the rules are about the families that the node has, and its VTEPs", async 
 });
 
 test("VXLAN packets from anybody, and pods without a bridge, are the operator's choice", async () => {
-  const { keep, files, firewalled, plugged } = bench({ vxlanFrom: "anybody", attach: "ptp" });
+  const { keep, files, firewalled, attached } = bench({ vxlanFrom: "anybody", attach: "ptp" });
   const { bridge } = await keep({ ...nothing, links: [UNDERLAY, BRIDGE, PORT] });
   expect(firewalled[0]?.table.chains.map(({ name }) => name)).toEqual(["postrouting"]);
-  expect([bridge, plugged]).toEqual([undefined, []]);
+  expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[]]]);
   expect(files.snapshot()["/proc/sys/net/bridge/bridge-nf-call-iptables"]).toBe("0\n");
 });

@@ -6,33 +6,40 @@ import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import type { Prefix } from "../../pkg/ip/prefix.ts";
-import type { DataPath, Observed } from "../../pkg/kernel/data-path.ts";
+import { firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
+import type { Reservation } from "../../pkg/ipam/reservation.ts";
+import type { DataPath, Observed, Plan } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { nodeRules } from "../../pkg/kernel/node-rules.ts";
-import { hasPods } from "../../pkg/kernel/pod-bridge.ts";
+import { ownerMark } from "../../pkg/kernel/owner.ts";
+import { hasPods, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
+import { type PodCable, planPodCables, wholeCables } from "../../pkg/kernel/pod-cables.ts";
+import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import type { Attempts } from "../attempts.ts";
 import type { Options } from "../options.ts";
 import type { BridgeNames } from "../runtime/conflist.ts";
+import { Reservations } from "../runtime/reservations.ts";
 import { bridgeFilterSettings } from "./bridge-filter.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
 import { advertisedLinks, ensureSetting, forwardingSettings } from "./forwarding.ts";
 import type { LegacyForward } from "./legacy-forward.ts";
-import type { BridgeInterest } from "./notifications.ts";
+import type { BridgeInterest, CableInterest } from "./notifications.ts";
 import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
+import type { SettingWatch } from "./setting-watch.ts";
 
 export interface KeeperParts {
   readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
-  readonly programmer: Pick<Programmer, "plugPods">;
+  readonly programmer: Pick<Programmer, "attachPods">;
   readonly firewall: Pick<Firewall, "keep">;
   readonly legacyForward: Pick<LegacyForward, "ensure">;
   readonly contention: Contention;
   readonly files: Files;
+  readonly settingWatch: Pick<SettingWatch, "follow">;
 }
 
 /** What a pass has found out and decided. */
@@ -45,6 +52,8 @@ export interface NodeState extends BridgeNames {
   /** All addresses of the other nodes. */
   readonly senders: readonly Address[];
   readonly observed: Observed;
+  /** Where host-local writes down whose each address is. */
+  readonly reservations: string;
 }
 
 export interface Kept {
@@ -54,11 +63,15 @@ export interface Kept {
   readonly rules: readonly string[];
   readonly requests: readonly Request[];
   readonly bridge: BridgeInterest | undefined;
+  readonly cables: CableInterest | undefined;
 }
 
 export class Keeper {
   readonly #parts: KeeperParts;
   readonly #bridge = new BridgeMemory();
+  readonly #reservations: Reservations;
+  /** Marks of the pods' own links that were whole once. */
+  #whole: ReadonlySet<string> = new Set();
   /** What the last pass has seen to: what differs from it now was changed by somebody else. */
   #dataPath: DataPath | undefined;
   readonly #settled = new Set<string>();
@@ -66,6 +79,7 @@ export class Keeper {
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
+    this.#reservations = new Reservations(parts.files);
   }
 
   /** What failed is with `attempts`. */
@@ -76,7 +90,9 @@ export class Keeper {
     const ranges = state.networks.filter(({ address }) => families.has(address.family));
     const rules = (await attempts.try(() => firewall.keep({ table: this.#rulesOf(state), ranges }))) ?? [];
     const legacy = (await attempts.try(() => legacyForward.ensure(ranges))) ?? [];
-    return { settings, rules: [...rules, ...legacy], ...(await this.#keepBridge(state, attempts)) };
+    const isBridged = this.#parts.options.attach === "bridge";
+    const attached = await (isBridged ? this.#keepBridge(state, attempts) : this.#keepCables(state, attempts));
+    return { settings, rules: [...rules, ...legacy], bridge: undefined, cables: undefined, ...attached };
   }
 
   /**
@@ -112,6 +128,7 @@ export class Keeper {
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
     const changed: string[] = [];
+    const watched: string[] = [];
     const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
     const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
     for (const setting of [...forwarding, ...(bridged ?? [])]) {
@@ -120,26 +137,42 @@ export class Keeper {
       const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
       if (text !== undefined) changed.push(text);
       this.#settled.add(name);
+      watched.push(sysctlPath(setting.name));
     }
+    this.#parts.settingWatch.follow(watched);
     return changed;
   }
 
   async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
-    const { programmer, contention, options } = this.#parts;
-    if (options.attach !== "bridge") return { requests: [], bridge: undefined };
     const isNew = !this.#hadPods;
     this.#hadPods = hasPods(network, observed);
     if (!this.#hadPods) this.#bridge.forget();
     const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge(wishes, observed.links);
-    const plugged = await attempts.try(() => programmer.plugPods(wanted, observed, isNew ? undefined : contention));
+    const attached = await this.#attach((state) => planPodBridge(wanted, state), observed, isNew, attempts);
+    const index = attached.state.links.find((link) => link.name === name)?.index ?? 0;
+    return { requests: attached.requests, bridge: { name, network, index, mac: wanted.mac } };
+  }
+
+  async #keepCables({ node, observed, network, reservations }: NodeState, attempts: Attempts) {
+    const gateways = node.subnets.map(firstHost);
+    const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
+    this.#whole = wholeCables(this.#whole, observed);
+    const wanted = podCables(network, gateways, reserved);
+    const plan = (state: Observed) => planPodCables(wanted, this.#whole, state);
+    const { requests } = await this.#attach(plan, observed, false, attempts);
+    return { requests, cables: { network, gateways, subnets: node.subnets } };
+  }
+
+  /** What `isNew` was never there: nobody has undone it. */
+  async #attach(plan: (state: Observed) => Plan, observed: Observed, isNew: boolean, attempts: Attempts) {
+    const { programmer, contention } = this.#parts;
+    const attached = await attempts.try(() => programmer.attachPods(plan, observed, isNew ? undefined : contention));
     await attempts.try(() => {
-      if (plugged !== undefined && plugged.refusals.length > 0) throw new RefusedError(plugged.refusals);
-      if (plugged !== undefined && plugged.conflicts.length > 0) throw new Error(plugged.conflicts.join("; "));
+      if (attached !== undefined && attached.refusals.length > 0) throw new RefusedError(attached.refusals);
+      if (attached !== undefined && attached.conflicts.length > 0) throw new Error(attached.conflicts.join("; "));
     });
-    const links = plugged?.state.links ?? observed.links;
-    const index = links.find((link) => link.name === name)?.index ?? 0;
-    return { requests: plugged?.requests ?? [], bridge: { name, network, index, mac: wanted.mac } };
+    return { requests: attached?.requests ?? [], state: attached?.state ?? observed };
   }
 
   #rulesOf({ desired, networks, senders }: NodeState): Table {
@@ -150,4 +183,24 @@ export class Keeper {
       ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
     });
   }
+}
+
+/** Of each attachment that has addresses: its own, and of their families the node's gateways. */
+function podCables(
+  network: string,
+  gateways: readonly Address[],
+  reserved: readonly Reservation[],
+): readonly PodCable[] {
+  const found = new Map<string, Address[]>();
+  for (const { address, containerId, ifName } of reserved) {
+    if (ifName === undefined) continue;
+    const mark = ownerMark({ network, containerId, ifName });
+    const others = found.get(mark);
+    if (others === undefined) found.set(mark, [address]);
+    else others.push(address);
+  }
+  return [...found].map(([mark, podAddresses]) => ({
+    ...{ mark, podAddresses },
+    gateways: gateways.filter(({ family }) => podAddresses.some((address) => address.family === family)),
+  }));
 }

@@ -24,6 +24,7 @@ const interest: Interest = {
   deviceIndexes: new Set([VTEP]),
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
+  cables: undefined,
   bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0" },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
@@ -86,6 +87,25 @@ test.each<[string, Request, string | undefined]>([
   ["a neighbour on the underlay", neighbour(UNDERLAY, AF_INET), undefined],
 ])("%s: %o calls for %s", (_name, sent, expected) => {
   expect(reasonToCompare(notification(sent), interest)).toBe(expected);
+});
+
+test.each<[string, Request, string | undefined]>([
+  ["a route to a pod removed", deleteRoute(route("10.244.1.7/32", 3)), "route"],
+  ["a route to a pod that is new", addRoute(route("10.244.1.7/32", 3)), undefined],
+  ["a foreign route elsewhere removed", deleteRoute(route("198.51.100.7/32", 3)), undefined],
+  ["the gateway's address removed from a pod's link", deleteAddress(POD, parsePrefix("10.244.1.1/32")), "address"],
+  [
+    "the gateway's address on a new pod's link",
+    addAddress({ index: POD, prefix: parsePrefix("10.244.1.1/32") }),
+    undefined,
+  ],
+  ["a pod's link set down", port({ flags: 0, master: 0 }), "link veth1"],
+  ["a pod's link as it should be", port({ master: 0 }), undefined],
+  ["a bridge's port set down", port({ flags: 0 }), undefined],
+])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
+  const subnets = [parsePrefix("10.244.1.0/24")];
+  const cables = { network: "cbr0", gateways: [parsePrefix("10.244.1.1/32").address], subnets };
+  expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
 });
 
 test("the echo of our own request calls for nothing", () => {

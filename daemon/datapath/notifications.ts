@@ -5,6 +5,7 @@
  * A busy node has thousands of them (pods' veths, neighbours that age), so each is looked at for whether it can touch
  * what weftd keeps. What slips through is found by the comparison that follows sooner or later anyway.
  */
+import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 import { parseLinkAddress } from "../../pkg/kernel/address.ts";
 import { type Link, parseLink } from "../../pkg/kernel/link.ts";
@@ -21,7 +22,7 @@ import type { EventNetlinkSocket } from "../../pkg/sys/event-netlink.ts";
 
 /**
  * RTNLGRP_* (include/uapi/linux/rtnetlink.h): links, neighbours and FDB, addresses, routes, and forwarding settings of
- * both families (inotify does not work on /proc/sys).
+ * both families.
  */
 const GROUPS = [1, 3, 5, 7, 9, 11, 24, 25] as const;
 
@@ -34,6 +35,16 @@ export interface BridgeInterest {
   readonly mac: string;
   /** The CNI network's name, which the alias of each port tells. */
   readonly network: string;
+}
+
+/** What leads to pods that have a link each. */
+export interface CableInterest {
+  /** The CNI network's name, which the alias of each host's end tells. */
+  readonly network: string;
+  /** On each host's end, by itself. */
+  readonly gateways: readonly Address[];
+  /** Each pod's address in them has a route. */
+  readonly subnets: readonly Prefix[];
 }
 
 /** What weftd keeps, or builds on. */
@@ -50,6 +61,8 @@ export interface Interest {
   readonly destinations: ReadonlySet<string>;
   /** Undefined where pods are attached without one. */
   readonly bridge: BridgeInterest | undefined;
+  /** Undefined where they are attached by a bridge. */
+  readonly cables: CableInterest | undefined;
   /** The protocol number of our routes. */
   readonly routeProtocol: number;
   /** The port of the socket that programs: what carries it is the echo of our own doing. */
@@ -65,7 +78,8 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const link = parseLink(message);
       const { index, name } = link;
       if (interest.linkIndexes.has(index) || interest.linkNames.has(name)) return `link ${name}`;
-      return touchesPods(message, link, interest.bridge) ? `link ${name}` : undefined;
+      const isPods = touchesBridge(message, link, interest.bridge) || touchesCable(message, link, interest.cables);
+      return isPods ? `link ${name}` : undefined;
     }
     case RTM_NEWADDR.type:
     case RTM_DELADDR.type: {
@@ -73,8 +87,11 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const isOnBridge = index === interest.bridge?.index && message.type === RTM_DELADDR.type;
       if (isOnBridge || interest.linkIndexes.has(index)) return "address";
       const address = parseLinkAddress(message)?.prefix.address;
-      const isUnderlays = address !== undefined && interest.underlayAddresses.some((one) => contains(one, address));
-      return isUnderlays ? "address" : undefined;
+      if (address === undefined) return undefined;
+      const isUnderlays = interest.underlayAddresses.some((one) => contains(one, address));
+      const isGateways =
+        message.type === RTM_DELADDR.type && interest.cables?.gateways.some((one) => isSameAddress(one, address));
+      return isUnderlays || isGateways === true ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
@@ -82,7 +99,11 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       if (route === undefined) return undefined;
       const isOurs =
         route.protocol === interest.routeProtocol || interest.destinations.has(formatPrefix(route.destination));
-      return isOurs ? "route" : undefined;
+      const { destination } = route;
+      const isPods =
+        message.type === RTM_DELROUTE.type &&
+        interest.cables?.subnets.some((subnet) => contains(subnet, destination.address));
+      return isOurs || isPods === true ? "route" : undefined;
     }
     case RTM_NEWNEIGH.type:
     case RTM_DELNEIGH.type: {
@@ -118,7 +139,7 @@ function mayBeEcho(message: Message, interest: Interest | undefined): boolean {
 }
 
 /** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
-function touchesPods(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
+function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
   if (bridge === undefined) return false;
   const isGone = message.type === RTM_DELLINK.type;
   const { family } = decode(RTM_NEWLINK, message).header;
@@ -127,6 +148,15 @@ function touchesPods(message: Message, link: Link, bridge: BridgeInterest | unde
   if (link.name === bridge.name || link.index === bridge.index)
     return isGone || !link.isUp || link.index !== bridge.index || link.mac !== bridge.mac;
   return !isGone && isOfNetwork(link.alias, bridge.network) && (!link.isUp || link.masterIndex !== bridge.index);
+}
+
+function touchesCable(
+  message: Message,
+  { alias, isUp, masterIndex }: Link,
+  cables: CableInterest | undefined,
+): boolean {
+  const isEnd = cables !== undefined && masterIndex === 0 && isOfNetwork(alias, cables.network);
+  return isEnd && message.type !== RTM_DELLINK.type && !isUp;
 }
 
 export interface NotificationListener {

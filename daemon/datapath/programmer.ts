@@ -14,7 +14,6 @@ import type { ChainPlace, ForeignRuleset } from "../../pkg/kernel/foreign-rules.
 import { changeTable } from "../../pkg/kernel/nft/change.ts";
 import { tableDumps } from "../../pkg/kernel/nft/comparison.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
-import { type PodBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
@@ -118,9 +117,9 @@ export class Programmer {
     return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
   }
 
-  /** The same for the bridge of this node's pods. A port that goes with its pod at this moment is no refusal. */
-  async plugPods(wanted: PodBridge, observed: Observed, gate: Gate = OPEN_GATE): Promise<Programmed> {
-    const programmed = await this.#converge((state) => planPodBridge(wanted, state), observed, gate);
+  /** The same for what leads to this node's pods. What goes with its pod at this moment is no refusal. */
+  async attachPods(plan: (state: Observed) => Plan, observed: Observed, gate: Gate = OPEN_GATE): Promise<Programmed> {
+    const programmed = await this.#converge(plan, observed, gate);
     return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
 

@@ -7,10 +7,15 @@ import type { Files } from "../../pkg/sys/system.ts";
 export const PROC_SYS = "/proc/sys";
 const NET = `${PROC_SYS}/net/`;
 
+/** Where what is asked for by `path` is found, when the host's settings are in `folder`. */
+export function settingPath(folder: string, path: string): string {
+  return path.startsWith(NET) ? `${folder}${path.slice(PROC_SYS.length)}` : path;
+}
+
 /** `files`, with what is asked for below /proc/sys/net found below `<folder>/net`. */
 export function withSettingsIn(folder: string, files: Files): Files {
   if (folder === PROC_SYS) return files;
-  const moved = (path: string) => (path.startsWith(NET) ? `${folder}${path.slice(PROC_SYS.length)}` : path);
+  const moved = (path: string) => settingPath(folder, path);
   return {
     ...files,
     readFile: (path) => files.readFile(moved(path)),

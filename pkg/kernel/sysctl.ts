@@ -8,14 +8,15 @@ import type { Files } from "../sys/system.ts";
 /** `["net", "ipv4", "conf", "cni0.100", "forwarding"]` */
 export type SysctlName = readonly string[];
 
-function pathOf(name: SysctlName): string {
+/** Its file. */
+export function sysctlPath(name: SysctlName): string {
   return `/proc/sys/${name.join("/")}`;
 }
 
 /** The value, without the line's end; `undefined` where the kernel has no such setting. */
 export function readSysctl(files: Files, name: SysctlName): string | undefined {
   try {
-    return new TextDecoder().decode(files.readFile(pathOf(name))).trim();
+    return new TextDecoder().decode(files.readFile(sysctlPath(name))).trim();
   } catch (error) {
     if (isSystemError(error, "ENOENT")) return undefined;
     throw error;
@@ -38,5 +39,5 @@ export function ensureOptionalSysctl(files: Files, name: SysctlName, value: stri
 
 /** Sets a value, whatever it was. Throws `SystemError` ENOENT where the kernel has no such setting. */
 export function setSysctl(files: Files, name: SysctlName, value: string): void {
-  files.writeFile(pathOf(name), new TextEncoder().encode(value), { existing: true });
+  files.writeFile(sysctlPath(name), new TextEncoder().encode(value), { existing: true });
 }

@@ -13,7 +13,9 @@ import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
+import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
 import { addRoute, joinRoute } from "../../pkg/kernel/route.ts";
+import { isExists } from "../../pkg/netlink/errors.ts";
 import { planAddressing } from "./addressing.ts";
 import { type PtpConfig, parsePtpConfig } from "./config.ts";
 
@@ -29,7 +31,7 @@ function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
   const { request, sides, undo } = making;
   assertNameIsFree(sides.pod, request.ifName);
   const addresses = reserveAddresses(request, ipam, undo);
-  const { ips, podRoutes, hostAddresses, hostRoutes } = planAddressing(addresses);
+  const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(addresses);
   const cable = plugCable(making, { mtu, mac: undefined });
   if (ips.some(({ address }) => address.address.family === 6)) skipDetection(request.system, cable.hostName);
   const pod = bringUp(making, addresses);
@@ -43,10 +45,10 @@ function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
   enableForwarding(request.system, ips);
   if (ipMasq) masqueradeAttachment(request, ips, undo);
   const host = waitForCarrier(sides.host, request.system, cable.hostName);
-  sides.host.run(
-    ...hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true })),
-    ...hostRoutes.map((route) => addRoute({ ...route, outputIndex: host.index })),
-  );
+  sides.host.run(...podAddresses.map((address) => addRoute(hostRoute(address, host.index))));
+  // Last: weftd takes a host's end with an address for whole, and may put another on it before this does.
+  const gateways = hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true }));
+  for (const { error } of sides.host.exchange(gateways)) if (error !== undefined && !isExists(error)) throw error;
   return {
     interfaces: [
       { name: cable.hostName, mac: cable.hostMac },

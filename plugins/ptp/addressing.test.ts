@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Result } from "../../pkg/cni/result.ts";
-import { parseAddress } from "../../pkg/ip/address.ts";
+import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { describeRoute } from "../../pkg/kernel/route.ts";
 import { planAddressing } from "./addressing.ts";
@@ -19,7 +19,7 @@ const ipam = (
 });
 
 test("the pod reaches its gateway on the link and its subnet through it, the host the pod", () => {
-  const { ips, podRoutes, hostAddresses, hostRoutes } = planAddressing(
+  const { ips, podRoutes, hostAddresses, podAddresses } = planAddressing(
     ipam(
       [
         ["10.22.0.7/24", "10.22.0.1"],
@@ -37,19 +37,19 @@ test("the pod reaches its gateway on the link and its subnet through it, the hos
   ]);
   expect(podRoutes.slice(0, 2).map(({ scope }) => scope)).toEqual([253, 253]);
   expect(hostAddresses.map(formatPrefix)).toEqual(["10.22.0.1/32", "fd00:22::1/128"]);
-  expect(hostRoutes.map(describeRoute)).toEqual(["10.22.0.7/32", "fd00:22::7/128"]);
+  expect(podAddresses.map(formatAddress)).toEqual(["10.22.0.7", "fd00:22::7"]);
   expect(ips.map(({ interface: at }) => at)).toEqual([1, 1]);
 });
 
 test("two addresses of one subnet share gateway and routes", () => {
-  const { podRoutes, hostAddresses, hostRoutes } = planAddressing(
+  const { podRoutes, hostAddresses, podAddresses } = planAddressing(
     ipam([
       ["10.22.0.7/24", "10.22.0.1"],
       ["10.22.0.8/24", "10.22.0.1"],
     ]),
   );
   expect(podRoutes.map(describeRoute)).toEqual(["10.22.0.1/32", "10.22.0.0/24 via 10.22.0.1"]);
-  expect([hostAddresses.length, hostRoutes.length]).toEqual([1, 2]);
+  expect([hostAddresses.length, podAddresses.length]).toEqual([1, 2]);
 });
 
 test("a subnet of one address needs no route to itself", () => {

@@ -6,8 +6,9 @@
 import { assertGatewaysAreOthers, podRoutes } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
-import { type Address, addressBits } from "../../pkg/ip/address.ts";
+import type { Address } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
+import { single } from "../../pkg/kernel/pod-cables.ts";
 import type { Route } from "../../pkg/kernel/route.ts";
 import { RT_SCOPE } from "../../pkg/netlink/route.ts";
 
@@ -17,8 +18,8 @@ export interface Addressing {
   readonly podRoutes: readonly Route[];
   /** On the host's end: each gateway as a single address. */
   readonly hostAddresses: readonly Prefix[];
-  /** On the host: one for each of the pod's addresses. */
-  readonly hostRoutes: readonly Route[];
+  /** Each has a route on the host. */
+  readonly podAddresses: readonly Address[];
 }
 
 /** Where the container's interface stands in the result: behind the host's end. */
@@ -49,7 +50,7 @@ export function planAddressing(ipam: Result): Addressing {
       ...podRoutes(ipam.routes, ips),
     ],
     hostAddresses: gateways.filter((gateway, at) => gateways.findIndex((other) => isSamePrefix(other, gateway)) === at),
-    hostRoutes: ips.map(({ address }) => ({ destination: single(address.address), scope: RT_SCOPE.host })),
+    podAddresses: ips.map(({ address }) => address.address),
   };
 }
 
@@ -60,8 +61,4 @@ function gatewayOf({ address, gateway }: ResultAddress): Address {
     `ipam: ptp needs a gateway beside each address, and the IPAM plugin gave none for ${formatPrefix(address)}: ` +
       `state one that the host may have, such as the first of ${formatPrefix(networkOf(address))}`,
   );
-}
-
-function single(address: Address): Prefix {
-  return { address, length: addressBits(address.family) };
 }

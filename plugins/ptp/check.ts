@@ -2,6 +2,7 @@
 import { checkAddresses, checkInterface, checkMac, checkRoutes, wrong } from "../../pkg/attachment/check.ts";
 import { withSides } from "../../pkg/attachment/interface-plugin.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
+import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { planAddressing } from "./addressing.ts";
 import type { PtpConfig } from "./config.ts";
@@ -12,7 +13,7 @@ export function checkAttachment(request: Request, { mtu }: PtpConfig): void {
     const pod = checkInterface(sides.pod, request, previous, { kind: "veth", mtu });
     const at = previous.interfaces.findIndex(({ name, sandbox }) => name === pod.name && sandbox === request.netnsPath);
     const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-    const { podRoutes, hostAddresses, hostRoutes } = planAddressing({ ...previous, ips });
+    const { podRoutes, hostAddresses, podAddresses } = planAddressing({ ...previous, ips });
     checkRoutes(sides.pod, podRoutes);
     const host = findLink(sides.host, pod.peerIndex);
     if (host?.kind !== "veth") throw wrong(`the host's end of ${pod.name} (index ${pod.peerIndex}) is missing`);
@@ -23,7 +24,7 @@ export function checkAttachment(request: Request, { mtu }: PtpConfig): void {
     checkAddresses(sides.host, host, hostAddresses, host.name);
     checkRoutes(
       sides.host,
-      hostRoutes.map((route) => ({ ...route, outputIndex: host.index })),
+      podAddresses.map((address) => hostRoute(address, host.index)),
     );
   });
 }

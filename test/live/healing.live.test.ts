@@ -5,7 +5,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
-import { BRIDGE, IPV4, IPV6, look, PORTS, type Probe, RULES, SETTINGS } from "./harness/probes.ts";
+import {
+  BRIDGE,
+  BRIDGE_FILTER,
+  IPV4,
+  IPV6,
+  look,
+  POD_GATEWAYS,
+  POD_ROUTES,
+  PORTS,
+  type Probe,
+  RULES,
+  SETTINGS,
+} from "./harness/probes.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 import { Repairs } from "./harness/repairs.ts";
 
@@ -63,6 +75,7 @@ const VXLAN_ROWS: readonly Row[] = [
   ["set's element removed", "nft delete element inet weft pod-ranges4 '{ 10.244.0.0/16 }'", RULES],
   ["set's element added", "nft add element inet weft exempt4 '{ 203.0.113.7 }'", RULES],
   ["forwarding off", "sysctl -qw net.ipv4.ip_forward=0", SETTINGS],
+  ["bridge's packets kept from the rules", "sysctl -qw net.bridge.bridge-nf-call-iptables=0", BRIDGE_FILTER],
   ["forwarding of the underlay off", "sysctl -qw net.ipv4.conf.eth0.forwarding=0", SETTINGS],
   [
     "networkd-like restart: what is not its own goes",
@@ -133,11 +146,20 @@ const IPV6_ROWS: readonly Row[] = [
   ["forwarding off", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding", SETTINGS],
 ];
 
-describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
-  ["vxlan", "ipv4", VXLAN_ROWS, HARMLESS],
-  ["vxlan", "ipv6", IPV6_ROWS, []],
-  ["host-gw", "ipv4", HOST_GW_ROWS, []],
-])("%s, %s", (mode, families, rows, harmless) => {
+/** What leads to pods that have a link each. */
+const PTP_ROWS: readonly Row[] = [
+  ["route to the pod removed", "ip route flush root 10.244.1.0/24 dev PORT", POD_ROUTES],
+  ["gateway's address removed", "ip address flush dev PORT scope global", POD_GATEWAYS],
+  ["pod's link down", "ip link set PORT down", PORTS, POD_ROUTES, POD_GATEWAYS],
+  ["both gone", "ip address flush dev PORT scope global; ip route flush dev PORT", POD_ROUTES, POD_GATEWAYS],
+];
+
+describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]>([
+  ["vxlan", "ipv4", "bridge", VXLAN_ROWS, HARMLESS],
+  ["vxlan", "ipv6", "bridge", IPV6_ROWS, []],
+  ["host-gw", "ipv4", "bridge", HOST_GW_ROWS, []],
+  ["host-gw", "ipv4", "ptp", PTP_ROWS, []],
+])("%s, %s, %s", (mode, families, attach, rows, harmless) => {
   const isIpv4 = families === "ipv4";
   const peer = isIpv4 ? PEER : PEER6;
   const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
@@ -152,21 +174,20 @@ describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
   let peerMac = "";
 
   beforeAll(async () => {
-    cluster = await Cluster.start(mode, cleanup, { families });
+    cluster = await Cluster.start(mode, cleanup, { families, attach });
     node = await cluster.addNode(1);
     const other = await cluster.addNode(2);
     await eventually(async () => expect((await cluster.peerRoutes(node)).size).toBe(1));
     await eventually(async () => expect((await cluster.peerRoutes(other)).size).toBe(1));
     pods = [await cluster.addPod(node, "a"), await cluster.addPod(other, "b")];
-    const [veth] = await node.inside.json<{ ifname: string }[]>("ip", [
+    const links = await node.inside.json<{ ifname: string; ifalias?: string }[]>("ip", [
       "-j",
       "link",
       "show",
       "type",
       "veth",
-      "master",
-      "cni0",
     ]);
+    const veth = links.find(({ ifalias }) => ifalias?.startsWith("cni:"));
     port = veth?.ifname ?? "";
     if (mode === "host-gw") return;
     const [vtep] = await other.inside.json<{ address: string }[]>("ip", [
@@ -208,7 +229,7 @@ describe.each<[Mode, Families, readonly Row[], readonly Row[]]>([
           await eventually(() => expect(repairs(), `${name}: nothing was put back`).toBeGreaterThan(said), 2000);
         }
       }
-      process.stdout.write(`${times.table(`${mode}, ${families}: time to repair`)}\n`);
+      process.stdout.write(`${times.table(`${mode}, ${families}, ${attach}: time to repair`)}\n`);
       process.stdout.write(`${looks.table("a look with nothing to repair")}\n`);
       for (const [name, damage, ...probes] of harmless) {
         const before = await look(node.inside, probes);

@@ -5,7 +5,7 @@ import { askControl, type Sight, type Wishes } from "../../apiserver/control.ts"
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
-import { Inside } from "./inside.ts";
+import { Inside, withState } from "./inside.ts";
 import { makeNamespace, type Namespace, removeNamespace } from "./namespace.ts";
 import { eventually, Running } from "./process.ts";
 import { Runtime } from "./runtime.ts";
@@ -270,20 +270,16 @@ export class Cluster {
     return { name, number, address, namespace, inside, confDir, runDir, stateDir, netConf };
   }
 
-  #startWeftd({ name, namespace, confDir, runDir, netConf }: Machine, weftd = `${BIN}/weftd`): Running {
+  #startWeftd({ name, namespace, confDir, runDir, stateDir, netConf }: Machine, weftd = `${BIN}/weftd`): Running {
     const environment = Object.entries(this.weftdEnvironment).map(([name, value]) => `${name}=${value}`);
-    return new Running(
-      namespace,
-      "env",
-      [
-        ...[...environment, weftd],
-        ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf],
-        // Earlier builds do not know all flags.
-        ...(this.#attach === "bridge" ? [] : ["--attach", this.#attach]),
-        ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
-      ],
-      this.#cleanup,
-    );
+    const [file = "", ...args] = withState(stateDir, [
+      ...["env", ...environment, weftd],
+      ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf],
+      // Earlier builds do not know all flags.
+      ...(this.#attach === "bridge" ? [] : ["--attach", this.#attach]),
+      ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
+    ]);
+    return new Running(namespace, file, args, this.#cleanup);
   }
 
   /** Starts the node's weftd again, after it was stopped or killed; `weftd` is another build's. */

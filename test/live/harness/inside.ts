@@ -19,6 +19,11 @@ const COMPILED = new URL("../../../.cache/agent", import.meta.url).pathname;
 const PRIVATE_STATE =
   'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni && mount --bind "$0" /var/lib/cni && exec "$@"';
 
+/** A command whose process sees `stateDir` as /var/lib/cni. */
+export function withState(stateDir: string, command: readonly string[]): readonly string[] {
+  return ["unshare", "-m", "--propagation", "slave", "sh", "-c", PRIVATE_STATE, stateDir, ...command];
+}
+
 export class Inside {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
@@ -42,7 +47,7 @@ export class Inside {
     const [file = "", ...args] =
       stateDir === undefined
         ? agent
-        : ["unshare", "-m", "--propagation", "slave", "sh", "-c", PRIVATE_STATE, stateDir, ...agent];
+        : withState(stateDir, agent);
     const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED };
     const inside = new Inside(spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env }));
     cleanup.push(() => inside.close());

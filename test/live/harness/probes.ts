@@ -77,6 +77,20 @@ export const PORTS: Probe = {
       })),
 };
 
+/** To pods that have a link each. */
+export const POD_ROUTES: Probe = {
+  command: "ip -j -4 route show root 10.244.1.0/24",
+  shape: (shown) => sorted(objects(shown).map((route) => pick(route, "dst", "dev", "scope"))),
+};
+
+/** On the host's ends of those. */
+export const POD_GATEWAYS: Probe = { command: "ip -j -4 address show to 10.244.1.1/32", shape: addresses };
+
+export const BRIDGE_FILTER: Probe = {
+  command: "cat /proc/sys/net/bridge/bridge-nf-call-iptables",
+  shape: (shown) => shown,
+};
+
 export const RULES: Probe = {
   command: "nft -j list table inet weft",
   shape: (shown) => withoutHandles(((shown as Fields).nftables as Fields[] | undefined) ?? []),

@@ -1,0 +1,83 @@
+/**
+ * The host's ends of pods that have a link each (ptp): what leads to the pod on the host against what the kernel holds. The
+ * executables make it; whoever lives longer puts back what others take from it while the pod is there. Pure.
+ */
+import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
+import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
+import type { Request } from "../netlink/message.ts";
+import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
+import { addAddress } from "./address.ts";
+import type { Observed, Plan } from "./data-path.ts";
+import { changeLink, type Link } from "./link.ts";
+import { addRoute } from "./route.ts";
+
+/** A pod's, as it should be. */
+export interface PodCable {
+  /** The owner's mark that the host's end has as its alias. */
+  readonly mark: string;
+  /** On the host's end, each by itself. */
+  readonly gateways: readonly Address[];
+  readonly podAddresses: readonly Address[];
+}
+
+/** Only the address itself. */
+export function single(address: Address): Prefix {
+  return { address, length: addressBits(address.family) };
+}
+
+/** The way to a pod, by a link that leads to nobody else. */
+export function hostRoute(address: Address, outputIndex: number) {
+  return { destination: single(address), scope: RT_SCOPE.host, outputIndex };
+}
+
+/**
+ * The marks of host's ends that are, or have been, whole: ADD gives them their addresses last, so one without is either in
+ * the making or was `whole` before. Bridges' ports are others.
+ */
+export function wholeCables(whole: ReadonlySet<string>, { links, addresses }: Observed): ReadonlySet<string> {
+  const addressed = new Set(addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index));
+  const isWhole = ({ index, alias }: Link) => whole.has(alias) || addressed.has(index);
+  return new Set(links.filter((link) => isFree(link) && isWhole(link)).map(({ alias }) => alias));
+}
+
+/** Of `wanted`, those whose mark is in `whole` are looked at. */
+export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<string>, observed: Observed): Plan {
+  const ends = new Map(observed.links.filter(isFree).map((link) => [link.alias, link]));
+  const cables = wanted.flatMap((cable) => {
+    const end = whole.has(cable.mark) ? ends.get(cable.mark) : undefined;
+    return end === undefined ? [] : [{ cable, end }];
+  });
+  const down = cables.filter(({ end }) => !end.isUp);
+  // What the kernel has taken from a link that was down is to be seen first.
+  if (down.length > 0)
+    return planOf(
+      down.map(({ end }) => changeLink(end.index, { up: true })),
+      false,
+    );
+  return planOf(
+    cables.flatMap(({ cable, end }) => planCable(cable, end.index, observed)),
+    true,
+  );
+}
+
+const planOf = (requests: readonly Request[], isComplete: boolean): Plan => ({ requests, isComplete, conflicts: [] });
+
+function isFree({ kind, masterIndex, alias }: Link): boolean {
+  return kind === "veth" && masterIndex === 0 && alias !== "";
+}
+
+function planCable({ gateways, podAddresses }: PodCable, index: number, { addresses, routes }: Observed): Request[] {
+  const isHeld = (gateway: Address) =>
+    addresses.some((held) => held.index === index && isSameAddress(held.prefix.address, gateway));
+  const leads = (address: Address) =>
+    routes.some(
+      ({ outputIndex, table, destination }) =>
+        outputIndex === index && table === RT_TABLE_MAIN && isSamePrefix(destination, single(address)),
+    );
+  return [
+    ...gateways
+      .filter((gateway) => !isHeld(gateway))
+      .map((gateway) => addAddress({ index, prefix: single(gateway), skipDetection: true })),
+    ...podAddresses.filter((address) => !leads(address)).map((address) => addRoute(hostRoute(address, index))),
+  ];
+}
