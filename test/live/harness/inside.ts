@@ -44,10 +44,7 @@ export class Inside {
   /** With `stateDir`, what runs inside sees that folder as /var/lib/cni. */
   static async enter(namespace: Namespace, cleanup: Cleanup, stateDir?: string): Promise<Inside> {
     const agent = ["nsenter", `--net=${namespace.path}`, process.execPath, AGENT];
-    const [file = "", ...args] =
-      stateDir === undefined
-        ? agent
-        : withState(stateDir, agent);
+    const [file = "", ...args] = stateDir === undefined ? agent : withState(stateDir, agent);
     const env = { ...process.env, NODE_COMPILE_CACHE: COMPILED };
     const inside = new Inside(spawn(file, args, { stdio: ["pipe", "pipe", "inherit"], env }));
     cleanup.push(() => inside.close());
