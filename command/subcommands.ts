@@ -1,10 +1,12 @@
 /** All subcommands. */
 
 import { install } from "./install/main.ts";
+import { ipamGc } from "./ipam/gc.ts";
+import { ipamLs } from "./ipam/ls.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
-export const SUBCOMMANDS: readonly Subcommand[] = [install, version];
+export const SUBCOMMANDS: readonly Subcommand[] = [ipamLs, install, ipamGc, version];
 
 /** First words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { AddressError, parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
-import { isWithin, type Range, readRangeSets } from "../../pkg/ipam/ranges.ts";
+import { capacityOf, isWithin, type Range, readRangeSets } from "../../pkg/ipam/ranges.ts";
 import { namesOf } from "../runtime/conflist.ts";
 import type { Predecessor } from "../runtime/predecessor.ts";
 
@@ -45,7 +45,7 @@ export async function countAddresses(folder: string, subnets: readonly Prefix[])
     return {
       subnet: formatPrefix(subnet),
       used: addresses.filter((address) => isWithin(range, address)).length,
-      capacity: capacityOf(range),
+      capacity: Number(capacityOf(range)),
     };
   });
 }
@@ -56,9 +56,4 @@ function rangeOf(subnet: Prefix): Range {
   const [range] = readRangeSets(new ConfigObject({ ranges }), new ConfigObject({})).flat();
   if (range === undefined) throw new Error(`no range in ${formatPrefix(subnet)}`);
   return range;
-}
-
-function capacityOf(range: Range): number {
-  const count = range.end.value - range.start.value + 1n;
-  return Number(isWithin(range, range.gateway) ? count - 1n : count);
 }

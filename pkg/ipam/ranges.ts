@@ -93,6 +93,12 @@ export function isWithin(range: Range, address: Address): boolean {
   return compareAddresses(range.start, address) <= 0 && compareAddresses(address, range.end) <= 0;
 }
 
+/** How many addresses it can give to pods at all: the gateway is none of them. */
+export function capacityOf(range: Range): bigint {
+  const count = range.end.value - range.start.value + 1n;
+  return isWithin(range, range.gateway) ? count - 1n : count;
+}
+
 /** The range of `set` whose bounds hold `address`. */
 export function rangeOf(set: RangeSet, address: Address): Range | undefined {
   return set.find((range) => isWithin(range, address));

@@ -1,0 +1,148 @@
+/** `weft ipam gc`: frees what is reserved for nobody. */
+
+import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { ReservationStore } from "../../pkg/ipam/store.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
+import { declareSubcommand } from "../subcommand.ts";
+import { CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
+import type { Dated } from "./reservations.ts";
+import type { Verdict } from "./verdict.ts";
+
+export const ipamGc = declareSubcommand({
+  name: "ipam gc",
+  group: "Change this node",
+  summary: "free addresses that are reserved for nobody any more",
+  description: [
+    "Frees addresses that pods have left behind, when their DEL never came. Without --yes it only says which it would free, and why.",
+    "An address stays while an interface of any network namespace of this node has it, while a link carries its attachment's mark, while the runtime has the attachment's result in its cache (but for one that names a namespace which is gone), and for ten minutes after it was reserved.",
+    "Each is looked at once more under host-local's own lock before its file goes: an address that was given anew meanwhile stays.",
+  ],
+  arguments: {},
+  options: {
+    yes: { kind: "flag", about: "free them; without it nothing is changed" },
+    dataDir: DATA_DIR,
+    cacheDir: CACHE_DIR,
+    network: { kind: "text", value: "NAME", about: "this network alone" },
+    graceSeconds: {
+      kind: "number",
+      value: "SECONDS",
+      about: "leave what is younger",
+      default: 600,
+      minimum: 0,
+      maximum: 31_536_000,
+    },
+  },
+  examples: [
+    { line: "ipam gc", about: "which addresses would be freed, and why" },
+    { line: "ipam gc --yes", about: "free them" },
+  ],
+  printsData: true,
+  run({ system, options: { yes, dataDir, cacheDir, network, graceSeconds }, progress }) {
+    progress("looking into all network namespaces ...");
+    const look = lookAtReservations(system, { dataDir, confDir: "" }, { graceMs: graceSeconds * 1000, cacheDir });
+    if (!look.isComplete) {
+      throw new CommandError("from here not all of the node's network namespaces can be seen", {
+        status: ExitStatus.refused,
+        remedy: "Nothing was changed. Run it as root on the node itself, or in a privileged pod with hostPID: true.",
+      });
+    }
+    const networks = look.networks.filter(({ name }) => network === undefined || name === network);
+    const outcomes = networks.flatMap((each) => collect(each, dataDir, yes, system));
+    const kept = networks.flatMap(({ judged }) => judged.filter(({ state }) => state !== "leaked")).length;
+    return {
+      status: outcomes.some(({ failure }) => failure !== undefined) ? ExitStatus.failed : ExitStatus.done,
+      blocks: blocksOf(outcomes, { kept, yes, dataDir, namespaceCount: look.namespaceCount }),
+      data: {
+        dataDir,
+        changed: yes && outcomes.some(({ done }) => done === "freed"),
+        kept,
+        addresses: outcomes.map(dataOf),
+      },
+    };
+  },
+});
+
+interface Freed {
+  readonly network: string;
+  readonly reservation: Dated & Verdict;
+  readonly done: "freed" | "would be freed" | "given anew meanwhile" | "not freed";
+  readonly failure?: string;
+}
+
+function collect(
+  { name, directory, judged }: JudgedNetwork,
+  dataDir: string,
+  isToBeFreed: boolean,
+  system: System,
+): Freed[] {
+  const leaked = judged.filter(({ state }) => state === "leaked");
+  if (!isToBeFreed || leaked.length === 0) {
+    return leaked.map((reservation) => ({ network: name, reservation, done: "would be freed" }));
+  }
+  const store = ReservationStore.openExisting(system, dataDir, name);
+  try {
+    return leaked.map((reservation) => {
+      if (store === undefined || !isSame(reservation, store, directory, system)) {
+        return { network: name, reservation, done: "given anew meanwhile" };
+      }
+      try {
+        store.release(reservation);
+        return { network: name, reservation, done: "freed" };
+      } catch (error) {
+        if (!isSystemError(error)) throw error;
+        return { network: name, reservation, done: "not freed", failure: error.message };
+      }
+    });
+  } finally {
+    store?.close();
+  }
+}
+
+/** Under the lock: still the reservation that was judged. */
+function isSame(judged: Dated, store: ReservationStore, directory: string, system: System): boolean {
+  const now = store.find(judged.address);
+  const status = system.status(`${directory}/${formatAddress(judged.address)}`);
+  return (
+    now !== undefined &&
+    isSameAddress(now.address, judged.address) &&
+    now.containerId === judged.containerId &&
+    now.ifName === judged.ifName &&
+    status?.modifiedMs === judged.modifiedMs
+  );
+}
+
+function blocksOf(
+  outcomes: readonly Freed[],
+  { kept, yes, dataDir, namespaceCount }: { kept: number; yes: boolean; dataDir: string; namespaceCount: number },
+): Block[] {
+  const looked = `${namespaceCount} network namespace${namespaceCount === 1 ? "" : "s"} looked into`;
+  if (outcomes.length === 0) return [text(`No address is leaked in ${dataDir}: ${kept} reserved, ${looked}.`)];
+  const rows = outcomes.map(({ network, reservation, done, failure }) => [
+    network,
+    formatAddress(reservation.address),
+    reservation.containerId || "-",
+    done,
+    failure ?? reservation.reason,
+  ]);
+  const advice = yes ? [] : [text("Nothing was changed: --yes frees them.")];
+  return [
+    { kind: "table", head: ["NETWORK", "ADDRESS", "CONTAINER", "WHAT", "WHY"], rows },
+    text(`${kept} other reserved address${kept === 1 ? " stays" : "es stay"}; ${looked}.`),
+    ...advice,
+  ];
+}
+
+function dataOf({ network, reservation, done, failure }: Freed): unknown {
+  const { address, containerId, ifName, reason } = reservation;
+  return {
+    network,
+    address: formatAddress(address),
+    containerId,
+    ifName: ifName ?? null,
+    done,
+    reason,
+    ...(failure === undefined ? {} : { failure }),
+  };
+}

@@ -1,0 +1,78 @@
+/** The reservations with a verdict on each: what both `weft ipam` subcommands, and the doctor, look at. */
+
+import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { MARK_START } from "../../pkg/kernel/owner.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { readNamespaces } from "../node/namespaces.ts";
+import type { TextOption } from "../subcommand.ts";
+import { type Dated, type Network, type Places, readReservedNetworks } from "./reservations.ts";
+import { CACHE_DIRECTORIES, CachedResults } from "./results.ts";
+import { judge, type Verdict } from "./verdict.ts";
+
+export const DATA_DIR = {
+  kind: "text",
+  value: "DIR",
+  about: "host-local's reservations (ipam.dataDir)",
+  default: "/var/lib/cni/networks",
+  completes: "directory",
+} as const satisfies TextOption;
+
+export const CACHE_DIR = {
+  kind: "text",
+  value: "DIR",
+  about: "the runtime's results of ADD, beside those in /var/lib/cni",
+  completes: "directory",
+} as const satisfies TextOption;
+
+/** An ADD that takes longer was given up by every runtime. */
+export const GRACE_MS = 10 * 60_000;
+
+export interface JudgedNetwork extends Network {
+  readonly judged: readonly (Dated & Verdict)[];
+}
+
+export interface Look {
+  readonly networks: readonly JudgedNetwork[];
+  /** Network namespaces that were looked into. */
+  readonly namespaceCount: number;
+  /** False where others may be: then no reservation is taken for leaked. */
+  readonly isComplete: boolean;
+}
+
+/** Changes nothing and waits for no lock. Throws `SystemError` and `NetlinkError`. */
+export function lookAtReservations(
+  system: System,
+  places: Places,
+  { graceMs = GRACE_MS, cacheDir }: { graceMs?: number; cacheDir?: string | undefined } = {},
+): Look {
+  // First what is reserved, then what lives: whatever got its address in between is not taken for leaked.
+  const networks = readReservedNetworks(system, places);
+  const results = new CachedResults(system, [...CACHE_DIRECTORIES, ...(cacheDir === undefined ? [] : [cacheDir])]);
+  const { addresses, count, isComplete } = readNamespaces(system);
+  const evidence = {
+    ...{ addresses, isComplete },
+    marks: readMarks(system),
+    resultOf: results.find.bind(results),
+    nowMs: system.now(),
+    graceMs,
+  };
+  const judgedOf = ({ name, reservations }: Network) =>
+    reservations.map((reservation) => ({ ...reservation, ...judge(name, reservation, evidence) }));
+  return {
+    networks: networks.map((network) => ({ ...network, judged: judgedOf(network) })),
+    namespaceCount: count,
+    isComplete,
+  };
+}
+
+/** Mark -> link. */
+function readMarks(system: System): Map<string, string> {
+  const netlink = openRoute(system);
+  try {
+    const links = netlink.dump(linkDump()).map(parseLink);
+    return new Map(links.filter(({ alias }) => alias.startsWith(MARK_START)).map(({ alias, name }) => [alias, name]));
+  } finally {
+    netlink.close();
+  }
+}

@@ -1,0 +1,177 @@
+/** `weft ipam` on a node with pods that live, pods that are gone, and a runtime that remembers some of them. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Namespace } from "./harness/namespace.ts";
+import { removeNamespace } from "./harness/namespace.ts";
+import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+const IPAM = {
+  type: "host-local",
+  ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]],
+};
+const BRIDGE = { cniVersion: "1.1.0", name: "net", type: "bridge", bridge: "br0", isGateway: true, ipam: IPAM };
+const PTP = {
+  ...{ cniVersion: "1.1.0", name: "other", type: "ptp" },
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.23.0.0/28" }]] },
+};
+
+let bed: PluginBed;
+beforeEach(async () => {
+  bed = await PluginBed.make();
+});
+afterEach(() => bed.close());
+
+interface Listed {
+  readonly networks: readonly {
+    readonly name: string;
+    readonly ranges: readonly { readonly subnet: string; readonly used: number; readonly capacity: number }[];
+    readonly reservations: readonly {
+      readonly address: string;
+      readonly containerId: string;
+      readonly state: string;
+    }[];
+  }[];
+}
+
+async function weft(...words: string[]) {
+  const { status, stdout, stderr } = await bed.node.run(`${OURS}/weft`, words);
+  return { status, stdout, stderr };
+}
+
+async function list(): Promise<Listed> {
+  const { status, stdout, stderr } = await weft("ipam", "ls", "--cni-conf-dir", `${bed.stateDir}/net.d`, "-o", "json");
+  expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  return JSON.parse(stdout) as Listed;
+}
+
+/** "net c1 used", once for each state that a container's addresses have. */
+async function states(): Promise<string[]> {
+  const { networks } = await list();
+  const all = networks.flatMap(({ name, reservations }) =>
+    reservations.map(({ containerId, state }) => `${name} ${containerId || "nobody"} ${state}`),
+  );
+  return [...new Set(all)].sort();
+}
+
+async function attach(bin: string, conf: { type: string }, containerId: string, netns: Namespace): Promise<void> {
+  const { status, output } = await bed.call(bin, conf.type, "ADD", conf, { containerId, netns: netns.path });
+  expect(output).toContain("ips");
+  expect(status).toBe(0);
+}
+
+const state = (path: string) => `${bed.stateDir}/${path}`;
+
+test("what nobody has is found and freed, and nothing else", async () => {
+  const pods = await bed.emptyPods(6);
+  const [alive, gone, remembered, forgotten, reference, referenceGone] = pods as [Namespace, ...Namespace[]];
+  await attach(OURS, BRIDGE, "alive", alive);
+  for (const [containerId, netns] of [
+    ["gone", gone],
+    ["remembered", remembered],
+    ["forgotten", forgotten],
+  ] as const) {
+    await attach(OURS, BRIDGE, containerId, netns as Namespace);
+  }
+  await attach(REFERENCE, PTP, "reference", reference as Namespace);
+  await attach(REFERENCE, PTP, "reference-gone", referenceGone as Namespace);
+  for (const netns of [gone, remembered, forgotten, referenceGone]) await removeNamespace((netns as Namespace).name);
+  mkdirSync(state("results"));
+  const result = (container: string, netns: string) =>
+    writeFileSync(
+      state(`results/net-${container}-eth0`),
+      JSON.stringify({ kind: "cniCacheV1", containerId: container, netns }),
+    );
+  result("remembered", alive.path);
+  result("forgotten", "/run/netns/weft-nobody");
+  writeFileSync(state("networks/net/10.22.0.77"), "");
+  writeFileSync(state("networks/net/10.22.0.78"), "old-form");
+  mkdirSync(state("net.d"));
+  writeFileSync(
+    state("net.d/10-net.conflist"),
+    JSON.stringify({ cniVersion: "1.1.0", name: "net", plugins: [BRIDGE] }),
+  );
+
+  expect(await states()).toEqual([
+    "net alive used",
+    "net forgotten young",
+    "net gone young",
+    "net nobody young",
+    "net old-form young",
+    "net remembered remembered",
+    "other reference used",
+    "other reference-gone young",
+  ]);
+  const [net] = (await list()).networks;
+  expect(net?.ranges).toEqual([
+    { subnet: "10.22.0.0/24", start: "10.22.0.1", end: "10.22.0.254", used: 6, capacity: 253 },
+    expect.objectContaining({ subnet: "fd00:22::/64", used: 4 }),
+  ]);
+
+  const before = await bed.reservations();
+  expect((await weft("ipam", "gc", "--yes")).stdout).toMatch(
+    /^No address is leaked in \/var\/lib\/cni\/networks: 12 reserved/,
+  );
+  const dry = await weft("ipam", "gc", "--grace-seconds", "0");
+  expect(dry.stdout).toMatch(/net +10\.22\.0\.77 +- +would be freed +its file names nobody/);
+  expect(dry.stdout).toMatch(
+    /net +\S+ +forgotten +would be freed .*results\/net-forgotten-eth0 names \/run\/netns\/weft-nobody, which is gone/,
+  );
+  expect(dry.stdout).toMatch(/Nothing was changed: --yes frees them\.\n$/);
+  expect(await bed.reservations()).toBe(before);
+
+  const { status, stdout } = await weft("ipam", "gc", "--yes", "--grace-seconds", "0", "-o", "json");
+  expect(status).toBe(0);
+  const { addresses, kept, changed } = JSON.parse(stdout) as {
+    addresses: { containerId: string; done: string }[];
+    kept: number;
+    changed: boolean;
+  };
+  expect({ kept, changed }).toEqual({ kept: 5, changed: true });
+  expect(addresses.map(({ containerId, done }) => `${containerId} ${done}`).sort()).toEqual(
+    [" ", "forgotten ", "forgotten ", "gone ", "gone ", "old-form ", "reference-gone "].map(
+      (who) => `${who.trimEnd()} freed`,
+    ),
+  );
+  expect(await states()).toEqual(["net alive used", "net remembered remembered", "other reference used"]);
+  // A DEL that comes late finds nothing to do, and a new pod gets what was freed.
+  expect((await bed.call(OURS, "bridge", "DEL", BRIDGE, { containerId: "gone", netns: "" })).status).toBe(0);
+  await attach(OURS, BRIDGE, "new", bed.podNamespace);
+  expect(await states()).toContain("net new used");
+});
+
+test("a network namespace that only a process holds keeps its address", async () => {
+  const [pod] = (await bed.emptyPods(1)) as [Namespace];
+  await attach(OURS, BRIDGE, "held", pod);
+  const isInside = `until ip netns pids ${pod.name} | grep -q .; do sleep 0.05; done`;
+  const script = `exec nsenter --net=${pod.path} sleep 60`;
+  await bed.node.succeed("sh", ["-c", `(${script}) >/dev/null 2>&1 & echo $! > ${state("pid")}; ${isInside}`]);
+  await bed.node.succeed("ip", ["netns", "del", pod.name]);
+  const { stdout } = await weft("ipam", "ls");
+  expect(stdout).toMatch(/held +eth0 +\d+s +used +eth0 in \/proc\/\d+\/ns\/net/);
+  await bed.node.succeed("sh", ["-c", `kill $(cat ${state("pid")})`]);
+});
+
+test("an unprivileged container's view is not enough", async () => {
+  const [pod] = (await bed.emptyPods(1)) as [Namespace];
+  await attach(OURS, BRIDGE, "c1", pod);
+  await removeNamespace(pod.name);
+  const inContainer = [
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    `${OURS}/weft`,
+    "ipam",
+    "gc",
+    "--yes",
+    "--grace-seconds",
+    "0",
+  ];
+  const { status, stderr } = await bed.node.run("unshare", inContainer);
+  expect({ status, stderr }).toEqual({
+    status: 3,
+    stderr: expect.stringContaining(
+      "weft ipam gc: from here not all of the node's network namespaces can be seen\nNothing was changed.",
+    ),
+  });
+  expect(await states()).toEqual(["net c1 young"]);
+});
