@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { globSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -7,11 +7,12 @@ import { openLog } from "./log.ts";
 import { NetConfHolder } from "./net-conf.ts";
 
 const log = openLog("fatal", "n1");
-const examples = join(import.meta.dirname, "../conf/net-conf");
+const offered = join(import.meta.dirname, "../conf");
+const examples = globSync("**/net-conf.json", { cwd: offered });
 
-test.each(readdirSync(examples))("the example %s is read without a warning", async (name) => {
-  const { conf, text } = (await NetConfHolder.open(join(examples, name), log)).current;
-  expect(conf.backend.type).toBe(name === "host-gw.json" ? "host-gw" : "vxlan");
+test.each(examples)("what is offered in conf/%s is read without a warning", async (path) => {
+  const { conf, text } = (await NetConfHolder.open(join(offered, path), log)).current;
+  expect(conf.backend.type).toBe(path.includes("/host-gw/") ? "host-gw" : "vxlan");
   expect(conf.warnings).toEqual([]);
   expect(JSON.parse(text)).toHaveProperty("Network");
 });
