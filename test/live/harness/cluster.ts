@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly attach?: "bridge" | "ptp";
   /** weftd's. [debug] */
   readonly logLevel?: "debug" | "info";
+  /** The API server speaks TLS, and holds whoever brings a token to the rights in this manifest. [plain, all rights] */
+  readonly rbac?: string;
 }
 
 export interface Pod {
@@ -75,6 +77,7 @@ const NETWORKS: Readonly<Record<Families, object>> = {
 };
 const API_NUMBER = 250;
 const API_PORT = 6443;
+const TLS = `${REPOSITORY}/test/vectors/tls`;
 export const ECHO_PORT = 7007;
 
 export class Cluster {
@@ -83,6 +86,7 @@ export class Cluster {
   readonly #underlay: Families;
   readonly #attach: "bridge" | "ptp";
   readonly #logLevel: "debug" | "info";
+  readonly #rbac: string | undefined;
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
   /** What each weftd that starts from now on finds in its environment, beside this process's. */
@@ -98,6 +102,7 @@ export class Cluster {
     this.#underlay = options.underlay ?? this.families;
     this.#attach = options.attach ?? "bridge";
     this.#logLevel = options.logLevel ?? "debug";
+    this.#rbac = options.rbac;
     this.#cleanup = cleanup;
     this.#folder = folder;
     this.#link = link;
@@ -131,6 +136,11 @@ export class Cluster {
   /** The addresses that a node, or the API server, has on the link. */
   #addressesOf(number: number): readonly [string, ...string[]] {
     return addressesOf(number, this.#underlay) as [string, ...string[]];
+  }
+
+  /** The API server, as nodes reach it: host (an IPv6 address in brackets) and port. */
+  get apiAddress(): { readonly host: string; readonly port: number } {
+    return { host: this.#apiHost, port: API_PORT };
   }
 
   get #apiHost(): string {
@@ -174,6 +184,8 @@ export class Cluster {
       [
         ...[API_SERVER, "--listen", listen, "--kubeconfig-out", this.kubeconfig],
         ...["--control-socket", this.#controlSocket],
+        ...(this.#rbac === undefined ? [] : ["--rbac", this.#rbac, "--tls-cert", `${TLS}/server.crt`]),
+        ...(this.#rbac === undefined ? [] : ["--tls-key", `${TLS}/server.key`, "--tls-ca", `${TLS}/ca.crt`]),
       ],
       this.#cleanup,
     );
@@ -191,9 +203,9 @@ export class Cluster {
     if (this.#api === undefined) throw new Error("the API server has not been started");
     const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": process.argv[2] === "PATCH" ? "application/merge-patch+json" : "application/json" }, body: process.argv[3] || undefined })
       .then(async (answer) => { console.log(await answer.text()); process.exit(answer.ok ? 0 : 1); })`;
-    const url = `http://${this.#apiHost}:${API_PORT}${path}`;
-    const text = await this.#api.inside.succeed(process.execPath, [
-      "-e",
+    const url = `${this.#rbac === undefined ? "http" : "https"}://${this.#apiHost}:${API_PORT}${path}`;
+    const text = await this.#api.inside.succeed("env", [
+      ...[`NODE_EXTRA_CA_CERTS=${TLS}/ca.crt`, process.execPath, "-e"],
       script,
       url,
       method,

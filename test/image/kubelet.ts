@@ -1,0 +1,174 @@
+/**
+ * What a kubelet does for the pod of weft's DaemonSet on one node: makes its volumes, its environment, runs its init
+ * container to the end and then weftd, each by runc, and asks its probes. A node's folders are below one of the test's.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Cleanup } from "../live/harness/cleanup.ts";
+import type { Machine } from "../live/harness/cluster.ts";
+import { type Outcome, run } from "../live/harness/command.ts";
+import { OWN_PREFIX, removeCgroups } from "../live/harness/leftovers.ts";
+import { Running } from "../live/harness/process.ts";
+import { find, type KubeObject } from "../manifests/objects.ts";
+import { type Container, containerOf, type Pod, type Probe, podOf } from "../manifests/pod.ts";
+import { RUNTIMES } from "../runtimes/machine.ts";
+import { runtimeConfig } from "./bundle.ts";
+
+const RUNC = `${RUNTIMES}/usr/sbin/runc`;
+/** The account's, as the API server would have issued it. */
+const TOKEN = "the-token-of-weftd";
+
+export interface KubeletOptions {
+  /** The manifests, rendered. */
+  readonly objects: readonly KubeObject[];
+  /** The image's root file system, unpacked. */
+  readonly root: string;
+  /** What the ConfigMap weft-api-server holds, which the manifests name without making it. */
+  readonly apiServer: { readonly host: string; readonly port: number };
+}
+
+export class Kubelet {
+  readonly machine: Machine;
+  /** The node's own file system, as far as the pod mounts it. */
+  readonly #host: string;
+  readonly #folder: string;
+  readonly #options: KubeletOptions;
+  readonly #cleanup: Cleanup;
+  readonly #pod: Pod;
+  #configMapVersion = 0;
+  #containers = 0;
+
+  constructor(machine: Machine, folder: string, options: KubeletOptions, cleanup: Cleanup) {
+    if (!existsSync(RUNC)) throw new Error(`${RUNC} is missing: run hack/setup runtimes`);
+    this.machine = machine;
+    this.#folder = folder;
+    this.#host = `${folder}/host`;
+    this.#options = options;
+    this.#cleanup = cleanup;
+    this.#pod = podOf(options.objects);
+    cleanup.push(() => removeCgroups(this.#cgroup));
+    this.#makeToken();
+    const { data } = find(options.objects, "ConfigMap", "weft-net-conf") as unknown as {
+      data: Record<string, string>;
+    };
+    this.writeConfigMap(data);
+  }
+
+  get #cgroup(): string {
+    return `${OWN_PREFIX}${this.machine.name}`;
+  }
+
+  /** Where the plugins are installed. */
+  get binDir(): string {
+    return `${this.#host}/opt/cni/bin`;
+  }
+
+  /** Runs the init container to its end. */
+  install(): Promise<Outcome> {
+    const container = containerOf(this.#pod, "install");
+    return run("nsenter", [`--net=${this.machine.namespace.path}`, RUNC, ...this.#runArguments(container)]);
+  }
+
+  /** Starts weftd's container; it ends by a signal to what is returned. */
+  start(): Running {
+    const container = containerOf(this.#pod, "weftd");
+    return new Running(this.machine.namespace, RUNC, this.#runArguments(container), this.#cleanup);
+  }
+
+  /** What the node's probe of this kind gets. */
+  async probe(kind: "startupProbe" | "livenessProbe" | "readinessProbe"): Promise<{ status: number; body: string }> {
+    const { httpGet } = containerOf(this.#pod, "weftd")[kind] as Probe;
+    const url = `http://${httpGet.host}:${httpGet.port}${httpGet.path}`;
+    const script =
+      "fetch(process.argv[1]).then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })))";
+    return JSON.parse(await this.machine.inside.succeed(process.execPath, ["-e", script, url])) as {
+      status: number;
+      body: string;
+    };
+  }
+
+  /**
+   * A ConfigMap as a kubelet projects it (AtomicWriter): each version in a folder of its own, and a link that leads to the
+   * newest from one moment to the next.
+   */
+  writeConfigMap(data: Readonly<Record<string, string>>): void {
+    const volume = `${this.#folder}/volumes/net-conf`;
+    this.#configMapVersion += 1;
+    const version = `..2026_11_21_${this.#configMapVersion}`;
+    mkdirSync(`${volume}/${version}`, { recursive: true });
+    for (const [key, text] of Object.entries(data)) {
+      writeFileSync(`${volume}/${version}/${key}`, text);
+      if (!existsSync(`${volume}/${key}`)) symlinkSync(`..data/${key}`, `${volume}/${key}`);
+    }
+    symlinkSync(version, `${volume}/..data_tmp`);
+    renameSync(`${volume}/..data_tmp`, `${volume}/..data`);
+  }
+
+  /** The ids, on this machine, of the processes in the node's containers. */
+  processes(): readonly number[] {
+    const { name } = this.machine;
+    const procs = ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"].map(
+      (hierarchy) => `${hierarchy}/${OWN_PREFIX}${name}/container-${this.#containers}/cgroup.procs`,
+    );
+    const found = procs.find((path) => existsSync(path));
+    if (found === undefined) throw new Error(`no cgroup at ${procs.join(" or ")}`);
+    return readFileSync(found, "utf8").trim().split("\n").map(Number);
+  }
+
+  #runArguments(container: Container): string[] {
+    this.#containers += 1;
+    const bundle = `${this.#folder}/bundle-${this.#containers}`;
+    mkdirSync(bundle, { recursive: true });
+    const config = runtimeConfig(container, {
+      root: this.#options.root,
+      networkNamespace: this.machine.namespace.path,
+      volumes: Object.fromEntries(this.#pod.volumes.map(({ name }) => [name, this.#sourceOf(name)])),
+      environment: container.env === undefined ? {} : this.#environmentOf(container),
+      cgroup: `/${this.#cgroup}/container-${this.#containers}`,
+    });
+    writeFileSync(`${bundle}/config.json`, JSON.stringify(config));
+    const id = `${this.#cgroup}-${this.#containers}`;
+    return ["--root", `${this.#folder}/runc`, "run", "--bundle", bundle, id];
+  }
+
+  /** The folder that a volume is: of the node, or made by the kubelet. */
+  #sourceOf(name: string): string {
+    const path = this.#pod.volumes.find((volume) => volume.name === name)?.hostPath?.path;
+    if (path === undefined) return `${this.#folder}/volumes/${name}`;
+    // The kernel's own: it shows each process the settings of its network namespace.
+    if (path.startsWith("/proc/")) return path;
+    const { confDir, runDir, stateDir } = this.machine;
+    const places = [
+      ["/etc/cni/net.d", confDir],
+      ["/run/weft", runDir],
+      ["/var/lib/cni", stateDir],
+      ["", this.#host],
+    ] as const;
+    const [from, to] = places.find(([start]) => path.startsWith(start)) ?? places[3];
+    const source = `${to}${path.slice(from.length)}`;
+    if (path.endsWith(".lock")) {
+      mkdirSync(resolve(source, ".."), { recursive: true });
+      writeFileSync(source, "", { flag: "a" });
+    } else mkdirSync(source, { recursive: true });
+    return source;
+  }
+
+  #environmentOf({ env = [] }: Container): Record<string, string> {
+    const { host, port } = this.#options.apiServer;
+    const values = env.map(({ name, value, valueFrom }) => {
+      if (value !== undefined) return [name, value];
+      const { fieldRef } = valueFrom as { fieldRef?: { fieldPath: string } };
+      if (fieldRef?.fieldPath !== "spec.nodeName") throw new Error(`${name}: this kubelet knows spec.nodeName alone`);
+      return [name, this.machine.name];
+    });
+    return { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: String(port), ...Object.fromEntries(values) };
+  }
+
+  #makeToken(): void {
+    const volume = `${this.#folder}/volumes/api-access`;
+    mkdirSync(volume, { recursive: true });
+    writeFileSync(`${volume}/token`, TOKEN);
+    writeFileSync(`${volume}/namespace`, "weft");
+    writeFileSync(`${volume}/ca.crt`, readFileSync(new URL("../vectors/tls/ca.crt", import.meta.url)));
+  }
+}
