@@ -23,9 +23,11 @@ import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./clu
 import { type GuardedDevice, guardedDevices } from "./datapath/checksum-guard.ts";
 import type { Keeper } from "./datapath/keeper.ts";
 import type { Interest } from "./datapath/notifications.ts";
+import { OldSenders } from "./datapath/old-senders.ts";
 import { OldVteps } from "./datapath/old-vteps.ts";
 import type { Programmed, Programmer } from "./datapath/programmer.ts";
 import { strictReversePaths } from "./datapath/reverse-path.ts";
+import { SourceChange } from "./datapath/source-change.ts";
 import { chooseUnderlay, type InterfaceWishes, type UnderlayChoice } from "./datapath/underlay.ts";
 import type { Logger } from "./log.ts";
 import type { NetConfHolder } from "./net-conf.ts";
@@ -70,6 +72,8 @@ export class Reconciler {
   /** Of the last pass that programmed something. */
   #count = { peers: 0, connected: 0 };
   readonly #oldVteps = new OldVteps();
+  readonly #oldSenders = new OldSenders();
+  readonly #sourceChange = new SourceChange();
   /** Link and addresses that packets to other nodes went by in the last pass. */
   #source: string | undefined;
   /** The interface that was chosen last. */
@@ -148,10 +152,9 @@ export class Reconciler {
     if (known === undefined) return;
 
     const { state, port } = await programmer.observe();
-    const underlay = chooseUnderlay(
-      { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay },
-      state,
-    );
+    const wishes = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };
+    const underlay = this.#sourceChange.settle(chooseUnderlay(wishes, state), state.addresses, clock.nowMs());
+    this.#again("the old address is to go", this.#sourceChange.nextMs(clock.nowMs()));
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
@@ -167,7 +170,8 @@ export class Reconciler {
     this.#folder = folder;
     const names = namesOf(folder?.predecessor);
     const reservations = reservationsFolder(folder?.predecessor);
-    const senders = view.peers.flatMap(sourcesOf);
+    const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
+    this.#again("an old sender may go", this.#oldSenders.nextMs(clock.nowMs()));
     const kept = await keeper.keep(
       { node, underlay: link, desired, networks, senders, observed: state, ...names, reservations },
       attempts,
@@ -182,10 +186,10 @@ export class Reconciler {
     this.#aim = { node, peers, desired };
     this.#devices = guardedDevices(desired.dataPath, programmed.state);
     await attempts.try(() => keeper.programmed(desired.dataPath));
-    const wishes = [...options.ifaceCidr, ...[...options.publicIp, ...known.own.internalAddresses].map(hostPrefix)];
+    const chosenBy = [...options.ifaceCidr, ...[...options.publicIp, ...known.own.internalAddresses].map(hostPrefix)];
     const interest = interestOf(desired, underlay, node, programmed, port);
     const { bridge, cables } = kept;
-    this.#interest = { ...interest, bridge, cables, underlayAddresses: wishes };
+    this.#interest = { ...interest, bridge, cables, underlayAddresses: chosenBy };
     const nowMs = clock.nowMs();
 
     const sent = [...programmed.requests, ...kept.requests];
@@ -247,9 +251,12 @@ export class Reconciler {
     const announced = backendType === "vxlan" ? [{ vni, port }] : [];
     const needed = desiredState(conf, node, peers, known, announced);
     const kept = this.#oldVteps.kept(known, needed.dataPath.vteps, nowMs);
-    const delayMs = this.#oldVteps.nextMs(nowMs);
-    if (delayMs !== undefined) this.#parts.later("an old VTEP may go", delayMs);
+    this.#again("an old VTEP may go", this.#oldVteps.nextMs(nowMs));
     return kept.length === 0 ? needed : desiredState(conf, node, peers, known, [...announced, ...kept]);
+  }
+
+  #again(reason: string, delayMs: number | undefined): void {
+    if (delayMs !== undefined) this.#parts.later(reason, delayMs);
   }
 
   /** This node and its subnets; undefined, and said why, while they are not known. */

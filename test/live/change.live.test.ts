@@ -48,7 +48,7 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       expect(fdb.map(({ dst }) => dst)).toEqual([to]);
     });
 
-  test("a node's address changes, the new one before the old one goes: hardly a packet is lost", async () => {
+  test("a node's address changes, the new one before the old one goes: no packet is lost", async () => {
     const pings = new Pings(cluster, PING_MS, cleanup);
     // As systemd has it: an address does not take those with it that came after it.
     await first.inside.succeed("sysctl", ["-qw", "net.ipv4.conf.eth0.promote_secondaries=1"]);
@@ -59,12 +59,13 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       const { metadata } = (await cluster.api("GET", "/api/v1/nodes/n1")) as { metadata: { annotations: object } };
       expect(metadata.annotations).toMatchObject({ [`${FLANNEL}/public-ip`]: "192.0.2.101" });
     });
-    if (mode === "vxlan") expect((await device(first))?.linkinfo.info_data.local).toBe("192.0.2.101");
+    const isUsed = async () => expect((await device(first))?.linkinfo.info_data.local).toBe("192.0.2.101");
+    if (mode === "vxlan") await eventually(isUsed, 10_000);
     await first.inside.succeed("ip", ["address", "del", "192.0.2.1/24", "dev", "eth0"]);
     await reached();
     const { lost, sent } = await pings.stop();
     console.log(`${mode}: another address: ${lost} of ${sent} pings lost, ${lost * PING_MS} ms in both directions`);
-    expect(lost * PING_MS).toBeLessThan(2000);
+    expect(lost).toBe(0);
   });
 
   test("an address that is away for a moment, as DHCP has it, changes nothing", async () => {
