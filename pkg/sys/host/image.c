@@ -19,22 +19,28 @@
 struct host_image host_image __attribute__((section(".image"), aligned(4096)));
 
 enum {
-	STEP = 16,           /* sizes are rounded up to this; also the alignment of blocks */
-	LARGEST_SMALL = 512, /* what is larger goes to malloc once the image is sealed */
+	STEP = 16,           /* blocks with their headers are rounded up to this */
+	LARGEST_SMALL = 504, /* what is larger goes to malloc once the image is sealed */
 	CHUNK = 256 * 1024,
 };
 
-_Static_assert(LARGEST_SMALL / STEP + 1 == HOST_SIZE_CLASSES, "a free list for each size");
-
-/* In front of each block, keeping it aligned: its size, and its class or 0 for one that is larger than small. */
+/*
+ * In front of each block: its size, and its class or 0 for one that is larger than small. Blocks are aligned to eight
+ * bytes, which is all that QuickJS's structures ask for: with sixteen, each object would be larger by a fifth.
+ */
 struct header {
-	uint64_t size;
-	uint64_t class;
+	uint64_t size : 56;
+	uint64_t class : 8;
 };
+
+_Static_assert((LARGEST_SMALL + sizeof(struct header)) / STEP + 1 == HOST_SIZE_CLASSES, "a free list for each size");
 
 struct free_block {
 	struct free_block *next;
 };
+
+/* Large blocks that were given back before the image was sealed (tables that grew): cut up anew. */
+static struct free_block *spares;
 
 static struct header *header_of(const void *block)
 {
@@ -46,11 +52,24 @@ static bool is_in_image(const void *block)
 	return (const uint8_t *)block >= host_image.memory && (const uint8_t *)block < host_image.memory + sizeof(host_image.memory);
 }
 
-/* Cuts a block off the current run of memory. */
-static void *cut(size_t size, size_t class)
+/* Off the end of the first spare that is large enough; NULL where none is. */
+static void *cut_spare(size_t whole)
 {
-	size_t whole = sizeof(struct header) + size;
-	struct header *header;
+	for (struct free_block **link = &spares; *link; link = &(*link)->next) {
+		struct header *header = header_of(*link);
+
+		if (header->size < whole + sizeof(struct free_block))
+			continue;
+		header->size -= whole;
+		return (uint8_t *)(header + 1) + header->size;
+	}
+	return NULL;
+}
+
+/* Off the current run of memory; NULL when memory is short. */
+static void *cut_run(size_t whole)
+{
+	void *block;
 
 	if (!host_image.is_sealed && !host_image.cursor) {
 		host_image.cursor = host_image.memory;
@@ -66,36 +85,46 @@ static void *cut(size_t size, size_t class)
 		}
 		host_image.end = host_image.cursor + CHUNK;
 	}
-	header = (struct header *)host_image.cursor;
-	header->size = size;
-	header->class = class;
+	block = host_image.cursor;
 	host_image.cursor += whole;
+	return block;
+}
+
+static void *cut(size_t whole, size_t class)
+{
+	struct header *header = host_image.is_sealed ? NULL : cut_spare(whole);
+
+	if (!header)
+		header = cut_run(whole);
+	if (!header)
+		return NULL;
+	*header = (struct header){ .size = whole - sizeof(*header), .class = class };
 	return header + 1;
 }
 
 static void *allocate(JSMallocState *state, size_t size)
 {
-	size_t rounded = (size + STEP - 1) / STEP * STEP;
-	size_t class = rounded / STEP;
+	size_t whole = (size + sizeof(struct header) + STEP - 1) / STEP * STEP;
+	size_t class = whole / STEP;
 	struct free_block *block;
 	struct header *header;
 
 	(void)state;
-	if (size > SIZE_MAX / 2)
+	if (size > SIZE_MAX / 512)
 		return NULL;
 	if (size <= LARGEST_SMALL) {
 		block = host_image.free_lists[class];
 		if (!block)
-			return cut(rounded, class);
+			return cut(whole, class);
 		host_image.free_lists[class] = block->next;
 		return block;
 	}
 	if (!host_image.is_sealed)
-		return cut(rounded, 0);
-	header = malloc(sizeof(*header) + rounded);
+		return cut(whole, 0);
+	header = malloc(whole);
 	if (!header)
 		return NULL;
-	*header = (struct header){ .size = rounded };
+	*header = (struct header){ .size = whole - sizeof(*header) };
 	return header + 1;
 }
 
@@ -112,6 +141,9 @@ static void release(JSMallocState *state, void *block)
 		host_image.free_lists[class] = block;
 	} else if (!is_in_image(block)) {
 		free(header_of(block));
+	} else if (!host_image.is_sealed) {
+		((struct free_block *)block)->next = spares;
+		spares = block;
 	}
 }
 
@@ -132,13 +164,13 @@ static void *reallocate(JSMallocState *state, void *block, size_t size)
 	}
 	if (size <= usable_size(block))
 		return block;
-	if (header_of(block)->class == 0 && !is_in_image(block) && size <= SIZE_MAX / 2) {
-		size_t rounded = (size + STEP - 1) / STEP * STEP;
-		struct header *header = realloc(header_of(block), sizeof(*header) + rounded);
+	if (header_of(block)->class == 0 && !is_in_image(block) && size <= SIZE_MAX / 512) {
+		size_t whole = (size + sizeof(struct header) + STEP - 1) / STEP * STEP;
+		struct header *header = realloc(header_of(block), whole);
 
 		if (!header)
 			return NULL;
-		header->size = rounded;
+		header->size = whole - sizeof(*header);
 		return header + 1;
 	}
 	moved = allocate(state, size);
