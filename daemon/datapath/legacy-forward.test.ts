@@ -14,15 +14,15 @@ function bench(shown: string | undefined, names = "nat\nfilter\n") {
   if (names !== "") files.writeFile("/proc/self/net/ip_tables_names", new TextEncoder().encode(names));
   const clock = { ms: 0, nowMs: () => clock.ms };
   const run: string[] = [];
-  const legacy = new LegacyForward({
+  const options = {
     files,
     clock,
-    execute: async (program, args) => {
+    execute: async (program: string, args: readonly string[]) => {
       if (shown !== undefined) run.push([program, ...args].join(" "));
       return shown;
     },
-  });
-  return { legacy, run, clock };
+  };
+  return { legacy: new LegacyForward(options), options, run, clock };
 }
 
 test.each<[boolean, string]>([
@@ -79,4 +79,12 @@ test("without the program the error says what to run, as long as it lasts", asyn
     await expect(failure).rejects.toThrow(LegacyForwardError);
     await expect(failure).rejects.toThrow(/on the host run iptables-legacy -I FORWARD -s 10\.244\.0\.0\/16/);
   }
+});
+
+test("where the program fails the error says why, and what a container needs", async () => {
+  const { options } = bench("-P FORWARD DROP");
+  const execute = () => Promise.reject(new Error("iptables-legacy -w 5 -S FORWARD: Permission denied"));
+  const failure = new LegacyForward({ ...options, execute }).ensure(RANGES);
+  await expect(failure).rejects.toThrow(LegacyForwardError);
+  await expect(failure).rejects.toThrow(/looked at from here: .*Permission denied; in a container weftd needs NET_RAW/);
 });

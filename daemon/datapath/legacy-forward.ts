@@ -7,15 +7,19 @@ import { type Execute, isTableInUse, LEGACY_PROGRAM, runLegacy } from "./legacy-
 
 const COMMENT = "weft: pods";
 const INTERVAL_MS = 30_000;
-/** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to run. */
+/** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to do. */
 export class LegacyForwardError extends Error {
-  constructor(family: Family, ranges: readonly Prefix[]) {
-    const commands = ranges
-      .flatMap((range) => missing("", range))
-      .map((rule) => [LEGACY_PROGRAM[family], ...rule].join(" "));
+  /** `cause`: why the program failed; without one there is no such program. */
+  constructor(family: Family, ranges: readonly Prefix[], cause?: Error) {
+    const program = LEGACY_PROGRAM[family];
+    const commands = ranges.flatMap((range) => missing("", range)).map((rule) => [program, ...rule].join(" "));
+    const inUse = `${program}'s table filter is in use on this node and may drop pods' packets`;
     super(
-      `${LEGACY_PROGRAM[family]}'s table filter is in use on this node and may drop pods' packets, and there is no ` +
-        `${LEGACY_PROGRAM[family]} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`,
+      cause === undefined
+        ? `${inUse}, and there is no ${program} here to look: install it, or on the host run ${commands.join(" && ")}, or remove those rules`
+        : `${inUse}, and cannot be looked at from here: ${cause.message.replaceAll("\n", " ")}; in a container weftd needs NET_RAW and the ` +
+            "host's /run/xtables.lock for that: the chart's iptablesLegacy, or conf/components/iptables-legacy",
+      { cause },
     );
     this.name = "LegacyForwardError";
   }
@@ -51,7 +55,9 @@ export class LegacyForward {
 
   async #accept(family: Family, ranges: readonly Prefix[]): Promise<string[]> {
     const { execute } = this.#options;
-    const shown = await runLegacy(execute, family, ["-S", "FORWARD"]);
+    const shown = await runLegacy(execute, family, ["-S", "FORWARD"]).catch((error: Error) => {
+      throw new LegacyForwardError(family, ranges, error);
+    });
     if (shown === undefined) throw new LegacyForwardError(family, ranges);
     if (!drops(shown)) return [];
     const rules = ranges.flatMap((range) => missing(shown, range));

@@ -2,165 +2,174 @@
  * The image and the manifests together: the DaemonSet's own commands, with the capabilities, mounts and seccomp profile that
  * it asks for, on nodes whose API server holds weftd to the rights that it has been given.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
-import { Cluster, type Node } from "../live/harness/cluster.ts";
-import { succeed } from "../live/harness/command.ts";
-import { makeFolder } from "../live/harness/folder.ts";
+import type { Cluster, Machine, Node } from "../live/harness/cluster.ts";
 import { eventually } from "../live/harness/process.ts";
-import { Runtime } from "../live/harness/runtime.ts";
 import { measureReach } from "../live/harness/traffic.ts";
-import type { KubeObject } from "../manifests/objects.ts";
-import { kustomize, kustomizeObjects } from "../manifests/tools.ts";
-import { Kubelet } from "./kubelet.ts";
+import { ImageBed, unpackImage } from "./bed.ts";
+import type { Kubelet } from "./kubelet.ts";
 
 const CAP_NET_ADMIN = 12n;
 const cleanup = new Cleanup();
 let root = "";
-let cluster: Cluster;
-let objects: readonly KubeObject[];
-const kubelets: Kubelet[] = [];
 
 beforeAll(async () => {
-  const folder = makeFolder("image", cleanup);
-  root = `${folder}/root`;
-  await unpackImage(`${folder}/weft.tar`, root);
-  objects = kustomizeObjects("overlays/vxlan");
-  writeFileSync(`${folder}/rbac.yaml`, kustomize("overlays/vxlan"));
-  cluster = await Cluster.start("vxlan", cleanup, { rbac: `${folder}/rbac.yaml` });
-  for (const number of [1, 2]) cluster.nodes.push(await join(number, `${folder}/${number}`));
+  root = await unpackImage(cleanup);
 }, 180_000);
 
 afterAll(() => cleanup.run());
 
-/** Makes the image as hack/image does, and unpacks its layers one above the other. */
-async function unpackImage(archive: string, target: string): Promise<void> {
-  await succeed(process.execPath, ["hack/imaging/main.ts", "--out", archive]);
-  const parts = `${target}.parts`;
-  for (const made of [target, parts]) mkdirSync(made);
-  await succeed("tar", ["-xf", archive, "-C", parts]);
-  const [{ Layers: layers }] = JSON.parse(readFileSync(`${parts}/manifest.json`, "utf8")) as [{ Layers: string[] }];
-  for (const layer of layers) await succeed("tar", ["-xzf", `${parts}/${layer}`, "-C", target]);
-}
+describe("on a fresh node", () => {
+  const own = new Cleanup();
+  afterAll(() => own.run());
 
-/** A node whose kubelet runs the DaemonSet's pod, and whose runtime finds plugins and run directory where it leaves them. */
-async function join(number: number, folder: string): Promise<Node> {
-  const machine = await cluster.addMachine(number);
-  const { inside, runDir } = machine;
-  mkdirSync(`${folder}/run`, { recursive: true });
-  const privateRun =
-    'mount -t tmpfs tmpfs "$0" && mkdir "$0/netns" "$0/weft" && mount --rbind /run/netns "$0/netns" && ' +
-    'mount --bind "$1" "$0/weft" && mount --rbind "$0" /run';
-  await inside.succeed("sh", ["-euc", privateRun, `${folder}/run`, runDir]);
-  await inside.succeed("sysctl", ["-qw", "net.ipv4.ip_forward=0"]);
-  const kubelet = new Kubelet(machine, folder, { objects, root, apiServer: cluster.apiAddress }, cleanup);
-  kubelets.push(kubelet);
-  expect(await kubelet.install()).toMatchObject({ status: 0 });
-  const weftd = kubelet.start();
-  const node: Node = { ...machine, runtime: new Runtime(inside, machine.confDir, kubelet.binDir), weftd };
-  await cluster.ready(node);
-  return node;
-}
+  let cluster: Cluster;
+  const kubelets: Kubelet[] = [];
 
-function parts(): { node: Node; kubelet: Kubelet; other: Node } {
-  const [node, other] = cluster.nodes;
-  const [kubelet] = kubelets;
-  if (node === undefined || other === undefined || kubelet === undefined) throw new Error("the nodes did not come up");
-  return { node, kubelet, other };
-}
+  beforeAll(async () => {
+    const bed = await ImageBed.make(root, "overlays/vxlan", own);
+    cluster = bed.cluster;
+    const prepare = ({ inside }: Machine) =>
+      inside.succeed("sysctl", ["-qw", "net.ipv4.ip_forward=0"]).then(() => undefined);
+    for (const number of [1, 2]) {
+      const { node, kubelet } = await bed.join(number, prepare);
+      kubelets.push(kubelet);
+      await cluster.ready(node);
+    }
+  });
 
-test("the init container has installed all plugins as one file", () => {
-  const { binDir } = parts().kubelet;
-  const names = readdirSync(binDir).filter((name) => !name.startsWith("."));
-  expect(names).toEqual(expect.arrayContaining(["bridge", "host-local", "loopback", "portmap", "vxlan", "host-gw"]));
-  const inodes = new Set(names.map((name) => statSync(`${binDir}/${name}`).ino));
-  expect(inodes.size).toBe(1);
-});
+  function parts(): { node: Node; kubelet: Kubelet; other: Node } {
+    const [node, other] = cluster.nodes;
+    const [kubelet] = kubelets;
+    if (node === undefined || other === undefined || kubelet === undefined)
+      throw new Error("the nodes did not come up");
+    return { node, kubelet, other };
+  }
 
-test("the conflist is there, and all probes are answered", async () => {
-  const { node, kubelet } = parts();
-  expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
-  for (const kind of ["startupProbe", "livenessProbe", "readinessProbe"] as const)
-    expect((await kubelet.probe(kind)).status, kind).toBe(200);
-});
+  test("the init container has installed all plugins as one file", () => {
+    const { binDir } = parts().kubelet;
+    const names = readdirSync(binDir).filter((name) => !name.startsWith("."));
+    expect(names).toEqual(expect.arrayContaining(["bridge", "host-local", "loopback", "portmap", "vxlan", "host-gw"]));
+    const inodes = new Set(names.map((name) => statSync(`${binDir}/${name}`).ino));
+    expect(inodes.size).toBe(1);
+  });
 
-test("weftd has NET_ADMIN and no other capability, nothing new to gain, and a system call filter", () => {
-  const [pid] = parts().kubelet.processes();
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1];
-  for (const set of ["CapBnd", "CapEff", "CapPrm"]) expect(BigInt(`0x${field(set)}`), set).toBe(1n << CAP_NET_ADMIN);
-  expect([field("CapInh"), field("CapAmb")]).toEqual(["0000000000000000", "0000000000000000"]);
-  expect([field("NoNewPrivs"), field("Seccomp"), field("Uid")]).toEqual(["1", "2", "0\t0\t0\t0"]);
-});
+  test("the conflist is there, and all probes are answered", async () => {
+    const { node, kubelet } = parts();
+    expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
+    for (const kind of ["startupProbe", "livenessProbe", "readinessProbe"] as const)
+      expect((await kubelet.probe(kind)).status, kind).toBe(200);
+  });
 
-test("it can write into three folders, and nowhere else", () => {
-  const [pid] = parts().kubelet.processes();
-  const writable = readFileSync(`/proc/${pid}/mountinfo`, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => line.split(" "))
-    .filter(([, , , , , options = ""]) => options.split(",").includes("rw"))
-    .map(([, , , , path]) => path)
-    .filter((path) => !/^\/(proc|dev)(\/|$)/.test(path ?? ""));
-  expect(writable.sort()).toEqual(["/etc/cni/net.d", "/host/proc/sys/net", "/run/weft"]);
-});
+  test("weftd has NET_ADMIN and no other capability, nothing new to gain, and a system call filter", () => {
+    const [pid] = parts().kubelet.processes();
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1];
+    for (const set of ["CapBnd", "CapEff", "CapPrm"]) expect(BigInt(`0x${field(set)}`), set).toBe(1n << CAP_NET_ADMIN);
+    expect([field("CapInh"), field("CapAmb")]).toEqual(["0000000000000000", "0000000000000000"]);
+    expect([field("NoNewPrivs"), field("Seccomp"), field("Uid")]).toEqual(["1", "2", "0\t0\t0\t0"]);
+  });
 
-test("forwarding is switched on, although a container's /proc/sys is read-only", async () => {
-  const { inside } = parts().node;
-  expect((await inside.succeed("sysctl", ["-n", "net.ipv4.ip_forward"])).trim()).toBe("1");
-});
+  test("it can write into three folders, and nowhere else", () => {
+    const [pid] = parts().kubelet.processes();
+    const writable = readFileSync(`/proc/${pid}/mountinfo`, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => line.split(" "))
+      .filter(([, , , , , options = ""]) => options.split(",").includes("rw"))
+      .map(([, , , , path]) => path)
+      .filter((path) => !/^\/(proc|dev)(\/|$)/.test(path ?? ""));
+    expect(writable.sort()).toEqual(["/etc/cni/net.d", "/host/proc/sys/net", "/run/weft"]);
+  });
 
-test("pods attached by the installed plugins reach each other", async () => {
-  const { node, other } = parts();
-  for (const one of [node, other]) await cluster.addPod(one, "a");
-  const { failures, reached } = await measureReach(cluster);
-  expect(failures).toEqual([]);
-  expect(reached).toBe(2);
-});
+  test("forwarding is switched on, although a container's /proc/sys is read-only", async () => {
+    const { inside } = parts().node;
+    expect((await inside.succeed("sysctl", ["-n", "net.ipv4.ip_forward"])).trim()).toBe("1");
+  });
 
-test("nothing that weftd asked of the API server was refused", async () => {
-  for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b403\b|forbidden/i);
-  const { inside } = parts().node;
-  const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
-    metadata: { annotations: Record<string, string> };
-    status: { conditions: { type: string; status: string }[] };
-  };
-  expect(metadata.annotations["flannel.alpha.coreos.com/backend-type"]).toBe("vxlan");
-  await eventually(() => expect(status.conditions).toMatchObject([{ type: "NetworkUnavailable", status: "False" }]));
-  expect((await inside.succeed("ip", ["-o", "link", "show", "flannel.1"])).length).toBeGreaterThan(0);
-});
+  test("pods attached by the installed plugins reach each other", async () => {
+    const { node, other } = parts();
+    for (const one of [node, other]) await cluster.addPod(one, "a");
+    const { failures, reached } = await measureReach(cluster);
+    expect(failures).toEqual([]);
+    expect(reached).toBe(2);
+  });
 
-test("a new version of the ConfigMap, by the kubelet's change of a link, is followed", async () => {
-  const { node, kubelet } = parts();
-  const conf = { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 1, Port: 8472, MTU: 1400 } };
-  kubelet.writeConfigMap({ "net-conf.json": JSON.stringify(conf) });
-  await eventually(async () => {
-    const [{ mtu }] = await node.inside.json<[{ mtu: number }]>("ip", ["-j", "link", "show", "flannel.1"]);
-    expect(mtu).toBe(1350);
+  test("nothing that weftd asked of the API server was refused", async () => {
+    for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b403\b|forbidden/i);
+    const { inside } = parts().node;
+    const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
+      metadata: { annotations: Record<string, string> };
+      status: { conditions: { type: string; status: string }[] };
+    };
+    expect(metadata.annotations["flannel.alpha.coreos.com/backend-type"]).toBe("vxlan");
+    await eventually(() => expect(status.conditions).toMatchObject([{ type: "NetworkUnavailable", status: "False" }]));
+    expect((await inside.succeed("ip", ["-o", "link", "show", "flannel.1"])).length).toBeGreaterThan(0);
+  });
+
+  test("a new version of the ConfigMap, by the kubelet's change of a link, is followed", async () => {
+    const { node, kubelet } = parts();
+    const conf = { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 1, Port: 8472, MTU: 1400 } };
+    kubelet.writeConfigMap({ "net-conf.json": JSON.stringify(conf) });
+    await eventually(async () => {
+      const [{ mtu }] = await node.inside.json<[{ mtu: number }]>("ip", ["-j", "link", "show", "flannel.1"]);
+      expect(mtu).toBe(1350);
+    });
+  });
+
+  test("an update loses no packet between pods", async () => {
+    const { node, kubelet } = parts();
+    const [from, to] = cluster.pods;
+    if (from === undefined || to === undefined) throw new Error("there are no pods");
+    const ping = from.inside.run("ping", ["-n", "-q", "-i", "0.005", "-c", "1200", "-W", "2", to.address]);
+    await node.weftd.stop("SIGTERM");
+    expect(node.weftd.output).toMatch(/"msg":"stopped"/);
+    expect(await kubelet.install()).toMatchObject({ status: 0 });
+    node.weftd = kubelet.start();
+    await cluster.ready(node);
+    const { stdout } = await ping;
+    expect(stdout).toMatch(/1200 packets transmitted, 1200 received/);
+  });
+
+  test("pods are deleted, and the pod of the DaemonSet ends within its time", async () => {
+    const { node, other, kubelet } = parts();
+    for (const pod of [...cluster.pods]) await cluster.removePod(pod);
+    const began = Date.now();
+    await Promise.all([node.weftd.stop("SIGTERM"), other.weftd.stop("SIGTERM")]);
+    expect(Date.now() - began).toBeLessThan(10_000);
+    expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
+    expect(readdirSync(kubelet.binDir)).toContain("weft");
   });
 });
 
-test("an update loses no packet between pods", async () => {
-  const { node, kubelet } = parts();
-  const [from, to] = cluster.pods;
-  if (from === undefined || to === undefined) throw new Error("there are no pods");
-  const ping = from.inside.run("ping", ["-n", "-q", "-i", "0.005", "-c", "1200", "-W", "2", to.address]);
-  await node.weftd.stop("SIGTERM");
-  expect(node.weftd.output).toMatch(/"msg":"stopped"/);
-  expect(await kubelet.install()).toMatchObject({ status: 0 });
-  node.weftd = kubelet.start();
-  await cluster.ready(node);
-  const { stdout } = await ping;
-  expect(stdout).toMatch(/1200 packets transmitted, 1200 received/);
-});
+describe("on a node with iptables-legacy in use", () => {
+  const own = new Cleanup();
+  afterEach(() => own.run());
 
-test("pods are deleted, and the pod of the DaemonSet ends within its time", async () => {
-  const { node, other, kubelet } = parts();
-  for (const pod of [...cluster.pods]) await cluster.removePod(pod);
-  const began = Date.now();
-  await Promise.all([node.weftd.stop("SIGTERM"), other.weftd.stop("SIGTERM")]);
-  expect(Date.now() - began).toBeLessThan(10_000);
-  expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
-  expect(readdirSync(kubelet.binDir)).toContain("weft");
+  const prepare = async ({ inside }: Machine) => {
+    await inside.succeed("iptables-legacy", ["-P", "FORWARD", "DROP"]);
+  };
+
+  test("the base says what it lacks", async () => {
+    const bed = await ImageBed.make(root, "base", own);
+    const { kubelet } = await bed.join(1, prepare);
+    await eventually(async () => {
+      const { status, body } = await kubelet.probe("readinessProbe");
+      expect(status).toBe(503);
+      expect(body).toMatch(
+        /iptables-legacy's table filter is in use .* weftd needs NET_RAW and the host's \/run\/xtables.lock/,
+      );
+    }, 20_000);
+  });
+
+  test("the overlay for flannel's nodes has its chain accept pods", async () => {
+    const bed = await ImageBed.make(root, "overlays/flannel-migration", own);
+    const { node } = await bed.join(1, prepare);
+    await bed.cluster.ready(node);
+    expect(await node.inside.succeed("iptables-legacy", ["-S", "FORWARD"])).toMatch(
+      /-s 10\.244\.0\.0\/16 .*weft: pods.* -j ACCEPT/,
+    );
+  });
 });
