@@ -6,7 +6,7 @@ import { openLog } from "../log.ts";
 import { Events, type Happening } from "./events.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
-const undone: Happening = { type: "Warning", reason: "RouteUndone", message: "the route 10.244.2.0/24 was removed" };
+const undone: Happening = { type: "Warning", reason: "RepairUndone", message: "the route 10.244.2.0/24 was removed" };
 
 function bench() {
   const clock = new ManualClock();
@@ -79,12 +79,12 @@ describe("Events", () => {
     const { created, state, events, pass } = bench();
     state.failure = new Error("403");
     events.report(undone);
-    events.report({ ...undone, reason: "Another" });
+    events.report({ ...undone, reason: "TakenOver" });
     await pass(10_000);
     expect(created).toEqual([]);
     state.failure = undefined;
     await pass(60_000);
-    expect(created.map(({ reason }) => reason)).toEqual(["RouteUndone", "Another"]);
+    expect(created.map(({ reason }) => reason)).toEqual(["RepairUndone", "TakenOver"]);
   });
 
   test("an Event that has expired is made anew, with the whole count", async () => {

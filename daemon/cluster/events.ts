@@ -7,11 +7,11 @@ import { isNotFound } from "../../pkg/cluster/errors.ts";
 import type { NodeApi, NodeEvent } from "../../pkg/cluster/node-api.ts";
 import type { Logger } from "../log.ts";
 import { Loop } from "../loop.ts";
+import type { EventReason } from "./event-reasons.ts";
 
 export interface Happening {
   readonly type: "Normal" | "Warning";
-  /** In CamelCase, for machines: one for each kind of thing. */
-  readonly reason: string;
+  readonly reason: EventReason;
   /** For people: what happened, to what, what to do. */
   readonly message: string;
 }

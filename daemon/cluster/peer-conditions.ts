@@ -3,7 +3,7 @@
  * peer's trouble is a warning and no reason to call this node unready.
  */
 import type { Peer } from "../../pkg/backend/node.ts";
-import type { PeerProblem } from "../../pkg/backend/state.ts";
+import type { PeerProblem, PeerTrouble } from "../../pkg/backend/state.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { NetlinkError } from "../../pkg/netlink/errors.ts";
@@ -61,7 +61,7 @@ export class PeerConditions {
     const troubles = [
       ...problems.map(({ peer, trouble, reason }) => ({ peer, reason: trouble, text: `${peer}: ${reason}` })),
       ...refused.flatMap(({ peer, refusal: { message } }) =>
-        peer === undefined ? [] : [{ peer, reason: "Refused", text: `${peer}: ${message}` }],
+        peer === undefined ? [] : [{ peer, reason: "Refused" as const, text: `${peer}: ${message}` }],
       ),
     ];
     this.#tell(troubles);
@@ -86,7 +86,7 @@ export class PeerConditions {
     return connected;
   }
 
-  #tell(troubles: readonly { readonly reason: string; readonly text: string }[]): void {
+  #tell(troubles: readonly { readonly reason: PeerTrouble | "Refused"; readonly text: string }[]): void {
     const lasting = troubles.filter(({ reason }) => reason !== PASSING);
     for (const { reason, text } of lasting) {
       if (this.#told.has(text)) continue;

@@ -6,6 +6,16 @@
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
 import type { Prefix } from "../ip/prefix.ts";
+import {
+  BACKEND_KEYS,
+  type BackendKind,
+  DEFAULT_VNI,
+  DEFAULT_VXLAN_PORT,
+  LARGEST_VNI,
+  NETWORK_KEYS,
+  type NetConfKey,
+  UNDERLAY_MTU,
+} from "./net-conf-keys.ts";
 
 export interface VxlanConf {
   readonly type: "vxlan";
@@ -36,32 +46,6 @@ export interface NetConf {
   readonly warnings: readonly string[];
 }
 
-/** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
-export const DEFAULT_VXLAN_PORT = 8472;
-export const DEFAULT_VNI = 1;
-/** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
-const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
-/** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
-const UNDERLAY_MTU = { min: 576, max: 65_535 };
-
-/** Served at the top. */
-const TOP_KEYS = ["Network", "IPv6Network", "EnableIPv4", "EnableIPv6", "Backend"];
-/** flannel's keys without effect here: subnets come from Node.spec.podCIDRs, and rules are always nftables'. */
-const IDLE_KEYS = [
-  "SubnetLen",
-  "SubnetMin",
-  "SubnetMax",
-  "IPv6SubnetLen",
-  "IPv6SubnetMin",
-  "IPv6SubnetMax",
-  "EnableNFTables",
-];
-const BACKEND_KEYS = {
-  vxlan: ["Type", "VNI", "Port", "MTU", "DirectRouting", "GBP", "Learning"],
-  auto: ["Type", "VNI", "Port", "MTU", "GBP", "Learning"],
-  "host-gw": ["Type", "VNI", "Port"],
-} as const;
-
 /** Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key. */
 export function parseNetConf(text: string): NetConf {
   const object = new ConfigObject(
@@ -75,7 +59,7 @@ export function parseNetConf(text: string): NetConf {
   return {
     networks,
     backend: readBackend(backend, type, networks),
-    warnings: [...unknownKeys(object, TOP_KEYS, IDLE_KEYS), ...unknownKeys(backend, BACKEND_KEYS[type], [])],
+    warnings: [...unknownKeys(object, NETWORK_KEYS), ...unknownKeys(backend, BACKEND_KEYS, type)],
   };
 }
 
@@ -93,11 +77,7 @@ function readNetwork(object: ConfigObject, key: string, family: 4 | 6): Prefix {
   return network;
 }
 
-function readBackend(
-  backend: ConfigObject,
-  type: keyof typeof BACKEND_KEYS,
-  networks: readonly Prefix[],
-): VxlanConf | HostGwConf {
+function readBackend(backend: ConfigObject, type: BackendKind, networks: readonly Prefix[]): VxlanConf | HostGwConf {
   const overlay = {
     vni: backend.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
     // 0 is flannel's spelling of the default.
@@ -128,12 +108,13 @@ function readUnderlayMtu(backend: ConfigObject): number | undefined {
   return mtu;
 }
 
-function unknownKeys(object: ConfigObject, served: readonly string[], idle: readonly string[]): string[] {
-  const has = (list: readonly string[], key: string) => list.some((known) => known.toLowerCase() === key.toLowerCase());
+/** With `kind`, those of other backends are unknown, too. */
+function unknownKeys(object: ConfigObject, known: readonly NetConfKey[], kind?: BackendKind): string[] {
   return object.keys().flatMap((key) => {
-    if (has(served, key)) return [];
-    if (has(idle, key))
+    const found = known.find(({ name }) => name.toLowerCase() === key.toLowerCase());
+    if (found?.isIdle === true)
       return [`${object.pathOf(key)} has no effect: subnets are the Nodes' podCIDRs, rules are nftables`];
-    return [`${object.pathOf(key)} is unknown and was passed over`];
+    const isServed = found !== undefined && (kind === undefined || found.backends?.includes(kind) !== false);
+    return isServed ? [] : [`${object.pathOf(key)} is unknown and was passed over`];
   });
 }

@@ -2,24 +2,19 @@
 import type { Address, Family } from "../ip/address.ts";
 import type { DataPath } from "../kernel/data-path.ts";
 
-/** Why a peer cannot be served: a word for metrics and Events. */
-export type PeerTrouble =
-  /** A plain route needs it on this node's link, and it is elsewhere. */
-  | "OffLink"
-  /** It has not announced yet what is needed to reach it. */
-  | "NotAnnounced"
-  /** Its backend is none that this node can send by. */
-  | "OtherBackend"
-  /** It is at this node's own address. */
-  | "SameAddress"
-  /** Its VTEP has another node's hardware address. */
-  | "SameMac"
-  /** Its subnet lies outside the cluster's networks. */
-  | "ForeignSubnet"
-  /** Its subnet overlaps another node's. */
-  | "OverlappingSubnet"
-  /** This node's own underlay cannot carry a family of its pods. */
-  | "Underlay";
+/** Why a peer cannot be served: a word for metrics and Events, and what it means. */
+export const PEER_TROUBLES = {
+  OffLink: "a plain route needs the peer on this node's link, and it is elsewhere",
+  NotAnnounced: "the peer has not announced yet what is needed to reach it",
+  OtherBackend: "the peer's backend is none that this node can send by",
+  SameAddress: "the peer is at this node's own address",
+  SameMac: "the peer's VTEP has another node's hardware address",
+  ForeignSubnet: "the peer's subnet lies outside the cluster's networks",
+  OverlappingSubnet: "the peer's subnet overlaps another node's",
+  Underlay: "this node's own underlay cannot carry a family of its pods",
+} as const;
+
+export type PeerTrouble = keyof typeof PEER_TROUBLES;
 
 /** A peer that cannot be served as it is, and why; the others are. */
 export interface PeerProblem {

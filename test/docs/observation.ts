@@ -1,0 +1,58 @@
+/** docs/observation.md: what weftd tells, made of what the code itself goes by. */
+import { EVENT_REASONS } from "../../daemon/cluster/event-reasons.ts";
+import { REPAIR_KINDS } from "../../daemon/datapath/repair-kind.ts";
+import { Metrics } from "../../daemon/status/metrics.ts";
+import { code, table } from "./markdown.ts";
+
+export async function observationText(): Promise<string> {
+  return `# What weftd tells
+
+Made from the code (\`npm run docs\`). What to do about it is in [operations.md](operations.md).
+
+## At --metrics-address
+
+| path | answer |
+|---|---|
+| \`/healthz\` | 200 while passes end; 503 with the reason when one hangs: a liveness probe |
+| \`/readyz\` | 200 while this node serves its pods, and warnings beside it; 503 with the reasons: a readiness probe |
+| \`/metrics\` | the metrics below, for Prometheus |
+| \`/debug/state\` | for the node itself alone: peers, what the kernel should hold, what it holds, and the difference, as JSON |
+
+## Metrics
+
+${await metrics()}
+
+Kinds of \`weft_repairs_total\`: ${REPAIR_KINDS.map(code).join(", ")}, \`other\`.
+
+## Events
+
+About the Node (\`kubectl describe node\`, \`kubectl get events --field-selector involvedObject.kind=Node\`). What is said again
+is counted, not said again. Without Kubernetes they are lines of the log.
+
+${table(
+  ["reason", "meaning"],
+  Object.entries(EVENT_REASONS).map(([reason, meaning]) => [code(reason), meaning]),
+)}
+
+## Condition
+
+\`NetworkUnavailable\` becomes False, with the reason \`WeftIsUp\`, once the node serves pods. weftd never sets it True: pods that
+run keep their network while it is away.
+
+## Log
+
+JSON, a line for each decision, on standard output; \`--log-level debug\` adds every request to the kernel, as the \`ip\`, \`bridge\`
+or \`nft\` command that does the same.
+`;
+}
+
+async function metrics(): Promise<string> {
+  const text = await new Metrics().text();
+  const types = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = "", type = ""]) => [name, type]));
+  const rows = [...text.matchAll(/^# HELP (\S+) (.+)$/gm)].map(([, name = "", help = ""]) => [
+    code(name),
+    types.get(name) ?? "",
+    help,
+  ]);
+  return table(["name", "type", "meaning"], rows);
+}
