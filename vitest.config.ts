@@ -10,12 +10,16 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{plugins,command,daemon,pkg,hack,test}/**/*.test.ts"],
-          exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts"],
+          exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts", "**/*.release.test.ts"],
         },
       },
       {
         // What was built for arm64, in an emulator of the processor: hack/test arm64.
         test: { name: "arm64", include: ["test/**/*.arm64.test.ts"], testTimeout: 60_000 * patience },
+      },
+      {
+        // Builds all of it twice from the commit: hack/test release.
+        test: { name: "release", include: ["test/**/*.release.test.ts"] },
       },
       {
         // What needs the emulated machine's kernel: only hack/vm runs it.
