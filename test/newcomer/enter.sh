@@ -1,0 +1,20 @@
+#!/bin/sh
+# enter.sh FOLDER GIT SCRIPT: within new namespaces: mounts what a machine has, and runs SCRIPT in FOLDER as its root, where
+# the last one ended.
+set -eu
+folder=$1 git=$2 script=$3
+mount --make-rprivate /
+mount --bind "$folder" "$folder"
+cd "$folder"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+mount -t tmpfs tmpfs tmp
+mkdir -p mnt/weft.git run/lock
+mount --bind "$git" mnt/weft.git
+mount -o remount,bind,ro mnt/weft.git
+/sbin/ip link set lo up
+exec chroot . sh -euc 'cd "$(cat /root/.newcomer-folder)"
+'"$script"'
+pwd >/root/.newcomer-folder'

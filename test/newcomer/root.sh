@@ -1,0 +1,29 @@
+#!/bin/sh
+# root.sh SUITE TARBALL FOLDER: debootstrap's root of a Debian suite in FOLDER; TARBALL keeps it for the next time. The
+# archive is the machine's own.
+set -eu
+suite=$1 tarball=$2 folder=$3
+root=$(CDPATH='' cd "$(dirname "$0")/../.." && pwd)
+warn() { printf 'newcomer: %s\n' "$*" >&2; }
+cache=$folder
+. "$root/hack/apt.sh"
+
+if [ ! -e "$tarball" ]; then
+	debian_archives /etc/apt "$(release_field VERSION_CODENAME)" | head -n 1 >"$folder.archive"
+	read -r archive _ <"$folder.archive"
+	rm -f "$folder.archive"
+	debootstrap --variant=minbase "$suite" "$folder" "$archive" >"$folder.log" 2>&1 || {
+		tail -n 20 "$folder.log" >&2
+		exit 1
+	}
+	rm -f "$folder.log"
+	printf 'deb %s %s main\n' "$archive" "$suite" >"$folder/etc/apt/sources.list"
+	for file in /etc/apt/apt.conf.d/*; do
+		# Settings for reaching the archive; what other packages put there would call their programs.
+		! grep -q '^Acquire' "$file" || cp "$file" "$folder/etc/apt/apt.conf.d/"
+	done
+	tar -C "$folder" -cf "$tarball.new" .
+	mv "$tarball.new" "$tarball"
+	exit 0
+fi
+tar -C "$folder" -xf "$tarball"
