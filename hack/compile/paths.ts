@@ -1,7 +1,7 @@
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 
 /** The repository's folder. */
-export const ROOT = resolve(dirname(new URL(import.meta.url).pathname), "../..");
+export const ROOT = resolve(import.meta.dirname, "../..");
 export const DIST = `${ROOT}/dist`;
 /** What the build makes on its way: bundles and bytecode. */
 export const WORK = `${ROOT}/.cache/build`;

@@ -1,0 +1,78 @@
+/** A cluster of kind's, without a network of its own: made, and removed again if it was made here. */
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import type { Tools } from "./tools.ts";
+
+export const IMAGE = "weft:dev";
+const PATIENCE = "180s";
+
+export class Cluster {
+  readonly name: string;
+  readonly kubeconfig: string;
+  readonly #tools: Tools;
+  readonly #root: string;
+  readonly #marker: string;
+
+  constructor(name: string, tools: Tools, root: string) {
+    this.name = name;
+    this.#tools = tools;
+    this.#root = root;
+    this.kubeconfig = `${root}/.cache/kind/${name}.kubeconfig`;
+    this.#marker = `${root}/.cache/kind/${name}.ours`;
+  }
+
+  /** Throws where there is a cluster of that name: it might be anybody's. */
+  up(families: "ipv4" | "dual", isDry: boolean): void {
+    if (this.#exists())
+      throw new Error(`there is a kind cluster "${this.name}" already: hack/kind down, or give another --name`);
+    const overlay = families === "dual" ? "dual-stack" : "vxlan";
+    this.#tools.run("docker", "build", "--file", `${this.#root}/Containerfile`, "--tag", IMAGE, this.#root);
+    // Before the cluster: one that is made halfway has to go, too.
+    if (!isDry) this.#mark();
+    const config = `${this.#root}/test/kind/cluster-${families}.yaml`;
+    this.#tools.run("kind", "create", "cluster", ...this.#named, "--config", config, "--kubeconfig", this.kubeconfig);
+    this.#tools.run("kind", "load", "docker-image", IMAGE, ...this.#named);
+    this.apply(overlay);
+    this.kubectl("wait", "nodes", "--all", "--for=condition=Ready", `--timeout=${PATIENCE}`);
+    this.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns", `--timeout=${PATIENCE}`);
+  }
+
+  /** Puts an overlay of conf/ in force: weftd starts anew with its net-conf.json. */
+  apply(overlay: string): void {
+    this.kubectl("apply", "--kustomize", `${this.#root}/conf/overlays/${overlay}`);
+    this.kubectl("--namespace=weft", "rollout", "restart", "daemonset/weftd");
+    this.kubectl("--namespace=weft", "rollout", "status", "daemonset/weftd", `--timeout=${PATIENCE}`);
+  }
+
+  /** Removes it. Throws where `up` has not made it: it is somebody else's. */
+  down(isDry: boolean): void {
+    if (!isDry && !existsSync(this.#marker))
+      throw new Error(`hack/kind up has made no cluster "${this.name}" here: "kind delete cluster" removes others'`);
+    this.#tools.run("kind", "delete", "cluster", ...this.#named, "--kubeconfig", this.kubeconfig);
+    if (!isDry) for (const file of [this.kubeconfig, this.#marker]) rmSync(file, { force: true });
+  }
+
+  kubectl(...args: readonly string[]): void {
+    this.#tools.run("kubectl", "--kubeconfig", this.kubeconfig, ...args);
+  }
+
+  askKubectl(...args: readonly string[]): string {
+    return this.#tools.ask("kubectl", "--kubeconfig", this.kubeconfig, ...args);
+  }
+
+  askNode(node: string, ...args: readonly string[]): string {
+    return this.#tools.ask("docker", "exec", node, ...args);
+  }
+
+  get #named(): string[] {
+    return ["--name", this.name];
+  }
+
+  #exists(): boolean {
+    return this.#tools.ask("kind", "get", "clusters").split("\n").includes(this.name);
+  }
+
+  #mark(): void {
+    mkdirSync(`${this.#root}/.cache/kind`, { recursive: true });
+    writeFileSync(this.#marker, "");
+  }
+}

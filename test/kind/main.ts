@@ -1,0 +1,53 @@
+/** `hack/kind`: a three-node cluster of kind's with weft for its network, and an end-to-end test on it. */
+import { Command } from "commander";
+import { Cluster } from "./cluster.ts";
+import { endToEnd } from "./e2e.ts";
+import { imagine } from "./rehearsal.ts";
+import { dryTools, realTools } from "./tools.ts";
+
+const root = process.cwd();
+const program = new Command("hack/kind")
+  .description(
+    "A three-node Kubernetes cluster in containers, with weft for its network. Needs docker, kind and kubectl.",
+  )
+  .option("--name <name>", "the cluster's name", "weft")
+  .option("--dry-run", "print the commands, and run none");
+
+program
+  .command("up")
+  .description("builds the image, makes the cluster, and installs weft on it")
+  .option("--dual-stack", "IPv4 and IPv6")
+  .action(({ dualStack }: { dualStack?: boolean }) =>
+    act((cluster, isDry) => {
+      cluster.up(dualStack === true ? "dual" : "ipv4", isDry);
+      console.log(`export KUBECONFIG=${cluster.kubeconfig}`);
+    }),
+  );
+program
+  .command("e2e")
+  .description(
+    "pods, nodes, host ports and a Service reach each other, by VXLAN and by plain routes; dual-stack where the cluster is",
+  )
+  .action(() =>
+    act((cluster) => {
+      const failures = endToEnd(cluster, root);
+      for (const failure of failures) console.error(`e2e: FAILED: ${failure}`);
+      if (failures.length > 0) process.exitCode = 1;
+      else console.log("e2e: everybody has reached everybody");
+    }),
+  );
+program
+  .command("down")
+  .description("removes the cluster that `up` has made")
+  .action(() => act((cluster, isDry) => cluster.down(isDry)));
+program.parse();
+
+function act(work: (cluster: Cluster, isDry: boolean) => void): void {
+  const { name, dryRun = false } = program.opts<{ name: string; dryRun?: boolean }>();
+  try {
+    work(new Cluster(name, dryRun ? dryTools(imagine) : realTools, root), dryRun);
+  } catch (error) {
+    console.error(`hack/kind: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  }
+}

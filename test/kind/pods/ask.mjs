@@ -1,0 +1,22 @@
+// ask.mjs URL...: a JSON object of what each says: { "http://...": { pod, client } or { error } }. What does not answer is
+// asked again for 20 seconds: a Service's way is programmed a moment after its pods are ready.
+import { setTimeout as sleep } from "node:timers/promises";
+
+const patienceMs = 20_000;
+
+async function ask(url) {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    try {
+      const answer = await fetch(url, { signal: AbortSignal.timeout(3_000), headers: { connection: "close" } });
+      return await answer.json();
+    } catch (error) {
+      if (Date.now() > until) return { error: String(error.cause ?? error) };
+      await sleep(500);
+    }
+  }
+}
+
+const urls = process.argv.slice(2);
+const answers = await Promise.all(urls.map(ask));
+console.log(JSON.stringify(Object.fromEntries(urls.map((url, at) => [url, answers[at]]))));
