@@ -8,6 +8,8 @@ warn() { printf 'newcomer: %s\n' "$*" >&2; }
 cache=$folder
 . "$root/hack/apt.sh"
 
+# As a root is: apt fetches as another user.
+chmod 755 "$folder"
 if [ ! -e "$tarball" ]; then
 	debian_archives /etc/apt "$(release_field VERSION_CODENAME)" | head -n 1 >"$folder.archive"
 	read -r archive _ <"$folder.archive"
