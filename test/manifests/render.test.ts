@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parseOptions } from "../../daemon/options.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { mergePatch } from "../apiserver/mergepatch.ts";
+import type { JsonObject } from "../apiserver/resource.ts";
 import { byName, find, type KubeObject, nameOf } from "./objects.ts";
 import { containerOf, podOf } from "./pod.ts";
 import { problemsOf } from "./strict.ts";
@@ -99,4 +101,16 @@ describe("the DaemonSet's pod", () => {
     expect(pod.nodeSelector).toEqual({ "kubernetes.io/os": "linux" });
     expect(pod.priorityClassName).toBe("system-node-critical");
   });
+});
+
+test("the patch that keeps flannel away from nodes, in docs/install.md, is one that an API server takes", async () => {
+  const text = readFileSync(`${CONF}/../docs/install.md`, "utf8");
+  const patch = JSON.parse(/--type merge -p '([^']*)'/.exec(text)?.[1] ?? "") as JsonObject;
+  const daemonSet = find(base, "DaemonSet", "weftd");
+  const patched = mergePatch(daemonSet as unknown as JsonObject, patch) as unknown as KubeObject;
+  expect(await problemsOf(patched)).toEqual([]);
+  const label = Object.keys(podOf(objectsOf("overlays/flannel-migration")).nodeSelector).find(
+    (key) => key !== "kubernetes.io/os",
+  );
+  expect(JSON.stringify(patch)).toContain(JSON.stringify({ key: label, operator: "DoesNotExist" }));
 });
