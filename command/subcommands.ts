@@ -1,12 +1,13 @@
 /** All subcommands. */
 
+import { cleanup } from "./cleanup/main.ts";
 import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
-export const SUBCOMMANDS: readonly Subcommand[] = [ipamLs, install, ipamGc, version];
+export const SUBCOMMANDS: readonly Subcommand[] = [ipamLs, install, ipamGc, cleanup, version];
 
 /** First words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {

@@ -1,0 +1,198 @@
+/** `weft cleanup`: removes from this node everything that weft has made, and nothing else. */
+
+import { openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
+import { changeSeen } from "../../pkg/netlink/ruleset.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { DATA_DIR } from "../ipam/look.ts";
+import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
+import { declareSubcommand } from "../subcommand.ts";
+import { runLegacy } from "./legacy.ts";
+import { lookAtRules, observe, type Places } from "./observed.ts";
+import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
+
+export const cleanup = declareSubcommand({
+  name: "cleanup",
+  group: "Change this node",
+  summary: "remove everything that weft has made on this node, and nothing else",
+  description: [
+    "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
+    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network. --dry-run prints what would go, as the commands that do the same by hand.",
+    "What stays is told: kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
+  ],
+  arguments: {},
+  options: {
+    dryRun: { kind: "flag", about: "print what would be done, and change nothing" },
+    pods: { kind: "flag", about: "even while pods hang on weft: they lose their network" },
+    force: { kind: "flag", about: "even while a weftd lives" },
+    restore: { kind: "flag", about: "put back configurations that weftd has put out of use (*.weft-disabled)" },
+    binDir: { kind: "text", value: "DIR", about: "remove the executables from there", completes: "directory" },
+    runDir: {
+      kind: "text",
+      value: "DIR",
+      about: "weftd's run directory",
+      default: "/run/weft",
+      completes: "directory",
+    },
+    cniConfDir: {
+      kind: "text",
+      value: "DIR",
+      about: "where the runtime looks for network configurations",
+      default: "/etc/cni/net.d",
+      completes: "directory",
+    },
+    dataDir: DATA_DIR,
+  },
+  examples: [
+    { line: "cleanup --dry-run", about: "what would go, as commands" },
+    { line: "cleanup --bin-dir /opt/cni/bin", about: "everything, with the executables" },
+    { line: "cleanup --pods --restore --bin-dir /opt/cni/bin", about: "back to flannel, though pods still run" },
+  ],
+  printsData: true,
+  run({ system, options, progress }) {
+    progress("looking at the node ...");
+    const observed = observe(system, placesOf(options));
+    const plan = planCleanup(observed, { restores: options.restore });
+    if (!options.dryRun) {
+      assertAllowed(observed.isWeftdAlive && !options.force, options.pods ? [] : plan.pods, options.runDir);
+      progress("removing ...");
+    }
+    const failures = options.dryRun ? [] : carryOut(plan, system);
+    const left = [...plan.left, ...settingsThatStay(system)];
+    return {
+      status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
+      blocks: blocksOf(plan, left, failures, options.dryRun),
+      data: {
+        dryRun: options.dryRun,
+        changed: !options.dryRun && plan.steps.length > 0,
+        commands: plan.steps.flatMap(stepText),
+        pods: plan.pods,
+        weftdLives: observed.isWeftdAlive,
+        left,
+        failures,
+      },
+    };
+  },
+});
+
+function placesOf({
+  binDir,
+  runDir,
+  cniConfDir,
+  dataDir,
+}: {
+  binDir: string | undefined;
+  runDir: string;
+  cniConfDir: string;
+  dataDir: string;
+}): Places {
+  return { binDir, runDir, cniConfDir, dataDir };
+}
+
+function assertAllowed(isWeftdInTheWay: boolean, pods: readonly string[], runDir: string): void {
+  if (isWeftdInTheWay) {
+    throw new CommandError(`a weftd lives: it answers in ${runDir}, and would put everything back`, {
+      status: ExitStatus.refused,
+      remedy:
+        "Nothing was changed. Stop it first (kubectl delete daemonset weft, or systemctl stop weftd); --force does it nevertheless.",
+    });
+  }
+  if (pods.length === 0) return;
+  const some = pods.slice(0, 5).join(", ") + (pods.length > 5 ? ", ..." : "");
+  throw new CommandError(`${pods.length} pod${pods.length === 1 ? " hangs" : "s hang"} on weft (${some})`, {
+    status: ExitStatus.refused,
+    remedy:
+      "Nothing was changed. Drain the node first; --pods does it nevertheless, and these pods lose their network.",
+  });
+}
+
+/** Goes on past what fails, and returns what did. */
+function carryOut({ steps }: CleanupPlan, system: System): string[] {
+  return steps.flatMap((step) => {
+    try {
+      take(step, system);
+      return [];
+    } catch (error) {
+      return [error instanceof Error ? error.message : String(error)];
+    }
+  });
+}
+
+function take(step: Step, system: System): void {
+  switch (step.kind) {
+    case "route": {
+      const netlink = openRoute(system);
+      try {
+        netlink.run(step.request);
+      } catch (error) {
+        if (!isGone(error)) throw error;
+      } finally {
+        netlink.close();
+      }
+      return;
+    }
+    case "rules":
+      changeSeen(system, lookAtRules, planRules);
+      return;
+    case "legacy":
+      runLegacy(system, step.path, step.args);
+      return;
+    case "file":
+      takeFile(step.file, system);
+  }
+}
+
+function takeFile(file: Extract<Step, { kind: "file" }>["file"], system: System): void {
+  try {
+    if (file.do === "rename") system.rename(file.path, file.to);
+    else if (file.do === "remove") system.unlink(file.path);
+    else system.removeDirectory(file.path);
+  } catch (error) {
+    if (!isSystemError(error, "ENOENT")) throw error;
+  }
+}
+
+/** What weftd and the plugins switch on where it is off. */
+const SETTINGS = [
+  "net/ipv4/ip_forward",
+  "net/ipv6/conf/all/forwarding",
+  "net/bridge/bridge-nf-call-iptables",
+  "net/bridge/bridge-nf-call-ip6tables",
+];
+
+function settingsThatStay(system: System): string[] {
+  const on = SETTINGS.filter((path) => {
+    try {
+      return new TextDecoder().decode(system.readFile(`/proc/sys/${path}`)).trim() === "1";
+    } catch (error) {
+      if (isSystemError(error, "ENOENT")) return false;
+      throw error;
+    }
+  });
+  if (on.length === 0) return [];
+  return [
+    `kernel settings that weft switches on where they are off: ${on.map((path) => `${path.replaceAll("/", ".")}=1`).join(" ")}`,
+  ];
+}
+
+function blocksOf(plan: CleanupPlan, left: readonly string[], failures: readonly string[], isDryRun: boolean): Block[] {
+  const commands = plan.steps.flatMap(stepText);
+  const head =
+    commands.length === 0
+      ? "Nothing of weft's was found on this node."
+      : isDryRun
+        ? "Would be done:"
+        : failures.length > 0
+          ? "Attempted:"
+          : "Done:";
+  return [
+    text(head),
+    ...commands.map((command) => text(command, 2)),
+    ...(failures.length === 0
+      ? []
+      : [text({ text: "Failed:", tone: "bad" }), ...failures.map((each) => text(each, 2))]),
+    ...(left.length === 0 ? [] : [text("Stays:"), ...left.map((each) => text(each, 2))]),
+    ...(isDryRun && commands.length > 0 ? [text("Nothing was changed.")] : []),
+  ];
+}

@@ -1,0 +1,185 @@
+import { expect, test } from "vitest";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import type { ObservedRoute } from "../../pkg/kernel/route.ts";
+import { NFPROTO } from "../../pkg/netlink/nftables.ts";
+import type { BinFile } from "../install/bin-directory.ts";
+import { parseDeletions } from "./legacy.ts";
+import type { Observed } from "./observed.ts";
+import { planCleanup, stepText } from "./plan.ts";
+
+const link = (index: number, name: string, kind: string, more: Partial<Link> = {}) =>
+  ({ index, name, kind, alias: "", masterIndex: 0, ...more }) as Link;
+const route = (destination: string, protocol: number) =>
+  ({ destination: parsePrefix(destination), protocol, outputIndex: 2, table: 254 }) as ObservedRoute;
+const places = { runDir: "/run/weft", cniConfDir: "/etc/cni/net.d", dataDir: "/var/lib/cni/networks" };
+const EMPTY: Observed = {
+  places: { ...places, binDir: undefined },
+  isWeftdAlive: false,
+  links: [],
+  routes: [],
+  rules: { generation: 1, tables: [], forwarding: { chains: [], rules: [] } },
+  legacy: [],
+  bridge: undefined,
+  confFiles: [],
+  runFiles: undefined,
+  indexPaths: [],
+  bin: undefined,
+};
+const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
+
+function plan(observed: Partial<Observed>, restores = false) {
+  const { steps, left, pods } = planCleanup({ ...EMPTY, ...observed }, { restores });
+  return { commands: steps.flatMap(stepText), left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
+}
+
+test("where nothing of weft's is, there is nothing to do", () => {
+  const foreign = {
+    links: [
+      link(2, "eth0", ""),
+      link(3, "docker0", "bridge"),
+      link(4, "flannel.1", "vxlan"),
+      link(5, "v", "veth", { alias: "cnidarian" }),
+    ],
+    routes: [route("10.0.0.0/8", 3), route("10.1.0.0/16", 118)],
+    rules: {
+      ...EMPTY.rules,
+      tables: [
+        { family: NFPROTO.inet, table: "weftish" },
+        { family: NFPROTO.ip, table: "nat" },
+      ],
+    },
+    confFiles: ["10-flannel.conflist", "99-x.conflist"],
+  };
+  expect(plan(foreign)).toEqual({ commands: [], left: [], pods: [] });
+});
+
+test("everything that carries a mark goes, configuration first, devices behind what leads to them", () => {
+  const { commands, pods } = plan({
+    links: [
+      link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
+      link(4, "cni0", "bridge"),
+      link(5, "veth1", "veth", { alias: "cni:cbr0/c1/eth0", masterIndex: 4 }),
+      link(6, "ifb1", "ifb", { alias: "cni:cbr0/c1/eth0" }),
+    ],
+    routes: [route("10.244.2.0/24", 119), route("10.9.0.0/16", 4)],
+    rules: {
+      ...EMPTY.rules,
+      tables: [
+        { family: NFPROTO.inet, table: "weft" },
+        { family: NFPROTO.bridge, table: "weft_macspoof" },
+      ],
+    },
+    bridge: "cni0",
+    confFiles: ["05-weft.conflist", ".05-weft.conflist.new"],
+    runFiles: ["nodes.json", ".stamp.json.new", "weftd.sock"],
+    indexPaths: [
+      { path: "/n/.weft/cbr0", isDirectory: true },
+      { path: "/n/.weft", isDirectory: true },
+    ],
+  });
+  expect(commands).toEqual([
+    "rm /etc/cni/net.d/05-weft.conflist",
+    "rm /etc/cni/net.d/.05-weft.conflist.new",
+    "nft delete table inet weft",
+    "nft delete table bridge weft_macspoof",
+    expect.stringMatching(/^ip route del 10\.244\.2\.0\/24 /),
+    "ip link del flannel.1",
+    "ip link del veth1",
+    "ip link del ifb1",
+    "ip link del cni0",
+    "rm /run/weft/.stamp.json.new",
+    "rm /run/weft/nodes.json",
+    "rm /run/weft/weftd.sock",
+    "rmdir /run/weft",
+    "rmdir /n/.weft/cbr0",
+    "rmdir /n/.weft",
+  ]);
+  expect(pods).toEqual(["veth1"]);
+});
+
+test.each([
+  [
+    "a stranger hangs on it",
+    { links: [link(4, "cni0", "bridge"), link(7, "tap0", "tun", { masterIndex: 4 })] },
+    "tap0 hang on it",
+  ],
+  [
+    "it was taken over",
+    { links: [link(4, "cni0", "bridge")], confFiles: ["10-f.conflist.weft-disabled"] },
+    "it was there before weft",
+  ],
+])("the bridge stays where %s", (_why, observed, reason) => {
+  const { commands, left } = plan({ ...observed, bridge: "cni0" });
+  expect(commands).toEqual([]);
+  expect(left.join("\n")).toContain(reason);
+});
+
+test("what is out of use comes back only when asked to, and in nobody's place", () => {
+  const confFiles = ["05-weft.conflist", "10-a b.conflist.weft-disabled", "20-b.conf", "20-b.conf.weft-disabled"];
+  expect(plan({ confFiles }).left).toHaveLength(2);
+  expect(plan({ confFiles }, true)).toMatchObject({
+    commands: [
+      "rm /etc/cni/net.d/05-weft.conflist",
+      "mv '/etc/cni/net.d/10-a b.conflist.weft-disabled' '/etc/cni/net.d/10-a b.conflist'",
+    ],
+    left: ["/etc/cni/net.d/20-b.conf.weft-disabled: there is a 20-b.conf again"],
+  });
+});
+
+test("a stranger's file in the run directory keeps the directory", () => {
+  expect(plan({ runFiles: ["stamp.json", "notes"] })).toMatchObject({
+    commands: ["rm /run/weft/stamp.json"],
+    left: ["/run/weft/notes: not weft's"],
+  });
+});
+
+test("executables go, and what they replaced comes back, unless somebody else has put it there again", () => {
+  const file = (name: string, buildId?: string): [string, BinFile] => [
+    name,
+    { name, kind: "file", identity: "1:1", mode: 0o755, buildId },
+  ];
+  const bin = {
+    path: "/bin",
+    isThere: true,
+    files: new Map([file("weft", "old"), file("bridge", "new"), file("ptp", "new"), file("dhcp"), file("vlan")]),
+    replaced: ["bridge", "vlan", "macvlan"],
+    unfinished: ["/bin/.weft-install-x"],
+  };
+  expect(plan({ places: { ...places, binDir: "/bin" }, bin })).toEqual({
+    commands: [
+      "mv /bin/.weft-replaced/bridge /bin/bridge",
+      "mv /bin/.weft-replaced/macvlan /bin/macvlan",
+      "rm /bin/weft",
+      "rm /bin/ptp",
+      "rm /bin/.weft-install-x",
+    ],
+    left: ["/bin/.weft-replaced/vlan: another vlan stands in /bin by now"],
+    pods: [],
+  });
+});
+
+test("of iptables-legacy's rules those with weftd's comment are taken out", () => {
+  const shown = [
+    "-P FORWARD DROP",
+    '-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT',
+    '-A FORWARD -d 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT',
+    '-A FORWARD -s 10.9.0.0/16 -m comment --comment "not weft: pods" -j ACCEPT',
+    "-A FORWARD -i docker0 -j ACCEPT",
+    "",
+  ].join("\n");
+  const rest = ["-m", "comment", "--comment", "weft: pods", "-j", "ACCEPT"];
+  expect(parseDeletions(shown)).toEqual([
+    ["-D", "FORWARD", "-s", "10.244.0.0/16", ...rest],
+    ["-D", "FORWARD", "-d", "10.244.0.0/16", ...rest],
+  ]);
+  const legacy = [
+    { program: "iptables-legacy", path: "/usr/sbin/iptables-legacy", deletions: parseDeletions(shown).slice(0, 1) },
+    { program: "ip6tables-legacy", path: undefined, deletions: [] },
+  ];
+  const { commands, left } = plan({ legacy });
+  expect(commands).toEqual([
+    "/usr/sbin/iptables-legacy -D FORWARD -s 10.244.0.0/16 -m comment --comment 'weft: pods' -j ACCEPT",
+  ]);
+  expect(left).toEqual([expect.stringContaining("ip6tables-legacy")]);
+});

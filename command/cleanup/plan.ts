@@ -1,0 +1,193 @@
+/** What is removed from a node, in which order, and what stays. Pure: from what was observed to steps that print themselves. */
+
+import { LOCK_FILE, SOCKET_FILE, STAMP_FILE, TABLE_FILE } from "../../pkg/backend/node-table.ts";
+import { forgetForwarded } from "../../pkg/kernel/foreign-forward.ts";
+import { deleteTable } from "../../pkg/kernel/foreign-rules.ts";
+import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
+import { MARK_START } from "../../pkg/kernel/owner.ts";
+import { deleteRoute } from "../../pkg/kernel/route.ts";
+import { RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
+import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import type { Change } from "../../pkg/netlink/ruleset.ts";
+import { REPLACED } from "../install/bin-directory.ts";
+import { CONFLIST, DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
+
+/** What every mark of weftd's begins with. */
+const DAEMON_MARK = "weft:";
+
+export type FileStep =
+  | { readonly do: "remove" | "removeDirectory"; readonly path: string }
+  | { readonly do: "rename"; readonly path: string; readonly to: string };
+
+export type Step =
+  | { readonly kind: "file"; readonly file: FileStep }
+  /** One of them that is gone already is no failure. */
+  | { readonly kind: "route"; readonly request: Request }
+  /** As one transaction of nf_tables; looked at anew when it is made. */
+  | { readonly kind: "rules"; readonly requests: readonly Request[] }
+  | { readonly kind: "legacy"; readonly path: string; readonly args: readonly string[] };
+
+export interface CleanupPlan {
+  readonly steps: readonly Step[];
+  /** What stays, and why; for an operator. */
+  readonly left: readonly string[];
+  /** Links of pods that live. */
+  readonly pods: readonly string[];
+}
+
+export interface Wishes {
+  /** What was put out of use for weft comes back. */
+  readonly restores: boolean;
+}
+
+export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPlan {
+  const left: string[] = [];
+  const steps = [
+    // First the configuration: the runtime makes no more pods by it.
+    ...planConfiguration(observed, restores, left),
+    ...planFilters(observed, left),
+    ...observed.routes
+      .filter(({ protocol }) => protocol === RTPROT_WEFT)
+      .map((route): Step => ({ kind: "route", request: deleteRoute(route) })),
+    ...planLinks(observed, left),
+    ...planRunDirectory(observed, left),
+    ...observed.indexPaths.map(({ path, isDirectory }) => removal(path, isDirectory)),
+    ...planExecutables(observed, left),
+  ];
+  return { steps, left, pods: observed.links.filter(isPodLink).map(({ name }) => name) };
+}
+
+/** What would do the same by hand. */
+export function stepText(step: Step): string[] {
+  switch (step.kind) {
+    case "route":
+      return [step.request.text];
+    case "rules":
+      return step.requests.map(({ text }) => text);
+    case "legacy":
+      return [[step.path, ...step.args.map(quoted)].join(" ")];
+    case "file":
+      return [fileText(step.file)];
+  }
+}
+
+function fileText(file: FileStep): string {
+  if (file.do === "rename") return `mv ${quoted(file.path)} ${quoted(file.to)}`;
+  return `${file.do === "remove" ? "rm" : "rmdir"} ${quoted(file.path)}`;
+}
+
+/** For a shell. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+function removal(path: string, isDirectory = false): Step {
+  return { kind: "file", file: { do: isDirectory ? "removeDirectory" : "remove", path } };
+}
+
+function isPodLink({ kind, alias }: Link): boolean {
+  return kind === "veth" && alias.startsWith(MARK_START);
+}
+
+function planConfiguration({ places, confFiles }: Observed, restores: boolean, left: string[]): Step[] {
+  const path = (name: string) => `${places.cniConfDir}/${name}`;
+  const own = confFiles
+    .filter((name) => name === CONFLIST || name === `.${CONFLIST}.new`)
+    .map((name) => removal(path(name)));
+  const disabled = confFiles.filter((name) => name.endsWith(DISABLED)).sort();
+  if (!restores) {
+    left.push(...disabled.map((name) => `${path(name)}: out of use for weft's sake; --restore puts it back`));
+    return own;
+  }
+  return [
+    ...own,
+    ...disabled.flatMap((name): Step[] => {
+      const to = name.slice(0, -DISABLED.length);
+      if (!confFiles.includes(to)) return [{ kind: "file", file: { do: "rename", path: path(name), to: path(to) } }];
+      left.push(`${path(name)}: there is a ${to} again`);
+      return [];
+    }),
+  ];
+}
+
+/** Every rule of weft's, and its tables, as one transaction. */
+export function planRules({ generation, tables, forwarding }: RulesSeen): Change {
+  const isOurs = (owner: string) => owner.startsWith(MARK_START) || owner.startsWith(DAEMON_MARK);
+  const own = tables.filter(({ table }) => table === "weft" || table.startsWith("weft_"));
+  const { requests, needsGeneration } = forgetForwarded(forwarding, isOurs, FORWARD_OPTIONS);
+  return { requests: [...requests, ...own.map(deleteTable)], generation: needsGeneration ? generation : undefined };
+}
+
+function planFilters({ rules, legacy }: Observed, left: string[]): Step[] {
+  const { requests } = planRules(rules);
+  left.push(
+    ...legacy
+      .filter(({ path }) => path === undefined)
+      .map(({ program }) => `rules in ${program}'s chain FORWARD, if any: there is no ${program} here to look with`),
+  );
+  return [
+    ...(requests.length > 0 ? [{ kind: "rules", requests } as const] : []),
+    ...legacy.flatMap(({ path, deletions }) =>
+      path === undefined ? [] : deletions.map((args): Step => ({ kind: "legacy", path, args })),
+    ),
+  ];
+}
+
+function planLinks({ links, bridge, confFiles }: Observed, left: string[]): Step[] {
+  const marked = links.filter(({ alias }) => alias === VTEP_ALIAS || alias.startsWith(MARK_START));
+  const steps = marked.map(({ name }): Step => ({ kind: "route", request: deleteLink(name) }));
+  const device = links.find(({ name, kind }) => name === bridge && kind === "bridge");
+  if (device === undefined) return steps;
+  const strangers = links.filter(
+    ({ masterIndex, alias }) => masterIndex === device.index && !alias.startsWith(MARK_START),
+  );
+  if (strangers.length > 0) {
+    left.push(
+      `bridge ${device.name}: ${strangers.map(({ name }) => name).join(", ")} hang on it, which weft did not make`,
+    );
+    return steps;
+  }
+  if (confFiles.some((name) => name.endsWith(DISABLED))) {
+    left.push(
+      `bridge ${device.name}: it was there before weft, and the network that it was taken over from may need it`,
+    );
+    return steps;
+  }
+  return [...steps, { kind: "route", request: deleteLink(device.name) }];
+}
+
+function planRunDirectory({ places: { runDir }, runFiles }: Observed, left: string[]): Step[] {
+  if (runFiles === undefined) return [];
+  const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, LOCK_FILE];
+  const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
+  const steps = runFiles
+    .filter(isOurs)
+    .sort()
+    .map((name) => removal(`${runDir}/${name}`));
+  const strangers = runFiles.filter((name) => !isOurs(name));
+  if (strangers.length === 0) return [...steps, removal(runDir, true)];
+  left.push(...strangers.map((name) => `${runDir}/${name}: not weft's`));
+  return steps;
+}
+
+function planExecutables({ places: { binDir }, bin }: Observed, left: string[]): Step[] {
+  if (binDir === undefined || bin === undefined) {
+    left.push("the executables: --bin-dir DIR removes them from the runtime's plugin directory");
+    return [];
+  }
+  const path = (name: string) => `${binDir}/${name}`;
+  const kept = (name: string) => `${binDir}/${REPLACED}/${name}`;
+  const isOurs = (name: string) => bin.files.get(name)?.buildId !== undefined;
+  // In one step where another program's file comes back: its name is never without a file.
+  const back = bin.replaced.filter((name) => !bin.files.has(name) || isOurs(name));
+  const stale = bin.replaced.filter((name) => !back.includes(name));
+  left.push(...stale.map((name) => `${kept(name)}: another ${name} stands in ${binDir} by now`));
+  const own = [...bin.files.keys()].filter((name) => isOurs(name) && !back.includes(name));
+  const isEmptied = stale.length === 0 && bin.replaced.length > 0;
+  return [
+    ...back.map((name): Step => ({ kind: "file", file: { do: "rename", path: kept(name), to: path(name) } })),
+    ...[...own.map(path), ...bin.unfinished].map((each) => removal(each)),
+    ...(isEmptied ? [removal(`${binDir}/${REPLACED}`, true)] : []),
+  ];
+}
