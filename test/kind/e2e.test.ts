@@ -19,7 +19,7 @@ function failuresOf(wrong: RegExp, instead: (output: string) => string, families
     return wrong.test(words.join(" ")) ? instead(output) : output;
   };
   const tools: Tools = { run: (...words) => void answer(words), ask: (...words) => answer(words) };
-  return endToEnd(new Cluster("weft", tools, "/repository"), "/repository");
+  return endToEnd(new Cluster("weft", tools, "/repository"), "/repository", 0);
 }
 
 const NOTHING = /^$/;
@@ -85,7 +85,7 @@ test.each([
 test("routes of the other backend are a failure: the overlay is not in force", () => {
   const swap = (output: string) => output.replaceAll("flannel.1", "eth0");
   expect(failuresOf(/route show proto 119/, swap)[0]).toMatch(
-    /^vxlan: weft-control-plane has 0 routes of this backend, expected 2$/,
+    /^vxlan: weft-control-plane has 0 routes of this backend \(ip -4\), expected 2$/,
   );
 });
 

@@ -4,9 +4,9 @@ import type { Cluster } from "./cluster.ts";
 import { type Answer, type Bed, complaintOf, type Node, type Pod, type Question, questionsOf } from "./questions.ts";
 
 const NAMESPACE = "weft-e2e";
-const OWN_ROUTES = ["ip", "-json", "route", "show", "proto", "119"];
+const OWN_ROUTES = ["-json", "route", "show", "proto", "119"];
 /** Routes of weftd's on a node, by `ip -j`. */
-type Route = { readonly dev?: string; readonly gateway?: string };
+type Route = { readonly dst?: string; readonly dev?: string; readonly gateway?: string };
 
 interface Overlay {
   readonly name: string;
@@ -20,8 +20,8 @@ const HOST_GW: Overlay = { name: "host-gw", isOwn: (route) => !isEncapsulated(ro
 /** All nodes of kind's are on one link: the backend `auto` takes plain routes. */
 const DUAL_STACK: Overlay = { ...HOST_GW, name: "dual-stack" };
 
-/** Returns what went wrong; empty when all is well. */
-export function endToEnd(cluster: Cluster, root: string): string[] {
+/** Returns what went wrong; empty when all is well. Routes may take `patienceMs` to become the backend's. */
+export function endToEnd(cluster: Cluster, root: string, patienceMs = 60_000): string[] {
   cluster.kubectl("apply", "--kustomize", `${root}/test/kind/pods`);
   for (const set of ["first", "second"])
     cluster.kubectl(`--namespace=${NAMESPACE}`, "rollout", "status", `daemonset/${set}`, "--timeout=180s");
@@ -29,7 +29,7 @@ export function endToEnd(cluster: Cluster, root: string): string[] {
   const overlays = isDual ? [DUAL_STACK] : [VXLAN, HOST_GW];
   const failures = overlays.flatMap((overlay) => {
     cluster.apply(overlay.name);
-    return [...routeFailures(cluster, overlay), ...talk(cluster, overlay)];
+    return [...routeFailures(cluster, overlay, patienceMs), ...talk(cluster, overlay)];
   });
   if (failures.length > 0) tellMore(cluster);
   return failures;
@@ -100,17 +100,34 @@ function attempt<T>(work: () => T, otherwise: T): T {
   }
 }
 
-function routeFailures(cluster: Cluster, { name, isOwn }: Overlay): string[] {
+/** Peers change one after the other; each node sends as its peers announce. */
+function routeFailures(cluster: Cluster, overlay: Overlay, patienceMs: number): string[] {
+  const until = Date.now() + patienceMs;
+  for (;;) {
+    const failures = lookAtRoutes(cluster, overlay);
+    if (failures.length === 0 || Date.now() >= until) return failures;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_000);
+  }
+}
+
+function lookAtRoutes(cluster: Cluster, { name, isOwn }: Overlay): string[] {
   const nodes = nodesOf(cluster);
-  return nodes.flatMap(({ name: node, podCidrs }) => {
-    const routes = JSON.parse(cluster.askNode(node, ...OWN_ROUTES)) as Route[];
-    const wanted = nodes.length - 1;
-    const own = routes.filter((route) => "dst" in route && isOwn(route));
-    if (podCidrs.length === 0) return [`${name}: ${node} has no podCIDRs`];
-    return own.length === wanted
-      ? []
-      : [`${name}: ${node} has ${own.length} routes of this backend, expected ${wanted}`];
-  });
+  const wanted = nodes.length - 1;
+  return nodes.flatMap(({ name: node, podCidrs }) =>
+    podCidrs.flatMap((cidr) => {
+      const family = cidr.includes(":") ? "-6" : "-4";
+      const routes = JSON.parse(cluster.askNode(node, "ip", family, ...OWN_ROUTES)) as Route[];
+      const { length } = routes.filter((route) => isToPods(route) && isOwn(route));
+      return length === wanted
+        ? []
+        : [`${name}: ${node} has ${length} routes of this backend (ip ${family}), expected ${wanted}`];
+    }),
+  );
+}
+
+/** Not to a single address: a VTEP's, say. */
+function isToPods({ dst = "" }: Route): boolean {
+  return dst.includes("/");
 }
 
 function nodesOf(cluster: Cluster): Node[] {

@@ -22,7 +22,8 @@ export function imagine(words: readonly string[], earlier: readonly (readonly st
   if (line.includes("get nodes")) return items(NODES.map((name, at) => nodeObject(name, at, families)));
   if (line.includes("get pods")) return items(PODS.map((pod) => podObject(pod, families)));
   if (line.includes("get service")) return JSON.stringify({ spec: { clusterIPs: SERVICE.slice(0, families) } });
-  if (line.includes(" route show ")) return JSON.stringify(routes(words[2] ?? "", overlay === "vxlan"));
+  if (line.includes(" route show "))
+    return JSON.stringify(routes(words[2] ?? "", words.includes("-6") ? 1 : 0, overlay === "vxlan"));
   const urls = words.filter((word) => word.startsWith("http://"));
   if (line.includes("/scripts/ask.mjs")) {
     const asker = words[words.indexOf("exec") + 1] ?? "";
@@ -35,7 +36,7 @@ const items = (objects: readonly object[]) => JSON.stringify({ items: objects })
 
 const nodeObject = (name: string, at: number, families: number) => ({
   metadata: { name },
-  spec: { podCIDRs: [`10.244.${at + 1}.0/24`, `fd00:10:244:${at + 1}::/64`].slice(0, families) },
+  spec: { podCIDRs: subnetsOf(at).slice(0, families) },
   status: { addresses: ADDRESSES[at]?.slice(0, families).map((address) => ({ type: "InternalIP", address })) },
 });
 
@@ -45,13 +46,15 @@ const podObject = ({ name, node, hasHostPort, addresses }: (typeof PODS)[number]
   status: { podIPs: addresses.slice(0, families).map((ip) => ({ ip })) },
 });
 
-function routes(asker: string, isEncapsulated: boolean): object[] {
+function routes(asker: string, family: 0 | 1, isEncapsulated: boolean): object[] {
   return NODES.flatMap((node, at) =>
     node === asker
       ? []
-      : [{ dst: `10.244.${at + 1}.0/24`, gateway: ADDRESSES[at]?.[0], dev: isEncapsulated ? "flannel.1" : "eth0" }],
+      : [{ dst: subnetsOf(at)[family], gateway: ADDRESSES[at]?.[family], dev: isEncapsulated ? "flannel.1" : "eth0" }],
   );
 }
+
+const subnetsOf = (at: number) => [`10.244.${at + 1}.0/24`, `fd00:10:244:${at + 1}::/64`];
 
 function answer(url: string, asker: string): Answer {
   const host = new URL(url).hostname.replace(/^\[|\]$/g, "");
