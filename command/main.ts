@@ -24,6 +24,8 @@ import { ErrorCode } from "../pkg/cni/errors.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { System } from "../pkg/sys/system.ts";
 import { type Request, readCommandLine } from "./command-line.ts";
+import { candidatesFor, formatOffer } from "./completions/candidates.ts";
+import { COMPLETE } from "./completions/main.ts";
 import { CommandError, ExitStatus, type Outcome } from "./outcome.ts";
 import { renderBlocks } from "./rendering.ts";
 import type { Build, Call, Subcommand } from "./subcommand.ts";
@@ -41,6 +43,10 @@ keeps pods' traffic from flowing, and removes everything again.`.replace("\n", "
 export function runCommand(system: System, build: Build, subcommands: readonly Subcommand[] = SUBCOMMANDS): number {
   const [calledBy = "weft", ...words] = system.args;
   if (isCalledAsPlugin(system, words)) return refusePlugin(system, calledBy, build);
+  if (words[0] === COMPLETE) {
+    system.writeOutput(encode(formatOffer(candidatesFor(words.slice(1), { subcommands, families: FAMILIES, build }))));
+    return ExitStatus.done;
+  }
   const frame = {
     version: versionText(build),
     about: ABOUT,

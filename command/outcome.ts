@@ -35,6 +35,8 @@ export interface Paragraph {
   readonly text: Cell;
   /** Spaces in front of each line; none when left out. */
   readonly indent?: number;
+  /** Never wrapped: for programs. */
+  readonly isVerbatim?: boolean;
 }
 
 export type Block = Table | Paragraph;

@@ -22,12 +22,12 @@ export function renderBlocks(blocks: readonly Block[], look: Look): string {
   return blocks.map((block) => (block.kind === "table" ? renderTable(block, look) : renderText(block, look))).join("");
 }
 
-function renderText({ text, indent = 0 }: Paragraph, look: Look): string {
+function renderText({ text, indent = 0, isVerbatim = false }: Paragraph, look: Look): string {
   const margin = " ".repeat(indent);
-  const plain = typeof text === "string" ? text : text.text;
-  const lines = plain
+  const columns = look.columns === undefined || isVerbatim ? undefined : look.columns - indent;
+  const lines = plainOf(text)
     .split("\n")
-    .flatMap((line) => wrap(line, look.columns === undefined ? undefined : look.columns - indent));
+    .flatMap((line) => wrap(line, columns));
   return lines.map((line) => `${line === "" ? "" : margin}${paint(line, toneOf(text), look)}\n`).join("");
 }
 

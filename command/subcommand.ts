@@ -63,6 +63,8 @@ export interface ListOption {
   readonly value: string;
   readonly about: string;
   readonly choices?: readonly string[];
+  /** This file's plugins. */
+  readonly completes?: "plugin";
 }
 
 export type Option = Flag | TextOption | NumberOption | ListOption;

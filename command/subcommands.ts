@@ -1,13 +1,14 @@
 /** All subcommands. */
 
 import { cleanup } from "./cleanup/main.ts";
+import { completions } from "./completions/main.ts";
 import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
-export const SUBCOMMANDS: readonly Subcommand[] = [ipamLs, install, ipamGc, cleanup, version];
+export const SUBCOMMANDS: readonly Subcommand[] = [ipamLs, install, ipamGc, cleanup, completions, version];
 
 /** First words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {

@@ -25,7 +25,12 @@ export const install = declareSubcommand({
     directory: { value: "DIR", about: "the runtime's plugin directory, made if it is missing", completes: "directory" },
   },
   options: {
-    only: { kind: "list", value: "NAME,...", about: "these plugins; all others are left as they are" },
+    only: {
+      kind: "list",
+      value: "NAME,...",
+      about: "these plugins; all others are left as they are",
+      completes: "plugin",
+    },
     keepExisting: { kind: "flag", about: "leave other programs' files where they are" },
     discardReplaced: { kind: "flag", about: "do not keep the files that are replaced" },
     dryRun: { kind: "flag", about: "say what would be done, and change nothing" },
