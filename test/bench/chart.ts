@@ -29,7 +29,7 @@ export function drawChart({ title, subtitle, unit, groups, series }: Chart): str
       color: COLOURS,
       textStyle: { fontFamily: "Helvetica, Arial, sans-serif", color: INK },
       title: { text: title, subtext: subtitle, left: 16, top: 10, textStyle: { fontSize: 15, color: INK } },
-      legend: { right: 16, top: 14, itemGap: 20, data: series.map(({ name }) => name) },
+      legend: { right: 24, top: 56, itemGap: 20, data: series.map(({ name }) => name) },
       grid: { left: 16, right: 24, top: 96, bottom: 14, containLabel: true },
       xAxis: { type: "category", data: [...groups], axisTick: { show: false } },
       yAxis: { type: "value", name: unit, splitLine: { lineStyle: { color: "#e6e8ec" } } },

@@ -41,7 +41,7 @@ draw("reservations", {
   ),
 });
 draw("scale", {
-  title: "From an empty kernel to the way to so many nodes, VXLAN",
+  title: "From an empty kernel to the way to so many nodes (VXLAN)",
   subtitle: `comparing and programming, best of ${scale.rounds}; against ip -batch and bridge -batch; ${WHERE}`,
   unit: "ms",
   groups: scale.sizes.map(({ nodes }) => `${nodes.toLocaleString("en")} nodes`),
