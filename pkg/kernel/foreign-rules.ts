@@ -37,6 +37,10 @@ export interface ForeignChain extends ChainPlace {
   /** Of base chains: where it is hooked in, and what becomes of a packet at its end. */
   readonly hook: number | undefined;
   readonly policy: number | undefined;
+  /** Of base chains: smaller ones are asked earlier. */
+  readonly priority?: number | undefined;
+  /** "filter", "nat" or "route". */
+  readonly type?: string | undefined;
   readonly comment: string | undefined;
   /** How many rules it holds, and how many lead to it, together. */
   readonly use: number;
@@ -114,8 +118,15 @@ export function readChains(seen: readonly Message[]): ForeignChain[] {
     .filter(({ type }) => type === NFT_MSG_NEWCHAIN.type)
     .map((message) => {
       const { header, attributes } = decode(NFT_MSG_NEWCHAIN, message);
-      const { table = "", name: chain = "", hook, policy, userdata, use = 0 } = attributes;
-      return { family: header.family, table, chain, hook: hook?.number, policy, comment: readComment(userdata), use };
+      const { table = "", name: chain = "", hook, policy, type, userdata, use = 0 } = attributes;
+      // Signed, and told in two's complement.
+      const base = {
+        hook: hook?.number,
+        policy,
+        type,
+        priority: hook?.priority === undefined ? undefined : hook.priority | 0,
+      };
+      return { family: header.family, table, chain, ...base, comment: readComment(userdata), use };
     });
 }
 
