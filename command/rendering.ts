@@ -1,6 +1,5 @@
 /** Blocks as text for a person: as wide as the terminal, coloured where that is wanted, plain and unbroken elsewhere. */
 
-import CliTable from "cli-table3";
 import type { Block, Cell, Paragraph, Table, Tone } from "./outcome.ts";
 
 export interface Look {
@@ -32,59 +31,45 @@ function renderText({ text, indent = 0, isVerbatim = false }: Paragraph, look: L
 }
 
 function renderTable({ head, rows }: Table, look: Look): string {
-  const cells = [
-    head.map((title) => paint(title, "quiet", look)),
-    ...rows.map((row) => row.map((cell) => paint(plainOf(cell), toneOf(cell), look))),
-  ];
-  const last = lastWidth(cells, head.length, look.columns);
-  const text = layOut(cells, last === undefined ? undefined : [...Array(head.length - 1).fill(null), last]);
-  return text
-    .split("\n")
-    .map((line) => `${line.trimEnd()}\n`)
-    .join("");
+  const cells: readonly (readonly Cell[])[] = [head.map((title): Cell => ({ text: title, tone: "quiet" })), ...rows];
+  const widths = head.map((_, at) =>
+    cells.reduce((widest, row) => Math.max(widest, widthOf(plainOf(row[at] ?? ""))), 0),
+  );
+  const last = lastWidth(widths, look.columns);
+  return cells.flatMap((row) => layOut(row, widths, last, look).map((line) => `${line.trimEnd()}\n`)).join("");
 }
 
 /** What is left for the last column; `undefined` where it may be as wide as it is. */
-function lastWidth(cells: readonly string[][], count: number, columns: number | undefined): number | undefined {
-  // The gap behind the last column is nowhere seen.
-  if (columns === undefined || widthOf(layOut(cells)) - GAP <= columns) return undefined;
-  const others = count === 1 ? 0 : widthOf(layOut(cells.map((row) => row.slice(0, -1))));
-  return columns - others >= NARROWEST_LAST ? columns - others + GAP : undefined;
+function lastWidth(widths: readonly number[], columns: number | undefined): number | undefined {
+  const last = widths.at(-1);
+  if (columns === undefined || last === undefined) return undefined;
+  const others = widthBefore(widths);
+  return others + last > columns && columns - others >= NARROWEST_LAST ? columns - others : undefined;
 }
 
-function layOut(cells: readonly string[][], colWidths?: (number | null)[]): string {
-  const table = new CliTable({
-    chars: BLANK,
-    style: { head: [], border: [], "padding-left": 0, "padding-right": GAP },
-    ...(colWidths === undefined ? {} : { colWidths, wordWrap: true }),
+function widthBefore(widths: readonly number[]): number {
+  return widths.slice(0, -1).reduce((sum, width) => sum + width + GAP, 0);
+}
+
+/** A row's lines. Nothing but widths is computed: thousands of rows take no time that a person notices. */
+function layOut(row: readonly Cell[], widths: readonly number[], last: number | undefined, look: Look): string[] {
+  const front = row.slice(0, -1).map((cell, at) => {
+    const plain = plainOf(cell);
+    return `${paint(plain, toneOf(cell), look)}${" ".repeat((widths[at] ?? 0) + GAP - widthOf(plain))}`;
   });
-  for (const row of cells) table.push(row);
-  return table.toString();
+  const cell = row.at(-1) ?? "";
+  const parts = wrap(plainOf(cell), last).map((part) => paint(part, toneOf(cell), look));
+  const margin = " ".repeat(widthBefore(widths));
+  return parts.map((part, at) => (at === 0 ? `${front.join("")}${part}` : `${margin}${part}`));
 }
 
-/** Without any lines. */
-const BLANK = Object.fromEntries(
-  ["top", "bottom", "left", "right"]
-    .flatMap((side) => [
-      side,
-      `${side}-mid`,
-      ...(side === "top" || side === "bottom" ? [`${side}-left`, `${side}-right`] : []),
-    ])
-    .concat("mid", "mid-mid", "middle")
-    .map((name) => [name, ""]),
-);
+/** Two columns wide on a terminal (Unicode's UAX #11, the blocks that are wide throughout). */
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g;
+const PLAIN = /^[\x20-\x7e]*$/;
 
-/** Of its first line, colours aside; all lines are padded to one width. */
-function widthOf(table: string): number {
-  const [first = ""] = table.split("\n");
-  return withoutColours(first).length;
-}
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: that is how colours begin
-const COLOUR = /\u001b\[[0-9;]*m/g;
-
-function withoutColours(text: string): string {
-  return text.replace(COLOUR, "");
+/** In columns of a terminal. Beyond the first plane a character of two columns has two units. */
+function widthOf(text: string): number {
+  return PLAIN.test(text) ? text.length : text.length + (text.match(WIDE)?.length ?? 0);
 }
 
 function paint(text: string, tone: Tone | undefined, { isColoured }: Look): string {
