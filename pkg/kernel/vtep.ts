@@ -121,7 +121,8 @@ function changeSettings(wanted: Vtep, link: Link): Request {
 function makeReady({ name, mac, mtu }: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
-    `ip link set ${name} address ${mac} mtu ${mtu} alias ${VTEP_ALIAS} up`,
+    // The same address once more would cost the device its neighbours.
+    `ip link set ${name}${link.mac === mac ? "" : ` address ${mac}`} mtu ${mtu} alias ${VTEP_ALIAS} up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },
     {
       address: link.mac === mac ? undefined : parseMac(mac),

@@ -1,0 +1,45 @@
+/** All checks, group by group. */
+import { CHECK_GROUPS, type Check } from "../finding.ts";
+import { addressUse, leakedAddresses } from "./addresses.ts";
+import {
+  bridgeAddress,
+  bridgePorts,
+  checksumOffload,
+  dataPath,
+  foreignRoutes,
+  mtu,
+  pathMtu,
+  podBridge,
+  silentPeers,
+  subnetOverlap,
+  tunnel,
+  vxlanRival,
+} from "./data-path.ts";
+import { forwardDrop, leftChains, legacyForward, nodeRules, vxlanInput } from "./firewall.ts";
+import {
+  bridgeFilter,
+  connectionTable,
+  ipForwarding,
+  kernelFeatures,
+  kernelVersion,
+  neighbourLimits,
+  reversePath,
+  routerAdvertisements,
+} from "./kernel.ts";
+import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
+import { conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
+import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
+
+const ALL: readonly Check[] = [
+  ...[kernelVersion, kernelFeatures, bridgeFilter, ipForwarding, routerAdvertisements, reversePath],
+  ...[neighbourLimits, connectionTable],
+  ...[weftdAlive, weftdReady, nodeTable, peers],
+  ...[dataPath, podBridge, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
+  ...[pathMtu, tunnel, silentPeers, checksumOffload],
+  ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
+  ...[conflistFirst, conflistValid, conflistSubnets, plugins, room],
+  ...[leakedAddresses, addressUse],
+  ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],
+];
+
+export const CHECKS: readonly Check[] = CHECK_GROUPS.flatMap((group) => ALL.filter((check) => check.group === group));

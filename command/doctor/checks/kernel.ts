@@ -1,0 +1,222 @@
+/** The kernel: its version, what it can do, its settings and limits. */
+import type { Family } from "../../../pkg/ip/address.ts";
+import { contains, networkOf } from "../../../pkg/ip/prefix.ts";
+import type { SysctlName } from "../../../pkg/kernel/sysctl.ts";
+import { RTPROT_RA } from "../../../pkg/netlink/route.ts";
+import type { Facts } from "../facts.ts";
+import type { Check, Finding } from "../finding.ts";
+
+const OLDEST = [5, 10] as const;
+
+export const kernelVersion: Check = {
+  name: "kernel-version",
+  group: "kernel",
+  about: "the kernel is 5.10 or newer",
+  judge({ kernel: { release } }) {
+    const [major = 0, minor = 0] = release.split(".").map((part) => Number.parseInt(part, 10));
+    if (major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1])) return [];
+    return [
+      {
+        severity: "error",
+        seen: `the kernel is ${release}`,
+        why: `weft needs ${OLDEST.join(".")} or newer: nf_tables and netlink know less before`,
+        advice: "upgrade the node's kernel",
+      },
+    ];
+  },
+};
+
+export const kernelFeatures: Check = {
+  name: "kernel-features",
+  group: "kernel",
+  about: "the kernel makes the devices and rules that weft needs",
+  judge({ kernel: { missingKinds, hasNetfilter }, table, attachment }) {
+    const needed = [
+      ...(attachment.bridge === undefined ? [] : ["bridge"]),
+      "veth",
+      ...(table === undefined || table.conf.backend.type === "vxlan" ? ["vxlan"] : []),
+    ];
+    const modules = [...needed.filter((kind) => missingKinds.includes(kind)), ...(hasNetfilter ? [] : ["nf_tables"])];
+    return modules.map((module) => ({
+      severity: "error",
+      seen: `the kernel has no ${module}`,
+      why: module === "nf_tables" ? "weft's rules are nf_tables'" : "pods are attached and connected by such devices",
+      run: `modprobe ${module}`,
+    }));
+  },
+};
+
+export const bridgeFilter: Check = {
+  name: "bridge-filter",
+  group: "kernel",
+  about: "packets between pods on one bridge meet the IP rules (br_netfilter)",
+  judge({ sysctl, families, attachment }) {
+    if (attachment.bridge === undefined) return [];
+    const names = { 4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables" } as const;
+    const why = "a pod does not reach a Service whose pod is on its own bridge";
+    return [...families].flatMap((family): Finding[] => {
+      const name = ["net", "bridge", names[family]];
+      const value = sysctl(name);
+      if (value === undefined) {
+        const seen = "the kernel module br_netfilter is not loaded";
+        return [{ severity: "error", seen, why, run: "modprobe br_netfilter" }];
+      }
+      return value === "1" ? [] : [wrong(name, value, "1", why)];
+    });
+  },
+};
+
+export const ipForwarding: Check = {
+  name: "ip-forwarding",
+  group: "kernel",
+  about: "packets are forwarded between pods and other nodes",
+  judge(facts) {
+    const { sysctl, families } = facts;
+    const devices = [underlayName(facts), facts.attachment.bridge, ...vtepNames(facts)].filter(
+      (name) => name !== undefined,
+    );
+    const names: SysctlName[] = [
+      ...(families.has(4) ? [["net", "ipv4", "ip_forward"]] : []),
+      ...(families.has(4) ? devices.map((device) => ["net", "ipv4", "conf", device, "forwarding"]) : []),
+      ...(families.has(6) ? [["net", "ipv6", "conf", "all", "forwarding"]] : []),
+    ];
+    const off = names.filter((name) => sysctl(name) === "0");
+    // The switch for all of them sets each: once it is mended they are, too.
+    const general = off.filter((name) => name[2] === "ip_forward" || name[3] === "all");
+    const why = "no packet gets from a pod to another node";
+    const isGeneral = (name: SysctlName) => general.some((other) => other[1] === name[1]);
+    return [...general, ...off.filter((name) => !isGeneral(name))].map((name) => wrong(name, "0", "1", why));
+  },
+};
+
+export const routerAdvertisements: Check = {
+  name: "router-advertisements",
+  group: "kernel",
+  about: "a node that forwards IPv6 still takes its router's advertisements",
+  judge({ sysctl, observed, families }) {
+    if (!families.has(6) || sysctl(["net", "ipv6", "conf", "all", "forwarding"]) !== "1") return [];
+    const advertised = new Set(
+      observed.routes.filter(({ protocol }) => protocol === RTPROT_RA).map(({ outputIndex }) => outputIndex),
+    );
+    return observed.links
+      .filter(({ index }) => advertised.has(index))
+      .map(({ name }) => ["net", "ipv6", "conf", name, "accept_ra"])
+      .filter((name) => sysctl(name) === "1")
+      .map((name) => {
+        const why =
+          "a kernel that forwards takes advertisements no more, and loses the route when the last one runs out";
+        return wrong(name, "1", "2", why);
+      });
+  },
+};
+
+/** 0 is off, 1 strict, 2 loose; the larger of the device's and "all"'s counts (Documentation/networking/ip-sysctl.rst). */
+const STRICT = 1;
+
+export const reversePath: Check = {
+  name: "reverse-path",
+  group: "kernel",
+  about: "packets that come by another way than answers leave are not dropped (rp_filter)",
+  judge(facts) {
+    const { sysctl, desired, families } = facts;
+    if (desired === undefined || !families.has(4)) return [];
+    const nameOf = (device: string) => ["net", "ipv4", "conf", device, "rp_filter"];
+    const strictness = (device: string) => Number(sysctl(nameOf(device)) ?? 0);
+    const everywhere = strictness("all");
+    return [underlayName(facts), ...vtepNames(facts)]
+      .filter((device) => device !== undefined)
+      .filter((device) => Math.max(everywhere, strictness(device)) === STRICT)
+      .map((device) => {
+        const why = desired.isAsymmetric
+          ? "packets of peers that send another way than they are sent to are dropped"
+          : "while the cluster changes its backend, packets of some peers would be dropped";
+        return {
+          ...wrong(nameOf(device), "1", "2", why),
+          severity: desired.isAsymmetric ? "warning" : "note",
+          seen: `${device} filters by reverse path strictly (rp_filter is 1)`,
+        };
+      });
+  },
+};
+
+/** Of a table's limit so much may be used before it is told. */
+const FULL = 0.9;
+
+export const neighbourLimits: Check = {
+  name: "neighbour-limits",
+  group: "kernel",
+  about: "the neighbour tables have room for the node's pods and peers (gc_thresh3)",
+  judge({ sysctl, observed, table, families }) {
+    return [...families].flatMap((family): Finding[] => {
+      const name = ["net", `ipv${family}`, "neigh", "default", "gc_thresh3"];
+      // Settings of the machine, which only its first network namespace shows.
+      const limit = Number(sysctl(name));
+      if (!(limit > 0)) return [];
+      const held = observed.neighbours.filter(({ address, isPermanent }) => address.family === family && !isPermanent);
+      const onLink = peersOnLink(table, family);
+      const needed = Math.max(held.length, onLink);
+      if (needed < limit * FULL) return [];
+      const wanted = 2 ** Math.ceil(Math.log2(needed * 2));
+      const what = held.length >= onLink ? `${held.length} entries` : `${onLink} peers on its link`;
+      return [
+        {
+          ...wrong(
+            name,
+            String(limit),
+            String(wanted),
+            "beyond it the kernel drops packets to hosts that it has to look up",
+          ),
+          severity: needed >= limit ? "error" : "warning",
+          seen: `the IPv${family} neighbour table ends at ${limit} entries, and this node has ${what}`,
+        },
+      ];
+    });
+  },
+};
+
+/** Each of them is a neighbour of the underlay's interface. */
+function peersOnLink(table: Facts["table"], family: Family): number {
+  if (table === undefined) return 0;
+  const networks = table.node.underlay.networks.map(networkOf);
+  return table.peers.filter(({ addresses }) =>
+    addresses.some((address) => address.family === family && networks.some((network) => contains(network, address))),
+  ).length;
+}
+
+export const connectionTable: Check = {
+  name: "connection-table",
+  group: "kernel",
+  about: "the connection table has room (nf_conntrack_max)",
+  judge({ sysctl }) {
+    const [count, max] = ["nf_conntrack_count", "nf_conntrack_max"].map((name) =>
+      Number(sysctl(["net", "netfilter", name])),
+    );
+    if (count === undefined || max === undefined || !(max > 0) || !(count >= max * FULL)) return [];
+    return [
+      {
+        ...wrong(
+          ["net", "netfilter", "nf_conntrack_max"],
+          String(max),
+          String(max * 2),
+          "new connections are dropped once it is full",
+        ),
+        severity: count >= max ? "error" : "warning",
+        seen: `the kernel follows ${count} connections, and ends at ${max}`,
+      },
+    ];
+  },
+};
+
+/** A setting that has another value than it must. In sysctl's notation a dot within a name is a slash. */
+export function wrong(name: SysctlName, value: string, wanted: string, why: string): Finding {
+  const dotted = name.map((part) => part.replaceAll(".", "/")).join(".");
+  return { severity: "error", seen: `${dotted} is ${value}`, why, run: `sysctl -w ${dotted}=${wanted}` };
+}
+
+export function underlayName({ table, observed }: Pick<Facts, "table" | "observed">): string | undefined {
+  return observed.links.find(({ index }) => index === table?.node.underlay.index)?.name;
+}
+
+export function vtepNames({ desired }: Pick<Facts, "desired">): string[] {
+  return desired?.dataPath.vteps.map(({ name }) => name) ?? [];
+}

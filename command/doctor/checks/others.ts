@@ -1,0 +1,110 @@
+/** Other programs that have, or had, a hand in the node's network. */
+import type { Check, Finding } from "../finding.ts";
+import { vtepNames } from "./kernel.ts";
+
+/** Devices that other network plugins make, and whose they are. */
+const DEVICES: readonly (readonly [RegExp, string])[] = [
+  [/^cali[0-9a-f]+$|^vxlan(-v6)?\.calico$/, "Calico"],
+  [/^cilium_/, "Cilium"],
+  [/^weave$|^vethwe-/, "Weave Net"],
+  [/^kube-bridge$/, "kube-router"],
+  [/^antrea-/, "Antrea"],
+  [/^ovn-k8s-/, "OVN-Kubernetes"],
+  [/^flannel(-v6)?[.-]/, "flannel"],
+];
+
+export const leftDevices: Check = {
+  name: "left-devices",
+  group: "other programs",
+  about: "no devices of another network plugin are left",
+  judge(facts) {
+    const own = vtepNames(facts);
+    return facts.observed.links.flatMap(({ name, alias }): Finding[] => {
+      const owner = DEVICES.find(([pattern]) => pattern.test(name))?.[1];
+      if (owner === undefined || own.includes(name) || alias.startsWith("weft:")) return [];
+      return [
+        {
+          severity: "warning",
+          seen: `the device ${name} is one that ${owner} makes`,
+          why: `its routes and rules may take pods' packets, if ${owner} no longer runs here; if it does, two programs attach pods`,
+          run: `ip link del ${name}`,
+        },
+      ];
+    });
+  },
+};
+
+export const systemdNetworkd: Check = {
+  name: "systemd-networkd",
+  group: "other programs",
+  about: "systemd-networkd leaves others' routes and rules alone",
+  judge({ networkd }) {
+    const { isRunning, managesForeignRoutes, managesForeignRules } = networkd;
+    const settings = [
+      ...(managesForeignRoutes ? ["ManageForeignRoutes"] : []),
+      ...(managesForeignRules ? ["ManageForeignRoutingPolicyRules"] : []),
+    ];
+    if (!isRunning || settings.length === 0) return [];
+    const file = "/etc/systemd/networkd.conf.d/50-weft.conf";
+    const content = `[Network]\\n${settings.map((setting) => `${setting}=no\\n`).join("")}`;
+    return [
+      {
+        severity: "warning",
+        seen: `systemd-networkd runs with ${settings.join(" and ")}`,
+        why: "when it starts, or a link changes, it removes routes that are not its own: pods of other nodes are not reached until weftd has put them back",
+        run: `mkdir -p /etc/systemd/networkd.conf.d && printf '${content}' >${file} && systemctl restart systemd-networkd`,
+      },
+    ];
+  },
+};
+
+export const networkManager: Check = {
+  name: "network-manager",
+  group: "other programs",
+  about: "NetworkManager leaves weft's devices alone",
+  judge(facts) {
+    const { isRunning, unmanaged } = facts.networkManager;
+    if (!isRunning) return [];
+    const { bridge } = facts.attachment;
+    const devices = [...(bridge === undefined ? [] : [bridge]), ...vtepNames(facts)];
+    const managed = devices.filter((device) => !unmanaged.some((pattern) => isMatch(pattern, device)));
+    if (managed.length === 0) return [];
+    const file = "/etc/NetworkManager/conf.d/50-weft.conf";
+    const patterns = [...(bridge === undefined ? [] : [bridge]), "flannel*", "weft*", "veth*"];
+    const value = patterns.map((pattern) => `interface-name:${pattern}`).join(";");
+    return [
+      {
+        severity: "warning",
+        seen: `NetworkManager runs and is told nothing of ${managed.join(", ")}`,
+        why: "it may set them down, or take their addresses and routes away",
+        run: `mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=${value}\\n' >${file} && nmcli general reload`,
+      },
+    ];
+  },
+};
+
+/** Shell patterns, as NetworkManager takes them: * and ?. */
+function isMatch(pattern: string, name: string): boolean {
+  const expression = pattern
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", ".*")
+    .replaceAll("?", ".");
+  return new RegExp(`^${expression}$`).test(name);
+}
+
+/** Network configurations that are not in use and tell who was here. */
+export const otherNetworks: Check = {
+  name: "other-networks",
+  group: "other programs",
+  about: "no other network configuration waits behind weft's",
+  judge({ networks, own }) {
+    return networks.files
+      .filter(({ name, problem }) => own !== undefined && name > own.name && problem === undefined)
+      .map(({ name, network }) => ({
+        severity: "note",
+        seen: `${networks.path}/${name} (network ${network}) stands behind ${own?.name}`,
+        why: "where weft's is ever missing, the runtime attaches pods to that network",
+        run: `mv ${networks.path}/${name} ${networks.path}/${name}.disabled`,
+      }));
+  },
+};

@@ -1,0 +1,274 @@
+/** What test/live/doctor cannot plant: each of these facts, and nothing else, makes the finding. */
+import { describe, expect, test } from "vitest";
+import { parseNodeTable } from "../../pkg/backend/node-table.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import { RTPROT_RA } from "../../pkg/netlink/route.ts";
+import { FakeSystem } from "../../pkg/sys/fake.ts";
+import { desireOf } from "../node/kernel.ts";
+import { attachmentOf } from "../node/networks.ts";
+import type { KnownNodes } from "../node/run-dir.ts";
+import { CHECKS } from "./checks/all.ts";
+import type { Facts } from "./facts.ts";
+import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
+import { judgeAll, reportBlocks, statusOf } from "./report.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+function tableOf(netConf: object, networks: readonly string[] = ["192.0.2.1/24"]): KnownNodes {
+  return parseNodeTable(
+    bytes(
+      JSON.stringify({
+        ...{ format: 1, bootId: "boot", generation: 1, netConf: JSON.stringify(netConf), vtepMacs: {} },
+        node: {
+          name: "n1",
+          subnets: ["10.244.1.0/24"],
+          underlay: { index: 2, mtu: 1500, local: ["192.0.2.1"], networks },
+        },
+        peers: [],
+      }),
+    ),
+  );
+}
+
+const HOST_GW = { Network: "10.244.0.0/16", Backend: { Type: "host-gw" } };
+const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
+  ...{ index, name, mtu: 1500, mac: "", isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
+  ...{ isOperational: true, kind: "", masterIndex: 0, peerIndex: 0, alias: "", vxlan: undefined, bridge: undefined },
+  ...{ port: undefined, ...more },
+});
+
+const SETTINGS: Readonly<Record<string, string>> = {
+  "net.bridge.bridge-nf-call-iptables": "1",
+  "net.ipv4.ip_forward": "1",
+};
+
+/** A node by host-gw without peers, in health. */
+function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, string | undefined>> = {}): Facts {
+  const table = tableOf(HOST_GW);
+  const observed = { links: [link(2, "eth0")], addresses: [], routes: [], neighbours: [], forwarding: [] };
+  const own = { name: "05-weft.conflist", problem: undefined, network: "cbr0", plugins: [] };
+  const masquerading = {
+    ...{ family: 1, table: "weft", chain: "postrouting", hook: 4, policy: 1, priority: 100, type: "nat" },
+    ...{ comment: undefined, use: 1 },
+  };
+  const rule = { ...masquerading, handle: 1n, expressions: [{ kind: "masq" as const, data: {} }] };
+  const held = { is: "held" as const, ageMs: 0 };
+  const stamp = { bootId: "boot", generation: 1, backend: "host-gw" as const, devices: ["eth0"] };
+  return {
+    command: "/opt/cni/bin/weft",
+    kernel: { release: "6.1.0-25-amd64", missingKinds: [], hasNetfilter: true },
+    run: {
+      path: "/run/weft",
+      isAlive: true,
+      bootId: "boot",
+      stamp: { ...held, value: stamp },
+      table: { ...held, value: table },
+    },
+    table,
+    families: new Set([4]),
+    readiness: { is: "answered", isReady: true, missing: [], warnings: [] },
+    observed,
+    desired: desireOf(table, observed),
+    sysctl: (name) => ({ ...SETTINGS, ...settings })[name.join(".")],
+    rules: {
+      ruleset: { bases: [masquerading], rulesOf: () => [rule], elementsOf: () => [] },
+      ...{ chains: [], missingAccepts: [], legacy: [] },
+    },
+    networks: { path: "/etc/cni/net.d", files: [own] },
+    own,
+    attachment: attachmentOf(own),
+    plugins: { directory: "/opt/cni/bin", files: new Map() },
+    rooms: [],
+    leases: { dataDir: "/var/lib/cni/networks", leaked: [], uses: [] },
+    networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
+    networkManager: { isRunning: false, unmanaged: [] },
+    ...{ offloads: [], probes: [], ...change },
+  };
+}
+
+const observed = (change: Partial<Facts["observed"]>) => ({ observed: { ...facts().observed, ...change } });
+const ports = (count: number) => [
+  link(2, "eth0"),
+  link(3, "cni0", { kind: "bridge" }),
+  ...Array.from({ length: count }, (_, at) => link(10 + at, `veth${at}`, { masterIndex: 3 })),
+];
+const peersAt = (count: number) =>
+  Array.from({ length: count }, (_, at) => ({
+    ...{ name: `p${at}`, subnets: [], backendType: "host-gw", vtepMacs: {} },
+    addresses: [parseAddress(`192.0.${2 + (at >> 8)}.${at & 255}`)],
+  }));
+
+test("a healthy node has no findings, and one line", () => {
+  const findings = judgeAll(CHECKS, facts());
+  expect(findings).toEqual([]);
+  expect(statusOf(findings)).toBe(0);
+  expect(reportBlocks(findings, { node: "n1", checks: 40, peers: 1 })).toMatchObject([
+    { text: { text: "n1 is healthy: 40 checks, 1 peer" } },
+  ]);
+});
+
+describe("facts that no test can plant on a machine", () => {
+  const cases: [check: string, facts: Facts, seen: RegExp, run: string | undefined][] = [
+    [
+      "kernel-version",
+      facts({ kernel: { release: "5.4.0-150-generic", missingKinds: [], hasNetfilter: true } }),
+      /5\.4\.0-150-generic/,
+      undefined,
+    ],
+    [
+      "kernel-features",
+      facts({ kernel: { release: "6.1.0", missingKinds: ["vxlan", "veth"], hasNetfilter: true } }),
+      /no veth/,
+      "modprobe veth",
+    ],
+    [
+      "bridge-filter",
+      facts({}, { "net.bridge.bridge-nf-call-iptables": undefined }),
+      /br_netfilter/,
+      "modprobe br_netfilter",
+    ],
+    [
+      "router-advertisements",
+      facts(
+        {
+          families: new Set([4, 6]),
+          ...observed({
+            routes: [
+              {
+                destination: { address: parseAddress("::"), length: 0 },
+                ...{ protocol: RTPROT_RA, outputIndex: 2, table: 254, scope: 0, type: 1, isMultipath: false },
+              },
+            ],
+          }),
+        },
+        {
+          "net.ipv6.conf.all.forwarding": "1",
+          "net.ipv6.conf.eth0.accept_ra": "1",
+          "net.bridge.bridge-nf-call-ip6tables": "1",
+        },
+      ),
+      /accept_ra is 1/,
+      "sysctl -w net.ipv6.conf.eth0.accept_ra=2",
+    ],
+    [
+      "neighbour-limits",
+      facts(
+        { table: { ...tableOf(HOST_GW, ["192.0.0.1/16"]), peers: peersAt(1000) } },
+        { "net.ipv4.neigh.default.gc_thresh3": "1024" },
+      ),
+      /ends at 1024 entries, and this node has 1000 peers/,
+      "sysctl -w net.ipv4.neigh.default.gc_thresh3=2048",
+    ],
+    [
+      "connection-table",
+      facts({}, { "net.netfilter.nf_conntrack_count": "262144", "net.netfilter.nf_conntrack_max": "262144" }),
+      /follows 262144 connections/,
+      "sysctl -w net.netfilter.nf_conntrack_max=524288",
+    ],
+    ["bridge-ports", facts(observed({ links: ports(1000) })), /cni0 has 1000 ports/, undefined],
+    [
+      "subnet-overlap",
+      facts({ table: tableOf(HOST_GW, ["10.244.7.1/20"]) }),
+      /overlaps the underlay's 10\.244\.0\.0\/20/,
+      undefined,
+    ],
+    [
+      "peers",
+      facts({
+        desired: {
+          ...(facts().desired as NonNullable<Facts["desired"]>),
+          problems: [{ peer: "n7", trouble: "SameMac", reason: "its VTEP's MAC is n8's too" }],
+        },
+      }),
+      /n7: its VTEP's MAC is n8's too/,
+      undefined,
+    ],
+    [
+      "legacy-forward",
+      facts({
+        rules: {
+          ...facts().rules,
+          legacy: [
+            {
+              family: 4,
+              program: "iptables-legacy",
+              forward: "-P FORWARD DROP\n-A FORWARD -s 10.244.0.0/16 -j ACCEPT\n",
+            },
+          ],
+        },
+      }),
+      /FORWARD drops/,
+      "iptables-legacy -I FORWARD -d 10.244.0.0/16 -j ACCEPT",
+    ],
+    [
+      "network-manager",
+      facts({ networkManager: { isRunning: true, unmanaged: ["eth*", "flannel*"] } }),
+      /nothing of cni0/,
+      "mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=interface-name:cni0;interface-name:flannel*;interface-name:weft*;interface-name:veth*\\n' >/etc/NetworkManager/conf.d/50-weft.conf && nmcli general reload",
+    ],
+    [
+      "room",
+      facts({ rooms: [{ path: "/var/lib/cni", room: { bytes: 0, freeBytes: 0, inodes: 100, freeInodes: 0 } }] }),
+      /0 of 100 inodes left/,
+      undefined,
+    ],
+  ];
+  test.each(cases)("%s", (check, given, seen, run) => {
+    const findings = judgeAll(CHECKS, given);
+    expect([...new Set(findings.map((finding) => finding.check))], JSON.stringify(findings)).toEqual([check]);
+    expect(findings[0]?.seen).toMatch(seen);
+    expect(findings[0]?.run).toBe(run);
+    expect(findings[0]?.run ?? findings[0]?.advice).toBeTruthy();
+  });
+});
+
+test("a table nearly full is a warning, a full one an error", () => {
+  const at = (count: string) =>
+    judgeAll(CHECKS, facts({}, { "net.netfilter.nf_conntrack_count": count, "net.netfilter.nf_conntrack_max": "100" }));
+  expect(at("89")).toEqual([]);
+  expect(at("90")).toMatchObject([{ severity: "warning" }]);
+  expect(at("100")).toMatchObject([{ severity: "error" }]);
+});
+
+describe("other programs' settings", () => {
+  function withFiles(files: Readonly<Record<string, string>>): FakeSystem {
+    const system = new FakeSystem();
+    for (const [path, text] of Object.entries(files)) {
+      system.makeDirectory(path.slice(0, path.lastIndexOf("/")));
+      system.writeFile(path, bytes(text));
+    }
+    return system;
+  }
+
+  test("networkd: a drop-in beats the main file, and of one name only the first folder's counts", () => {
+    const running = { "/run/systemd/netif/links/2": "" };
+    expect(readNetworkd(withFiles({}))).toMatchObject({ isRunning: false });
+    expect(readNetworkd(withFiles(running))).toEqual({
+      isRunning: true,
+      managesForeignRoutes: true,
+      managesForeignRules: true,
+    });
+    const told = {
+      ...running,
+      "/etc/systemd/networkd.conf": "[Network]\nManageForeignRoutes=yes\n#ManageForeignRoutingPolicyRules=no\n",
+      "/etc/systemd/networkd.conf.d/50-a.conf": "[Network]\nManageForeignRoutes = no\n",
+      "/usr/lib/systemd/networkd.conf.d/50-a.conf": "[Network]\nManageForeignRoutingPolicyRules=no\n",
+    };
+    expect(readNetworkd(withFiles(told))).toEqual({
+      isRunning: true,
+      managesForeignRoutes: false,
+      managesForeignRules: true,
+    });
+  });
+
+  test("NetworkManager: patterns of all files count", () => {
+    const told = {
+      "/run/NetworkManager/devices/2": "",
+      "/etc/NetworkManager/NetworkManager.conf":
+        "[keyfile]\nunmanaged-devices=interface-name:cni*;mac:02:00:00:00:00:01\n",
+      "/etc/NetworkManager/conf.d/10-a.conf": "[keyfile]\nunmanaged-devices+=flannel.1,interface-name:veth*\n",
+    };
+    expect(readNetworkManager(withFiles(told))).toEqual({ isRunning: true, unmanaged: ["cni*", "flannel.1", "veth*"] });
+  });
+});

@@ -1,0 +1,107 @@
+/** What doctor knows of a node: gathered in one go (gather.ts), judged without it (checks/). */
+import type { DesiredState } from "../../pkg/backend/state.ts";
+import type { Family } from "../../pkg/ip/address.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { ForeignChain } from "../../pkg/kernel/foreign-rules.ts";
+import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
+import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
+import type { Room } from "../../pkg/sys/system.ts";
+import type { Attachment, NetworkFile, NetworkFolder } from "../node/networks.ts";
+import type { KnownNodes, RunDirectory } from "../node/run-dir.ts";
+import type { Readiness } from "../node/weftd.ts";
+
+export interface Facts {
+  /** Of this very file, to be run again. */
+  readonly command: string;
+  readonly kernel: KernelFacts;
+  readonly run: RunDirectory;
+  /** The node table, if it is of this boot. */
+  readonly table: KnownNodes | undefined;
+  /** Of this node's pods; those of `table`, else IPv4. */
+  readonly families: ReadonlySet<Family>;
+  /** Undefined where no weftd lives. */
+  readonly readiness: Readiness | undefined;
+  readonly observed: Observed;
+  /** What the kernel should hold; undefined without a table. */
+  readonly desired: DesiredState | undefined;
+  /** A setting below /proc/sys; undefined where the kernel has none of that name. */
+  readonly sysctl: (name: SysctlName) => string | undefined;
+  readonly rules: RuleFacts;
+  readonly networks: NetworkFolder;
+  /** weftd's own file among them. */
+  readonly own: NetworkFile | undefined;
+  readonly attachment: Attachment;
+  readonly plugins: PluginFacts;
+  readonly rooms: readonly { readonly path: string; readonly room: Room }[];
+  readonly leases: LeaseFacts;
+  readonly networkd: NetworkdFacts;
+  readonly networkManager: NetworkManagerFacts;
+  /** VXLAN devices, and whether they leave checksums to the hardware. */
+  readonly offloads: readonly { readonly device: string; readonly isOn: boolean }[];
+  readonly probes: readonly Probe[];
+}
+
+export interface KernelFacts {
+  /** As `uname -r` says it. */
+  readonly release: string;
+  /** Kinds of devices that it cannot make. */
+  readonly missingKinds: readonly string[];
+  readonly hasNetfilter: boolean;
+}
+
+export interface RuleFacts {
+  readonly ruleset: Ruleset;
+  /** All chains of IP packets. */
+  readonly chains: readonly ForeignChain[];
+  /** nft commands without which other programs' forward chains drop pods' packets. */
+  readonly missingAccepts: readonly string[];
+  readonly legacy: readonly LegacyTable[];
+}
+
+/** iptables-legacy's table `filter`, in use. */
+export interface LegacyTable {
+  readonly family: Family;
+  readonly program: string;
+  /** What `iptables-legacy -S FORWARD` prints; undefined where there is no such program. */
+  readonly forward: string | undefined;
+}
+
+export interface PluginFacts {
+  readonly directory: string;
+  /** By name; "other" is what this file answers to as well, and is not of its build. */
+  readonly files: ReadonlyMap<string, "own" | "other">;
+}
+
+export interface LeaseFacts {
+  readonly dataDir: string;
+  /** Reservations without a pod, in all networks. */
+  readonly leaked: readonly { readonly network: string; readonly address: string; readonly reason: string }[];
+  readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: number }[];
+}
+
+export interface NetworkdFacts {
+  readonly isRunning: boolean;
+  readonly managesForeignRoutes: boolean;
+  readonly managesForeignRules: boolean;
+}
+
+export interface NetworkManagerFacts {
+  readonly isRunning: boolean;
+  /** Patterns of interfaces' names that it leaves alone. */
+  readonly unmanaged: readonly string[];
+}
+
+/** What came of datagrams to closed ports of a peer. */
+export interface Probe {
+  readonly peer: string;
+  readonly address: string;
+  /** One of the size that the underlay's MTU promises, whole. */
+  readonly fullBytes: number;
+  readonly isFullAnswered: boolean;
+  /** Small ones, where that one was not answered. */
+  readonly isAnswered: boolean;
+  /** The largest that came through where the full one did not; bytes of the IP packet. */
+  readonly largestBytes: number | undefined;
+  /** Through the VXLAN device; undefined where the peer is reached by none. */
+  readonly tunnel: { readonly device: string; readonly address: string; readonly isAnswered: boolean } | undefined;
+}

@@ -1,0 +1,99 @@
+/** Asks the node everything that the checks want to know. Nothing is changed by it. */
+import type { Family } from "../../pkg/ip/address.ts";
+import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
+import { readObserved } from "../../pkg/kernel/read.ts";
+import { readSysctl } from "../../pkg/kernel/sysctl.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { desireOf } from "../node/kernel.ts";
+import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type NodeRules, openRules } from "../node/rules.ts";
+import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
+import { askReadiness } from "../node/weftd.ts";
+import type { Build } from "../subcommand.ts";
+import type { Facts, RuleFacts } from "./facts.ts";
+import { lookAtKernel, readOffloads } from "./gather/kernel.ts";
+import { readLeases } from "./gather/leases.ts";
+import { readLegacy } from "./gather/legacy.ts";
+import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
+import { lookAtPlugins } from "./gather/plugins.ts";
+import { probePeers } from "./gather/probes.ts";
+import { readRooms } from "./gather/rooms.ts";
+
+export interface GatherOptions {
+  readonly runDir: string;
+  readonly cniConfDir: string;
+  readonly cniBinDir: string;
+  readonly metricsAddress: string;
+  readonly timeoutMs: number;
+  /** Nothing is sent to other nodes. */
+  readonly isQuiet: boolean;
+  readonly build: Build;
+}
+
+/** What the kernel is asked by: open as long as the facts are looked at, since rules are read when a check needs them. */
+export interface Sockets {
+  readonly route: BlockingNetlink;
+  /** Undefined where the kernel has no nf_tables. */
+  readonly netfilter: BlockingNetlink | undefined;
+}
+
+export function gather(
+  system: System,
+  { route, netfilter }: Sockets,
+  options: GatherOptions,
+  progress: (text: string) => void,
+): Facts {
+  progress("reading weftd's run directory");
+  const run = readRunDirectory(system, options.runDir);
+  const table = currentTable(run);
+  const readiness = run.isAlive ? askReadiness(system, options.metricsAddress, options.timeoutMs) : undefined;
+  progress("reading the kernel's tables");
+  const kernel = lookAtKernel(system, route, netfilter !== undefined);
+  const observed = readObserved(route);
+  const desired = table === undefined ? undefined : desireOf(table, observed);
+  const networks = readNetworks(system, options.cniConfDir);
+  const own = networks.files.find(({ name }) => name === OWN_CONFLIST);
+  const attachment = attachmentOf(own);
+  progress("reading the rules");
+  const rules = readRuleFacts(system, netfilter, table);
+  progress("comparing executables");
+  const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
+  if (!options.isQuiet) progress("asking peers");
+  const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
+  return {
+    command: system.executablePath,
+    ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins },
+    families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
+    sysctl: (name) => readSysctl(system, name),
+    rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
+    leases: readLeases(system, options.cniConfDir, attachment, table),
+    networkd: readNetworkd(system),
+    networkManager: readNetworkManager(system),
+    offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),
+    probes: isAsking ? probePeers(system, { table, desired }, options.timeoutMs) : [],
+  };
+}
+
+/** As weftd and the plugin `firewall`. */
+const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
+const NO_RULES: NodeRules = { bases: [], chains: [], rulesOf: () => [], elementsOf: () => undefined };
+
+function readRuleFacts(
+  system: System,
+  netfilter: BlockingNetlink | undefined,
+  table: KnownNodes | undefined,
+): RuleFacts {
+  const legacy = readLegacy(system);
+  if (netfilter === undefined) return { ruleset: NO_RULES, chains: [], missingAccepts: [], legacy };
+  const families = new Set(table?.node.subnets.map(({ address }) => address.family));
+  const ranges = (table?.conf.networks ?? [])
+    .filter(({ address }) => families.has(address.family))
+    .map((range) => ({ owner: `weft:pods ${formatPrefix(range)}`, range }));
+  const seen = lookAtForwarding((questions) => readRuleset(netfilter, questions), FORWARD_OPTIONS);
+  const missingAccepts = acceptForwardedRanges(seen, ranges, FORWARD_OPTIONS).map(({ text }) => text);
+  const ruleset = openRules(netfilter);
+  return { ruleset, chains: ruleset.chains, missingAccepts, legacy };
+}

@@ -1,0 +1,31 @@
+/** host-local's reservations: whose they are, and how many addresses are left. */
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { formatPrefix } from "../../../pkg/ip/prefix.ts";
+import { capacityOf, isWithin } from "../../../pkg/ipam/ranges.ts";
+import type { System } from "../../../pkg/sys/system.ts";
+import { lookAtReservations } from "../../ipam/look.ts";
+import type { Attachment } from "../../node/networks.ts";
+import { podRange } from "../../node/ranges.ts";
+import type { KnownNodes } from "../../node/run-dir.ts";
+import type { LeaseFacts } from "../facts.ts";
+
+export function readLeases(
+  system: System,
+  confDir: string,
+  { dataDir, network }: Attachment,
+  table: KnownNodes | undefined,
+): LeaseFacts {
+  const { networks } = lookAtReservations(system, { dataDir, confDir });
+  const leaked = networks.flatMap(({ name, judged }) =>
+    judged
+      .filter(({ state }) => state === "leaked")
+      .map(({ address, reason }) => ({ network: name, address: formatAddress(address), reason })),
+  );
+  const own = networks.find(({ name }) => name === network)?.reservations ?? [];
+  const uses = (table?.node.subnets ?? []).map((subnet) => {
+    const range = podRange(subnet);
+    const used = own.filter(({ address }) => isWithin(range, address)).length;
+    return { subnet: formatPrefix(subnet), used, capacity: Number(capacityOf(range)) };
+  });
+  return { dataDir, leaked, uses };
+}

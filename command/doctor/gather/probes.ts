@@ -1,0 +1,97 @@
+/** Asks a few peers: by the underlay, with a packet as large as it promises to carry, and through the tunnel. */
+
+import type { Peer } from "../../../pkg/backend/node.ts";
+import type { DesiredState } from "../../../pkg/backend/state.ts";
+import type { Address, Family } from "../../../pkg/ip/address.ts";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { isSamePrefix } from "../../../pkg/ip/prefix.ts";
+import type { System } from "../../../pkg/sys/system.ts";
+import { ask } from "../../node/probes.ts";
+import type { KnownNodes } from "../../node/run-dir.ts";
+import type { Probe } from "../facts.ts";
+
+/** So many are asked: weft status asks all. */
+const ASKED = 3;
+/** IP's and UDP's headers. */
+const HEADERS: Readonly<Record<Family, number>> = { 4: 28, 6: 48 };
+/** Tried where the full size is not answered; the last is what IPv6 may rely on (RFC 8200 section 5). */
+const SIZES = [1492, 1450, 1400, 1340, 1280];
+
+interface Asked {
+  readonly peer: Peer;
+  readonly to: Address;
+  readonly from: Address;
+}
+
+export function probePeers(
+  system: System,
+  { table, desired }: { readonly table: KnownNodes; readonly desired: DesiredState },
+  timeoutMs: number,
+): Probe[] {
+  const { backend } = table.conf;
+  const { underlay } = table.node;
+  const configured = backend.type === "vxlan" ? backend.underlayMtu : undefined;
+  const fullBytes = Math.min(configured ?? underlay.mtu, underlay.mtu);
+  const asked = someOf(table.peers).flatMap((peer): Asked[] => {
+    const to = peer.addresses.find(({ family }) => underlay.local[family] !== undefined);
+    const from = to === undefined ? undefined : underlay.local[to.family];
+    return to === undefined || from === undefined ? [] : [{ peer, to, from }];
+  });
+  const question = ({ to, from }: Asked, bytes: number) => ({
+    to,
+    from,
+    bytes: bytes - HEADERS[to.family],
+    isWhole: true,
+  });
+  const full = ask(
+    system,
+    asked.map((one) => question(one, fullBytes)),
+    timeoutMs,
+  );
+  const tunnels = asked.map(({ peer }) => tunnelTo(peer, desired));
+  const through = tunnels.map((tunnel) => {
+    if (tunnel === undefined) return undefined;
+    const [answer] = ask(system, [{ to: tunnel.address, from: tunnel.local }], timeoutMs);
+    return { device: tunnel.device, address: formatAddress(tunnel.address), isAnswered: answer?.isAnswered === true };
+  });
+  return asked.map((one, at) => {
+    const isFullAnswered = full[at]?.isAnswered === true;
+    const isSmallAnswered =
+      isFullAnswered || ask(system, [{ to: one.to, from: one.from }], timeoutMs)[0]?.isAnswered === true;
+    const sizes = isFullAnswered || !isSmallAnswered ? [] : SIZES.filter((bytes) => bytes < fullBytes);
+    const answers = ask(
+      system,
+      sizes.map((bytes) => question(one, bytes)),
+      timeoutMs,
+    );
+    return {
+      peer: one.peer.name,
+      address: formatAddress(one.to),
+      fullBytes,
+      isFullAnswered,
+      isAnswered: isSmallAnswered,
+      largestBytes: sizes.find((_, place) => answers[place]?.isAnswered),
+      tunnel: through[at],
+    };
+  });
+}
+
+/** The first, the last, and one in between: the same ones each time. */
+function someOf(peers: readonly Peer[]): Peer[] {
+  if (peers.length <= ASKED) return [...peers];
+  const places = Array.from({ length: ASKED }, (_, at) => Math.floor((at * (peers.length - 1)) / (ASKED - 1)));
+  return places.flatMap((at) => peers[at] ?? []);
+}
+
+/** The peer's VTEP, by the address that it has there, and this node's own beside it. */
+export function tunnelTo(peer: Peer, { dataPath }: DesiredState) {
+  for (const subnet of peer.subnets) {
+    const route = dataPath.routes.find(({ destination }) => isSamePrefix(destination, subnet));
+    if (route === undefined || !("vtep" in route.by)) continue;
+    const { vtep: device } = route.by;
+    const own = dataPath.vteps.find(({ name }) => name === device);
+    const local = own?.addresses.find(({ address }) => address.family === subnet.address.family)?.address;
+    if (local !== undefined) return { device, address: route.gateway, local };
+  }
+  return undefined;
+}

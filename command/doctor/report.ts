@@ -1,0 +1,59 @@
+/** From findings to what is shown: one line for a healthy node, else group by group, what is worst first. */
+import { type Block, ExitStatus, text } from "../outcome.ts";
+import type { Facts } from "./facts.ts";
+import { CHECK_GROUPS, type Check, type Finding, type Severity } from "./finding.ts";
+
+export interface Reported extends Finding {
+  readonly check: string;
+  readonly group: Check["group"];
+}
+
+const ORDER: readonly Severity[] = ["error", "warning", "note"];
+const TONE = { error: "bad", warning: "warning", note: "quiet" } as const;
+
+/** What the checks say, by group, and within one by severity. */
+export function judgeAll(checks: readonly Check[], facts: Facts): Reported[] {
+  const found = checks.flatMap((check) =>
+    check.judge(facts).map((finding): Reported => ({ check: check.name, group: check.group, ...finding })),
+  );
+  const rank = ({ group, severity }: Reported) => CHECK_GROUPS.indexOf(group) * ORDER.length + ORDER.indexOf(severity);
+  return found.sort((a, b) => rank(a) - rank(b));
+}
+
+export function statusOf(findings: readonly Finding[]): ExitStatus {
+  if (findings.some(({ severity }) => severity === "error")) return ExitStatus.faults;
+  if (findings.some(({ severity }) => severity === "warning")) return ExitStatus.warnings;
+  return ExitStatus.done;
+}
+
+export function reportBlocks(findings: readonly Reported[], summary: Summary): Block[] {
+  const { node, checks, peers } = summary;
+  const name = node ?? "this node";
+  const looked = `${checks} checks, ${peers} ${peers === 1 ? "peer" : "peers"}`;
+  if (findings.length === 0) return [text({ text: `${name} is healthy: ${looked}`, tone: "good" })];
+  const blocks: Block[] = [];
+  let group: string | undefined;
+  for (const finding of findings) {
+    if (finding.group !== group) blocks.push(text({ text: finding.group, tone: "strong" }));
+    group = finding.group;
+    const { severity, check, seen, why, run, advice } = finding;
+    blocks.push(text({ text: `${severity} (${check}): ${seen}`, tone: TONE[severity] }, 2), text(`why: ${why}`, 4));
+    if (run !== undefined) blocks.push(text(`run: ${run}`, 4));
+    if (advice !== undefined)
+      blocks.push(text(`${run === undefined ? "do" : "and"}: ${advice.replace(/^and /, "")}`, 4));
+  }
+  const counts = ORDER.map((severity) => ({
+    severity,
+    count: findings.filter((one) => one.severity === severity).length,
+  }))
+    .filter(({ count }) => count > 0)
+    .map(({ severity, count }) => `${count} ${severity}${count === 1 ? "" : "s"}`);
+  return [...blocks, text(`${name}: ${counts.join(", ")} (${looked})`)];
+}
+
+export interface Summary {
+  /** Its name, where it is known. */
+  readonly node: string | undefined;
+  readonly checks: number;
+  readonly peers: number;
+}

@@ -1,0 +1,17 @@
+/** What the kernel should hold, as weftd and the executables work it out, and its words for an operator. */
+import { desiredState } from "../../pkg/backend/desired.ts";
+import { knownVteps } from "../../pkg/backend/overlay.ts";
+import type { DesiredState } from "../../pkg/backend/state.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { KnownNodes } from "./run-dir.ts";
+
+export function desireOf(table: KnownNodes, { links }: Pick<Observed, "links">): DesiredState {
+  return desiredState(table.conf, table.node, table.peers, knownVteps(links, table.vtepMacs));
+}
+
+/** `dev index 5` becomes `dev eth0`, so that a command can be run as it is printed. */
+export function withNames(command: string, { links }: Pick<Observed, "links">): string {
+  return command.replace(/\bindex (\d+)/g, (text, index) => {
+    return links.find((link) => link.index === Number(index))?.name ?? text;
+  });
+}

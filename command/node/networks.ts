@@ -1,0 +1,97 @@
+/** The folder in which the container runtime looks for networks, as the runtime reads it. */
+import { ConfigObject } from "../../pkg/cni/config.ts";
+import { isCniError } from "../../pkg/cni/errors.ts";
+import { parseJsonObject } from "../../pkg/cni/network.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+/** What runtimes take for a configuration (libcni's ConfFiles). */
+const EXTENSIONS = [".conflist", ".conf", ".json"];
+/** weftd's. */
+export const OWN_CONFLIST = "05-weft.conflist";
+
+export interface NetworkFile {
+  readonly name: string;
+  /** In words, why it is no network configuration. */
+  readonly problem: string | undefined;
+  readonly network: string;
+  /** As they are called in turn. */
+  readonly plugins: readonly ConfigObject[];
+}
+
+export interface NetworkFolder {
+  readonly path: string;
+  /** In the order of their names: the runtime takes the first. */
+  readonly files: readonly NetworkFile[];
+}
+
+/** An absent folder is empty. */
+export function readNetworks(system: System, path: string): NetworkFolder {
+  const names = namesIn(system, path).filter((name) => EXTENSIONS.some((extension) => name.endsWith(extension)));
+  return { path, files: names.sort().flatMap((name) => readNetwork(system, path, name)) };
+}
+
+/** Names of a folder's entries; none where there is no such folder. */
+export function namesIn(system: System, path: string): string[] {
+  try {
+    return system.readDirectory(path);
+  } catch (error) {
+    if (isSystemError(error, "ENOENT", "ENOTDIR")) return [];
+    throw error;
+  }
+}
+
+function readNetwork(system: System, folder: string, name: string): NetworkFile[] {
+  try {
+    const object = new ConfigObject(parseJsonObject(system.readFile(`${folder}/${name}`), name));
+    // A file of one plugin is a list of one.
+    const plugins = object.has("plugins") ? object.objectList("plugins") : [object];
+    for (const plugin of plugins) plugin.requiredString("type");
+    if (plugins.length === 0) throw object.invalid("plugins", "at least one plugin");
+    return [{ name, problem: undefined, network: object.requiredString("name"), plugins }];
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return [];
+    if (isCniError(error) || isSystemError(error)) return [{ name, problem: error.message, network: "", plugins: [] }];
+    throw error;
+  }
+}
+
+/** How weftd's conflist attaches pods; what a new one would say where there is none. */
+export interface Attachment {
+  readonly network: string;
+  /** Undefined: each pod has a link of its own (ptp). */
+  readonly bridge: string | undefined;
+  readonly mtu: number | undefined;
+  /** Where host-local keeps its reservations, the network's folder in it. */
+  readonly dataDir: string;
+  /** Of host-local's ranges. */
+  readonly subnets: readonly string[];
+}
+
+const HOST_LOCAL_DIR = "/var/lib/cni/networks";
+
+/** What `file` says of pods' attachment. */
+export function attachmentOf(file: NetworkFile | undefined): Attachment {
+  const [first] = file?.plugins ?? [];
+  const ipam = first?.object("ipam");
+  const isBridge = first === undefined || first.value("type") === "bridge";
+  const bridge = first?.value("bridge");
+  const mtu = first?.value("mtu");
+  const dataDir = ipam?.value("dataDir");
+  return {
+    network: file?.network || "cbr0",
+    bridge: isBridge ? (typeof bridge === "string" && bridge !== "" ? bridge : "cni0") : undefined,
+    mtu: typeof mtu === "number" ? mtu : undefined,
+    dataDir: typeof dataDir === "string" && dataDir !== "" ? dataDir : HOST_LOCAL_DIR,
+    subnets: ipam === undefined ? [] : subnetsOf(ipam),
+  };
+}
+
+function subnetsOf(ipam: ConfigObject): string[] {
+  try {
+    return ipam.objectLists("ranges").flatMap((set) => set.map((range) => range.requiredString("subnet")));
+  } catch (error) {
+    if (isCniError(error)) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * Datagrams to closed ports of peers: "port unreachable" proves that all of a datagram arrived, by weft's peers and
+ * flannel's alike.
+ */
+import { type Address, addressToBytes } from "../../pkg/ip/address.ts";
+import type { Knock, KnockAnswer, System } from "../../pkg/sys/system.ts";
+
+/** tcpmux, which nobody serves over UDP. */
+const CLOSED_PORT = 1;
+const ECONNREFUSED = 111;
+const ETIMEDOUT = 110;
+/** A descriptor for each; the usual limit is 1,024. */
+const AT_ONCE = 512;
+/** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through. */
+const TRIES = 2;
+
+export interface Question {
+  readonly to: Address;
+  readonly from: Address | undefined;
+  /** Of the UDP payload. [8] */
+  readonly bytes?: number;
+  readonly isWhole?: boolean;
+}
+
+export interface Answer {
+  readonly isAnswered: boolean;
+  /** How long the answer took. */
+  readonly afterMs: number;
+}
+
+/** Asks all of them, in parallel; those that stay silent once more. */
+export function ask(system: System, questions: readonly Question[], timeoutMs: number): Answer[] {
+  const answers: Answer[] = questions.map(() => ({ isAnswered: false, afterMs: 0 }));
+  let open = questions.map((_, at) => at);
+  for (let attempt = 1; attempt <= TRIES && open.length > 0; attempt++) {
+    const silent: number[] = [];
+    for (let start = 0; start < open.length; start += AT_ONCE) {
+      const part = open.slice(start, start + AT_ONCE);
+      const heard = system.knock(
+        part.map((at) => knockOf(questions[at] as Question)),
+        timeoutMs,
+      );
+      part.forEach((at, place) => {
+        const { errno, afterMs } = heard[place] as KnockAnswer;
+        if (errno === ECONNREFUSED) answers[at] = { isAnswered: true, afterMs };
+        else if (errno === ETIMEDOUT) silent.push(at);
+      });
+    }
+    open = silent;
+  }
+  return answers;
+}
+
+function knockOf({ to, from, bytes = 8, isWhole = false }: Question): Knock {
+  const source = from === undefined ? undefined : addressToBytes(from);
+  return { to: addressToBytes(to), from: source, port: CLOSED_PORT, bytes, isWhole };
+}
