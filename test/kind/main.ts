@@ -29,11 +29,12 @@ program
     "pods, nodes, host ports and a Service reach each other, by VXLAN and by plain routes; dual-stack where the cluster is",
   )
   .action(() =>
-    act((cluster) => {
+    act((cluster, isDry) => {
       const failures = endToEnd(cluster, root);
       for (const failure of failures) console.error(`e2e: FAILED: ${failure}`);
       if (failures.length > 0) process.exitCode = 1;
-      else console.log("e2e: everybody has reached everybody");
+      else
+        console.log(isDry ? "e2e: nothing was run: the answers are imagined" : "e2e: everybody has reached everybody");
     }),
   );
 program
