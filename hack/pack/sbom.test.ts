@@ -22,7 +22,8 @@ const INGREDIENTS: readonly Ingredient[] = [
   },
 ];
 
-test("is valid CycloneDX", async () => {
+// The schema is compiled first.
+test("is valid CycloneDX", { timeout: 60_000 }, async () => {
   const validator = new Validation.JsonStrictValidator(Spec.Spec1dot6.version);
   expect(await validator.validate(makeSbom(RELEASE, INGREDIENTS))).toBeNull();
 });
@@ -33,15 +34,17 @@ test("names every ingredient with version, licence and digest, and the commit", 
     timestamp: "2023-11-14T22:13:20.000Z",
     component: { name: "weft", version: "1.2.3", properties: [{ name: "weft:commit", value: RELEASE.commit }] },
   });
-  expect(bom.components).toMatchObject([
-    {
-      name: "@scope/one",
-      version: "2.0.0",
-      licenses: [{ expression: "(MIT OR Apache-2.0)" }],
-      hashes: [{ alg: "SHA-512", content: "0f".repeat(64) }],
-    },
-    { name: "libgcc-12-dev", purl: "pkg:deb/debian/libgcc-12-dev@12.2.0-14?arch=amd64" },
-  ]);
+  const component = (name: string) => bom.components.find((one: { name: string }) => one.name === name);
+  expect(bom.components).toHaveLength(2);
+  expect(component("@scope/one")).toMatchObject({
+    version: "2.0.0",
+    licenses: [{ expression: "(MIT OR Apache-2.0)" }],
+    hashes: [{ alg: "SHA-512", content: "0f".repeat(64) }],
+  });
+  expect(component("libgcc-12-dev")).toMatchObject({
+    version: "12.2.0-14",
+    purl: "pkg:deb/debian/libgcc-12-dev@12.2.0-14?arch=amd64",
+  });
 });
 
 test("is the same however the ingredients are listed, and holds neither a random number nor the time", () => {

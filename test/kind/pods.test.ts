@@ -5,7 +5,7 @@ import { kustomizeObjects } from "../manifests/tools.ts";
 
 const objects = kustomizeObjects("../test/kind/pods");
 
-test("is valid, and all in a namespace of its own", async () => {
+test("is valid, and all in a namespace of its own", { timeout: 60_000 }, async () => {
   expect(objects.map(({ kind }) => kind).sort()).toEqual([
     "ConfigMap",
     "DaemonSet",

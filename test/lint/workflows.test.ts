@@ -15,7 +15,7 @@ beforeAll(async () => {
   const entry = { contents: 'export * from "@actions/workflow-parser";', resolveDir: "." };
   await build({ stdin: entry, outfile, bundle: true, platform: "node", format: "esm", logLevel: "warning" });
   parser = await import(outfile);
-});
+}, 60_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function errorsOf(content: string): Promise<string[]> {
