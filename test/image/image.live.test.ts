@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
 import type { Cluster, Machine, Node } from "../live/harness/cluster.ts";
+import { succeed } from "../live/harness/command.ts";
 import { eventually } from "../live/harness/process.ts";
 import { measureReach } from "../live/harness/traffic.ts";
 import { ImageBed, unpackImage } from "./bed.ts";
@@ -20,6 +21,18 @@ beforeAll(async () => {
 }, 180_000);
 
 afterAll(() => cleanup.run());
+
+test("nobody may write in the image but where something is mounted, and nothing in it lends rights", async () => {
+  const found = async (...conditions: string[]) => {
+    const paths = (await succeed("find", [root, ...conditions])).trim();
+    return paths === "" ? [] : paths.split("\n").map((path) => path.slice(root.length));
+  };
+  expect(await found("-type", "f", "-perm", "/222")).toEqual([]);
+  expect(await found("-type", "d", "-perm", "/022")).toEqual([]);
+  expect(await found("-perm", "/7000")).toEqual([]);
+  expect(await found("(", "-name", "sh", "-o", "-name", "bash", "-o", "-name", "busybox", ")")).toEqual([]);
+  expect(await found("!", "-user", "0", "-o", "!", "-group", "0")).toEqual([]);
+});
 
 describe("on a fresh node", () => {
   const own = new Cleanup();
