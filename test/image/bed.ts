@@ -62,7 +62,7 @@ export class ImageBed {
     const { cluster } = this;
     const machine = await cluster.addMachine(number);
     const folder = `${this.#folder}/${number}`;
-    await mountRun(machine, `${folder}/run`);
+    await mountRun(machine, `${folder}/host/run`);
     await prepare(machine);
     const options = { objects: this.#objects, root: this.#root, apiServer: cluster.apiAddress };
     const kubelet = new Kubelet(machine, folder, options, this.#cleanup);
@@ -75,11 +75,9 @@ export class ImageBed {
   }
 }
 
-/** The conflist leads to /run/weft: in the node's mounts that is its own, beside the network namespaces. */
-async function mountRun({ inside, runDir }: Machine, folder: string): Promise<void> {
-  mkdirSync(folder, { recursive: true });
-  const script =
-    'mount -t tmpfs tmpfs "$0" && mkdir "$0/netns" "$0/weft" && mount --rbind /run/netns "$0/netns" && ' +
-    'mount --bind "$1" "$0/weft" && mount --rbind "$0" /run';
-  await inside.succeed("sh", ["-euc", script, folder, runDir]);
+/** The conflist leads to /run/weft: in the node's mounts /run is a folder of its own, with the network namespaces in it. */
+async function mountRun({ inside }: Machine, run: string): Promise<void> {
+  mkdirSync(`${run}/netns`, { recursive: true });
+  const script = 'mount --rbind /run/netns "$0/netns" && mount --rbind "$0" /run';
+  await inside.succeed("sh", ["-euc", script, run]);
 }

@@ -112,14 +112,14 @@ describe("on a fresh node", () => {
 
   test("nothing that weftd asked of the API server was refused", async () => {
     for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b403\b|forbidden/i);
-    const { inside } = parts().node;
-    const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
-      metadata: { annotations: Record<string, string> };
-      status: { conditions: { type: string; status: string }[] };
-    };
-    expect(metadata.annotations["flannel.alpha.coreos.com/backend-type"]).toBe("vxlan");
-    await eventually(() => expect(status.conditions).toMatchObject([{ type: "NetworkUnavailable", status: "False" }]));
-    expect((await inside.succeed("ip", ["-o", "link", "show", "flannel.1"])).length).toBeGreaterThan(0);
+    await eventually(async () => {
+      const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
+        metadata: { annotations: Record<string, string> };
+        status: { conditions: { type: string; status: string }[] };
+      };
+      expect(metadata.annotations["flannel.alpha.coreos.com/backend-type"]).toBe("vxlan");
+      expect(status.conditions).toMatchObject([{ type: "NetworkUnavailable", status: "False" }]);
+    });
   });
 
   test("a new version of the ConfigMap, by the kubelet's change of a link, is followed", async () => {
@@ -147,13 +147,24 @@ describe("on a fresh node", () => {
   });
 
   test("pods are deleted, and the pod of the DaemonSet ends within its time", async () => {
-    const { node, other, kubelet } = parts();
+    const { node, other } = parts();
     for (const pod of [...cluster.pods]) await cluster.removePod(pod);
     const began = Date.now();
     await Promise.all([node.weftd.stop("SIGTERM"), other.weftd.stop("SIGTERM")]);
     expect(Date.now() - began).toBeLessThan(10_000);
     expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(true);
-    expect(readdirSync(kubelet.binDir)).toContain("weft");
+  });
+
+  test("what the image has installed removes all of weft from the node", async () => {
+    const { node, kubelet } = parts();
+    const { inside, confDir } = node;
+    const folders = ["--bin-dir", kubelet.binDir, "--cni-conf-dir", confDir];
+    const { status, stdout, stderr } = await inside.run(`${kubelet.binDir}/weft`, ["cleanup", ...folders]);
+    expect(status, stdout + stderr).toBe(0);
+    const links = await inside.json<{ ifname: string }[]>("ip", ["-j", "link", "show"]);
+    expect(links.map(({ ifname }) => ifname).sort()).toEqual(["eth0", "lo"]);
+    expect([await inside.succeed("nft", ["list", "ruleset"]), (await cluster.peerRoutes(node)).size]).toEqual(["", 0]);
+    expect([readdirSync(confDir), readdirSync(kubelet.binDir)]).toEqual([[], []]);
   });
 });
 

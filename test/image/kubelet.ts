@@ -137,14 +137,13 @@ export class Kubelet {
     if (path === undefined) return `${this.#folder}/volumes/${name}`;
     // The kernel's own: it shows each process the settings of its network namespace.
     if (path.startsWith("/proc/")) return path;
-    const { confDir, runDir, stateDir } = this.machine;
+    const { confDir, stateDir } = this.machine;
     const places = [
       ["/etc/cni/net.d", confDir],
-      ["/run/weft", runDir],
       ["/var/lib/cni", stateDir],
       ["", this.#host],
     ] as const;
-    const [from, to] = places.find(([start]) => path.startsWith(start)) ?? places[3];
+    const [from, to] = places.find(([start]) => path.startsWith(start)) ?? places[2];
     const source = `${to}${path.slice(from.length)}`;
     if (path.endsWith(".lock")) {
       mkdirSync(resolve(source, ".."), { recursive: true });

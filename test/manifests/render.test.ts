@@ -103,8 +103,8 @@ describe("the DaemonSet's pod", () => {
   });
 });
 
-test("the patch that keeps flannel away from nodes, in docs/install.md, is one that an API server takes", async () => {
-  const text = readFileSync(`${CONF}/../docs/install.md`, "utf8");
+test("the patch that keeps flannel away from nodes, in docs/migration.md, is one that an API server takes", async () => {
+  const text = readFileSync(`${CONF}/../docs/migration.md`, "utf8");
   const patch = JSON.parse(/--type merge -p '([^']*)'/.exec(text)?.[1] ?? "") as JsonObject;
   const daemonSet = find(base, "DaemonSet", "weftd");
   const patched = mergePatch(daemonSet as unknown as JsonObject, patch) as unknown as KubeObject;
