@@ -7,7 +7,7 @@ import {
   Option as CommanderOption,
   InvalidArgumentError,
 } from "commander";
-import { type Argument, flagOf, GROUPS, type Option, type Subcommand } from "./subcommand.ts";
+import { type Argument, type Example, flagOf, GROUPS, type Option, type Subcommand } from "./subcommand.ts";
 
 /** What a command line asks for. */
 export type Request =
@@ -127,21 +127,27 @@ function commandOf(word: string, subcommand: Subcommand, choose: (request: Reque
     .helpOption("-h, --help", "explain it")
     .allowExcessArguments(false)
     .showHelpAfterError(`(weft ${subcommand.name} --help explains it)`)
-    .addHelpText("after", examplesOf(subcommand));
+    .addHelpText("after", `\n${examplesText(subcommand.examples)}`);
   const names = Object.keys(subcommand.arguments);
   for (const name of names) command.addArgument(argumentOf(subcommand.arguments[name] as Argument));
   for (const [name, option] of Object.entries(subcommand.options)) command.addOption(optionOf(name, option));
   if (subcommand.printsData) command.addOption(OUTPUT());
   return command.action(() => {
-    const { output = "table", ...options } = command.opts<{ output?: "table" | "json" }>();
+    const { output = "table", ...given } = command.opts<{ output?: "table" | "json" }>();
     choose({
       kind: "run",
       subcommand,
       arguments: Object.fromEntries(names.map((name, at) => [name, command.processedArgs[at]])),
-      options,
+      options: { ...notGiven(subcommand), ...given },
       output,
     });
   });
+}
+
+/** What options are that the command line does not name, and that have no default. */
+function notGiven({ options }: Subcommand): Record<string, unknown> {
+  const ABSENT = { flag: false, list: [], text: undefined, number: undefined };
+  return Object.fromEntries(Object.entries(options).map(([name, { kind }]) => [name, ABSENT[kind]]));
 }
 
 const OUTPUT = () =>
@@ -158,15 +164,15 @@ function optionOf(name: string, option: Option): CommanderOption {
   const flag = flagOf(name);
   switch (option.kind) {
     case "flag":
-      return new CommanderOption(flag, option.about).default(false, "");
+      return new CommanderOption(flag, option.about);
     case "number":
       return new CommanderOption(`${flag} <${option.value}>`, option.about)
         .argParser((text) => wholeNumber(text, option.minimum, option.maximum))
         .default(option.default);
     case "list":
-      return new CommanderOption(`${flag} <${option.value}>`, option.about)
-        .argParser((text) => listOf(text, option.choices))
-        .default([], "");
+      return new CommanderOption(`${flag} <${option.value}>`, option.about).argParser((text) =>
+        listOf(text, option.choices),
+      );
     case "text": {
       const short = option.short === undefined ? "" : `-${option.short}, `;
       const made = new CommanderOption(`${short}${flag} <${option.value}>`, option.about);
@@ -190,9 +196,9 @@ function listOf(text: string, choices: readonly string[] | undefined): readonly 
   throw new InvalidArgumentError(`"${wrong}" is none of ${choices?.join(", ")}.`);
 }
 
-function examplesOf({ examples }: Subcommand): string {
-  if (examples.length === 0) return "";
+/** A heading, and a line for each. */
+export function examplesText(examples: readonly Example[]): string {
   const widest = Math.max(...examples.map(({ line }) => line.length));
   const lines = examples.map(({ line, about }) => `  weft ${line.padEnd(widest)}  ${about}`);
-  return ["", examples.length === 1 ? "Example:" : "Examples:", ...lines].join("\n");
+  return [examples.length === 1 ? "Example:" : "Examples:", ...lines].join("\n");
 }

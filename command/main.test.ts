@@ -105,7 +105,7 @@ test.each(["", "help", "--help", "-h"])("weft %s explains itself: groups, exampl
     "  echo",
     "say it again",
     "  ipam",
-    "Exit status:\n  0 done",
+    "Exit status:\n  0  done",
     "Examples:",
     "NO_COLOR",
   ])

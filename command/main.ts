@@ -23,12 +23,12 @@
 import { ErrorCode } from "../pkg/cni/errors.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { System } from "../pkg/sys/system.ts";
-import { type Request, readCommandLine } from "./command-line.ts";
+import { examplesText, type Request, readCommandLine } from "./command-line.ts";
 import { candidatesFor, formatOffer } from "./completions/candidates.ts";
 import { COMPLETE } from "./completions/main.ts";
-import { CommandError, ExitStatus, type Outcome } from "./outcome.ts";
+import { CommandError, EXIT_STATUS_MEANING, ExitStatus, type Outcome } from "./outcome.ts";
 import { renderBlocks } from "./rendering.ts";
-import type { Build, Call, Subcommand } from "./subcommand.ts";
+import type { Build, Call, Example, Subcommand } from "./subcommand.ts";
 import { FAMILIES, SUBCOMMANDS } from "./subcommands.ts";
 import { versionText } from "./version/main.ts";
 
@@ -36,7 +36,8 @@ import { versionText } from "./version/main.ts";
 const USUAL_COLUMNS = 100;
 const ERASE_LINE = "\r\u001b[K";
 
-const ABOUT = `Looks after weft on this node: installs its plugins, shows what they and weftd have done, finds what
+export const ABOUT =
+  `Looks after weft on this node: installs its plugins, shows what they and weftd have done, finds what
 keeps pods' traffic from flowing, and removes everything again.`.replace("\n", " ");
 
 /** Serves the command line that `system` has, and returns the exit status. */
@@ -167,17 +168,28 @@ function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-const MORE = `Examples:
-  weft install /opt/cni/bin     put the plugins where the container runtime looks
+/** What a person does first, and most. */
+const FIRST_STEPS: readonly Example[] = [
+  { line: "install /opt/cni/bin", about: "put the plugins where the runtime looks" },
+  { line: "ipam ls", about: "whose addresses are reserved, and for how long" },
+  { line: "cleanup --dry-run", about: "what removing weft from this node would do" },
+  { line: "help ipam gc", about: "explain one of them" },
+];
 
-"weft PLUGIN" calls a plugin, as a file of its name does: by the CNI, with a
-configuration on standard input.
+export const ENVIRONMENT: Readonly<Record<string, string>> = {
+  NO_COLOR: "when not empty, takes the colours away",
+  COLUMNS: "how wide lines may be",
+};
 
-Environment:
-  NO_COLOR     when not empty, takes the colours away
-  COLUMNS      how wide lines may be
-
-Exit status:
-  0 done       1 failed       2 wrong command line: nothing was done
-  3 refused, since the node's state forbids it: nothing was done
-  4 warnings found            5 faults found`;
+const MORE = [
+  examplesText(FIRST_STEPS),
+  "",
+  '"weft PLUGIN" calls a plugin, as a file of its name does: by the CNI, with a',
+  "configuration on standard input.",
+  "",
+  "Environment:",
+  ...Object.entries(ENVIRONMENT).map(([name, meaning]) => `  ${name.padEnd(8)}  ${meaning}`),
+  "",
+  "Exit status:",
+  ...Object.entries(EXIT_STATUS_MEANING).map(([status, meaning]) => `  ${status}  ${meaning}`),
+].join("\n");

@@ -1,21 +1,25 @@
 /** What a subcommand hands back: data for machines, blocks for people, and how it went. Only main.ts prints it. */
 
-/** The exit status; docs/command.md and `weft --help` list them. */
+/** The exit status. */
 export const ExitStatus = {
-  /** Done, or nothing to do. */
   done: 0,
-  /** Something was attempted and failed; the message says what, and what stands. */
   failed: 1,
-  /** The command line is wrong: nothing was done. */
   usage: 2,
-  /** The node's state forbids it: nothing was done. */
   refused: 3,
-  /** Looked at the node and found what should be mended some day. */
   warnings: 4,
-  /** Looked at the node and found what breaks pods' traffic, or will. */
   faults: 5,
 } as const;
 export type ExitStatus = (typeof ExitStatus)[keyof typeof ExitStatus];
+
+/** For operators; `weft --help` and docs/command.md show it. */
+export const EXIT_STATUS_MEANING: Readonly<Record<ExitStatus, string>> = {
+  [ExitStatus.done]: "done, or nothing to do",
+  [ExitStatus.failed]: "something was attempted and failed: the message says what",
+  [ExitStatus.usage]: "the command line is wrong: nothing was done",
+  [ExitStatus.refused]: "the node's state forbids it: nothing was done",
+  [ExitStatus.warnings]: "looked, and found what should be mended some day",
+  [ExitStatus.faults]: "looked, and found what breaks pods' traffic, or will",
+};
 
 /** How a text is meant; colours on a terminal, nothing elsewhere: never the only carrier of a meaning. */
 export type Tone = "good" | "warning" | "bad" | "quiet" | "strong";

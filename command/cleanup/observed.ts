@@ -15,6 +15,7 @@ import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/r
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
+import { readReservedNetworks } from "../ipam/reservations.ts";
 import { type LegacyRules, readLegacyRules } from "./legacy.ts";
 
 export interface Places {
@@ -56,6 +57,8 @@ export interface Observed {
   /** All paths of host-local's index, each behind what is in it. */
   readonly indexPaths: readonly { readonly path: string; readonly isDirectory: boolean }[];
   readonly bin: BinDirectory | undefined;
+  /** How many addresses host-local has reserved. */
+  readonly reservedCount: number;
 }
 
 /** Throws `SystemError` and `NetlinkError`. */
@@ -73,6 +76,9 @@ export function observe(system: System, places: Places): Observed {
       confFiles: namesIn(system, places.cniConfDir) ?? [],
       runFiles: namesIn(system, places.runDir),
       indexPaths: pathsBelow(system, `${places.dataDir}/${INDEX}`),
+      reservedCount: readReservedNetworks(system, { dataDir: places.dataDir, confDir: places.cniConfDir }).flatMap(
+        ({ reservations }) => reservations,
+      ).length,
       bin: places.binDir === undefined ? undefined : observeBinDirectory(places.binDir, system),
     };
   } finally {

@@ -25,6 +25,7 @@ const EMPTY: Observed = {
   runFiles: undefined,
   indexPaths: [],
   bin: undefined,
+  reservedCount: 0,
 };
 const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
 
@@ -55,7 +56,8 @@ test("where nothing of weft's is, there is nothing to do", () => {
 });
 
 test("everything that carries a mark goes, configuration first, devices behind what leads to them", () => {
-  const { commands, pods } = plan({
+  const { commands, pods, left } = plan({
+    reservedCount: 2,
     links: [
       link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
       link(4, "cni0", "bridge"),
@@ -96,6 +98,10 @@ test("everything that carries a mark goes, configuration first, devices behind w
     "rmdir /n/.weft",
   ]);
   expect(pods).toEqual(["veth1"]);
+  expect(left).toEqual([
+    "2 reserved addresses in /var/lib/cni/networks: pods' DEL, or weft ipam gc, frees them",
+    "what weftd has written to this node's Node: its annotations",
+  ]);
 });
 
 test.each([

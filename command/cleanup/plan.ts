@@ -55,6 +55,12 @@ export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPl
     ...observed.indexPaths.map(({ path, isDirectory }) => removal(path, isDirectory)),
     ...planExecutables(observed, left),
   ];
+  if (observed.reservedCount > 0) {
+    left.push(
+      `${observed.reservedCount} reserved addresses in ${observed.places.dataDir}: pods' DEL, or weft ipam gc, frees them`,
+    );
+  }
+  if (observed.runFiles?.includes(TABLE_FILE)) left.push("what weftd has written to this node's Node: its annotations");
   return { steps, left, pods: observed.links.filter(isPodLink).map(({ name }) => name) };
 }
 

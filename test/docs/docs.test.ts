@@ -2,6 +2,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
+import { commandText } from "./command.ts";
 import { configurationText } from "./configuration.ts";
 import { observationText } from "./observation.ts";
 
@@ -9,6 +10,10 @@ const ROOT = join(import.meta.dirname, "../..");
 
 test("the configuration reference is as the code has it", async () => {
   await expect(configurationText()).toMatchFileSnapshot(join(ROOT, "docs/configuration.md"));
+});
+
+test("the command's reference is as the code has it", async () => {
+  await expect(commandText()).toMatchFileSnapshot(join(ROOT, "docs/command.md"));
 });
 
 test("the reference of metrics and Events is as the code has it", async () => {
