@@ -23,17 +23,16 @@ export async function bundleCommand(): Promise<string> {
 }
 
 /**
- * What the libraries of the command import of Node.js. commander emits events when options are read, asks for the
- * process where nobody tells it the arguments, and would start programs and look for files only for subcommands that are
- * executables of their own; cli-table3 would colour heads and borders.
+ * What commander imports of Node.js: it emits events when options are read, asks for the process where nobody tells it
+ * the arguments, and would start programs and look for files only for subcommands that are executables of their own.
  */
 const withoutNode: Plugin = {
   name: "without-node",
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(node:|@colors\/colors)/ }, ({ path }) => ({ path, namespace: "node" }));
+    onResolve({ filter: /^node:/ }, ({ path }) => ({ path, namespace: "node" }));
     onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => {
       const contents = MODULES[path];
-      if (contents === undefined) throw new Error(`${path}: the command's libraries are not known to need it`);
+      if (contents === undefined) throw new Error(`${path}: the command is not known to need it`);
       return { contents };
     });
   },
@@ -57,5 +56,4 @@ const MODULES: Readonly<Record<string, string>> = {
   "node:child_process": NOTHING,
   "node:fs": NOTHING,
   "node:path": NOTHING,
-  "@colors/colors/safe": NOTHING,
 };
