@@ -6,7 +6,7 @@ import { DIST, ROOT } from "../compile/paths.ts";
 import { output } from "../compile/run.ts";
 import { NATIVE, TARGETS } from "../compile/target.ts";
 import { writeArchive } from "./archive.ts";
-import { LAYERS, makeRoot } from "./root.ts";
+import { ENTRYPOINT, LAYERS, makeRoot } from "./root.ts";
 
 const command = new Command("hack/image")
   .description("Makes weft's container image, which docker, podman and kind load, without any of them.")
@@ -44,7 +44,7 @@ function makeImage(): void {
     {
       layers: LAYERS.map((layer) => `${root}/${layer}`),
       ...{ arch, reference: tag, created: created() },
-      entrypoint: ["/opt/weft/bin/node", "/opt/weft/lib/weftd.cjs"],
+      entrypoint: ENTRYPOINT,
       labels: {
         "org.opencontainers.image.title": "weft",
         "org.opencontainers.image.description": description ?? "",

@@ -30,10 +30,13 @@ const LEGACY_LIBRARIES = ["libxtables.so.12", "libip4tc.so.2", "libip6tc.so.2"];
 const LEGACY_PROGRAMS = ["xtables-legacy-multi", "iptables-legacy", "ip6tables-legacy"];
 
 /** Where the manifests mount something: a container's root is read-only, and not every runtime makes what is missing. */
-const MOUNT_POINTS = [
+export const MOUNT_POINTS = [
   ...["dev", "proc", "sys", "tmp", "run/weft", "etc/weft", "etc/cni/net.d", "var/lib/cni/networks"],
   ...["host/opt/cni/bin", "host/proc/sys/net", "run/secrets/kubernetes.io/serviceaccount"],
 ];
+
+/** What runs where nothing else is asked for; the manifests say it, too. */
+export const ENTRYPOINT = ["/opt/weft/bin/node", "/opt/weft/lib/weftd.cjs"];
 
 /** What changes with each version of weft, and what hardly ever does: a layer each. */
 export const LAYERS = ["base", "weft"] as const;

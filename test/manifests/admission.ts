@@ -35,7 +35,7 @@ export function refusal(policy: KubeObject, admission: Admission): string | unde
   if (spec.failurePolicy !== "Fail") throw new Error(`${policy.metadata.name} lets pass what it cannot evaluate`);
   const environment = new Environment({ homogeneousAggregateLiterals: false });
   for (const name of ["request", "object", "oldObject", "variables"]) environment.registerVariable(name, "dyn");
-  // Kubernetes' library of lists (k8s.io/apiserver/pkg/cel/library) has it.
+  // cel-go's extension of strings, which Kubernetes has on, has it.
   environment.registerFunction("list.join(string): string", (list: readonly string[], separator: string) =>
     list.join(separator),
   );
