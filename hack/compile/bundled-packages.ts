@@ -1,5 +1,6 @@
 /** Which npm packages a bundle has code of: what hack/pack says of them goes along with the files. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Metafile, Plugin } from "esbuild";
 
 const noteOf = (bundle: string) => `${bundle}.packages.json`;
@@ -10,7 +11,9 @@ export function noteBundledPackages(bundle: string): Plugin {
     name: "note-bundled-packages",
     setup({ onEnd }) {
       onEnd(({ metafile }) => {
-        if (metafile !== undefined) writeFileSync(noteOf(bundle), JSON.stringify(bundledPackages(metafile)));
+        if (metafile === undefined) return;
+        mkdirSync(dirname(bundle), { recursive: true });
+        writeFileSync(noteOf(bundle), JSON.stringify(bundledPackages(metafile)));
       });
     },
   };

@@ -1,6 +1,6 @@
 /** weftd as it was before: an upgrade is tested from it, and the way back to it. */
 import { spawnSync } from "node:child_process";
-import { symlinkSync } from "node:fs";
+import { mkdirSync, symlinkSync } from "node:fs";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
@@ -9,6 +9,14 @@ const ROOT = new URL("../../..", import.meta.url).pathname;
 /** What the daemon is built from, and the daemon's part of the build. */
 const SOURCES = ["daemon", "pkg"];
 const BUILD = [...SOURCES, "hack/compile", "package.json"];
+
+/** Builds of earlier commits know one processor. */
+const BUILD_DAEMON = `
+  const [folder] = process.argv.slice(1);
+  const { NATIVE } = await import(folder + "/target.ts").catch(() => ({}));
+  const { buildDaemon } = await import(folder + "/daemon.ts");
+  await buildDaemon(NATIVE);
+`;
 
 /** The commit before the last one that changed the daemon, or what WEFT_PREVIOUS names; undefined without a history. */
 export function previousCommit(): string | undefined {
@@ -26,8 +34,9 @@ export async function buildPrevious(commit: string, cleanup: Cleanup): Promise<s
   const folder = makeFolder("previous", cleanup);
   const script = 'git -C "$0" archive "$1" -- $3 | tar -x -C "$2"';
   await succeed("sh", ["-c", script, ROOT, commit, folder, BUILD.join(" ")]);
+  // Not every commit's build makes it by itself.
+  mkdirSync(`${folder}/.cache/build`, { recursive: true });
   symlinkSync(`${ROOT}/node_modules`, `${folder}/node_modules`);
-  const build = `import("${folder}/hack/compile/daemon.ts").then(({ buildDaemon }) => buildDaemon())`;
-  await succeed(process.execPath, ["-e", build]);
+  await succeed(process.execPath, ["--input-type=module", "-e", BUILD_DAEMON, `${folder}/hack/compile`]);
   return `${folder}/dist/bin/weftd`;
 }
