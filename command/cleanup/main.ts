@@ -6,9 +6,10 @@ import { changeSeen } from "../../pkg/netlink/ruleset.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { DATA_DIR } from "../ipam/look.ts";
+import { runLegacy } from "../node/legacy.ts";
+import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
-import { runLegacy } from "./legacy.ts";
 import { lookAtRules, observe, type Places } from "./observed.ts";
 import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
 
@@ -28,20 +29,8 @@ export const cleanup = declareSubcommand({
     force: { kind: "flag", about: "even while a weftd lives" },
     restore: { kind: "flag", about: "put back configurations that weftd has put out of use (*.weft-disabled)" },
     binDir: { kind: "text", value: "DIR", about: "remove the executables from there", completes: "directory" },
-    runDir: {
-      kind: "text",
-      value: "DIR",
-      about: "weftd's run directory",
-      default: "/run/weft",
-      completes: "directory",
-    },
-    cniConfDir: {
-      kind: "text",
-      value: "DIR",
-      about: "where the runtime looks for network configurations",
-      default: "/etc/cni/net.d",
-      completes: "directory",
-    },
+    runDir: RUN_DIR,
+    cniConfDir: CNI_CONF_DIR,
     dataDir: DATA_DIR,
   },
   examples: [

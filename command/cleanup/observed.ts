@@ -1,9 +1,6 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
 import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
-import { ConfigObject } from "../../pkg/cni/config.ts";
-import { CniError } from "../../pkg/cni/errors.ts";
-import { parseJsonObject } from "../../pkg/cni/network.ts";
 import { lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
 import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/kernel/foreign-rules.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
@@ -12,10 +9,10 @@ import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
 import { readReservedNetworks } from "../ipam/reservations.ts";
+import { namesIn, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { type LegacyRules, readLegacyRules } from "./legacy.ts";
 
 export interface Places {
@@ -28,7 +25,6 @@ export interface Places {
 
 /** As the plugin `firewall` and weftd have it. */
 export const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
-export const CONFLIST = "05-weft.conflist";
 export const DISABLED = ".weft-disabled";
 /** host-local's index, beside the networks' directories. */
 const INDEX = ".weft";
@@ -73,8 +69,8 @@ export function observe(system: System, places: Places): Observed {
       rules: observeRules(system),
       legacy: readLegacyRules(system),
       bridge: readBridge(system, places.cniConfDir),
-      confFiles: namesIn(system, places.cniConfDir) ?? [],
-      runFiles: namesIn(system, places.runDir),
+      confFiles: namesIn(system, places.cniConfDir),
+      runFiles: system.status(places.runDir) === undefined ? undefined : namesIn(system, places.runDir),
       indexPaths: pathsBelow(system, `${places.dataDir}/${INDEX}`),
       reservedCount: readReservedNetworks(system, { dataDir: places.dataDir, confDir: places.cniConfDir }).flatMap(
         ({ reservations }) => reservations,
@@ -111,29 +107,16 @@ export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
 }
 
 function readBridge(system: System, directory: string): string | undefined {
-  try {
-    const conflist = new ConfigObject(parseJsonObject(system.readFile(`${directory}/${CONFLIST}`), CONFLIST));
-    const plugin = conflist.objectList("plugins").find((each) => each.value("type") === "bridge");
-    return plugin?.optionalString("bridge");
-  } catch (error) {
-    // A file that somebody has spoilt names no bridge; it goes nevertheless.
-    if (error instanceof CniError || isSystemError(error, "ENOENT", "ENOTDIR")) return undefined;
-    throw error;
-  }
+  const conflist = readNetworks(system, directory).files.find(({ name }) => name === OWN_CONFLIST);
+  const bridge = conflist?.plugins.find((each) => each.value("type") === "bridge")?.value("bridge");
+  return typeof bridge === "string" ? bridge : undefined;
 }
 
 function pathsBelow(system: System, path: string): { path: string; isDirectory: boolean }[] {
-  const names = namesIn(system, path);
-  if (names === undefined) return system.status(path) === undefined ? [] : [{ path, isDirectory: false }];
-  return [...names.sort().flatMap((name) => pathsBelow(system, `${path}/${name}`)), { path, isDirectory: true }];
-}
-
-/** `undefined` for what is no directory. */
-function namesIn(system: System, path: string): string[] | undefined {
-  try {
-    return system.readDirectory(path);
-  } catch (error) {
-    if (isSystemError(error, "ENOENT", "ENOTDIR")) return undefined;
-    throw error;
-  }
+  const kind = system.status(path)?.kind;
+  if (kind !== "directory") return kind === undefined ? [] : [{ path, isDirectory: false }];
+  const inside = namesIn(system, path)
+    .sort()
+    .flatMap((name) => pathsBelow(system, `${path}/${name}`));
+  return [...inside, { path, isDirectory: true }];
 }

@@ -11,7 +11,8 @@ import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
 import { REPLACED } from "../install/bin-directory.ts";
-import { CONFLIST, DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
+import { OWN_CONFLIST } from "../node/networks.ts";
+import { DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
 
 /** What every mark of weftd's begins with. */
 const DAEMON_MARK = "weft:";
@@ -99,7 +100,7 @@ function isPodLink({ kind, alias }: Link): boolean {
 function planConfiguration({ places, confFiles }: Observed, restores: boolean, left: string[]): Step[] {
   const path = (name: string) => `${places.cniConfDir}/${name}`;
   const own = confFiles
-    .filter((name) => name === CONFLIST || name === `.${CONFLIST}.new`)
+    .filter((name) => name === OWN_CONFLIST || name === `.${OWN_CONFLIST}.new`)
     .map((name) => removal(path(name)));
   const disabled = confFiles.filter((name) => name.endsWith(DISABLED)).sort();
   if (!restores) {

@@ -3,6 +3,7 @@
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, formatRange, isWithin, type Range } from "../../pkg/ipam/ranges.ts";
+import { CNI_CONF_DIR } from "../node/options.ts";
 import { type Block, type Cell, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
@@ -21,13 +22,7 @@ export const ipamLs = declareSubcommand({
   options: {
     dataDir: DATA_DIR,
     cacheDir: CACHE_DIR,
-    cniConfDir: {
-      kind: "text",
-      value: "DIR",
-      about: "the runtime's network configurations, for the ranges",
-      default: "/etc/cni/net.d",
-      completes: "directory",
-    },
+    cniConfDir: CNI_CONF_DIR,
     network: { kind: "text", value: "NAME", about: "this network alone" },
   },
   examples: [

@@ -2,12 +2,11 @@
 
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError } from "../../pkg/cni/errors.ts";
-import { parseJsonObject } from "../../pkg/cni/network.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { type Range, readRangeSets } from "../../pkg/ipam/ranges.ts";
 import { type Reservation, readReservations } from "../../pkg/ipam/reservation.ts";
-import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { namesIn, readNetworks } from "../node/networks.ts";
 
 /** With the time at which it was made. */
 export interface Dated extends Reservation {
@@ -56,30 +55,19 @@ function byAddress({ address: one }: Reservation, { address: other }: Reservatio
 /** Network -> ranges. A configuration that cannot be read has none: that is its plugin's to tell. */
 function readRanges(system: System, confDir: string): Map<string, Range[]> {
   const found = new Map<string, Range[]>();
-  for (const name of namesIn(system, confDir)
-    .filter((each) => /\.(conf|conflist|json)$/.test(each))
-    .sort()) {
-    try {
-      const config = new ConfigObject(parseJsonObject(system.readFile(`${confDir}/${name}`), name));
-      const plugins = config.has("plugins") ? config.objectList("plugins") : [config];
-      for (const ipam of plugins.map((plugin) => plugin.object("ipam"))) {
-        if (ipam.value("type") !== "host-local") continue;
-        const network = config.requiredString("name");
-        const ranges = readRangeSets(ipam, new ConfigObject({})).flat();
-        found.set(network, [...(found.get(network) ?? []), ...ranges]);
-      }
-    } catch (error) {
-      if (!(error instanceof CniError) && !isSystemError(error, "ENOENT", "EISDIR")) throw error;
-    }
+  for (const { network, plugins } of readNetworks(system, confDir).files) {
+    const ranges = plugins.flatMap((plugin) => rangesOf(plugin));
+    found.set(network, [...(found.get(network) ?? []), ...ranges]);
   }
   return found;
 }
 
-function namesIn(system: System, directory: string): string[] {
+function rangesOf(plugin: ConfigObject): Range[] {
   try {
-    return system.readDirectory(directory);
+    const ipam = plugin.object("ipam");
+    return ipam.value("type") === "host-local" ? readRangeSets(ipam, new ConfigObject({})).flat() : [];
   } catch (error) {
-    if (isSystemError(error, "ENOENT", "ENOTDIR")) return [];
+    if (error instanceof CniError) return [];
     throw error;
   }
 }

@@ -5,6 +5,7 @@
 
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { namesIn } from "../node/networks.ts";
 
 /** libcni's default, and that of its versions before 0.8. */
 export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"];
@@ -59,14 +60,5 @@ export class CachedResults {
       if (error instanceof SyntaxError || isSystemError(error, "ENOENT")) return undefined;
       throw error;
     }
-  }
-}
-
-function namesIn(system: System, directory: string): string[] {
-  try {
-    return system.readDirectory(directory);
-  } catch (error) {
-    if (isSystemError(error, "ENOENT", "ENOTDIR")) return [];
-    throw error;
   }
 }

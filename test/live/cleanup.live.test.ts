@@ -159,7 +159,7 @@ describe.each<[Mode, Families]>([
   });
 });
 
-test("what weftd put out of use comes back with --restore, unless somebody has written it anew", async () => {
+test("what weftd put out of use comes back with --restore, and its rules in iptables-legacy go", async () => {
   const cleanup = new Cleanup();
   const cluster = await Cluster.start("host-gw", cleanup);
   try {
@@ -173,6 +173,8 @@ test("what weftd put out of use comes back with --restore, unless somebody has w
     ])
       writeFileSync(`${machine.confDir}/${name}`, name);
     writeFileSync(`${machine.runDir}/notes.txt`, "an operator's");
+    const own = '-s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT';
+    await shell(machine, `iptables-legacy -A FORWARD ${own}; iptables-legacy -A FORWARD -s 10.9.0.0/16 -j ACCEPT`);
     const words = ["cleanup", "--run-dir", machine.runDir, "--cni-conf-dir", machine.confDir];
     const weft = (...more: string[]) => machine.inside.succeed(`${OURS}/weft`, [...words, ...more]);
     expect(await weft("--dry-run")).toContain(
@@ -187,6 +189,8 @@ test("what weftd put out of use comes back with --restore, unless somebody has w
       "20-b.conf.weft-disabled",
     ]);
     expect(readdirSync(machine.runDir)).toEqual(["notes.txt"]);
+    const legacy = await machine.inside.succeed("iptables-legacy", ["-S", "FORWARD"]);
+    expect(legacy).toBe("-P FORWARD ACCEPT\n-A FORWARD -s 10.9.0.0/16 -j ACCEPT\n");
   } finally {
     await cleanup.run();
   }
