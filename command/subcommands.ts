@@ -3,13 +3,25 @@
 import { cleanup } from "./cleanup/main.ts";
 import { completions } from "./completions/main.ts";
 import { doctor } from "./doctor/main.ts";
+import { explain } from "./explain/main.ts";
 import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
+import { status } from "./status/main.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
-export const SUBCOMMANDS: readonly Subcommand[] = [doctor, ipamLs, install, ipamGc, cleanup, completions, version];
+export const SUBCOMMANDS: readonly Subcommand[] = [
+  status,
+  doctor,
+  explain,
+  ipamLs,
+  install,
+  ipamGc,
+  cleanup,
+  completions,
+  version,
+];
 
 /** First words that several subcommands share. */
 export const FAMILIES: Readonly<Record<string, string>> = {

@@ -26,6 +26,7 @@ import {
   RT_SCOPE,
   RT_TABLE_MAIN,
   RTM_DELROUTE,
+  RTM_F_FIB_MATCH,
   RTM_GETROUTE,
   RTM_NEWROUTE,
   RTN_UNICAST,
@@ -121,14 +122,35 @@ export function routeDump(family: Family, table = 0): Request {
   );
 }
 
-/** The way that packets of the node take to `destination`; ENETUNREACH (or EHOSTUNREACH) when there is none. */
-export function getRoute(destination: Address): Request {
+/** Whose packets are asked about. */
+export interface RouteQuestion {
+  /** The source, which rules may ask for. */
+  readonly source?: Address | undefined;
+  /** The link by which the packet comes in; without it the packet is the node's own. */
+  readonly inputIndex?: number | undefined;
+  /** The table's entry is wanted, not the way that follows from it. [false] */
+  readonly isEntry?: boolean;
+}
+
+/** The way that packets take to `destination`; ENETUNREACH (or EHOSTUNREACH) when there is none. */
+export function getRoute(destination: Address, { source, inputIndex, isEntry = false }: RouteQuestion = {}): Request {
   const { family } = destination;
+  const from = source === undefined ? "" : ` from ${formatAddress(source)}`;
+  const by = inputIndex === undefined ? "" : ` iif index ${inputIndex}`;
   return request(
     RTM_GETROUTE,
-    `ip route get ${formatAddress(destination)}`,
-    { family: addressFamily(family), destinationLength: addressBits(family) },
-    { destination: addressToBytes(destination) },
+    `ip route get ${isEntry ? "fibmatch " : ""}${formatAddress(destination)}${from}${by}`,
+    {
+      family: addressFamily(family),
+      destinationLength: addressBits(family),
+      sourceLength: source === undefined ? 0 : addressBits(family),
+      flags: isEntry ? RTM_F_FIB_MATCH : 0,
+    },
+    {
+      destination: addressToBytes(destination),
+      source: source === undefined ? undefined : addressToBytes(source),
+      inputIndex,
+    },
   );
 }
 

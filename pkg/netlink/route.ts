@@ -23,8 +23,12 @@ export const RT_SCOPE = { universe: 0, site: 200, link: 253, host: 254, nowhere:
 export const RTN_UNICAST = 1;
 export const RTN_LOCAL = 2;
 export const RTN_BLACKHOLE = 6;
+export const RTN_UNREACHABLE = 7;
+export const RTN_PROHIBIT = 8;
 /** The gateway is reachable on the link whatever the link's addresses say. */
 export const RTNH_F_ONLINK = 4;
+/** Of a question: the answer is the entry of the table that decides, not the way that follows from it (Linux 4.13). */
+export const RTM_F_FIB_MATCH = 0x2000;
 /** The kernel made the route, for an address. */
 export const RTPROT_KERNEL = 2;
 /** The route was made by somebody's own hand (`ip route add`). */
@@ -95,6 +99,7 @@ const via: Codec<{ readonly family: number; readonly address: Uint8Array }> = {
 const routeAttributes = attributes({
   destination: attribute(1, "RTA_DST", bytes),
   source: attribute(2, "RTA_SRC", bytes),
+  inputIndex: attribute(3, "RTA_IIF", u32),
   outputIndex: attribute(4, "RTA_OIF", u32),
   gateway: attribute(5, "RTA_GATEWAY", bytes),
   priority: attribute(6, "RTA_PRIORITY", u32),

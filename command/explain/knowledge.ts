@@ -1,0 +1,39 @@
+/** What explain asks of a node; way.ts thinks about it without a kernel. */
+import type { DesiredState } from "../../pkg/backend/state.ts";
+import type { Address, Family } from "../../pkg/ip/address.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { ObservedRoute, RouteQuestion } from "../../pkg/kernel/route.ts";
+import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
+import type { Attachment } from "../node/networks.ts";
+import type { KnownNodes } from "../node/run-dir.ts";
+
+export interface Knowledge {
+  /** Undefined where weftd has not served since the node booted. */
+  readonly table: KnownNodes | undefined;
+  readonly isAlive: boolean;
+  readonly observed: Observed;
+  readonly desired: DesiredState | undefined;
+  readonly attachment: Attachment;
+  readonly ruleset: Ruleset;
+  /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
+  readonly legacy: readonly Family[];
+  /** Whose address it is in host-local's directory; undefined where nobody has reserved it. */
+  readonly reservationOf: (address: Address) => Owner | undefined;
+  /** What the kernel answers; its errno's name where it refuses. */
+  readonly routeTo: (destination: Address, question?: RouteQuestion) => ObservedRoute | string;
+}
+
+export interface Owner {
+  readonly containerId: string;
+  readonly ifName: string | undefined;
+  /** A path of the pod's network namespace, where it is known. */
+  readonly namespace: string | undefined;
+}
+
+/** What is asked: a packet to `destination`, of the node's own or of the pod that has `source`. */
+export interface Question {
+  readonly destination: Address;
+  readonly source: Address | undefined;
+  readonly protocol: number | undefined;
+  readonly port: number | undefined;
+}

@@ -1,0 +1,274 @@
+/** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
+import { formatAddress } from "../../pkg/ip/address.ts";
+import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
+import { readReservations } from "../../pkg/ipam/reservation.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
+import { isOfNetwork } from "../../pkg/kernel/owner.ts";
+import { readObserved } from "../../pkg/kernel/read.ts";
+import { openRoute } from "../../pkg/netlink/blocking.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { formatAge } from "../ipam/ls.ts";
+import { desireOf } from "../node/kernel.ts";
+import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
+import { ask } from "../node/probes.ts";
+import { podRange } from "../node/ranges.ts";
+import { currentTable, type KnownNodes, type RunDirectory, readRunDirectory } from "../node/run-dir.ts";
+import { askReadiness, type Readiness } from "../node/weftd.ts";
+import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcome.ts";
+import { declareSubcommand } from "../subcommand.ts";
+import { isProgrammed, type PeerState, peerStates, programmedText } from "./peers.ts";
+
+/** A peer with what came of asking it; undefined: not asked. */
+type Peer = PeerState & { readonly answerMs: number | "silent" | undefined };
+
+export const status = declareSubcommand({
+  name: "status",
+  group: "Look",
+  summary: "show this node and its peers: what is programmed, and who answers",
+  description: [
+    "Shows what weftd knows and the kernel holds: the node, its subnets and devices, and each peer with its route, neighbour and forwarding entry. Each peer is asked whether it answers, through the tunnel where it is reached by one: by a datagram to a closed port, which a firewall may keep quiet about.",
+    "It works without weftd, from the node table that it left. What is in trouble comes first.",
+    "The exit status is 0 where all is well, 4 where peers do not answer, 5 where weftd does not serve or an entry is not as it should be.",
+  ],
+  arguments: {},
+  options: {
+    peer: { kind: "text", value: "NAME", about: "this peer alone, with each of its entries" },
+    quiet: { kind: "flag", about: "send nothing to other nodes" },
+    runDir: RUN_DIR,
+    cniConfDir: CNI_CONF_DIR,
+    metricsAddress: METRICS_ADDRESS,
+    timeout: TIMEOUT,
+  },
+  examples: [
+    { line: "status", about: "this node and all peers" },
+    { line: "status --peer n7", about: "what the kernel holds for one of them" },
+    { line: "status --quiet -o json", about: "for a machine, without asking anybody" },
+  ],
+  printsData: true,
+  run({ system, options, progress }) {
+    const run = readRunDirectory(system, options.runDir);
+    const table = currentTable(run);
+    const readiness = run.isAlive ? askReadiness(system, options.metricsAddress, options.timeout) : undefined;
+    if (table === undefined) throw noTable(run, readiness);
+    progress("reading the kernel's tables");
+    const observed = observe(system);
+    const desired = desireOf(table, observed);
+    const all = peerStates(table, desired, observed);
+    const chosen = options.peer === undefined ? all : all.filter(({ name }) => name === options.peer);
+    if (options.peer !== undefined && chosen.length === 0)
+      throw new CommandError(`${run.path}/nodes.json knows no peer ${options.peer}`, {
+        remedy: "weft status lists all of them.",
+      });
+    if (!options.quiet) progress(`asking ${chosen.length} peers`);
+    const peers = sorted(
+      options.quiet
+        ? chosen.map((peer) => ({ ...peer, answerMs: undefined }))
+        : probed(system, chosen, options.timeout),
+    );
+    const attachment = attachmentOf(
+      readNetworks(system, options.cniConfDir).files.find(({ name }) => name === OWN_CONFLIST),
+    );
+    const about = { run, table, readiness, observed, desired, attachment };
+    const node = describeNode(system, about);
+    return {
+      status: statusOf(run, readiness, peers),
+      blocks:
+        options.peer === undefined ? [...nodeBlocks(node), text(""), ...peerBlocks(peers)] : peers.flatMap(onePeer),
+      data: { node, peers: peers.map(dataOf) },
+    };
+  },
+});
+
+function noTable({ path, table }: RunDirectory, readiness: Readiness | undefined): CommandError {
+  const reason =
+    table.is === "absent"
+      ? "is missing"
+      : table.is === "unreadable"
+        ? `cannot be read: ${table.reason}`
+        : "is of an earlier boot";
+  const missing = readiness?.is === "answered" ? readiness.missing : [];
+  return new CommandError(`${path}/nodes.json ${reason}: weftd has not served on this node since it booted`, {
+    remedy: `${missing.length > 0 ? `weftd says: ${missing.join("; ")}. ` : ""}weft doctor says more.`,
+  });
+}
+
+function observe(system: System): Observed {
+  const route = openRoute(system);
+  try {
+    return readObserved(route);
+  } finally {
+    route.close();
+  }
+}
+
+function probed(system: System, peers: readonly PeerState[], timeoutMs: number): Peer[] {
+  const asked = peers.flatMap(({ probe }) => probe ?? []);
+  const answers = ask(system, asked, timeoutMs);
+  let next = 0;
+  return peers.map((peer) => {
+    if (peer.probe === undefined) return { ...peer, answerMs: undefined };
+    const answer = answers[next++];
+    return { ...peer, answerMs: answer?.isAnswered === true ? answer.afterMs : "silent" };
+  });
+}
+
+function rankOf(peer: Peer): number {
+  return !isProgrammed(peer) ? 0 : peer.answerMs === "silent" ? 1 : 2;
+}
+
+function sorted(peers: readonly Peer[]): Peer[] {
+  return [...peers].sort((a, b) => rankOf(a) - rankOf(b) || compareNames(a.name, b.name));
+}
+
+/** n2 before n10. */
+function compareNames(a: string, b: string): number {
+  const [left, right] = [a, b].map((name) => name.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
+  return left === right ? 0 : String(left) < String(right) ? -1 : 1;
+}
+
+function statusOf({ isAlive }: RunDirectory, readiness: Readiness | undefined, peers: readonly Peer[]): ExitStatus {
+  const isServing = isAlive && readiness?.is === "answered" && readiness.isReady;
+  if (!isServing || !peers.every(isProgrammed)) return ExitStatus.faults;
+  return peers.some(({ answerMs }) => answerMs === "silent") ? ExitStatus.warnings : ExitStatus.done;
+}
+
+interface About {
+  readonly run: RunDirectory;
+  readonly table: KnownNodes;
+  readonly readiness: Readiness | undefined;
+  readonly observed: Observed;
+  readonly desired: ReturnType<typeof desireOf>;
+  readonly attachment: ReturnType<typeof attachmentOf>;
+}
+
+function describeNode(system: System, { run, table, readiness, observed, desired, attachment }: About) {
+  const { node, conf, generation } = table;
+  const underlay = observed.links.find(({ index }) => index === node.underlay.index);
+  const pods = observed.links.filter(({ alias }) => isOfNetwork(alias, attachment.network));
+  const reservations = readReservations(system, `${attachment.dataDir}/${attachment.network}`);
+  return {
+    name: node.name,
+    backend: conf.backend.type,
+    ...(conf.backend.type === "vxlan" && { vni: conf.backend.vni, port: conf.backend.port }),
+    subnets: node.subnets.map((subnet) => {
+      const range = podRange(subnet);
+      const used = reservations.filter(({ address }) => isWithin(range, address)).length;
+      return { subnet: formatPrefix(subnet), used, capacity: Number(capacityOf(range)) };
+    }),
+    underlay: {
+      interface: underlay?.name ?? null,
+      mtu: node.underlay.mtu,
+      addresses: Object.values(node.underlay.local).map(formatAddress),
+    },
+    vteps: desired.dataPath.vteps.map(({ name, vni, port, mac, mtu }) => {
+      const link = observed.links.find((one) => one.name === name);
+      const state =
+        link === undefined ? "missing" : !link.isUp ? "down" : link.mac !== mac || link.mtu !== mtu ? "other" : "up";
+      return { name, vni, port, mac, mtu, state };
+    }),
+    pods: { count: pods.length, network: attachment.network, bridge: attachment.bridge ?? null },
+    weftd: {
+      isAlive: run.isAlive,
+      isReady: readiness?.is === "answered" && readiness.isReady,
+      reasons:
+        readiness?.is === "answered"
+          ? [...readiness.missing, ...readiness.warnings]
+          : readiness === undefined
+            ? []
+            : [readiness.reason],
+    },
+    table: {
+      generation,
+      ageSeconds: run.table.is === "held" ? Math.round(run.table.ageMs / 1000) : 0,
+      peers: table.peers.length,
+    },
+  };
+}
+
+function nodeBlocks(node: ReturnType<typeof describeNode>): Block[] {
+  const { weftd, table, underlay, pods } = node;
+  const overlay = node.vni === undefined ? "" : ` (VNI ${node.vni}, UDP port ${node.port})`;
+  const rows: [string, Cell][] = [
+    ["backend", `${node.backend}${overlay}`],
+    ...node.subnets.map(({ subnet, used, capacity }): [string, Cell] => [
+      "subnet",
+      `${subnet}: ${used} of ${capacity} addresses reserved`,
+    ]),
+    ["underlay", `${underlay.interface ?? "(gone)"}, ${underlay.addresses.join(" and ")}, MTU ${underlay.mtu}`],
+    ...node.vteps.map(({ name, mac, mtu, vni, port, state }): [string, Cell] => [
+      "vtep",
+      {
+        text: `${name}: ${state}, ${mac}, MTU ${mtu}, VNI ${vni}, UDP port ${port}`,
+        tone: state === "up" ? "good" : "bad",
+      },
+    ]),
+    [
+      "pods",
+      `${pods.count}, ${pods.bridge === null ? "each on a link of its own" : `on ${pods.bridge}`}, network ${pods.network}`,
+    ],
+    [
+      "weftd",
+      {
+        text: `${weftd.isAlive ? `alive, ${weftd.isReady ? "ready" : "not ready"}` : "dead"}${weftd.reasons.map((reason) => `; ${reason}`).join("")}`,
+        tone: weftd.isReady ? "good" : "bad",
+      },
+    ],
+    [
+      "table",
+      `generation ${table.generation}, written ${formatAge(table.ageSeconds * 1000)} ago, ${table.peers} peers`,
+    ],
+  ];
+  return [{ kind: "table", head: ["NODE", node.name], rows }];
+}
+
+function peerBlocks(peers: readonly Peer[]): Block[] {
+  if (peers.length === 0) return [text("No peers are known.")];
+  const rows = peers.map((peer): Cell[] => [
+    peer.name,
+    peer.addresses.join(",") || "-",
+    peer.subnets.join(",") || "-",
+    peer.ways.join(",") || "-",
+    isProgrammed(peer) ? programmedText(peer) : { text: programmedText(peer), tone: "bad" },
+    answerCell(peer),
+    peer.problems.join("; "),
+  ]);
+  return [{ kind: "table", head: ["PEER", "ADDRESS", "SUBNETS", "WAY", "PROGRAMMED", "ANSWERS", ""], rows }];
+}
+
+function answerCell({ answerMs }: Peer): Cell {
+  if (answerMs === undefined) return { text: "not asked", tone: "quiet" };
+  return answerMs === "silent" ? { text: "no", tone: "warning" } : `${answerMs.toFixed(1)} ms`;
+}
+
+function onePeer(peer: Peer): Block[] {
+  return [
+    ...peerBlocks([peer]),
+    ...(peer.entries.length === 0
+      ? []
+      : [
+          text(""),
+          {
+            kind: "table" as const,
+            head: ["ENTRY", "STATE", "AS IT SHOULD BE"],
+            rows: peer.entries.map(({ kind, presence, text: words }): Cell[] => [
+              kind,
+              presence === "there" ? presence : { text: presence, tone: "bad" },
+              words,
+            ]),
+          },
+        ]),
+  ];
+}
+
+function dataOf(peer: Peer) {
+  const { probe, answerMs, ...rest } = peer;
+  return {
+    ...{ ...rest, backend: rest.backend ?? null },
+    isProgrammed: isProgrammed(peer),
+    probe: probe === undefined ? null : formatAddress(probe.to),
+    isAnswering: answerMs === undefined ? null : answerMs !== "silent",
+    answerMs: typeof answerMs === "number" ? answerMs : null,
+  };
+}

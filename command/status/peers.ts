@@ -1,0 +1,177 @@
+/** What the kernel holds for each peer, against what it should. Pure. */
+import type { Peer } from "../../pkg/backend/node.ts";
+import type { DesiredState } from "../../pkg/backend/state.ts";
+import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import type { DataPath, Observed, PeerRoute } from "../../pkg/kernel/data-path.ts";
+import type { ObservedRoute } from "../../pkg/kernel/route.ts";
+import { hasDefaultMetric, RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
+import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
+import type { KnownNodes } from "../node/run-dir.ts";
+
+/** `other`: something of that name is there and leads elsewhere. */
+export type Presence = "there" | "missing" | "other";
+
+/** One entry of the kernel's that a peer needs. */
+export interface Entry {
+  readonly kind: "route" | "neighbour" | "fdb";
+  /** As an operator would write it. */
+  readonly text: string;
+  readonly presence: Presence;
+}
+
+export interface PeerState {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly subnets: readonly string[];
+  /** As the peer announces; undefined while it has announced nothing. */
+  readonly backend: string | undefined;
+  readonly ways: readonly ("route" | "vxlan")[];
+  readonly entries: readonly Entry[];
+  /** Why some of its pods cannot be sent to. */
+  readonly problems: readonly string[];
+  /** Whom to ask whether it answers: its VTEP through the tunnel, or the peer itself; undefined where nothing leads there. */
+  readonly probe: { readonly to: Address; readonly from: Address } | undefined;
+}
+
+export function peerStates(
+  table: Pick<KnownNodes, "node" | "peers">,
+  desired: DesiredState,
+  observed: Observed,
+): PeerState[] {
+  const held = new Held(observed);
+  const wanted = new Wanted(desired.dataPath);
+  const problems = new Map<string, string[]>();
+  for (const { peer, reason } of desired.problems) problems.set(peer, [...(problems.get(peer) ?? []), reason]);
+  return table.peers.map((peer) => {
+    const routes = peer.subnets.flatMap((subnet) => wanted.routes.get(formatPrefix(subnet)) ?? []);
+    return {
+      name: peer.name,
+      addresses: peer.addresses.map(formatAddress),
+      subnets: peer.subnets.map(formatPrefix),
+      backend: peer.backendType,
+      ways: [...new Set(routes.map(({ by }) => ("vtep" in by ? "vxlan" : "route")))],
+      entries: routes.flatMap((route, at) => entriesOf(route, at === 0, wanted, held)),
+      problems: problems.get(peer.name) ?? [],
+      probe: probeOf(peer, routes, table, wanted),
+    };
+  });
+}
+
+/** What is wanted, by what tells one entry from another. */
+class Wanted {
+  readonly routes: ReadonlyMap<string, PeerRoute>;
+  readonly macs: ReadonlyMap<string, string>;
+  readonly destinations: ReadonlyMap<string, Address>;
+  readonly vteps: ReadonlyMap<string, DataPath["vteps"][number]>;
+
+  constructor({ routes, neighbours, forwarding, vteps }: DataPath) {
+    this.routes = new Map(routes.map((route) => [formatPrefix(route.destination), route]));
+    this.macs = new Map(neighbours.map(({ vtep, address, mac }) => [`${vtep} ${formatAddress(address)}`, mac]));
+    this.destinations = new Map(forwarding.map(({ vtep, mac, destination }) => [`${vtep} ${mac}`, destination]));
+    this.vteps = new Map(vteps.map((vtep) => [vtep.name, vtep]));
+  }
+}
+
+/** What the kernel holds, by the same. */
+class Held {
+  readonly routes = new Map<string, ObservedRoute[]>();
+  readonly macs: ReadonlyMap<string, string>;
+  readonly destinations: ReadonlyMap<string, Address>;
+  readonly #names: ReadonlyMap<number, string>;
+
+  constructor({ links, routes, neighbours, forwarding }: Observed) {
+    this.#names = new Map(links.map(({ index, name }) => [index, name]));
+    for (const route of routes) {
+      if (route.table !== RT_TABLE_MAIN || !hasDefaultMetric(route)) continue;
+      const key = formatPrefix(route.destination);
+      this.routes.set(key, [...(this.routes.get(key) ?? []), route]);
+    }
+    const permanent = neighbours.filter(({ isPermanent }) => isPermanent);
+    this.macs = new Map(
+      permanent.map(({ index, address, mac }) => [`${this.nameOf(index)} ${formatAddress(address)}`, mac]),
+    );
+    this.destinations = new Map(
+      forwarding.map(({ index, mac, destination, isPlain }) => [
+        `${this.nameOf(index)} ${mac}`,
+        isPlain ? destination : { ...destination, value: -1n },
+      ]),
+    );
+  }
+
+  nameOf(index: number | undefined): string {
+    return this.#names.get(index ?? 0) ?? `index ${index}`;
+  }
+}
+
+/** A peer's subnets share their VTEP's forwarding entry, which is told with the first. */
+function entriesOf(route: PeerRoute, isFirst: boolean, wanted: Wanted, held: Held): Entry[] {
+  const { gateway, by } = route;
+  const subnet = formatPrefix(route.destination);
+  const device = "vtep" in by ? by.vtep : held.nameOf(by.index);
+  const entries: Entry[] = [
+    {
+      kind: "route",
+      text: `${subnet} via ${formatAddress(gateway)} dev ${device}${"vtep" in by ? " onlink" : ""} proto ${RTPROT_WEFT}`,
+      presence: routePresence(route, device, held.routes.get(subnet) ?? [], held),
+    },
+  ];
+  if (!("vtep" in by)) return entries;
+  const key = `${device} ${formatAddress(gateway)}`;
+  const mac = wanted.macs.get(key);
+  if (mac === undefined) return entries;
+  entries.push({
+    kind: "neighbour",
+    text: `${formatAddress(gateway)} lladdr ${mac} dev ${device} nud permanent`,
+    presence: presenceOf(held.macs.get(key), (value) => value === mac),
+  });
+  const destination = wanted.destinations.get(`${device} ${mac}`);
+  if (!isFirst || destination === undefined) return entries;
+  entries.push({
+    kind: "fdb",
+    text: `${mac} dev ${device} dst ${formatAddress(destination)} self permanent`,
+    presence: presenceOf(held.destinations.get(`${device} ${mac}`), (value) => isSameAddress(value, destination)),
+  });
+  return entries;
+}
+
+function routePresence({ gateway }: PeerRoute, device: string, routes: readonly ObservedRoute[], held: Held): Presence {
+  const isRight = (route: ObservedRoute) =>
+    held.nameOf(route.outputIndex) === device && route.gateway !== undefined && isSameAddress(route.gateway, gateway);
+  return routes.length === 0 ? "missing" : routes.some(isRight) ? "there" : "other";
+}
+
+function presenceOf<T>(value: T | undefined, isRight: (value: T) => boolean): Presence {
+  return value === undefined ? "missing" : isRight(value) ? "there" : "other";
+}
+
+/** By the way that its first subnet goes. */
+function probeOf(
+  { addresses }: Peer,
+  [route]: readonly PeerRoute[],
+  { node }: Pick<KnownNodes, "node">,
+  wanted: Wanted,
+): PeerState["probe"] {
+  if (route !== undefined && "vtep" in route.by) {
+    const own = wanted.vteps.get(route.by.vtep)?.addresses;
+    const from = own?.find(({ address }) => address.family === route.gateway.family)?.address;
+    return from === undefined ? undefined : { to: route.gateway, from };
+  }
+  const to = route?.gateway ?? addresses.find(({ family }) => node.underlay.local[family] !== undefined);
+  const from = to === undefined ? undefined : node.underlay.local[to.family];
+  return to === undefined || from === undefined ? undefined : { to, from };
+}
+
+/** What is programmed, in a word or two. */
+export function programmedText({ entries, problems }: PeerState): string {
+  const wrong = entries.filter(({ presence }) => presence !== "there");
+  if (entries.length === 0) return problems.length === 0 ? "nothing to do" : "nothing";
+  if (wrong.length === 0) return "all";
+  return wrong
+    .map(({ kind, presence }) => `${kind} ${presence === "missing" ? "missing" : "leads elsewhere"}`)
+    .join(", ");
+}
+
+export function isProgrammed({ entries, problems }: PeerState): boolean {
+  return problems.length === 0 && entries.every(({ presence }) => presence === "there");
+}

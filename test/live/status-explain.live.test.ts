@@ -1,0 +1,259 @@
+/**
+ * weft status and weft explain against what really happens: what they say of a peer or of a packet's way is compared with
+ * pings, before and behind damage, with weftd and without.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
+import { BIN, Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { eventually, PATIENCE } from "./harness/process.ts";
+
+interface Hop {
+  readonly at: string;
+  readonly state: "goes" | "arrives" | "ends" | "astray" | "note";
+  readonly text: string;
+  readonly show?: string;
+  readonly remedy?: string;
+}
+
+interface Status {
+  readonly node: { readonly name: string; readonly weftd: { readonly isAlive: boolean; readonly isReady: boolean } };
+  readonly peers: readonly {
+    readonly name: string;
+    readonly ways: readonly string[];
+    readonly isProgrammed: boolean;
+    readonly isAnswering: boolean | null;
+    readonly entries: readonly { readonly kind: string; readonly presence: string }[];
+  }[];
+}
+
+const DONE = 0;
+const WARNINGS = 4;
+const FAULTS = 5;
+
+describe.each<[Mode, Families]>([
+  ["vxlan", "ipv4"],
+  ["vxlan", "ipv6"],
+  ["host-gw", "ipv4"],
+])("%s, %s", (mode, families) => {
+  const cleanup = new Cleanup();
+  let cluster: Cluster;
+  let node: Node;
+  let other: Node;
+  let own: Pod;
+  let neighbour: Pod;
+  let remote: Pod;
+  const isTunnel = mode === "vxlan";
+  const isIpv4 = families === "ipv4";
+  const subnet = isIpv4 ? "10.244.2.0/24" : "fd00:10:244:2::/64";
+  const gateway = isIpv4 ? "10.244.2.0" : "fd00:10:244:2::";
+  const device = isIpv4 ? "flannel.1" : "flannel-v6.1";
+  const outside = isIpv4 ? "203.0.113.9" : "2001:db8:1::9";
+
+  beforeAll(async () => {
+    cluster = await Cluster.start(mode, cleanup, { families });
+    node = await cluster.addNode(1);
+    other = await cluster.addNode(2);
+    for (const one of [node, other]) await eventually(async () => expect((await cluster.peerRoutes(one)).size).toBe(1));
+    own = await cluster.addPod(node, "a");
+    neighbour = await cluster.addPod(node, "b");
+    remote = await cluster.addPod(other, "c");
+    // The way to the outside, and somebody there.
+    const via = isIpv4 ? "192.0.2.2" : "2001:db8::2";
+    await node.inside.succeed("ip", ["route", "add", "default", "via", via]);
+    await other.inside.succeed("ip", ["address", "add", `${outside}/${isIpv4 ? 32 : 128}`, "dev", "lo"]);
+  }, 60_000 * PATIENCE);
+
+  afterAll(() => cleanup.run());
+
+  const weft = async (...args: string[]) => {
+    const places = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
+    const { status, stdout, stderr } = await node.inside.run(`${BIN}/weft`, [...args, "-o", "json", ...places]);
+    expect(stderr).toBe("");
+    return { status, json: JSON.parse(stdout) };
+  };
+  const status = async () => {
+    const { status: exit, json } = await weft("status");
+    return { exit, ...(json as Status) };
+  };
+  const explain = async (address: string, from?: string, ...more: string[]) => {
+    const { status: exit, json } = await weft(
+      "explain",
+      address,
+      ...(from === undefined ? [] : ["--from", from]),
+      ...more,
+    );
+    const { hops } = json as { hops: Hop[] };
+    return { exit, hops, last: hops.at(-1) as Hop };
+  };
+  const shell = (script: string) => node.inside.succeed("sh", ["-ec", script]);
+  const places = (hops: readonly Hop[]) => hops.map(({ at }) => at);
+
+  test("status shows a peer that is programmed and answers", async () => {
+    await eventually(async () => {
+      const { exit, node: shown, peers } = await status();
+      expect(shown).toMatchObject({ name: "n1", weftd: { isAlive: true, isReady: true } });
+      expect(peers).toMatchObject([
+        { name: "n2", ways: [isTunnel ? "vxlan" : "route"], isProgrammed: true, isAnswering: true },
+      ]);
+      expect(peers[0]?.entries.map(({ kind }) => kind)).toEqual(isTunnel ? ["route", "neighbour", "fdb"] : ["route"]);
+      expect(exit).toBe(DONE);
+    });
+    const { stdout } = await node.inside.run(`${BIN}/weft`, [
+      "status",
+      "--run-dir",
+      node.runDir,
+      "--cni-conf-dir",
+      node.confDir,
+    ]);
+    expect(stdout).toMatch(/^NODE +n1\n/);
+    expect(stdout).toMatch(/n2 .* all +\d+\.\d ms\n/);
+  });
+
+  test("a pod on the same node is reached from port to port", async () => {
+    const { exit, hops, last } = await explain(neighbour.address, own.address);
+    expect({ exit, at: places(hops) }).toEqual({ exit: DONE, at: ["address", "from", "bridge", "neighbour", "pod"] });
+    expect(last.text).toContain(`container ${neighbour.name}`);
+    expect(last.text).toContain("/run/netns/");
+    expect(await own.inside.pings(neighbour.address)).toBe(true);
+  });
+
+  test("a pod on another node is reached, from a pod and from the node; each hop's command shows it", async () => {
+    for (const from of [own.address, undefined]) {
+      const { exit, hops, last } = await explain(remote.address, from);
+      const ways = isTunnel ? ["device", "neighbour", "fdb", "underlay", "leaves"] : ["device", "neighbour", "leaves"];
+      expect({ exit, at: places(hops) }).toEqual({ exit: DONE, at: ["address", "from", "route", ...ways] });
+      expect(last).toMatchObject({ state: "arrives", text: expect.stringContaining("n2's") });
+      for (const { show } of hops) if (show !== undefined) await shell(show);
+    }
+    expect(await own.inside.pings(remote.address)).toBe(true);
+  });
+
+  test("the outside sees the node's address, and the rule that makes it so is named", async () => {
+    const { exit, hops } = await explain(outside, own.address);
+    const masquerade = hops.find(({ at }) => at === "postrouting");
+    expect(masquerade?.text).toMatch(/the rule "pods to the outside, IPv[46]" of inet weft postrouting .*masquerade/);
+    expect(exit).toBe(DONE);
+    expect(await own.inside.pings(outside)).toBe(true);
+  });
+
+  test("the node's own address arrives", async () => {
+    const { exit, last } = await explain(node.address, own.address);
+    expect({ exit, at: last.at, state: last.state }).toEqual({ exit: DONE, at: "arrives", state: "arrives" });
+  });
+
+  test("an address that no pod has ends at the bridge", async () => {
+    const nobody = isIpv4 ? "10.244.1.200" : "fd00:10:244:1::200";
+    const { exit, last } = await explain(nobody, own.address);
+    expect({ exit, at: last.at, state: last.state }).toEqual({ exit: FAULTS, at: "pod", state: "ends" });
+    expect(await own.inside.pings(nobody, 1)).toBe(false);
+  });
+
+  test("a blackhole swallows the packet", async () => {
+    await shell(`ip route add blackhole ${outside}`);
+    const { exit, last } = await explain(outside, own.address);
+    expect({ exit, at: last.at, text: last.text }).toEqual({
+      exit: FAULTS,
+      at: "route",
+      text: expect.stringContaining("blackhole"),
+    });
+    expect(await own.inside.pings(outside, 1)).toBe(false);
+    await shell(`ip route del blackhole ${outside}`);
+  });
+
+  test("a chain that drops is named, and its remedy lets the packet through", async () => {
+    const match = isIpv4 ? `ip daddr ${remote.address}` : `ip6 daddr ${remote.address}`;
+    await shell(
+      `nft 'add table inet site; add chain inet site f { type filter hook forward priority 0; }; add rule inet site f ${match} drop'`,
+    );
+    const { exit, last } = await explain(remote.address, own.address);
+    expect({ exit, at: last.at, text: last.text }).toEqual({
+      exit: FAULTS,
+      at: "forward",
+      text: expect.stringMatching(/the rule of inet site f \(handle \d+\) drops it/),
+    });
+    expect(await own.inside.pings(remote.address, 1)).toBe(false);
+    await shell(last.remedy ?? "");
+    expect((await explain(remote.address, own.address)).exit).toBe(DONE);
+    expect(await own.inside.pings(remote.address)).toBe(true);
+    await shell("nft delete table inet site");
+  });
+
+  test("what depends on a port is told as what may happen; with the port it is certain", async () => {
+    const match = isIpv4 ? `ip daddr ${outside}` : `ip6 daddr ${outside}`;
+    const to = isIpv4 ? `ip to ${remote.address}` : `ip6 to ${remote.address}`;
+    await shell(
+      `nft 'add table inet site; add chain inet site p { type nat hook prerouting priority -100; }; add rule inet site p ${match} tcp dport 80 dnat ${to}'`,
+    );
+    const unsure = await explain(outside, own.address);
+    expect(unsure.hops.find(({ at }) => at === "prerouting")).toMatchObject({
+      state: "note",
+      text: expect.stringContaining("may give it another destination"),
+    });
+    const sure = await explain(outside, own.address, "--protocol", "tcp", "--port", "80");
+    expect(sure.last).toMatchObject({
+      at: "prerouting",
+      state: "note",
+      text: expect.stringContaining("gives it another destination"),
+    });
+    expect(sure.exit).toBe(WARNINGS);
+    await shell("nft delete table inet site");
+  });
+
+  describe("without weftd", () => {
+    beforeAll(() => node.weftd.stop("SIGKILL"));
+
+    test("status works on", async () => {
+      const { exit, node: shown, peers } = await status();
+      expect(shown.weftd).toMatchObject({ isAlive: false, isReady: false });
+      expect(peers).toMatchObject([{ name: "n2", isProgrammed: true, isAnswering: true }]);
+      expect(exit).toBe(FAULTS);
+    });
+
+    const damages: [what: string, damage: string, at: string, state: string, kind: string][] = [
+      ["a missing route", `ip route del ${subnet}`, "route", "astray", "route"],
+      ...(isTunnel
+        ? ([
+            ["a missing neighbour", `ip neigh del ${gateway} dev ${device}`, "neighbour", "ends", "neighbour"],
+            [
+              "a missing forwarding entry",
+              `bridge fdb del $(ip neigh show ${gateway} dev ${device} | sed 's/.*lladdr \\([^ ]*\\).*/\\1/') dev ${device}`,
+              "fdb",
+              "ends",
+              "fdb",
+            ],
+            [
+              "a forwarding entry that leads elsewhere",
+              `bridge fdb replace $(ip neigh show ${gateway} dev ${device} | sed 's/.*lladdr \\([^ ]*\\).*/\\1/') dev ${device} dst ${isIpv4 ? "192.0.2.77" : "2001:db8::77"} self permanent`,
+              "fdb",
+              "astray",
+              "fdb",
+            ],
+          ] as [string, string, string, string, string][])
+        : []),
+    ];
+    test.each(damages)(
+      "%s is where the packet ends, and the remedy mends it",
+      async (_what, damage, at, state, kind) => {
+        await shell(damage);
+        const { exit, last } = await explain(remote.address, own.address);
+        expect({ exit, at: last.at, state: last.state }, JSON.stringify(last)).toEqual({ exit: FAULTS, at, state });
+        expect(await own.inside.pings(remote.address, 1)).toBe(false);
+        const seen = await status();
+        expect(seen.peers[0]?.isProgrammed).toBe(false);
+        expect(
+          seen.peers[0]?.entries.filter(({ presence }) => presence !== "there").map((entry) => entry.kind),
+        ).toEqual([kind]);
+        await shell(last.remedy ?? "");
+        expect((await explain(remote.address, own.address)).exit).toBe(DONE);
+        expect(await own.inside.pings(remote.address)).toBe(true);
+      },
+    );
+
+    test("a peer that is down is one that does not answer", async () => {
+      await cluster.link("ip", ["link", "set", "port2", "down"]);
+      const { peers } = await status();
+      expect(peers).toMatchObject([{ name: "n2", isProgrammed: true, isAnswering: false }]);
+      await cluster.link("ip", ["link", "set", "port2", "up"]);
+    });
+  });
+});
