@@ -11,7 +11,14 @@ import { describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { Packet } from "../../pkg/kernel/walk/packet.ts";
 import { type Ending, walk } from "../../pkg/kernel/walk/ruleset.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
-import { RT_TABLE_MAIN, RTN_BLACKHOLE, RTN_LOCAL, RTN_PROHIBIT, RTN_UNICAST, RTN_UNREACHABLE } from "../../pkg/netlink/route.ts";
+import {
+  RT_TABLE_MAIN,
+  RTN_BLACKHOLE,
+  RTN_LOCAL,
+  RTN_PROHIBIT,
+  RTN_UNICAST,
+  RTN_UNREACHABLE,
+} from "../../pkg/netlink/route.ts";
 import { withNames } from "../node/kernel.ts";
 import { peerStates } from "../status/peers.ts";
 import type { Hop } from "./hop.ts";
@@ -47,14 +54,13 @@ class Way {
     const { destination } = this.#question;
     this.#whose();
     const input = this.#leavePod();
+    // What comes in meets the rules before a route is looked for, and may get another destination there.
+    if (input !== undefined)
+      this.#filter(NF_INET_HOOK.prerouting, this.#packet(input, undefined, this.#typeOf(input)), "prerouting");
     const [route, type] = this.#route(input);
     const output = this.#linkOf(route.outputIndex);
-    const packet = this.#packet(input, output, type, route);
-    this.#filter(
-      input === undefined ? NF_INET_HOOK.output : NF_INET_HOOK.prerouting,
-      packet,
-      input === undefined ? "output" : "prerouting",
-    );
+    const packet = this.#packet(input, output, type, route.preferredSource);
+    if (input === undefined) this.#filter(NF_INET_HOOK.output, packet, "output");
     if (type === RTN_LOCAL) {
       this.#filter(NF_INET_HOOK.input, packet, "input");
       this.#say({
@@ -215,7 +221,7 @@ class Way {
     input: Link | undefined,
     output: Link | undefined,
     destinationType: number,
-    { preferredSource }: ObservedRoute,
+    preferredSource?: Address,
   ): Packet {
     const { destination, source = preferredSource, protocol, port } = this.#question;
     // The node's own packet to itself has one address at both ends.
@@ -228,6 +234,13 @@ class Way {
       output,
       destinationType,
     };
+  }
+
+  /** RTN_LOCAL for the node's own addresses. */
+  #typeOf(input: Link): number {
+    const { destination, source } = this.#question;
+    const answer = this.#knowledge.routeTo(destination, { source, inputIndex: input.index });
+    return typeof answer !== "string" && answer.type === RTN_LOCAL ? RTN_LOCAL : RTN_UNICAST;
   }
 
   /** What the kernel answers, with the entry that it found. */
@@ -265,7 +278,7 @@ class Way {
         show: `ip link show ${output?.name ?? ""}`,
         remedy: output === undefined ? undefined : `ip link set ${output.name} up`,
       });
-    this.#isAsItShould(answer, show);
+    this.#assertLeadsToPeer(answer, show, text);
     return [answer, RTN_UNICAST];
   }
 
@@ -295,7 +308,7 @@ class Way {
   }
 
   /** A peer's pod by another way than weftd's is a packet that goes astray. */
-  #isAsItShould(route: ObservedRoute, show: string): void {
+  #assertLeadsToPeer(route: ObservedRoute, show: string, text: string): void {
     const { destination } = this.#question;
     const { desired, observed } = this.#knowledge;
     const peer = this.#peerOf(destination);
@@ -317,7 +330,7 @@ class Way {
         at: "route",
         text: `this does not lead to ${peer.name}: weftd's route is missing, or another one comes before it`,
         show,
-        remedy: this.#missingRoute() ?? "weft doctor",
+        remedy: this.#missingRoute() ?? withNames(`ip route del ${text}`, observed),
       },
       "astray",
     );

@@ -47,6 +47,7 @@ describe.each<[Mode, Families]>([
   const subnet = isIpv4 ? "10.244.2.0/24" : "fd00:10:244:2::/64";
   const gateway = isIpv4 ? "10.244.2.0" : "fd00:10:244:2::";
   const device = isIpv4 ? "flannel.1" : "flannel-v6.1";
+  const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
   const outside = isIpv4 ? "203.0.113.9" : "2001:db8:1::9";
 
   beforeAll(async () => {
@@ -209,40 +210,47 @@ describe.each<[Mode, Families]>([
       expect(exit).toBe(FAULTS);
     });
 
-    const damages: [what: string, damage: string, at: string, state: string, kind: string][] = [
-      ["a missing route", `ip route del ${subnet}`, "route", "astray", "route"],
+    const damages: [what: string, damage: string, at: string, state: string, kinds: readonly string[]][] = [
+      [
+        "a missing route",
+        `ip ${isIpv4 ? "-4" : "-6"} route del default; ip route del ${subnet}`,
+        "route",
+        "ends",
+        ["route"],
+      ],
+      ["a stranger's route to the pod", `ip route add REMOTE via ${nowhere} dev eth0`, "route", "astray", []],
       ...(isTunnel
         ? ([
-            ["a missing neighbour", `ip neigh del ${gateway} dev ${device}`, "neighbour", "ends", "neighbour"],
+            ["a missing neighbour", `ip neigh del ${gateway} dev ${device}`, "neighbour", "ends", ["neighbour"]],
             [
               "a missing forwarding entry",
               `bridge fdb del $(ip neigh show ${gateway} dev ${device} | sed 's/.*lladdr \\([^ ]*\\).*/\\1/') dev ${device}`,
               "fdb",
               "ends",
-              "fdb",
+              ["fdb"],
             ],
             [
               "a forwarding entry that leads elsewhere",
               `bridge fdb replace $(ip neigh show ${gateway} dev ${device} | sed 's/.*lladdr \\([^ ]*\\).*/\\1/') dev ${device} dst ${isIpv4 ? "192.0.2.77" : "2001:db8::77"} self permanent`,
               "fdb",
               "astray",
-              "fdb",
+              ["fdb"],
             ],
-          ] as [string, string, string, string, string][])
+          ] as [string, string, string, string, readonly string[]][])
         : []),
     ];
     test.each(damages)(
       "%s is where the packet ends, and the remedy mends it",
-      async (_what, damage, at, state, kind) => {
-        await shell(damage);
+      async (_what, damage, at, state, kinds) => {
+        await shell(damage.replace("REMOTE", remote.address));
         const { exit, last } = await explain(remote.address, own.address);
         expect({ exit, at: last.at, state: last.state }, JSON.stringify(last)).toEqual({ exit: FAULTS, at, state });
         expect(await own.inside.pings(remote.address, 1)).toBe(false);
         const seen = await status();
-        expect(seen.peers[0]?.isProgrammed).toBe(false);
+        expect(seen.peers[0]?.isProgrammed).toBe(kinds.length === 0);
         expect(
           seen.peers[0]?.entries.filter(({ presence }) => presence !== "there").map((entry) => entry.kind),
-        ).toEqual([kind]);
+        ).toEqual(kinds);
         await shell(last.remedy ?? "");
         expect((await explain(remote.address, own.address)).exit).toBe(DONE);
         expect(await own.inside.pings(remote.address)).toBe(true);
