@@ -1,0 +1,112 @@
+/** What test/live/status-explain does not plant: each fact about a pod's own end, and what cannot be told. */
+import { describe, expect, test } from "vitest";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import type { ObservedRoute } from "../../pkg/kernel/route.ts";
+import { attachmentOf } from "../node/networks.ts";
+import type { Knowledge } from "./knowledge.ts";
+import { explainWay } from "./way.ts";
+
+const POD = parseAddress("10.244.1.5");
+const OUTSIDE = parseAddress("203.0.113.9");
+
+const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
+  ...{ index, name, mtu: 1500, mac: "", isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
+  ...{ isOperational: true, kind: "", masterIndex: 0, peerIndex: 0, alias: "", vxlan: undefined, bridge: undefined },
+  ...{ port: undefined, ...more },
+});
+const route: ObservedRoute = {
+  destination: { address: OUTSIDE, length: 32 },
+  ...{ gateway: parseAddress("192.0.2.254"), outputIndex: 2 },
+  ...{ protocol: 3, table: 254, scope: 0, type: 1, isMultipath: false },
+};
+const eth0 = link(2, "eth0");
+const cni0 = link(3, "cni0", { kind: "bridge" });
+const veth = link(4, "veth1", { kind: "veth", masterIndex: 3, alias: "cni:cbr0/c1/eth0" });
+
+function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Knowledge {
+  return {
+    ...{ table: undefined, isAlive: true, desired: undefined, attachment: attachmentOf(undefined), legacy: [] },
+    observed: { links, addresses: [], routes: [], neighbours: [], forwarding: [] },
+    ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
+    reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),
+    routeTo: () => route,
+    ...change,
+  };
+}
+
+const fromPod = { destination: OUTSIDE, source: POD, protocol: undefined, port: undefined };
+const last = (given: Knowledge) => explainWay(fromPod, given).at(-1);
+
+test("without a node table the way is told as far as the kernel knows it", () => {
+  const hops = explainWay(fromPod, knowledge([eth0, cni0, veth]));
+  expect(hops[0]).toMatchObject({ at: "address", state: "note" });
+  expect(hops.map(({ at }) => at)).toEqual([
+    "address",
+    "from",
+    "route",
+    "postrouting",
+    "device",
+    "neighbour",
+    "leaves",
+  ]);
+  expect(hops.at(-1)).toMatchObject({ state: "arrives" });
+});
+
+describe("a packet goes nowhere from a pod", () => {
+  const cases: [string, Knowledge, RegExp, string | undefined][] = [
+    [
+      "that nobody has",
+      knowledge([eth0, cni0, veth], { reservationOf: () => undefined }),
+      /no pod of this node has/,
+      undefined,
+    ],
+    ["whose link is gone", knowledge([eth0, cni0]), /has no link on this node/, undefined],
+    [
+      "whose link is down",
+      knowledge([eth0, cni0, { ...veth, isUp: false }]),
+      /veth1, which is down/,
+      "ip link set veth1 up",
+    ],
+    [
+      "whose bridge is down",
+      knowledge([eth0, { ...cni0, isUp: false }, veth]),
+      /cni0, which is down/,
+      "ip link set cni0 up",
+    ],
+    [
+      "that is unplugged",
+      knowledge([eth0, cni0, { ...veth, masterIndex: 0 }]),
+      /no port of cni0/,
+      "ip link set veth1 master cni0 up",
+    ],
+    [
+      "whose source is refused",
+      knowledge([eth0, cni0, veth], { routeTo: () => "EXDEV" }),
+      /reverse path filtering of cni0/,
+      "weft doctor",
+    ],
+    [
+      "that has no route",
+      knowledge([eth0, cni0, veth], { routeTo: () => "ENETUNREACH" }),
+      /no route leads there/,
+      "weft doctor",
+    ],
+    [
+      "whose way out is down",
+      knowledge([{ ...eth0, isUp: false }, cni0, veth]),
+      /eth0, which is down/,
+      "ip link set eth0 up",
+    ],
+  ];
+  test.each(cases)("%s", (_name, given, text, remedy) => {
+    const hop = last(given);
+    expect(hop).toMatchObject({ state: "ends", text: expect.stringMatching(text) });
+    expect(hop?.remedy).toBe(remedy);
+  });
+});
+
+test("rules of iptables-legacy are named as not seen", () => {
+  const hops = explainWay(fromPod, knowledge([eth0, cni0, veth], { legacy: [4] }));
+  expect(hops.find(({ at }) => at === "forward")).toMatchObject({ state: "note", show: "iptables-legacy -S" });
+});
