@@ -87,6 +87,9 @@ describe.each<[Mode, Families]>([
     return { exit, hops, last: hops.at(-1) as Hop };
   };
   const shell = (script: string) => node.inside.succeed("sh", ["-ec", script]);
+  /** A first packet may be lost while an address is looked for. */
+  const reaches = (address: string) =>
+    eventually(async () => expect(await own.inside.pings(address)).toBe(true), 10_000);
   const places = (hops: readonly Hop[]) => hops.map(({ at }) => at);
 
   test("status shows a peer that is programmed and answers", async () => {
@@ -115,7 +118,7 @@ describe.each<[Mode, Families]>([
     expect({ exit, at: places(hops) }).toEqual({ exit: DONE, at: ["address", "from", "bridge", "neighbour", "pod"] });
     expect(last.text).toContain(`container ${neighbour.name}`);
     expect(last.text).toContain("/run/netns/");
-    expect(await own.inside.pings(neighbour.address)).toBe(true);
+    await reaches(neighbour.address);
   });
 
   test("a pod on another node is reached, from a pod and from the node; each hop's command shows it", async () => {
@@ -126,7 +129,7 @@ describe.each<[Mode, Families]>([
       expect(last).toMatchObject({ state: "arrives", text: expect.stringContaining("n2's") });
       for (const { show } of hops) if (show !== undefined) await shell(show);
     }
-    expect(await own.inside.pings(remote.address)).toBe(true);
+    await reaches(remote.address);
   });
 
   test("the outside sees the node's address, and the rule that makes it so is named", async () => {
@@ -134,7 +137,7 @@ describe.each<[Mode, Families]>([
     const masquerade = hops.find(({ at }) => at === "postrouting");
     expect(masquerade?.text).toMatch(/the rule "pods to the outside, IPv[46]" of inet weft postrouting .*masquerade/);
     expect(exit).toBe(DONE);
-    expect(await own.inside.pings(outside)).toBe(true);
+    await reaches(outside);
   });
 
   test("the node's own address arrives", async () => {
@@ -175,7 +178,7 @@ describe.each<[Mode, Families]>([
     expect(await own.inside.pings(remote.address, 1)).toBe(false);
     await shell(last.remedy ?? "");
     expect((await explain(remote.address, own.address)).exit).toBe(DONE);
-    expect(await own.inside.pings(remote.address)).toBe(true);
+    await reaches(remote.address);
     await shell("nft delete table inet site");
   });
 
@@ -253,7 +256,7 @@ describe.each<[Mode, Families]>([
         ).toEqual(kinds);
         await shell(last.remedy ?? "");
         expect((await explain(remote.address, own.address)).exit).toBe(DONE);
-        expect(await own.inside.pings(remote.address)).toBe(true);
+        await reaches(remote.address);
       },
     );
 
