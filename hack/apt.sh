@@ -11,12 +11,6 @@ release_field() (
 	eval "printf '%s' \"\${$1:-}\""
 )
 
-debian_major() {
-	version=$(release_field VERSION_ID)
-	# Testing and unstable have no number.
-	printf '%s' "${version:-99}"
-}
-
 # without_comments FILE...: their lines, those of each file apart from the next one's. What is missing is left out.
 without_comments() {
 	for file in "$@"; do

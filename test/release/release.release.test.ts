@@ -30,9 +30,9 @@ function sh(script: string, folder: string, env: Readonly<Record<string, string>
   return execFileSync("sh", ["-euc", script], { cwd: folder, encoding: "utf8", env: { ...process.env, ...env } });
 }
 
-function clone(folder: string): void {
+function clone(from: string, folder: string): void {
   mkdirSync(folder, { recursive: true });
-  execFileSync("git", ["clone", "--quiet", "--no-hardlinks", process.cwd(), folder]);
+  execFileSync("git", ["clone", "--quiet", "--no-hardlinks", from, folder]);
 }
 
 const released = (folder: string) => `${folder}/dist/release`;
@@ -55,9 +55,10 @@ function contentOf(tarball: string): string[] {
 }
 
 beforeAll(() => {
-  clone(first);
+  clone(process.cwd(), first);
   sh("hack/release", first);
-  clone(second);
+  // Of the same commit, whatever has been committed meanwhile.
+  clone(first, second);
   mkdirSync(`${root}/home`);
   const npmrc = `${homedir()}/.npmrc`;
   sh('umask 077; exec unshare --uts sh -c "hostname elsewhere; exec hack/release"', second, {
