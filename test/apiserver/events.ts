@@ -55,13 +55,20 @@ export class EventStore {
     });
   }
 
-  /** A merge patch. Throws 404. */
-  patch(namespace: string, name: string, patch: JsonObject): JsonObject {
+  /** A merge patch. Throws 404, and what `admit` throws of what would be stored. */
+  patch(
+    namespace: string,
+    name: string,
+    patch: JsonObject,
+    admit: (object: JsonObject, oldObject: JsonObject) => void = () => undefined,
+  ): JsonObject {
     const before = this.#events.get(`${namespace}/${name}`);
     if (before === undefined) {
       throw new ApiError(404, "NotFound", `events "${name}" not found`, { name, kind: "events" });
     }
-    return this.#put(namespace, name, mergePatch(before, patch) as JsonObject);
+    const after = mergePatch(before, patch) as JsonObject;
+    admit(after, before);
+    return this.#put(namespace, name, after);
   }
 
   #put(namespace: string, name: string, event: JsonObject): JsonObject {

@@ -2,6 +2,7 @@
  * The API as a function: a request in, an answer or the plan of a watch out. No sockets and no clock, so that the
  * recorded exchanges can be replayed through it directly.
  */
+import type { Admission, Admit } from "./admission.ts";
 import type { EventStore } from "./events.ts";
 import { listPage, parseVersion } from "./listing.ts";
 import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
@@ -12,6 +13,7 @@ import {
   ApiError,
   badRequest,
   methodNotAllowed,
+  notAdmitted,
   forbidden as notAllowed,
   pathNotFound,
   tooLarge,
@@ -52,6 +54,8 @@ export interface ApiOptions {
   readonly forbidden?: ReadonlySet<string> | undefined;
   /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
   readonly permits?: Permits | undefined;
+  /** What admission policies say of what they write. Default: nothing. */
+  readonly admit?: Admit | undefined;
 }
 
 /** Whoever asks, and is let in. */
@@ -117,7 +121,7 @@ function route(options: ApiOptions, request: ApiRequest): Outcome {
     }
     case "PATCH": {
       const form = negotiateForm(request.headers.accept, "object");
-      const patched = patchNode(store, name, subresource !== undefined, request);
+      const patched = patchNode(options, name, subresource !== undefined, request);
       return answered(json(200, presentNode(patched, form)));
     }
     case "DELETE":
@@ -146,6 +150,22 @@ function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, 
     throw notAllowed(USER, verb, resource, name, namespace);
 }
 
+/** Who brings a token is the weftd of the node that the token's end names, which a real one carries inside. */
+function assertAdmitted(
+  { admit }: ApiOptions,
+  { headers, method }: ApiRequest,
+  resource: string,
+  name: string,
+  objects: Pick<Admission, "object" | "oldObject">,
+): void {
+  const node = /^Bearer weftd-on-(.+)$/.exec(headers.authorization ?? "")?.[1];
+  if (admit === undefined || headers.authorization === undefined) return;
+  const extra = node === undefined ? {} : { extra: { "authentication.kubernetes.io/node-name": [node] } };
+  const operation = method === "POST" ? "CREATE" : "UPDATE";
+  const reason = admit(resource, { request: { operation, userInfo: { username: USER, ...extra } }, ...objects });
+  if (reason !== undefined) throw notAdmitted(resource, name, reason);
+}
+
 function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: string, name?: string): Outcome {
   const { events } = options;
   assertAllowed(options, request, { resource: "events", name, namespace });
@@ -156,11 +176,15 @@ function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: strin
   if (namespace === undefined) throw methodNotAllowed();
   if (request.method === "POST" && name === undefined) {
     if (mediaType(request) !== "application/json") throw unsupportedMediaType();
-    return answered(json(201, events.create(namespace, parseObject(request.body))));
+    const object = parseObject(request.body);
+    assertAdmitted(options, request, "events", "", { object, oldObject: null });
+    return answered(json(201, events.create(namespace, object)));
   }
   if (request.method === "PATCH" && name !== undefined) {
     if (mediaType(request) !== "application/merge-patch+json") throw unsupportedMediaType();
-    return answered(json(200, events.patch(namespace, decodeName(name), parseObject(request.body))));
+    const admit = (object: JsonObject, oldObject: JsonObject) =>
+      assertAdmitted(options, request, "events", name, { object, oldObject });
+    return answered(json(200, events.patch(namespace, decodeName(name), parseObject(request.body), admit)));
   }
   throw methodNotAllowed();
 }
@@ -207,17 +231,19 @@ const PATCHES: ReadonlyMap<string | undefined, (target: JsonObject, patch: JsonO
  * A merge patch, plain or strategic. Through `nodes` the status stays as it is, through `nodes/status` the spec does; metadata can be
  * patched through both, which is how flannel and weftd, with rights on nodes/status alone, write their annotations.
  */
-function patchNode(store: NodeStore, name: string, throughStatus: boolean, request: ApiRequest): NodeObject {
+function patchNode(options: ApiOptions, name: string, throughStatus: boolean, request: ApiRequest): NodeObject {
   const apply = PATCHES.get(mediaType(request));
   if (apply === undefined) throw unsupportedMediaType();
   const patch = parseObject(request.body);
-  return store.update(name, (before) => {
+  return options.store.update(name, (before) => {
     const after = apply(before, patch) as JsonObject;
     const metadata = isObject(after.metadata) ? after.metadata : {};
     if (metadata.name !== name) throw badRequest("the name of the object does not match the name on the URL");
     assertValidNode(name, metadata);
     const kept = throughStatus ? { spec: before.spec } : { status: before.status };
-    return { ...after, metadata: { ...metadata, name }, ...kept } as NodeInput;
+    const object = { ...after, metadata: { ...metadata, name }, ...kept } as NodeInput;
+    assertAdmitted(options, request, throughStatus ? "nodes/status" : "nodes", name, { object, oldObject: before });
+    return object;
   });
 }
 

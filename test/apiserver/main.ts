@@ -8,8 +8,9 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { parseAllDocuments } from "yaml";
+import { admitBy, type Policy } from "./admission.ts";
 import { serveControl } from "./control.ts";
-import { type Permits, permitsOf, type RbacObject } from "./rbac.ts";
+import { permitsOf, type RbacObject } from "./rbac.ts";
 import { type ApiServerOptions, startApiServer } from "./server.ts";
 
 const USAGE =
@@ -38,7 +39,7 @@ async function main(): Promise<void> {
     ...parseListen(values.listen),
     ...readTls(values["tls-cert"], values["tls-key"], values["tls-ca"]),
     ...(values.token === undefined ? {} : { token: values.token }),
-    ...(values.rbac === undefined ? {} : { permits: readRbac(values.rbac) }),
+    ...(values.rbac === undefined ? {} : readRbac(values.rbac)),
     bookmarkMs: bookmarkSeconds * 1000,
     ...(values.history === undefined ? {} : { historyLimit: Number(values.history) }),
   });
@@ -61,12 +62,12 @@ function parseListen(text: string | undefined): { host: string; port: number } {
   return { host, port: Number(match?.[3]) };
 }
 
-/** What the manifest gives to weftd's account. */
-function readRbac(path: string): Permits {
-  return permitsOf(
-    parseAllDocuments(readFileSync(path, "utf8")).map((document) => document.toJS() as RbacObject),
-    { namespace: "weft", name: "weftd" },
+/** What the manifest's roles give to weftd's account, and what its admission policies say of that. */
+function readRbac(path: string): Pick<ApiServerOptions, "permits" | "admit"> {
+  const objects = parseAllDocuments(readFileSync(path, "utf8")).map(
+    (document) => document.toJS() as RbacObject & Policy,
   );
+  return { permits: permitsOf(objects, { namespace: "weft", name: "weftd" }), admit: admitBy(objects) };
 }
 
 function readTls(certificate?: string, key?: string, authority?: string): Pick<ApiServerOptions, "tls"> {

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { Admit } from "./admission.ts";
 import { EventStore } from "./events.ts";
 import type { Fault } from "./fault.ts";
 import { type Answer, type ApiRequest, handle, refuse } from "./handler.ts";
@@ -29,6 +30,8 @@ export interface ApiServerOptions {
   readonly token?: string;
   /** What whoever brings a bearer token may do; whoever brings none is an administrator. Default: everything. */
   readonly permits?: Permits;
+  /** What admission policies say of what they write. Default: nothing. */
+  readonly admit?: Admit;
   /** Time between two bookmarks of a watch. Default 60,000, as a real server. */
   readonly bookmarkMs?: number;
   /** How many changes the history keeps. Default 1000. */
@@ -113,7 +116,10 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     if (fault?.kind === "hang") return;
     const refusal = takeRefusal();
     if (refusal !== undefined) return send(response, refusal);
-    const outcome = handle({ store, events, token, forbidden, permits: options.permits }, request);
+    const outcome = handle(
+      { store, events, token, forbidden, permits: options.permits, admit: options.admit },
+      request,
+    );
     if (outcome.kind === "answer") {
       return send(response, fault?.kind === "truncate" ? truncated(outcome.answer) : outcome.answer);
     }

@@ -49,6 +49,12 @@ export function forbidden(user: string, verb: string, resource: string, name?: s
   return new ApiError(403, "Forbidden", message, name === undefined ? { kind } : { name, kind });
 }
 
+/** What an admission policy says no to. */
+export function notAdmitted(resource: string, name: string, reason: string): ApiError {
+  const [kind = resource] = resource.split("/", 1);
+  return new ApiError(422, "Invalid", `${kind} "${name}" is forbidden: ${reason}`, { name, kind });
+}
+
 export function nodeNotFound(name: string): ApiError {
   return new ApiError(404, "NotFound", `nodes "${name}" not found`, { name, kind: "nodes" });
 }

@@ -1,6 +1,6 @@
 /**
  * The image and the manifests together: the DaemonSet's own commands, with the capabilities, mounts and seccomp profile that
- * it asks for, on nodes whose API server holds weftd to the rights that it has been given.
+ * it asks for, on nodes whose API server holds weftd to its rights and to the admission policies.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -111,7 +111,7 @@ describe("on a fresh node", () => {
   });
 
   test("nothing that weftd asked of the API server was refused", async () => {
-    for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b403\b|forbidden/i);
+    for (const { weftd } of cluster.nodes) expect(weftd.output).not.toMatch(/\b(403|422)\b|forbidden/i);
     await eventually(async () => {
       const { metadata, status } = (await cluster.api("GET", "/api/v1/nodes/n1")) as {
         metadata: { annotations: Record<string, string> };

@@ -15,8 +15,6 @@ import { RUNTIMES } from "../runtimes/machine.ts";
 import { runtimeConfig } from "./bundle.ts";
 
 const RUNC = `${RUNTIMES}/usr/sbin/runc`;
-/** The account's, as the API server would have issued it. */
-const TOKEN = "the-token-of-weftd";
 
 export interface KubeletOptions {
   /** The manifests, rendered. */
@@ -166,7 +164,8 @@ export class Kubelet {
   #makeToken(): void {
     const volume = `${this.#folder}/volumes/api-access`;
     mkdirSync(volume, { recursive: true });
-    writeFileSync(`${volume}/token`, TOKEN);
+    // What the stand-in takes for a token that is bound to a pod on this node.
+    writeFileSync(`${volume}/token`, `weftd-on-${this.machine.name}`);
     writeFileSync(`${volume}/namespace`, "weft");
     writeFileSync(`${volume}/ca.crt`, readFileSync(new URL("../vectors/tls/ca.crt", import.meta.url)));
   }

@@ -2,10 +2,10 @@
 import { describe, expect, test } from "vitest";
 import { ANNOTATION, formatAnnotations } from "../../pkg/cluster/annotations.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
+import { type Admission, type AdmissionRequest, refusal } from "../apiserver/admission.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";
 import type { JsonObject } from "../apiserver/resource.ts";
 import { strategicMergePatch } from "../apiserver/strategicmerge.ts";
-import { type Admission, type AdmissionRequest, refusal } from "./admission.ts";
 import { find } from "./objects.ts";
 import { kustomizeObjects } from "./tools.ts";
 

@@ -1,4 +1,4 @@
-/** weftd with the rights of conf/base/rbac.yaml, against an API server that holds it to them. */
+/** weftd with the rights of conf/base/rbac.yaml and admission.yaml, against an API server that holds it to them. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,12 +8,13 @@ import { isNotFound } from "../../pkg/cluster/errors.ts";
 import { connectKubernetes, KubernetesSource } from "../../pkg/cluster/kubernetes.ts";
 import type { NodeApi } from "../../pkg/cluster/node-api.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
+import { admitBy } from "../apiserver/admission.ts";
 import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
 import { type ApiServer, startApiServer } from "../apiserver/server.ts";
 import { kustomizeObjects } from "./tools.ts";
 
 const ACCOUNT = { namespace: "weft", name: "weftd" };
-const TOKEN = "the-token-of-weftd";
+const TOKEN = "weftd-on-n1";
 const TIME = "2026-11-21T00:00:00Z";
 
 let folder: string;
@@ -26,12 +27,13 @@ beforeAll(async () => {
   permits = permitsOf(kustomizeObjects("base") as unknown as RbacObject[], ACCOUNT);
   server = await startApiServer({
     token: TOKEN,
+    admit: admitBy(kustomizeObjects("base")),
     permits: (verb, resource, namespace) => {
       asked.add([verb, resource, ...(namespace === undefined ? [] : [`in ${namespace}`])].join(" "));
       return permits(verb, resource, namespace);
     },
   });
-  server.createNode({ metadata: { name: "n1" }, spec: { podCIDR: "10.244.1.0/24" } });
+  for (const name of ["n1", "n2"]) server.createNode({ metadata: { name }, spec: { podCIDR: "10.244.1.0/24" } });
   folder = mkdtempSync(join(tmpdir(), "weft-rbac-"));
   writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
   api = connectKubernetes(join(folder, "kubeconfig"));
@@ -94,5 +96,17 @@ test("without one of its rights, what it asks is refused", async () => {
   const rules = kustomizeObjects("base").filter(({ kind }) => kind !== "RoleBinding") as unknown as RbacObject[];
   const fewer = permitsOf(rules, ACCOUNT);
   expect([fewer("get", "nodes", undefined), fewer("create", "events", "default")]).toEqual([true, false]);
-  expect(isNotFound(await api.getNode("n2").catch((error: unknown) => error))).toBe(true);
+  expect(isNotFound(await api.getNode("n3").catch((error: unknown) => error))).toBe(true);
+});
+
+test("another node is not written to, and no Event said about it", async () => {
+  const wanted = formatAnnotations({ backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.66") });
+  await expect(api.publishAnnotations("n2", wanted)).rejects.toThrow(
+    /annotate node n2 at .*: 422 nodes "n2" is forbidden: ValidatingAdmissionPolicy 'weftd-nodes' denied request: weftd of node "n1" may not write node "n2"/,
+  );
+  const event = { node: "n2", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 } as const;
+  await expect(api.createEvent({ ...event, firstTimestamp: TIME, lastTimestamp: TIME })).rejects.toThrow(
+    /'weftd-events' denied request: weftd of node "n1" writes Events about that node alone/,
+  );
+  expect(server.store.get("n2").metadata.annotations).toBeUndefined();
 });

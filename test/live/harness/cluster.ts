@@ -26,7 +26,7 @@ export interface ClusterOptions {
   readonly attach?: "bridge" | "ptp";
   /** weftd's. [debug] */
   readonly logLevel?: "debug" | "info";
-  /** The API server speaks TLS, and holds whoever brings a token to the rights in this manifest. [plain, all rights] */
+  /** The API server speaks TLS, and holds whoever brings a token to the rights and policies in this manifest. [plain, all rights] */
   readonly rbac?: string;
 }
 

@@ -4,7 +4,13 @@
  * Objects and request are dynamic values, as they are there.
  */
 import { Environment } from "@marcbachmann/cel-js";
-import type { KubeObject } from "./objects.ts";
+
+/** A policy, as far as it is read. */
+export interface Policy {
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly spec?: unknown;
+}
 
 export interface AdmissionRequest {
   readonly operation: "CREATE" | "UPDATE";
@@ -20,6 +26,7 @@ export interface Admission {
 
 interface PolicySpec {
   readonly failurePolicy: string;
+  readonly matchConstraints: { readonly resourceRules: readonly { readonly resources: readonly string[] }[] };
   readonly matchConditions: readonly { readonly expression: string }[];
   readonly variables: readonly { readonly name: string; readonly expression: string }[];
   readonly validations: readonly {
@@ -29,8 +36,25 @@ interface PolicySpec {
   }[];
 }
 
+/** Why a write to `resource` is refused, as an API server says it; undefined where all policies let it through. */
+export type Admit = (resource: string, admission: Admission) => string | undefined;
+
+/** What the policies among `objects` say. */
+export function admitBy(objects: readonly Policy[]): Admit {
+  const policies = objects.filter(({ kind }) => kind === "ValidatingAdmissionPolicy");
+  return (resource, admission) => {
+    for (const policy of policies) {
+      const { resourceRules } = (policy.spec as PolicySpec).matchConstraints;
+      if (!resourceRules.some(({ resources }) => resources.includes(resource))) continue;
+      const reason = refusal(policy, admission);
+      if (reason !== undefined) return `ValidatingAdmissionPolicy '${policy.metadata.name}' denied request: ${reason}`;
+    }
+    return undefined;
+  };
+}
+
 /** Why the policy refuses; undefined where it lets the request through. */
-export function refusal(policy: KubeObject, admission: Admission): string | undefined {
+export function refusal(policy: Policy, admission: Admission): string | undefined {
   const spec = policy.spec as PolicySpec;
   if (spec.failurePolicy !== "Fail") throw new Error(`${policy.metadata.name} lets pass what it cannot evaluate`);
   const environment = new Environment({ homogeneousAggregateLiterals: false });
