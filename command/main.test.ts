@@ -80,6 +80,7 @@ test("arguments and options come with their types and defaults", () => {
 
 test.each([
   ["echoo x", "weft: unknown command 'echoo'\n(Did you mean echo?)\n"],
+  ["ipam", "Usage: weft ipam SUBCOMMAND"],
   ["ipam l", "unknown command 'l'"],
   ["help ech", "weft: unknown command 'ech'\n(Did you mean echo?)\n"],
   ["echo x --dri-run", "weft: unknown option '--dri-run'\n(Did you mean --dry-run?)"],
@@ -94,6 +95,7 @@ test.each([
 ])("weft %s is refused with status 2, on standard error alone", (words, complaint) => {
   const { status, output, errorOutput } = call(words);
   expect(errorOutput).toContain(complaint);
+  expect(errorOutput).not.toContain("weft: Usage");
   expect({ status, output }).toEqual({ status: ExitStatus.usage, output: "" });
 });
 

@@ -61,7 +61,7 @@ export function runCommand(system: System, build: Build, subcommands: readonly S
       system.writeOutput(encode(request.text));
       return ExitStatus.done;
     case "complain":
-      system.writeErrorOutput(encode(`weft: ${request.text.replace(/^error: /, "")}`));
+      system.writeErrorOutput(encode(request.text.replace(/^error: /, "weft: ")));
       return ExitStatus.usage;
     case "run":
       return serve(request, system, build);

@@ -151,6 +151,18 @@ test("a network namespace that only a process holds keeps its address", async ()
   await bed.node.succeed("sh", ["-c", `kill $(cat ${state("pid")})`]);
 });
 
+test("freeing waits for host-local's lock, and looking does not", async () => {
+  const [pod] = (await bed.emptyPods(1)) as [Namespace];
+  await attach(OURS, BRIDGE, "c1", pod);
+  await removeNamespace(pod.name);
+  const locked = (...words: string[]) =>
+    bed.node.run("flock", ["/var/lib/cni/networks/net/lock", "timeout", "2", `${OURS}/weft`, "ipam", ...words]);
+  const TIMED_OUT = 124;
+  expect((await locked("gc", "--yes", "--grace-seconds", "0")).status).toBe(TIMED_OUT);
+  expect((await locked("ls")).stdout).toMatch(/c1 +eth0 +\d+s +young/);
+  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/c1 +freed/);
+});
+
 test("an unprivileged container's view is not enough", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "c1", pod);
