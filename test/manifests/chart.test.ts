@@ -1,6 +1,6 @@
 /** The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. */
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { optionsCommand } from "../../daemon/options.ts";
 import { byName, find, type KubeObject, nameOf, parseObjects } from "./objects.ts";
@@ -8,6 +8,9 @@ import { containerOf, podOf } from "./pod.ts";
 import { problemsOf } from "./strict.ts";
 import { CONF, type HelmOutcome, helm, kustomizeObjects } from "./tools.ts";
 import { formatValuesTable, type Schema } from "./values-table.ts";
+
+/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const CHART = `${CONF}/chart`;
 const EXAMPLES = readdirSync(`${CHART}/examples`)
@@ -38,6 +41,11 @@ function withParsedData(object: KubeObject): KubeObject {
 
 test("helm lint finds nothing", () => {
   expect(helm("lint", CHART, "--strict", "--kube-version", "1.35.0")).toMatchObject({ isGood: true });
+});
+
+test("its version is weft's", () => {
+  const { version } = JSON.parse(readFileSync(`${CONF}/../package.json`, "utf8")) as { version: string };
+  expect(parse(readFileSync(`${CHART}/Chart.yaml`, "utf8"))).toMatchObject({ version, appVersion: version });
 });
 
 test("with its defaults it is the base", () => {

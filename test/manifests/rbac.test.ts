@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { formatAnnotations } from "../../pkg/cluster/annotations.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
 import { connectKubernetes, KubernetesSource } from "../../pkg/cluster/kubernetes.ts";
@@ -12,6 +12,9 @@ import { admitBy } from "../apiserver/admission.ts";
 import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
 import { type ApiServer, startApiServer } from "../apiserver/server.ts";
 import { kustomizeObjects } from "./tools.ts";
+
+/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const ACCOUNT = { namespace: "weft", name: "weftd" };
 const TOKEN = "weftd-on-n1";

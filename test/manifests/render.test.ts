@@ -1,6 +1,6 @@
 /** What conf holds, rendered by the real tools and judged by Kubernetes' own schemas. */
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { parseOptions } from "../../daemon/options.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";
@@ -9,6 +9,9 @@ import { byName, find, type KubeObject, nameOf } from "./objects.ts";
 import { containerOf, podOf } from "./pod.ts";
 import { problemsOf } from "./strict.ts";
 import { CONF, kustomize, kustomizeObjects } from "./tools.ts";
+
+/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const OVERLAYS = readdirSync(`${CONF}/overlays`).sort();
 const FOLDERS = ["base", ...OVERLAYS.map((name) => `overlays/${name}`)];

@@ -1,6 +1,9 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { KubeObject } from "./objects.ts";
 import { problemsOf } from "./strict.ts";
+
+/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const pod = (spec: object): KubeObject => ({
   ...{ apiVersion: "v1", kind: "Pod", metadata: { name: "p" } },
