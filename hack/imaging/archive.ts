@@ -60,7 +60,8 @@ export function writeArchive(source: ImageSource, path: string): string {
       annotations: source.labels,
     }),
   );
-  const [, tag = "latest"] = source.reference.split(":");
+  // A registry's port stands behind a colon, too.
+  const [, tag = "latest"] = /:([^:/]+)$/.exec(source.reference) ?? [];
   const annotations = {
     "org.opencontainers.image.ref.name": tag,
     "io.containerd.image.name": source.reference.includes("/")

@@ -96,6 +96,20 @@ test("an engine finds in it what each index and manifest names, by its digest an
   ]);
 });
 
+test("a name with a registry's port keeps its tag", async () => {
+  const archive = `${folder}/f.tar`;
+  writeArchive({ ...sourceOf(`${folder}/a`), reference: "registry.example:5000/weft:0.1.0" }, archive);
+  const { manifests } = JSON.parse(await succeed("tar", ["-xOf", archive, "./index.json"])) as { manifests: object[] };
+  expect(manifests).toMatchObject([
+    {
+      annotations: {
+        "org.opencontainers.image.ref.name": "0.1.0",
+        "io.containerd.image.name": "registry.example:5000/weft:0.1.0",
+      },
+    },
+  ]);
+});
+
 test("files in a layer are root's, with the image's time and the rights they had", async () => {
   const archive = `${folder}/e.tar`;
   const layer = makeLayer("e", ["weft"], 1);

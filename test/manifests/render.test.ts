@@ -1,11 +1,13 @@
 /** What conf holds, rendered by the real tools and judged by Kubernetes' own schemas. */
-import { readdirSync, readFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { parseOptions } from "../../daemon/options.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";
 import type { JsonObject } from "../apiserver/resource.ts";
-import { byName, find, type KubeObject, nameOf } from "./objects.ts";
+import { byName, find, type KubeObject, nameOf, parseObjects } from "./objects.ts";
 import { containerOf, podOf } from "./pod.ts";
 import { problemsOf } from "./strict.ts";
 import { CONF, kustomize, kustomizeObjects } from "./tools.ts";
@@ -116,4 +118,22 @@ test("the patch that keeps flannel away from nodes, in docs/migration.md, is one
     (key) => key !== "kubernetes.io/os",
   );
   expect(JSON.stringify(patch)).toContain(JSON.stringify({ key: label, operator: "DoesNotExist" }));
+});
+
+test("the overlay of one's own in docs/install.md has its image and its network", () => {
+  const folder = mkdtempSync(join(tmpdir(), "weft-overlay-"));
+  try {
+    const [, written = ""] =
+      /```yaml\n(# my-cluster[\s\S]*?)```/.exec(readFileSync(`${CONF}/../docs/install.md`, "utf8")) ?? [];
+    mkdirSync(`${folder}/my-cluster`);
+    cpSync(CONF, `${folder}/conf`, { recursive: true });
+    writeFileSync(`${folder}/my-cluster/kustomization.yaml`, written);
+    writeFileSync(`${folder}/my-cluster/net-conf.json`, "{}");
+    const objects = parseObjects(kustomize(`${folder}/my-cluster`));
+    expect(containerOf(podOf(objects), "install").image).toBe("registry.example/weft:0.1.0");
+    expect(containerOf(podOf(objects), "weftd").image).toBe("registry.example/weft:0.1.0");
+    expect(find(objects, "ConfigMap", "weft-net-conf").data).toEqual({ "net-conf.json": "{}" });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -8,9 +8,9 @@ const ROOT = resolve(new URL("../..", import.meta.url).pathname);
 const TOOLS = `${ROOT}/.cache/kubectl`;
 export const CONF = `${ROOT}/conf`;
 
-/** What the folder `conf/<folder>` makes, as text. */
+/** What a folder of `conf`, or one by its absolute path, makes, as text. */
 export function kustomize(folder: string): string {
-  return run("kubectl", ["kustomize", `${CONF}/${folder}`]);
+  return run("kubectl", ["kustomize", resolve(CONF, folder)]);
 }
 
 /** The same, as objects. */
