@@ -16,8 +16,7 @@ provide("weft", () => runCommand(quickjs, build));
 `;
 
 /** Returns the script's name. */
-export async function bundleCommand(): Promise<string> {
-  const script = `${WORK}/command.js`;
+export async function bundleCommand(script = `${WORK}/command.js`): Promise<string> {
   await bundle(ENTRY, script, [withoutNode]);
   return script;
 }

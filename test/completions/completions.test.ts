@@ -1,37 +1,55 @@
-/** `weft completions` in the shells themselves. */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { afterAll, expect, test } from "vitest";
-import { Cleanup } from "./harness/cleanup.ts";
-import { succeed } from "./harness/command.ts";
-import { makeFolder } from "./harness/folder.ts";
-import { OURS } from "./harness/plugin-bed.ts";
+/** `weft completions` in the shells themselves, by an executable that holds the command and a few plugins' names. */
+import { execFile } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { bundleCommand } from "../../hack/compile/command.ts";
+import { compileExecutable } from "../../hack/compile/executable.ts";
+import { WORK } from "../../hack/compile/paths.ts";
+import { bundle } from "../../hack/compile/plugins.ts";
+import { NATIVE } from "../../hack/compile/target.ts";
 
-const cleanup = new Cleanup();
-afterAll(() => cleanup.run());
-const folder = makeFolder("completions", cleanup);
-mkdirSync(`${folder}/directory`);
-writeFileSync(`${folder}/file`, "");
-const env = { PATH: `${OURS}:/usr/sbin:/usr/bin:/sbin:/bin`, HOME: folder, TERM: "dumb" };
+const COMPILE_LIMIT_MS = 120_000;
+/** zsh reads all its own completions first, on whatever disk. */
+vi.setConfig({ testTimeout: 60_000 });
+
+const folder = `${WORK}/completions-${process.pid}`;
+const bin = `${folder}/bin`;
+const here = `${folder}/here`;
+
+beforeAll(async () => {
+  for (const each of [bin, `${here}/directory`]) mkdirSync(each, { recursive: true });
+  writeFileSync(`${here}/file`, "");
+  const script = `${folder}/plugins.js`;
+  await bundle("", script);
+  const command = await bundleCommand(`${folder}/command.js`);
+  compileExecutable({ names: ["bridge", "ptp", "vlan"], script, command }, `${bin}/weft`, NATIVE);
+}, COMPILE_LIMIT_MS);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const env = { PATH: `${bin}:/usr/sbin:/usr/bin:/sbin:/bin`, HOME: folder, TERM: "dumb" };
+const succeed = async (file: string, args: readonly string[]) =>
+  (await promisify(execFile)(file, [...args], { env })).stdout;
 const lines = (text: string) => text.split("\n").filter(Boolean).sort();
 
 /** As the shell would at the tabulator key: it sets the words, and calls what is registered for weft. */
 async function bash(...words: string[]): Promise<string[]> {
-  const script = `set -eu; compopt() { :; }; cd ${folder}; eval "$(weft completions bash)"
+  const script = `set -eu; compopt() { :; }; cd ${here}; eval "$(weft completions bash)"
     [ "$(complete -p weft)" = "complete -F _weft weft" ]
     COMP_WORDS=(weft "$@"); COMP_CWORD=$#; _weft; printf '%s\\n' "\${COMPREPLY[@]}"`;
-  return lines(await succeed("bash", ["-c", script, "bash", ...words], { env }));
+  return lines(await succeed("bash", ["-c", script, "bash", ...words]));
 }
 
 async function fish(line: string): Promise<string[]> {
-  const script = `cd ${folder}; weft completions fish | source; complete -C "$argv[1]"`;
-  return lines(await succeed("fish", ["--no-config", "-c", script, line], { env }));
+  const script = `cd ${here}; weft completions fish | source; complete -C "$argv[1]"`;
+  return lines(await succeed("fish", ["--no-config", "-c", script, line]));
 }
 
 /** The completion system's own functions, in place of a terminal: they say what they were given. */
 async function zsh(...words: string[]): Promise<string[]> {
   const script = `compdef() { }; _files() { print -r -- "files $*" }; _describe() { print -rl -- "\${(@P)2}" }
-    cd ${folder}; eval "$(weft completions zsh)"; words=(weft "$@"); CURRENT=\${#words}; _weft`;
-  return lines(await succeed("zsh", ["-f", "-c", script, "zsh", ...words], { env }));
+    cd ${here}; eval "$(weft completions zsh)"; words=(weft "$@"); CURRENT=\${#words}; _weft`;
+  return lines(await succeed("zsh", ["-f", "-c", script, "zsh", ...words]));
 }
 
 test("bash offers subcommands, options, values and directories", async () => {
@@ -61,7 +79,7 @@ test("zsh offers the same", async () => {
 
 test("zsh finds it as a file of its own, by the name that its first line gives", async () => {
   mkdirSync(`${folder}/functions`);
-  writeFileSync(`${folder}/functions/_weft`, await succeed(`${OURS}/weft`, ["completions", "zsh"]));
+  writeFileSync(`${folder}/functions/_weft`, await succeed(`${bin}/weft`, ["completions", "zsh"]));
   const script = `fpath=(${folder}/functions $fpath); autoload -U compinit; compinit -u -d ${folder}/dump; print $_comps[weft]`;
-  expect(await succeed("zsh", ["-f", "-c", script], { env })).toBe("_weft\n");
+  expect(await succeed("zsh", ["-f", "-c", script])).toBe("_weft\n");
 });
