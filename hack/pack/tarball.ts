@@ -17,6 +17,7 @@ export async function packTarball(folder: string, path: string, modifiedAt: numb
     [
       ...["--create", "--format=ustar", "--owner=root:0", "--group=root:0", "--mode=u+rw,go-w,a+rX"],
       ...[`--mtime=@${modifiedAt}`, "--no-recursion", "--directory", dirname(folder)],
+      name,
       ...entries(folder).map((entry) => `${name}/${entry}`),
     ],
     { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, TAR_OPTIONS: "" } },
@@ -28,10 +29,9 @@ export async function packTarball(folder: string, path: string, modifiedAt: numb
   if (status !== 0) throw new Error(`tar ended with ${status}: ${path} is not whole`);
 }
 
-/** Every file and folder, `bin/weft` before its links. */
+/** Every file and folder, each folder before what is in it, and `bin/weft` before its links. */
 function entries(folder: string): string[] {
-  const all = readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
-  return [...all.filter((entry) => entry === "bin" || entry === "bin/weft"), ...all].filter(
-    (entry, at, list) => list.indexOf(entry) === at,
-  );
+  const place = (entry: string) => (entry === "bin/weft" ? "bin/" : entry);
+  const all = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  return all.sort((one, other) => (place(one) < place(other) ? -1 : 1));
 }

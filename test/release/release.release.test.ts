@@ -24,7 +24,7 @@ const root = mkdtempSync(`${tmpdir()}/weft-release-`);
 const first = `${root}/one`;
 const second = `${root}/a folder/of another length`;
 
-afterAll(() => rmSync(root, { recursive: true, force: true }));
+afterAll(() => rmSync(root, { recursive: true, force: true }), 300_000);
 
 function sh(script: string, folder: string, env: Readonly<Record<string, string>> = {}): string {
   return execFileSync("sh", ["-euc", script], { cwd: folder, encoding: "utf8", env: { ...process.env, ...env } });
@@ -50,7 +50,7 @@ function contentOf(tarball: string): string[] {
             .update(readFileSync(`${folder}/${name}`))
             .digest("hex")
         : "";
-      return `${name} ${status.mode.toString(8)} ${status.mtimeMs} ${digest}`;
+      return `${name} ${status.mode.toString(8)} ${status.isFile() ? status.mtimeMs : ""} ${digest}`;
     });
 }
 
