@@ -6,7 +6,7 @@ import type { Address, Family } from "../../../pkg/ip/address.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { isSamePrefix } from "../../../pkg/ip/prefix.ts";
 import type { System } from "../../../pkg/sys/system.ts";
-import { ask } from "../../node/probes.ts";
+import { type Answer, ask } from "../../node/probes.ts";
 import type { KnownNodes } from "../../node/run-dir.ts";
 import type { Probe } from "../facts.ts";
 
@@ -43,37 +43,53 @@ export function probePeers(
     bytes: bytes - HEADERS[to.family],
     isWhole: true,
   });
+  // All of a kind at once: silence costs its time but once.
   const full = ask(
     system,
     asked.map((one) => question(one, fullBytes)),
     timeoutMs,
   );
+  const isFull = (at: number) => full[at]?.isAnswered === true;
+  const cut = asked.filter((_, at) => !isFull(at));
+  const small = new Map(zip(cut, ask(system, cut, timeoutMs)));
   const tunnels = asked.map(({ peer }) => tunnelTo(peer, desired));
-  const through = tunnels.map((tunnel) => {
-    if (tunnel === undefined) return undefined;
-    const [answer] = ask(system, [{ to: tunnel.address, from: tunnel.local }], timeoutMs);
-    return { device: tunnel.device, address: formatAddress(tunnel.address), isAnswered: answer?.isAnswered === true };
-  });
+  const through = tunnels.flatMap((tunnel) =>
+    tunnel === undefined ? [] : [{ tunnel, to: tunnel.address, from: tunnel.local }],
+  );
+  const heard = new Map(zip(through, ask(system, through, timeoutMs)).map(([{ tunnel }, answer]) => [tunnel, answer]));
+  const sizes = SIZES.filter((bytes) => bytes < fullBytes);
+  const tried = cut
+    .filter((one) => small.get(one)?.isAnswered === true)
+    .flatMap((one) => sizes.map((bytes) => ({ one, bytes })));
+  const answers = ask(
+    system,
+    tried.map(({ one, bytes }) => question(one, bytes)),
+    timeoutMs,
+  );
+  const passed = zip(tried, answers);
   return asked.map((one, at) => {
-    const isFullAnswered = full[at]?.isAnswered === true;
-    const isSmallAnswered =
-      isFullAnswered || ask(system, [{ to: one.to, from: one.from }], timeoutMs)[0]?.isAnswered === true;
-    const sizes = isFullAnswered || !isSmallAnswered ? [] : SIZES.filter((bytes) => bytes < fullBytes);
-    const answers = ask(
-      system,
-      sizes.map((bytes) => question(one, bytes)),
-      timeoutMs,
-    );
+    const tunnel = tunnels[at];
     return {
       peer: one.peer.name,
       address: formatAddress(one.to),
       fullBytes,
-      isFullAnswered,
-      isAnswered: isSmallAnswered,
-      largestBytes: sizes.find((_, place) => answers[place]?.isAnswered),
-      tunnel: through[at],
+      isFullAnswered: isFull(at),
+      isAnswered: isFull(at) || small.get(one)?.isAnswered === true,
+      largestBytes: passed.find(([attempt, answer]) => attempt.one === one && answer.isAnswered)?.[0].bytes,
+      tunnel:
+        tunnel === undefined
+          ? undefined
+          : {
+              device: tunnel.device,
+              address: formatAddress(tunnel.address),
+              isAnswered: heard.get(tunnel)?.isAnswered === true,
+            },
     };
   });
+}
+
+function zip<A>(questions: readonly A[], answers: readonly Answer[]): [A, Answer][] {
+  return questions.map((one, at) => [one, answers[at] ?? { isAnswered: false, afterMs: 0 }]);
 }
 
 /** The first, the last, and one in between: the same ones each time. */
