@@ -10,7 +10,6 @@ import type { KnownNodes } from "../node/run-dir.ts";
 export interface Knowledge {
   /** Undefined where weftd has not served since the node booted. */
   readonly table: KnownNodes | undefined;
-  readonly isAlive: boolean;
   readonly observed: Observed;
   readonly desired: DesiredState | undefined;
   readonly attachment: Attachment;

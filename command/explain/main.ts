@@ -116,7 +116,7 @@ function withKnowledge<T>(
   try {
     const observed = readObserved(route);
     return work({
-      ...{ table, isAlive: run.isAlive, observed, attachment },
+      ...{ table, observed, attachment },
       desired: table === undefined ? undefined : desireOf(table, observed),
       ruleset: openRules(netfilter),
       legacy: readLegacyFamilies(system),

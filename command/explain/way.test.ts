@@ -26,7 +26,7 @@ const veth = link(4, "veth1", { kind: "veth", masterIndex: 3, alias: "cni:cbr0/c
 
 function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Knowledge {
   return {
-    ...{ table: undefined, isAlive: true, desired: undefined, attachment: attachmentOf(undefined), legacy: [] },
+    ...{ table: undefined, desired: undefined, attachment: attachmentOf(undefined), legacy: [] },
     observed: { links, addresses: [], routes: [], neighbours: [], forwarding: [] },
     ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
     reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),

@@ -3,7 +3,7 @@
 import type { Peer } from "../../pkg/backend/node.ts";
 import { VXLAN_OVERHEAD } from "../../pkg/backend/overlay.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
-import { contains, formatPrefix, networkOf } from "../../pkg/ip/prefix.ts";
+import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/kernel/foreign-rules.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
@@ -11,18 +11,12 @@ import { describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { Packet } from "../../pkg/kernel/walk/packet.ts";
 import { type Ending, walk } from "../../pkg/kernel/walk/ruleset.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
-import {
-  RT_TABLE_MAIN,
-  RTN_BLACKHOLE,
-  RTN_LOCAL,
-  RTN_PROHIBIT,
-  RTN_UNICAST,
-  RTN_UNREACHABLE,
-} from "../../pkg/netlink/route.ts";
+import { RT_TABLE_MAIN, RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
 import { withNames } from "../node/kernel.ts";
 import { peerStates } from "../status/peers.ts";
 import type { Hop } from "./hop.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
+import { BLOCKING, deedText, endingText, noRouteText, podText, showChain, subnetText } from "./words.ts";
 
 export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
   return new Way(question, knowledge).walk();
@@ -571,58 +565,4 @@ class Way {
         : `: the rest of its way is ${peer.name}'s; there, weft explain ${formatAddress(destination)}`;
     this.#say({ at: "leaves", state: "arrives", text: `the packet leaves this node${there}` });
   }
-}
-
-/** Routes that lead nowhere (RTN_*): as `ip route` calls them, and what they do. */
-const BLOCKING: ReadonlyMap<number, { readonly name: string; readonly deed: string }> = new Map([
-  [RTN_BLACKHOLE, { name: "blackhole", deed: "swallows it" }],
-  [RTN_UNREACHABLE, { name: "unreachable", deed: "refuses it: the sender hears that the host is unreachable" }],
-  [RTN_PROHIBIT, { name: "prohibit", deed: "refuses it: the sender hears that this is prohibited" }],
-]);
-
-function noRouteText(code: string, input: Link | undefined): string {
-  switch (code) {
-    case "ENETUNREACH":
-      return "here the packet ends: no route leads there";
-    case "EHOSTUNREACH":
-      return input === undefined
-        ? "here the packet ends: no route leads there"
-        : `here the packet ends: no route leads there, or nothing is forwarded that comes by ${input.name}`;
-    case "EXDEV":
-      return `here the packet ends: reverse path filtering of ${input?.name} refuses its source`;
-    case "EINVAL":
-      return `here the packet ends: the kernel takes no such source by ${input?.name ?? "this way"}`;
-    default:
-      return `here the packet ends: the kernel answers ${code}`;
-  }
-}
-
-function subnetText(subnet: Parameters<typeof networkOf>[0] | undefined): string {
-  return subnet === undefined ? "" : formatPrefix(networkOf(subnet));
-}
-
-function podText(address: string, { containerId, ifName }: Owner): string {
-  return `the pod at ${address} (container ${containerId || "unknown"}${ifName === undefined ? "" : `, ${ifName}`})`;
-}
-
-function endingText({ chain, rule }: Ending): string {
-  const comment = rule?.comment === undefined ? "" : ` "${rule.comment}"`;
-  return rule === undefined
-    ? `the policy of ${placeText(chain)}`
-    : `the rule${comment} of ${placeText(chain)} (handle ${rule.handle})`;
-}
-
-function deedText({ action }: Ending): string {
-  return {
-    accept: "accept it",
-    drop: "drop it",
-    masquerade: "masquerade it",
-    snat: "give it another source",
-    dnat: "give it another destination",
-    redirect: "redirect it",
-  }[action];
-}
-
-function showChain({ chain }: Ending): string {
-  return `nft -a list chain ${placeText(chain)}`;
 }

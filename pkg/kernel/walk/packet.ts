@@ -31,7 +31,7 @@ export interface Device {
 /** A byte that is not known is undefined. */
 export type Known = readonly (number | undefined)[];
 
-/** The two halves of IP's and of the transport's header. */
+/** ETH_P_IP and ETH_P_IPV6, in network order. */
 const ETHERTYPE = { 4: [0x08, 0x00], 6: [0x86, 0xdd] } as const;
 /** Of NFT_CT_STATE: the connection is new (NF_CT_STATE_BIT(IP_CT_NEW)). */
 const STATE_NEW = 8;

@@ -33,7 +33,7 @@ export type Elements = (set: string) => readonly SetElement[] | undefined;
 const REGISTER_BYTES = 64;
 const XT_PORTS: ReadonlySet<string> = new Set(["tcp", "udp"]);
 /** Let every packet go on. */
-const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last", "quota-counter"]);
+const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last"]);
 
 function offsetOf(register: number): number {
   return register >= NFT_REG32_00 ? (register - NFT_REG32_00) * 4 : (register - NFT_REG.r1) * 16;
