@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import { firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
+import { contains, firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";
 import type { DataPath, Observed, Plan } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -158,7 +158,7 @@ export class Keeper {
     const gateways = node.subnets.map(firstHost);
     const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
     this.#whole = wholeCables(this.#whole, observed);
-    const wanted = podCables(network, gateways, reserved);
+    const wanted = podCables(network, node.subnets, reserved);
     const plan = (state: Observed) => planPodCables(wanted, this.#whole, state);
     const { requests } = await this.#attach(plan, observed, false, attempts);
     return { requests, cables: { network, gateways, subnets: node.subnets } };
@@ -185,12 +185,8 @@ export class Keeper {
   }
 }
 
-/** Of each attachment that has addresses: its own, and of their families the node's gateways. */
-function podCables(
-  network: string,
-  gateways: readonly Address[],
-  reserved: readonly Reservation[],
-): readonly PodCable[] {
+/** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */
+function podCables(network: string, subnets: readonly Prefix[], reserved: readonly Reservation[]): readonly PodCable[] {
   const found = new Map<string, Address[]>();
   for (const { address, containerId, ifName } of reserved) {
     if (ifName === undefined) continue;
@@ -201,6 +197,6 @@ function podCables(
   }
   return [...found].map(([mark, podAddresses]) => ({
     ...{ mark, podAddresses },
-    gateways: gateways.filter(({ family }) => podAddresses.some((address) => address.family === family)),
+    gateways: subnets.filter((subnet) => podAddresses.some((address) => contains(subnet, address))).map(firstHost),
   }));
 }

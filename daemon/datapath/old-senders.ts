@@ -8,18 +8,24 @@ import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 export const LINGER_MS = 30_000;
 
 export class OldSenders {
-  readonly #lastMs = new Map<string, { readonly address: Address; readonly ms: number }>();
+  /** What was current when it was last asked. */
+  #current: ReadonlyMap<string, Address> = new Map();
+  readonly #old = new Map<string, { readonly address: Address; readonly sinceMs: number }>();
 
-  /** `current`, and those that were so less than `LINGER_MS` ago. */
+  /** `current`, and those that were found to be so no more less than `LINGER_MS` ago. */
   with(current: readonly Address[], nowMs: number): readonly Address[] {
-    for (const address of current) this.#lastMs.set(formatAddress(address), { address, ms: nowMs });
-    for (const [key, { ms }] of this.#lastMs) if (nowMs - ms >= LINGER_MS) this.#lastMs.delete(key);
-    return [...this.#lastMs.values()].map(({ address }) => address);
+    const known = new Map(current.map((address) => [formatAddress(address), address]));
+    for (const [key, address] of this.#current)
+      if (!known.has(key) && !this.#old.has(key)) this.#old.set(key, { address, sinceMs: nowMs });
+    for (const [key, { sinceMs }] of this.#old)
+      if (known.has(key) || nowMs - sinceMs >= LINGER_MS) this.#old.delete(key);
+    this.#current = known;
+    return [...known.values(), ...[...this.#old.values()].map(({ address }) => address)];
   }
 
   /** Time until the next one is to go; undefined where all are current. */
   nextMs(nowMs: number): number | undefined {
-    const old = [...this.#lastMs.values()].filter(({ ms }) => ms < nowMs);
-    return old.length === 0 ? undefined : Math.min(...old.map(({ ms }) => ms)) + LINGER_MS - nowMs;
+    const old = [...this.#old.values()];
+    return old.length === 0 ? undefined : Math.min(...old.map(({ sinceMs }) => sinceMs)) + LINGER_MS - nowMs;
   }
 }

@@ -6,10 +6,10 @@ import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
-import { addAddress } from "./address.ts";
+import { addAddress, type LinkAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
 import { changeLink, type Link } from "./link.ts";
-import { addRoute } from "./route.ts";
+import { addRoute, type ObservedRoute } from "./route.ts";
 
 /** A pod's, as it should be. */
 export interface PodCable {
@@ -54,10 +54,12 @@ export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<st
       down.map(({ end }) => changeLink(end.index, { up: true })),
       false,
     );
-  return planOf(
-    cables.flatMap(({ cable, end }) => planCable(cable, end.index, observed)),
-    true,
+  const addresses = byLink(observed.addresses, ({ index }) => index);
+  const routes = byLink(observed.routes, ({ outputIndex = 0 }) => outputIndex);
+  const requests = cables.flatMap(({ cable, end: { index } }) =>
+    planCable(cable, index, addresses.get(index) ?? [], routes.get(index) ?? []),
   );
+  return planOf(requests, true);
 }
 
 const planOf = (requests: readonly Request[], isComplete: boolean): Plan => ({ requests, isComplete, conflicts: [] });
@@ -66,14 +68,26 @@ function isFree({ kind, masterIndex, alias }: Link): boolean {
   return kind === "veth" && masterIndex === 0 && alias !== "";
 }
 
-function planCable({ gateways, podAddresses }: PodCable, index: number, { addresses, routes }: Observed): Request[] {
-  const isHeld = (gateway: Address) =>
-    addresses.some((held) => held.index === index && isSameAddress(held.prefix.address, gateway));
+/** Looked at once: a node has hundreds of pods, and thousands of routes to others. */
+function byLink<T>(objects: readonly T[], indexOf: (one: T) => number): ReadonlyMap<number, readonly T[]> {
+  const found = new Map<number, T[]>();
+  for (const one of objects) {
+    const others = found.get(indexOf(one));
+    if (others === undefined) found.set(indexOf(one), [one]);
+    else others.push(one);
+  }
+  return found;
+}
+
+function planCable(
+  { gateways, podAddresses }: PodCable,
+  index: number,
+  addresses: readonly LinkAddress[],
+  routes: readonly ObservedRoute[],
+): Request[] {
+  const isHeld = (gateway: Address) => addresses.some(({ prefix }) => isSameAddress(prefix.address, gateway));
   const leads = (address: Address) =>
-    routes.some(
-      ({ outputIndex, table, destination }) =>
-        outputIndex === index && table === RT_TABLE_MAIN && isSamePrefix(destination, single(address)),
-    );
+    routes.some(({ table, destination }) => table === RT_TABLE_MAIN && isSamePrefix(destination, single(address)));
   return [
     ...gateways
       .filter((gateway) => !isHeld(gateway))
