@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { BIN, Cluster, type Node } from "./harness/cluster.ts";
+import { BIN, Cluster, type Families, type Mode, type Node } from "./harness/cluster.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 
 interface Finding {
@@ -494,4 +494,32 @@ describe("a node by VXLAN", () => {
 
     test.each(WHILE_DEAD)("$name", (fault) => prove(fault, ["weftd-alive"]), 60_000 * PATIENCE);
   });
+});
+
+describe.each<[Mode, Families]>([
+  ["vxlan", "ipv6"],
+  ["host-gw", "ipv4"],
+  ["auto", "dual"],
+])("by %s, %s", (mode, families) => {
+  const cleanup = new Cleanup();
+  afterAll(() => cleanup.run());
+
+  test(
+    "a healthy node is told in one line",
+    async () => {
+      const cluster = await Cluster.start(mode, cleanup, { families });
+      const node = await cluster.addNode(1);
+      const other = await cluster.addNode(2);
+      const count = families === "dual" ? 2 : 1;
+      for (const one of [node, other])
+        await eventually(async () => expect((await cluster.peerRoutes(one)).size).toBe(count));
+      await cluster.addPod(node, "a");
+      const places = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir, "--cni-bin-dir", BIN];
+      await eventually(async () => {
+        const { status, stdout } = await node.inside.run(`${BIN}/weft`, ["doctor", ...places]);
+        expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(/^n1 is healthy: /) });
+      });
+    },
+    60_000 * PATIENCE,
+  );
 });

@@ -295,12 +295,14 @@ export const vxlanRival: Check = {
   name: "vxlan-rival",
   group: "data path",
   about: "no other program's VXLAN device has the VNI and port of this node's",
-  judge({ desired, observed }) {
-    return (desired?.dataPath.vteps ?? []).flatMap(({ name, vni, port, local }) =>
-      observed.links
-        .filter((link) => link.kind === "vxlan" && link.name !== name)
+  judge(facts) {
+    const own = vtepNames(facts);
+    return (facts.desired?.dataPath.vteps ?? []).flatMap(({ name, vni, port, local }) =>
+      facts.observed.links
+        .filter((link) => link.kind === "vxlan" && !own.includes(link.name))
         .filter(({ vxlan }) => vxlan?.vni === vni && vxlan.port === port)
-        .filter(({ vxlan }) => (vxlan?.local6 === undefined ? 4 : 6) === local.family || vxlan?.local === undefined)
+        // The families' sockets are apart; a device without an address has both.
+        .filter(({ vxlan }) => (local.family === 4 ? vxlan?.local6 : vxlan?.local) === undefined)
         .map(
           (link): Finding => ({
             severity: "error",
