@@ -4,6 +4,7 @@ import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import type { Obstacle } from "../node/namespaces.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
@@ -42,12 +43,7 @@ export const ipamGc = declareSubcommand({
   run({ system, options: { yes, dataDir, cacheDir, network, graceSeconds }, progress }) {
     progress("looking into all network namespaces ...");
     const look = lookAtReservations(system, { dataDir, confDir: "" }, { graceMs: graceSeconds * 1000, cacheDir });
-    if (!look.isComplete) {
-      throw new CommandError("from here not all of the node's network namespaces can be seen", {
-        status: ExitStatus.refused,
-        remedy: "Nothing was changed. Run it as root on the node itself, or in a privileged pod with hostPID: true.",
-      });
-    }
+    if (look.obstacle !== undefined) throw refusal(look.obstacle);
     const networks = look.networks.filter(({ name }) => network === undefined || name === network);
     const outcomes = networks.flatMap((each) => collect(each, dataDir, yes, system));
     const kept = networks.flatMap(({ judged }) => judged.filter(({ state }) => state !== "leaked")).length;
@@ -63,6 +59,32 @@ export const ipamGc = declareSubcommand({
     };
   },
 });
+
+function refusal(obstacle: Obstacle): CommandError {
+  const { problem, remedy } = explain(obstacle);
+  return new CommandError(`from here not all of the node's network namespaces can be seen: ${problem}`, {
+    status: ExitStatus.refused,
+    remedy: `Nothing was changed. ${remedy}`,
+  });
+}
+
+function explain(obstacle: Obstacle): { problem: string; remedy: string } {
+  const onNode = "Run it as root on the node itself, or in a privileged pod with hostPID: true and hostNetwork: true.";
+  switch (obstacle.kind) {
+    case "container":
+      return {
+        problem: "weft runs in a container that sees its own processes alone",
+        remedy: `${onNode} Where the node is itself a container, as kind's are, run it as root on the machine that holds it, with --data-dir /proc/PID/root/var/lib/cni/networks --cache-dir /proc/PID/root/var/lib/cni/results, where PID is the machine's number of any process of the node.`,
+      };
+    case "process":
+      return { problem: `weft may not look at process ${obstacle.pid}`, remedy: onNode };
+    case "namespace":
+      return {
+        problem: `${obstacle.identity} cannot be opened at ${obstacle.path}`,
+        remedy: "Something is mounted over it: take that away, or run it where the container runtime runs.",
+      };
+  }
+}
 
 interface Freed {
   readonly network: string;

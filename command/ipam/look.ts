@@ -1,10 +1,8 @@
 /** The reservations with a verdict on each: what both `weft ipam` subcommands, and the doctor, look at. */
 
-import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { MARK_START } from "../../pkg/kernel/owner.ts";
-import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { readNamespaces } from "../node/namespaces.ts";
+import { type Obstacle, readNamespaces } from "../node/namespaces.ts";
 import type { TextOption } from "../subcommand.ts";
 import { type Dated, type Network, type Places, readReservedNetworks } from "./reservations.ts";
 import { CACHE_DIRECTORIES, CachedResults } from "./results.ts";
@@ -36,8 +34,8 @@ export interface Look {
   readonly networks: readonly JudgedNetwork[];
   /** Network namespaces that were looked into. */
   readonly namespaceCount: number;
-  /** False where others may be: then no reservation is taken for leaked. */
-  readonly isComplete: boolean;
+  /** Why there may be others: then no reservation is taken for leaked. */
+  readonly obstacle: Obstacle | undefined;
 }
 
 /** Changes nothing and waits for no lock. Throws `SystemError` and `NetlinkError`. */
@@ -48,11 +46,13 @@ export function lookAtReservations(
 ): Look {
   // First what is reserved, then what lives: whatever got its address in between is not taken for leaked.
   const networks = readReservedNetworks(system, places);
-  const results = new CachedResults(system, [...CACHE_DIRECTORIES, ...(cacheDir === undefined ? [] : [cacheDir])]);
-  const { addresses, count, isComplete } = readNamespaces(system);
+  const { addresses, aliases, count, obstacle, views } = readNamespaces(system);
+  const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });
+  const marks = aliases.filter(({ alias }) => alias.startsWith(MARK_START));
   const evidence = {
-    ...{ addresses, isComplete },
-    marks: readMarks(system),
+    addresses,
+    isComplete: obstacle === undefined,
+    marks: new Map(marks.map(({ alias, ifName, namespace }) => [alias, `${ifName} in ${namespace}`])),
     resultOf: results.find.bind(results),
     nowMs: system.now(),
     graceMs,
@@ -62,17 +62,6 @@ export function lookAtReservations(
   return {
     networks: networks.map((network) => ({ ...network, judged: judgedOf(network) })),
     namespaceCount: count,
-    isComplete,
+    obstacle,
   };
-}
-
-/** Mark -> link. */
-function readMarks(system: System): Map<string, string> {
-  const netlink = openRoute(system);
-  try {
-    const links = netlink.dump(linkDump()).map(parseLink);
-    return new Map(links.filter(({ alias }) => alias.startsWith(MARK_START)).map(({ alias, name }) => [alias, name]));
-  } finally {
-    netlink.close();
-  }
 }

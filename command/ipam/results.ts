@@ -6,6 +6,7 @@
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { namesIn } from "../node/networks.ts";
+import { isNowhere, pathBelow, rootOf, type View } from "../node/views.ts";
 
 /** libcni's default, and that of its versions before 0.8. */
 export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"];
@@ -14,7 +15,7 @@ export interface CachedResult {
   readonly path: string;
   /** Of the container; `undefined` where the file does not say. */
   readonly netns: string | undefined;
-  /** True where it says, and nothing is there. */
+  /** True where it says, and nothing is there for any process of this node. */
   readonly isNetnsGone: boolean;
 }
 
@@ -25,39 +26,59 @@ export interface RememberedAttachment {
   readonly ifName: string | undefined;
 }
 
+export interface CachePlaces {
+  /** As the runtime sees them: looked for in each of `views`. */
+  readonly directories: readonly string[];
+  /** As this process sees it. */
+  readonly own: string | undefined;
+  readonly views: readonly View[];
+}
+
 export class CachedResults {
   readonly #system: System;
-  /** File name -> path. */
-  readonly #paths: ReadonlyMap<string, string>;
+  readonly #views: readonly View[];
+  /** File name -> paths. */
+  readonly #paths = new Map<string, string[]>();
 
-  constructor(system: System, directories: readonly string[]) {
+  constructor(system: System, { directories, own, views }: CachePlaces) {
     this.#system = system;
-    this.#paths = new Map(
-      directories.flatMap((directory) =>
-        namesIn(system, directory).map((name) => [name, `${directory}/${name}`] as const),
-      ),
-    );
+    this.#views = views;
+    const roots = new Set(["", ...views.map(rootOf)]);
+    const seen = [...roots].flatMap((root) => directories.map((directory) => pathBelow(root, directory, system)));
+    const known = new Set<string>();
+    for (const directory of own === undefined ? seen : [own, ...seen]) {
+      const status = system.status(directory);
+      const identity = `${status?.device}:${status?.inode}`;
+      if (status === undefined || known.has(identity)) continue;
+      known.add(identity);
+      for (const name of namesIn(system, directory)) {
+        this.#paths.set(name, [...(this.#paths.get(name) ?? []), `${directory}/${name}`]);
+      }
+    }
   }
 
-  /** `undefined` where the runtime has no result of it. */
+  /** `undefined` where the runtime has no result of it. Of several, one whose namespace may be there. */
   find({ network, containerId, ifName }: RememberedAttachment): CachedResult | undefined {
     const start = `${network}-${containerId}-`;
-    const name = [...this.#paths.keys()].find((each) =>
-      ifName === undefined ? each.startsWith(start) : each === start + ifName,
-    );
-    const path = name === undefined ? undefined : this.#paths.get(name);
-    if (path === undefined) return undefined;
+    const names =
+      ifName === undefined ? [...this.#paths.keys()].filter((each) => each.startsWith(start)) : [start + ifName];
+    const results = names.flatMap((name) => this.#paths.get(name) ?? []).map((path) => this.#read(path));
+    return results.find(({ isNetnsGone }) => !isNetnsGone) ?? results[0];
+  }
+
+  #read(path: string): CachedResult {
     const netns = this.#netnsOf(path);
-    return { path, netns, isNetnsGone: netns !== undefined && this.#system.status(netns) === undefined };
+    return { path, netns, isNetnsGone: netns !== undefined && isNowhere(netns, this.#views, this.#system) };
   }
 
   #netnsOf(path: string): string | undefined {
     try {
-      const { netns } = JSON.parse(new TextDecoder().decode(this.#system.readFile(path))) as { netns?: unknown };
+      const result: unknown = JSON.parse(new TextDecoder().decode(this.#system.readFile(path)));
+      const { netns } = (typeof result === "object" && result !== null ? result : {}) as { netns?: unknown };
       return typeof netns === "string" && netns !== "" ? netns : undefined;
     } catch (error) {
-      // Torn, or just removed: it says nothing about a namespace.
-      if (error instanceof SyntaxError || isSystemError(error, "ENOENT")) return undefined;
+      // Torn, just removed, or no file: it says nothing about a namespace.
+      if (error instanceof SyntaxError || isSystemError(error, "ENOENT", "EISDIR")) return undefined;
       throw error;
     }
   }

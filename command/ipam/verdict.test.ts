@@ -86,13 +86,19 @@ test("results are found by network, container and interface, in each of the dire
   write("/results/net-c2-eth0", '{"kind":"cniCacheV1","netns":"/run/netns/gone"}');
   write("/older/net-c3-eth0", '{"cniVersion":"0.3.1"}');
   write("/older/net-c4-eth0", '{"cniVer');
-  const results = new CachedResults(new FakeSystem({ files }), ["/results", "/older", "/absent"]);
+  write("/older/net-c5-eth0", "null");
+  files.makeDirectory("/older/net-c6-eth0");
+  const results = new CachedResults(new FakeSystem({ files }), {
+    ...{ directories: ["/older", "/absent"], own: "/results", views: [] },
+  });
   const find = (containerId: string, ifName?: string) => results.find({ network: "net", containerId, ifName });
   expect(find("c1", "eth0")).toEqual({ path: "/results/net-c1-eth0", netns: "/run/netns/live", isNetnsGone: false });
   expect(find("c1", "eth1")).toBeUndefined();
   expect(find("c2")).toMatchObject({ isNetnsGone: true });
   expect(find("c3", "eth0")).toMatchObject({ netns: undefined, isNetnsGone: false });
-  expect(find("c4", "eth0")).toMatchObject({ netns: undefined, isNetnsGone: false });
+  for (const containerId of ["c4", "c5", "c6"]) {
+    expect(find(containerId, "eth0")).toMatchObject({ netns: undefined, isNetnsGone: false });
+  }
 });
 
 test("mounted namespaces are read from mountinfo, whatever is in their names", () => {

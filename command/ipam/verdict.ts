@@ -11,7 +11,7 @@ export interface Evidence {
   readonly addresses: readonly HeldAddress[];
   /** False where some namespaces could not be looked into. */
   readonly isComplete: boolean;
-  /** Aliases of the host's links: mark -> link. */
+  /** Aliases of links in all namespaces of the node: mark -> which link that is, in words. */
   readonly marks: ReadonlyMap<string, string>;
   /** What the runtime remembers. */
   readonly resultOf: (attachment: RememberedAttachment) => CachedResult | undefined;

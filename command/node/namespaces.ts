@@ -1,11 +1,12 @@
-/** Every network namespace of this node that has a name or a process, and the addresses in each. */
+/** Every network namespace of this node that has a name or a process, and the addresses and aliases in each. */
 
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
-import type { System } from "../../pkg/sys/system.ts";
+import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
+import { rootOf, type View } from "./views.ts";
 
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): the process ids of the machine itself. */
 const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
@@ -19,59 +20,148 @@ export interface HeldAddress {
   readonly namespace: string;
 }
 
+/** A link's alias, where it has one. */
+export interface HeldAlias {
+  readonly alias: string;
+  readonly ifName: string;
+  /** A path that leads to the namespace. */
+  readonly namespace: string;
+}
+
+/**
+ * Why there may be namespaces that were not looked into. `container`: the processes of a container alone are seen.
+ * `process`: this one may not be looked at. `namespace`: it is there, and no path leads to it, as where something is
+ * mounted over its name.
+ */
+export type Obstacle =
+  | { readonly kind: "container" }
+  | { readonly kind: "process"; readonly pid: string }
+  | { readonly kind: "namespace"; readonly identity: string; readonly path: string };
+
 export interface Namespaces {
   /** How many were looked at. */
   readonly count: number;
-  /**
-   * False where there may be others: in a container that sees its own processes alone, and for a caller who may not look
-   * at every process.
-   */
-  readonly isComplete: boolean;
+  /** `undefined` where all were looked into. */
+  readonly obstacle: Obstacle | undefined;
   readonly addresses: readonly HeldAddress[];
+  readonly aliases: readonly HeldAlias[];
+  /** One for each mount namespace and root that processes have. */
+  readonly views: readonly View[];
 }
+
+type Held = Pick<Namespaces, "addresses" | "aliases">;
 
 /** Throws `SystemError` and `NetlinkError`; a namespace that goes away meanwhile is none. */
 export function readNamespaces(system: System): Namespaces {
-  const { paths, isComplete } = findNamespaces(system);
-  const addresses = [...paths.values()].flatMap((path) => orGone([], () => addressesIn(system, path)));
-  return { count: paths.size, isComplete, addresses };
+  const found = new Search(system).run();
+  const held: Held[] = [];
+  const missed: string[] = [];
+  for (const [identity, paths] of found.paths) {
+    const inside = readFirst(identity, paths, system);
+    if (inside === undefined) missed.push(identity);
+    else held.push(inside);
+  }
+  let { obstacle } = found;
+  // Those paths may have led through processes that have ended, in a namespace that lives on.
+  const again = missed.length === 0 ? undefined : new Search(system).run();
+  for (const identity of missed) {
+    const paths = again?.paths.get(identity) ?? [];
+    const inside = readFirst(identity, paths, system);
+    if (inside !== undefined) held.push(inside);
+    else if (paths[0] !== undefined) obstacle ??= { kind: "namespace", identity, path: paths[0] };
+  }
+  return {
+    count: held.length,
+    obstacle,
+    addresses: held.flatMap(({ addresses }) => addresses),
+    aliases: held.flatMap(({ aliases }) => aliases),
+    views: found.views,
+  };
 }
 
-/** `paths`: identity ("net:[4026531840]") -> a path. */
-function findNamespaces(system: System): { paths: ReadonlyMap<string, string>; isComplete: boolean } {
-  const paths = new Map<string, string>();
-  const seenMounts = new Set<string>();
-  let isComplete = system.readLink("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE;
-  for (const pid of system.readDirectory("/proc").filter((name) => /^[0-9]+$/.test(name))) {
-    try {
-      orGone(undefined, () => lookAtProcess(pid, paths, seenMounts, system));
-    } catch (error) {
-      if (!isSystemError(error, "EACCES", "EPERM")) throw error;
-      // Some machines hide their first process: it is in the machine's own namespace, as is everybody who was not moved.
-      if (pid !== "1") isComplete = false;
+interface Found {
+  /** Identity ("net:[4026531840]") -> paths that may lead there, names before processes. */
+  readonly paths: ReadonlyMap<string, readonly string[]>;
+  readonly views: readonly View[];
+  readonly obstacle: Obstacle | undefined;
+}
+
+/** One walk through /proc. */
+class Search {
+  readonly #system: System;
+  readonly #names = new Map<string, string[]>();
+  readonly #processes = new Map<string, string[]>();
+  /** By mount namespace and root. */
+  readonly #views = new Map<string, View & { pids: string[] }>();
+  readonly #read = new Set<string>();
+  readonly #own: string;
+
+  constructor(system: System) {
+    this.#system = system;
+    this.#own = this.#viewOf("self") ?? "";
+  }
+
+  run(): Found {
+    const isOnMachine = this.#system.readLink("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE;
+    let obstacle: Obstacle | undefined = isOnMachine ? undefined : { kind: "container" };
+    for (const pid of this.#system.readDirectory("/proc").filter((name) => /^[0-9]+$/.test(name))) {
+      try {
+        this.#lookAt(pid);
+      } catch (error) {
+        if (isGone(error)) continue;
+        if (!isSystemError(error, "EACCES", "EPERM")) throw error;
+        // Some machines hide their first process: it is in the machine's own namespace, as is everybody who was not moved.
+        if (pid !== "1") obstacle ??= { kind: "process", pid };
+      }
     }
+    const identities = new Set([...this.#names.keys(), ...this.#processes.keys()]);
+    const pathsOf = (identity: string) => [
+      // What an operator knows it by comes first.
+      ...(this.#names.get(identity) ?? []).sort((one, other) => Number(isFar(one)) - Number(isFar(other))),
+      ...(this.#processes.get(identity) ?? []),
+    ];
+    return {
+      paths: new Map([...identities].map((identity) => [identity, pathsOf(identity)])),
+      views: [...this.#views.values()],
+      obstacle,
+    };
   }
-  return { paths, isComplete };
+
+  /** The namespace that a process is in, and those that are mounted where it sees them. */
+  #lookAt(pid: string): void {
+    const network = this.#system.readLink(`/proc/${pid}/ns/net`);
+    if (network !== undefined) add(this.#processes, network, `/proc/${pid}/ns/net`);
+    const mounts = this.#system.readLink(`/proc/${pid}/ns/mnt`);
+    const key = this.#viewOf(pid);
+    if (mounts === undefined || key === undefined) return;
+    const view = this.#views.get(key) ?? { isOwn: key === this.#own, mounts, pids: [] };
+    view.pids.push(pid);
+    this.#views.set(key, view);
+    if (this.#read.has(key)) return;
+    const mountInfo = new TextDecoder().decode(this.#system.readFile(`/proc/${pid}/mountinfo`));
+    for (const { identity, path } of parseMountedNamespaces(mountInfo)) {
+      add(this.#names, identity, `${rootOf({ ...view, pids: [pid] })}${path}`);
+    }
+    this.#read.add(key);
+  }
+
+  /** Equal for processes that see the same files: mountinfo, too, is told from a process's root. */
+  #viewOf(pid: string): string | undefined {
+    const mounts = this.#system.readLink(`/proc/${pid}/ns/mnt`);
+    const root = this.#system.readLink(`/proc/${pid}/root`);
+    return mounts === undefined || root === undefined ? undefined : `${mounts} ${root}`;
+  }
 }
 
-/** The namespace that a process is in, and those that are mounted where it sees them. */
-function lookAtProcess(pid: string, paths: Map<string, string>, seenMounts: Set<string>, system: System): void {
-  const own = system.readLink(`/proc/${pid}/ns/net`);
-  if (own !== undefined && !paths.has(own)) paths.set(own, `/proc/${pid}/ns/net`);
-  const mounts = system.readLink(`/proc/${pid}/ns/mnt`);
-  if (mounts === undefined || seenMounts.has(mounts)) return;
-  const mountInfo = new TextDecoder().decode(system.readFile(`/proc/${pid}/mountinfo`));
-  for (const { identity, path } of parseMountedNamespaces(mountInfo)) {
-    // Named ones are what an operator knows them by.
-    if (paths.get(identity)?.startsWith("/run/") !== true) paths.set(identity, `${rootOf(pid, system)}${path}`);
-  }
-  seenMounts.add(mounts);
+function add(map: Map<string, string[]>, key: string, value: string): void {
+  const values = map.get(key);
+  if (values === undefined) map.set(key, [value]);
+  else values.push(value);
 }
 
-/** Where the mounts of a process's own mount namespace are seen; "" for this process's. */
-function rootOf(pid: string, system: System): string {
-  const isOwn = system.readLink(`/proc/${pid}/ns/mnt`) === system.readLink("/proc/self/ns/mnt");
-  return isOwn ? "" : `/proc/${pid}/root`;
+/** Seen through another process. */
+function isFar(path: string): boolean {
+  return path.startsWith("/proc/");
 }
 
 /** Of proc_pid_mountinfo(5): "36 35 0:4 net:[4026532281] /run/netns/a rw shared:1 - nsfs nsfs rw". */
@@ -88,36 +178,54 @@ export function parseMountedNamespaces(mountInfo: string): { identity: string; p
   });
 }
 
-function addressesIn(system: System, path: string): HeldAddress[] {
-  const namespace = system.openNamespace(path);
-  try {
-    const netlink = openRoute(system, namespace);
+/** Through the first of `paths` that leads to this very namespace; `undefined` where none does. */
+function readFirst(identity: string, paths: readonly string[], system: System): Held | undefined {
+  for (const path of paths) {
+    const namespace = openIfThere(path, system);
+    if (namespace === undefined) continue;
     try {
-      const names = new Map(
-        netlink
-          .dump(linkDump())
-          .map(parseLink)
-          .map(({ index, name }) => [index, name]),
-      );
-      return netlink.dump(addressDump()).flatMap((message) => {
+      if (isNamed(namespace, identity)) return readInside(namespace, system);
+    } finally {
+      namespace.close();
+    }
+  }
+  return undefined;
+}
+
+function openIfThere(path: string, system: System): NetworkNamespace | undefined {
+  try {
+    return system.openNamespace(path);
+  } catch (error) {
+    if (isGone(error) || isSystemError(error, "EACCES", "EPERM")) return undefined;
+    throw error;
+  }
+}
+
+/** The number between the brackets is the inode's, on the one nsfs there is. */
+function isNamed(namespace: NetworkNamespace, identity: string): boolean {
+  return `net:[${namespace.identity.split(":").at(-1)}]` === identity;
+}
+
+function readInside(namespace: NetworkNamespace, system: System): Held {
+  const { path } = namespace;
+  const netlink = openRoute(system, namespace);
+  try {
+    const links = netlink.dump(linkDump()).map(parseLink);
+    const names = new Map(links.map(({ index, name }) => [index, name]));
+    return {
+      aliases: links.flatMap(({ alias, name }) => (alias === "" ? [] : [{ alias, ifName: name, namespace: path }])),
+      addresses: netlink.dump(addressDump()).flatMap((message) => {
         const held = parseLinkAddress(message);
         if (held === undefined) return [];
         return [{ address: formatAddress(held.prefix.address), ifName: names.get(held.index) ?? "?", namespace: path }];
-      });
-    } finally {
-      netlink.close();
-    }
+      }),
+    };
   } finally {
-    namespace.close();
+    netlink.close();
   }
 }
 
 /** A process may end, and a name be taken away, between two looks (EINVAL: a mount point without its namespace). */
-function orGone<T>(gone: T, look: () => T): T {
-  try {
-    return look();
-  } catch (error) {
-    if (isSystemError(error, "ENOENT", "ESRCH", "EINVAL", "ENOTDIR")) return gone;
-    throw error;
-  }
+function isGone(error: unknown): boolean {
+  return isSystemError(error, "ENOENT", "ESRCH", "EINVAL", "ENOTDIR");
 }

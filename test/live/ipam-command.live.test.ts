@@ -151,6 +151,48 @@ test("a network namespace that only a process holds keeps its address", async ()
   await bed.node.succeed("sh", ["-c", `kill $(cat ${state("pid")})`]);
 });
 
+/** As a debugging pod has it: the container's own files at its root, and the node's below /host. */
+function asDebuggingPod(script: string): string {
+  const root = state("debug");
+  const links = ["ln -s host/usr usr", ...["bin", "lib", "lib64"].map((name) => `ln -s usr/${name} ${name}`)];
+  return [
+    `mkdir -p ${root} && mount -t tmpfs none ${root} && cd ${root} && mkdir host && mount --rbind / host`,
+    `mount -t proc proc host/proc && ${links.join(" && ")} && exec chroot . /bin/sh -c '${script}'`,
+  ].join(" && ");
+}
+
+test("in a chroot of another container, what lives is seen, and so is what the runtime remembers", async () => {
+  const [alive, guest] = (await bed.emptyPods(2)) as [Namespace, Namespace];
+  await attach(REFERENCE, PTP, "alive", alive);
+  // A guest's address is on no interface, and its namespace has a name on the node alone.
+  writeFileSync(state("networks/other/10.23.0.9"), "guest\r\neth0");
+  mkdirSync(state("results"));
+  writeFileSync(state("results/other-guest-eth0"), JSON.stringify({ netns: `/var${guest.path}` }));
+  const gc = (cover: string) =>
+    bed.node.run("unshare", [
+      ...["--mount", "sh", "-c"],
+      asDebuggingPod(`chroot /host sh -c "${cover}${OURS}/weft ipam gc --yes --grace-seconds 0"; exit $?`),
+    ]);
+  for (const cover of ["", "mount -t tmpfs none /run && "]) {
+    const { stdout, stderr } = await gc(cover);
+    expect({ stdout, stderr }).toEqual({
+      stdout: expect.stringMatching(/: 2 reserved, \d+ network namesp/),
+      stderr: "",
+    });
+  }
+});
+
+test("a link's mark counts wherever weft is called", async () => {
+  const [pod] = (await bed.emptyPods(1)) as [Namespace];
+  await attach(OURS, BRIDGE, "marked", pod);
+  // The address goes; the host's link keeps its mark.
+  await bed.node.succeed("ip", ["-n", pod.name, "address", "flush", "dev", "eth0"]);
+  const elsewhere = ["--net", `${OURS}/weft`, "ipam", "ls", "--network", "net"];
+  expect((await bed.node.run("unshare", elsewhere)).stdout).toMatch(
+    /marked +eth0 +\d+s +used +link \S+ in \S+ carries/,
+  );
+});
+
 test("freeing waits for host-local's lock, and looking does not", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "c1", pod);
@@ -183,7 +225,7 @@ test("an unprivileged container's view is not enough", async () => {
   expect({ status, stderr }).toEqual({
     status: 3,
     stderr: expect.stringContaining(
-      "weft ipam gc: from here not all of the node's network namespaces can be seen\nNothing was changed.",
+      "weft ipam gc: from here not all of the node's network namespaces can be seen: weft runs in a container that sees its own processes alone\nNothing was changed.",
     ),
   });
   expect(await states()).toEqual(["net c1 young"]);
