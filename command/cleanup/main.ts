@@ -48,14 +48,15 @@ export const cleanup = declareSubcommand({
       progress("removing ...");
     }
     const failures = options.dryRun ? [] : carryOut(plan, system);
+    const commands = plan.steps.flatMap((step) => stepText(step, observed));
     const left = [...plan.left, ...settingsThatStay(system)];
     return {
       status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
-      blocks: blocksOf(plan, left, failures, options.dryRun),
+      blocks: blocksOf(commands, left, failures, options.dryRun),
       data: {
         dryRun: options.dryRun,
         changed: !options.dryRun && plan.steps.length > 0,
-        commands: plan.steps.flatMap(stepText),
+        commands,
         pods: plan.pods,
         weftdLives: observed.isWeftdAlive,
         left,
@@ -165,8 +166,12 @@ function settingsThatStay(system: System): string[] {
   ];
 }
 
-function blocksOf(plan: CleanupPlan, left: readonly string[], failures: readonly string[], isDryRun: boolean): Block[] {
-  const commands = plan.steps.flatMap(stepText);
+function blocksOf(
+  commands: readonly string[],
+  left: readonly string[],
+  failures: readonly string[],
+  isDryRun: boolean,
+): Block[] {
   const head =
     commands.length === 0
       ? "Nothing of weft's was found on this node."

@@ -10,8 +10,8 @@ import { planCleanup, stepText } from "./plan.ts";
 
 const link = (index: number, name: string, kind: string, more: Partial<Link> = {}) =>
   ({ index, name, kind, alias: "", masterIndex: 0, ...more }) as Link;
-const route = (destination: string, protocol: number) =>
-  ({ destination: parsePrefix(destination), protocol, outputIndex: 2, table: 254 }) as ObservedRoute;
+const route = (destination: string, protocol: number, outputIndex = 2) =>
+  ({ destination: parsePrefix(destination), protocol, outputIndex, table: 254 }) as ObservedRoute;
 const places = { runDir: "/run/weft", cniConfDir: "/etc/cni/net.d", dataDir: "/var/lib/cni/networks" };
 const EMPTY: Observed = {
   places: { ...places, binDir: undefined },
@@ -30,8 +30,10 @@ const EMPTY: Observed = {
 const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
 
 function plan(observed: Partial<Observed>, restores = false) {
-  const { steps, left, pods } = planCleanup({ ...EMPTY, ...observed }, { restores });
-  return { commands: steps.flatMap(stepText), left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
+  const whole = { ...EMPTY, ...observed };
+  const { steps, left, pods } = planCleanup(whole, { restores });
+  const commands = steps.flatMap((step) => stepText(step, whole));
+  return { commands, left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
 }
 
 test("where nothing of weft's is, there is nothing to do", () => {
@@ -59,12 +61,13 @@ test("everything that carries a mark goes, configuration first, devices behind w
   const { commands, pods, left } = plan({
     reservedCount: 2,
     links: [
+      link(2, "eth0", ""),
       link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
       link(4, "cni0", "bridge"),
       link(5, "veth1", "veth", { alias: "cni:cbr0/c1/eth0", masterIndex: 4 }),
       link(6, "ifb1", "ifb", { alias: "cni:cbr0/c1/eth0" }),
     ],
-    routes: [route("10.244.2.0/24", 119), route("10.9.0.0/16", 4)],
+    routes: [route("10.244.2.0/24", 119), route("10.9.0.0/16", 4), route("fe80::/64", 2, 3)],
     rules: {
       ...EMPTY.rules,
       tables: [
@@ -85,7 +88,7 @@ test("everything that carries a mark goes, configuration first, devices behind w
     "rm /etc/cni/net.d/.05-weft.conflist.new",
     "nft delete table inet weft",
     "nft delete table bridge weft_macspoof",
-    expect.stringMatching(/^ip route del 10\.244\.2\.0\/24 /),
+    "ip route del 10.244.2.0/24 dev eth0 proto 119",
     "ip link del flannel.1",
     "ip link del veth1",
     "ip link del ifb1",
@@ -101,6 +104,21 @@ test("everything that carries a mark goes, configuration first, devices behind w
   expect(left).toEqual([
     "2 reserved addresses in /var/lib/cni/networks: pods' DEL, or weft ipam gc, frees them",
     "what weftd has written to this node's Node: its annotations",
+  ]);
+});
+
+test("a VXLAN device that another program's routes lead through stays: flanneld goes on with it", () => {
+  const { commands, left } = plan({
+    links: [
+      link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
+      link(4, "flannel-v6.1", "vxlan", { alias: "weft:vtep" }),
+    ],
+    routes: [route("10.244.2.0/24", 3, 3), route("10.244.3.0/24", 119, 3), route("fe80::/64", 2, 4)],
+    confFiles: ["10-flannel.conflist"],
+  });
+  expect(commands).toEqual(["ip route del 10.244.3.0/24 dev flannel.1 proto 119", "ip link del flannel-v6.1"]);
+  expect(left).toEqual([
+    "vxlan flannel.1: another program's routes lead through it, such as 10.244.2.0/24 dev flannel.1 proto 3",
   ]);
 });
 

@@ -5,12 +5,14 @@ import { forgetForwarded } from "../../pkg/kernel/foreign-forward.ts";
 import { deleteTable } from "../../pkg/kernel/foreign-rules.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
 import { MARK_START } from "../../pkg/kernel/owner.ts";
-import { deleteRoute } from "../../pkg/kernel/route.ts";
+import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import { RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
 import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
+import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
 import { REPLACED } from "../install/bin-directory.ts";
+import { withNames } from "../node/kernel.ts";
 import { OWN_CONFLIST } from "../node/networks.ts";
 import { DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
 
@@ -66,10 +68,10 @@ export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPl
 }
 
 /** What would do the same by hand. */
-export function stepText(step: Step): string[] {
+export function stepText(step: Step, observed: Pick<Observed, "links">): string[] {
   switch (step.kind) {
     case "route":
-      return [step.request.text];
+      return [withNames(step.request.text, observed)];
     case "rules":
       return step.requests.map(({ text }) => text);
     case "legacy":
@@ -141,9 +143,17 @@ function planFilters({ rules, legacy }: Observed, left: string[]): Step[] {
   ];
 }
 
-function planLinks({ links, bridge, confFiles }: Observed, left: string[]): Step[] {
+function planLinks({ links, routes, bridge, confFiles }: Observed, left: string[]): Step[] {
   const marked = links.filter(({ alias }) => alias === VTEP_ALIAS || alias.startsWith(MARK_START));
-  const steps = marked.map(({ name }): Step => ({ kind: "route", request: deleteLink(name) }));
+  const isUsed = (device: Link) => device.alias === VTEP_ALIAS && strangersRoutes(device, routes).length > 0;
+  left.push(
+    ...marked.filter(isUsed).map((device) => {
+      const [route] = strangersRoutes(device, routes).map((each) => withNames(describeRoute(each), { links }));
+      return `${device.kind} ${device.name}: another program's routes lead through it, such as ${route}`;
+    }),
+  );
+  const unused = marked.filter((device) => !isUsed(device));
+  const steps = unused.map(({ name }): Step => ({ kind: "route", request: deleteLink(name) }));
   const device = links.find(({ name, kind }) => name === bridge && kind === "bridge");
   if (device === undefined) return steps;
   const strangers = links.filter(
@@ -162,6 +172,13 @@ function planLinks({ links, bridge, confFiles }: Observed, left: string[]): Step
     return steps;
   }
   return [...steps, { kind: "route", request: deleteLink(device.name) }];
+}
+
+/** Through `device`, neither weft's nor the kernel's own: who goes back to flannel has flanneld use the device as it is. */
+function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): ObservedRoute[] {
+  return routes.filter(
+    ({ outputIndex, protocol }) => outputIndex === index && protocol !== RTPROT_WEFT && protocol !== RTPROT_KERNEL,
+  );
 }
 
 function planRunDirectory({ places: { runDir }, runFiles }: Observed, left: string[]): Step[] {
