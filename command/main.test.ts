@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { deleteLink } from "../pkg/kernel/link.ts";
+import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeSystem } from "../pkg/sys/fake.ts";
 import { runCommand } from "./main.ts";
@@ -6,6 +8,8 @@ import { CommandError, ExitStatus, text } from "./outcome.ts";
 import { declareSubcommand, type Subcommand } from "./subcommand.ts";
 
 const build = { version: "1.2.3", id: "0123456789abcdef", commit: "abc123", pluginNames: ["bridge", "ptp"] };
+const EPERM = 1;
+const EBUSY = 16;
 const ENOSPC = 28;
 
 /** What it gets comes back as data, and decides how it goes. */
@@ -31,6 +35,9 @@ const echo = declareSubcommand({
     progress("at it");
     if (what === "refuse") throw new CommandError("it is forbidden", { status: ExitStatus.refused, remedy: "Ask." });
     if (what === "full") throw new SystemError("write", "/data", ENOSPC);
+    if (what === "forbidden") throw new NetlinkError(deleteLink("cni0"), EPERM, undefined, "this namespace");
+    if (what === "unreadable") throw new SystemError("open", "/data", EPERM);
+    if (what === "busy") throw new NetlinkError(deleteLink("cni0"), EBUSY, undefined, "this namespace");
     if (what === "bug") throw new TypeError("undefined is not a function");
     return {
       status: ExitStatus.done,
@@ -179,7 +186,21 @@ test("what cannot be done is told with its remedy and status", () => {
     output: "",
     errorOutput: "weft echo: write /data: no space left (ENOSPC)\n",
   });
+  expect(call("echo busy").errorOutput).toBe(
+    "weft echo: ip link del cni0 in this namespace: device or resource busy (EBUSY)\n",
+  );
   expect(call("echo bug").errorOutput).toMatch(/^weft echo: internal error: undefined is not a function\n/);
+});
+
+test.each([
+  ["forbidden", "ip link del cni0 in this namespace"],
+  ["unreadable", "open /data"],
+])("what only root may do (%s) is told with that", (what, attempted) => {
+  expect(call(`echo ${what}`)).toEqual({
+    status: ExitStatus.failed,
+    output: "",
+    errorOutput: `weft echo: ${attempted}: operation not permitted (EPERM)\nRun it as root.\n`,
+  });
 });
 
 test("a runtime that found the file under a strange name gets a CNI error", () => {

@@ -11,7 +11,7 @@
  * 2. It is added to the list in subcommands.ts.
  * 3. `run` asks the world through `call.system` alone, and returns an `Outcome` (outcome.ts): an exit status, blocks for
  *    people (tables and paragraphs), and with `printsData: true` the same as data for `-o json`. It prints nothing. What it
- *    cannot do it throws as a `CommandError` with a remedy; a `SystemError` may pass through. Long work says what it is at
+ *    cannot do it throws as a `CommandError` with a remedy; a `SystemError` or `NetlinkError` may pass through. Long work says what it is at
  *    by `call.progress`.
  * 4. What thinks is apart from what looks: observation in, verdicts or a plan out, with tests beside it. A test of the
  *    whole calls `runCommand(new FakeSystem({ args: ["weft", ...] }), build)` and looks at output and status.
@@ -21,6 +21,7 @@
  */
 
 import { ErrorCode } from "../pkg/cni/errors.ts";
+import { isNetlinkError } from "../pkg/netlink/errors.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { System } from "../pkg/sys/system.ts";
 import { examplesText, type Request, readCommandLine } from "./command-line.ts";
@@ -103,7 +104,10 @@ function failureOf(error: unknown): { status: ExitStatus; lines: string[] } {
   if (error instanceof CommandError) {
     return { status: error.status, lines: [error.message, ...(error.remedy === undefined ? [] : [error.remedy])] };
   }
-  if (isSystemError(error)) return { status: ExitStatus.failed, lines: [error.message] };
+  if (isSystemError(error) || isNetlinkError(error)) {
+    const isForbidden = error.code === "EPERM" || error.code === "EACCES";
+    return { status: ExitStatus.failed, lines: [error.message, ...(isForbidden ? ["Run it as root."] : [])] };
+  }
   const { message, stack = "" } = error instanceof Error ? error : new Error(String(error));
   return { status: ExitStatus.failed, lines: [`internal error: ${message}`, stack] };
 }

@@ -120,7 +120,7 @@ export interface Declaration<A extends Arguments, O extends Options> {
   readonly examples: readonly Example[];
   /** Has the option `-o table|json`: `Outcome.data` is then printed for machines. */
   readonly printsData: boolean;
-  /** Throws `CommandError`; a `SystemError` is told as it is. */
+  /** Throws `CommandError`; what the kernel refuses (`SystemError`, `NetlinkError`) is told as it is. */
   run(call: Call<A, O>): Outcome;
 }
 

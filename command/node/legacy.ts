@@ -2,6 +2,7 @@
 import type { Family } from "../../pkg/ip/address.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { CommandError } from "../outcome.ts";
 
 /** Names of the tables in use, one a line; absent where the kernel has none. */
 const TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
@@ -38,12 +39,12 @@ export function legacyProgram(system: System, family: Family): LegacyProgram {
   return { name, path: paths.find((path) => system.status(path) !== undefined) };
 }
 
-/** What it prints. Throws its complaint. */
+/** What it prints. Throws its complaint, a `CommandError`. */
 export function runLegacy(system: System, path: string, args: readonly string[]): string {
   const environment = { PATH: FOLDERS.join(":") };
   const asked = { args: [...WAIT, ...args], environment, input: new Uint8Array() };
   const { status, output, errorOutput } = system.execute(path, asked);
   if (status === 0) return new TextDecoder().decode(output);
   const complaint = new TextDecoder().decode(errorOutput).trim();
-  throw new Error(`${path} ${args.join(" ")}: exit status ${status}: ${complaint}`);
+  throw new CommandError(`${path} ${args.join(" ")}: exit status ${status}: ${complaint}`);
 }

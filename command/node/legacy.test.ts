@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+import { FakeSystem } from "../../pkg/sys/fake.ts";
+import { CommandError } from "../outcome.ts";
+import { runLegacy } from "./legacy.ts";
+
+test("a complaint of iptables-legacy is told as its own, not as weft's bug", () => {
+  const path = "/usr/sbin/iptables-legacy";
+  const errorOutput = new TextEncoder().encode("Fatal: can't open lock file: Permission denied\n");
+  const system = new FakeSystem({ programs: { [path]: () => ({ status: 4, errorOutput }) } });
+  expect(() => runLegacy(system, path, ["-S", "FORWARD"])).toThrow(
+    new CommandError(`${path} -S FORWARD: exit status 4: Fatal: can't open lock file: Permission denied`),
+  );
+  expect(() => runLegacy(system, path, [])).toThrow(CommandError);
+});
