@@ -157,7 +157,7 @@ const OUTPUT = () =>
 
 function argumentOf({ value, about, isOptional = false, choices }: Argument): CommanderArgument {
   const argument = new CommanderArgument(isOptional ? `[${value}]` : `<${value}>`, about);
-  return choices === undefined ? argument : argument.choices(choices);
+  return choices === undefined ? argument.argParser(notEmpty) : argument.choices(choices);
 }
 
 function optionOf(name: string, option: Option): CommanderOption {
@@ -176,11 +176,18 @@ function optionOf(name: string, option: Option): CommanderOption {
     case "text": {
       const short = option.short === undefined ? "" : `-${option.short}, `;
       const made = new CommanderOption(`${short}${flag} <${option.value}>`, option.about);
-      if (option.choices !== undefined) made.choices(option.choices);
+      if (option.choices === undefined) made.argParser(notEmpty);
+      else made.choices(option.choices);
       if (option.default !== undefined) made.default(option.default);
       return made;
     }
   }
+}
+
+/** An empty word is a script's variable that was never set: it is no directory, and not what is meant by leaving it out. */
+function notEmpty(text: string): string {
+  if (text !== "") return text;
+  throw new InvalidArgumentError("It is empty.");
 }
 
 function wholeNumber(text: string, minimum: number, maximum: number): number {
@@ -191,6 +198,7 @@ function wholeNumber(text: string, minimum: number, maximum: number): number {
 
 function listOf(text: string, choices: readonly string[] | undefined): readonly string[] {
   const values = text.split(",").filter((value) => value !== "");
+  if (values.length === 0) throw new InvalidArgumentError("It names nothing.");
   const wrong = values.find((value) => choices !== undefined && !choices.includes(value));
   if (wrong === undefined) return values;
   throw new InvalidArgumentError(`"${wrong}" is none of ${choices?.join(", ")}.`);

@@ -106,6 +106,19 @@ test.each([
   expect({ status, output }).toEqual({ status: ExitStatus.usage, output: "" });
 });
 
+test.each([
+  [["echo", ""], "It is empty."],
+  [["echo", "a", "--data-dir", ""], "It is empty."],
+  [["echo", "a", "--data-dir="], "It is empty."],
+  [["echo", "a", "--only", ""], "It names nothing."],
+  [["echo", "a", "--only", ","], "It names nothing."],
+])("an empty word is refused: %j", (words, complaint) => {
+  const system = new FakeSystem({ args: ["weft", ...words] });
+  expect(runCommand(system, build, ALL)).toBe(ExitStatus.usage);
+  expect(system.errorOutput).toContain(complaint);
+  expect(system.output).toBe("");
+});
+
 test.each(["", "help", "--help", "-h"])("weft %s explains itself: groups, examples, exit statuses", (words) => {
   const { status, output, errorOutput } = call(words);
   expect({ status, errorOutput }).toEqual({ status: 0, errorOutput: "" });

@@ -123,6 +123,17 @@ test("--keep-existing leaves others' files, --only other plugins", () => {
   });
 });
 
+test.each([
+  ["install", ""],
+  ["install", DIR, "--only", ""],
+  ["install", DIR, "--only", ","],
+])("what a script left empty changes nothing: %s", (...args) => {
+  const files = withReference(machine());
+  const before = files.snapshot();
+  expect(runCommand(new FakeSystem({ args: ["weft", ...args], files }), build)).toBe(2);
+  expect(files.snapshot()).toEqual(before);
+});
+
 test("--discard-replaced keeps nothing", () => {
   const files = withReference(machine());
   weft(files, `install ${DIR} --discard-replaced`);
