@@ -1,6 +1,6 @@
 /** `weft ipam gc`: frees what is reserved for nobody. */
 
-import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { formatAddress } from "../../pkg/ip/address.ts";
 import { ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -46,7 +46,7 @@ export const ipamGc = declareSubcommand({
     if (look.obstacle !== undefined) throw refusal(look.obstacle);
     const networks = look.networks.filter(({ name }) => network === undefined || name === network);
     const outcomes = networks.flatMap((each) => collect(each, dataDir, yes, system));
-    const kept = networks.flatMap(({ judged }) => judged.filter(({ state }) => state !== "leaked")).length;
+    const kept = networks.flatMap(({ judged }) => judged).length - outcomes.length;
     return {
       status: outcomes.some(({ failure }) => failure !== undefined) ? ExitStatus.failed : ExitStatus.done,
       blocks: blocksOf(outcomes, { kept, yes, dataDir, namespaceCount: look.namespaceCount }),
@@ -89,7 +89,7 @@ function explain(obstacle: Obstacle): { problem: string; remedy: string } {
 interface Freed {
   readonly network: string;
   readonly reservation: Dated & Verdict;
-  readonly done: "freed" | "would be freed" | "given anew meanwhile" | "not freed";
+  readonly done: "freed" | "would be freed" | "released meanwhile" | "given anew meanwhile" | "not freed";
   readonly failure?: string;
 }
 
@@ -105,34 +105,41 @@ function collect(
   }
   const store = ReservationStore.openExisting(system, dataDir, name);
   try {
-    return leaked.map((reservation) => {
-      if (store === undefined || !isSame(reservation, store, directory, system)) {
-        return { network: name, reservation, done: "given anew meanwhile" };
+    const atOpening = new Set(store?.releasedAtOpening.map(({ address }) => formatAddress(address)));
+    // Whoever opens the store first after a start of the machine releases all that was reserved before.
+    return judged.flatMap((reservation): Freed[] => {
+      if (atOpening.has(formatAddress(reservation.address))) {
+        const reason = "reserved before this machine was last started";
+        return [{ network: name, reservation: { ...reservation, reason }, done: "freed" }];
       }
-      try {
-        store.release(reservation);
-        return { network: name, reservation, done: "freed" };
-      } catch (error) {
-        if (!isSystemError(error)) throw error;
-        return { network: name, reservation, done: "not freed", failure: error.message };
-      }
+      if (reservation.state !== "leaked") return [];
+      return [{ network: name, reservation, ...free(reservation, store, directory, system) }];
     });
   } finally {
     store?.close();
   }
 }
 
-/** Under the lock: still the reservation that was judged. */
-function isSame(judged: Dated, store: ReservationStore, directory: string, system: System): boolean {
-  const now = store.find(judged.address);
+/** Under the lock: only what is still the reservation that was judged. */
+function free(
+  judged: Dated,
+  store: ReservationStore | undefined,
+  directory: string,
+  system: System,
+): Pick<Freed, "done" | "failure"> {
+  const now = store?.find(judged.address);
+  if (store === undefined || now === undefined) return { done: "released meanwhile" };
   const status = system.status(`${directory}/${formatAddress(judged.address)}`);
-  return (
-    now !== undefined &&
-    isSameAddress(now.address, judged.address) &&
-    now.containerId === judged.containerId &&
-    now.ifName === judged.ifName &&
-    status?.modifiedMs === judged.modifiedMs
-  );
+  const isSame =
+    now.containerId === judged.containerId && now.ifName === judged.ifName && status?.modifiedMs === judged.modifiedMs;
+  if (!isSame) return { done: "given anew meanwhile" };
+  try {
+    store.release(judged);
+    return { done: "freed" };
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return { done: "not freed", failure: error.message };
+  }
 }
 
 function blocksOf(

@@ -42,6 +42,7 @@ export class ReservationStore {
   readonly #lock: FileLock | undefined;
   readonly #index: OwnerIndex | undefined;
   readonly #decoder = new TextDecoder();
+  readonly #releasedAtOpening: Reservation[] = [];
   #names: Set<string> | undefined;
   #looks = 0;
   #hasChanged = false;
@@ -92,6 +93,11 @@ export class ReservationStore {
     const directory = directoryOf(dataDir, network);
     system.makeDirectory(directory, DIRECTORY_MODE);
     system.lockFile(`${directory}/${LOCK}`, { wait: false, mode: FILE_MODE })?.release();
+  }
+
+  /** What was reserved before the machine was last started, and was there until this store was opened. */
+  get releasedAtOpening(): readonly Reservation[] {
+    return this.#releasedAtOpening;
   }
 
   close(): void {
@@ -235,6 +241,7 @@ export class ReservationStore {
       if (!isUntouched && entry.containerId !== "" && !index.hasSeen(entry)) continue;
       try {
         this.#remove(entry);
+        this.#releasedAtOpening.push(reservation);
       } catch (error) {
         // It stays, as one of this boot; the others have to go nevertheless.
         if (!isSystemError(error)) throw error;

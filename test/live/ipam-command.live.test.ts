@@ -182,6 +182,26 @@ test("in a chroot of another container, what lives is seen, and so is what the r
   }
 });
 
+test("what an earlier boot reserved is freed, and said to be", async () => {
+  const [pod, torn] = (await bed.emptyPods(2)) as [Namespace, Namespace];
+  await attach(OURS, PTP, "c1", pod);
+  await attach(OURS, PTP, "c2", torn);
+  for (const { name } of [pod, torn]) await removeNamespace(name);
+  mkdirSync(state("results"));
+  writeFileSync(state("results/other-c2-eth0"), JSON.stringify({ netns: "/run" }));
+  writeFileSync(state("boot"), "another-boot\n");
+  await bed.node.succeed("mount", ["--bind", state("boot"), "/proc/sys/kernel/random/boot_id"]);
+  const { stdout } = await weft("ipam", "gc", "--yes", "--grace-seconds", "0", "-o", "json");
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ changed: true, kept: 0 },
+    addresses: [
+      { containerId: "c1", done: "freed" },
+      { containerId: "c2", done: "freed", reason: "reserved before this machine was last started" },
+    ],
+  });
+  expect(await states()).toEqual([]);
+});
+
 test("a link's mark counts wherever weft is called", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "marked", pod);
