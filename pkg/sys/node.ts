@@ -35,7 +35,10 @@ function call<T>(name: string, subject: string, work: () => T): T {
 }
 
 export const nodeFiles: Files = {
-  readFile: (path) => call("read", path, () => new Uint8Array(readFileSync(path))),
+  readFile(path) {
+    const flag = constants.O_RDONLY | constants.O_NONBLOCK;
+    return call("read", path, () => new Uint8Array(readFileSync(path, { flag })));
+  },
   writeFile(path, data, options = {}) {
     const { O_WRONLY, O_TRUNC, O_CREAT, O_EXCL } = constants;
     const flags =

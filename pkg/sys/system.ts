@@ -25,7 +25,7 @@ export interface FileLock {
 
 /** Files, as the kernel sees them. All calls follow symbolic links, as the system calls of the same name do. */
 export interface Files {
-  /** Throws `SystemError` ENOENT when absent. */
+  /** Throws `SystemError` ENOENT when absent. Waits for nobody: a FIFO into which nobody writes is empty (O_NONBLOCK). */
   readFile(path: string): Uint8Array;
   /**
    * Creates or truncates; with `exclusive` it fails with EEXIST instead (O_EXCL), with `existing` it fails with

@@ -50,6 +50,7 @@ function fakeSystem(): FakeSystem {
   });
   system.makeDirectory(world.folder);
   system.writeFile(world.plainFile, bytesOf(""));
+  system.writeFile(`${world.folder}/../fifo`, bytesOf(""));
   return system;
 }
 

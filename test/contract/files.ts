@@ -1,5 +1,5 @@
 /**
- * The contract of `Files` as scenarios: each works in an empty folder, and tells what it saw. They run where the side
+ * The contract of `Files` as scenarios: each works in an empty folder beside a FIFO, and tells what it saw. They run where the side
  * under test runs: in the test's process, or compiled for QuickJS.
  */
 import type { Files } from "../../pkg/sys/system.ts";
@@ -92,6 +92,10 @@ export const filesScenarios: Readonly<Record<string, FilesScenario>> = {
       return [read(`${folder}/absent`), read(`${folder}/d`), read(`${folder}/f/below`), read(`${folder}/${LONG_NAME}`)];
     },
     expected: ["ENOENT of absent", "EISDIR of d", "ENOTDIR of f/below", `ENAMETOOLONG of ${LONG_NAME}`],
+  },
+  "a FIFO into which nobody writes is empty, and keeps nobody waiting": {
+    run: (files, folder) => textOf(files.readFile(`${folder}/../fifo`)),
+    expected: "",
   },
   "writing fails by what is at the path": {
     run: (files, folder) => {

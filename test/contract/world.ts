@@ -1,5 +1,5 @@
 /** What the scenarios find: files, programs and sockets, made for one test file. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -34,6 +34,7 @@ export class Worlds {
     writeFileSync(`${root}/suicide`, "#!/bin/sh\nkill -TERM $$\n");
     for (const name of ["program", "suicide"]) chmodSync(`${root}/${name}`, 0o755);
     writeFileSync(`${root}/plain`, "", { mode: 0o644 });
+    execFileSync("mkfifo", [`${root}/fifo`]);
     await new Promise<void>((resolve) => {
       this.#server.listen(`${root}/socket`, resolve);
     });

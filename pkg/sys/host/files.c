@@ -25,7 +25,8 @@ static JSValue read_file(JSContext *ctx, JSValueConst self, int argc, JSValueCon
 	(void)self, (void)argc;
 	if (!path)
 		return JS_EXCEPTION;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A FIFO is no reason to wait. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		result = host_fail(ctx, "open", path, errno);
 	} else {
