@@ -18,9 +18,10 @@ export const cleanup = declareSubcommand({
   group: "Change this node",
   summary: "remove everything that weft has made on this node, and nothing else",
   description: [
-    "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
+    "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
     "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network. --dry-run prints what would go, as the commands that do the same by hand.",
-    "What stays is told: kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
+    "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
+    "What stays is told: a VXLAN device that another program's routes lead through, as flanneld's do after the way back; a bridge that others use, too; kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
   ],
   arguments: {},
   options: {
@@ -44,21 +45,22 @@ export const cleanup = declareSubcommand({
     const observed = observe(system, placesOf(options));
     const plan = planCleanup(observed, { restores: options.restore });
     if (!options.dryRun) {
-      assertAllowed(observed.isWeftdAlive && !options.force, options.pods ? [] : plan.pods, options.runDir);
+      assertAllowed(options.force ? [] : observed.alive, options.pods ? [] : plan.pods);
       progress("removing ...");
     }
     const failures = options.dryRun ? [] : carryOut(plan, system);
-    const commands = plan.steps.flatMap((step) => stepText(step, observed));
+    const taken = failures.length > 0 ? plan.steps : [...plan.steps, ...plan.closing];
+    const commands = taken.flatMap((step) => stepText(step, observed));
     const left = [...plan.left, ...settingsThatStay(system)];
     return {
       status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
       blocks: blocksOf(commands, left, failures, options.dryRun),
       data: {
         dryRun: options.dryRun,
-        changed: !options.dryRun && plan.steps.length > 0,
+        changed: !options.dryRun && taken.length > 0,
         commands,
         pods: plan.pods,
-        weftdLives: observed.isWeftdAlive,
+        weftdLives: observed.alive.length > 0,
         left,
         failures,
       },
@@ -80,9 +82,9 @@ function placesOf({
   return { binDir, runDir, cniConfDir, dataDir };
 }
 
-function assertAllowed(isWeftdInTheWay: boolean, pods: readonly string[], runDir: string): void {
-  if (isWeftdInTheWay) {
-    throw new CommandError(`a weftd lives: it answers in ${runDir}, and would put everything back`, {
+function assertAllowed([alive]: readonly string[], pods: readonly string[]): void {
+  if (alive !== undefined) {
+    throw new CommandError(`a weftd lives: it answers in ${alive}, and would put everything back`, {
       status: ExitStatus.refused,
       remedy:
         "Nothing was changed. Stop it first (kubectl delete daemonset weft, or systemctl stop weftd); --force does it nevertheless.",
@@ -97,8 +99,13 @@ function assertAllowed(isWeftdInTheWay: boolean, pods: readonly string[], runDir
   });
 }
 
-/** Goes on past what fails, and returns what did. */
-function carryOut({ steps }: CleanupPlan, system: System): string[] {
+/** Goes on past what fails, but not to the closing steps, and returns what did. */
+function carryOut({ steps, closing }: CleanupPlan, system: System): string[] {
+  const failures = takeAll(steps, system);
+  return failures.length > 0 ? failures : takeAll(closing, system);
+}
+
+function takeAll(steps: readonly Step[], system: System): string[] {
   return steps.flatMap((step) => {
     try {
       take(step, system);

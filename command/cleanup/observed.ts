@@ -12,9 +12,11 @@ import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/r
 import type { System } from "../../pkg/sys/system.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
 import { readReservedNetworks } from "../ipam/reservations.ts";
-import { namesIn, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { namesIn } from "../node/networks.ts";
+import { readStated, type Stated } from "./conflist.ts";
 import { type LegacyRules, readLegacyRules } from "./legacy.ts";
 
+/** Where to look; weft's conflist may add a run directory and a data directory. */
 export interface Places {
   readonly runDir: string;
   readonly cniConfDir: string;
@@ -39,42 +41,47 @@ export interface RulesSeen {
 
 export interface Observed {
   readonly places: Places;
-  readonly isWeftdAlive: boolean;
+  /** The run directories in which a weftd answers. */
+  readonly alive: readonly string[];
   readonly links: readonly Link[];
   readonly routes: readonly ObservedRoute[];
   readonly rules: RulesSeen;
   readonly legacy: readonly LegacyRules[];
-  /** The bridge that weft's conflist names. */
-  readonly bridge: string | undefined;
+  readonly stated: Pick<Stated, "bridge" | "others">;
   /** Names in the runtime's folder. */
   readonly confFiles: readonly string[];
-  /** Names in the run directory; `undefined` where there is none. */
-  readonly runFiles: readonly string[] | undefined;
-  /** All paths of host-local's index, each behind what is in it. */
+  /** The run directories that are there, and the names in them. */
+  readonly runDirs: readonly { readonly path: string; readonly files: readonly string[] }[];
+  /** All paths of host-local's indexes, each behind what is in it. */
   readonly indexPaths: readonly { readonly path: string; readonly isDirectory: boolean }[];
   readonly bin: BinDirectory | undefined;
-  /** How many addresses host-local has reserved. */
-  readonly reservedCount: number;
+  /** How many addresses host-local has reserved, by data directory; without those that have none. */
+  readonly reserved: readonly { readonly dataDir: string; readonly count: number }[];
 }
 
 /** Throws `SystemError` and `NetlinkError`. */
 export function observe(system: System, places: Places): Observed {
+  const stated = readStated(system, places.cniConfDir);
+  const runDirs = distinct([places.runDir, ...stated.runDirs]);
+  const dataDirs = distinct([places.dataDir, ...stated.dataDirs]);
   const netlink = openRoute(system);
   try {
     return {
       places,
-      isWeftdAlive: system.isSocketAlive(`${places.runDir}/${SOCKET_FILE}`),
+      alive: runDirs.filter((path) => system.isSocketAlive(`${path}/${SOCKET_FILE}`)),
       links: netlink.dump(linkDump()).map(parseLink),
       routes: readRoutes(netlink),
       rules: observeRules(system),
       legacy: readLegacyRules(system),
-      bridge: readBridge(system, places.cniConfDir),
+      stated,
       confFiles: namesIn(system, places.cniConfDir),
-      runFiles: system.status(places.runDir) === undefined ? undefined : namesIn(system, places.runDir),
-      indexPaths: pathsBelow(system, `${places.dataDir}/${INDEX}`),
-      reservedCount: readReservedNetworks(system, { dataDir: places.dataDir, confDir: places.cniConfDir }).flatMap(
-        ({ reservations }) => reservations,
-      ).length,
+      runDirs: runDirs
+        .filter((path) => system.status(path) !== undefined)
+        .map((path) => ({ path, files: namesIn(system, path) })),
+      indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${INDEX}`)),
+      reserved: dataDirs
+        .map((dataDir) => ({ dataDir, count: countReserved(system, dataDir, places.cniConfDir) }))
+        .filter(({ count }) => count > 0),
       bin: places.binDir === undefined ? undefined : observeBinDirectory(places.binDir, system),
     };
   } finally {
@@ -106,13 +113,18 @@ export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
   };
 }
 
-function readBridge(system: System, directory: string): string | undefined {
-  const conflist = readNetworks(system, directory).files.find(({ name }) => name === OWN_CONFLIST);
-  const bridge = conflist?.plugins.find((each) => each.value("type") === "bridge")?.value("bridge");
-  return typeof bridge === "string" ? bridge : undefined;
+/** A directory has one name here, however many slashes end it. */
+function distinct(paths: readonly string[]): string[] {
+  return [...new Set(paths.map((path) => path.replace(/(?<=.)\/+$/, "")))];
+}
+
+function countReserved(system: System, dataDir: string, confDir: string): number {
+  return readReservedNetworks(system, { dataDir, confDir }).flatMap(({ reservations }) => reservations).length;
 }
 
 function pathsBelow(system: System, path: string): { path: string; isDirectory: boolean }[] {
+  // What a symbolic link leads to is not the index's.
+  if (system.readLink(path) !== undefined) return [{ path, isDirectory: false }];
   const kind = system.status(path)?.kind;
   if (kind !== "directory") return kind === undefined ? [] : [{ path, isDirectory: false }];
   const inside = namesIn(system, path)

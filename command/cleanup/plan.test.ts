@@ -15,24 +15,24 @@ const route = (destination: string, protocol: number, outputIndex = 2) =>
 const places = { runDir: "/run/weft", cniConfDir: "/etc/cni/net.d", dataDir: "/var/lib/cni/networks" };
 const EMPTY: Observed = {
   places: { ...places, binDir: undefined },
-  isWeftdAlive: false,
+  alive: [],
   links: [],
   routes: [],
   rules: { generation: 1, tables: [], forwarding: { chains: [], rules: [] } },
   legacy: [],
-  bridge: undefined,
+  stated: { bridge: undefined, others: [] },
   confFiles: [],
-  runFiles: undefined,
+  runDirs: [],
   indexPaths: [],
   bin: undefined,
-  reservedCount: 0,
+  reserved: [],
 };
 const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
 
 function plan(observed: Partial<Observed>, restores = false) {
   const whole = { ...EMPTY, ...observed };
-  const { steps, left, pods } = planCleanup(whole, { restores });
-  const commands = steps.flatMap((step) => stepText(step, whole));
+  const { steps, closing, left, pods } = planCleanup(whole, { restores });
+  const commands = [...steps, ...closing].flatMap((step) => stepText(step, whole));
   return { commands, left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
 }
 
@@ -59,7 +59,7 @@ test("where nothing of weft's is, there is nothing to do", () => {
 
 test("everything that carries a mark goes, configuration first, devices behind what leads to them", () => {
   const { commands, pods, left } = plan({
-    reservedCount: 2,
+    reserved: [{ dataDir: "/var/lib/cni/networks", count: 2 }],
     links: [
       link(2, "eth0", ""),
       link(3, "flannel.1", "vxlan", { alias: "weft:vtep" }),
@@ -75,16 +75,19 @@ test("everything that carries a mark goes, configuration first, devices behind w
         { family: NFPROTO.bridge, table: "weft_macspoof" },
       ],
     },
-    bridge: "cni0",
+    stated: { bridge: "cni0", others: [] },
     confFiles: ["05-weft.conflist", ".05-weft.conflist.new"],
-    runFiles: ["nodes.json", ".stamp.json.new", "weftd.sock"],
+    runDirs: [
+      { path: "/run/weft", files: ["nodes.json", ".stamp.json.new", "weftd.sock"] },
+      { path: "/run/b", files: [] },
+    ],
     indexPaths: [
       { path: "/n/.weft/cbr0", isDirectory: true },
       { path: "/n/.weft", isDirectory: true },
     ],
   });
   expect(commands).toEqual([
-    "rm /etc/cni/net.d/05-weft.conflist",
+    "mv /etc/cni/net.d/05-weft.conflist /etc/cni/net.d/.05-weft.conflist.removed",
     "rm /etc/cni/net.d/.05-weft.conflist.new",
     "nft delete table inet weft",
     "nft delete table bridge weft_macspoof",
@@ -97,8 +100,10 @@ test("everything that carries a mark goes, configuration first, devices behind w
     "rm /run/weft/nodes.json",
     "rm /run/weft/weftd.sock",
     "rmdir /run/weft",
+    "rmdir /run/b",
     "rmdir /n/.weft/cbr0",
     "rmdir /n/.weft",
+    "rm /etc/cni/net.d/.05-weft.conflist.removed",
   ]);
   expect(pods).toEqual(["veth1"]);
   expect(left).toEqual([
@@ -133,10 +138,24 @@ test.each([
     { links: [link(4, "cni0", "bridge")], confFiles: ["10-f.conflist.weft-disabled"] },
     "it was there before weft",
   ],
-])("the bridge stays where %s", (_why, observed, reason) => {
-  const { commands, left } = plan({ ...observed, bridge: "cni0" });
+  [
+    "another network uses it, too",
+    { links: [link(4, "cni0", "bridge")] },
+    "bridge cni0: 10-flannel.conflist puts pods on it, too",
+    [{ file: "10-flannel.conflist", bridge: "cni0" }],
+  ],
+])("the bridge stays where %s", (_why, observed: Partial<Observed>, reason, others = []) => {
+  const { commands, left } = plan({ ...observed, stated: { bridge: "cni0", others } });
   expect(commands).toEqual([]);
   expect(left.join("\n")).toContain(reason);
+});
+
+test("a bridge that nothing names any more is told, unless it is another network's", () => {
+  const links = [link(4, "cni0", "bridge")];
+  const told = "bridge cni0: no configuration names it any more; if no program needs it, ip link del cni0";
+  expect(plan({ links })).toMatchObject({ commands: [], left: [told] });
+  const others = [{ file: "10-flannel.conflist", bridge: "cni0" }];
+  expect(plan({ links, stated: { bridge: undefined, others } })).toMatchObject({ commands: [], left: [] });
 });
 
 test("what is out of use comes back only when asked to, and in nobody's place", () => {
@@ -144,15 +163,16 @@ test("what is out of use comes back only when asked to, and in nobody's place", 
   expect(plan({ confFiles }).left).toHaveLength(2);
   expect(plan({ confFiles }, true)).toMatchObject({
     commands: [
-      "rm /etc/cni/net.d/05-weft.conflist",
+      "mv /etc/cni/net.d/05-weft.conflist /etc/cni/net.d/.05-weft.conflist.removed",
       "mv '/etc/cni/net.d/10-a b.conflist.weft-disabled' '/etc/cni/net.d/10-a b.conflist'",
+      "rm /etc/cni/net.d/.05-weft.conflist.removed",
     ],
     left: ["/etc/cni/net.d/20-b.conf.weft-disabled: there is a 20-b.conf again"],
   });
 });
 
 test("a stranger's file in the run directory keeps the directory", () => {
-  expect(plan({ runFiles: ["stamp.json", "notes"] })).toMatchObject({
+  expect(plan({ runDirs: [{ path: "/run/weft", files: ["stamp.json", "notes"] }] })).toMatchObject({
     commands: ["rm /run/weft/stamp.json"],
     left: ["/run/weft/notes: not weft's"],
   });

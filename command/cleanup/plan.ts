@@ -13,7 +13,8 @@ import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
 import { REPLACED } from "../install/bin-directory.ts";
 import { withNames } from "../node/kernel.ts";
-import { OWN_CONFLIST } from "../node/networks.ts";
+import { OWN_CONFLIST, USUAL_BRIDGE } from "../node/networks.ts";
+import { REMOVED_CONFLIST } from "./conflist.ts";
 import { DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
 
 /** What every mark of weftd's begins with. */
@@ -33,6 +34,8 @@ export type Step =
 
 export interface CleanupPlan {
   readonly steps: readonly Step[];
+  /** Only once all of `steps` are made: what the next cleanup needs to know until then. */
+  readonly closing: readonly Step[];
   /** What stays, and why; for an operator. */
   readonly left: readonly string[];
   /** Links of pods that live. */
@@ -54,17 +57,23 @@ export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPl
       .filter(({ protocol }) => protocol === RTPROT_WEFT)
       .map((route): Step => ({ kind: "route", request: deleteRoute(route) })),
     ...planLinks(observed, left),
-    ...planRunDirectory(observed, left),
+    ...observed.runDirs.flatMap((directory) => planRunDirectory(directory, left)),
     ...observed.indexPaths.map(({ path, isDirectory }) => removal(path, isDirectory)),
     ...planExecutables(observed, left),
   ];
-  if (observed.reservedCount > 0) {
-    left.push(
-      `${observed.reservedCount} reserved addresses in ${observed.places.dataDir}: pods' DEL, or weft ipam gc, frees them`,
-    );
-  }
-  if (observed.runFiles?.includes(TABLE_FILE)) left.push("what weftd has written to this node's Node: its annotations");
-  return { steps, left, pods: observed.links.filter(isPodLink).map(({ name }) => name) };
+  left.push(
+    ...observed.reserved.map(
+      ({ dataDir, count }) => `${count} reserved addresses in ${dataDir}: pods' DEL, or weft ipam gc, frees them`,
+    ),
+  );
+  if (observed.runDirs.some(({ files }) => files.includes(TABLE_FILE)))
+    left.push("what weftd has written to this node's Node: its annotations");
+  return {
+    steps,
+    closing: planClosing(observed),
+    left,
+    pods: observed.links.filter(isPodLink).map(({ name }) => name),
+  };
 }
 
 /** What would do the same by hand. */
@@ -95,6 +104,10 @@ function removal(path: string, isDirectory = false): Step {
   return { kind: "file", file: { do: isDirectory ? "removeDirectory" : "remove", path } };
 }
 
+function renaming(path: string, to: string): Step {
+  return { kind: "file", file: { do: "rename", path, to } };
+}
+
 function isPodLink({ kind, alias }: Link): boolean {
   return kind === "veth" && alias.startsWith(MARK_START);
 }
@@ -103,7 +116,7 @@ function planConfiguration({ places, confFiles }: Observed, restores: boolean, l
   const path = (name: string) => `${places.cniConfDir}/${name}`;
   const own = confFiles
     .filter((name) => name === OWN_CONFLIST || name === `.${OWN_CONFLIST}.new`)
-    .map((name) => removal(path(name)));
+    .map((name) => (name === OWN_CONFLIST ? renaming(path(name), path(REMOVED_CONFLIST)) : removal(path(name))));
   const disabled = confFiles.filter((name) => name.endsWith(DISABLED)).sort();
   if (!restores) {
     left.push(...disabled.map((name) => `${path(name)}: out of use for weft's sake; --restore puts it back`));
@@ -113,11 +126,16 @@ function planConfiguration({ places, confFiles }: Observed, restores: boolean, l
     ...own,
     ...disabled.flatMap((name): Step[] => {
       const to = name.slice(0, -DISABLED.length);
-      if (!confFiles.includes(to)) return [{ kind: "file", file: { do: "rename", path: path(name), to: path(to) } }];
+      if (!confFiles.includes(to)) return [renaming(path(name), path(to))];
       left.push(`${path(name)}: there is a ${to} again`);
       return [];
     }),
   ];
+}
+
+function planClosing({ places, confFiles }: Observed): Step[] {
+  const isThere = confFiles.includes(OWN_CONFLIST) || confFiles.includes(REMOVED_CONFLIST);
+  return isThere ? [removal(`${places.cniConfDir}/${REMOVED_CONFLIST}`)] : [];
 }
 
 /** Every rule of weft's, and its tables, as one transaction. */
@@ -143,7 +161,7 @@ function planFilters({ rules, legacy }: Observed, left: string[]): Step[] {
   ];
 }
 
-function planLinks({ links, routes, bridge, confFiles }: Observed, left: string[]): Step[] {
+function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Observed, left: string[]): Step[] {
   const marked = links.filter(({ alias }) => alias === VTEP_ALIAS || alias.startsWith(MARK_START));
   const isUsed = (device: Link) => device.alias === VTEP_ALIAS && strangersRoutes(device, routes).length > 0;
   left.push(
@@ -154,8 +172,21 @@ function planLinks({ links, routes, bridge, confFiles }: Observed, left: string[
   );
   const unused = marked.filter((device) => !isUsed(device));
   const steps = unused.map(({ name }): Step => ({ kind: "route", request: deleteLink(name) }));
-  const device = links.find(({ name, kind }) => name === bridge && kind === "bridge");
+  const device = links.find(({ name, kind }) => name === (bridge ?? USUAL_BRIDGE) && kind === "bridge");
   if (device === undefined) return steps;
+  const other = others.find((each) => each.bridge === device.name);
+  if (bridge === undefined) {
+    if (other === undefined) {
+      left.push(
+        `bridge ${device.name}: no configuration names it any more; if no program needs it, ip link del ${device.name}`,
+      );
+    }
+    return steps;
+  }
+  if (other !== undefined) {
+    left.push(`bridge ${device.name}: ${other.file} puts pods on it, too`);
+    return steps;
+  }
   const strangers = links.filter(
     ({ masterIndex, alias }) => masterIndex === device.index && !alias.startsWith(MARK_START),
   );
@@ -181,17 +212,16 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
   );
 }
 
-function planRunDirectory({ places: { runDir }, runFiles }: Observed, left: string[]): Step[] {
-  if (runFiles === undefined) return [];
+function planRunDirectory({ path, files }: Observed["runDirs"][number], left: string[]): Step[] {
   const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, LOCK_FILE];
   const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
-  const steps = runFiles
+  const steps = files
     .filter(isOurs)
     .sort()
-    .map((name) => removal(`${runDir}/${name}`));
-  const strangers = runFiles.filter((name) => !isOurs(name));
-  if (strangers.length === 0) return [...steps, removal(runDir, true)];
-  left.push(...strangers.map((name) => `${runDir}/${name}: not weft's`));
+    .map((name) => removal(`${path}/${name}`));
+  const strangers = files.filter((name) => !isOurs(name));
+  if (strangers.length === 0) return [...steps, removal(path, true)];
+  left.push(...strangers.map((name) => `${path}/${name}: not weft's`));
   return steps;
 }
 
@@ -210,7 +240,7 @@ function planExecutables({ places: { binDir }, bin }: Observed, left: string[]):
   const own = [...bin.files.keys()].filter((name) => isOurs(name) && !back.includes(name));
   const isEmptied = stale.length === 0 && bin.replaced.length > 0;
   return [
-    ...back.map((name): Step => ({ kind: "file", file: { do: "rename", path: kept(name), to: path(name) } })),
+    ...back.map((name) => renaming(kept(name), path(name))),
     ...[...own.map(path), ...bin.unfinished].map((each) => removal(each)),
     ...(isEmptied ? [removal(`${binDir}/${REPLACED}`, true)] : []),
   ];

@@ -41,7 +41,8 @@ export function namesIn(system: System, path: string): string[] {
   }
 }
 
-function readNetwork(system: System, folder: string, name: string): NetworkFile[] {
+/** Nothing where there is no such file. */
+export function readNetwork(system: System, folder: string, name: string): NetworkFile[] {
   try {
     const object = new ConfigObject(parseJsonObject(system.readFile(`${folder}/${name}`), name));
     // A file of one plugin is a list of one.
@@ -68,6 +69,21 @@ export interface Attachment {
   readonly subnets: readonly string[];
 }
 
+/** Of the plugin `bridge`, and of flannel's, where the configuration names none. */
+export const USUAL_BRIDGE = "cni0";
+
+/** The bridge on which `plugin` puts pods; `undefined` where it puts them on none. */
+export function bridgeOf(plugin: ConfigObject): string | undefined {
+  const type = plugin.value("type");
+  if (type !== "bridge" && type !== "flannel") return undefined;
+  const settings = type === "bridge" ? plugin.value("bridge") : delegatedBridge(plugin.value("delegate"));
+  return typeof settings === "string" && settings !== "" ? settings : USUAL_BRIDGE;
+}
+
+function delegatedBridge(delegate: unknown): unknown {
+  return typeof delegate === "object" && delegate !== null && "bridge" in delegate ? delegate.bridge : undefined;
+}
+
 const HOST_LOCAL_DIR = "/var/lib/cni/networks";
 
 /** What `file` says of pods' attachment. */
@@ -75,12 +91,11 @@ export function attachmentOf(file: NetworkFile | undefined): Attachment {
   const [first] = file?.plugins ?? [];
   const ipam = first?.object("ipam");
   const isBridge = first === undefined || first.value("type") === "bridge";
-  const bridge = first?.value("bridge");
   const mtu = first?.value("mtu");
   const dataDir = ipam?.value("dataDir");
   return {
     network: file?.network || "cbr0",
-    bridge: isBridge ? (typeof bridge === "string" && bridge !== "" ? bridge : "cni0") : undefined,
+    bridge: isBridge ? ((first && bridgeOf(first)) ?? USUAL_BRIDGE) : undefined,
     mtu: typeof mtu === "number" ? mtu : undefined,
     dataDir: typeof dataDir === "string" && dataDir !== "" ? dataDir : HOST_LOCAL_DIR,
     subnets: ipam === undefined ? [] : subnetsOf(ipam),

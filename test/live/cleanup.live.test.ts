@@ -1,5 +1,7 @@
 /** `weft cleanup` on a node with pods, a weftd that has run, and other programs' things: afterwards the node is as before. */
-import { copyFileSync, mkdirSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { copyFileSync, mkdirSync, readdirSync, realpathSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Machine, type Mode, type Node } from "./harness/cluster.ts";
@@ -120,7 +122,7 @@ describe.each<[Mode, Families]>([
     const dry = await weft("--pods", "--dry-run");
     expect(dry.status).toBe(0);
     for (const command of [
-      `rm ${node.confDir}/05-weft.conflist`,
+      `mv ${node.confDir}/05-weft.conflist ${node.confDir}/.05-weft.conflist.removed`,
       "nft delete table inet weft",
       "ip route del 10.244.2.0/24 via",
       "ip link del cni0",
@@ -157,6 +159,59 @@ describe.each<[Mode, Families]>([
     const far = await cluster.addPod(other as Node, "far");
     expect(await pod.inside.pings(far.address)).toBe(true);
   });
+});
+
+test("a cleanup that failed in part is finished by the next, in the places that the conflist names", async () => {
+  const cleanup = new Cleanup();
+  const cluster = await Cluster.start("host-gw", cleanup);
+  try {
+    const machine = await cluster.addMachine(1);
+    const [runDir, dataDir, outside] = ["elsewhere", "data", "outside"].map((name) => `${machine.stateDir}/${name}`);
+    mkdirSync(`${runDir}/stamp.json`, { recursive: true });
+    mkdirSync(`${dataDir}/.weft/cbr0`, { recursive: true });
+    mkdirSync(`${outside}`);
+    writeFileSync(`${outside}/file`, "a stranger's");
+    symlinkSync(`${outside}`, `${dataDir}/.weft/cbr0/link`);
+    const plugins = [
+      { type: "bridge", bridge: "br-own", ipam: { type: "host-local", dataDir } },
+      { type: "vxlan", runDir },
+    ];
+    writeFileSync(`${machine.confDir}/05-weft.conflist`, JSON.stringify({ name: "cbr0", plugins }));
+    await shell(
+      machine,
+      `ip link add br-own up type bridge
+      ip link add flannel.1 type vxlan id 1 dstport 8472 dev eth0
+      ip link set flannel.1 up alias weft:vtep
+      ip route add 10.244.7.0/24 dev flannel.1`,
+    );
+    const words = ["cleanup", "--run-dir", machine.runDir, "--cni-conf-dir", machine.confDir];
+    const weft = () => machine.inside.run(`${OURS}/weft`, words);
+
+    const weftd = createServer().listen(`${runDir}/weftd.sock`);
+    await once(weftd, "listening");
+    expect(await weft()).toMatchObject({ status: 3, stderr: expect.stringContaining(`it answers in ${runDir}`) });
+    expect(readdirSync(machine.confDir)).toEqual(["05-weft.conflist"]);
+    weftd.close();
+
+    const first = await weft();
+    expect(first).toMatchObject({ status: 1, stdout: expect.stringMatching(/\nFailed:\n.*stamp\.json/) });
+    expect(readdirSync(machine.confDir)).toEqual([".05-weft.conflist.removed"]);
+    await shell(machine, "ip link add br-own up type bridge");
+    rmdirSync(`${runDir}/stamp.json`);
+    const second = await weft();
+    expect(second).toMatchObject({ status: 0, stdout: expect.stringContaining("\n  ip link del br-own\n") });
+    expect(second.stdout).toContain("vxlan flannel.1: another program's routes lead through it, such as 10.244.7.0/24");
+    expect(readdirSync(machine.confDir)).toEqual([]);
+    expect(readdirSync(machine.stateDir)).not.toContain("elsewhere");
+    expect(readdirSync(`${dataDir}`)).toEqual([]);
+    expect(readdirSync(`${outside}`)).toEqual(["file"]);
+    const links = await machine.inside.succeed("ip", ["-br", "link"]);
+    expect(links).toContain("flannel.1");
+    expect(links).not.toContain("br-own");
+    expect((await weft()).stdout).toMatch(/^Nothing of weft's was found/);
+  } finally {
+    await cleanup.run();
+  }
 });
 
 test("what weftd put out of use comes back with --restore, and its rules in iptables-legacy go", async () => {

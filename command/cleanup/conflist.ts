@@ -1,0 +1,52 @@
+/** What network configurations say of where weft's things are; weft's own says it even out of the runtime's sight. */
+
+import type { ConfigObject } from "../../pkg/cni/config.ts";
+import { isCniError } from "../../pkg/cni/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { bridgeOf, OWN_CONFLIST, readNetwork, readNetworks } from "../node/networks.ts";
+
+/**
+ * What a cleanup that began calls weft's conflist, until all that it names is gone: no runtime takes a file of this ending
+ * for a configuration.
+ */
+export const REMOVED_CONFLIST = `.${OWN_CONFLIST}.removed`;
+
+export interface Stated {
+  /** `undefined` where nothing of weft's names one. */
+  readonly bridge: string | undefined;
+  readonly runDirs: readonly string[];
+  /** host-local's. */
+  readonly dataDirs: readonly string[];
+  /** Other networks' files in use, and their bridges. */
+  readonly others: readonly { readonly file: string; readonly bridge: string }[];
+}
+
+/** Throws `SystemError`. */
+export function readStated(system: System, folder: string): Stated {
+  const own = [OWN_CONFLIST, REMOVED_CONFLIST].flatMap((name) => readNetwork(system, folder, name));
+  const plugins = own.flatMap((file) => file.plugins);
+  return {
+    bridge: plugins.map(bridgeOf).find((name) => name !== undefined),
+    runDirs: plugins.flatMap((plugin) => pathIn(plugin, "runDir")),
+    dataDirs: plugins.flatMap((plugin) => ipamOf(plugin).flatMap((ipam) => pathIn(ipam, "dataDir"))),
+    others: readNetworks(system, folder)
+      .files.filter(({ name }) => name !== OWN_CONFLIST)
+      .flatMap(({ name, plugins }) =>
+        plugins.map(bridgeOf).flatMap((bridge) => (bridge === undefined ? [] : [{ file: name, bridge }])),
+      ),
+  };
+}
+
+function pathIn(object: ConfigObject, key: string): string[] {
+  const path = object.value(key);
+  return typeof path === "string" && path.startsWith("/") ? [path] : [];
+}
+
+function ipamOf(plugin: ConfigObject): ConfigObject[] {
+  try {
+    return [plugin.object("ipam")];
+  } catch (error) {
+    if (isCniError(error)) return [];
+    throw error;
+  }
+}
