@@ -24,9 +24,9 @@ export function renderBlocks(blocks: readonly Block[], look: Look): string {
 function renderText({ text, indent = 0, isVerbatim = false }: Paragraph, look: Look): string {
   const margin = " ".repeat(indent);
   const columns = look.columns === undefined || isVerbatim ? undefined : look.columns - indent;
-  const lines = plainOf(text)
+  const lines = textOf(text)
     .split("\n")
-    .flatMap((line) => wrap(line, columns));
+    .flatMap((line) => wrap(isVerbatim ? line : withoutControls(line), columns));
   return lines.map((line) => `${line === "" ? "" : margin}${paint(line, toneOf(text), look)}\n`).join("");
 }
 
@@ -66,6 +66,9 @@ function layOut(row: readonly Cell[], widths: readonly number[], last: number | 
 /** Two columns wide on a terminal (Unicode's UAX #11, the blocks that are wide throughout). */
 const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/g;
 const PLAIN = /^[\x20-\x7e]*$/;
+/** C0, DEL and C1 (ECMA-48): a terminal would obey them, and cells hold what others wrote into files and links. */
+const CONTROL = /\p{Cc}/gu;
+const REPLACEMENT = "\ufffd";
 
 /** In columns of a terminal. Beyond the first plane a character of two columns has two units. */
 function widthOf(text: string): number {
@@ -76,7 +79,16 @@ function paint(text: string, tone: Tone | undefined, { isColoured }: Look): stri
   return tone === undefined || !isColoured || text === "" ? text : `\u001b[${SGR[tone]}m${text}\u001b[0m`;
 }
 
+/** Of a table: one line. */
 function plainOf(cell: Cell): string {
+  return withoutControls(textOf(cell));
+}
+
+function withoutControls(text: string): string {
+  return PLAIN.test(text) ? text : text.replace(CONTROL, REPLACEMENT);
+}
+
+function textOf(cell: Cell): string {
   return typeof cell === "string" ? cell : cell.text;
 }
 
