@@ -7,7 +7,7 @@ import type { System } from "../../pkg/sys/system.ts";
 import type { Obstacle } from "../node/namespaces.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
-import { CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
+import { askedFor, CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
 import type { Dated } from "./reservations.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -43,8 +43,8 @@ export const ipamGc = declareSubcommand({
   run({ system, options: { yes, dataDir, cacheDir, network, graceSeconds }, progress }) {
     progress("looking into all network namespaces ...");
     const look = lookAtReservations(system, { dataDir, confDir: "" }, { graceMs: graceSeconds * 1000, cacheDir });
+    const networks = askedFor(look.networks, { dataDir, name: network }, system);
     if (look.obstacle !== undefined) throw refusal(look.obstacle);
-    const networks = look.networks.filter(({ name }) => network === undefined || name === network);
     const outcomes = networks.flatMap((each) => collect(each, dataDir, yes, system));
     const kept = networks.flatMap(({ judged }) => judged).length - outcomes.length;
     return {

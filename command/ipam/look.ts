@@ -3,6 +3,7 @@
 import { MARK_START } from "../../pkg/kernel/owner.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type Obstacle, readNamespaces } from "../node/namespaces.ts";
+import { CommandError, ExitStatus } from "../outcome.ts";
 import type { TextOption } from "../subcommand.ts";
 import { type Dated, type Network, type Places, readReservedNetworks } from "./reservations.ts";
 import { CACHE_DIRECTORIES, CachedResults } from "./results.ts";
@@ -25,6 +26,33 @@ export const CACHE_DIR = {
 
 /** An ADD that takes longer was given up by every runtime. */
 export const GRACE_MS = 10 * 60_000;
+
+/**
+ * Those that an operator asked for: all of them, or `name` alone. Throws `CommandError` where there is no such network, and
+ * where `dataDir` is no directory; only the usual one may be absent, on a node where nothing was ever reserved.
+ */
+export function askedFor(
+  networks: readonly JudgedNetwork[],
+  { dataDir, name }: { readonly dataDir: string; readonly name: string | undefined },
+  system: System,
+): readonly JudgedNetwork[] {
+  const status = system.status(dataDir);
+  if (status === undefined ? dataDir !== DATA_DIR.default : status.kind !== "directory") {
+    throw new CommandError(`${dataDir} is no directory`, {
+      status: ExitStatus.usage,
+      remedy: "Nothing was done. It has to be the dataDir of the network's host-local configuration.",
+    });
+  }
+  const asked = name === undefined ? networks : networks.filter((network) => network.name === name);
+  if (name !== undefined && asked.length === 0) {
+    const others = networks.map((network) => network.name).join(", ");
+    throw new CommandError(`there is no network ${JSON.stringify(name)} in ${dataDir}`, {
+      status: ExitStatus.usage,
+      remedy: `Nothing was done. Networks there: ${others || "none"}.`,
+    });
+  }
+  return asked;
+}
 
 export interface JudgedNetwork extends Network {
   readonly judged: readonly (Dated & Verdict)[];

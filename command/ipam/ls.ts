@@ -6,7 +6,7 @@ import { capacityOf, formatRange, isWithin, type Range } from "../../pkg/ipam/ra
 import { CNI_CONF_DIR } from "../node/options.ts";
 import { type Block, type Cell, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
-import { CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
+import { askedFor, CACHE_DIR, DATA_DIR, type JudgedNetwork, lookAtReservations } from "./look.ts";
 import type { State } from "./verdict.ts";
 
 export const ipamLs = declareSubcommand({
@@ -32,7 +32,7 @@ export const ipamLs = declareSubcommand({
   printsData: true,
   run({ system, options: { dataDir, cacheDir, cniConfDir, network } }) {
     const { networks } = lookAtReservations(system, { dataDir, confDir: cniConfDir }, { cacheDir });
-    const shown = networks.filter(({ name }) => network === undefined || name === network);
+    const shown = askedFor(networks, { dataDir, name: network }, system);
     return {
       status: ExitStatus.done,
       blocks: blocksOf(shown, dataDir, system.now()),

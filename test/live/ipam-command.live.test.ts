@@ -1,6 +1,7 @@
 /** `weft ipam` on a node with pods that live, pods that are gone, and a runtime that remembers some of them. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { run } from "./harness/command.ts";
 import type { Namespace } from "./harness/namespace.ts";
 import { removeNamespace } from "./harness/namespace.ts";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
@@ -213,6 +214,29 @@ test("a link's mark counts wherever weft is called", async () => {
   );
 });
 
+test("what is no reservation of anybody is shown without harm", async () => {
+  mkdirSync(state("networks/net"), { recursive: true });
+  writeFileSync(state("networks/net/10.22.0.5"), "c1\u001b[31m\r\neth0");
+  await bed.node.succeed("mkfifo", [state("networks/net/10.22.0.6")]);
+  expect((await weft("ipam", "ls")).stdout).toMatch(/10\.22\.0\.5 +c1\ufffd\[31m +eth0 .*\n.*10\.22\.0\.6 +- +- /);
+  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/10\.22\.0\.6 +- +freed/);
+  expect(await states()).toEqual([]);
+});
+
+test.each(["ls", "gc"])("ipam %s says that there is no such network, or directory", async (subcommand) => {
+  const ask = async (...words: string[]) => {
+    const { status, stderr } = await weft("ipam", subcommand, ...words);
+    return [status, stderr.replace(/^weft ipam (ls|gc): /, "").split("\n")[0]];
+  };
+  expect(await ask()).toEqual([0, ""]);
+  mkdirSync(state("networks/net"), { recursive: true });
+  expect(await ask("--network", "net")).toEqual([0, ""]);
+  expect(await ask("--network", "nET")).toEqual([2, 'there is no network "nET" in /var/lib/cni/networks']);
+  for (const path of ["/var/lib/cni/absent", "/etc/passwd"]) {
+    expect(await ask("--data-dir", path)).toEqual([2, `${path} is no directory`]);
+  }
+});
+
 test("freeing waits for host-local's lock, and looking does not", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "c1", pod);
@@ -224,6 +248,21 @@ test("freeing waits for host-local's lock, and looking does not", async () => {
   expect(TIMED_OUT).toContain((await locked("gc", "--yes", "--grace-seconds", "0")).status);
   expect((await locked("ls")).stdout).toMatch(/c1 +eth0 +\d+s +young/);
   expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/c1 +freed/);
+});
+
+test("of a node that is itself a container, the machine that holds it sees all", async () => {
+  const [alive, gone] = (await bed.emptyPods(2)) as [Namespace, Namespace];
+  await attach(OURS, BRIDGE, "alive", alive);
+  await attach(OURS, BRIDGE, "gone", gone);
+  await removeNamespace(gone.name);
+  const pid = (await bed.node.succeed("sh", ["-c", "echo $PPID"])).trim();
+  const below = `/proc/${pid}/root/var/lib/cni`;
+  const { stdout } = await run(`${OURS}/weft`, [
+    ...["ipam", "gc", "--yes", "--grace-seconds", "0", "--network", "net"],
+    ...["--data-dir", `${below}/networks`, "--cache-dir", `${below}/results`],
+  ]);
+  expect(stdout).toMatch(/gone +freed[\s\S]*2 other reserved addresses stay/);
+  expect(await states()).toEqual(["net alive used"]);
 });
 
 test("an unprivileged container's view is not enough", async () => {
