@@ -40,10 +40,10 @@ export const cleanup = declareSubcommand({
     { line: "cleanup --pods --restore --bin-dir /opt/cni/bin", about: "back to flannel, though pods still run" },
   ],
   printsData: true,
-  run({ system, options, progress }) {
+  run({ system, build, options, progress }) {
     progress("looking at the node ...");
     const observed = observe(system, placesOf(options));
-    const plan = planCleanup(observed, { restores: options.restore });
+    const plan = planCleanup(observed, { restores: options.restore, pluginNames: build.pluginNames });
     if (!options.dryRun) {
       assertAllowed(options.force ? [] : observed.alive, options.pods ? [] : plan.pods);
       progress("removing ...");

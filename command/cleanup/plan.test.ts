@@ -31,7 +31,7 @@ const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the r
 
 function plan(observed: Partial<Observed>, restores = false) {
   const whole = { ...EMPTY, ...observed };
-  const { steps, closing, left, pods } = planCleanup(whole, { restores });
+  const { steps, closing, left, pods } = planCleanup(whole, { restores, pluginNames: ["bridge", "ptp"] });
   const commands = [...steps, ...closing].flatMap((step) => stepText(step, whole));
   return { commands, left: left.filter((each) => each !== EXECUTABLES_STAY), pods };
 }
@@ -179,14 +179,23 @@ test("a stranger's file in the run directory keeps the directory", () => {
 });
 
 test("executables go, and what they replaced comes back, unless somebody else has put it there again", () => {
-  const file = (name: string, buildId?: string): [string, BinFile] => [
+  const file = (name: string, buildId?: string, identity = "1:1", isSymlink = false): [string, BinFile] => [
     name,
-    { name, kind: "file", identity: "1:1", mode: 0o755, buildId },
+    { name, kind: "file", identity, isSymlink, mode: 0o755, buildId },
   ];
   const bin = {
     path: "/bin",
     isThere: true,
-    files: new Map([file("weft", "old"), file("bridge", "new"), file("ptp", "new"), file("dhcp"), file("vlan")]),
+    files: new Map([
+      file("weft", "old"),
+      file("bridge", "new", "1:2"),
+      file("ptp", "new", "1:2"),
+      file("dhcp", undefined, "1:3"),
+      file("vlan", undefined, "1:4"),
+      file("retired", "old"),
+      file("weft-1.0.bak", "old", "1:5"),
+      file("kubectl-weft", "old", "1:1", true),
+    ]),
     replaced: ["bridge", "vlan", "macvlan"],
     unfinished: ["/bin/.weft-install-x"],
   };
@@ -194,11 +203,16 @@ test("executables go, and what they replaced comes back, unless somebody else ha
     commands: [
       "mv /bin/.weft-replaced/bridge /bin/bridge",
       "mv /bin/.weft-replaced/macvlan /bin/macvlan",
-      "rm /bin/weft",
       "rm /bin/ptp",
+      "rm /bin/retired",
       "rm /bin/.weft-install-x",
+      "rm /bin/weft",
     ],
-    left: ["/bin/.weft-replaced/vlan: another vlan stands in /bin by now"],
+    left: [
+      "/bin/.weft-replaced/vlan: another vlan stands in /bin by now",
+      "/bin/weft-1.0.bak: weft, under a name that weft install does not give",
+      "/bin/kubectl-weft: weft, under a name that weft install does not give",
+    ],
     pods: [],
   });
 });

@@ -12,6 +12,7 @@ import type { Request } from "../../pkg/netlink/message.ts";
 import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
 import { REPLACED } from "../install/bin-directory.ts";
+import { BASE, isLinkOf } from "../install/plan.ts";
 import { withNames } from "../node/kernel.ts";
 import { OWN_CONFLIST, USUAL_BRIDGE } from "../node/networks.ts";
 import { REMOVED_CONFLIST } from "./conflist.ts";
@@ -45,9 +46,11 @@ export interface CleanupPlan {
 export interface Wishes {
   /** What was put out of use for weft comes back. */
   readonly restores: boolean;
+  /** Under which `weft install` puts links. */
+  readonly pluginNames: readonly string[];
 }
 
-export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPlan {
+export function planCleanup(observed: Observed, { restores, pluginNames }: Wishes): CleanupPlan {
   const left: string[] = [];
   const steps = [
     // First the configuration: the runtime makes no more pods by it.
@@ -59,7 +62,7 @@ export function planCleanup(observed: Observed, { restores }: Wishes): CleanupPl
     ...planLinks(observed, left),
     ...observed.runDirs.flatMap((directory) => planRunDirectory(directory, left)),
     ...observed.indexPaths.map(({ path, isDirectory }) => removal(path, isDirectory)),
-    ...planExecutables(observed, left),
+    ...planExecutables(observed, pluginNames, left),
   ];
   left.push(
     ...observed.reserved.map(
@@ -225,23 +228,39 @@ function planRunDirectory({ path, files }: Observed["runDirs"][number], left: st
   return steps;
 }
 
-function planExecutables({ places: { binDir }, bin }: Observed, left: string[]): Step[] {
+function planExecutables(
+  { places: { binDir }, bin }: Observed,
+  pluginNames: readonly string[],
+  left: string[],
+): Step[] {
   if (binDir === undefined || bin === undefined) {
     left.push("the executables: --bin-dir DIR removes them from the runtime's plugin directory");
     return [];
   }
   const path = (name: string) => `${binDir}/${name}`;
   const kept = (name: string) => `${binDir}/${REPLACED}/${name}`;
-  const isOurs = (name: string) => bin.files.get(name)?.buildId !== undefined;
+  const given = new Set([BASE, ...pluginNames, ...bin.replaced]);
+  const weft = [...bin.files.values()].filter(({ buildId }) => buildId !== undefined);
+  const ours = weft.filter((file) => given.has(file.name) || isLinkOf(bin.files.get(BASE), file));
+  const isOurs = (name: string) => ours.some((file) => file.name === name);
   // In one step where another program's file comes back: its name is never without a file.
   const back = bin.replaced.filter((name) => !bin.files.has(name) || isOurs(name));
   const stale = bin.replaced.filter((name) => !back.includes(name));
   left.push(...stale.map((name) => `${kept(name)}: another ${name} stands in ${binDir} by now`));
-  const own = [...bin.files.keys()].filter((name) => isOurs(name) && !back.includes(name));
+  left.push(
+    ...weft
+      .filter((file) => !ours.includes(file))
+      .map(({ name }) => `${path(name)}: weft, under a name that weft install does not give`),
+  );
+  const own = ours.map(({ name }) => name).filter((name) => !back.includes(name));
   const isEmptied = stale.length === 0 && bin.replaced.length > 0;
+  const stepOf = (name: string) => (back.includes(name) ? renaming(kept(name), path(name)) : removal(path(name)));
+  const names = [...back, ...own];
   return [
-    ...back.map((name) => renaming(kept(name), path(name))),
-    ...[...own.map(path), ...bin.unfinished].map((each) => removal(each)),
+    ...names.filter((name) => name !== BASE).map(stepOf),
+    ...bin.unfinished.map((each) => removal(each)),
+    // Last: it tells what else is of its build, to the next cleanup, too.
+    ...names.filter((name) => name === BASE).map(stepOf),
     ...(isEmptied ? [removal(`${binDir}/${REPLACED}`, true)] : []),
   ];
 }

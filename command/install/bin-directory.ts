@@ -18,8 +18,9 @@ export interface BinFile {
   readonly name: string;
   /** Behind symbolic links; "absent" for a link that leads nowhere. */
   readonly kind: "file" | "directory" | "other" | "absent";
-  /** Equal for hard links of one file. */
+  /** Equal for hard links of one file, and for what leads to it. */
   readonly identity: string;
+  readonly isSymlink: boolean;
   readonly mode: number;
   /** `undefined` for what is not weft. */
   readonly buildId: string | undefined;
@@ -68,11 +69,12 @@ function observeFile(
 ): BinFile {
   const path = `${directory}/${name}`;
   const status = system.status(path);
-  if (status === undefined) return { name, kind: "absent", identity: "", mode: 0, buildId: undefined };
+  const isSymlink = system.readLink(path) !== undefined;
+  if (status === undefined) return { name, kind: "absent", identity: "", isSymlink, mode: 0, buildId: undefined };
   const identity = `${status.device}:${status.inode}`;
   const kind = status.kind === "file" || status.kind === "directory" ? status.kind : "other";
   if (kind === "file" && status.sizeBytes <= LARGEST_WEFT_BYTES && !buildIds.has(identity)) {
     buildIds.set(identity, buildIdOf(system.readFile(path)));
   }
-  return { name, kind, identity, mode: status.mode, buildId: buildIds.get(identity) };
+  return { name, kind, identity, isSymlink, mode: status.mode, buildId: buildIds.get(identity) };
 }

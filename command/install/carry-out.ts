@@ -28,8 +28,10 @@ export function carryOut(plan: InstallationPlan, image: Uint8Array, system: Syst
     throw error;
   }
   try {
-    prepared.putInPlace();
+    // The old `weft` goes last: it tells what else is of its build, to the next installation, too.
+    prepared.putInPlace(BASE);
     for (const name of namesOf(plan, "remove")) removeFile(`${plan.directory}/${name}`, system);
+    prepared.putInPlace();
   } finally {
     prepared.abandon();
   }
@@ -98,13 +100,15 @@ class Preparation {
     this.#moves.unshift({ from, to: `${folder}/${name}` });
   }
 
-  putInPlace(): void {
-    for (const { from, to } of this.#moves) {
+  /** All but the file of the name `but`. */
+  putInPlace(but?: string): void {
+    const staying = this.#moves.filter(({ to }) => to === `${this.#directory}/${but}`);
+    for (const { from, to } of this.#moves.filter((move) => !staying.includes(move))) {
       this.#system.rename(from, to);
       // rename(2) does nothing where both names are the same file already.
       removeFile(from, this.#system);
     }
-    this.#moves.length = 0;
+    this.#moves.splice(0, this.#moves.length, ...staying);
     this.#madeDirectory = undefined;
   }
 

@@ -2,7 +2,9 @@ import { expect, test } from "vitest";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { runCommand } from "../main.ts";
+import type { BinFile } from "./bin-directory.ts";
 import { fakeExecutable } from "./fake-executable.ts";
+import { planInstallation } from "./plan.ts";
 
 const DIR = "/opt/cni/bin";
 const NEW = fakeExecutable("new");
@@ -113,6 +115,47 @@ test("an older build is updated, and its links under other names go", () => {
   expect(data().files).toContainEqual({ name: "retired", action: "remove" });
 });
 
+/** With a name that is no plugin's any more, and an operator's copy. */
+function withOlder(): FakeFiles {
+  const files = withReference(machine(OLD));
+  const old = { ...build, id: "old", pluginNames: ["bridge", "ptp", "retired"] };
+  runCommand(new FakeSystem({ args: ["weft", "install", DIR], files }), old);
+  files.writeFile(`${DIR}/weft-1.0.bak`, OLD, { mode: 0o755 });
+  files.writeFile("/proc/self/exe", NEW);
+  return files;
+}
+
+test("an operator's copy of an older build stays; with --only its links under other names, too", () => {
+  const files = withOlder();
+  weft(files, `install ${DIR} --only ptp`);
+  expect(seen(files)).toMatchObject({ weft: "new", ptp: "new", bridge: "old", retired: "old", "weft-1.0.bak": "old" });
+  const others = withOlder();
+  weft(others, `install ${DIR}`);
+  expect(seen(others)).toEqual({ ...INSTALLED, "weft-1.0.bak": "old" });
+});
+
+test("another name that an operator has given to the build that is there stays", () => {
+  const files = withReference(machine());
+  weft(files, `install ${DIR}`);
+  files.link(`${DIR}/weft`, `${DIR}/kubectl-weft`);
+  expect(weft(files, `install ${DIR}`).output).toContain("nothing to do");
+  expect(seen(files)).toEqual({ ...INSTALLED, "kubectl-weft": "new" });
+});
+
+test("a symbolic link to an older build stays", () => {
+  const file = (name: string, isSymlink: boolean): [string, BinFile] => [
+    name,
+    { name, kind: "file", identity: "1:1", isSymlink, mode: 0o755, buildId: "old" },
+  ];
+  const files = new Map([file("weft", false), file("retired", false), file("my-weft", true)]);
+  const observed = { path: DIR, isThere: true, files, replaced: [], unfinished: [] };
+  const wishes = { names: [], knownNames: ["bridge"], keepsForeign: false, discards: false };
+  expect(planInstallation(observed, wishes, () => false).files).toEqual([
+    { name: "weft", action: "update" },
+    { name: "retired", action: "remove" },
+  ]);
+});
+
 test("--keep-existing leaves others' files, --only other plugins", () => {
   const files = withReference(machine());
   expect(weft(files, `install ${DIR} --keep-existing --only bridge,ptp`).output).toContain("left as it is  bridge");
@@ -166,11 +209,15 @@ test("where a file has one name alone, each plugin is a copy", () => {
   files.fault = undefined;
   expect(seen(files)).toEqual(INSTALLED);
   expect(files.status(`${DIR}/ptp`)?.inode).not.toBe(files.status(`${DIR}/weft`)?.inode);
+  const before = files.snapshot();
+  expect(weft(files, `install ${DIR}`).output).toContain("already: nothing to do");
+  files.writeFile(`${DIR}/ptp`, OLD);
+  expect(weft(files, `install ${DIR}`).output).toContain("updated  ptp\n");
+  expect(files.snapshot()).toEqual(before);
 });
 
 /** How many calls that change something an installation makes. */
-function countChanges(): number {
-  const files = withReference(machine());
+function countChanges(files: FakeFiles): number {
   let count = 0;
   files.fault = (call) => {
     if (CHANGING.includes(call)) count++;
@@ -182,11 +229,15 @@ function countChanges(): number {
 
 const CHANGING = ["open", "link", "rename", "unlink", "mkdir", "rmdir", "chmod", "fsync"];
 
-test("wherever it is killed, each name is a whole file, and the next installation puts all right", () => {
-  const changes = countChanges();
+test.each<[string, () => FakeFiles, Record<string, string>, string[]]>([
+  ["beside the reference's", () => withReference(machine()), INSTALLED, ["new", "reference"]],
+  ["over an older build", withOlder, { ...INSTALLED, "weft-1.0.bak": "old" }, ["new", "old", "reference"]],
+])("wherever it is killed %s, each name is a whole file, and the next installation puts all right", (...row) => {
+  const [, start, installed, contents] = row;
+  const changes = countChanges(start());
   expect(changes).toBeGreaterThan(20);
   for (let dieAt = 1; dieAt <= changes; dieAt++) {
-    const files = withReference(machine());
+    const files = start();
     let at = 0;
     files.fault = (call) => {
       if (CHANGING.includes(call) && ++at >= dieAt) throw new Killed();
@@ -194,9 +245,9 @@ test("wherever it is killed, each name is a whole file, and the next installatio
     };
     weft(files, `install ${DIR}`);
     files.fault = undefined;
-    for (const name of ["bridge", "dhcp"]) expect(["new", `reference ${name}`]).toContain(seen(files)[name]);
+    for (const name of ["bridge", "dhcp"]) expect(contents).toContain(seen(files)[name]?.replace(` ${name}`, ""));
     expect(weft(files, `install ${DIR}`).status).toBe(0);
-    expect(seen(files), `killed at change ${dieAt}`).toEqual(INSTALLED);
+    expect(seen(files), `killed at change ${dieAt}`).toEqual(installed);
   }
 });
 

@@ -18,7 +18,7 @@ export const install = declareSubcommand({
   summary: "put the plugins where the container runtime looks for them",
   description: [
     "Copies this file into DIR as `weft`, once, and gives it a hard link for each plugin (a copy, where the file system has no links). Each takes its place by rename: a plugin that is called meanwhile is the old file or the new one, and both are whole. What is right already is not touched.",
-    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: `weft cleanup` puts them back. Files of other names are left alone, but for links that an earlier build of weft has left under names that are no plugins any more.",
+    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: `weft cleanup` puts them back. Files of other names are left alone, but for hard links to the `weft` of an earlier build, under names that are no plugins any more.",
     "It may be killed at any moment, and called twice at once: whoever comes second waits.",
   ],
   arguments: {
@@ -70,7 +70,7 @@ function wishesOf(
   }
   return {
     names: only.length > 0 ? only : pluginNames,
-    knownNames: pluginNames,
+    knownNames: only.length > 0 ? undefined : pluginNames,
     keepsForeign: keepExisting,
     discards: discardReplaced,
   };

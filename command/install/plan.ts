@@ -5,8 +5,8 @@ import type { BinDirectory, BinFile } from "./bin-directory.ts";
 export interface Wishes {
   /** Of the plugins; the file `weft` itself is always wanted. */
   readonly names: readonly string[];
-  /** All that this build knows: of these none is a leftover, wanted now or not. */
-  readonly knownNames: readonly string[];
+  /** `undefined`: whatever has another name is left as it is. Else all that this build knows: none of them is a leftover. */
+  readonly knownNames: readonly string[] | undefined;
   /** Others' files stay where they are. */
   readonly keepsForeign: boolean;
   /** Others' files that are replaced are not kept. */
@@ -15,8 +15,8 @@ export interface Wishes {
 
 /**
  * `right`: leads to this build already. `add`: nothing is there. `update`: another build of weft is there. `replace`: another
- * program's file is there. `leave`: the same, and it stays. `remove`: weft of an earlier build under a name that is no
- * plugin's any more.
+ * program's file is there. `leave`: the same, and it stays. `remove`: a link to the `weft` of an earlier build, under a
+ * name that is no plugin's any more. A copy, or a symbolic link, is an operator's.
  */
 export type Action = "right" | "add" | "update" | "replace" | "leave" | "remove";
 
@@ -48,15 +48,15 @@ export function planInstallation(
   const actionOf = (name: string): Action => {
     const file = observed.files.get(name);
     if (name === BASE ? isBaseRight : isBaseRight && file?.identity === base.identity) return "right";
+    // Where the file system has no links.
+    if (isBaseRight && file?.mode === MODE && !file.isSymlink && isThisBuild(file)) return "right";
     if (file === undefined) return "add";
     if (file.buildId !== undefined) return "update";
     return keepsForeign && name !== BASE ? "leave" : "replace";
   };
   const wanted = [BASE, ...names].map((name) => ({ name, action: actionOf(name) }));
-  const known = new Set([BASE, ...knownNames]);
-  const leftovers = [...observed.files.values()].filter(
-    ({ name, buildId }) => buildId !== undefined && !known.has(name),
-  );
+  const isLeftover = (file: BinFile) => knownNames?.includes(file.name) === false && isLinkOf(base, file);
+  const leftovers = isBaseRight ? [] : [...observed.files.values()].filter(isLeftover);
   const isObstacle = (name: string): boolean => {
     const kind = observed.files.get(name)?.kind;
     return kind === "directory" || kind === "other";
@@ -70,6 +70,11 @@ export function planInstallation(
     obstacles: changed.map(({ name }) => name).filter(isObstacle),
     unfinished: observed.unfinished,
   };
+}
+
+/** True for a hard link to `base`, the directory's `weft`, under another name. */
+export function isLinkOf(base: BinFile | undefined, { name, identity, isSymlink }: BinFile): boolean {
+  return base?.buildId !== undefined && name !== base.name && identity === base.identity && !isSymlink;
 }
 
 export function namesOf({ files }: InstallationPlan, ...actions: readonly Action[]): string[] {

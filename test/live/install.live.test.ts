@@ -3,11 +3,13 @@ import { spawn } from "node:child_process";
 import {
   copyFileSync,
   cpSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   realpathSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { afterAll, expect, test } from "vitest";
@@ -146,6 +148,22 @@ test("a full disk is told, and the directory stays as it was; with room it works
   expect(stderr).toMatch(/weft install: cannot install into \S+: write \S+: no space left \(ENOSPC\)\nMake room/);
   expect(stderr).toMatch(/read-only file system \(EROFS\)\nSome systems have/);
   expect(stdout).toMatch(/^status 1\n[\s\S]*nothing to do\.\nstatus 1\n$/);
+});
+
+test("an operator's copy and symbolic link stay; a link to the older build under a name that is no plugin's goes", async () => {
+  const bin = referenceFolder("backups");
+  await succeed(older, ["install", bin]);
+  copyFileSync(`${bin}/weft`, `${bin}/weft-1.0.bak`);
+  symlinkSync("weft", `${bin}/my-weft`);
+  linkSync(`${bin}/weft`, `${bin}/retired`);
+  const others = () => readdirSync(bin).filter((name) => ["weft-1.0.bak", "my-weft", "retired"].includes(name));
+  await succeed(weft, ["install", bin, "--only", "bridge"]);
+  expect(others().sort()).toEqual(["my-weft", "retired", "weft-1.0.bak"]);
+  await succeed(older, ["install", bin]);
+  linkSync(`${bin}/weft`, `${bin}/retired2`);
+  expect(await succeed(weft, ["install", bin])).toMatch(/\nremoved +retired2\n/);
+  expect(others().sort()).toEqual(["my-weft", "retired", "weft-1.0.bak"]);
+  expectInstalled(bin);
 });
 
 test("a file that was removed while it runs installs itself nevertheless", async () => {
