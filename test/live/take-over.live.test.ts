@@ -6,6 +6,7 @@ import { Cluster, type Families, type Machine, type Mode, type Node } from "./ha
 import { annotate, FLANNEL_CONFLIST, flannelBin, runFlanneld, shell, waysOf } from "./harness/flannel.ts";
 import { Inside } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
+import { OURS } from "./harness/plugin-bed.ts";
 import { Runtime } from "./harness/runtime.ts";
 
 const PODS = 50;
@@ -163,6 +164,19 @@ describe.each<[Mode, Families]>([
       expect(await state(node, "flannel")).toBe("");
       expect(await links("veth")).toHaveLength(1);
       expect(existsSync(`${node.confDir}/05-weft.conflist`)).toBe(false);
+    });
+
+    test("weft cleanup takes nothing that flannel goes on with", async () => {
+      const [devices, bridges] = [await links("vxlan"), await links("bridge")];
+      const words = ["cleanup", "--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
+      const said = await node.inside.succeed(`${OURS}/weft`, words);
+      for (const { device } of mode === "vxlan" ? waysOf(cluster) : [])
+        expect(said).toContain(`vxlan ${device}: another program's routes lead through it`);
+      expect(await links("vxlan")).toEqual(devices);
+      expect(await links("bridge")).toEqual(bridges);
+      expect(existsSync(node.runDir)).toBe(false);
+      const after = await attach(new Runtime(node.inside, node.confDir, `${node.stateDir}/bin`), "after");
+      await expectToReach(await Inside.enter(after.namespace, cleanup), far);
     });
   });
 });
