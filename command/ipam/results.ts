@@ -5,8 +5,9 @@
 
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { findViews } from "../node/namespaces.ts";
 import { namesIn } from "../node/networks.ts";
-import { isNowhere, pathBelow, rootOf, type View } from "../node/views.ts";
+import { elsewhere, isNowhere, pathBelow, rootOf, type View } from "../node/views.ts";
 
 /** libcni's default, and that of its versions before 0.8. */
 export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"];
@@ -43,17 +44,22 @@ export class CachedResults {
   constructor(system: System, { directories, own, views }: CachePlaces) {
     this.#system = system;
     this.#views = views;
-    const roots = new Set(["", ...views.map(rootOf)]);
-    const seen = [...roots].flatMap((root) => directories.map((directory) => pathBelow(root, directory, system)));
     const known = new Set<string>();
-    for (const directory of own === undefined ? seen : [own, ...seen]) {
-      const status = system.status(directory);
-      const identity = `${status?.device}:${status?.inode}`;
-      if (status === undefined || known.has(identity)) continue;
-      known.add(identity);
-      for (const name of namesIn(system, directory)) {
-        this.#paths.set(name, [...(this.#paths.get(name) ?? []), `${directory}/${name}`]);
-      }
+    for (const directory of own === undefined ? directories : [own, ...directories]) this.#add(directory, known);
+    // A runtime's are open to whoever may look into its namespaces.
+    for (const root of views.filter(({ isOwn }) => !isOwn).map(rootOf)) {
+      for (const path of directories) elsewhere(undefined, () => this.#add(pathBelow(root, path, system), known));
+    }
+  }
+
+  /** `known`: those that were added, by device and inode. */
+  #add(directory: string, known: Set<string>): void {
+    const status = this.#system.status(directory);
+    const identity = `${status?.device}:${status?.inode}`;
+    if (status === undefined || known.has(identity)) return;
+    known.add(identity);
+    for (const name of namesIn(this.#system, directory)) {
+      this.#paths.set(name, [...(this.#paths.get(name) ?? []), `${directory}/${name}`]);
     }
   }
 
@@ -68,7 +74,8 @@ export class CachedResults {
 
   #read(path: string): CachedResult {
     const netns = this.#netnsOf(path);
-    return { path, netns, isNetnsGone: netns !== undefined && isNowhere(netns, this.#views, this.#system) };
+    const isGone = (name: string) => isNowhere(name, this.#views, () => findViews(this.#system), this.#system);
+    return { path, netns, isNetnsGone: netns !== undefined && isGone(netns) };
   }
 
   #netnsOf(path: string): string | undefined {

@@ -101,6 +101,30 @@ test("results are found by network, container and interface, in each of the dire
   }
 });
 
+test("results are found where another mount namespace has them, and files that are closed keep nobody from it", () => {
+  const files = new FakeFiles();
+  for (const [root, containerId] of [
+    ["", "own"],
+    ["/proc/30/root", "open"],
+    ["/proc/31/root", "closed"],
+  ]) {
+    files.makeDirectory(`${root}/results`);
+    files.writeFile(`${root}/results/net-${containerId}-eth0`, new TextEncoder().encode("{}"));
+  }
+  files.fault = (_call, path) => (path.startsWith("/proc/31") ? 13 : undefined);
+  const view = (isOwn: boolean, pid: string) => ({ isOwn, mounts: `mnt:[${pid}]`, pids: [pid] });
+  const results = new CachedResults(new FakeSystem({ files }), {
+    ...{ directories: ["/results"], own: undefined },
+    views: [view(true, "29"), view(false, "31"), view(false, "30")],
+  });
+  const find = (containerId: string) => results.find({ network: "net", containerId, ifName: "eth0" })?.path;
+  expect(["own", "open", "closed"].map(find)).toEqual([
+    "/results/net-own-eth0",
+    "/proc/30/root/results/net-open-eth0",
+    undefined,
+  ]);
+});
+
 test("mounted namespaces are read from mountinfo, whatever is in their names", () => {
   const lines = [
     "22 1 0:21 / /proc rw,nosuid - proc proc rw",

@@ -3,7 +3,7 @@ import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
 import { FakeKernel } from "../../pkg/kernel/fake-kernel.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
-import { readNamespaces } from "./namespaces.ts";
+import { findViews, readNamespaces } from "./namespaces.ts";
 import { isNowhere, pathBelow } from "./views.ts";
 
 /** A node's /proc: `links` by path, and `namespaces` as `FakeSystem` has them. */
@@ -114,19 +114,38 @@ test("a container sees its own processes alone", () => {
   expect(seenIn(system).obstacle).toEqual({ kind: "container" });
 });
 
-test("a path is nowhere where no process has it, whose root still leads somewhere", () => {
+test("a path is nowhere where no process has it", () => {
   const system = new FakeNode({
-    ...{ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1), ...processOf("32", 3, "/", 1) },
+    ...{ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) },
     ...{ "/proc/31/root/var/run": "/run", "/proc/31/root/run/latest": "netns" },
   });
   system.makeDirectory("/proc/31/root/run/netns/a");
   system.makeDirectory("/run/netns/b");
   const { views } = readNamespaces(system);
-  const isGone = (path: string) => isNowhere(path, views, system);
+  const isGone = (path: string) => isNowhere(path, views, () => findViews(system), system);
   expect(["/var/run/netns/a", "/run/latest/a", "/run/latest/../netns/./a"].map(isGone)).toEqual([false, false, false]);
   expect(["/run/netns/b", "/run/netns/c"].map(isGone)).toEqual([false, true]);
-  system.links.delete("/proc/32/ns/mnt");
-  expect(isGone("/run/netns/c")).toBe(false);
+});
+
+test("where all processes of a mount namespace have ended, others of it may see the path", () => {
+  const system = new FakeNode({ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) });
+  const { views } = readNamespaces(system);
+  const isGone = () => isNowhere("/run/netns/a", views, () => findViews(system), system);
+  for (const link of Object.keys(processOf("31", 2, "/", 1))) system.links.delete(link);
+  expect(isGone()).toBe(true);
+  for (const [link, target] of Object.entries(processOf("32", 2, "/", 1))) system.links.set(link, target);
+  system.makeDirectory("/proc/32/root/run/netns/a");
+  system.tellMounts("32", "");
+  expect(isGone()).toBe(false);
+});
+
+test("where a process's files may not be looked at, a path may be there", () => {
+  const system = new FakeNode({ ...processOf("30", 1, "/", 1), ...processOf("31", 2, "/", 1) });
+  const { views } = readNamespaces(system);
+  const isGone = () => isNowhere("/run/netns/a", views, () => findViews(system), system);
+  expect(isGone()).toBe(true);
+  system.files.fault = (_call, path) => (path.startsWith("/proc/31/root") ? 13 : undefined);
+  expect(isGone()).toBe(false);
 });
 
 test("links in circles, and those of /proc, are not followed", () => {

@@ -79,6 +79,11 @@ export function readNamespaces(system: System): Namespaces {
   };
 }
 
+/** One for each mount namespace and root that processes have now. Throws `SystemError`. */
+export function findViews(system: System): readonly View[] {
+  return new Search(system).run().views;
+}
+
 interface Found {
   /** Identity ("net:[4026531840]") -> paths that may lead there, names before processes. */
   readonly paths: ReadonlyMap<string, readonly string[]>;
@@ -196,7 +201,7 @@ function openIfThere(path: string, system: System): NetworkNamespace | undefined
   try {
     return system.openNamespace(path);
   } catch (error) {
-    if (isGone(error) || isSystemError(error, "EACCES", "EPERM")) return undefined;
+    if (isSystemError(error)) return undefined;
     throw error;
   }
 }

@@ -3,6 +3,7 @@
  * or nowhere.
  */
 
+import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
 /** Processes that share a mount namespace and a root. */
@@ -16,6 +17,8 @@ export interface View {
 
 /** MAXSYMLINKS (include/linux/namei.h). */
 const MOST_LINKS = 40;
+/** On a machine where processes come and go. */
+const MOST_LOOKS = 5;
 
 /** Where `view` sees its "/"; "" for what this process sees itself. */
 export function rootOf({ isOwn, pids: [pid] }: View): string {
@@ -47,14 +50,42 @@ export function pathBelow(root: string, path: string, system: System): string {
   return [root, ...done].join("/");
 }
 
-/** True where nothing is at `path` for any process of this node; in doubt something is. Throws `SystemError`. */
-export function isNowhere(path: string, views: readonly View[], system: System): boolean {
+/**
+ * True where nothing is at `path` for any process of this node; in doubt something is. `views` may have been found a while
+ * ago; `findAgain` finds those of the processes that are there now. Throws `SystemError`.
+ */
+export function isNowhere(
+  path: string,
+  views: readonly View[],
+  findAgain: () => readonly View[],
+  system: System,
+): boolean {
   if (system.status(path) !== undefined) return false;
-  return views.every((view) => view.isOwn || view.pids.some((pid) => isSurelyAbsent(path, pid, view, system)));
+  for (let look = 1; look <= MOST_LOOKS; look++) {
+    const others = (look === 1 ? views : findAgain()).filter(({ isOwn }) => !isOwn);
+    const seen = others.map((view) => lookFrom(view, path, system));
+    if (seen.includes("there")) return false;
+    if (!seen.includes("ended")) return true;
+  }
+  return false;
 }
 
-/** False, too, where the process has ended: then its root leads nowhere. */
-function isSurelyAbsent(path: string, pid: string, { mounts }: View, system: System): boolean {
-  const isAbsent = system.status(pathBelow(`/proc/${pid}/root`, path, system)) === undefined;
-  return isAbsent && system.readLink(`/proc/${pid}/ns/mnt`) === mounts;
+/** `ended`: all of its processes have, so that their roots lead nowhere; others may have come. */
+function lookFrom({ mounts, pids }: View, path: string, system: System): "there" | "absent" | "ended" {
+  for (const pid of pids) {
+    const isThere = elsewhere(true, () => system.status(pathBelow(`/proc/${pid}/root`, path, system)) !== undefined);
+    const isAlive = elsewhere(false, () => system.readLink(`/proc/${pid}/ns/mnt`) === mounts);
+    if (isAlive) return isThere ? "there" : "absent";
+  }
+  return "ended";
+}
+
+/** `closed` where another's files may not be looked at: some are their user's alone (FUSE), or on a disk that is gone. */
+export function elsewhere<T>(closed: T, look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (isSystemError(error)) return closed;
+    throw error;
+  }
 }
