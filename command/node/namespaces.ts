@@ -11,6 +11,10 @@ import { rootOf, type View } from "./views.ts";
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): the process ids of the machine itself. */
 const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
 
+/** On a machine where namespaces and processes come and go. */
+const MOST_LOOKS = 5;
+const PAUSE_MS = 20;
+
 /** An address on an interface, somewhere on this node. */
 export interface HeldAddress {
   /** As `formatAddress` spells it. */
@@ -55,21 +59,23 @@ type Held = Pick<Namespaces, "addresses" | "aliases">;
 export function readNamespaces(system: System): Namespaces {
   const found = new Search(system).run();
   const held: Held[] = [];
-  const missed: string[] = [];
-  for (const [identity, paths] of found.paths) {
-    const inside = readFirst(identity, paths, system);
-    if (inside === undefined) missed.push(identity);
-    else held.push(inside);
+  let { paths } = found;
+  let missed = [...paths.keys()];
+  for (let look = 1; missed.length > 0 && look <= MOST_LOOKS; look++) {
+    // Their paths may have led through processes that have ended, or they go away just now.
+    if (look > 1) {
+      system.sleep(PAUSE_MS);
+      paths = new Search(system).run().paths;
+    }
+    missed = missed.filter((identity) => {
+      const inside = readFirst(identity, paths.get(identity) ?? [], system);
+      if (inside !== undefined) held.push(inside);
+      return inside === undefined && paths.has(identity);
+    });
   }
-  let { obstacle } = found;
-  // Those paths may have led through processes that have ended, in a namespace that lives on.
-  const again = missed.length === 0 ? undefined : new Search(system).run();
-  for (const identity of missed) {
-    const paths = again?.paths.get(identity) ?? [];
-    const inside = readFirst(identity, paths, system);
-    if (inside !== undefined) held.push(inside);
-    else if (paths[0] !== undefined) obstacle ??= { kind: "namespace", identity, path: paths[0] };
-  }
+  const [identity = ""] = missed;
+  const path = paths.get(identity)?.[0];
+  const obstacle = found.obstacle ?? (path === undefined ? undefined : { kind: "namespace" as const, identity, path });
   return {
     count: held.length,
     obstacle,

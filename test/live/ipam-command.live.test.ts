@@ -5,15 +5,16 @@ import { run } from "./harness/command.ts";
 import type { Namespace } from "./harness/namespace.ts";
 import { removeNamespace } from "./harness/namespace.ts";
 import { OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { eventually } from "./harness/process.ts";
 
 const IPAM = {
   type: "host-local",
-  ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]],
+  ranges: [[{ subnet: "10.229.0.0/24" }], [{ subnet: "fd00:229::/64" }]],
 };
 const BRIDGE = { cniVersion: "1.1.0", name: "net", type: "bridge", bridge: "br0", isGateway: true, ipam: IPAM };
 const PTP = {
   ...{ cniVersion: "1.1.0", name: "other", type: "ptp" },
-  ipam: { type: "host-local", ranges: [[{ subnet: "10.23.0.0/28" }]] },
+  ipam: { type: "host-local", ranges: [[{ subnet: "10.228.0.0/28" }]] },
 };
 
 let bed: PluginBed;
@@ -60,6 +61,16 @@ async function attach(bin: string, conf: { type: string }, containerId: string, 
   expect(status).toBe(0);
 }
 
+/** The kernel takes a namespace's links away a while after its name. */
+async function remove(...pods: readonly Namespace[]): Promise<void> {
+  const veths = async () => (await bed.node.json<unknown[]>("ip", ["-j", "link", "show", "type", "veth"])).length;
+  const left = (await veths()) - pods.length;
+  for (const { name } of pods) await removeNamespace(name);
+  await eventually(async () => {
+    if ((await veths()) > left) throw new Error(`more than ${left} pods' links are left`);
+  });
+}
+
 const state = (path: string) => `${bed.stateDir}/${path}`;
 
 test("what nobody has is found and freed, and nothing else", async () => {
@@ -75,7 +86,7 @@ test("what nobody has is found and freed, and nothing else", async () => {
   }
   await attach(REFERENCE, PTP, "reference", reference as Namespace);
   await attach(REFERENCE, PTP, "reference-gone", referenceGone as Namespace);
-  for (const netns of [gone, remembered, forgotten, referenceGone]) await removeNamespace((netns as Namespace).name);
+  await remove(...([gone, remembered, forgotten, referenceGone] as Namespace[]));
   mkdirSync(state("results"));
   const result = (container: string, netns: string) =>
     writeFileSync(
@@ -84,8 +95,8 @@ test("what nobody has is found and freed, and nothing else", async () => {
     );
   result("remembered", alive.path);
   result("forgotten", "/run/netns/weft-nobody");
-  writeFileSync(state("networks/net/10.22.0.77"), "");
-  writeFileSync(state("networks/net/10.22.0.78"), "old-form");
+  writeFileSync(state("networks/net/10.229.0.77"), "");
+  writeFileSync(state("networks/net/10.229.0.78"), "old-form");
   mkdirSync(state("net.d"));
   writeFileSync(
     state("net.d/10-net.conflist"),
@@ -104,8 +115,8 @@ test("what nobody has is found and freed, and nothing else", async () => {
   ]);
   const [net] = (await list()).networks;
   expect(net?.ranges).toEqual([
-    { subnet: "10.22.0.0/24", start: "10.22.0.1", end: "10.22.0.254", used: 6, capacity: 253 },
-    expect.objectContaining({ subnet: "fd00:22::/64", used: 4 }),
+    { subnet: "10.229.0.0/24", start: "10.229.0.1", end: "10.229.0.254", used: 6, capacity: 253 },
+    expect.objectContaining({ subnet: "fd00:229::/64", used: 4 }),
   ]);
 
   const before = await bed.reservations();
@@ -113,7 +124,7 @@ test("what nobody has is found and freed, and nothing else", async () => {
     /^No address is leaked in \/var\/lib\/cni\/networks: 12 reserved/,
   );
   const dry = await weft("ipam", "gc", "--grace-seconds", "0");
-  expect(dry.stdout).toMatch(/net +10\.22\.0\.77 +- +would be freed +its file names nobody/);
+  expect(dry.stdout).toMatch(/net +10\.229\.0\.77 +- +would be freed +its file names nobody/);
   expect(dry.stdout).toMatch(
     /net +\S+ +forgotten +would be freed .*results\/net-forgotten-eth0 names \/run\/netns\/weft-nobody, which is gone/,
   );
@@ -166,7 +177,7 @@ test("in a chroot of another container, what lives is seen, and so is what the r
   const [alive, guest] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(REFERENCE, PTP, "alive", alive);
   // A guest's address is on no interface, and its namespace has a name on the node alone.
-  writeFileSync(state("networks/other/10.23.0.9"), "guest\r\neth0");
+  writeFileSync(state("networks/other/10.228.0.9"), "guest\r\neth0");
   mkdirSync(state("results"));
   writeFileSync(state("results/other-guest-eth0"), JSON.stringify({ netns: `/var${guest.path}` }));
   const gc = (cover: string) =>
@@ -187,7 +198,7 @@ test("what an earlier boot reserved is freed, and said to be", async () => {
   const [pod, torn] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(OURS, PTP, "c1", pod);
   await attach(OURS, PTP, "c2", torn);
-  for (const { name } of [pod, torn]) await removeNamespace(name);
+  await remove(pod, torn);
   mkdirSync(state("results"));
   writeFileSync(state("results/other-c2-eth0"), JSON.stringify({ netns: "/run" }));
   writeFileSync(state("boot"), "another-boot\n");
@@ -216,10 +227,10 @@ test("a link's mark counts wherever weft is called", async () => {
 
 test("what is no reservation of anybody is shown without harm", async () => {
   mkdirSync(state("networks/net"), { recursive: true });
-  writeFileSync(state("networks/net/10.22.0.5"), "c1\u001b[31m\r\neth0");
-  await bed.node.succeed("mkfifo", [state("networks/net/10.22.0.6")]);
-  expect((await weft("ipam", "ls")).stdout).toMatch(/10\.22\.0\.5 +c1\ufffd\[31m +eth0 .*\n.*10\.22\.0\.6 +- +- /);
-  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/10\.22\.0\.6 +- +freed/);
+  writeFileSync(state("networks/net/10.229.0.5"), "c1\u001b[31m\r\neth0");
+  await bed.node.succeed("mkfifo", [state("networks/net/10.229.0.6")]);
+  expect((await weft("ipam", "ls")).stdout).toMatch(/10\.229\.0\.5 +c1\ufffd\[31m +eth0 .*\n.*10\.229\.0\.6 +- +- /);
+  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/10\.229\.0\.6 +- +freed/);
   expect(await states()).toEqual([]);
 });
 
@@ -240,7 +251,7 @@ test.each(["ls", "gc"])("ipam %s says that there is no such network, or director
 test("freeing waits for host-local's lock, and looking does not", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "c1", pod);
-  await removeNamespace(pod.name);
+  await remove(pod);
   const locked = (...words: string[]) =>
     bed.node.run("flock", ["/var/lib/cni/networks/net/lock", "timeout", "2", `${OURS}/weft`, "ipam", ...words]);
   /** What coreutils' and busybox's `timeout` end with. */
@@ -254,7 +265,7 @@ test("of a node that is itself a container, the machine that holds it sees all",
   const [alive, gone] = (await bed.emptyPods(2)) as [Namespace, Namespace];
   await attach(OURS, BRIDGE, "alive", alive);
   await attach(OURS, BRIDGE, "gone", gone);
-  await removeNamespace(gone.name);
+  await remove(gone);
   const pid = (await bed.node.succeed("sh", ["-c", "echo $PPID"])).trim();
   const below = `/proc/${pid}/root/var/lib/cni`;
   const { stdout } = await run(`${OURS}/weft`, [
@@ -268,7 +279,7 @@ test("of a node that is itself a container, the machine that holds it sees all",
 test("an unprivileged container's view is not enough", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
   await attach(OURS, BRIDGE, "c1", pod);
-  await removeNamespace(pod.name);
+  await remove(pod);
   const inContainer = [
     "--pid",
     "--fork",
