@@ -27,7 +27,7 @@ import { isPortUnreachable } from "./datapath/port-probe.ts";
 import { Programmer } from "./datapath/programmer.ts";
 import { repairKind } from "./datapath/repair-kind.ts";
 import { SettingWatch } from "./datapath/setting-watch.ts";
-import { settingPath, withSettingsIn } from "./datapath/settings-folder.ts";
+import { assertSettingsIn, settingPath, withSettingsIn } from "./datapath/settings-folder.ts";
 import { VtepOffload } from "./datapath/vtep-offload.ts";
 import type { Logger } from "./log.ts";
 import { Loop } from "./loop.ts";
@@ -76,6 +76,7 @@ async function start(
 ): Promise<void> {
   const { nodeName, runDir } = options;
   const clock = SYSTEM_CLOCK;
+  assertSettingsIn(options.procSys, nodeFiles);
   const netConf = await NetConfHolder.open(options.netConf, log);
   const health = new Health(clock);
   const metrics = new Metrics({ addressUse: async () => reconciler.addressUse() });

@@ -2,7 +2,7 @@
 import { PEER_TROUBLES, type PeerTrouble } from "../../pkg/backend/state.ts";
 
 /** A peer's trouble, and the kernel's refusal of what it needs. */
-export type PeerEventReason = `Peer${PeerTrouble | "Refused"}`;
+type PeerEventReason = `Peer${PeerTrouble | "Refused"}`;
 
 const OF_THE_NODE = {
   TakenOver: "this node was flannel's, and its network is weft's now; the message names the file that went out of use",

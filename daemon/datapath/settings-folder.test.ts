@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { readSysctl, setSysctl } from "../../pkg/kernel/sysctl.ts";
 import { SystemError } from "../../pkg/sys/errors.ts";
 import { nodeFiles } from "../../pkg/sys/node.ts";
-import { withSettingsIn } from "./settings-folder.ts";
+import { assertSettingsIn, withSettingsIn } from "./settings-folder.ts";
 
 const NAME = ["net", "ipv4", "ip_forward"];
 
@@ -37,4 +37,11 @@ test("all other files stay where they are, settings that are not the network's t
 
 test("without a mount nothing is put in between", () => {
   expect(withSettingsIn("/proc/sys", nodeFiles)).toBe(nodeFiles);
+});
+
+test("a folder without settings is told with what belongs there, and this machine's own has them", () => {
+  expect(() => assertSettingsIn("/nonexistent", nodeFiles)).toThrow(
+    /--proc-sys \/nonexistent: there is no \/nonexistent\/net\/ipv4\/ip_forward; mount .* at \/nonexistent\/net/,
+  );
+  expect(() => assertSettingsIn("/proc/sys", nodeFiles)).not.toThrow();
 });

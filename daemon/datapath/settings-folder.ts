@@ -22,3 +22,10 @@ export function withSettingsIn(folder: string, files: Files): Files {
     writeFile: (path, data, options) => files.writeFile(moved(path), data, options),
   };
 }
+
+/** Throws where no network settings are found in `folder`: each would look like one that this kernel lacks. */
+export function assertSettingsIn(folder: string, files: Pick<Files, "status">): void {
+  const known = settingPath(folder, `${NET}ipv4/ip_forward`);
+  if (files.status(known) !== undefined) return;
+  throw new Error(`--proc-sys ${folder}: there is no ${known}; mount the host's /proc/sys/net at ${folder}/net`);
+}
