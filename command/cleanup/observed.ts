@@ -1,6 +1,8 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
 import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
+import type { Address } from "../../pkg/ip/address.ts";
+import { firewallDumps, readFirewall } from "../../pkg/kernel/firewall.ts";
 import { lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
 import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/kernel/foreign-rules.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
@@ -37,6 +39,8 @@ export interface RulesSeen {
   readonly generation: number | undefined;
   readonly tables: readonly TablePlace[];
   readonly forwarding: ForeignRuleset;
+  /** Those that `firewall` lets through, also by rules in CNI-FORWARD. */
+  readonly podAddresses: readonly Address[];
 }
 
 export interface Observed {
@@ -89,6 +93,13 @@ export function observe(system: System, places: Places): Observed {
   }
 }
 
+const NO_RULES: RulesSeen = {
+  generation: undefined,
+  tables: [],
+  forwarding: { tables: [], chains: [], rules: [] },
+  podAddresses: [],
+};
+
 function observeRules(system: System): RulesSeen {
   try {
     const netfilter = openNetfilter(system);
@@ -98,7 +109,7 @@ function observeRules(system: System): RulesSeen {
       netfilter.close();
     }
   } catch (error) {
-    if (lacksNetfilter(error)) return { generation: undefined, tables: [], forwarding: { chains: [], rules: [] } };
+    if (lacksNetfilter(error)) return NO_RULES;
     throw error;
   }
 }
@@ -110,6 +121,7 @@ export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
     generation: readGeneration(netfilter),
     tables: readTables(read([tablesDump()])),
     forwarding: lookAtForwarding(read, FORWARD_OPTIONS),
+    podAddresses: readFirewall(read(firewallDumps())).pods.map(({ address }) => address),
   };
 }
 

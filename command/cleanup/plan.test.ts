@@ -18,7 +18,7 @@ const EMPTY: Observed = {
   alive: [],
   links: [],
   routes: [],
-  rules: { generation: 1, tables: [], forwarding: { chains: [], rules: [] } },
+  rules: { generation: 1, tables: [], forwarding: { tables: [], chains: [], rules: [] }, podAddresses: [] },
   legacy: [],
   stated: { bridge: undefined, others: [] },
   confFiles: [],

@@ -142,10 +142,10 @@ function planClosing({ places, confFiles }: Observed): Step[] {
 }
 
 /** Every rule of weft's, and its tables, as one transaction. */
-export function planRules({ generation, tables, forwarding }: RulesSeen): Change {
+export function planRules({ generation, tables, forwarding, podAddresses: addresses }: RulesSeen): Change {
   const isOurs = (owner: string) => owner.startsWith(MARK_START) || owner.startsWith(DAEMON_MARK);
   const own = tables.filter(({ table }) => table === "weft" || table.startsWith("weft_"));
-  const { requests, needsGeneration } = forgetForwarded(forwarding, isOurs, FORWARD_OPTIONS);
+  const { requests, needsGeneration } = forgetForwarded(forwarding, { isWanted: isOurs, addresses }, FORWARD_OPTIONS);
   return { requests: [...requests, ...own.map(deleteTable)], generation: needsGeneration ? generation : undefined };
 }
 

@@ -2,6 +2,7 @@
  * Legacy iptables, by the host's own programs: only where the kernel holds such tables. Without the programs nobody can
  * look into them, which is told on standard error.
  */
+import type { Family } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 
@@ -19,8 +20,8 @@ export function changeXtables(
   plan: (saved: string) => string,
 ): void {
   for (const family of [4, 6] as const) {
-    if (!tableNames(system, TABLE_NAMES[family]).includes(table)) continue;
-    const tools = findTools(system, PROGRAM[family], table);
+    if (!hasXtable(system, family, table)) continue;
+    const tools = findTools(system, family, table);
     if (tools === undefined) {
       warn(
         system,
@@ -29,24 +30,67 @@ export function changeXtables(
       );
       continue;
     }
-    const input = plan(tools.saved);
-    if (input !== "") run(system, tools.restore, ["--noflush", "--wait"], input);
+    changeSaved(system, tools, table, plan);
   }
 }
 
-interface Tools {
+/** A change is refused where another program was faster with what it rests on: then it is planned anew. */
+const ATTEMPTS = 8;
+const LONGEST_PAUSE_MS = 64;
+
+/** Gives `iptables-restore` what `plan` makes of the saved table; nothing for "". */
+export function changeSaved(system: System, tools: Tools, table: string, plan: (saved: string) => string): void {
+  let { saved } = tools;
+  for (let attempt = 1; ; attempt++) {
+    const input = plan(saved);
+    if (input === "") return;
+    try {
+      run(system, tools.restore, ["--noflush", "--wait"], input);
+      return;
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+      const [lot = 0] = system.randomBytes(1);
+      system.sleep(lot % LONGEST_PAUSE_MS);
+      saved = run(system, tools.save, ["-t", table], "");
+    }
+  }
+}
+
+/** True where the kernel has this table of legacy iptables. */
+export function hasXtable(system: System, family: Family, table: string): boolean {
+  return tableNames(system, TABLE_NAMES[family]).includes(table);
+}
+
+/** How many symbolic links a program's name may lead through: Debian's alternatives take three. */
+const LINKS = 8;
+
+/** True where the host's own `iptables` is the legacy one, by what its name leads to: iptables-legacy, or xtables-multi. */
+export function prefersXtables(system: System, family: Family): boolean {
+  let path = findProgram(system, PROGRAM[family]);
+  for (let followed = 0; path !== undefined && followed < LINKS; followed++) {
+    if (/legacy[^/]*$|\/xtables-multi$/.test(path)) return true;
+    const target: string | undefined = system.readLink(path);
+    path = target === undefined || target.startsWith("/") ? target : `${path.replace(/\/[^/]*$/, "")}/${target}`;
+  }
+  return false;
+}
+
+export interface Tools {
+  /** What `save` printed when it was found. */
   readonly saved: string;
+  readonly save: string;
   readonly restore: string;
 }
 
 /** Old releases had legacy iptables alone, under the names that now may belong to the one on nf_tables. */
-function findTools(system: System, program: string, table: string): Tools | undefined {
+export function findTools(system: System, family: Family, table: string): Tools | undefined {
+  const program = PROGRAM[family];
   for (const name of [`${program}-legacy`, program]) {
     const save = findProgram(system, `${name}-save`);
     const restore = findProgram(system, `${name}-restore`);
     if (save === undefined || restore === undefined) continue;
     const saved = run(system, save, ["-t", table], "");
-    if (!saved.split("\n", 1).join().includes("nf_tables")) return { saved, restore };
+    if (!saved.split("\n", 1).join().includes("nf_tables")) return { saved, save, restore };
   }
   return undefined;
 }

@@ -3,12 +3,12 @@
  * attachment whose state of ours was found is ours: nobody looks for theirs then.
  */
 import type { Request as PluginRequest } from "../cni/plugin.ts";
-import { type Address, formatAddress } from "../ip/address.ts";
+import type { Address } from "../ip/address.ts";
 import { type ForwardOptions, forgetReference, lookAtReference } from "../kernel/foreign-forward.ts";
 import type { Read } from "../kernel/foreign-rules.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
 import { lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
-import { xtablesFirewallRemoval, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
+import { xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
 import type { Request } from "../netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
@@ -39,16 +39,19 @@ function removeSelected(system: System, selection: LegacySelection, parts: reado
   changeXtables(system, "nat", chains, (saved) => xtablesNatRemoval(saved, selection));
 }
 
-/** The reference firewall's rules for these addresses. */
-export function removeLegacyFirewall(system: System, addresses: readonly Address[], options: ForwardOptions): void {
+/** The reference firewall's rules for these addresses in nf_tables; `ours` are those of pods that weft attached. */
+export function removeLegacyFirewall(
+  system: System,
+  addresses: readonly Address[],
+  ours: readonly Address[],
+  options: ForwardOptions,
+): void {
   if (addresses.length === 0) return;
   change(
     system,
     (read) => lookAtReference(read, options),
-    (seen) => forgetReference(seen, addresses, options),
+    (seen) => forgetReference(seen, addresses, ours, options),
   );
-  const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in CNI-FORWARD`;
-  changeXtables(system, "filter", rules, (saved) => xtablesFirewallRemoval(saved, addresses, options.adminChain));
 }
 
 function change<Seen>(

@@ -9,8 +9,8 @@
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { changeElements, elementText } from "./nft/change.ts";
-import { hasSameShape, readTable, tableDumps } from "./nft/comparison.ts";
+import { changeElements } from "./nft/change.ts";
+import { hasSameShape, holdsElements, type ObservedTable, readTable, tableDumps } from "./nft/comparison.ts";
 import {
   accept,
   counter,
@@ -24,8 +24,9 @@ import {
   returnToCaller,
 } from "./nft/expressions.ts";
 import { type NftSet, readElement, readTuple, type TupleSet, wireElements } from "./nft/set.ts";
-import { addElements, createTable, deleteTable, type Rule, type Table } from "./nft/table.ts";
+import { addElements, createTable, deleteFromSet, deleteTable, type Rule, type Table } from "./nft/table.ts";
 import type { FieldValue } from "./nft/tuple.ts";
+import { elementUserdata, readRuleHandles } from "./nft/userdata.ts";
 
 /**
  * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
@@ -39,6 +40,18 @@ export interface FirewallPod {
   readonly address: Address;
   /** The bridge whose policy the pod asks for. */
   readonly bridge?: string;
+  /** What is kept beside the address, with the handles of the pod's rules in CNI-FORWARD (`withRuleHandles`). */
+  readonly userdata?: Uint8Array | undefined;
+}
+
+/** The pod with the handles of its rules in CNI-FORWARD, by which DEL finds them however many there are. */
+export function withRuleHandles(pod: FirewallPod, handles: readonly bigint[]): FirewallPod {
+  return { ...pod, userdata: elementUserdata(pod.owner, handles) };
+}
+
+/** None for a pod whose rules were not recorded: of an earlier version, or of an ADD that was cut off. */
+export function ruleHandlesOf({ userdata }: FirewallPod): readonly bigint[] {
+  return readRuleHandles(userdata);
 }
 
 /** What the table holds. */
@@ -92,7 +105,7 @@ function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
       name: podsSet(family),
       comment: "addresses of the pods",
       family,
-      elements: own.map(({ address, owner }) => ({ address, comment: owner })),
+      elements: own.map(({ address, owner, userdata }) => ({ address, comment: owner, userdata })),
     },
     {
       kind: "tuples",
@@ -137,10 +150,16 @@ export function firewallDumps(): Request[] {
   return tableDumps(firewallTable(EMPTY));
 }
 
-/** What the answers to `firewallDumps` say, of a table of whatever shape. */
-export function readFirewall(seen: readonly Message[]): Firewall {
-  const observed = readTable(firewallTable(EMPTY), seen);
-  return observed === undefined ? EMPTY : parseElements(observed.elements);
+/** What the kernel holds: also of a table that an earlier version made, or that is damaged. */
+export interface SeenFirewall extends Firewall {
+  /** `undefined` where there is no table. */
+  readonly table: ObservedTable | undefined;
+}
+
+/** From the answers to `firewallDumps`. */
+export function readFirewall(seen: readonly Message[]): SeenFirewall {
+  const table = readTable(firewallTable(EMPTY), seen);
+  return { table, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
 }
 
 function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
@@ -159,7 +178,7 @@ function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Fi
       const read = readElement(element);
       if (read?.comment === undefined) return [];
       const bridge = bridges.get(textOf(read.source));
-      const pod = { owner: read.comment, address: read.source };
+      const pod = { owner: read.comment, address: read.source, userdata: element.userdata };
       return [bridge === undefined ? pod : { ...pod, bridge }];
     }),
     policies: new Map(
@@ -172,19 +191,25 @@ function textOf(value: FieldValue | undefined): string {
   return typeof value === "object" && "family" in value ? `${value.family} ${value.value}` : "";
 }
 
+/** The bridges that the reference plugin closes to each other in iptables' tables, as long as its pods are there. */
+function closedTo(policies: Firewall["policies"], others: readonly string[]): Firewall["policies"] {
+  if (policies.size === 0) return policies;
+  return new Map([...others.map((bridge) => [bridge, "same-bridge"] as const), ...policies]);
+}
+
 /**
- * One transaction that adds `added`; `seen` are the answers to `firewallDumps`. An address that another owner left behind
- * changes hands; a bridge that one pod wants isolated is. A table that is not as it should be (an older version's, or
- * damaged) is made anew with what its elements still tell. EEXIST or ENOENT: it has changed since the dump.
+ * One transaction that adds `added`. An address that another owner left behind
+ * changes hands; a bridge that one pod wants isolated is. `others` are bridges that the reference plugin closes: ours are
+ * closed to them, too. A table that is not as it should be (an older version's, or damaged) is made anew with what its
+ * elements still tell. EEXIST or ENOENT: it has changed since the dump.
  */
-export function addToFirewall(seen: readonly Message[], added: Firewall): Request[] {
-  const before = readFirewall(seen);
+export function addToFirewall(before: SeenFirewall, added: Firewall, others: readonly string[] = []): Request[] {
   const isNew = (address: Address) => added.pods.some((pod) => isSameAddress(pod.address, address));
   const after: Firewall = {
     pods: [...before.pods.filter(({ address }) => !isNew(address)), ...added.pods],
-    policies: stricter(before.policies, added.policies),
+    policies: closedTo(stricter(before.policies, added.policies), others),
   };
-  const observed = readTable(firewallTable(EMPTY), seen);
+  const observed = before.table;
   if (observed === undefined) return createTable(firewallTable(after));
   const table = firewallTable(after);
   if (!hasSameShape(table, observed)) return [deleteTable(table, observed.handle), ...createTable(table)];
@@ -214,15 +239,33 @@ export interface Removal {
   readonly sharesWithOthers: boolean;
 }
 
-/** One transaction that removes the pods of all owners that `isWanted` names. ENOENT: they have changed since the dump. */
-export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: string) => boolean): Removal {
-  const observed = readTable(firewallTable(EMPTY), seen);
+/**
+ * Records the handles of pods' rules in the elements that stand for them. ENOENT or EEXIST: another call has changed
+ * them meanwhile.
+ */
+export function recordRules(pods: readonly FirewallPod[]): Request[] {
+  const table = firewallTable({ pods, policies: new Map() });
+  return table.sets
+    .filter(({ kind }) => kind === "addresses")
+    .flatMap((set) => [...deleteFromSet(table, set.name, wireElements(set)), ...addElements(table, set)]);
+}
+
+/**
+ * One transaction that removes the pods of all owners that `isWanted` names. `others` are bridges that the reference
+ * plugin closes. ENOENT: they have changed since the dump.
+ */
+export function removeFromFirewall(
+  before: SeenFirewall,
+  isWanted: (owner: string) => boolean,
+  others: readonly string[] = [],
+): Removal {
+  const observed = before.table;
   if (observed === undefined)
     return { requests: [], pods: [], left: [], needsGeneration: false, sharesWithOthers: false };
-  const before = parseElements(observed.elements);
   const pods = before.pods.filter(({ owner }) => isWanted(owner));
   const rest = before.pods.filter(({ owner }) => !isWanted(owner));
-  const policies = new Map([...before.policies].filter(([bridge]) => rest.some((pod) => pod.bridge === bridge)));
+  const needed = [...before.policies].filter(([bridge]) => rest.some((pod) => pod.bridge === bridge));
+  const policies = closedTo(new Map(needed), others);
   return {
     requests: changeElements(observed.elements, firewallTable({ pods: rest, policies })),
     pods,
@@ -233,13 +276,9 @@ export function removeFromFirewall(seen: readonly Message[], isWanted: (owner: s
 }
 
 /** True when all of `wanted` is in the kernel, in a table that is as it should be. */
-export function holdsFirewall(seen: readonly Message[], wanted: Firewall): boolean {
-  const observed = readTable(firewallTable(EMPTY), seen);
+export function holdsFirewall({ table: observed }: SeenFirewall, wanted: Firewall): boolean {
   if (observed === undefined || !hasSameShape(firewallTable(EMPTY), observed)) return false;
-  return firewallTable(wanted).sets.every((set) => {
-    const held = new Set((observed.elements.get(set.name) ?? []).map(elementText));
-    return wireElements(set).every((element) => held.has(elementText(element)));
-  });
+  return firewallTable(wanted).sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
 }
 
 /** For people: "10.22.0.2 of cni:net/c1/eth0". */

@@ -43,6 +43,11 @@ function regular({ family, table, chain: name }: Place, use: number, comment?: s
   return answer(request(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[family] }, attributes));
 }
 
+function table({ family, table: name }: Place, comment?: string, use = 0): Message {
+  const attributes = { name, use, userdata: commentUserdata(comment) };
+  return answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, attributes));
+}
+
 let handle = 0n;
 function rule(place: Place, expressions: readonly Expression[], comment?: string): Message {
   const { table, chain } = place;
@@ -129,14 +134,14 @@ describe("iptables' filter table", () => {
       "nft add chain ip filter CNI-ADMIN",
       'nft insert rule ip filter FORWARD counter jump CNI-FORWARD comment "CNI firewall plugin rules"',
       'nft insert rule ip filter CNI-FORWARD counter jump CNI-ADMIN comment "CNI firewall plugin admin overrides"',
-      'nft add rule ip filter CNI-FORWARD ip daddr 10.1.0.2 ct state established,related counter accept comment "cni:net/c1/eth0"',
-      'nft add rule ip filter CNI-FORWARD ip saddr 10.1.0.2 counter accept comment "cni:net/c1/eth0"',
+      "nft add rule ip filter CNI-FORWARD ip daddr 10.1.0.2 ct state established,related counter accept",
+      "nft add rule ip filter CNI-FORWARD ip saddr 10.1.0.2 counter accept",
     ]);
   });
 
   test("an administrator's chain that exists is asked though nothing drops, and FORWARD is made for it", () => {
     expect(plan([base(FORWARD, "accept"), regular(ADMIN, 0)])[0]).toBe("nft add chain ip filter CNI-FORWARD");
-    expect(plan([regular(ADMIN, 0)])[0]).toMatch(/^nft add chain ip filter FORWARD .*policy accept/);
+    expect(plan([table(ADMIN), regular(ADMIN, 0)])[0]).toMatch(/^nft add chain ip filter FORWARD .*policy accept/);
     expect(plan([base(FORWARD, "accept"), regular({ ...ADMIN, chain: "ELSE" }, 0)])).toEqual([]);
   });
 
@@ -150,7 +155,7 @@ describe("iptables' filter table", () => {
 
   const pods = (owner: string) => [rule(PRIVATE, accept.expressions, owner)];
   const removal = (seen: readonly Message[], owner = POD.owner) =>
-    forgetForwarded(readForeign(seen), (mark) => mark === owner, OPTIONS);
+    forgetForwarded(readForeign(seen), { isWanted: (mark) => mark === owner, addresses: [] }, OPTIONS);
   const jumps = () => [rule(FORWARD, jump("CNI-FORWARD").expressions), rule(PRIVATE, jump("CNI-ADMIN").expressions)];
 
   test("the chains go with the last pod, those of others stay", () => {
@@ -171,6 +176,43 @@ describe("iptables' filter table", () => {
     expect(removal(seen("weft")).needsGeneration).toBe(true);
   });
 
+  test("with `always` rules go there though nothing drops, into tables that are made where they are missing", () => {
+    const always = (seen: readonly Message[], makesTables = true) =>
+      acceptForwarded(readForeign(seen), [POD], { ...OPTIONS, always: true, makesTables }).map(({ text }) => text);
+    expect(always([]).filter((text) => / (table|chain) ip /.test(text))).toEqual([
+      "nft add table ip filter",
+      "nft add chain ip filter FORWARD { type filter hook forward priority 0; policy accept; }",
+      "nft add chain ip filter CNI-FORWARD",
+      "nft add chain ip filter CNI-ADMIN",
+    ]);
+    expect(always([])).toContain("nft add rule ip6 filter CNI-FORWARD ip6 saddr fd00::2 counter accept");
+    expect(always([table(FORWARD), base(FORWARD, "accept")])).toContain("nft add table ip6 filter");
+    expect(always([table(FORWARD), base(FORWARD, "accept")])).not.toContain("nft add table ip filter");
+    expect(always([], false)).toEqual([]);
+    const own = { ...FORWARD, chain: "forward" };
+    expect(always([table(own), base(own, "accept")]).filter((text) => / ip filter/.test(text))).toEqual([]);
+  });
+
+  test("rules without a comment are taken out by the address, and the chain goes when its use tells that it is empty", () => {
+    const made = acceptForwarded(readForeign([base(FORWARD, "drop")]), [POD], OPTIONS)
+      .filter(({ type }) => type === NFT_MSG_NEWRULE.type)
+      .map(answer);
+    const seen = (use: number) =>
+      readForeign([
+        ...[table(FORWARD, "weft", 3), { ...base(FORWARD, "accept") }],
+        ...[regular(PRIVATE, use, "weft"), regular(ADMIN, 1, "weft"), ...made],
+      ]);
+    const forget = (use: number) =>
+      forgetForwarded(seen(use), { isWanted: () => false, addresses: POD.addresses }, OPTIONS);
+    expect(forget(4)).toMatchObject({ needsGeneration: true, isLast: false });
+    // A rule that leads there was not seen: a shallow look.
+    expect(forget(5)).toMatchObject({ requests: { length: 2 }, needsGeneration: false, isLast: false });
+    const shallow = readForeign([base(FORWARD, "accept"), regular(PRIVATE, 4, "weft"), ...made.slice(2)]);
+    expect(forgetForwarded(shallow, { isWanted: () => false, addresses: POD.addresses }, OPTIONS)).toMatchObject({
+      ...{ requests: { length: 2 }, needsGeneration: false, isLast: true },
+    });
+  });
+
   test("the chains stay while another pod or another program needs them", () => {
     const chains = (use: number) => [base(FORWARD, "drop"), regular(PRIVATE, use, "weft"), regular(ADMIN, 1, "weft")];
     const shared = [...chains(4), ...jumps(), ...pods(POD.owner), ...pods("cni:net/c2/eth0")];
@@ -182,8 +224,6 @@ describe("iptables' filter table", () => {
 });
 
 test("rules are read only of the chains that decide, and iptables' chains are asked for by name", () => {
-  const table = ({ family, table: name }: Place) =>
-    answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, { name }));
   const answers: Record<string, Message[]> = {
     "nft list tables": [
       table(SITE),

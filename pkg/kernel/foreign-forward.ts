@@ -1,22 +1,33 @@
 /**
- * Pods' traffic in other programs' forward chains. An accept in a table of ours does not undo their drop, so where such a
- * chain drops what no rule knows (its policy, or a last rule without conditions), rules that accept a pod's traffic go
- * into that chain: one for each direction of each address, with the owner's mark as comment.
+ * Pods' traffic in other programs' forward chains. An accept in a table of ours does not undo their drop, so rules that
+ * accept a pod's traffic go into those chains: one for each direction of each address.
  *
- * The tables of iptables (on nf_tables) get what iptables-nft itself would write, since it refuses to show or save a table
- * with anything else in it: no sets, and connection states by the xtables extension. There the rules stand where the
- * reference plugin puts them: FORWARD leads to CNI-FORWARD first, that to the administrator's chain first. An
- * administrator's chain that exists is asked before our rules even where nothing drops.
+ * - iptables' filter tables (on nf_tables) get the reference plugin's chains (`cni-forward.ts`) where FORWARD drops or an
+ *   administrator's chain exists; with `always` in any case, as by the reference plugin: a FORWARD that begins to drop
+ *   later, and an administrator's chain that is filled later, then find the pods' rules in place.
+ * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
+ *   head, with the owner's mark as comment.
  */
-import { type Address, type Family, formatAddress } from "../ip/address.ts";
+import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import { type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { NFPROTO } from "../netlink/nftables.ts";
+import {
+  acceptAddress,
+  addForward,
+  addPrivateChain,
+  CHAIN_MARK,
+  ISOLATION_CHAINS,
+  isSeenWhole,
+  lacksForward,
+  newForward,
+  removeIsolation,
+  removePrivateChain,
+} from "./cni-forward.ts";
 import {
   type ChainPlace,
   chainRequest,
   chainsDump,
-  deleteChain,
   deleteRule,
   type ForeignChain,
   type ForeignRule,
@@ -24,7 +35,6 @@ import {
   isBaseChain,
   isSameChain,
   isUnconditional,
-  placeText,
   type Read,
   readChains,
   readRules,
@@ -34,18 +44,23 @@ import {
   tablesDump,
   verdictOf,
 } from "./foreign-rules.ts";
-import { sameMeaning } from "./nft/comparison.ts";
 import {
-  accept,
-  counter,
-  jump,
-  matchAddress,
-  matchEstablished,
-  matchFamily,
-  matchPrefix,
-  type Statement,
-} from "./nft/expressions.ts";
-import { commentUserdata } from "./nft/userdata.ts";
+  addRule,
+  Forwarding,
+  IPTABLES_TABLES,
+  isFilterTable,
+  isForward,
+  isIpTable,
+  isIptablesChain,
+  isPrivate,
+  isThere,
+  leadsTo,
+  PRIVATE_CHAIN,
+  type WantedRule,
+  withoutComment,
+} from "./forward-chains.ts";
+import { meaningOf } from "./nft/comparison.ts";
+import { accept, counter, matchFamily, matchPrefix } from "./nft/expressions.ts";
 
 /** Whose traffic is accepted, under which mark. */
 export interface ForwardedPod {
@@ -64,36 +79,42 @@ export interface ForwardOptions {
   readonly adminChain: string;
   /** Tables left alone: firewalld's, where firewalld itself accepts the pod. */
   readonly except?: (chain: ChainPlace) => boolean;
+  /** iptables' filter tables get the rules whether they drop or not. [false] */
+  readonly always?: boolean;
+  /** With `always`, iptables' filter tables are made where they are missing. [false] */
+  readonly makesTables?: boolean;
 }
 
-/** The reference plugin's chain, and its comments: either program finds what the other has made. */
-const PRIVATE_CHAIN = "CNI-FORWARD";
-const PRIVATE_COMMENT = "CNI firewall plugin rules";
-const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
-/** On chains that we made, so that we remove them. */
-const CHAIN_MARK = "weft";
-
-/** iptables' tables with a chain FORWARD. */
-const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
-
-/** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
-const DEPTH = 16;
 /** How many chains are read at most: one that is longer on its way to a drop is not known as one that drops. */
 const CHAINS = 64;
+
+/** What a look leaves out. */
+export interface Depth {
+  /**
+   * Of iptables' filter tables FORWARD alone is read, not what it leads to. CNI-FORWARD holds two rules for each address
+   * of the node, so reading it costs more with each pod.
+   */
+  readonly isShallow?: boolean;
+}
 
 /**
  * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
  * their names: its tables may hold thousands, and none of the others matters.
  */
-export function lookAtForwarding(read: Read, options: ForwardOptions): ForeignRuleset {
-  const look = forwardingLook(options);
+export function lookAtForwarding(
+  read: Read,
+  options: Pick<ForwardOptions, "adminChain">,
+  depth?: Depth,
+): ForeignRuleset {
+  const look = forwardingLook(options, depth);
   for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
 }
 
 /** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
-export function* forwardingLook({
-  adminChain,
-}: Pick<ForwardOptions, "adminChain">): Generator<readonly Request[], ForeignRuleset, readonly Message[]> {
+export function* forwardingLook(
+  { adminChain }: Pick<ForwardOptions, "adminChain">,
+  { isShallow = false }: Depth = {},
+): Generator<readonly Request[], ForeignRuleset, readonly Message[]> {
   const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
     .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
@@ -106,25 +127,20 @@ export function* forwardingLook({
   const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
   const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
   chains.push(...bases.filter((base) => !isKnown(base)));
+  const isRead = (place: ChainPlace) => !isShallow || !isFilterTable(place) || place.chain === "FORWARD";
   const rules: ForeignRule[] = [];
-  let open = chains.filter((chain) => isForward(chain) || isPrivate(chain));
+  let open = chains.filter((chain) => (isForward(chain) || isPrivate(chain)) && isRead(chain));
   for (const asked: ChainPlace[] = []; open.length > 0 && asked.length < CHAINS; ) {
     asked.push(...open);
     const found = readRules(yield open.map(rulesDump));
     rules.push(...found);
-    const targets = targetsOf(found, open).filter((target) => !asked.some((place) => isSameChain(place, target)));
+    const targets = targetsOf(found, open)
+      .filter(isRead)
+      .filter((target) => !asked.some((place) => isSameChain(place, target)));
     chains.push(...readChains(yield targets.filter((target) => !isKnown(target)).map(chainRequest)));
     open = chains.filter((chain) => targets.some((target) => isSameChain(target, chain)));
   }
-  return { chains, rules };
-}
-
-function isIpTable({ family, table }: TablePlace): boolean {
-  return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
-}
-
-function isOurTable(table: string): boolean {
-  return table === "weft" || table.startsWith("weft_");
+  return { tables, chains, rules };
 }
 
 /** Where no forward chain has any other name than FORWARD; what else calls its table "filter" has no such chain. */
@@ -145,67 +161,11 @@ function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[])
     });
 }
 
-/** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
-function isForward(chain: ForeignChain): boolean {
-  return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
-}
-
-function isPrivate({ family, table, chain }: ForeignChain): boolean {
-  return (family === NFPROTO.ip || family === NFPROTO.ip6) && table === "filter" && chain === PRIVATE_CHAIN;
-}
-
-/** What iptables-nft shows: rules there are of its kind. */
-function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
-  return family !== NFPROTO.inet && IPTABLES_TABLES.has(table) && (chain === "FORWARD" || chain === PRIVATE_CHAIN);
-}
-
-class Forwarding {
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
-
-  constructor({ chains, rules }: ForeignRuleset) {
-    this.chains = chains;
-    this.rules = rules;
-  }
-
-  find(place: ChainPlace): ForeignChain | undefined {
-    return this.chains.find((chain) => isSameChain(chain, place));
-  }
-
-  rulesOf(place: ChainPlace): ForeignRule[] {
-    return this.rules.filter((rule) => isSameChain(rule, place));
-  }
-
-  /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
-  fate(chain: ForeignChain, depth = 0): "dropped" | "accepted" | undefined {
-    for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
-      const verdict = verdictOf(rule);
-      if (verdict === undefined) continue;
-      if (verdict.code === VERDICT.drop) return "dropped";
-      if (verdict.code === VERDICT.accept) return "accepted";
-      if (verdict.code === VERDICT.return) break;
-      const target = this.find({ ...chain, chain: verdict.chain ?? "" });
-      const inner = target === undefined || depth > DEPTH ? undefined : this.fate(target, depth + 1);
-      if (inner !== undefined) return inner;
-      if (verdict.code === VERDICT.goto) break;
-    }
-    if (chain.hook === undefined) return undefined;
-    return chain.policy === VERDICT.drop ? "dropped" : "accepted";
-  }
-}
-
-/** A rule that is to be there. */
-interface WantedRule {
-  readonly place: ChainPlace;
-  readonly statements: readonly Statement[];
-  readonly comment: string;
-  /** At the chain's head, not at its end. */
-  readonly first: boolean;
-}
-
 /**
  * What has to be added for these pods, in one transaction; nothing where all of it is there. `seen` is what
- * `lookAtForwarding` saw. EEXIST or ENOENT: somebody has changed the chains meanwhile.
+ * `lookAtForwarding` saw; a shallow look needs the head of CNI-FORWARD beside it, and those of the pods' rules that are
+ * known to be there. EEXIST or ENOENT: the chains have changed since the look. The kernel echoes the rules that go into
+ * CNI-FORWARD, with their handles.
  */
 export function acceptForwarded(
   seen: ForeignRuleset,
@@ -216,7 +176,7 @@ export function acceptForwarded(
   return acceptBy(seen, families, options, (place, first) =>
     pods.flatMap(({ owner, addresses }) => {
       const own = addresses.filter(({ family }) => isOfFamily(place, family));
-      return podRules(place, { owner, addresses: own }, first);
+      return own.flatMap((address) => podRules(place, { address, owner }, first));
     }),
   );
 }
@@ -248,19 +208,14 @@ function acceptBy(
   rulesFor: (place: ChainPlace, first: boolean) => readonly WantedRule[],
 ): Request[] {
   const forwarding = new Forwarding(seen);
-  const requests: Request[] = [];
-  const unborn = forwarding.chains
-    .filter((chain) => options.except?.(chain) !== true && isUnaskedAdmin(forwarding, chain, options))
-    .filter((chain) => [...families].some((family) => isOfFamily(chain, family)))
-    .map(forwardOf);
-  requests.push(...unborn.map(addForward));
+  const unborn = unbornForwards(forwarding, families, options);
+  const requests: Request[] = unborn.flatMap((forward) => addForward(forward, seen.tables));
   for (const base of [...forwarding.chains.filter(isForward), ...unborn]) {
     const isConcerned = [...families].some((family) => isOfFamily(base, family));
     if (options.except?.(base) === true || !isConcerned) continue;
-    const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
     const isFilter = isIptablesChain(base) && base.table === "filter";
-    if (forwarding.fate(base) !== "dropped" && !(isFilter && hasAdmin)) continue;
-    if (isFilter) requests.push(...privateChain(forwarding, base, options.adminChain));
+    if (!(isFilter && isAskedAnyway(forwarding, base, options)) && forwarding.fate(base) !== "dropped") continue;
+    if (isFilter) requests.push(...addPrivateChain(forwarding, base, options.adminChain));
     const place = isFilter ? { ...base, chain: PRIVATE_CHAIN } : base;
     const missing = rulesFor(place, !isFilter).filter((rule) => !isThere(forwarding, rule));
     // Each that goes to the head stands before the one that went there last.
@@ -269,64 +224,38 @@ function acceptBy(
   return requests;
 }
 
+/** An administrator's chain that exists is asked though nothing drops. */
+function isAskedAnyway(forwarding: Forwarding, base: ChainPlace, { always, adminChain }: ForwardOptions): boolean {
+  return always === true || forwarding.find({ ...base, chain: adminChain }) !== undefined;
+}
+
 /** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
-function isUnaskedAdmin(forwarding: Forwarding, chain: ForeignChain, { adminChain }: ForwardOptions): boolean {
-  const isIp = chain.family === NFPROTO.ip || chain.family === NFPROTO.ip6;
-  const isAdmin = isIp && chain.table === "filter" && chain.chain === adminChain;
-  return isAdmin && forwarding.find(forwardOf(chain)) === undefined;
-}
-
-function forwardOf(chain: ForeignChain): ForeignChain {
-  const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
-  return { ...chain, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
-}
-
-/** As iptables-nft makes it. */
-function addForward(place: ChainPlace): Request {
-  return request(
-    NFT_MSG_NEWCHAIN,
-    `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
-    { family: place.family },
-    {
-      table: place.table,
-      name: place.chain,
-      hook: { number: NF_INET_HOOK.forward, priority: 0 },
-      policy: VERDICT.accept,
-      type: "filter",
-      userdata: commentUserdata(CHAIN_MARK),
-    },
-    NLM_F_CREATE | NLM_F_EXCL,
-  );
+function unbornForwards(
+  forwarding: Forwarding,
+  families: ReadonlySet<Family>,
+  options: ForwardOptions,
+): ForeignChain[] {
+  const { always, makesTables } = options;
+  const isWanted = (place: TablePlace) =>
+    (always === true && makesTables === true) || forwarding.find({ ...place, chain: options.adminChain }) !== undefined;
+  return [...families]
+    .map((family) => ({ family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter" }))
+    .filter((place) => isWanted(place) && lacksForward(forwarding, place.family))
+    .map(newForward)
+    .filter((forward) => options.except?.(forward) !== true);
 }
 
 function isOfFamily({ family }: ChainPlace, address: Family): boolean {
   return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
 }
 
-/** The reference plugin's structure: FORWARD -> CNI-FORWARD -> the administrator's chain. */
-function privateChain(forwarding: Forwarding, base: ForeignChain, adminChain: string): Request[] {
-  const own = { ...base, chain: PRIVATE_CHAIN };
-  const admin = { ...base, chain: adminChain };
-  const jumps: WantedRule[] = [
-    { place: base, statements: [counter, jump(PRIVATE_CHAIN)], comment: PRIVATE_COMMENT, first: true },
-    { place: own, statements: [counter, jump(adminChain)], comment: ADMIN_COMMENT, first: true },
-  ];
-  return [
-    ...[own, admin].filter((place) => forwarding.find(place) === undefined).map(addChain),
-    ...jumps.filter((rule) => !isThere(forwarding, rule)).map(addRule),
-  ];
-}
-
-/** What the reference lets through: answers to the pod, and all that it sends. */
-function podRules(place: ChainPlace, { owner, addresses }: ForwardedPod, first: boolean): WantedRule[] {
-  const established = isIptablesChain(place) ? matchEstablishedByXtables : matchEstablished;
-  return addresses.flatMap((address) => {
-    const family = place.family === NFPROTO.inet ? [matchFamily(address.family)] : [];
-    return [
-      [...family, matchAddress("daddr", address), established, counter, accept],
-      [...family, matchAddress("saddr", address), counter, accept],
-    ].map((statements) => ({ place, statements, comment: owner, first }));
-  });
+/** In iptables' filter tables without a comment, as the reference plugin writes them: its CHECK and DEL find them. */
+function podRules(place: ChainPlace, { address, owner }: { address: Address; owner: string }, first: boolean) {
+  const isBare = isPrivate(place);
+  const comment = isBare ? undefined : owner;
+  return acceptAddress(place, address).map(
+    (statements): WantedRule => ({ place, statements, comment, first, isEchoed: isBare }),
+  );
 }
 
 function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: boolean): WantedRule[] {
@@ -337,190 +266,138 @@ function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: bool
   }));
 }
 
-function isThere(forwarding: Forwarding, { place, statements, comment }: WantedRule): boolean {
-  const wanted = statements.flatMap(({ expressions }) => expressions);
-  return forwarding
-    .rulesOf(place)
-    .some((rule) => rule.comment === comment && sameMeaning(withoutComment(rule), wanted));
+/** CNI-FORWARD in the filter table of iptables or ip6tables. */
+export function privateChainOf(family: Family): ChainPlace {
+  return { family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter", chain: PRIVATE_CHAIN };
 }
 
-/** After iptables-save and iptables-restore the comment is an expression among the others. */
-function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
-  return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
+/** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
+export function rulesOfAddress(rules: readonly ForeignRule[], address: Address): ForeignRule[] {
+  const place = privateChainOf(address.family);
+  const own = rules.filter((rule) => isSameChain(rule, place));
+  return meaningsOf(place, [address]).flatMap(
+    (meaning) => own.find((rule) => meaningOf(withoutComment(rule)) === meaning) ?? [],
+  );
 }
 
-/** struct xt_conntrack_mtinfo3 (include/uapi/linux/netfilter/xt_conntrack.h), padded to eight bytes. */
-const CONNTRACK_SIZE = 168;
-const MATCH_FLAGS_OFFSET = 146;
-const STATE_MASK_OFFSET = 150;
-const XT_CONNTRACK_STATE = 1;
-/** XT_CONNTRACK_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED. */
-const ESTABLISHED_OR_RELATED = 2 | 4;
-
-/** `-m conntrack --ctstate RELATED,ESTABLISHED`: nft shows it as the connection's state, too. */
-const matchEstablishedByXtables: Statement = {
-  text: "ct state established,related",
-  expressions: [{ kind: "match", data: { name: "conntrack", revision: 3, info: conntrackInfo() } }],
-};
-
-function conntrackInfo(): Uint8Array {
-  const info = new Uint8Array(CONNTRACK_SIZE);
-  const view = new DataView(info.buffer);
-  view.setUint16(MATCH_FLAGS_OFFSET, XT_CONNTRACK_STATE, true);
-  view.setUint16(STATE_MASK_OFFSET, ESTABLISHED_OR_RELATED, true);
-  return info;
+function meaningsOf(place: ChainPlace, addresses: readonly Address[]): string[] {
+  return addresses
+    .filter(({ family }) => isOfFamily(place, family))
+    .flatMap((address) => acceptAddress(place, address))
+    .map((statements) => meaningOf(statements.flatMap(({ expressions }) => expressions)));
 }
 
 /** What `forgetForwarded` sends. */
 export interface Forgetting {
   readonly requests: readonly Request[];
-  /** Chains go with the last rule in them: only right while nobody has changed anything since the look. */
+  /** Chains go with the last rule in them: only right while nothing has changed since the look. */
   readonly needsGeneration: boolean;
-  /** Chains of ours stay for others, who may be leaving at this moment. */
-  readonly sharesWithOthers: boolean;
+  /** CNI-FORWARD holds nothing else for pods, as far as its use tells: a shallow look does not see which chains can go. */
+  readonly isLast: boolean;
+}
+
+export interface Forgotten {
+  /** Rules with such a comment. */
+  readonly isWanted: (owner: string) => boolean;
+  /** In CNI-FORWARD also the rules without a comment that let these addresses through. */
+  readonly addresses: readonly Address[];
 }
 
 /**
- * Takes the rules of all owners that `isWanted` names out again, and with the last of them in iptables' filter table the
- * chains that led there. The administrator's chain stays where he made it, or has filled it.
+ * Takes these rules out again, and with the last of them in iptables' filter table the chains that led there. The
+ * administrator's chain stays where the administrator made it, or has filled it.
  */
 export function forgetForwarded(
   seen: ForeignRuleset,
-  isWanted: (owner: string) => boolean,
-  { adminChain }: ForwardOptions,
+  { isWanted, addresses }: Forgotten,
+  { adminChain }: Pick<ForwardOptions, "adminChain">,
 ): Forgetting {
   const forwarding = new Forwarding(seen);
-  const isOwned = ({ comment }: ForeignRule) => comment !== undefined && isWanted(comment);
   const places = forwarding.chains.filter((chain) => isForward(chain) || isPrivate(chain));
-  const rules = new Set(places.flatMap((place) => forwarding.rulesOf(place)).filter(isOwned));
+  const rules = new Set(
+    places.flatMap((place) => {
+      const meanings = isPrivate(place) ? new Set(meaningsOf(place, addresses)) : undefined;
+      return forwarding.rulesOf(place).filter((rule) => {
+        const { comment } = rule;
+        return comment === undefined ? meanings?.has(meaningOf(rule.expressions)) : isWanted(comment);
+      });
+    }),
+  );
   const own = places.filter(isPrivate);
   const emptied = own.filter((place) => {
     const all = forwarding.rulesOf(place);
     const left = all.filter((rule) => !rules.has(rule));
-    // Of two that leave at once each sees the other: who looks again finds a chain of ours with nobody in it.
+    // Of two that leave at once each sees the other: a second look finds a chain of weft's with no pod in it.
     const isLeft = left.length < all.length || place.comment === CHAIN_MARK;
-    return isLeft && left.every((rule) => leadsTo(rule, adminChain));
+    return isLeft && isSeenWhole(forwarding, place) && left.every((rule) => leadsTo(rule, adminChain));
   });
-  const chains = emptied.flatMap((place) => removePrivateChain(forwarding, place, adminChain));
+  const chains = emptied.flatMap((place) => removePrivateChain(forwarding, seen.tables, place, adminChain));
+  const removed = (place: ChainPlace) => [...rules].filter((rule) => isSameChain(rule, place)).length;
   return {
     requests: [...[...rules].map(deleteRule), ...chains],
     needsGeneration: chains.length > 0,
-    sharesWithOthers: own.some((place) => place.comment === CHAIN_MARK && !emptied.includes(place)),
+    isLast: own.some(
+      (place) => !emptied.includes(place) && removed(place) > 0 && place.use - removed(place) <= STRUCTURE,
+    ),
   };
 }
 
-/** The reference plugin's chains for `ingressPolicy`, the one that FORWARD leads to first. */
-const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
+/** The uses of a CNI-FORWARD without pods: the rule that leads to it, and the one that leads to the administrator's. */
+const STRUCTURE = 2;
+
+/** True for a CNI-FORWARD of weft's that holds no pod's rules, by its count of uses. */
+export function isAbandoned(chain: ForeignChain): boolean {
+  return isPrivate(chain) && chain.comment === CHAIN_MARK && chain.use <= STRUCTURE;
+}
 
 /** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
 export function lookAtReference(read: Read, options: ForwardOptions): ForeignRuleset {
-  const { chains, rules } = lookAtForwarding(read, options);
+  const { tables, chains, rules } = lookAtForwarding(read, options);
   const places = chains.filter(isPrivate).flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
   const isIn = (list: readonly ChainPlace[]) => (place: ChainPlace) => list.some((one) => isSameChain(one, place));
   const unknown = places.filter((place) => !isIn(chains)(place));
   const unread = places.filter((place) => !isIn(rules)(place));
   return {
+    tables,
     chains: [...chains, ...readChains(read(unknown.map(chainRequest)))],
     rules: [...rules, ...readRules(read(unread.map(rulesDump)))],
   };
 }
 
+/** The rules of the reference plugin's first isolation chain; one question each where there is none. */
+export function isolationDumps(): Request[] {
+  return [NFPROTO.ip, NFPROTO.ip6].map((family) => rulesDump({ family, table: "filter", chain: ISOLATION_CHAINS[0] }));
+}
+
 /**
  * Takes away what the reference plugin left for these addresses, whose rules carry no mark, and with the last of its pods
- * the chains that it made. `seen` is what `lookAtReference` saw.
+ * the chains that it made. `seen` is what `lookAtReference` saw; `ours` are the addresses of pods that weft attached,
+ * whose rules look the same.
  */
 export function forgetReference(
   seen: ForeignRuleset,
   addresses: readonly Address[],
+  ours: readonly Address[],
   { adminChain }: ForwardOptions,
 ): Forgetting {
   const forwarding = new Forwarding(seen);
   const plans = forwarding.chains.filter(isPrivate).map((own) => {
-    const theirs = podRules(own, { owner: "", addresses }, false).map(({ statements }) =>
-      statements.flatMap(({ expressions }) => expressions),
-    );
+    const theirs = new Set(meaningsOf(own, addresses));
+    const known = new Set(meaningsOf(own, ours));
     const all = forwarding.rulesOf(own);
-    const rules = all.filter(
-      (rule) => rule.comment === undefined && theirs.some((one) => sameMeaning(rule.expressions, one)),
-    );
+    const rules = all.filter((rule) => rule.comment === undefined && theirs.has(meaningOf(rule.expressions)));
     const left = all.filter((rule) => !rules.includes(rule) && !leadsTo(rule, adminChain));
     if (rules.length === 0) return [];
+    const isOurs = (rule: ForeignRule) => rule.comment !== undefined || known.has(meaningOf(rule.expressions));
     return [
       rules.map(deleteRule),
-      left.every(({ comment }) => comment !== undefined) ? removeIsolation(forwarding, own) : [],
-      left.length === 0 ? removePrivateChain(forwarding, own, adminChain) : [],
+      left.every(isOurs) ? removeIsolation(forwarding, own) : [],
+      left.length === 0 ? removePrivateChain(forwarding, seen.tables, own, adminChain) : [],
     ];
   });
   return {
     requests: plans.flat(2),
-    sharesWithOthers: false,
     needsGeneration: plans.some(([, isolation = [], chains = []]) => isolation.length + chains.length > 0),
+    isLast: false,
   };
-}
-
-function removeIsolation(forwarding: Forwarding, own: ForeignChain): Request[] {
-  const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
-  const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
-  const inner = stages.flatMap((stage) => forwarding.rulesOf(stage));
-  const isSpare = (stage: ForeignChain) => {
-    const leading = [...entries, ...inner].filter((rule) => verdictOf(rule)?.chain === stage.chain);
-    return stage.use === forwarding.rulesOf(stage).length + leading.length;
-  };
-  return stages.every(isSpare) ? [...entries.map(deleteRule), ...stages.map(deleteChain)] : [];
-}
-
-function leadsTo(rule: ForeignRule, chain: string): boolean {
-  return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
-}
-
-/** The private chain with what leads to it and from it; a chain that somebody else leads to stays. */
-function removePrivateChain(forwarding: Forwarding, own: ForeignChain, adminChain: string): Request[] {
-  const base = { ...own, chain: "FORWARD" };
-  const toOwn = forwarding.rulesOf(base).filter((rule) => leadsTo(rule, PRIVATE_CHAIN));
-  const toAdmin = forwarding.rulesOf(own).filter((rule) => leadsTo(rule, adminChain));
-  if (own.use > forwarding.rulesOf(own).length + toOwn.length) return [];
-  const admin = forwarding.find({ ...own, chain: adminChain });
-  // Made by us, or by the reference plugin, which makes both; empty, and asked by nobody else.
-  const isSpare =
-    admin !== undefined && admin.use === toAdmin.length && (own.comment !== CHAIN_MARK || admin.comment === CHAIN_MARK);
-  const forward = forwarding.find(base);
-  const isForwardSpare =
-    forward?.comment === CHAIN_MARK && forward.policy === VERDICT.accept && forward.use === toOwn.length;
-  return [
-    ...[...toOwn, ...toAdmin].map(deleteRule),
-    deleteChain(own),
-    ...(isSpare ? [deleteChain(admin)] : []),
-    ...(isForwardSpare ? [deleteChain(forward)] : []),
-  ];
-}
-
-function addChain(place: ChainPlace): Request {
-  return request(
-    NFT_MSG_NEWCHAIN,
-    `nft add chain ${placeText(place)}`,
-    { family: place.family },
-    { table: place.table, name: place.chain, userdata: commentUserdata(CHAIN_MARK) },
-    NLM_F_CREATE | NLM_F_EXCL,
-  );
-}
-
-function addRule({ place, statements, comment, first }: WantedRule): Request {
-  const text = statements.map((statement) => statement.text).join(" ");
-  return request(
-    NFT_MSG_NEWRULE,
-    `nft ${first ? "insert" : "add"} rule ${placeText(place)} ${text} comment "${comment}"`,
-    { family: place.family },
-    {
-      table: place.table,
-      chain: place.chain,
-      expressions: statements.flatMap(({ expressions }) => expressions),
-      userdata: commentUserdata(comment),
-    },
-    NLM_F_CREATE | (first ? 0 : NLM_F_APPEND),
-  );
-}
-
-/** For people: "10.22.0.2, fd00::2". */
-export function describeAddresses(addresses: readonly Address[]): string {
-  return addresses.map(formatAddress).join(", ");
 }

@@ -62,6 +62,7 @@ export interface TablePlace {
   readonly table: string;
   /** How many chains, sets and other objects it holds. */
   readonly use?: number;
+  readonly comment?: string | undefined;
 }
 
 /** A dump of the tables of all families: there are few, whatever they hold. */
@@ -90,6 +91,17 @@ export function rulesDump({ family, table, chain }: ChainPlace): Request {
   );
 }
 
+/** Asks for one rule; ENOENT where there is none. */
+export function ruleRequest(place: ChainPlace, handle: bigint): Request {
+  const { family, table, chain } = place;
+  return request(
+    NFT_MSG_GETRULE,
+    `nft list chain ${placeText(place)} (rule ${handle} alone)`,
+    { family },
+    { table, chain, handle },
+  );
+}
+
 /** nft's name of a family; its number where it has none. */
 export function familyName(family: number): string {
   return Object.entries(NFPROTO).find(([, number]) => number === family)?.[0] ?? String(family);
@@ -100,7 +112,8 @@ export function readTables(seen: readonly Message[]): TablePlace[] {
     .filter(({ type }) => type === NFT_MSG_NEWTABLE.type)
     .map((message) => {
       const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
-      return { family: header.family, table: attributes.name ?? "", use: attributes.use ?? 0 };
+      const { name: table = "", use = 0, userdata } = attributes;
+      return { family: header.family, table, use, comment: readComment(userdata) };
     });
 }
 
@@ -164,14 +177,15 @@ export function readRules(seen: readonly Message[]): ForeignRule[] {
   return seen.filter(({ type }) => type === NFT_MSG_NEWRULE_OUTLINE.type).map((message) => new Rule(message));
 }
 
-/** Chains and rules, as far as they were looked at. */
+/** Tables, chains and rules, as far as they were looked at. */
 export interface ForeignRuleset {
+  readonly tables: readonly TablePlace[];
   readonly chains: readonly ForeignChain[];
   readonly rules: readonly ForeignRule[];
 }
 
 export function readForeign(seen: readonly Message[]): ForeignRuleset {
-  return { chains: readChains(seen), rules: readRules(seen) };
+  return { tables: readTables(seen), chains: readChains(seen), rules: readRules(seen) };
 }
 
 export function isSameChain(a: ChainPlace, b: ChainPlace): boolean {

@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { legacyGarbage, legacyOf } from "./legacy-names.ts";
-import { xtablesFirewallRemoval, xtablesNatRemoval } from "./legacy-xtables.ts";
+import {
+  lacksXtablesAccepts,
+  xtablesFirewallAddition,
+  xtablesFirewallRemoval,
+  xtablesIsolatedBridges,
+  xtablesNatRemoval,
+} from "./legacy-xtables.ts";
 
 const ATTACHMENT = { network: "refnet", containerId: "abc123", ifName: "eth0" };
 const MASQUERADE = "CNI-8334f7910aacd81549d411b8";
@@ -77,15 +83,40 @@ describe("the filter table", () => {
         .join("")}COMMIT\n`,
     );
     expect(removal(saved(...rules("fd00::2/128")), "fd00::2")).toBe(
-      `*filter\n-D ${entries[0]}\n-F CNI-FORWARD\n-F CNI-ADMIN\n-X CNI-FORWARD\n-X CNI-ADMIN\nCOMMIT\n`,
+      `*filter\n${[...entries, ...rules("fd00::2/128")].map((rule) => `-D ${rule}\n`).join("")}-X CNI-FORWARD\n-X CNI-ADMIN\nCOMMIT\n`,
     );
   });
 
   test("keeps the administrator's chain while it holds rules or others lead there, and chains others lead to", () => {
     const pod = rules("10.22.0.2/32");
-    expect(removal(saved(...pod, "CNI-ADMIN -d 192.0.2.1/32 -j DROP"))).not.toMatch(/CNI-ADMIN/);
+    expect(removal(saved(...pod, "CNI-ADMIN -d 192.0.2.1/32 -j DROP"))).not.toMatch(/-X CNI-ADMIN|-D CNI-ADMIN/);
     expect(removal(saved(...pod, "INPUT -j CNI-ADMIN"))).not.toMatch(/-X CNI-ADMIN/);
     expect(removal(saved(...pod, "INPUT -j CNI-FORWARD"))).not.toMatch(/-X/);
+  });
+
+  test("gets what it lacks of an address and of the chains that lead there", () => {
+    const addition = (text: string) => xtablesFirewallAddition(text, [parseAddress("10.22.0.2")], "CNI-ADMIN");
+    const [toPod = "", fromPod = ""] = rules("10.22.0.2/32");
+    expect(addition("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n").split("\n")).toEqual([
+      ...["*filter", "-N CNI-FORWARD", "-N CNI-ADMIN"],
+      '-I FORWARD 1 -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD',
+      '-I CNI-FORWARD 1 -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN',
+      ...[`-A ${toPod}`, `-A ${fromPod}`, "COMMIT", ""],
+    ]);
+    expect(addition(saved(toPod))).toBe(`*filter\n-A ${fromPod}\nCOMMIT\n`);
+    expect(addition(saved(toPod, fromPod))).toBe("");
+  });
+
+  test("lacks accepts only where FORWARD drops", () => {
+    const addresses = [parseAddress("10.22.0.2")];
+    expect(lacksXtablesAccepts(":FORWARD ACCEPT [0:0]\n", addresses)).toBe(false);
+    expect(lacksXtablesAccepts(":FORWARD DROP [0:0]\n", addresses)).toBe(true);
+    expect(lacksXtablesAccepts(`:FORWARD DROP [0:0]\n${saved(...rules("10.22.0.2/32"))}`, addresses)).toBe(false);
+  });
+
+  test("names the bridges that the reference plugin closes to each other", () => {
+    const stage = "CNI-ISOLATION-STAGE-1 -i cni0 ! -o cni0 -j CNI-ISOLATION-STAGE-2";
+    expect(xtablesIsolatedBridges(saved(stage, "CNI-ISOLATION-STAGE-1 -j RETURN"))).toEqual(["cni0"]);
   });
 
   test("is left alone where the address is not", () => {

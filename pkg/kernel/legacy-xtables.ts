@@ -1,6 +1,6 @@
 /**
  * The Go plugins' state in the tables of legacy iptables, which no netlink reaches: what `iptables-save` shows of it, and
- * what `iptables-restore --noflush` is told to take it away.
+ * what `iptables-restore --noflush` is given to take it away, or to add what the reference firewall plugin would.
  */
 import { type Address, formatAddress } from "../ip/address.ts";
 import { HOST_PORT_CHAINS, type LegacySelection, NAT_ENTRIES } from "./legacy-names.ts";
@@ -63,33 +63,86 @@ export function xtablesNatRemoval(saved: string, selection: LegacySelection): st
   return restoreText("nat", [...jumps, ...entries], [...gone, ...(isUsed ? [] : shared)]);
 }
 
+const FORWARD_TO_PRIVATE = 'FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD';
+const privateToAdmin = (adminChain: string) =>
+  `CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j ${adminChain}`;
+const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
+
+/** What the reference firewall plugin has for an address in CNI-FORWARD, as `iptables-save` prints it. */
+function acceptingRules(address: Address): string[] {
+  const host = `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
+  return [
+    `CNI-FORWARD -d ${host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+    `CNI-FORWARD -s ${host} -j ACCEPT`,
+  ];
+}
+
+/** What the filter table lacks of the reference plugin's chains and of its rules for these addresses; "" for nothing. */
+export function xtablesFirewallAddition(saved: string, addresses: readonly Address[], adminChain: string): string {
+  const { chains, rules } = parseSaved(saved);
+  const lacks = (rule: string) => !rules.some(({ text }) => text === rule);
+  // -N is refused where another call has made the chain meanwhile; declared as ":CHAIN", it would be emptied.
+  const lines = [
+    ...["CNI-FORWARD", adminChain].filter((chain) => !chains.includes(chain)).map((chain) => `-N ${chain}`),
+    ...[FORWARD_TO_PRIVATE, privateToAdmin(adminChain)].filter(lacks).map((rule) => `-I ${inserted(rule)}`),
+    ...addresses
+      .flatMap(acceptingRules)
+      .filter(lacks)
+      .map((rule) => `-A ${rule}`),
+  ];
+  return lines.length === 0 ? "" : `*filter\n${lines.join("\n")}\nCOMMIT\n`;
+}
+
+/** "CHAIN REST" -> "CHAIN 1 REST" */
+function inserted(rule: string): string {
+  return rule.replace(" ", " 1 ");
+}
+
+/** True where FORWARD drops what no rule knows, and rules for one of these addresses are missing. */
+export function lacksXtablesAccepts(saved: string, addresses: readonly Address[]): boolean {
+  const { rules } = parseSaved(saved);
+  const isClosed = /^:FORWARD DROP/m.test(saved);
+  const wanted = addresses.flatMap(acceptingRules);
+  return isClosed && !wanted.every((rule) => rules.some(({ text }) => text === rule));
+}
+
+/** True where the reference plugin's rules for all of these addresses are there. */
+export function holdsXtablesAccepts(saved: string, addresses: readonly Address[]): boolean {
+  const { rules } = parseSaved(saved);
+  return addresses.flatMap(acceptingRules).every((rule) => rules.some(({ text }) => text === rule));
+}
+
+/** The bridges that the reference plugin closes to each other. */
+export function xtablesIsolatedBridges(saved: string): string[] {
+  return parseSaved(saved)
+    .rules.filter(({ chain, target }) => chain === ISOLATION_CHAINS[0] && target === ISOLATION_CHAINS[1])
+    .flatMap(({ text }) => / -i (\S+)/.exec(text)?.[1] ?? []);
+}
+
 /** The reference plugin's rules for these addresses, in the filter table; "" where nothing is there. */
 export function xtablesFirewallRemoval(saved: string, addresses: readonly Address[], adminChain: string): string {
   const { chains, rules } = parseSaved(saved);
   const own = rules.filter(({ chain }) => chain === "CNI-FORWARD");
-  const theirs = new Set(
-    addresses.flatMap((address) => {
-      const host = `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
-      return [
-        `CNI-FORWARD -d ${host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
-        `CNI-FORWARD -s ${host} -j ACCEPT`,
-      ];
-    }),
-  );
+  const theirs = new Set(addresses.flatMap(acceptingRules));
   const gone = own.filter(({ text }) => theirs.has(text));
   if (gone.length === 0) return "";
   const hasOthers = own.some((rule) => !gone.includes(rule) && rule.target !== adminChain);
   if (hasOthers) return restoreText("filter", gone, []);
-  const made = ["CNI-FORWARD", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"].filter((chain) =>
-    chains.includes(chain),
-  );
+  const made = ["CNI-FORWARD", ...ISOLATION_CHAINS].filter((chain) => chains.includes(chain));
   const entries = rules.filter(({ chain, target }) => made.includes(target ?? "") && !made.includes(chain));
   const isAdminSpare =
     chains.includes(adminChain) &&
     !rules.some(({ chain, target }) => chain === adminChain || (target === adminChain && chain !== "CNI-FORWARD"));
   // The reference leads there from FORWARD alone: what anybody else leads to stays.
   if (entries.some(({ chain }) => chain !== "FORWARD")) return restoreText("filter", gone, []);
-  return restoreText("filter", entries, [...made, ...(isAdminSpare ? [adminChain] : [])]);
+  // Rule by rule, not with -F: a chain to which another call has added a rule meanwhile is then refused, and stays.
+  const inside = rules.filter(({ chain }) => made.includes(chain));
+  return removalText("filter", [...entries, ...inside], [...made, ...(isAdminSpare ? [adminChain] : [])]);
+}
+
+function removalText(table: string, rules: readonly SavedRule[], chains: readonly string[]): string {
+  const lines = [...rules.map(({ text }) => `-D ${text}`), ...chains.map((chain) => `-X ${chain}`)];
+  return `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
 }
 
 /** Rules first, then the chains, emptied all before any is removed: they lead to each other. */

@@ -7,6 +7,7 @@ import { attribute, attributes, be16, be32, struct, u8 } from "./codec.ts";
 import { NetlinkError } from "./errors.ts";
 import type { Conversation } from "./exchange.ts";
 import {
+  type Message,
   NLM_F_ACK,
   NLMSG_ERROR,
   type Request,
@@ -38,6 +39,7 @@ export class Batch implements Conversation {
   readonly #requests: readonly Request[];
   readonly #first: number;
   readonly #where: string;
+  readonly #echoes: Message[] = [];
   #finished = false;
   #error: NetlinkError | undefined;
 
@@ -65,11 +67,21 @@ export class Batch implements Conversation {
     return this.#error;
   }
 
+  /** What the kernel made of the requests that carry NLM_F_ECHO, handles included. */
+  get echoes(): readonly Message[] {
+    return this.#echoes;
+  }
+
   accept(datagram: Uint8Array): void {
     for (const message of splitDatagram(datagram)) {
       const index = message.sequence - this.#first;
       const item = this.#requests[index];
-      if (item === undefined || message.type !== NLMSG_ERROR) continue;
+      if (item === undefined) continue;
+      if (message.type !== NLMSG_ERROR) {
+        // The new generation is echoed, too, as the answer to the end of the batch: that has no request here.
+        this.#echoes.push({ ...message, payload: message.payload.slice() });
+        continue;
+      }
       const { errno, extendedText } = readAcknowledgement(message);
       if (errno > 0) this.#error ??= new NetlinkError(item, errno, extendedText, this.#where);
       // Answers come in the order of the messages, after the commit or the abort.

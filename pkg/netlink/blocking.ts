@@ -51,13 +51,30 @@ export class BlockingNetlink {
     throw interruptedDump(request, this.where);
   }
 
-  /** All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. */
-  commit(requests: readonly Request[], generation?: number): void {
-    if (requests.length === 0) return;
+  /**
+   * All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. Returns
+   * what the kernel made of the requests that carry NLM_F_ECHO.
+   */
+  commit(requests: readonly Request[], generation?: number): readonly Message[] {
+    if (requests.length === 0) return [];
     const batch = new Batch(requests, this.#sequence, this.where, generation);
     this.#take(batch.sequenceCount);
     this.#turn(batch);
     if (batch.error !== undefined) throw batch.error;
+    return batch.echoes;
+  }
+
+  /**
+   * The first messages of a dump, as many as come in one datagram: for the head of a long list. The socket serves no
+   * other request after it; closing it ends the dump.
+   */
+  dumpHead(request: Request): readonly Message[] {
+    const exchange = new Exchange([request], this.#take(1), this.where);
+    this.#socket.send(exchange.datagram);
+    exchange.accept(this.#socket.receive(SILENCE_MS));
+    const reply = exchange.replies()[0];
+    if (reply?.error !== undefined) throw reply.error;
+    return reply?.messages ?? [];
   }
 
   close(): void {

@@ -36,12 +36,15 @@ export function changeRuleset(
   changeSeen(system, (netfilter) => readRuleset(netfilter, dumps), asChange);
 }
 
-/** The same where one look leads to the next, or where the change is right only for what was seen. */
+/**
+ * The same where one look leads to the next, or where the change is right only for what was seen. Returns what the kernel
+ * made of the requests that carry NLM_F_ECHO.
+ */
 export function changeSeen<Seen>(
   system: System,
   look: (netfilter: BlockingNetlink) => Seen,
   plan: (seen: Seen) => Change,
-): void {
+): readonly Message[] {
   const netfilter = openNetfilter(system);
   let attempts = 0;
   let overtaken = 0;
@@ -49,8 +52,7 @@ export function changeSeen<Seen>(
     for (;;) {
       try {
         const { requests, generation } = plan(look(netfilter));
-        netfilter.commit(requests, generation);
-        return;
+        return netfilter.commit(requests, generation);
       } catch (error) {
         if (isNetlinkError(error, "ERESTART") && ++overtaken < OVERTAKEN_ATTEMPTS) {
           const [lot = 0] = system.randomBytes(1);
@@ -91,6 +93,19 @@ export function readRuleset(netfilter: BlockingNetlink, questions: readonly Requ
     return messages;
   });
   return [...answers, ...dumps.flatMap((dump) => dumpIfThere(netfilter, dump))];
+}
+
+/** The first answers to a dump, as many as come in one datagram; none where the object is absent (ENOENT). */
+export function readHead(system: System, dump: Request): readonly Message[] {
+  const netfilter = openNetfilter(system);
+  try {
+    return netfilter.dumpHead(dump);
+  } catch (error) {
+    if (isNetlinkError(error, "ENOENT")) return [];
+    throw error;
+  } finally {
+    netfilter.close();
+  }
 }
 
 function dumpIfThere(netfilter: BlockingNetlink, dump: Request): readonly Message[] {

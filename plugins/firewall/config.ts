@@ -2,12 +2,13 @@
  * The configuration of `firewall`: the reference plugin's keys, defaults and rules.
  */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
-import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { BridgePolicy } from "../../pkg/kernel/firewall.ts";
 
 export interface FirewallConfig {
-  /** `undefined` leaves it to the host: firewalld where it runs. */
-  readonly backend: "nftables" | "firewalld" | undefined;
+  /** `undefined` leaves it to the host: firewalld where it runs. "nftables" is weft's own: legacy iptables is left alone. */
+  readonly backend: "nftables" | "iptables" | "firewalld" | undefined;
+  /** What ADD tells of a backend that is not taken by its name. */
+  readonly notice: string | undefined;
   readonly adminChain: string;
   readonly zone: string;
   /** `undefined` is the reference's "open". */
@@ -20,12 +21,12 @@ const DEFAULT_ZONE = "trusted";
 const CHAIN_NAME = /^[^\s!-][^\s]{0,27}$/;
 const POLICIES = ["open", "same-bridge", "isolated"] as const;
 
-/** Throws `CniError` 7 for a value that is wrong, 2 for the backend that is not served. */
+/** Throws `CniError` 7 for a value that is wrong. */
 export function parseFirewallConfig(object: ConfigObject): FirewallConfig {
   const adminChain = object.optionalString("iptablesAdminChainName") || DEFAULT_ADMIN_CHAIN;
   if (!CHAIN_NAME.test(adminChain)) throw object.invalid("iptablesAdminChainName", "a name of at most 28 characters");
   return {
-    backend: backend(object),
+    ...backend(object),
     adminChain,
     zone: object.optionalString("firewalldZone") || DEFAULT_ZONE,
     ingressPolicy: ingressPolicy(object),
@@ -45,16 +46,17 @@ export function lenientConfig(object: ConfigObject): Pick<FirewallConfig, "admin
   };
 }
 
-function backend(object: ConfigObject): FirewallConfig["backend"] {
+/** A name that the reference plugin does not know counts as none there. */
+function backend(object: ConfigObject): Pick<FirewallConfig, "backend" | "notice"> {
   const name = object.optionalString("backend");
-  if (name === undefined || name === "") return undefined;
-  if (name === "nftables" || name === "firewalld") return name;
-  if (name !== "iptables") throw object.invalid("backend", '"nftables" or "firewalld", or none');
-  throw new CniError(
-    ErrorCode.unsupportedField,
-    'backend: "iptables" is not supported: leave the key out. nftables is used then, or firewalld where it runs; tables of ' +
-      "iptables (on nf_tables) that drop forwarded packets get rules that let the container's through",
-  );
+  if (name === undefined || name === "") return { backend: undefined, notice: undefined };
+  if (name === "nftables" || name === "firewalld") return { backend: name, notice: undefined };
+  if (name === "iptables") {
+    const notice = 'backend "iptables": nftables over netlink writes the same rules, also into the chains of iptables';
+    return { backend: name, notice };
+  }
+  const notice = `backend "${name}" is unknown and counts as none: firewalld where it runs, else nftables`;
+  return { backend: undefined, notice };
 }
 
 function ingressPolicy(object: ConfigObject): BridgePolicy | undefined {

@@ -2,21 +2,35 @@
  * `firewall`: lets a container's packets through the host, whatever other programs' forward chains do with packets they
  * do not know. Chained behind the plugin that made the interface; takes the reference plugin's configuration.
  */
+import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { removeLegacyFirewall } from "../../pkg/attachment/legacy.ts";
+import { hasXtable, prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
+import {
+  acceptInXtables,
+  findXtables,
+  forgetInXtables,
+  holdsInXtables,
+  isolatedInXtables,
+  lackingInXtables,
+  openXtables,
+} from "../../pkg/attachment/xtables-firewall.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
+import { notice } from "../../pkg/cni/notice.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
-import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { type Address, type Family, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Firewall } from "../../pkg/kernel/firewall.ts";
+import type { ForwardOptions } from "../../pkg/kernel/foreign-forward.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
 import { Firewalld } from "./firewalld.ts";
 import { checkIsolation, isolatePort } from "./isolation.ts";
-import { addRules, checkRules, removeRules } from "./rules.ts";
+import { addRules, findRules, type Removed, removeRules } from "./rules.ts";
 
 export const plugin: Plugin = {
   name: "firewall",
@@ -38,7 +52,7 @@ export const plugin: Plugin = {
   },
   gc(request) {
     const isGarbage = garbageOf(request);
-    collectGarbage(request, [() => remove(request, isGarbage, [])]);
+    collectGarbage(request, [() => void remove(request, isGarbage, [])]);
   },
 };
 
@@ -59,38 +73,63 @@ function letThrough(
   wanted: Firewall,
   firewalld: Firewalld | undefined,
 ): void {
+  const { system } = request;
   const owner = ownerOf(request);
+  const addresses = wanted.pods.map(({ address }) => address);
+  const filters = usesXtables(config, firewalld) ? openXtables(system, familiesOf(addresses)) : [];
+  const isolated = isolatedInXtables(filters);
   undoing((undo) => {
-    undo.push(() => removeRules(request.system, (mark) => mark === owner, config));
-    addRules(request.system, wanted, optionsFor(config, firewalld));
-    if (config.ingressPolicy === "isolated") isolatePort(request.system, result, undo);
-    for (const { address } of firewalld === undefined ? [] : wanted.pods) {
+    undo.push(() => removeRules(system, (mark) => mark === owner, config, isolated));
+    addRules(system, wanted, optionsFor(system, config, firewalld), isolated);
+    if (filters.length > 0) undo.push(() => forgetInXtables(system, addresses, config.adminChain));
+    acceptInXtables(system, filters, addresses, config.adminChain);
+    if (config.ingressPolicy === "isolated") isolatePort(system, result, undo);
+    for (const address of firewalld === undefined ? [] : addresses) {
       undo.push(() => firewalld?.remove(address));
       firewalld?.add(address);
     }
   });
+  if (config.notice !== undefined) notice(system, "firewall", config.notice);
 }
 
 function check(request: Request): void {
+  const { system } = request;
   const config = parseFirewallConfig(request.config);
   const result = request.requirePrevResult();
   const wanted = wantedOf(request, config, result);
-  if (config.ingressPolicy === "isolated") checkIsolation(request.system, result);
+  if (wanted.pods.length === 0) return;
   withFirewalld(request, config, (firewalld) => {
-    checkRules(request.system, wanted, optionsFor(config, firewalld));
-    const missing = firewalld === undefined ? [] : wanted.pods.filter(({ address }) => !firewalld.holds(address));
-    if (missing.length === 0) return;
-    const addresses = missing.map(({ address }) => formatAddress(address)).join(", ");
-    throw new CniError(ErrorCode.internal, `CHECK: ${addresses} not in firewalld's zone ${config.zone}`);
+    const addresses = wanted.pods.map(({ address }) => address);
+    const filters = usesXtables(config, firewalld) ? findXtables(system, familiesOf(addresses)) : [];
+    const outside = firewalld === undefined ? [] : addresses.filter((address) => !firewalld.holds(address));
+    const { isOurs, missing } = findRules(system, wanted, optionsFor(system, config, firewalld));
+    // The reference plugin's attachment: its rules are in one of three places.
+    if (!isOurs && ((firewalld !== undefined && outside.length === 0) || holdsInXtables(filters, addresses))) return;
+    const lacking = [...missing, ...(isOurs ? lackingInXtables(filters, addresses) : [])];
+    if (lacking.length > 0)
+      throw wrong(`rules that let the container's packets through are missing: ${lacking.join("; ")}`);
+    if (isOurs && outside.length > 0)
+      throw wrong(`${outside.map(formatAddress).join(", ")} not in firewalld's zone ${config.zone}`);
+    if (isOurs && config.ingressPolicy === "isolated") checkIsolation(system, result);
   });
 }
 
-/** What firewalld lets through needs no rules of ours in its chains. */
-function optionsFor(config: FirewallConfig, firewalld: Firewalld | undefined) {
-  const { adminChain } = config;
-  return firewalld === undefined
-    ? { adminChain }
-    : { adminChain, except: ({ table }: { table: string }) => table === "firewalld" };
+/** Where firewalld accepts the container, or the configuration asks for nftables alone, legacy iptables is left alone. */
+function usesXtables({ backend }: FirewallConfig, firewalld: Firewalld | undefined): boolean {
+  return backend !== "nftables" && firewalld === undefined;
+}
+
+function familiesOf(addresses: readonly Address[]): ReadonlySet<Family> {
+  return new Set(addresses.map(({ family }) => family));
+}
+
+/**
+ * What firewalld lets through needs no rules of ours in its chains, and in iptables' only where these drop. Where the
+ * host's iptables is the legacy one, tables of iptables on nf_tables are not made for it.
+ */
+function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: Firewalld | undefined): ForwardOptions {
+  if (firewalld !== undefined) return { adminChain, except: ({ table }) => table === "firewalld" };
+  return { adminChain, always: true, makesTables: !prefersXtables(system, 4) };
 }
 
 /** With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted and does not. */
@@ -99,7 +138,7 @@ function withFirewalld(
   { backend, zone }: Pick<FirewallConfig, "backend" | "zone">,
   work: (firewalld: Firewalld | undefined) => void,
 ): void {
-  if (backend === "nftables") {
+  if (backend === "nftables" || backend === "iptables") {
     work(undefined);
     return;
   }
@@ -145,24 +184,33 @@ function toldAddresses(request: Request): readonly Address[] {
 
 function del(request: Request): void {
   const owner = ownerOf(request);
+  const config = lenientConfig(request.config);
   const addresses = toldAddresses(request);
-  const isOurs = remove(request, (mark) => mark === owner, addresses);
-  if (!isOurs) removeLegacyFirewall(request.system, addresses, lenientConfig(request.config));
+  const { gone, left } = remove(request, (mark) => mark === owner, addresses);
+  if (gone.length === 0) removeLegacyFirewall(request.system, withoutHeld(addresses, left), left, config);
 }
 
 /**
- * Rules and zones' sources of all owners that `isWanted` names, and of these addresses where nobody else has them. True
- * when there were such owners.
+ * Rules and zones' sources of all owners that `isWanted` names, and of these addresses where no other pod has them.
  */
-function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): boolean {
+function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): Removed {
+  const { system } = request;
   const config = lenientConfig(request.config);
-  const { left, gone } = removeRules(request.system, isWanted, config);
-  const sources = [...gone, ...addresses.filter((address) => !gone.some((known) => isSameAddress(known, address)))];
-  const free = sources.filter((address) => !left.some((held) => isSameAddress(held, address)));
-  if (free.length > 0 && request.config.value("backend") !== "nftables") {
-    Firewalld.use(request.system, config.zone, (firewalld) => {
-      for (const address of free) firewalld?.remove(address);
-    });
-  }
-  return gone.length > 0;
+  const backend = request.config.value("backend");
+  const families = ([4, 6] as const).filter((family) => hasXtable(system, family, "filter"));
+  const filters = backend === "nftables" ? [] : findXtables(system, new Set(families));
+  const { left, gone } = removeRules(system, isWanted, config, isolatedInXtables(filters));
+  const known = [...gone, ...addresses.filter((address) => !gone.some((one) => isSameAddress(one, address)))];
+  const free = withoutHeld(known, left);
+  if (free.length === 0 || backend === "nftables") return { left, gone };
+  forgetInXtables(system, free, config.adminChain);
+  if (backend === "iptables") return { left, gone };
+  Firewalld.use(system, config.zone, (firewalld) => {
+    for (const address of free) firewalld?.remove(address);
+  });
+  return { left, gone };
+}
+
+function withoutHeld(addresses: readonly Address[], held: readonly Address[]): Address[] {
+  return addresses.filter((address) => !held.some((one) => isSameAddress(one, address)));
 }

@@ -183,9 +183,9 @@ function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comme
   return { name, flags, keyType, keyLength, dataType, comment };
 }
 
-/** True when two rules do the same; what they have counted is not compared. */
-export function sameMeaning(a: readonly Expression[], b: readonly Expression[]): boolean {
-  return canonical(shapeOfRule(a, undefined)) === canonical(shapeOfRule(b, undefined));
+/** Equal for two rules exactly when they do the same; what they have counted does not matter. */
+export function meaningOf(expressions: readonly Expression[]): string {
+  return canonical(shapeOfRule(expressions, undefined));
 }
 
 /** Counters are what the rule has done, not what it is. */

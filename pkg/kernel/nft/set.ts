@@ -26,7 +26,14 @@ interface OfFamily extends Named {
 /** Single addresses, found by hash. */
 export interface AddressSet extends OfFamily {
   readonly kind: "addresses";
-  readonly elements: readonly { readonly address: Address; readonly comment?: string }[];
+  readonly elements: readonly AddressElement[];
+}
+
+export interface AddressElement {
+  readonly address: Address;
+  readonly comment?: string;
+  /** In place of a comment: all that is kept beside the address. */
+  readonly userdata?: Uint8Array | undefined;
 }
 
 /** Ranges; those that touch or overlap become one, so they carry no comments. */
@@ -121,9 +128,9 @@ function dataAttributes(data: readonly Field[] | "verdict") {
 export function wireElements(set: NftSet): SetElement[] {
   switch (set.kind) {
     case "addresses":
-      return set.elements.map(({ address, comment }) => ({
+      return set.elements.map(({ address, comment, userdata }) => ({
         key: { value: addressToBytes(address) },
-        userdata: commentUserdata(comment),
+        userdata: userdata ?? commentUserdata(comment),
       }));
     case "prefixes":
       return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));

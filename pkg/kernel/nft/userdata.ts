@@ -7,9 +7,12 @@
 const COMMENT = 0;
 const SET_KEY_BYTE_ORDER = 0;
 const SET_COMMENT = 7;
+/** Weft's own, far from libnftnl's: handles of rules, eight bytes each in network order. nft passes it over. */
+const RULE_HANDLES = 119;
 /** nft's BYTEORDER_HOST_ENDIAN and BYTEORDER_BIG_ENDIAN. */
 const HOST_ENDIAN = 1;
 const BIG_ENDIAN = 2;
+const HANDLE_LENGTH = 8;
 /** NFTNL_UDATA_COMMENT_MAXLEN, which counts the NUL. */
 const LONGEST_COMMENT = 128;
 
@@ -28,6 +31,25 @@ export function commentUserdata(comment: string | undefined): Uint8Array | undef
 export function setUserdata(comment: string, { isName = false }: { readonly isName?: boolean } = {}): Uint8Array {
   const order = field(SET_KEY_BYTE_ORDER, Uint8Array.of(isName ? HOST_ENDIAN : BIG_ENDIAN, 0, 0, 0));
   return concatenate(order, field(SET_COMMENT, text(comment)));
+}
+
+/** Of an element that stands for rules elsewhere: its comment, and the handles of those rules. */
+export function elementUserdata(comment: string, handles: readonly bigint[]): Uint8Array {
+  const value = new Uint8Array(handles.length * HANDLE_LENGTH);
+  const view = new DataView(value.buffer);
+  handles.forEach((handle, at) => {
+    view.setBigUint64(at * HANDLE_LENGTH, handle);
+  });
+  return concatenate(field(COMMENT, text(comment)), field(RULE_HANDLES, value));
+}
+
+/** The handles that `elementUserdata` was given; none where there are none. */
+export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
+  const value = readField(userdata, RULE_HANDLES);
+  if (value === undefined) return [];
+  const view = new DataView(value.buffer, value.byteOffset, value.length);
+  const count = Math.floor(value.length / HANDLE_LENGTH);
+  return Array.from({ length: count }, (_, at) => view.getBigUint64(at * HANDLE_LENGTH));
 }
 
 /** The comment of a table, chain, rule or element; `undefined` when there is none. */
@@ -58,15 +80,20 @@ function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
   return whole;
 }
 
-/** Others' data may be cut short or be no such list at all: then there is no comment. */
 function readText(userdata: Uint8Array | undefined, wanted: number): string | undefined {
+  const value = readField(userdata, wanted);
+  return value === undefined ? undefined : decoder.decode(value).replace(/\0.*$/s, "");
+}
+
+/** Others' data may be cut short or be no such list at all: then there is no such field. */
+function readField(userdata: Uint8Array | undefined, wanted: number): Uint8Array | undefined {
   if (userdata === undefined) return undefined;
   let at = 0;
   while (at + 2 <= userdata.length) {
     const type = userdata[at];
     const end = at + 2 + (userdata[at + 1] ?? 0);
     if (end > userdata.length) return undefined;
-    if (type === wanted) return decoder.decode(userdata.subarray(at + 2, end)).replace(/\0.*$/s, "");
+    if (type === wanted) return userdata.subarray(at + 2, end);
     at = end;
   }
   return undefined;
