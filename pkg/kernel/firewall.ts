@@ -10,7 +10,14 @@ import { type Address, type Family, formatAddress, isSameAddress } from "../ip/a
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { changeElements } from "./nft/change.ts";
-import { hasSameShape, holdsElements, type ObservedTable, readTable, tableDumps } from "./nft/comparison.ts";
+import {
+  hasSameShape,
+  holdsElements,
+  type ObservedTable,
+  readElements,
+  readTable,
+  tableDumps,
+} from "./nft/comparison.ts";
 import {
   accept,
   counter,
@@ -23,10 +30,18 @@ import {
   matchSourceInSet,
   returnToCaller,
 } from "./nft/expressions.ts";
-import { type NftSet, readElement, readTuple, type TupleSet, wireElements } from "./nft/set.ts";
-import { addElements, createTable, deleteFromSet, deleteTable, type Rule, type Table } from "./nft/table.ts";
+import { type AddressSet, type NftSet, readElement, readTuple, type TupleSet, wireElements } from "./nft/set.ts";
+import {
+  addElements,
+  createTable,
+  deleteFromSet,
+  deleteTable,
+  elementRequest,
+  type Rule,
+  type Table,
+} from "./nft/table.ts";
 import type { FieldValue } from "./nft/tuple.ts";
-import { elementUserdata, readRuleHandles } from "./nft/userdata.ts";
+import { readRuleHandles, ruleHandlesUserdata } from "./nft/userdata.ts";
 
 /**
  * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
@@ -40,18 +55,6 @@ export interface FirewallPod {
   readonly address: Address;
   /** The bridge whose policy the pod asks for. */
   readonly bridge?: string;
-  /** What is kept beside the address, with the handles of the pod's rules in CNI-FORWARD (`withRuleHandles`). */
-  readonly userdata?: Uint8Array | undefined;
-}
-
-/** The pod with the handles of its rules in CNI-FORWARD, by which DEL finds them however many there are. */
-export function withRuleHandles(pod: FirewallPod, handles: readonly bigint[]): FirewallPod {
-  return { ...pod, userdata: elementUserdata(pod.owner, handles) };
-}
-
-/** None for a pod whose rules were not recorded: of an earlier version, or of an ADD that was cut off. */
-export function ruleHandlesOf({ userdata }: FirewallPod): readonly bigint[] {
-  return readRuleHandles(userdata);
 }
 
 /** What the table holds. */
@@ -64,6 +67,7 @@ const FAMILIES = [4, 6] as const;
 const podsSet = (family: Family) => `pods${family}`;
 const membersSet = (family: Family) => `bridge-pods${family}`;
 const memberFields = (family: Family) => ["ifname", `ipv${family}_addr`] as const;
+const recordsSet = (family: Family) => `rule-handles${family}`;
 const BRIDGES = "bridges";
 const OPEN_BRIDGES = "open-bridges";
 const EMPTY: Firewall = { pods: [], policies: new Map() };
@@ -77,7 +81,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
     name: "weft_firewall",
     comment: "weft: pods that firewall lets through",
     sets: [
-      ...FAMILIES.flatMap((family) => podSets(family, pods)),
+      ...FAMILIES.flatMap((family) => [...podSets(family, pods), recordSet([], family)]),
       {
         kind: "tuples",
         name: BRIDGES,
@@ -105,7 +109,7 @@ function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
       name: podsSet(family),
       comment: "addresses of the pods",
       family,
-      elements: own.map(({ address, owner, userdata }) => ({ address, comment: owner, userdata })),
+      elements: own.map(({ address, owner }) => ({ address, comment: owner })),
     },
     {
       kind: "tuples",
@@ -117,6 +121,19 @@ function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
       ),
     },
   ];
+}
+
+/** The elements are looked up by their keys and never dumped: their number does not matter to ADD and DEL. */
+function recordSet(records: readonly RuleRecord[], family: Family): AddressSet {
+  return {
+    kind: "addresses",
+    name: recordsSet(family),
+    comment: "handles of the pods' rules in CNI-FORWARD",
+    family,
+    elements: records
+      .filter(({ address }) => address.family === family)
+      .map(({ address, handles }) => ({ address, userdata: ruleHandlesUserdata(handles) })),
+  };
 }
 
 function rules(): Rule[] {
@@ -147,7 +164,9 @@ function rules(): Rule[] {
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
 export function firewallDumps(): Request[] {
-  return tableDumps(firewallTable(EMPTY));
+  const table = firewallTable(EMPTY);
+  const isRecord = (name: string) => FAMILIES.some((family) => name === recordsSet(family));
+  return tableDumps(table, (set) => !isRecord(set.name));
 }
 
 /** What the kernel holds: also of a table that an earlier version made, or that is damaged. */
@@ -178,7 +197,7 @@ function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Fi
       const read = readElement(element);
       if (read?.comment === undefined) return [];
       const bridge = bridges.get(textOf(read.source));
-      const pod = { owner: read.comment, address: read.source, userdata: element.userdata };
+      const pod = { owner: read.comment, address: read.source };
       return [bridge === undefined ? pod : { ...pod, bridge }];
     }),
     policies: new Map(
@@ -239,15 +258,42 @@ export interface Removal {
   readonly sharesWithOthers: boolean;
 }
 
+/** The handles of the rules that let an address through in CNI-FORWARD: DEL finds the rules by them. */
+export interface RuleRecord {
+  readonly address: Address;
+  readonly handles: readonly bigint[];
+}
+
+/** Asks for the records of these addresses, each by its key; ENOENT where there is none. */
+export function ruleRecordRequests(addresses: readonly Address[]): Request[] {
+  const table = firewallTable(EMPTY);
+  return addresses.map((address) => elementRequest(table, recordSet([{ address, handles: [] }], address.family)));
+}
+
+/** From the answers to `ruleRecordRequests`. */
+export function readRuleRecords(seen: readonly Message[]): RuleRecord[] {
+  const elements = readElements(firewallTable(EMPTY), seen);
+  return FAMILIES.flatMap((family) => elements.get(recordsSet(family)) ?? []).flatMap((element) => {
+    const read = readElement(element);
+    return read === undefined ? [] : [{ address: read.source, handles: readRuleHandles(element.userdata) }];
+  });
+}
+
 /**
- * Records the handles of pods' rules in the elements that stand for them. ENOENT or EEXIST: another call has changed
- * them meanwhile.
+ * Records, in place of those that are there under the same addresses. A replacement costs the caller a grace period of
+ * the kernel's when it closes its socket, an addition does not. ENOENT or EEXIST: another call has changed them.
  */
-export function recordRules(pods: readonly FirewallPod[]): Request[] {
-  const table = firewallTable({ pods, policies: new Map() });
-  return table.sets
-    .filter(({ kind }) => kind === "addresses")
-    .flatMap((set) => [...deleteFromSet(table, set.name, wireElements(set)), ...addElements(table, set)]);
+export function addRuleRecords(records: readonly RuleRecord[], replaced: readonly RuleRecord[]): Request[] {
+  const table = firewallTable(EMPTY);
+  const sets = FAMILIES.map((family) => recordSet(records, family));
+  return [...deleteRuleRecords(replaced), ...sets.flatMap((set) => addElements(table, set))];
+}
+
+/** ENOENT: one of them is gone. */
+export function deleteRuleRecords(records: readonly RuleRecord[]): Request[] {
+  const table = firewallTable(EMPTY);
+  const sets = FAMILIES.map((family) => recordSet(records, family));
+  return sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
 }
 
 /**

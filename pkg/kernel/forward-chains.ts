@@ -54,6 +54,7 @@ export function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
 export class Forwarding {
   readonly chains: readonly ForeignChain[];
   readonly rules: readonly ForeignRule[];
+  readonly #meanings = new Map<ForeignRule, string>();
 
   constructor({ chains, rules }: ForeignRuleset) {
     this.chains = chains;
@@ -66,6 +67,13 @@ export class Forwarding {
 
   rulesOf(place: ChainPlace): ForeignRule[] {
     return this.rules.filter((rule) => isSameChain(rule, place));
+  }
+
+  /** The rule's meaning without its comment: after iptables-restore that is an expression among the others. */
+  meaning(rule: ForeignRule): string {
+    const known = this.#meanings.get(rule) ?? meaningOf(withoutComment(rule));
+    this.#meanings.set(rule, known);
+    return known;
   }
 
   /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
@@ -106,10 +114,9 @@ export function isThere(forwarding: Forwarding, { place, statements, comment }: 
   const wanted = meaningOf(statements.flatMap(({ expressions }) => expressions));
   return forwarding
     .rulesOf(place)
-    .some((rule) => (comment === undefined || rule.comment === comment) && meaningOf(withoutComment(rule)) === wanted);
+    .some((rule) => (comment === undefined || rule.comment === comment) && forwarding.meaning(rule) === wanted);
 }
 
-/** After iptables-save and iptables-restore the comment is an expression among the others. */
 export function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
   return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
 }

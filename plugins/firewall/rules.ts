@@ -11,20 +11,23 @@ import { messageOf } from "../../pkg/cni/errors.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { isolatedBridges } from "../../pkg/kernel/cni-forward.ts";
 import {
+  addRuleRecords,
   addToFirewall,
+  deleteRuleRecords,
   type Firewall,
   type FirewallPod,
   firewallDumps,
   holdsFirewall,
+  type RuleRecord,
   readFirewall,
-  recordRules,
+  readRuleRecords,
   removeFromFirewall,
-  ruleHandlesOf,
+  ruleRecordRequests,
   type SeenFirewall,
-  withRuleHandles,
 } from "../../pkg/kernel/firewall.ts";
 import {
   acceptForwarded,
+  type Forgetting,
   type ForwardedPod,
   type ForwardOptions,
   forgetForwarded,
@@ -43,9 +46,10 @@ import {
   ruleRequest,
   rulesDump,
 } from "../../pkg/kernel/foreign-rules.ts";
+import { isPrivate } from "../../pkg/kernel/forward-chains.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -56,42 +60,41 @@ interface Seen {
   readonly foreign: ForeignRuleset;
   /** Bridges that the reference plugin closes to each other. */
   readonly isolated: readonly string[];
+  /** Of the addresses in question. */
+  readonly records: readonly RuleRecord[];
 }
 
-/** Of whose rules a shallow look reads those with recorded handles; a whole look reads all of CNI-FORWARD. */
-type Depth = ((pod: FirewallPod) => boolean) | "whole";
+interface Scope {
+  readonly adminChain: string;
+  /** Whose rules are in question. */
+  readonly addressesIn: (own: SeenFirewall) => readonly Address[];
+  /** All of CNI-FORWARD is read; else its head, and the recorded rules. */
+  readonly isWhole: boolean;
+}
 
-function look(
-  system: System,
-  netfilter: BlockingNetlink,
-  options: Pick<ForwardOptions, "adminChain">,
-  depth: Depth,
-): Seen {
+/** How far from its head CNI-FORWARD is looked through for the rule that leads to the administrator's chain. */
+const HEAD = 8;
+
+function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, isWhole }: Scope): Seen {
   const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
   const generation = readGeneration(netfilter);
   const own = readFirewall(read(firewallDumps()));
-  const foreign = lookAtForwarding(read, options, { isShallow: depth !== "whole" });
+  const foreign = lookAtForwarding(read, { adminChain }, { isShallow: !isWhole });
   const isolated = isolatedBridges(readRules(read(isolationDumps())));
-  if (depth === "whole") return { generation, own, foreign, isolated };
-  const recorded = own.pods.filter(depth).flatMap((pod) => {
-    const place = privateChainOf(pod.address.family);
-    return ruleHandlesOf(pod).map((handle) => ruleRequest(place, handle));
-  });
-  const families = new Set(foreign.tables.map(({ family }) => family));
-  const heads = ([4, 6] as const).map(privateChainOf).filter(({ family }) => families.has(family));
-  const rules = readRules([...heads.flatMap((place) => readHead(system, rulesDump(place))), ...read(recorded)]);
-  return { generation, own, isolated, foreign: { ...foreign, rules: [...foreign.rules, ...distinct(rules)] } };
+  const records = readRuleRecords(read(ruleRecordRequests(addressesIn(own))));
+  const seen = { generation, own, foreign, isolated, records };
+  if (isWhole) return seen;
+  const recorded = records.flatMap(({ address, handles }) =>
+    handles.map((handle) => ruleRequest(privateChainOf(address.family), handle)),
+  );
+  const heads = foreign.chains.filter(isPrivate).flatMap((place) => readHead(system, rulesDump(place)).slice(0, HEAD));
+  const rules = distinct(readRules([...heads, ...read(recorded)]));
+  return { ...seen, foreign: { ...foreign, rules: [...foreign.rules, ...rules] } };
 }
 
-/** A recorded rule may be among the first, too. */
+/** A recorded rule may be in the head, too. */
 function distinct(rules: readonly ForeignRule[]): ForeignRule[] {
   return [...new Map(rules.map((rule) => [`${rule.family} ${rule.handle}`, rule])).values()];
-}
-
-/** Where firewalld's chains are left to firewalld, iptables' are read as far as it takes to know whether they drop. */
-function addingDepth(wanted: Firewall, { always }: ForwardOptions): Depth {
-  if (always !== true) return "whole";
-  return ({ address }) => wanted.pods.some((pod) => isSameAddress(pod.address, address));
 }
 
 /** Each owner with all its addresses. */
@@ -113,49 +116,46 @@ export function addRules(
   options: ForwardOptions,
   isolatedElsewhere: readonly string[],
 ): void {
+  const scope: Scope = {
+    adminChain: options.adminChain,
+    addressesIn: () => addressesOf(wanted.pods),
+    // Otherwise iptables' chains are read as far as it takes to know whether they drop.
+    isWhole: options.always !== true,
+  };
   try {
-    let unrecorded: readonly FirewallPod[] = [];
+    let records: readonly RuleRecord[] = [];
     const echoes = changeSeen(
       system,
-      (netfilter) => look(system, netfilter, options, addingDepth(wanted, options)),
-      ({ own, foreign, isolated }) => {
-        const pods = wanted.pods.map((pod) => withSeenRules(pod, foreign.rules));
-        unrecorded = pods.filter(({ userdata }) => userdata === undefined);
-        const entries = addToFirewall(own, { ...wanted, pods }, [...isolated, ...isolatedElsewhere]);
-        return {
-          requests: [...entries, ...acceptForwarded(foreign, forwarded(wanted), options)],
-          generation: undefined,
-        };
+      (netfilter) => look(system, netfilter, scope),
+      (seen) => {
+        records = seen.records;
+        const entries = addToFirewall(seen.own, wanted, [...seen.isolated, ...isolatedElsewhere]);
+        const accepts = acceptForwarded(seen.foreign, forwarded(wanted), options);
+        return { requests: [...entries, ...accepts], generation: undefined };
       },
     );
-    record(system, unrecorded, echoes);
+    record(system, addressesOf(wanted.pods), records, readRules(echoes));
   } catch (error) {
     throw new Error(`firewall: ${messageOf(error)}${adviceFor(error)}`, { cause: error });
   }
 }
 
-/** With the handles of its rules, where both of them are among `rules`. */
-function withSeenRules(pod: FirewallPod, rules: readonly ForeignRule[]): FirewallPod {
-  const own = rulesOfAddress(rules, pod.address);
-  const isWhole = own.length === RULES_OF_AN_ADDRESS;
-  return isWhole
-    ? withRuleHandles(
-        pod,
-        own.map(({ handle }) => handle),
-      )
-    : pod;
-}
-
-const RULES_OF_AN_ADDRESS = 2;
-
 /** A record that fails costs the DEL a look at the whole chain, and nothing else. */
-function record(system: System, pods: readonly FirewallPod[], echoes: readonly Message[]): void {
-  const rules = readRules(echoes);
-  const made = pods.map((pod) => withSeenRules(pod, rules)).filter(({ userdata }) => userdata !== undefined);
-  if (made.length === 0) return;
+function record(
+  system: System,
+  addresses: readonly Address[],
+  held: readonly RuleRecord[],
+  made: readonly ForeignRule[],
+): void {
+  const records = addresses.flatMap((address): RuleRecord[] => {
+    const handles = rulesOfAddress(made, address).map(({ handle }) => handle);
+    return handles.length === 0 ? [] : [{ address, handles }];
+  });
+  if (records.length === 0) return;
+  const replaced = held.filter(({ address }) => records.some((one) => isSameAddress(one.address, address)));
   const netfilter = openNetfilter(system);
   try {
-    netfilter.commit(recordRules(made));
+    netfilter.commit(addRuleRecords(records, replaced));
   } catch (error) {
     if (!isNetlinkError(error)) throw error;
   } finally {
@@ -185,14 +185,14 @@ export interface Removed {
 export function removeRules(
   system: System,
   isWanted: (owner: string) => boolean,
-  options: Pick<ForwardOptions, "adminChain">,
+  { adminChain }: Pick<ForwardOptions, "adminChain">,
   isolatedElsewhere: readonly string[],
 ): Removed {
-  const once = (depth: Depth) => removeOnce(system, isWanted, options, isolatedElsewhere, depth);
+  const once = (isWhole: boolean) => removeOnce(system, isWanted, adminChain, isolatedElsewhere, isWhole);
   try {
-    const removal = once(({ owner }) => isWanted(owner));
+    const removal = once(false);
     // Of two that leave at once each sees the other; a second look after the last change sees neither.
-    if (removal.hasChanged && (removal.sharesWithOthers || hasAbandonedChain(system))) once("whole");
+    if (removal.hasChanged && (removal.sharesWithOthers || hasAbandonedChain(system))) once(true);
     return removal;
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
@@ -213,34 +213,29 @@ function hasAbandonedChain(system: System): boolean {
 function removeOnce(
   system: System,
   isWanted: (owner: string) => boolean,
-  options: Pick<ForwardOptions, "adminChain">,
+  adminChain: string,
   isolatedElsewhere: readonly string[],
-  depth: Depth,
+  startsWhole: boolean,
 ): Removed & { readonly hasChanged: boolean; readonly sharesWithOthers: boolean } {
   let removed = { gone: [] as Address[], left: [] as Address[], hasChanged: false, sharesWithOthers: false };
-  let currentDepth = depth;
-  const plan = ({ own, foreign, isolated }: Seen) => {
-    const removal = removeFromFirewall(own, isWanted, [...isolated, ...isolatedElsewhere]);
-    // An address that has gone over to another pod keeps its rules.
-    const addresses = addressesOf(removal.pods).filter(
-      (address) => !removal.left.some((pod) => isSameAddress(pod.address, address)),
-    );
-    return { removal, addresses, forgotten: forgetForwarded(foreign, { isWanted, addresses }, options) };
-  };
+  const addressesIn = (own: SeenFirewall) => leavingOf(own, isWanted);
+  const plan = ({ own, foreign, isolated, records }: Seen) => ({
+    removal: removeFromFirewall(own, isWanted, [...isolated, ...isolatedElsewhere]),
+    forgotten: forgetForwarded(foreign, { isWanted, addresses: leavingOf(own, isWanted) }, { adminChain }),
+    unrecorded: deleteRuleRecords(records),
+  });
+  let isWhole = startsWhole;
   changeSeen(
     system,
     (netfilter) => {
-      const seen = look(system, netfilter, options, currentDepth);
-      if (currentDepth === "whole") return seen;
-      const { removal, addresses, forgotten } = plan(seen);
-      const isFound = addresses.every((address) => rulesOfAddress(seen.foreign.rules, address).length > 0);
-      if (removal.pods.length === 0 || (isFound && !forgotten.isLast)) return seen;
-      currentDepth = "whole";
-      return look(system, netfilter, options, currentDepth);
+      const seen = look(system, netfilter, { adminChain, addressesIn, isWhole });
+      if (isWhole || !needsWhole(seen, addressesIn(seen.own), plan(seen).forgotten)) return seen;
+      isWhole = true;
+      return look(system, netfilter, { adminChain, addressesIn, isWhole });
     },
     (seen) => {
-      const { removal, forgotten } = plan(seen);
-      const requests = [...removal.requests, ...forgotten.requests];
+      const { removal, forgotten, unrecorded } = plan(seen);
+      const requests = [...removal.requests, ...unrecorded, ...forgotten.requests];
       removed = {
         ...{ gone: addressesOf(removal.pods), left: addressesOf(removal.left), hasChanged: requests.length > 0 },
         sharesWithOthers: removal.sharesWithOthers,
@@ -251,6 +246,24 @@ function removeOnce(
   );
   return removed;
 }
+
+/** Of the owners' addresses those that no other pod has by now. */
+function leavingOf({ pods }: SeenFirewall, isWanted: (owner: string) => boolean): Address[] {
+  const left = pods.filter(({ owner }) => !isWanted(owner));
+  return addressesOf(pods.filter(({ owner }) => isWanted(owner))).filter(
+    (address) => !left.some((pod) => isSameAddress(pod.address, address)),
+  );
+}
+
+/** Rules were not found by their handles, or the chain may go with them. */
+function needsWhole({ foreign }: Seen, addresses: readonly Address[], { isLast }: Forgetting): boolean {
+  const isPossible = (address: Address) =>
+    foreign.chains.some((chain) => isPrivate(chain) && chain.family === privateChainOf(address.family).family);
+  const isFound = (address: Address) => rulesOfAddress(foreign.rules, address).length === RULES_OF_AN_ADDRESS;
+  return isLast || addresses.some((address) => isPossible(address) && !isFound(address));
+}
+
+const RULES_OF_AN_ADDRESS = 2;
 
 function addressesOf(pods: readonly FirewallPod[]): Address[] {
   return pods.map(({ address }) => address);
@@ -271,17 +284,19 @@ export interface Found {
 export function findRules(system: System, wanted: Firewall, options: ForwardOptions): Found {
   const netfilter = openNetfilter(system);
   try {
-    const { own, foreign } = look(system, netfilter, options, "whole");
-    const entries = own.pods.filter(({ owner }) => wanted.pods.some((pod) => pod.owner === owner));
-    if (entries.length === 0) return { isOurs: false, missing: missingOfReference(foreign, wanted) };
+    const scope: Scope = {
+      adminChain: options.adminChain,
+      addressesIn: () => addressesOf(wanted.pods),
+      isWhole: true,
+    };
+    const { own, foreign, records } = look(system, netfilter, scope);
+    const isOurs = own.pods.some(({ owner }) => wanted.pods.some((pod) => pod.owner === owner));
+    if (!isOurs) return { isOurs, missing: missingOfReference(foreign, wanted) };
     if (!holdsFirewall(own, wanted))
-      return {
-        isOurs: true,
-        missing: ["the container's entries in table inet weft_firewall are not as ADD made them"],
-      };
-    const always = options.always === true && entries.some((pod) => ruleHandlesOf(pod).length > 0);
+      return { isOurs, missing: ["the container's entries in table inet weft_firewall are not as ADD made them"] };
+    const always = options.always === true && records.length > 0;
     const requests = acceptForwarded(foreign, forwarded(wanted), { ...options, always });
-    return { isOurs: true, missing: requests.map(({ text }) => text) };
+    return { isOurs, missing: requests.map(({ text }) => text) };
   } finally {
     netfilter.close();
   }

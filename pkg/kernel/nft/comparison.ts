@@ -25,9 +25,9 @@ import { readComment, readSetComment } from "./userdata.ts";
 
 /**
  * The dumps that `readTable` and `isSameTable` need, in any order. Those of sets and elements are refused with ENOENT
- * where there is no such table or set: the table is not as wanted then.
+ * where there is no such table or set: the table is not as wanted then. Sets that `hasElements` leaves out read as empty.
  */
-export function tableDumps(table: Table): Request[] {
+export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean = () => true): Request[] {
   const header = tableHeader(table);
   const name = tableText(table);
   return [
@@ -36,7 +36,7 @@ export function tableDumps(table: Table): Request[] {
     dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
     dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
     dumpRequest(NFT_MSG_GETSET, `nft list sets table ${name}`, header, { table: table.name }),
-    ...elementDumps(table),
+    ...elementDumps({ ...table, sets: table.sets.filter(hasElements) }),
   ];
 }
 

@@ -7,6 +7,7 @@ import {
   NFPROTO,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
+  NFT_MSG_GETSETELEM,
   NFT_MSG_NEWCHAIN,
   NFT_MSG_NEWRULE,
   NFT_MSG_NEWSET,
@@ -128,6 +129,16 @@ export function addElements(
       { table: table.name, set: set.name, elements },
       NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
     ),
+  );
+}
+
+/** Asks for the elements that `set` names, by their keys; ENOENT where one of them is absent. */
+export function elementRequest(table: Table, set: NftSet): Request {
+  return request(
+    NFT_MSG_GETSETELEM,
+    `nft get element ${tableText(table)} ${set.name} ${elementsText(set)}`,
+    tableHeader(table),
+    { table: table.name, set: set.name, elements: wireElements(set).map(({ key, keyEnd }) => ({ key, keyEnd })) },
   );
 }
 

@@ -33,17 +33,17 @@ export function setUserdata(comment: string, { isName = false }: { readonly isNa
   return concatenate(order, field(SET_COMMENT, text(comment)));
 }
 
-/** Of an element that stands for rules elsewhere: its comment, and the handles of those rules. */
-export function elementUserdata(comment: string, handles: readonly bigint[]): Uint8Array {
+/** Of an element that stands for rules elsewhere: the handles of those rules. */
+export function ruleHandlesUserdata(handles: readonly bigint[]): Uint8Array {
   const value = new Uint8Array(handles.length * HANDLE_LENGTH);
   const view = new DataView(value.buffer);
   handles.forEach((handle, at) => {
     view.setBigUint64(at * HANDLE_LENGTH, handle);
   });
-  return concatenate(field(COMMENT, text(comment)), field(RULE_HANDLES, value));
+  return field(RULE_HANDLES, value);
 }
 
-/** The handles that `elementUserdata` was given; none where there are none. */
+/** The handles that `ruleHandlesUserdata` was given; none where there are none. */
 export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
   const value = readField(userdata, RULE_HANDLES);
   if (value === undefined) return [];
