@@ -10,6 +10,7 @@ import {
   xtablesFirewallAddition,
   xtablesFirewallRemoval,
   xtablesIsolatedBridges,
+  xtablesStructureRemoval,
 } from "../kernel/legacy-xtables.ts";
 import type { System } from "../sys/system.ts";
 import { changeSaved, changeXtables, findTools, hasXtable, prefersXtables, type Tools } from "./legacy-xtables.ts";
@@ -74,7 +75,14 @@ export function acceptInXtables(
 export function forgetInXtables(system: System, addresses: readonly Address[], adminChain: string): void {
   if (addresses.length === 0) return;
   const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in CNI-FORWARD`;
-  changeXtables(system, TABLE, rules, (saved) => xtablesFirewallRemoval(saved, addresses, adminChain));
+  let hasChanged = false;
+  changeXtables(system, TABLE, rules, (saved) => {
+    const removal = xtablesFirewallRemoval(saved, addresses, adminChain);
+    hasChanged ||= removal !== "";
+    return removal;
+  });
+  // Of two that leave at once each sees the other; a second look after the last change sees neither.
+  if (hasChanged) changeXtables(system, TABLE, rules, (saved) => xtablesStructureRemoval(saved, adminChain));
 }
 
 /** The programs whose FORWARD drops and has no rules for one of these addresses. */

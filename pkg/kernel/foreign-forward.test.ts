@@ -176,9 +176,11 @@ describe("iptables' filter table", () => {
     expect(removal(seen("weft")).needsGeneration).toBe(true);
   });
 
-  test("with `always` rules go there though nothing drops, into tables that are made where they are missing", () => {
+  test("on request rules go there though nothing drops, into tables that are made where they are missing", () => {
     const always = (seen: readonly Message[], makesTables = true) =>
-      acceptForwarded(readForeign(seen), [POD], { ...OPTIONS, always: true, makesTables }).map(({ text }) => text);
+      acceptForwarded(readForeign(seen), [POD], { ...OPTIONS, inFilter: "always", makesTables }).map(
+        ({ text }) => text,
+      );
     expect(always([]).filter((text) => / (table|chain) ip /.test(text))).toEqual([
       "nft add table ip filter",
       "nft add chain ip filter FORWARD { type filter hook forward priority 0; policy accept; }",

@@ -3,8 +3,8 @@
  * accept a pod's traffic go into those chains: one for each direction of each address.
  *
  * - iptables' filter tables (on nf_tables) get the reference plugin's chains (`cni-forward.ts`) where FORWARD drops or an
- *   administrator's chain exists; with `always` in any case, as by the reference plugin: a FORWARD that begins to drop
- *   later, and an administrator's chain that is filled later, then find the pods' rules in place.
+ *   administrator's chain exists; on request always, as by the reference plugin: a FORWARD that begins to drop later, and
+ *   an administrator's chain that is filled later, then find the pods' rules in place.
  * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
  *   head, with the owner's mark as comment.
  */
@@ -79,9 +79,12 @@ export interface ForwardOptions {
   readonly adminChain: string;
   /** Tables left alone: firewalld's, where firewalld itself accepts the pod. */
   readonly except?: (chain: ChainPlace) => boolean;
-  /** iptables' filter tables get the rules whether they drop or not. [false] */
-  readonly always?: boolean;
-  /** With `always`, iptables' filter tables are made where they are missing. [false] */
+  /**
+   * When iptables' filter tables get the rules: always; where FORWARD drops or an administrator's chain exists; only where
+   * FORWARD drops. ["asked"]
+   */
+  readonly inFilter?: "always" | "asked" | "dropping" | undefined;
+  /** With "always", iptables' filter tables are made where they are missing. [false] */
   readonly makesTables?: boolean;
 }
 
@@ -224,9 +227,11 @@ function acceptBy(
   return requests;
 }
 
-/** An administrator's chain that exists is asked though nothing drops. */
-function isAskedAnyway(forwarding: Forwarding, base: ChainPlace, { always, adminChain }: ForwardOptions): boolean {
-  return always === true || forwarding.find({ ...base, chain: adminChain }) !== undefined;
+/** Whether FORWARD in this filter table gets the rules though it does not drop. */
+function isAskedAnyway(forwarding: Forwarding, base: TablePlace, options: ForwardOptions): boolean {
+  if (options.inFilter === "always") return true;
+  const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
+  return options.inFilter !== "dropping" && hasAdmin;
 }
 
 /** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
@@ -235,12 +240,11 @@ function unbornForwards(
   families: ReadonlySet<Family>,
   options: ForwardOptions,
 ): ForeignChain[] {
-  const { always, makesTables } = options;
-  const isWanted = (place: TablePlace) =>
-    (always === true && makesTables === true) || forwarding.find({ ...place, chain: options.adminChain }) !== undefined;
+  const isMade = (place: TablePlace) =>
+    options.inFilter === "always" ? options.makesTables === true : isAskedAnyway(forwarding, place, options);
   return [...families]
     .map((family) => ({ family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter" }))
-    .filter((place) => isWanted(place) && lacksForward(forwarding, place.family))
+    .filter((place) => isMade(place) && lacksForward(forwarding, place.family))
     .map(newForward)
     .filter((forward) => options.except?.(forward) !== true);
 }

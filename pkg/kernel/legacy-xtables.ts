@@ -121,20 +121,33 @@ export function xtablesIsolatedBridges(saved: string): string[] {
 
 /** The reference plugin's rules for these addresses, in the filter table; "" where nothing is there. */
 export function xtablesFirewallRemoval(saved: string, addresses: readonly Address[], adminChain: string): string {
-  const { chains, rules } = parseSaved(saved);
-  const own = rules.filter(({ chain }) => chain === "CNI-FORWARD");
+  const table = parseSaved(saved);
   const theirs = new Set(addresses.flatMap(acceptingRules));
-  const gone = own.filter(({ text }) => theirs.has(text));
-  if (gone.length === 0) return "";
-  const hasOthers = own.some((rule) => !gone.includes(rule) && rule.target !== adminChain);
-  if (hasOthers) return restoreText("filter", gone, []);
+  const gone = table.rules.filter(({ text }) => theirs.has(text));
+  return gone.length === 0 ? "" : (structureRemoval(table, gone, adminChain) ?? removalText("filter", gone, []));
+}
+
+/** The reference plugin's chains in the filter table, once they hold no rules for addresses; "" while they do. */
+export function xtablesStructureRemoval(saved: string, adminChain: string): string {
+  return structureRemoval(parseSaved(saved), [], adminChain) ?? "";
+}
+
+/** The chains with all that is in them; `undefined` while they hold more than `gone`, or are used elsewhere. */
+function structureRemoval(
+  { chains, rules }: Saved,
+  gone: readonly SavedRule[],
+  adminChain: string,
+): string | undefined {
+  const own = rules.filter(({ chain }) => chain === "CNI-FORWARD");
+  if (!chains.includes("CNI-FORWARD")) return undefined;
+  if (own.some((rule) => !gone.includes(rule) && rule.target !== adminChain)) return undefined;
   const made = ["CNI-FORWARD", ...ISOLATION_CHAINS].filter((chain) => chains.includes(chain));
   const entries = rules.filter(({ chain, target }) => made.includes(target ?? "") && !made.includes(chain));
   const isAdminSpare =
     chains.includes(adminChain) &&
     !rules.some(({ chain, target }) => chain === adminChain || (target === adminChain && chain !== "CNI-FORWARD"));
-  // The reference leads there from FORWARD alone: what anybody else leads to stays.
-  if (entries.some(({ chain }) => chain !== "FORWARD")) return restoreText("filter", gone, []);
+  // The reference leads there from FORWARD alone: a chain that another leads to stays.
+  if (entries.some(({ chain }) => chain !== "FORWARD")) return undefined;
   // Rule by rule, not with -F: a chain to which another call has added a rule meanwhile is then refused, and stays.
   const inside = rules.filter(({ chain }) => made.includes(chain));
   return removalText("filter", [...entries, ...inside], [...made, ...(isAdminSpare ? [adminChain] : [])]);

@@ -129,7 +129,7 @@ function familiesOf(addresses: readonly Address[]): ReadonlySet<Family> {
  */
 function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: Firewalld | undefined): ForwardOptions {
   if (firewalld !== undefined) return { adminChain, except: ({ table }) => table === "firewalld" };
-  return { adminChain, always: true, makesTables: !prefersXtables(system, 4) };
+  return { adminChain, inFilter: "always", makesTables: !prefersXtables(system, 4) };
 }
 
 /** With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted and does not. */

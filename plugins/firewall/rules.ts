@@ -46,7 +46,7 @@ import {
   ruleRequest,
   rulesDump,
 } from "../../pkg/kernel/foreign-rules.ts";
-import { isPrivate } from "../../pkg/kernel/forward-chains.ts";
+import { isPrivate, leadsTo } from "../../pkg/kernel/forward-chains.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
@@ -68,33 +68,30 @@ interface Scope {
   readonly adminChain: string;
   /** Whose rules are in question. */
   readonly addressesIn: (own: SeenFirewall) => readonly Address[];
-  /** All of CNI-FORWARD is read; else its head, and the recorded rules. */
-  readonly isWhole: boolean;
+  /** What is read of CNI-FORWARD beside the recorded rules: all of it, or the rule that leads to the administrator's chain. */
+  readonly reads: "all" | "structure" | "nothing";
 }
 
 /** How far from its head CNI-FORWARD is looked through for the rule that leads to the administrator's chain. */
 const HEAD = 8;
 
-function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, isWhole }: Scope): Seen {
+function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, reads }: Scope): Seen {
   const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
   const generation = readGeneration(netfilter);
   const own = readFirewall(read(firewallDumps()));
-  const foreign = lookAtForwarding(read, { adminChain }, { isShallow: !isWhole });
+  const foreign = lookAtForwarding(read, { adminChain }, { isShallow: reads !== "all" });
   const isolated = isolatedBridges(readRules(read(isolationDumps())));
   const records = readRuleRecords(read(ruleRecordRequests(addressesIn(own))));
   const seen = { generation, own, foreign, isolated, records };
-  if (isWhole) return seen;
+  if (reads === "all") return seen;
   const recorded = records.flatMap(({ address, handles }) =>
     handles.map((handle) => ruleRequest(privateChainOf(address.family), handle)),
   );
-  const heads = foreign.chains.filter(isPrivate).flatMap((place) => readHead(system, rulesDump(place)).slice(0, HEAD));
-  const rules = distinct(readRules([...heads, ...read(recorded)]));
-  return { ...seen, foreign: { ...foreign, rules: [...foreign.rules, ...rules] } };
-}
-
-/** A recorded rule may be in the head, too. */
-function distinct(rules: readonly ForeignRule[]): ForeignRule[] {
-  return [...new Map(rules.map((rule) => [`${rule.family} ${rule.handle}`, rule])).values()];
+  const heads = reads === "structure" ? foreign.chains.filter(isPrivate) : [];
+  const structure = heads
+    .flatMap((place) => readRules(readHead(system, rulesDump(place)).slice(0, HEAD)))
+    .filter((rule) => leadsTo(rule, adminChain));
+  return { ...seen, foreign: { ...foreign, rules: [...foreign.rules, ...structure, ...readRules(read(recorded))] } };
 }
 
 /** Each owner with all its addresses. */
@@ -119,8 +116,8 @@ export function addRules(
   const scope: Scope = {
     adminChain: options.adminChain,
     addressesIn: () => addressesOf(wanted.pods),
-    // Otherwise iptables' chains are read as far as it takes to know whether they drop.
-    isWhole: options.always !== true,
+    // Unless the rules go there in any case, iptables' chains are read as far as it takes to know whether they drop.
+    reads: options.inFilter === "always" ? "structure" : "all",
   };
   try {
     let records: readonly RuleRecord[] = [];
@@ -218,30 +215,31 @@ function removeOnce(
   startsWhole: boolean,
 ): Removed & { readonly hasChanged: boolean; readonly sharesWithOthers: boolean } {
   let removed = { gone: [] as Address[], left: [] as Address[], hasChanged: false, sharesWithOthers: false };
-  const addressesIn = (own: SeenFirewall) => leavingOf(own, isWanted);
-  const plan = ({ own, foreign, isolated, records }: Seen) => ({
-    removal: removeFromFirewall(own, isWanted, [...isolated, ...isolatedElsewhere]),
-    forgotten: forgetForwarded(foreign, { isWanted, addresses: leavingOf(own, isWanted) }, { adminChain }),
-    unrecorded: deleteRuleRecords(records),
-  });
   let isWhole = startsWhole;
+  const addressesIn = (own: SeenFirewall) => leavingOf(own, isWanted);
+  const lookAndForget = (netfilter: BlockingNetlink) => {
+    const seen = look(system, netfilter, { adminChain, addressesIn, reads: isWhole ? "all" : "nothing" });
+    const addresses = addressesIn(seen.own);
+    const forgotten = forgetForwarded(seen.foreign, { isWanted, addresses }, { adminChain });
+    return { ...seen, forgotten, isEnough: isWhole || !needsWhole(seen, addresses, forgotten) };
+  };
   changeSeen(
     system,
     (netfilter) => {
-      const seen = look(system, netfilter, { adminChain, addressesIn, isWhole });
-      if (isWhole || !needsWhole(seen, addressesIn(seen.own), plan(seen).forgotten)) return seen;
+      const seen = lookAndForget(netfilter);
+      if (seen.isEnough) return seen;
       isWhole = true;
-      return look(system, netfilter, { adminChain, addressesIn, isWhole });
+      return lookAndForget(netfilter);
     },
-    (seen) => {
-      const { removal, forgotten, unrecorded } = plan(seen);
-      const requests = [...removal.requests, ...unrecorded, ...forgotten.requests];
+    ({ generation, own, isolated, records, forgotten }) => {
+      const removal = removeFromFirewall(own, isWanted, [...isolated, ...isolatedElsewhere]);
+      const requests = [...removal.requests, ...deleteRuleRecords(records), ...forgotten.requests];
       removed = {
         ...{ gone: addressesOf(removal.pods), left: addressesOf(removal.left), hasChanged: requests.length > 0 },
         sharesWithOthers: removal.sharesWithOthers,
       };
       const needsGeneration = removal.needsGeneration || forgotten.needsGeneration;
-      return { requests, generation: needsGeneration ? seen.generation : undefined };
+      return { requests, generation: needsGeneration ? generation : undefined };
     },
   );
   return removed;
@@ -287,15 +285,15 @@ export function findRules(system: System, wanted: Firewall, options: ForwardOpti
     const scope: Scope = {
       adminChain: options.adminChain,
       addressesIn: () => addressesOf(wanted.pods),
-      isWhole: true,
+      reads: "all",
     };
     const { own, foreign, records } = look(system, netfilter, scope);
     const isOurs = own.pods.some(({ owner }) => wanted.pods.some((pod) => pod.owner === owner));
     if (!isOurs) return { isOurs, missing: missingOfReference(foreign, wanted) };
     if (!holdsFirewall(own, wanted))
       return { isOurs, missing: ["the container's entries in table inet weft_firewall are not as ADD made them"] };
-    const always = options.always === true && records.length > 0;
-    const requests = acceptForwarded(foreign, forwarded(wanted), { ...options, always });
+    const inFilter = records.length > 0 ? options.inFilter : "dropping";
+    const requests = acceptForwarded(foreign, forwarded(wanted), { ...options, inFilter });
     return { isOurs, missing: requests.map(({ text }) => text) };
   } finally {
     netfilter.close();

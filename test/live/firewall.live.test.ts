@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { describeWhere } from "./harness/kernel.ts";
-import { type Answer, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 import { eventually } from "./harness/process.ts";
 
 const BRIDGE = {
@@ -259,7 +259,9 @@ describe("iptables-nft", () => {
     for (const family of ["iptables", "ip6tables"]) {
       const saved = await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"]);
       expect(saved).not.toMatch(/incompatible/);
-      expect(saved.match(/cni:net\/c1\/eth0/g)).toHaveLength(2);
+      expect(
+        saved.match(/^-A CNI-FORWARD -[sd] \S+ (-m conntrack --ctstate RELATED,ESTABLISHED )?-j ACCEPT$/gm),
+      ).toHaveLength(2);
       await restore(`${family}-nft-restore`, saved);
       expect(rulesOf(await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"]))).toEqual(rulesOf(saved));
     }
@@ -331,7 +333,7 @@ test("many that come and go at once all get through, and leave nothing", async (
   await all("ADD");
   await all("CHECK");
   const saved = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
-  expect(saved.match(/-A CNI-FORWARD .*cni:net/g)).toHaveLength(48);
+  expect(saved.match(/-A CNI-FORWARD -[sd] 10\.22\.0\.\d+\/32 .*ACCEPT/g)).toHaveLength(48);
   expect(saved.match(/-A FORWARD .*-j CNI-FORWARD/g)).toHaveLength(1);
   await all("DEL");
   expect(await foreign()).toEqual(before);
@@ -339,18 +341,263 @@ test("many that come and go at once all get through, and leave nothing", async (
 });
 
 describe("where nothing drops", () => {
-  test("no other program's table is touched", async () => {
-    for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "ACCEPT"]);
-    await restore(
-      "nft -f -",
-      "table inet site {\nchain forward {\ntype filter hook forward priority 0; iifname lo drop; accept; drop\n}\n}",
-    );
+  const SITE =
+    "table inet site {\nchain forward {\ntype filter hook forward priority 0; iifname lo drop; accept; drop\n}\n}";
+
+  test("the tables of iptables alone get rules, and DEL leaves what was there before", async () => {
+    await restore("nft -f -", SITE);
     const before = await foreign();
     const configuration = await attach();
-    expect(await foreign()).toEqual(before);
+    const site = await nft("list", "table", "inet", "site");
+    expect(site).not.toMatch(/cni:net/);
+    for (const family of ["iptables", "ip6tables"])
+      expect(await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"])).toMatch(/-A CNI-FORWARD .*-j CNI-ADMIN/);
     await succeeds("firewall", "CHECK", configuration);
     await succeeds("firewall", "STATUS", { ...configuration, prevResult: undefined });
+    await succeeds("firewall", "DEL", configuration);
+    expect(await foreign()).toEqual(before);
   });
+
+  test("a FORWARD that begins to drop keeps running pods connected", async () => {
+    const configuration = await attach();
+    await bed.pod.listen(FORWARDING);
+    for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(await reach(outside, POD)).toEqual([]);
+    await succeeds("firewall", "CHECK", configuration);
+    await succeeds("firewall", "DEL", configuration);
+    expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-/);
+  });
+
+  test("an administrator's rules can be added from the first pod on", async () => {
+    const configuration = await attach({ iptablesAdminChainName: "NOMAD-ADMIN" });
+    await bed.node.succeed("iptables-nft", ["-I", "NOMAD-ADMIN", "-d", OUTSIDE[0], "-j", "DROP"]);
+    await bed.node.succeed("ip6tables-nft", ["-I", "NOMAD-ADMIN", "-d", OUTSIDE[1], "-j", "DROP"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([]);
+    await succeeds("firewall", "DEL", configuration);
+    expect(await bed.node.succeed("iptables-nft", ["-S", "NOMAD-ADMIN"])).toMatch(/-j DROP/);
+  });
+
+  test("an administrator's own table called filter stays as it is", async () => {
+    await restore("nft -f -", "table ip filter {\nchain forward {\ntype filter hook forward priority 0;\n}\n}");
+    const before = await nft("list", "table", "ip", "filter");
+    const configuration = await attach();
+    expect(await nft("list", "table", "ip", "filter")).toBe(before);
+    await succeeds("firewall", "CHECK", configuration);
+    await succeeds("firewall", "DEL", configuration);
+    expect(await nft("list", "table", "ip", "filter")).toBe(before);
+  });
+
+  test("rules that iptables-restore made anew are removed with their pod, those of other pods stay", async () => {
+    const configuration = await attach();
+    const other = await bed.anotherPod("other");
+    await attach({}, { containerId: "c2", netns: other.namespace.path });
+    for (const family of ["iptables", "ip6tables"]) {
+      const saved = await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"]);
+      await restore(`${family}-nft-restore`, saved);
+    }
+    await succeeds("firewall", "CHECK", configuration);
+    await succeeds("firewall", "DEL", configuration);
+    const saved = await bed.node.succeed("iptables-nft-save", ["-t", "filter"]);
+    expect(saved.match(/-A CNI-FORWARD -[sd] \S+/g)?.sort()).toEqual([
+      ...["-A CNI-FORWARD -d 10.22.0.3/32", "-A CNI-FORWARD -s 10.22.0.3/32"],
+    ]);
+  });
+
+  test("a pod whose rules were not recorded is checked where FORWARD drops, and deleted without a trace", async () => {
+    const configuration = await attach();
+    for (const family of ["4", "6"]) await nft("flush", "set", "inet", "weft_firewall", `rule-handles${family}`);
+    await bed.node.succeed("iptables-nft", ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
+    await succeeds("firewall", "CHECK", configuration);
+    await bed.node.succeed("iptables-nft", ["-P", "FORWARD", "DROP"]);
+    expect((await bed.call(OURS, "firewall", "CHECK", configuration)).json).toMatchObject({
+      msg: expect.stringMatching(/missing: nft add rule ip filter CNI-FORWARD ip saddr 10\.22\.0\.2/),
+    });
+    await succeeds("firewall", "DEL", configuration);
+    expect(await bed.node.succeed("iptables-nft-save", ["-t", "filter"])).not.toMatch(/CNI-/);
+  });
+
+  test("a recorded rule that is gone fails CHECK", async () => {
+    const configuration = await attach();
+    await bed.node.succeed("ip6tables-nft", ["-F", "CNI-FORWARD"]);
+    expect((await bed.call(OURS, "firewall", "CHECK", configuration)).status).toBe(1);
+  });
+});
+
+describe("legacy iptables", () => {
+  const TOOLS = ["iptables-legacy", "ip6tables-legacy"] as const;
+  const drop = async () => {
+    for (const tool of TOOLS) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
+  };
+  const saved = async () => (await Promise.all(TOOLS.map((tool) => bed.node.succeed(`${tool}-save`)))).join("");
+
+  test("whose FORWARD drops gets the pods' rules, and loses them with the pods", async () => {
+    await drop();
+    const before = rulesOf(await saved());
+    const configuration = await attach();
+    await bed.pod.listen(FORWARDING);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(await reach(outside, POD)).toEqual([]);
+    await succeeds("firewall", "CHECK", configuration);
+    const held = rulesOf(await saved());
+    await bed.call(OURS, "firewall", "ADD", configuration);
+    expect(rulesOf(await saved())).toEqual(held);
+
+    await bed.node.succeed("iptables-legacy", ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
+    expect((await bed.call(OURS, "firewall", "CHECK", configuration)).json).toMatchObject({
+      msg: expect.stringMatching(/CNI-FORWARD of iptables-legacy/),
+    });
+    await succeeds("firewall", "DEL", configuration);
+    expect(rulesOf(await saved())).toEqual(before);
+  });
+
+  test("has the administrator's chain, too", async () => {
+    await drop();
+    await attach();
+    await bed.node.succeed("iptables-legacy", ["-A", "CNI-ADMIN", "-d", OUTSIDE[0], "-j", "DROP"]);
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([OUTSIDE[1]]);
+  });
+
+  test("with many pods that come and go at once has all their rules, then none", async () => {
+    await drop();
+    const before = rulesOf(await saved());
+    const pods = Array.from({ length: 12 }, (_, at) => ({
+      configuration: firewall(
+        {},
+        { json: { cniVersion: "1.1.0", interfaces: [{ name: "cni0" }], ips: [{ address: `10.22.0.${at + 2}/24` }] } },
+      ),
+      wishes: { containerId: `c${at}` },
+    }));
+    const all = (verb: string) =>
+      Promise.all(
+        pods.map(async ({ configuration, wishes }) => {
+          const { status, output } = await bed.call(OURS, "firewall", verb, configuration, wishes);
+          expect({ status, output }).toMatchObject({ status: 0 });
+        }),
+      );
+    await all("ADD");
+    expect((await saved()).match(/-A CNI-FORWARD -[sd] 10\.22/g)).toHaveLength(24);
+    expect((await saved()).match(/-A FORWARD .*-j CNI-FORWARD/g)).toHaveLength(1);
+    await all("DEL");
+    expect(rulesOf(await saved())).toEqual(before);
+  });
+
+  test("without programs to change it is an error that says what to do, and changes nothing", async () => {
+    await drop();
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const hidden = (configuration: object) =>
+      bed.node.run(
+        "unshare",
+        [
+          "-m",
+          "sh",
+          "-c",
+          'mount -t tmpfs tmpfs /usr/sbin && mount -t tmpfs tmpfs /sbin; exec "$@"',
+          "sh",
+          `${OURS}/firewall`,
+        ],
+        JSON.stringify(configuration),
+        {
+          ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+          ...{ CNI_PATH: OURS, PATH: "/usr/bin:/bin" },
+        },
+      );
+    const before = await nft("list", "ruleset");
+    const refused = await hidden(firewall({}, added));
+    expect(JSON.parse(refused.stdout)).toMatchObject({
+      msg: expect.stringMatching(/table filter of legacy iptables.*install iptables.*"backend": "nftables"/),
+    });
+    expect(await nft("list", "ruleset")).toBe(before);
+    expect((await hidden(firewall({ backend: "nftables" }, added))).status).toBe(0);
+  });
+
+  test("that the host prefers gets the rules before it has a table, and nf_tables none", async () => {
+    const link = "mkdir $0 && for name in iptables ip6tables; do ln -s /usr/sbin/$name-legacy $0/$name; done";
+    await bed.node.succeed("sh", ["-c", link, "/var/lib/cni/legacy"]);
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const env = {
+      ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+      ...{ CNI_PATH: OURS, PATH: "/var/lib/cni/legacy:/usr/sbin:/usr/bin:/sbin:/bin" },
+    };
+    expect(await bed.call(OURS, "firewall", "ADD", firewall({}, added), { env })).toMatchObject({ status: 0 });
+    await drop();
+    expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+    expect(JSON.stringify(await foreign())).not.toMatch(/CNI-FORWARD/);
+  });
+});
+
+describe("beside the reference plugin", () => {
+  const call = (bin: string, verb: string, input: object, wishes: object = {}) =>
+    bed.call(bin, "firewall", verb, input, wishes);
+
+  test.each(["iptables-nft", "iptables-legacy"])("its attachment passes CHECK, rules in %s", async (program) => {
+    const link =
+      "mkdir $0 && for name in iptables ip6tables; do ln -s /usr/sbin/$(echo $1 | sed s/iptables/$name/) $0/$name; done";
+    await bed.node.succeed("sh", ["-c", link, "/var/lib/cni/programs", program]);
+    const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const configuration = firewall({}, added);
+    const env = {
+      ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+      ...{ CNI_PATH: REFERENCE, PATH: "/var/lib/cni/programs:/usr/sbin:/usr/bin:/sbin:/bin" },
+    };
+    expect(await bed.call(REFERENCE, "firewall", "ADD", configuration, { env })).toMatchObject({ status: 0 });
+    await succeeds("firewall", "CHECK", configuration);
+    await bed.node.succeed(program, ["-D", "CNI-FORWARD", "-s", POD[0], "-j", "ACCEPT"]);
+    expect((await call(OURS, "CHECK", configuration)).json).toMatchObject({
+      msg: expect.stringMatching(/neither table inet weft_firewall nor CNI-FORWARD/),
+    });
+  });
+
+  test("its CHECK and DEL work for attachments of ours", async () => {
+    const configuration = await attach();
+    expect(await call(REFERENCE, "CHECK", configuration)).toMatchObject({ status: 0 });
+    expect(await call(REFERENCE, "DEL", configuration)).toMatchObject({ status: 0 });
+    for (const family of ["iptables", "ip6tables"])
+      expect(await bed.node.succeed(`${family}-nft-save`, ["-t", "filter"])).not.toMatch(/-A CNI-FORWARD -[sd]/);
+  });
+
+  test("same-bridge parts its pods and ours, until one side has none", async () => {
+    const policy = { ingressPolicy: "same-bridge" };
+    const first = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+    const theirs = firewall(policy, first);
+    expect(await call(REFERENCE, "ADD", theirs)).toMatchObject({ status: 0 });
+    const stranger = await bed.anotherPod("stranger");
+    const far = { containerId: "c3", netns: stranger.namespace.path };
+    const ipam = { type: "host-local", ranges: [[{ subnet: "10.23.0.0/24" }]] };
+    const ours = await attach({ ...policy, name: "net2" }, far, { ...BRIDGE, name: "net2", bridge: "cni1", ipam });
+    await bed.pod.listen(FORWARDING);
+    await stranger.inside.listen(FORWARDING);
+    expect(await reach(bed.pod, ["10.23.0.2", ...OUTSIDE])).toEqual([...OUTSIDE]);
+    expect(await reach(stranger.inside, [POD[0], OUTSIDE[0]])).toEqual([OUTSIDE[0]]);
+    // Another pod of ours that comes and goes changes nothing.
+    const other = await bed.anotherPod("other");
+    const near = { containerId: "c4", netns: other.namespace.path };
+    const second = await attach({ ...policy, name: "net2" }, near, { ...BRIDGE, name: "net2", bridge: "cni1", ipam });
+    await succeeds("firewall", "DEL", second, near);
+    expect(await reach(bed.pod, ["10.23.0.2"])).toEqual([]);
+    await succeeds("firewall", "DEL", theirs);
+    await succeeds("firewall", "CHECK", ours, far);
+    await succeeds("firewall", "DEL", ours, far);
+    expect(await nft("list", "table", "inet", "weft_firewall")).not.toMatch(/elements/);
+  });
+});
+
+test.each([
+  [{ backend: "iptables" }, /^firewall: backend "iptables": nftables over netlink/],
+  [{ backend: "ebpf" }, /^firewall: backend "ebpf" is unknown/],
+])("%j is taken, with one line on standard error", async (more, line) => {
+  const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
+  for (const tool of ["iptables-nft", "ip6tables-nft"]) await bed.node.succeed(tool, ["-P", "FORWARD", "DROP"]);
+  const configuration = firewall(more, added);
+  const { status, stderr } = await bed.node.run(`${OURS}/firewall`, [], JSON.stringify(configuration), {
+    ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: "c1", CNI_NETNS: bed.podNamespace.path, CNI_IFNAME: "eth0" },
+    ...{ CNI_PATH: OURS, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+  });
+  expect([status, stderr.trim().split("\n").length]).toEqual([0, 1]);
+  expect(stderr).toMatch(line);
+  expect(await reach(bed.pod, OUTSIDE)).toEqual([...OUTSIDE]);
+  await succeeds("firewall", "CHECK", configuration);
+  await succeeds("firewall", "DEL", configuration);
 });
 
 describe("ingressPolicy", () => {
@@ -513,8 +760,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
 });
 
 test.each([
-  [{ backend: "iptables" }, 2, /backend: "iptables" is not supported: leave the key out/],
-  [{ backend: "ebpf" }, 7, /backend: .*"nftables" or "firewalld"/],
+  [{ backend: 1 }, 7, /backend/],
   [{ ingressPolicy: "closed" }, 7, /ingressPolicy: .*"same-bridge"/],
   [
     { ingressPolicy: "same-bridge", prevResult: { cniVersion: "1.1.0", ips: [{ address: "10.22.0.2/24" }] } },

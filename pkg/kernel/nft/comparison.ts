@@ -217,7 +217,7 @@ function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string 
  * defaults (a lookup's flags, a bitwise operation's kind); attributes newer than our tables left out.
  */
 function canonical(value: unknown): string {
-  if (value instanceof Uint8Array) return Array.from(value, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (value instanceof Uint8Array) return value.join();
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(String(value));
   const fields = Object.entries(value)
