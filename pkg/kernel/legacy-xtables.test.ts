@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { legacyGarbage, legacyOf } from "./legacy-names.ts";
 import {
+  isInXtablesNat,
   lacksXtablesAccepts,
   xtablesFirewallAddition,
   xtablesFirewallRemoval,
@@ -48,6 +49,15 @@ describe("the nat table", () => {
       "",
     );
     expect(xtablesNatRemoval("", both)).toBe("");
+  });
+
+  test("holds an attachment's chain while it has rules and packets come there", () => {
+    const ports = legacyOf(ATTACHMENT, ["portmap"]);
+    expect(isInXtablesNat(saved(), ports)).toBe(true);
+    for (const rule of [entry, local, mark])
+      expect(isInXtablesNat(saved().replace(`-A ${rule}`, ""), ports)).toBe(false);
+    expect(isInXtablesNat(saved(), legacyOf({ ...ATTACHMENT, containerId: "x" }, ["portmap"]))).toBe(false);
+    expect(isInXtablesNat("", ports)).toBe(false);
   });
 
   test("tells garbage by its comments", () => {

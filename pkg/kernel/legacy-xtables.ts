@@ -63,6 +63,15 @@ export function xtablesNatRemoval(saved: string, selection: LegacySelection): st
   return restoreText("nat", [...jumps, ...entries], [...gone, ...(isUsed ? [] : shared)]);
 }
 
+/** True when one of the selection's chains holds rules, and packets come there. */
+export function isInXtablesNat(saved: string, { natChains = [] }: LegacySelection): boolean {
+  const { rules } = parseSaved(saved);
+  const isReached = (chain: string): boolean =>
+    NAT_ENTRIES.some((entry) => entry === chain) ||
+    rules.some((rule) => rule.target === chain && isReached(rule.chain));
+  return natChains.some((name) => rules.some(({ chain }) => chain === name) && isReached(name));
+}
+
 const FORWARD_TO_PRIVATE = 'FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD';
 const privateToAdmin = (adminChain: string) =>
   `CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j ${adminChain}`;
