@@ -243,20 +243,6 @@ const FIREWALL: readonly Difference[] = [
     theirs: false,
     reason: "Frames between ports of a bridge pass no IP filter: the bridge itself keeps isolated pods apart.",
   },
-  {
-    plugin: "firewall",
-    case: /^backend iptables/,
-    at: /ADD\/answer$/,
-    ours: "error 2",
-    reason: "iptables is never executed: nftables does its work, also in iptables' tables on nf_tables.",
-  },
-  {
-    plugin: "firewall",
-    case: /^an unknown backend/,
-    at: /ADD\/answer$/,
-    ours: "error 7",
-    reason: "The reference takes a name that it does not know for none.",
-  },
 ];
 
 const PORTMAP: readonly Difference[] = [

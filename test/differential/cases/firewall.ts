@@ -17,6 +17,8 @@ const asks = (from: "pod" | "other" | "outside", ...targets: string[]): Script =
 });
 const OUT = asks("pod", "198.51.100.2", "2001:db8:1::2");
 const IN = asks("outside", "10.22.0.2", "fd00:22::2");
+/** What is left of pods' rules. */
+const RULES = node("iptables-nft-save -t filter | grep -c '^-A CNI-FORWARD -[sd]'");
 const STORY: readonly Step[] = [OUT, "ADD", OUT, IN, "CHECK", "DEL", OUT, "DEL"];
 
 export const table: Table = {
@@ -73,8 +75,38 @@ export const table: Table = {
       before: [BRIDGE],
       steps: ["ADD", { verb: "DEL", pod: "gone" }],
     },
-    { name: "backend iptables", conf: { backend: "iptables" }, before: [BRIDGE], steps: ["ADD"] },
-    { name: "an unknown backend", conf: { backend: "ebpf" }, before: [BRIDGE], steps: ["ADD"] },
+    ...["iptables", "ebpf"].map((backend) => ({
+      name: `backend ${backend}, and a FORWARD that begins to drop`,
+      conf: { backend, iptablesAdminChainName: "NOMAD-ADMIN" },
+      before: [BRIDGE],
+      uplink: true,
+      setup: [WAY_BACK],
+      steps: ["ADD", DROP, OUT, IN, "CHECK", "DEL", OUT, "DEL"] as const,
+    })),
+    {
+      name: "rules of the administrator where nothing drops",
+      conf: {},
+      before: [BRIDGE],
+      uplink: true,
+      setup: [WAY_BACK],
+      steps: ["ADD", node("iptables-nft -I CNI-ADMIN -d 198.51.100.2 -j DROP"), OUT, "CHECK", "DEL"],
+    },
+    ...["open", "same-bridge"].map((ingressPolicy) => ({
+      name: `an attachment of the reference's, ingressPolicy ${ingressPolicy}`,
+      conf: { ingressPolicy },
+      before: [BRIDGE],
+      uplink: true,
+      setup: [WAY_BACK, DROP],
+      steps: [{ verb: "ADD", by: "reference" }, "CHECK", OUT, "DEL", RULES, "DEL"] as const,
+    })),
+    {
+      name: "an attachment that goes back to the reference",
+      conf: {},
+      before: [BRIDGE],
+      uplink: true,
+      setup: [WAY_BACK, DROP],
+      steps: ["ADD", { verb: "CHECK", by: "reference" }, OUT, { verb: "DEL", by: "reference" }, RULES],
+    },
     { name: "an unknown policy", conf: { ingressPolicy: "closed" }, before: [BRIDGE], steps: ["ADD"] },
     ...["open", "same-bridge", "isolated"].map((ingressPolicy) => ({
       name: `ingressPolicy ${ingressPolicy}`,
