@@ -9,19 +9,20 @@ import { findLink, readAddresses, readRoutes } from "../kernel/read.ts";
 import { describeRoute, type ObservedRoute, type Route } from "../kernel/route.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { RT_TABLE_LOCAL } from "../netlink/route.ts";
-import { podRoutes } from "./routes.ts";
+import { statedRoutes } from "./routes.ts";
 
 /** What a CHECK that fails throws. */
 export function wrong(what: string): CniError {
   return new CniError(ErrorCode.internal, `CHECK: ${what}`);
 }
 
-/** What the pod's interface must be, besides what prevResult says of it. */
+/**
+ * What the pod's interface must be, besides what prevResult says of it. Its MTU is not looked at: a plugin behind in the
+ * chain (tuning), or the pod itself, may have changed it.
+ */
 export interface ExpectedInterface {
   /** The device's kind as `ip -d link` shows it: "veth", "macvlan"; any when left out. */
   readonly kind?: string;
-  /** Stated only where the configuration does. */
-  readonly mtu?: number | undefined;
   /** False for an interface that ADD leaves down, and others may bring up. */
   readonly isUp?: boolean;
 }
@@ -45,9 +46,6 @@ export function checkInterface(
   }
   if (expected.isUp !== false && !link.isUp) throw wrong(`the interface ${where} is down`);
   checkMac(link, told, where);
-  if (expected.mtu !== undefined && expected.mtu !== link.mtu) {
-    throw wrong(`the MTU of ${where} is ${link.mtu}: expected ${expected.mtu}`);
-  }
   const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
   checkAddresses(
     pod,
@@ -55,7 +53,7 @@ export function checkInterface(
     ips.map(({ address }) => address),
     where,
   );
-  checkRoutes(pod, podRoutes(previous.routes, ips));
+  checkRoutes(pod, statedRoutes(previous.routes));
   return link;
 }
 
@@ -99,16 +97,13 @@ function isWantedTable({ table }: ObservedRoute, wanted: number | undefined): bo
 /** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */
 function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
   const sameGateway =
-    wanted.gateway === undefined
-      ? candidate.gateway === undefined
-      : candidate.gateway !== undefined && isSameAddress(candidate.gateway, wanted.gateway);
+    wanted.gateway === undefined ||
+    (candidate.gateway !== undefined && isSameAddress(candidate.gateway, wanted.gateway));
   return (
     sameGateway &&
     isSamePrefix(candidate.destination, wanted.destination) &&
     (wanted.outputIndex === undefined || candidate.outputIndex === wanted.outputIndex) &&
     isWantedTable(candidate, wanted.table) &&
-    (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority) &&
-    (wanted.mtu === undefined || candidate.mtu === wanted.mtu) &&
-    (wanted.advmss === undefined || candidate.advmss === wanted.advmss)
+    (wanted.priority === undefined || wanted.priority === 0 || candidate.priority === wanted.priority)
   );
 }

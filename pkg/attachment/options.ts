@@ -16,16 +16,22 @@ export function mtuOption(object: ConfigObject): number | undefined {
   return value;
 }
 
-/** `ipMasq`, with `ipMasqBackend`: a backend other than nftables is refused (`CniError` 2), whether it is asked to work or not. */
-export function masqueradeOption(object: ConfigObject): boolean {
-  const backend = object.optionalString("ipMasqBackend");
-  if (backend !== undefined && backend !== "" && backend !== "nftables") {
-    throw new CniError(
-      ErrorCode.unsupportedField,
-      `ipMasqBackend: "${backend}" is not supported: masquerading is done by nftables, in a table of its own`,
-    );
-  }
-  return object.optionalBoolean("ipMasq") ?? false;
+export interface MasqueradeOption {
+  /** Traffic from the pod that leaves its subnet is masqueraded. */
+  readonly ipMasq: boolean;
+  /** What ADD tells of a backend whose work nftables does. */
+  readonly masqueradeNotice: string | undefined;
+}
+
+/** `ipMasq`, with `ipMasqBackend`, which only counts with it: nftables masquerades whichever of the backends is named. */
+export function masqueradeOption(object: ConfigObject): MasqueradeOption {
+  const ipMasq = object.optionalBoolean("ipMasq") ?? false;
+  const backend = object.optionalString("ipMasqBackend") || "nftables";
+  if (!ipMasq) return { ipMasq, masqueradeNotice: undefined };
+  if (backend !== "nftables" && backend !== "iptables")
+    throw object.invalid("ipMasqBackend", '"iptables" or "nftables"');
+  const notice = 'ipMasqBackend "iptables": nftables does the same work, in the table inet weft_masquerade';
+  return { ipMasq, masqueradeNotice: backend === "iptables" ? notice : undefined };
 }
 
 /** IFNAMSIZ - 1 (linux/if.h) */
@@ -45,10 +51,15 @@ export function requestedMac(object: ConfigObject, args: CniArguments): string |
   return mac === undefined ? undefined : assertUnicast(mac);
 }
 
-/** As `requestedMac`, for plugins that have a key `mac`: that is the weakest wish. */
+/**
+ * For plugins that have a key `mac` and, in the reference, know nothing of args.cni: the runtime's capability beats MAC in
+ * CNI_ARGS, and that beats `mac`; args.cni.mac counts where none of these is set.
+ */
 export function configuredMac(object: ConfigObject, args: CniArguments): string | undefined {
-  const mac = object.optionalMac("mac");
-  return requestedMac(object, args) ?? (mac === undefined ? undefined : assertUnicast(mac));
+  const fromCapability = object.object("runtimeConfig").optionalMac("mac");
+  const fromArgs = object.object("args").object("cni").optionalMac("mac");
+  const mac = fromCapability ?? environmentMac(args) ?? object.optionalMac("mac") ?? fromArgs;
+  return mac === undefined ? undefined : assertUnicast(mac);
 }
 
 /** MAC of CNI_ARGS. Throws `CniError` 4. */

@@ -17,6 +17,20 @@ export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAd
   }));
 }
 
+/**
+ * What CHECK holds a result's routes to. Like the reference it compares a gateway only where the route states one, and
+ * never that of a default route: a plugin behind in the chain, or the pod, may have put another way there. The reference
+ * prints mtu and advmss and does not set them: routes that it made have neither.
+ */
+export function statedRoutes(routes: readonly ResultRoute[]): Route[] {
+  return routes.map(({ dst, gw, priority, table }) => ({
+    destination: dst,
+    gateway: dst.length === 0 ? undefined : gw,
+    priority,
+    table,
+  }));
+}
+
 /** RT_SCOPE_LINK: the destination is on the link itself, so no gateway is put in. */
 const LINK_SCOPE = 253;
 

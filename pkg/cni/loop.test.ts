@@ -83,7 +83,7 @@ describe("a verb", () => {
 
   test("ADD prints its result in the configuration's version, the others nothing", () => {
     expect(JSON.parse(run({}, { ...config, cniVersion: "0.3.1" }, new Recorder()).output)).toEqual({
-      cniVersion: "0.3.1",
+      ...{ cniVersion: "0.3.1", dns: {} },
     });
     expect(run({ CNI_COMMAND: "DEL" }, config, new Recorder()).output).toBe("");
     expect(run({ CNI_COMMAND: "STATUS" }, config, new Recorder()).output).toBe("");

@@ -81,8 +81,10 @@ describe("a result", () => {
     expect(decode({ ip4: { ip: "10.0.0.2/24" } }, "1.0.0").ips).toHaveLength(0);
   });
 
-  test("is printed indented by four, without empty lists and empty dns", () => {
+  test("is printed indented by four, without empty lists, and with an empty dns up to 0.4.0 alone", () => {
     expect(formatResult(EMPTY_RESULT, "1.1.0")).toBe('{\n    "cniVersion": "1.1.0"\n}\n');
+    expect(formatResult(EMPTY_RESULT, "1.0.0")).not.toMatch(/dns/);
+    expect(formatResult(EMPTY_RESULT, "0.4.0")).toBe('{\n    "cniVersion": "0.4.0",\n    "dns": {}\n}\n');
   });
 
   test("survives the way through every version that can say it", () => {

@@ -87,7 +87,8 @@ export function encodeResult(result: Result, version: Version): Json {
     encodeByFamily(json, result, version);
   }
   const dns = encodeDns(result.dns);
-  if (Object.keys(dns).length > 0) json.dns = dns;
+  // Up to 0.4.0 the Go library prints it always.
+  if (Object.keys(dns).length > 0 || !isAtLeast(version, "1.0.0")) json.dns = dns;
   return json;
 }
 

@@ -117,6 +117,11 @@ export function deleteGuards(dumped: readonly Message[], isWanted: (owner: strin
   });
 }
 
+/** True when the table has anything of the owner's, right or not. */
+export function hasGuardOf(dumped: readonly Message[], owner: string): boolean {
+  return deleteGuards(dumped, (mark) => mark === owner).length > 0;
+}
+
 /** True when the port is guarded, in a table that is as it should be. */
 export function holdsGuard(dumped: readonly Message[], guarded: GuardedPort): boolean {
   const wanted = macSpoofTable([guarded]);

@@ -12,15 +12,17 @@ import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import { notice } from "../../pkg/cni/notice.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
-import { applyGateways, ensureBridge, planGateways } from "./device.ts";
+import { applyGateways, ensureBridge, type FoundBridge, pinMac, planGateways } from "./device.ts";
 import { ensureGateway } from "./gateway.ts";
 import { guardMac } from "./mac-guard.ts";
 import { plugPort, waitForPort } from "./port.ts";
@@ -35,6 +37,7 @@ export function add(request: Request): Result {
   const result = withSides(request, (sides) =>
     withBridge(() => undoing((undo) => attach({ request, config, namespace, sides, undo }))),
   );
+  if (config.masqueradeNotice !== undefined) notice(request.system, "bridge", config.masqueradeNotice);
   return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 
@@ -61,9 +64,10 @@ function attach(work: Work): Result {
   const ipam = ipamType(request.config);
   assertNameIsFree(sides.pod, request.ifName);
   const addresses = ipam === undefined || ipam === "dhcp" ? undefined : reserveAddresses(request, ipam, undo);
-  const bridge = makeBridge(work);
+  const found = makeBridge(work);
+  const { bridge } = found;
   try {
-    return attachTo(bridge, work, addresses);
+    return attachTo(found, work, addresses);
   } catch (error) {
     if (findLink(sides.host, bridge.index) !== undefined) throw error;
     throw new BridgeVanished(
@@ -74,24 +78,31 @@ function attach(work: Work): Result {
   }
 }
 
-function attachTo(bridge: Link, work: Work, reserved: Result | undefined): Result {
+function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined): Result {
   const { request, config, sides, undo } = work;
+  const { bridge } = found;
   const ipam = ipamType(request.config);
   const cable = plugPort(work, config, bridge);
   if (config.guardsMac) guardMac(request, { port: cable.hostName, mac: cable.podMac }, undo);
-  if (config.staysDown) return describe(work, [bridge], cable, EMPTY_RESULT);
+  if (config.staysDown) return describe(work, [current(sides.host, bridge)], cable, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
   const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
   const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
-  const gateway = addressing === undefined ? undefined : configure(work, { bridge, cable, podLink }, addressing);
+  const gateway = addressing === undefined ? undefined : configure(work, { ...found, cable, podLink }, addressing);
   waitForPort(sides.host, request.system, cable.hostName, bridge);
-  return describe(work, gateway === undefined ? [bridge] : [bridge, gateway], cable, {
+  const told = current(sides.host, bridge);
+  return describe(work, gateway === undefined ? [told] : [told, gateway], cable, {
     ...(addresses ?? EMPTY_RESULT),
     ...addressing,
   });
 }
 
-function makeBridge({ request, config, sides, undo }: Work): Link {
+/** The bridge as it is with the pod's port: the MAC of one that is not pinned follows its ports. */
+function current(host: BlockingNetlink, bridge: Link): Link {
+  return findLink(host, bridge.index) ?? bridge;
+}
+
+function makeBridge({ request, config, sides, undo }: Work): FoundBridge {
   const { bridge, wasMade } = ensureBridge(sides.host, config, randomMac(request.system));
   if (wasMade) {
     undo.push(() => {
@@ -101,11 +112,10 @@ function makeBridge({ request, config, sides, undo }: Work): Link {
     });
   }
   refuseAdvertisements(request.system, bridge.name);
-  return bridge;
+  return { bridge, wasMade };
 }
 
-interface Links {
-  readonly bridge: Link;
+interface Links extends FoundBridge {
   readonly cable: Cable;
   readonly podLink: Link;
 }
@@ -115,7 +125,7 @@ interface Links {
  * pod is touched, and its address is added last: nothing after it can fail and leave it behind. Returns the gateway's
  * device where it is not the bridge.
  */
-function configure(work: Work, { bridge, cable, podLink }: Links, addressing: Addressing): Link | undefined {
+function configure(work: Work, { bridge, wasMade, cable, podLink }: Links, addressing: Addressing): Link | undefined {
   const { request, config, sides } = work;
   const { ips, routes, gateways } = addressing;
   const gateway = config.isGateway ? ensureGateway(work, config, bridge, cable.hostName) : bridge;
@@ -129,7 +139,8 @@ function configure(work: Work, { bridge, cable, podLink }: Links, addressing: Ad
   }
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
-  applyGateways(sides.host, gatewayRequests);
+  const hasNewAddress = applyGateways(sides.host, gatewayRequests);
+  if (hasNewAddress && gateway === bridge && !wasMade) pinMac(sides.host, bridge);
   return gateway === bridge ? undefined : gateway;
 }
 

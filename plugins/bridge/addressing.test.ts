@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import type { Result, ResultRoute } from "../../pkg/cni/result.ts";
-import { parseAddress } from "../../pkg/ip/address.ts";
+import { type Address, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { describeRoute } from "../../pkg/kernel/route.ts";
 import { planAddressing } from "./addressing.ts";
@@ -54,6 +54,19 @@ test("routes without a gateway go by their family's, those of link scope by none
     "10.97.0.0/16",
     "fd99::/64 via fd00::1",
   ]);
+});
+
+test.each([
+  ["10.9.0.5/32", "10.9.0.6/32"],
+  ["fd00:9::5/128", "fd00:9::6/128"],
+])("the gateway of the single address %s is the next one", (address, gateway) => {
+  const { ips, gateways } = planAddressing(ipam([address]), config);
+  expect(gateways.map(formatPrefix)).toEqual([gateway]);
+  expect(`${formatAddress(ips[0]?.gateway as Address)}/${gateways[0]?.length}`).toBe(gateway);
+});
+
+test("the last address of all has no next one: no gateway", () => {
+  expect(planAddressing(ipam(["255.255.255.255/32"]), config).gateways).toEqual([]);
 });
 
 test("an answer without addresses is refused", () => {

@@ -5,6 +5,7 @@
 import { assertGatewaysAreOthers, gatewayOf } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress, ResultRoute } from "../../pkg/cni/result.ts";
+import { type Address, addressBits } from "../../pkg/ip/address.ts";
 import { firstHost, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { BridgeConfig } from "./config.ts";
 
@@ -42,8 +43,16 @@ export function planAddressing(ipam: Result, config: GatewayConfig): Addressing 
 
 /** A gateway that IPAM did not name is the first address of the network. */
 function withGateway(ip: ResultAddress, config: GatewayConfig): ResultAddress {
-  const gateway = ip.gateway ?? (config.isGateway ? firstHost(networkOf(ip.address)) : undefined);
+  const gateway = ip.gateway ?? (config.isGateway ? usualGateway(ip.address) : undefined);
   return { ...ip, interface: CONTAINER_INTERFACE, ...(gateway === undefined ? {} : { gateway }) };
+}
+
+/** Behind a single address (/32, /128) that is the next one, as with the reference. */
+function usualGateway(prefix: Prefix): Address | undefined {
+  const network = networkOf(prefix);
+  const { family, value } = network.address;
+  if (network.length < addressBits(family)) return firstHost(network);
+  return value + 1n < 1n << BigInt(addressBits(family)) ? { family, value: value + 1n } : undefined;
 }
 
 /** One a family, by its first gateway, unless IPAM has given one already (that one is then the operator's wish). */

@@ -41,14 +41,16 @@ describe("the hardware address", () => {
   });
 });
 
-test("masquerading by iptables is refused with code 2, and told what is used instead", () => {
-  for (const ipMasq of [true, false]) {
-    expect(() => parse({ ipMasq, ipMasqBackend: "iptables" })).toThrow(
-      expect.objectContaining({ code: 2, message: expect.stringMatching(/ipMasqBackend: "iptables".*nftables/) }),
-    );
-  }
-  expect(parse({ ipMasq: true, ipMasqBackend: "nftables" }).ipMasq).toBe(true);
-  expect(parse({ ipMasq: true, ipMasqBackend: "" }).ipMasq).toBe(true);
+test("masquerading by iptables is taken, with a notice where it is asked to work", () => {
+  expect(parse({ ipMasq: true, ipMasqBackend: "iptables" })).toMatchObject({
+    ...{ ipMasq: true, masqueradeNotice: expect.stringMatching(/^ipMasqBackend "iptables": nftables/) },
+  });
+  for (const ipMasqBackend of ["nftables", ""])
+    expect(parse({ ipMasq: true, ipMasqBackend })).toMatchObject({ ipMasq: true, masqueradeNotice: undefined });
+  expect(parse({ ipMasqBackend: "ebpf" })).toMatchObject({ ipMasq: false, masqueradeNotice: undefined });
+  expect(() => parse({ ipMasq: true, ipMasqBackend: "ebpf" })).toThrow(
+    expect.objectContaining({ code: 7, message: expect.stringMatching(/^ipMasqBackend: expected "iptables" or/) }),
+  );
 });
 
 test.each([

@@ -5,6 +5,7 @@ import { ipamType } from "../../pkg/attachment/ipam.ts";
 import {
   assertDeviceName,
   LONGEST_NAME,
+  type MasqueradeOption,
   masqueradeOption,
   mtuOption,
   requestedMac,
@@ -13,7 +14,7 @@ import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { type VlanConfig, vlanOptions } from "./vlans.ts";
 
-export interface BridgeConfig {
+export interface BridgeConfig extends MasqueradeOption {
   /** The bridge's name; made when absent. */
   readonly bridge: string;
   /** The bridge gets each range's gateway address. */
@@ -22,8 +23,6 @@ export interface BridgeConfig {
   readonly isDefaultGateway: boolean;
   /** A different gateway address on the bridge is replaced instead of refused. */
   readonly forceAddress: boolean;
-  /** Traffic from the pod that leaves its subnet is masqueraded. */
-  readonly ipMasq: boolean;
   /** Of the veth's both ends, and of a bridge that is made; undefined is the kernel's default. */
   readonly mtu: number | undefined;
   readonly hairpinMode: boolean;
@@ -44,7 +43,7 @@ export interface BridgeConfig {
 
 const DEFAULT_BRIDGE = "cni0";
 
-/** Throws `CniError` 7 for a value that is wrong, 2 for one that the reference knows and this plugin does not serve. */
+/** Throws `CniError` 7 for a value that is wrong. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {
   const isDefaultGateway = object.optionalBoolean("isDefaultGateway") ?? false;
   const config: BridgeConfig = {
@@ -52,7 +51,7 @@ export function parseBridgeConfig(object: ConfigObject, args: CniArguments): Bri
     isDefaultGateway,
     isGateway: isDefaultGateway || (object.optionalBoolean("isGateway") ?? false),
     forceAddress: object.optionalBoolean("forceAddress") ?? false,
-    ipMasq: masqueradeOption(object),
+    ...masqueradeOption(object),
     mtu: mtuOption(object),
     hairpinMode: object.optionalBoolean("hairpinMode") ?? false,
     promiscMode: object.optionalBoolean("promiscMode") ?? false,

@@ -12,17 +12,18 @@ import { isExists, isNetlinkError, type NetlinkError } from "../../pkg/netlink/e
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { BridgeConfig } from "./config.ts";
 
+export interface FoundBridge {
+  readonly bridge: Link;
+  /** By this call. */
+  readonly wasMade: boolean;
+}
+
 /**
  * The bridge, up, made where there is none, and looking at VLANs where the configuration has any (which the reference
- * leaves as it is on a bridge that is there: its pods are in all VLANs then). `mac` is what a new bridge
- * gets; `wasMade` tells whether it is this call's. Two ADDs at once may both find no bridge: the loser of the creation
+ * leaves as it is on a bridge that is there: its pods are in all VLANs then). `mac` is what a new bridge gets. Two ADDs at once may both find no bridge: the loser of the creation
  * takes the winner's.
  */
-export function ensureBridge(
-  netlink: BlockingNetlink,
-  config: BridgeConfig,
-  mac: string,
-): { readonly bridge: Link; readonly wasMade: boolean } {
+export function ensureBridge(netlink: BlockingNetlink, config: BridgeConfig, mac: string): FoundBridge {
   const found = findLink(netlink, config.bridge);
   if (found !== undefined) return { bridge: adjustBridge(netlink, found, config), wasMade: false };
   const filtersVlans = config.vlans !== undefined;
@@ -113,10 +114,23 @@ function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]
 
 /**
  * Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good, and so is an address
- * that another has removed. A bridge that is gone is neither.
+ * that another has removed. A bridge that is gone is neither. True where this call has changed addresses.
  */
-export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): void {
+export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): boolean {
+  let hasChanged = false;
   for (const { error } of netlink.exchange(requests)) {
     if (error !== undefined && !isExists(error) && !isNetlinkError(error, "EADDRNOTAVAIL")) throw error;
+    hasChanged ||= error === undefined;
   }
+  return hasChanged;
+}
+
+/**
+ * Sets the bridge's MAC to what it is. A bridge whose MAC was never set takes the lowest of its ports', so that the
+ * gateway's would change under running pods whenever a port comes or goes (br_stp_recalculate_bridge_id). Only the call
+ * that has added the gateway's address does it, right after reading: of several at once one alone.
+ */
+export function pinMac(netlink: BlockingNetlink, bridge: Link): void {
+  const now = findLink(netlink, bridge.index);
+  if (now !== undefined) netlink.run(changeLink(now.index, { mac: now.mac }));
 }

@@ -1,5 +1,6 @@
 /** `macspoofchk`: the attachment's port in the node's table of guarded ports, over one nfnetlink socket. */
 import { wrong } from "../../pkg/attachment/check.ts";
+import { holdsLegacy } from "../../pkg/attachment/legacy.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
@@ -8,12 +9,14 @@ import {
   addGuard,
   deleteGuards,
   type GuardedPort,
+  hasGuardOf,
   holdsGuard,
   macSpoofDumps,
   macSpoofElementDumps,
 } from "../../pkg/kernel/mac-spoof.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
 import { changeRuleset, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -44,11 +47,19 @@ export function removeGuards(system: System, isWanted: (mark: string) => boolean
   }
 }
 
+/** The reference's rules count where our table has nothing of the attachment. */
 export function checkGuard(request: Request, guarded: Guarded): void {
-  const netfilter = openNetfilter(request.system);
+  const owner = ownerOf(request);
+  const seen = readGuards(request.system);
+  if (holdsGuard(seen, { owner, ...guarded })) return;
+  if (!hasGuardOf(seen, owner) && holdsLegacy(request, ["spoof-check"])) return;
+  throw wrong(`frames of ${guarded.port} are not held to the source ${guarded.mac} (table bridge weft_macspoof)`);
+}
+
+function readGuards(system: System): readonly Message[] {
+  const netfilter = openNetfilter(system);
   try {
-    if (holdsGuard(readRuleset(netfilter, macSpoofDumps()), { owner: ownerOf(request), ...guarded })) return;
-    throw wrong(`frames of ${guarded.port} are not held to the source ${guarded.mac} (table bridge weft_macspoof)`);
+    return readRuleset(netfilter, macSpoofDumps());
   } finally {
     netfilter.close();
   }

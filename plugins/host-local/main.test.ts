@@ -58,7 +58,7 @@ describe("ADD", () => {
       const routes = [{ dst: "0.0.0.0/0" }];
       const old = { ip4: { ip: ip.address, gateway: ip.gateway, routes } };
       const lists = { ips: [index < 5 ? { version: "4", ...ip } : ip], routes };
-      expect(answer).toEqual({ cniVersion, ...(index < 2 ? old : lists) });
+      expect(answer).toEqual({ cniVersion, ...(index < 2 ? old : lists), ...(index < 5 ? { dns: {} } : {}) });
     }
   });
 

@@ -33,7 +33,7 @@ export const plugin = interfacePlugin<IpvlanConfig>({
   prepare(making, config) {
     return prepareOnParent(making, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
   },
-  expected: ({ mtu }) => ({ kind: "ipvlan", mtu }),
+  expected: () => ({ kind: "ipvlan" }),
   check(checked, config) {
     checkParent(checked, config);
     const { sides, link } = checked;

@@ -41,7 +41,7 @@ export const plugin = interfacePlugin<MacvlanConfig>({
     const data = { mode: MACVLAN_MODE[config.mode], broadcastQueueLength };
     return prepareOnParent(making, config, { kind: "macvlan", data }, config.mac);
   },
-  expected: ({ mtu }) => ({ kind: "macvlan", mtu }),
+  expected: () => ({ kind: "macvlan" }),
   check(checked, config) {
     checkParent(checked, config);
     const { sides, link } = checked;

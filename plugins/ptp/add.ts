@@ -9,6 +9,7 @@ import { assertNameIsFree } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
+import { notice } from "../../pkg/cni/notice.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import { decodeDns, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
@@ -24,6 +25,7 @@ export function add(request: Request): Result {
   const dns = decodeDns(request.config.object("dns"));
   const namespace = request.requireNamespace();
   const result = withSides(request, (sides) => undoing((undo) => attach({ request, namespace, sides, undo }, config)));
+  if (config.masqueradeNotice !== undefined) notice(request.system, "ptp", config.masqueradeNotice);
   return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 

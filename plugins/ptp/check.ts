@@ -5,15 +5,14 @@ import type { Request } from "../../pkg/cni/plugin.ts";
 import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { planAddressing } from "./addressing.ts";
-import type { PtpConfig } from "./config.ts";
 
-export function checkAttachment(request: Request, { mtu }: PtpConfig): void {
+export function checkAttachment(request: Request): void {
   const previous = request.requirePrevResult();
   withSides(request, (sides) => {
-    const pod = checkInterface(sides.pod, request, previous, { kind: "veth", mtu });
+    const pod = checkInterface(sides.pod, request, previous, { kind: "veth" });
     const at = previous.interfaces.findIndex(({ name, sandbox }) => name === pod.name && sandbox === request.netnsPath);
     const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-    const { podRoutes, hostAddresses, podAddresses } = planAddressing({ ...previous, ips });
+    const { podRoutes, hostAddresses, podAddresses } = planAddressing({ ...previous, ips, routes: [] });
     checkRoutes(sides.pod, podRoutes);
     const host = findLink(sides.host, pod.peerIndex);
     if (host?.kind !== "veth") throw wrong(`the host's end of ${pod.name} (index ${pod.peerIndex}) is missing`);

@@ -19,7 +19,7 @@ export const plugin: Plugin = {
   },
   check(request) {
     const config = parsePtpConfig(request.config);
-    checkAttachment(request, config);
+    checkAttachment(request);
     delegateCheck(request, config.ipam);
   },
   status(request) {

@@ -48,7 +48,7 @@ export const plugin = interfacePlugin<TapConfig>({
     const masterIndex = config.bridge === undefined ? undefined : findBridge(making.sides.pod, config.bridge);
     return () => make(making, config, masterIndex);
   },
-  expected: ({ mtu }) => ({ kind: "tun", mtu }),
+  expected: () => ({ kind: "tun" }),
   check,
   status({ system }) {
     if (system.status(TUN) !== undefined) return;

@@ -34,7 +34,7 @@ export const plugin = interfacePlugin<VlanConfig>({
   prepare(making, config) {
     return prepareOnParent(making, config, { kind: "vlan", data: { id: config.id } });
   },
-  expected: ({ mtu }) => ({ kind: "vlan", mtu }),
+  expected: () => ({ kind: "vlan" }),
   check(checked, config) {
     checkParent(checked, config);
     const { sides, link } = checked;

@@ -15,12 +15,6 @@ const EVERYWHERE: readonly Difference[] = [
     reason: "An ADD that fails takes back what it did.",
   },
   {
-    at: /ADD\/answer\/dns$/,
-    ours: undefined,
-    theirs: {},
-    reason: "An empty dns in a result before CNI 1.0.0 says nothing.",
-  },
-  {
     at: /files\/.*:lock\/mode$/,
     reason: "A lock file is not executable.",
   },
@@ -101,12 +95,6 @@ const CABLES: readonly Difference[] = [
     ours: "success",
     theirs: "error 999",
     reason: "The reference's DEL asks iptables too, and fails where there are no chains.",
-  },
-  {
-    plugin: ["bridge", "ptp"],
-    case: /^masquerading by iptables/,
-    at: /ADD\//,
-    reason: "iptables is never executed: it is refused by name with code 2, and nothing is made.",
   },
   {
     plugin: "bridge",

@@ -76,8 +76,7 @@ describe("bridge", () => {
     ["an MTU that is no number", { mtu: "big" }, {}, 7, /^mtu: .*"big"/],
     ["an MTU too small for IP", { mtu: 20 }, {}, 7, /^mtu/],
     ["hairpin and promiscuous mode together", { hairpinMode: true, promiscMode: true }, {}, 7, /promiscMode/],
-    ["a backend that is not served", { ipMasqBackend: "iptables" }, {}, 2, /^ipMasqBackend: "iptables"/],
-    ["iptables", { ipMasq: true, ipMasqBackend: "iptables" }, {}, 2, /ipMasqBackend.*nftables/],
+    ["a backend that is none", { ipMasq: true, ipMasqBackend: "ebpf" }, {}, 7, /^ipMasqBackend: .*"ebpf"/],
     ["a bridge name that is none", { bridge: "a b" }, {}, 7, /^bridge/],
     ["a multicast MAC", { runtimeConfig: { mac: "01:00:5e:00:00:01" } }, {}, 7, /mac/],
     [

@@ -170,7 +170,7 @@ describe("CHECK", () => {
     ["the pod's interface", ["pod", "ip link del eth0"], 1],
     ["the pod's address", ["pod", "ip address flush dev eth0"], 1],
     ["the default route", ["pod", "ip route del default"], 1],
-    ["the pod's MTU", ["pod", "ip link set eth0 mtu 1300"], 1],
+    ["an MTU that the pod has lowered", ["pod", "ip link set eth0 mtu 1300"], 0],
     ["the host's end being up", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
     ["the port of the bridge", ["node", "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) nomaster"], 1],
     [
@@ -180,7 +180,7 @@ describe("CHECK", () => {
     ],
     ["the gateway's address", ["node", "ip address flush dev cni0"], 1],
     ["the reservation", ["node", "rm /var/lib/cni/networks/net/10.22.0.2"], 1],
-  ] as const)("finds out about %s", async (_name, [where, command], status) => {
+  ] as const)("with %s changed", async (_name, [where, command], status) => {
     const added = await bridge("ADD", configuration);
     if (where !== undefined && command !== undefined) {
       const script = command.replace(
@@ -190,6 +190,76 @@ describe("CHECK", () => {
       await (where === "pod" ? bed.pod : bed.node).succeed("sh", ["-c", script]);
     }
     expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status });
+  });
+});
+
+test("CHECK takes another way of the default route, where the result states no gateway", async () => {
+  const configuration = conf({
+    isGateway: true,
+    ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }, { dst: "10.99.0.0/16" }] },
+  });
+  const added = await bridge("ADD", configuration);
+  await bed.pod.succeed("ip", ["route", "replace", "default", "via", "10.22.0.50"]);
+  await bed.pod.succeed("ip", ["route", "replace", "10.99.0.0/16", "via", "10.22.0.50"]);
+  expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
+  await bed.pod.succeed("ip", ["route", "del", "10.99.0.0/16"]);
+  expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 1 });
+});
+
+test("CHECK behind tuning, which has changed the MTU, passes", async () => {
+  const configuration = conf({ isGateway: true, mtu: 1450 });
+  const added = await bridge("ADD", configuration);
+  const tuning = { cniVersion: configuration.cniVersion, name: "net", type: "tuning", mtu: 1400 };
+  const tuned = await bed.call(OURS, "tuning", "ADD", { ...tuning, prevResult: added.json });
+  expect(tuned).toMatchObject({ status: 0 });
+  expect(await bridge("CHECK", withResult(configuration, tuned))).toMatchObject({ status: 0 });
+});
+
+describe("a bridge that was there before", () => {
+  const macOf = async () =>
+    (await bed.node.json<{ address: string }[]>("ip", ["-j", "link", "show", "cni0"]))[0]?.address;
+  const told = ({ json }: Answer) => json.interfaces[0]?.mac;
+  /** Its first octets are the lowest of all ports': a bridge whose MAC is not pinned takes it. */
+  const plugLowest = () =>
+    bed.node.succeed("sh", [
+      "-c",
+      "ip link add low0 address 02:00:00:00:00:01 type veth peer name low1 && ip link set low0 master cni0 up",
+    ]);
+
+  beforeEach(async () => {
+    await bed.node.succeed("sh", ["-c", "ip link add cni0 type bridge && ip link set cni0 up"]);
+  });
+
+  test("keeps the MAC that the result tells, whichever ports come and go", async () => {
+    const configuration = conf({ isGateway: true });
+    const added = await bridge("ADD", configuration);
+    expect(told(added)).toBe(await macOf());
+    expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
+    await plugLowest();
+    expect(await macOf()).toBe(told(added));
+    expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
+    await bridge("DEL", withResult(configuration, added));
+    expect(await macOf()).toBe(told(added));
+  });
+
+  test("has the MAC that all of many ADDs at once tell", async () => {
+    const configuration = conf({ isGateway: true });
+    const pods = await bed.emptyPods(12);
+    const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+    const added = await Promise.all(wishes.map((wish) => bridge("ADD", configuration, wish)));
+    const mac = await macOf();
+    expect(added.map(told)).toEqual(wishes.map(() => mac));
+    for (const [at, wish] of wishes.entries())
+      expect(await bridge("CHECK", withResult(configuration, added[at] as Answer), wish)).toMatchObject({ status: 0 });
+  });
+
+  test("without a gateway has a MAC that follows its ports: it is told as it is, and CHECK does not compare it", async () => {
+    const configuration = conf({ isGateway: false });
+    const added = await bridge("ADD", configuration);
+    expect(told(added)).toBe(await macOf());
+    await plugLowest();
+    expect(await macOf()).toBe("02:00:00:00:00:01");
+    expect(await bridge("CHECK", withResult(configuration, added))).toMatchObject({ status: 0 });
   });
 });
 

@@ -52,7 +52,19 @@ export const table: Table = {
       steps: ["ADD", "CHECK", ANSWERS, "DEL", "DEL"],
       uplink: true,
     },
-    { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }), steps: ["ADD"] },
+    {
+      name: "masquerading by iptables",
+      conf: conf({ isDefaultGateway: true, ipMasq: true, ipMasqBackend: "iptables", ipam: DUAL }),
+      ...{ uplink: true, listening: [{ in: "outside", port: 7000 }] },
+      steps: [
+        "ADD",
+        { from: "pod", to: "198.51.100.2", port: 7000 },
+        { from: "pod", to: "2001:db8:1::2", port: 7000 },
+        "CHECK",
+        "DEL",
+        "DEL",
+      ],
+    },
     {
       name: "another gateway",
       conf: conf({ isGateway: true, ipam: OTHER }),
@@ -75,6 +87,53 @@ export const table: Table = {
       name: "without names of its own",
       conf: { ipam: IPAM },
       args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=pod;MAC=c2:11:22:33:44:66",
+    },
+    {
+      name: "a bridge without an address that is there already",
+      conf: conf({ isGateway: true }),
+      setup: [{ in: "node", run: "ip link add cni0 type bridge; ip link set cni0 up" }],
+      steps: [
+        "ADD",
+        "CHECK",
+        {
+          in: "node",
+          run: "ip link add low0 address 02:00:00:00:00:01 type veth peer name low1; ip link set low0 master cni0 up",
+        },
+        "CHECK",
+        "DEL",
+      ],
+    },
+    ...["10.22.0.7/32", "fd00:22::7/128"].map(
+      (address): Case => ({
+        name: `the single address ${address} without a gateway`,
+        conf: conf({ isGateway: true, ipam: { type: "static", addresses: [{ address }] } }),
+      }),
+    ),
+    {
+      name: "CHECK after an MTU that the pod has lowered",
+      conf: conf({ isGateway: true, mtu: 1450 }),
+      steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
+    },
+    {
+      name: "CHECK after another way of the default route",
+      conf: conf({ isGateway: true, ipam: { ...IPAM, routes: [{ dst: "0.0.0.0/0" }] } }),
+      steps: ["ADD", { in: "pod", run: "ip route replace default via 10.22.0.50" }, "CHECK", "DEL"],
+    },
+    ...Object.entries({
+      "with all that nftables may hold": { ipMasq: true, ipMasqBackend: "nftables", macspoofchk: true },
+      "with iptables": { ipMasq: true },
+      "with routes' mtu and advmss": { ipam: { ...IPAM, routes: [{ dst: "10.99.0.0/16", mtu: 1300, advmss: 1200 }] } },
+    }).map(
+      ([name, more]): Case => ({
+        name: `an attachment of the reference's ${name}`,
+        conf: conf({ isDefaultGateway: true, ...more }),
+        steps: [{ verb: "ADD", by: "reference" }, "CHECK", { verb: "DEL", by: "reference" }],
+      }),
+    ),
+    {
+      name: "an attachment that goes back to the reference",
+      conf: conf({ isDefaultGateway: true, ipam: DUAL }),
+      steps: ["ADD", { verb: "CHECK", by: "reference" }, { verb: "DEL", by: "reference" }],
     },
     { name: "a MAC by args", conf: conf({ args: { cni: { mac: "c2:11:22:33:44:77" } } }) },
     {

@@ -34,6 +34,16 @@ export const table: Table = {
       conf: conf({ mac: "c2:11:22:33:44:55", runtimeConfig: { mac: "c2:11:22:33:44:77" } }),
       ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66", uplink: true },
     },
+    {
+      name: "a MAC in CNI_ARGS, before args.cni",
+      conf: conf({ mac: "c2:11:22:33:44:55", args: { cni: { mac: "c2:11:22:33:44:88" } } }),
+      ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66", uplink: true },
+    },
+    {
+      name: "CHECK after an MTU that the pod has lowered",
+      conf: conf({ mtu: 1450 }),
+      ...{ uplink: true, steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"] },
+    },
     { name: "layer 2 only", conf: conf({ ipam: undefined }), uplink: true },
     { name: "a link of the pod", conf: conf({ master: "in0", linkInContainer: true }), setup: [IN_POD] },
     {

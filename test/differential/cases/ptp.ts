@@ -32,7 +32,17 @@ export const table: Table = {
       steps: ["ADD", "CHECK", ANSWERS, "DEL", "DEL"],
       uplink: true,
     },
-    { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }), steps: ["ADD"] },
+    { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }) },
+    {
+      name: "CHECK after an MTU that the pod has lowered",
+      conf: conf({ mtu: 1450 }),
+      steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
+    },
+    {
+      name: "an attachment of the reference's",
+      conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }),
+      steps: [{ verb: "ADD", by: "reference" }, "CHECK", { verb: "DEL", by: "reference" }],
+    },
     { name: "a second ADD", conf: conf(), steps: ["ADD", "ADD", "DEL"] },
     { name: "no ipam", conf: { ipam: {} }, steps: ["ADD", "STATUS"] },
     {

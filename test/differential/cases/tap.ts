@@ -8,6 +8,16 @@ export const table: Table = {
   plugin: "tap",
   cases: [
     { name: "both families", conf: conf(), versions: ["0.2.0", "0.4.0", "1.1.0"] },
+    {
+      name: "a MAC in CNI_ARGS, before args.cni",
+      conf: conf({ mac: "c2:11:22:33:44:55", args: { cni: { mac: "c2:11:22:33:44:88" } } }),
+      ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66" },
+    },
+    {
+      name: "CHECK after an MTU that the pod has lowered",
+      conf: conf({ mtu: 1450 }),
+      ...{ steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"] },
+    },
     { name: "layer 2 only", conf: {} },
     { name: "several queues", conf: conf({ multiQueue: true }) },
     { name: "an MTU", conf: conf({ mtu: 1400 }) },
