@@ -126,11 +126,10 @@ export function applyGateways(netlink: BlockingNetlink, requests: readonly Reque
 }
 
 /**
- * Sets the bridge's MAC to what it is. A bridge whose MAC was never set takes the lowest of its ports', so that the
- * gateway's would change under running pods whenever a port comes or goes (br_stp_recalculate_bridge_id). Only the call
- * that has added the gateway's address does it, right after reading: of several at once one alone.
+ * Sets the MAC of a bridge that was found to what it was then. A bridge whose MAC was never set takes the lowest of its
+ * ports', so that the gateway's would change under running pods whenever a port comes or goes
+ * (br_stp_recalculate_bridge_id). Only the call that has added the gateway's address does it: of several at once one.
  */
-export function pinMac(netlink: BlockingNetlink, bridge: Link): void {
-  const now = findLink(netlink, bridge.index);
-  if (now !== undefined) netlink.run(changeLink(now.index, { mac: now.mac }));
+export function pinMac(netlink: BlockingNetlink, { index, mac }: Link): void {
+  netlink.run(changeLink(index, { mac }));
 }

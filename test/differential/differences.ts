@@ -170,6 +170,14 @@ const BRIDGE_FILES: readonly Difference[] = [
 const BRIDGE_CALLS: readonly Difference[] = [
   {
     plugin: "bridge",
+    case: /^the single address 10/,
+    at: /CHECK\/answer$/,
+    ours: "success",
+    theirs: "error 999",
+    reason: "CHECK of the reference looks for the address with another length than its ADD has given it.",
+  },
+  {
+    plugin: "bridge",
     case: /^a bridge that is no bridge,/,
     at: /ADD\/files\/:var:lib:cni:networks/,
     theirs: undefined,
@@ -207,6 +215,14 @@ const BRIDGE_CALLS: readonly Difference[] = [
 ];
 
 const LOOPBACK: readonly Difference[] = [
+  {
+    plugin: "loopback",
+    case: /CNI 0\.\d\.\d$/,
+    at: /ADD\/answer\/dns$/,
+    ours: {},
+    theirs: undefined,
+    reason: "The reference prints results before CNI 1.0.0 in a later version's form, which leaves an empty dns out.",
+  },
   {
     plugin: "loopback",
     case: /CNI 0\.[12]\.0$/,
