@@ -2,6 +2,8 @@
  * Legacy iptables, by the host's own programs: only where the kernel holds such tables. Without the programs nobody can
  * look into them, which is told on standard error.
  */
+import { notice } from "../cni/notice.ts";
+import type { Family } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 
@@ -11,6 +13,8 @@ const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const;
 /** The kernel's list of the tables that legacy iptables has in this namespace; absent without the module. */
 const TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
 
+const FAMILIES = [4, 6] as const;
+
 /** Changes a table by what `plan` makes of what `iptables-save` prints; `what` names the state in warnings. */
 export function changeXtables(
   system: System,
@@ -18,25 +22,32 @@ export function changeXtables(
   what: () => string,
   plan: (saved: string) => string,
 ): void {
-  for (const family of [4, 6] as const) {
-    if (!tableNames(system, TABLE_NAMES[family]).includes(table)) continue;
-    const tools = findTools(system, PROGRAM[family], table);
-    if (tools === undefined) {
-      warn(
-        system,
-        `the kernel has a table ${table} of legacy ${PROGRAM[family]}, and no ${PROGRAM[family]}-legacy-save is there to ` +
-          `look into it: what the reference plugins left in it (${what()}) stays until you remove it`,
-      );
-      continue;
-    }
-    const input = plan(tools.saved);
-    if (input !== "") run(system, tools.restore, ["--noflush", "--wait"], input);
+  for (const family of FAMILIES) {
+    const isUnreadable = () =>
+      warn(system, family, table, `what the reference plugins left in it (${what()}) stays until you remove it`);
+    const tools = toolsOf(system, family, table, isUnreadable);
+    const input = tools === undefined ? "" : plan(tools.saved);
+    if (tools !== undefined && input !== "") run(system, tools.restore, ["--noflush", "--wait"], input);
   }
+}
+
+/** What `iptables-save` prints of a table; "" where the kernel has none, or no program to look into it is there. */
+export function readXtables(system: System, table: "nat" | "filter", family: Family): string {
+  const isUnreadable = () => warn(system, family, table, "what the reference plugins left in it counts as absent");
+  return toolsOf(system, family, table, isUnreadable)?.saved ?? "";
 }
 
 interface Tools {
   readonly saved: string;
   readonly restore: string;
+}
+
+/** `undefined` where the kernel has no such table, or, which `isUnreadable` is called for, no program can read it. */
+function toolsOf(system: System, family: Family, table: string, isUnreadable: () => void): Tools | undefined {
+  if (!tableNames(system, TABLE_NAMES[family]).includes(table)) return undefined;
+  const tools = findTools(system, PROGRAM[family], table);
+  if (tools === undefined) isUnreadable();
+  return tools;
 }
 
 /** Old releases had legacy iptables alone, under the names that now may belong to the one on nf_tables. */
@@ -78,6 +89,8 @@ function run(system: System, program: string, args: readonly string[], input: st
   throw new Error(`${program} ${args.join(" ")}: exit status ${status}: ${text.decode(errorOutput).trim()}`);
 }
 
-function warn(system: System, text: string): void {
-  system.writeErrorOutput(new TextEncoder().encode(`weft: ${text}\n`));
+function warn(system: System, family: Family, table: string, consequence: string): void {
+  const program = PROGRAM[family];
+  const missing = `no ${program}-legacy-save is there to look into it`;
+  notice(system, "weft", `the kernel has a table ${table} of legacy ${program}, and ${missing}: ${consequence}`);
 }

@@ -3,22 +3,48 @@
  * attachment whose state of ours was found is ours: nobody looks for theirs then.
  */
 import type { Request as PluginRequest } from "../cni/plugin.ts";
-import { type Address, formatAddress } from "../ip/address.ts";
+import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { type ForwardOptions, forgetReference, lookAtReference } from "../kernel/foreign-forward.ts";
 import type { Read } from "../kernel/foreign-rules.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
-import { lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
-import { xtablesFirewallRemoval, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
-import type { Request } from "../netlink/message.ts";
+import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
+import { isInXtablesNat, xtablesFirewallRemoval, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
+import { openNetfilter } from "../netlink/blocking.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { NFPROTO } from "../netlink/nftables.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
-import { changeXtables } from "./legacy-xtables.ts";
+import { changeXtables, readXtables } from "./legacy-xtables.ts";
 
 /** Silent when nothing is there. One question where the Go plugins have left nothing on the node. */
 export function removeLegacy(request: PluginRequest, parts: readonly LegacyPart[]): void {
   if (parts.length === 0) return;
   const { network, containerId, ifName } = request;
   removeSelected(request.system, legacyOf({ network, containerId, ifName }, parts), parts);
+}
+
+/**
+ * True when the kernel holds what the Go plugins made for this attachment, of each of `parts`: in every one of `families`,
+ * or in any where none is given. A rule of portmap's in nf_tables names no more than the container. For CHECK, where
+ * nothing of ours is there.
+ */
+export function holdsLegacy(
+  request: PluginRequest,
+  parts: readonly LegacyPart[],
+  families?: readonly Family[],
+): boolean {
+  return parts.every((part) => {
+    const isThere = lookFor(request, part);
+    return families === undefined ? isThere(4) || isThere(6) : families.every(isThere);
+  });
+}
+
+function lookFor({ network, containerId, ifName, system }: PluginRequest, part: LegacyPart) {
+  const selection = legacyOf({ network, containerId, ifName }, [part]);
+  const seen = look(system, (read) => lookAtLegacy(read, selection, [part]));
+  return (family: Family): boolean =>
+    isLegacyThere(seen, selection, part, family === 4 ? NFPROTO.ip : NFPROTO.ip6) ||
+    (part !== "spoof-check" && isInXtablesNat(readXtables(system, "nat", family), selection));
 }
 
 /** GC: what is known to be of the network and of none of its valid attachments. */
@@ -49,6 +75,18 @@ export function removeLegacyFirewall(system: System, addresses: readonly Address
   );
   const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in CNI-FORWARD`;
   changeXtables(system, "filter", rules, (saved) => xtablesFirewallRemoval(saved, addresses, options.adminChain));
+}
+
+function look(system: System, questions: (read: Read) => Message[]): Message[] {
+  const netfilter = openNetfilter(system);
+  try {
+    return questions((asked) => readRuleset(netfilter, asked));
+  } catch (error) {
+    if (!lacksNetfilter(error)) throw error;
+    return [];
+  } finally {
+    netfilter.close();
+  }
 }
 
 function change<Seen>(

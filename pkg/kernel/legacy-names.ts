@@ -21,6 +21,8 @@ export const MASQUERADE_TABLE = { table: "cni_plugins_masquerade", chains: ["mas
 export const HOST_PORT_TABLE = {
   table: "cni_hostport",
   chains: ["hostports", "hostip_hostports", "masquerading"],
+  /** Those of them that translate. */
+  portChains: ["hostports", "hostip_hostports"],
 } as const;
 export const SPOOF_CHECK_TABLE = { table: "nat", entry: "PREROUTING" } as const;
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Message, type Request, request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
 import { type LegacyPart, legacyOf } from "./legacy-names.ts";
-import { lookAtLegacy, planLegacyRemoval } from "./legacy-nftables.ts";
+import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "./legacy-nftables.ts";
 import { accept, jump, type Statement } from "./nft/expressions.ts";
 import { commentUserdata } from "./nft/userdata.ts";
 
@@ -41,6 +41,8 @@ const removal = (seen: readonly Message[], parts = PARTS) => {
   const { requests, needsGeneration } = planLegacyRemoval(seen, legacyOf(ATTACHMENT, parts));
   return { texts: requests.map(({ text }) => text.replace(/ handle.*/, "")), needsGeneration };
 };
+const isThere = (seen: readonly Message[], part: LegacyPart, family: "ip" | "ip6" = "ip") =>
+  isLegacyThere(seen, legacyOf(ATTACHMENT, [part]), part, NFPROTO[family]);
 const NOTHING = { texts: [], needsGeneration: false };
 
 test("where none of their tables is, one question is asked", () => {
@@ -85,6 +87,18 @@ describe("tables of the Go plugins", () => {
     expect(ports("abc123").texts).toEqual(["nft delete table ip6 cni_hostport"]);
     expect(ports("other")).toEqual(NOTHING);
   });
+
+  test("hold an attachment's state while a rule of it is there", () => {
+    const masquerade = (rule: typeof own | typeof other) =>
+      table("inet", "cni_plugins_masquerade", { masq_checks: 1 }, [rule]);
+    expect([own, other].map((rule) => isThere(masquerade(rule), "masquerade"))).toEqual([true, false]);
+    const ports = (chain: string, comment: string) =>
+      table("ip6", "cni_hostport", { [chain]: 1 }, [[chain, accept, comment]]);
+    expect(isThere(ports("hostip_hostports", "abc123"), "portmap", "ip6")).toBe(true);
+    expect(isThere(ports("hostip_hostports", "abc123"), "portmap", "ip")).toBe(false);
+    expect(isThere(ports("hostports", "other"), "portmap", "ip6")).toBe(false);
+    expect(isThere(ports("masquerading", "abc123"), "portmap", "ip6")).toBe(false);
+  });
 });
 
 describe("iptables' nat table", () => {
@@ -113,6 +127,15 @@ describe("iptables' nat table", () => {
     });
   });
 
+  test("holds an attachment's state while its chain has rules and packets come there", () => {
+    const without = (at: number) => nat(uses, ...ports.filter((_, index) => index !== at));
+    expect(isThere(nat(uses, ...ports), "portmap")).toBe(true);
+    expect(isThere(nat(uses, ...ports), "portmap", "ip6")).toBe(false);
+    expect([0, 1, 2].map((at) => isThere(without(at), "portmap"))).toEqual([false, false, false]);
+    expect(isThere(nat(uses, [MASQUERADE, accept]), "masquerade")).toBe(true);
+    expect(isThere(nat(uses), "masquerade")).toBe(false);
+  });
+
   test("keeps portmap's chains for others", () => {
     const shared = removal(nat(uses, ...ports, ["CNI-HOSTPORT-DNAT", jump("CNI-DN-other")]));
     expect(shared.texts).not.toContain("nft delete chain ip nat CNI-HOSTPORT-DNAT");
@@ -127,15 +150,21 @@ describe("iptables' nat table", () => {
 
 describe("the spoof check", () => {
   const [guard, inner] = ["cni-br-iface-abc123-eth0", "cni-br-iface-abc123-eth0-mac"];
+  const rules = [
+    ["PREROUTING", jump(guard)],
+    [guard, jump(inner)],
+    [inner, accept],
+  ] as const;
   const bridge = (chains: Record<string, number>, ...more: Parameters<typeof table>[3]) =>
-    removal(
-      table("bridge", "nat", { PREROUTING: 1, [guard]: 2, [inner]: 3, ...chains }, [
-        ["PREROUTING", jump(guard)],
-        [guard, jump(inner)],
-        [inner, accept],
-        ...more,
-      ]),
-    );
+    removal(table("bridge", "nat", { PREROUTING: 1, [guard]: 2, [inner]: 3, ...chains }, [...rules, ...more]));
+
+  test("holds a port while both chains have rules and frames come there", () => {
+    const left = (at: number) => rules.filter((_, index) => index !== at);
+    const held = (kept: Parameters<typeof table>[3]) =>
+      isThere(table("bridge", "nat", { PREROUTING: 1, [guard]: 2, [inner]: 3 }, kept), "spoof-check");
+    expect(held(rules)).toBe(true);
+    expect([0, 1, 2].map((at) => held(left(at)))).toEqual([false, false, false]);
+  });
 
   test("takes the table along where nothing else is in it", () => {
     expect(bridge({})).toEqual({ texts: ["nft delete table bridge nat"], needsGeneration: true });

@@ -91,6 +91,45 @@ function readAll(read: Read, place: TablePlace, chains: readonly string[]): read
   return [...read(places.map(chainRequest)), ...read(places.map(rulesDump))];
 }
 
+/**
+ * True when the state of `part` is whole as far as it can be told: rules of the attachment are there, and packets come to
+ * them. `seen` are the answers that `lookAtLegacy` got for this selection; portmap's count in tables of `family` only.
+ */
+export function isLegacyThere(
+  seen: readonly Message[],
+  selection: LegacySelection,
+  part: LegacyPart,
+  family: number,
+): boolean {
+  const tables = readTables(seen).map((place) => new LegacyTable(place, seen));
+  const of = (families: readonly number[], name: string) =>
+    tables.filter(({ place }) => families.includes(place.family) && place.table === name);
+  const hasRule = (table: LegacyTable, chains: readonly string[], isOwn: (comment: string) => boolean) =>
+    chains.some((chain) => table.rulesOf(chain).some(({ comment }) => comment !== undefined && isOwn(comment)));
+  const inNat = () =>
+    of([family], "nat").some(
+      (table) => selection.natChains?.some((chain) => table.isInUse(chain, NAT_ENTRIES)) === true,
+    );
+  switch (part) {
+    case "masquerade":
+      return (
+        of([NFPROTO.inet], MASQUERADE_TABLE.table).some((table) =>
+          hasRule(table, MASQUERADE_TABLE.chains, (comment) => selection.isMasqueradeRule(comment)),
+        ) || inNat()
+      );
+    case "portmap":
+      return (
+        of([family], HOST_PORT_TABLE.table).some((table) =>
+          hasRule(table, HOST_PORT_TABLE.portChains, (comment) => selection.isHostPortRule(comment)),
+        ) || inNat()
+      );
+    case "spoof-check":
+      return of([NFPROTO.bridge], SPOOF_CHECK_TABLE.table).some((table) =>
+        selection.spoofChains.every((chain) => table.isInUse(chain, [SPOOF_CHECK_TABLE.entry])),
+      );
+  }
+}
+
 /** What `planLegacyRemoval` sends. */
 export interface LegacyRemoval {
   readonly requests: readonly Request[];
@@ -145,6 +184,13 @@ class LegacyTable {
 
   leadingTo(chain: string): ForeignRule[] {
     return this.rules.filter((rule) => verdictOf(rule)?.chain === chain);
+  }
+
+  /** True when the chain holds rules, and rules lead there from one of `entries`, by whatever way was seen. */
+  isInUse(chain: string, entries: readonly string[]): boolean {
+    const isReached = (name: string): boolean =>
+      entries.includes(name) || this.leadingTo(name).some((rule) => isReached(rule.chain));
+    return this.rulesOf(chain).length > 0 && isReached(chain);
   }
 
   /** True when nothing leads to the chain but what was seen. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { legacyGarbage, legacyOf } from "./legacy-names.ts";
-import { xtablesFirewallRemoval, xtablesNatRemoval } from "./legacy-xtables.ts";
+import { isInXtablesNat, xtablesFirewallRemoval, xtablesNatRemoval } from "./legacy-xtables.ts";
 
 const ATTACHMENT = { network: "refnet", containerId: "abc123", ifName: "eth0" };
 const MASQUERADE = "CNI-8334f7910aacd81549d411b8";
@@ -42,6 +42,15 @@ describe("the nat table", () => {
       "",
     );
     expect(xtablesNatRemoval("", both)).toBe("");
+  });
+
+  test("holds an attachment's chain while it has rules and packets come there", () => {
+    const ports = legacyOf(ATTACHMENT, ["portmap"]);
+    expect(isInXtablesNat(saved(), ports)).toBe(true);
+    for (const rule of [entry, local, mark])
+      expect(isInXtablesNat(saved().replace(`-A ${rule}`, ""), ports)).toBe(false);
+    expect(isInXtablesNat(saved(), legacyOf({ ...ATTACHMENT, containerId: "x" }, ["portmap"]))).toBe(false);
+    expect(isInXtablesNat("", ports)).toBe(false);
   });
 
   test("tells garbage by its comments", () => {

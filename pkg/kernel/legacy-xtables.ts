@@ -63,6 +63,15 @@ export function xtablesNatRemoval(saved: string, selection: LegacySelection): st
   return restoreText("nat", [...jumps, ...entries], [...gone, ...(isUsed ? [] : shared)]);
 }
 
+/** True when one of the selection's chains holds rules, and packets come there. */
+export function isInXtablesNat(saved: string, { natChains = [] }: LegacySelection): boolean {
+  const { rules } = parseSaved(saved);
+  const isReached = (chain: string): boolean =>
+    NAT_ENTRIES.some((entry) => entry === chain) ||
+    rules.some((rule) => rule.target === chain && isReached(rule.chain));
+  return natChains.some((name) => rules.some(({ chain }) => chain === name) && isReached(name));
+}
+
 /** The reference plugin's rules for these addresses, in the filter table; "" where nothing is there. */
 export function xtablesFirewallRemoval(saved: string, addresses: readonly Address[], adminChain: string): string {
   const { chains, rules } = parseSaved(saved);
