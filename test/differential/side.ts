@@ -123,7 +123,8 @@ export class Side {
     }
     const conf: Json = { cniVersion: version, name: "net", type: plugin, ...theCase.conf, ...call.conf };
     const input = previous === undefined ? conf : { ...conf, prevResult: previous };
-    const answer = await this.#call(ground, `${this.#bin}/${plugin}`, theCase, call, input);
+    const bin = call.by === "reference" ? REFERENCE : this.#bin;
+    const answer = await this.#call(ground, `${bin}/${plugin}`, theCase, call, input);
     if (call.verb === "ADD" && answer.status === 0) ground.results.set(key, JSON.parse(answer.stdout));
     if (call.verb === "DEL" && ground.results.delete(key))
       for (const conf of [...before].reverse())

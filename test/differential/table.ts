@@ -27,6 +27,8 @@ export interface Call {
   readonly pod?: "pod" | "other" | "none" | "gone";
   /** False: the runtime has lost the result of ADD. Otherwise CHECK gets it, and DEL from CNI 0.4.0 on. [true] */
   readonly remembers?: boolean;
+  /** "reference": the reference's executable is called on both sides, for what one attached and the other deletes. [each its own] */
+  readonly by?: "reference";
 }
 
 /** A shell script: what a user does to the place between two calls, or a question whose printed answer is compared. */

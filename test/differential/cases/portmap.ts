@@ -62,6 +62,10 @@ export const table: Table = {
       ],
     },
     {
+      ...{ name: "attached by the reference", conf: mapped(port()), before: [SINGLE], uplink: true, setup: [SERVER] },
+      steps: [{ verb: "ADD", by: "reference" }, ask("outside", "198.51.100.1"), "DEL", ask("outside", "198.51.100.1")],
+    },
+    {
       ...{ name: "a port that is taken", conf: mapped(port()), before: [SINGLE] },
       steps: ["ADD", { verb: "ADD", pod: "other" }],
     },
