@@ -1,12 +1,13 @@
 /** The reservations with a verdict on each: what both `weft ipam` subcommands, and the doctor, look at. */
 
+import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
 import { MARK_START } from "../../pkg/kernel/owner.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type Obstacle, readNamespaces } from "../node/namespaces.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
 import type { TextOption } from "../subcommand.ts";
 import { type Dated, type Network, type Places, readReservedNetworks } from "./reservations.ts";
-import { CACHE_DIRECTORIES, CachedResults } from "./results.ts";
+import { CachedResults } from "./results.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 export const DATA_DIR = {

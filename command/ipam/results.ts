@@ -1,16 +1,9 @@
-/**
- * What container runtimes remember of attachments: libcni writes the result of each ADD into a file, and removes it after
- * DEL: `<cache>/results/<network>-<container>-<interface>`, JSON with `netns` since libcni 1.2.
- */
-
-import { isSystemError } from "../../pkg/sys/errors.ts";
+/** What container runtimes remember of attachments, wherever on the node they keep it. */
+import { cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { findViews } from "../node/namespaces.ts";
 import { namesIn } from "../node/networks.ts";
 import { elsewhere, isNowhere, pathBelow, rootOf, type View } from "../node/views.ts";
-
-/** libcni's default, and that of its versions before 0.8. */
-export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"];
 
 export interface CachedResult {
   readonly path: string;
@@ -65,7 +58,7 @@ export class CachedResults {
 
   /** `undefined` where the runtime has no result of it. Of several, one whose namespace may be there. */
   find({ network, containerId, ifName }: RememberedAttachment): CachedResult | undefined {
-    const start = `${network}-${containerId}-`;
+    const start = cachedResultName(network, containerId, "");
     const names =
       ifName === undefined ? [...this.#paths.keys()].filter((each) => each.startsWith(start)) : [start + ifName];
     const results = names.flatMap((name) => this.#paths.get(name) ?? []).map((path) => this.#read(path));
@@ -73,20 +66,8 @@ export class CachedResults {
   }
 
   #read(path: string): CachedResult {
-    const netns = this.#netnsOf(path);
+    const netns = cachedNetns(this.#system, path);
     const isGone = (name: string) => isNowhere(name, this.#views, () => findViews(this.#system), this.#system);
     return { path, netns, isNetnsGone: netns !== undefined && isGone(netns) };
-  }
-
-  #netnsOf(path: string): string | undefined {
-    try {
-      const result: unknown = JSON.parse(new TextDecoder().decode(this.#system.readFile(path)));
-      const { netns } = (typeof result === "object" && result !== null ? result : {}) as { netns?: unknown };
-      return typeof netns === "string" && netns !== "" ? netns : undefined;
-    } catch (error) {
-      // Torn, just removed, or no file: it says nothing about a namespace.
-      if (error instanceof SyntaxError || isSystemError(error, "ENOENT", "EISDIR")) return undefined;
-      throw error;
-    }
   }
 }

@@ -15,7 +15,15 @@ import {
   type Request,
   request,
 } from "../netlink/message.ts";
-import { NTF_SELF, NUD_PERMANENT, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import {
+  NTF_SELF,
+  NTF_USE,
+  NUD_PERMANENT,
+  NUD_PROBE,
+  RTM_DELNEIGH,
+  RTM_GETNEIGH,
+  RTM_NEWNEIGH,
+} from "../netlink/neighbour.ts";
 import { addressFamily } from "./address.ts";
 
 export interface Neighbour {
@@ -65,6 +73,50 @@ export function parseForwarding(message: Message): ObservedForwarding | undefine
     destination: addressFromBytes(attributes.destination),
     isPlain: (header.state & NUD_PERMANENT) !== 0 && !isDiverted,
   };
+}
+
+/** Where an address on a link stands, by NUD_*, and its hardware address where one is known. */
+export interface NeighbourState {
+  readonly state: number;
+  readonly mac: string | undefined;
+}
+
+export function parseNeighbourState(message: Message): NeighbourState {
+  const { header, attributes } = decode(RTM_NEWNEIGH, message);
+  return { state: header.state, mac: attributes.lladdr === undefined ? undefined : formatMac(attributes.lladdr) };
+}
+
+/** One entry; ENOENT where there is none. */
+export function getNeighbour(index: number, address: Address): Request {
+  return request(
+    RTM_GETNEIGH,
+    `ip neigh get ${formatAddress(address)} dev index ${index}`,
+    { family: addressFamily(address.family), index },
+    { destination: addressToBytes(address) },
+  );
+}
+
+/** The kernel asks the link who has the address; `isKnown`: it has an entry with a hardware address. */
+export function probeNeighbour(index: number, address: Address, isKnown: boolean): Request {
+  return request(
+    RTM_NEWNEIGH,
+    `ip neigh ${isKnown ? "change" : "add"} ${formatAddress(address)} dev index ${index} ${isKnown ? "nud probe" : "use"}`,
+    {
+      ...{ family: addressFamily(address.family), index },
+      ...(isKnown ? { state: NUD_PROBE } : { flags: NTF_USE }),
+    },
+    { destination: addressToBytes(address) },
+    isKnown ? 0 : NLM_F_CREATE,
+  );
+}
+
+/** The port of a bridge behind which a hardware address is, as an entry of `forwardingDump` tells it. */
+export function parseBridgeEntry(
+  message: Message,
+): { index: number; master: number | undefined; mac: string } | undefined {
+  const { header, attributes } = decode(RTM_NEWNEIGH, message);
+  if (header.family !== AF_BRIDGE || attributes.lladdr === undefined) return undefined;
+  return { index: header.index, master: attributes.master, mac: formatMac(attributes.lladdr) };
 }
 
 export function neighbourDump(family: Family): Request {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describeOwner, isOfNetwork, ownerMark } from "./owner.ts";
+import { describeOwner, isOfNetwork, ownerMark, parseOwner } from "./owner.ts";
 
 const container = "bac1212537439cc3f248d7d8e45d4a9afc554e956f865426cd125599a00dc27c";
 
@@ -31,4 +31,12 @@ test("networks with long names are told apart, however late they differ", () => 
 test("a mark is described by its parts, and anything else by itself", () => {
   expect(describeOwner("cni:net/c1/eth0")).toBe("container c1, interface eth0, network net");
   expect(describeOwner("somebody")).toBe("somebody");
+});
+
+test("a mark tells its attachment, unless it was cut", () => {
+  const attachment = { network: "net", containerId: container, ifName: "eth0" };
+  expect(parseOwner(ownerMark(attachment))).toEqual(attachment);
+  const others = [{ network: "n".repeat(80) }, { containerId: container.repeat(2) }, { network: "n".repeat(200) }];
+  for (const other of others) expect(parseOwner(ownerMark({ ...attachment, ...other }))).toBeUndefined();
+  expect(parseOwner("somebody")).toBeUndefined();
 });

@@ -33,6 +33,13 @@ export function ownerMark(attachment: Attachment): string {
   return `${mark.slice(0, LONGEST_MARK - DIGEST_LENGTH)}${digest(mark)}`;
 }
 
+/** The attachment that a mark names; `undefined` where the mark was cut, or is of another form. */
+export function parseOwner(mark: string): Attachment | undefined {
+  const [, network, containerId, ifName] = /^cni:([^/~]+)\/([^/]+)\/([^/~]+)$/.exec(mark) ?? [];
+  if (network === undefined || containerId === undefined || ifName === undefined) return undefined;
+  return mark.length > LONGEST_MARK ? undefined : { network, containerId, ifName };
+}
+
 /** For people; a mark that is not of this form is its own description. */
 export function describeOwner(mark: string): string {
   const parts = /^cni:([^/]+)\/([^/]+)\/(.+)$/.exec(mark);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
+import { prefixSpan } from "../ip/span.ts";
 import { decode, type Message, type Request, request } from "../netlink/message.ts";
 import {
   NFT_MSG_DELSETELEM,
@@ -10,15 +11,16 @@ import {
   NFT_MSG_NEWSETELEM,
   NFT_MSG_NEWTABLE,
 } from "../netlink/nftables.ts";
+import { nameSpan } from "./port-condition.ts";
 import {
   addPortMap,
   deletePortMap,
+  hasPorts,
+  lookAtPortMapElements,
   missingFromPortMap,
-  type PortMap,
-  type PortMapping,
   PortTakenError,
-  readPortMap,
 } from "./port-map.ts";
+import { type PortMap, type PortMapping, readPortMap } from "./port-map-table.ts";
 
 const mapping = (owner: string, target: string, port: number, single?: string, protocol = 6): PortMapping => ({
   owner,
@@ -47,7 +49,8 @@ function answers(requests: readonly Request[]): Message[] {
   });
   return [...tables, ...sets, ...chains, ...made(NFT_MSG_NEWRULE), ...made(NFT_MSG_NEWSETELEM)].map(message);
 }
-const held = (map: PortMap) => answers(addPortMap([], map));
+const adding = (...args: Parameters<typeof addPortMap>) => addPortMap(...args).requests;
+const held = (map: PortMap) => answers(adding([], map));
 const owners = (dumped: readonly Message[]) => [...new Set(readPortMap(dumped).mappings.map(({ owner }) => owner))];
 const deleted = (requests: readonly Request[]) =>
   requests
@@ -73,52 +76,120 @@ test("a map comes back from the elements that it is made of", () => {
   expect(new Set(read.masquerades)).toEqual(new Set(networks));
 });
 
+/** Connections from and to these networks, by these interfaces. */
+const only = (wanted: PortMapping, source: string, destination: string, name = ""): PortMapping => ({
+  ...wanted,
+  host: {
+    ...wanted.host,
+    condition: {
+      source: prefixSpan(parsePrefix(source)),
+      destination: prefixSpan(parsePrefix(destination)),
+      inputInterface: nameSpan(name, name === "" || name === "eth"),
+    },
+  },
+});
+const ANY = "0.0.0.0/0";
+const [mine, theirs] = [mapping("b", "10.1.0.3", 80), mapping("a", "10.1.0.2", 80)];
+
 test.each<[string, PortMapping, PortMapping]>([
-  ["the same", mapping("b", "10.1.0.3", 80), mapping("a", "10.1.0.2", 80)],
-  ["one address of all", mapping("b", "10.1.0.3", 80, "192.0.2.1"), mapping("a", "10.1.0.2", 80)],
-  ["all addresses and one", mapping("b", "fd00::3", 80), mapping("a", "fd00::2", 80, "fd00::1")],
+  ["the same", mine, theirs],
+  ["the same of one address", mapping("b", "fd00::3", 80, "fd00::1"), mapping("a", "fd00::2", 80, "fd00::1")],
+  ["the same for some of the connections", only(mine, ANY, "192.0.2.0/24"), only(theirs, "10.0.0.0/8", ANY, "eth0")],
 ])("%s is taken", (_, wanted, holder) => {
-  const add = () => addPortMap(held(mapOf([holder])), mapOf([wanted]));
+  const dumped = held({ mappings: [holder], masquerades: [] });
+  const add = () => adding(dumped, { mappings: [wanted], masquerades: [] });
   expect(add).toThrow(PortTakenError);
   expect(add).toThrow(/^host port 80\/tcp of .* is taken by a$/);
 });
 
 test.each<[string, PortMapping, PortMapping]>([
-  ["another port", mapping("b", "10.1.0.3", 81), mapping("a", "10.1.0.2", 80)],
-  ["another protocol", mapping("b", "10.1.0.3", 80, undefined, 17), mapping("a", "10.1.0.2", 80)],
+  ["another port", mapping("b", "10.1.0.3", 81), theirs],
+  ["another protocol", mapping("b", "10.1.0.3", 80, undefined, 17), theirs],
   ["another address", mapping("b", "10.1.0.3", 80, "192.0.2.2"), mapping("a", "10.1.0.2", 80, "192.0.2.1")],
-  ["the other family", mapping("b", "fd00::3", 80), mapping("a", "10.1.0.2", 80)],
+  ["one address beside all", mapping("b", "10.1.0.3", 80, "192.0.2.1"), theirs],
+  ["all addresses beside one", mapping("b", "fd00::3", 80), mapping("a", "fd00::2", 80, "fd00::1")],
+  ["the other family", mapping("b", "fd00::3", 80), theirs],
+  ["all connections beside some", mine, only(theirs, "10.0.0.0/8", ANY)],
+  ["other connections", only(mine, "10.0.0.0/8", ANY), only(theirs, "11.0.0.0/8", ANY)],
+  ["another interface", only(mine, ANY, ANY, "eth0"), only(theirs, ANY, ANY, "eth1")],
 ])("%s is free, and only elements are added", (_, wanted, holder) => {
-  const requests = addPortMap(held(mapOf([holder])), mapOf([wanted]));
+  const requests = adding(held({ mappings: [holder], masquerades: [] }), { mappings: [wanted], masquerades: [] });
   expect(new Set(requests.map(({ identifier }) => identifier))).toEqual(new Set(["NFT_MSG_NEWSETELEM"]));
+});
+
+test("the first ports with a condition make the table anew, with all that it held", () => {
+  const requests = adding(held(mapOf([theirs])), mapOf([only(mine, "10.0.0.0/8", ANY, "eth")]));
+  expect(requests[0]?.identifier).toBe("NFT_MSG_DELTABLE");
+  const dumped = answers(requests);
+  const read = readPortMap(dumped);
+  expect(new Set(read.mappings)).toEqual(new Set([theirs, only(mine, "10.0.0.0/8", ANY, "eth")]));
+  // The sources that are masqueraded are those of the condition within the pod's network.
+  const { source } = read.masquerades.find(({ owner }) => owner === "b")?.host.condition ?? {};
+  expect(source).toEqual(prefixSpan(parsePrefix("10.1.0.0/24")));
+  const next = adding(dumped, mapOf([mapping("c", "10.1.0.4", 81)]));
+  expect(new Set(next.map(({ identifier }) => identifier))).toEqual(new Set(["NFT_MSG_NEWSETELEM"]));
+  expect(missingFromPortMap(dumped, mapOf([theirs]))).toEqual([]);
+  expect(missingFromPortMap(dumped, mapOf([only(mine, "10.0.0.0/8", ANY, "eth")]))).toEqual([]);
+  expect(missingFromPortMap(dumped, mapOf([only(mine, "10.0.0.0/8", ANY, "eth1")]))).toHaveLength(2);
+});
+
+test("a port goes over from a holder that is gone, with all that it had, and only then", () => {
+  const dumped = held(mapOf([theirs, mapping("a", "fd00::2", 81), mapping("c", "10.1.0.4", 82)]));
+  const asked: unknown[] = [];
+  const isGone = (holder: unknown) => asked.push(holder) > 0;
+  const { requests, replaced } = addPortMap(dumped, mapOf([mine]), isGone);
+  expect(asked).toEqual([{ owner: "a", targets: [parseAddress("10.1.0.2"), parseAddress("fd00::2")] }]);
+  expect(deleted(requests)).toHaveLength(4);
+  expect(new Set(replaced.map(({ owner }) => owner))).toEqual(new Set(["a"]));
+  expect(() => addPortMap(dumped, mapOf([mine]), () => false)).toThrow(PortTakenError);
+});
+
+test("sets for conditions are asked for where they are only", () => {
+  const texts: string[] = [];
+  const asking = (seen: readonly Message[]) => {
+    texts.length = 0;
+    lookAtPortMapElements((questions) => {
+      texts.push(...questions.map(({ text }) => text.replace(/.* /, "")));
+      return texts.length > questions.length ? [] : seen;
+    });
+    return texts.filter((name) => name.startsWith("conditional"));
+  };
+  expect(asking(held(mapOf([theirs])))).toEqual([]);
+  expect(asking(held(mapOf([only(theirs, ANY, ANY)])))).toHaveLength(8);
 });
 
 test("what an owner had is replaced, and so is what leads to an address that has a new owner", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1), mapping("a", "fd00::2", 1), mapping("c", "10.1.0.4", 2)]));
-  expect(deleted(addPortMap(dumped, mapOf([mapping("a", "10.1.0.2", 1)])))).toHaveLength(4);
-  expect(deleted(addPortMap(dumped, mapOf([mapping("b", "10.1.0.2", 1)])))).toHaveLength(4);
+  expect(deleted(adding(dumped, mapOf([mapping("a", "10.1.0.2", 1)])))).toHaveLength(4);
+  expect(deleted(adding(dumped, mapOf([mapping("b", "10.1.0.2", 1)])))).toHaveLength(4);
 });
 
 test("a table of another shape is made anew with what its elements tell", () => {
   const [first = mapping("", "::", 0), other] = [mapping("a", "fd00::2", 1), mapping("b", "10.1.0.3", 2)];
   const damaged = held(mapOf([first], 5)).filter(({ type }) => type !== NFT_MSG_NEWRULE.type);
-  const requests = addPortMap(damaged, mapOf([other]));
+  const requests = adding(damaged, mapOf([other]));
   expect(requests[0]?.identifier).toBe("NFT_MSG_DELTABLE");
   expect(owners(answers(requests)).sort()).toEqual(["a", "b"]);
   expect(requests.map(({ text }) => text)).toContainEqual(expect.stringMatching(/add chain .* mark-5$/));
 });
 
-test("another bit of the mark is another shape; as long as it is used", () => {
+test("another bit of the mark is another shape, which stays right when the bit is used no more", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1)]));
-  const made = addPortMap(dumped, mapOf([mapping("b", "10.1.0.3", 2)], 31));
+  const made = adding(dumped, mapOf([mapping("b", "10.1.0.3", 2)], 31));
   expect(made[0]?.identifier).toBe("NFT_MSG_DELTABLE");
-  const again = addPortMap(answers(made), mapOf([mapping("c", "10.1.0.4", 3)], 31));
+  const again = adding(answers(made), mapOf([mapping("c", "10.1.0.4", 3)], 31));
+  const left = answers(made).filter(({ type }) => type !== NFT_MSG_NEWSETELEM.type);
+  const elements = dumped.filter(({ type }) => type === NFT_MSG_NEWSETELEM.type);
+  expect(missingFromPortMap([...left, ...elements], mapOf([mapping("a", "10.1.0.2", 1)]))).toEqual([]);
   expect(new Set(again.map(({ identifier }) => identifier))).toEqual(new Set(["NFT_MSG_NEWSETELEM"]));
 });
 
 test("deleting takes the owner's elements of all maps, and nothing where there is none", () => {
   const dumped = held(mapOf([mapping("a", "10.1.0.2", 1), mapping("b", "10.1.0.3", 2, "192.0.2.1")]));
-  expect(deleted(deletePortMap(dumped, (owner) => owner === "b")).sort()).toEqual(["address-ports4", "masquerade4"]);
+  expect(deleted(deletePortMap(dumped, (owner) => owner === "b")).sort()).toEqual([
+    "address-masquerade4",
+    "address-ports4",
+  ]);
   expect(deletePortMap(dumped, () => false)).toEqual([]);
   expect(deletePortMap([], () => true)).toEqual([]);
 });
@@ -127,6 +198,7 @@ test("what is missing is told", () => {
   const map = mapOf([mapping("a", "10.1.0.2", 8080)]);
   expect(missingFromPortMap(held(map), map)).toEqual([]);
   expect(missingFromPortMap([], map)).toEqual(["the table inet weft_portmap is missing"]);
+  expect([hasPorts(held(map), "a"), hasPorts(held(map), "b"), hasPorts([], "a")]).toEqual([true, false, false]);
   const other = mapOf([mapping("a", "10.1.0.9", 8080)]);
   expect(missingFromPortMap(held(other), map)).toEqual([
     'the element { tcp . 8080 comment "a" : 10.1.0.2 . 80 } of inet weft_portmap ports4 is missing',

@@ -8,6 +8,16 @@ import type { MessageType } from "./message.ts";
 /** Never aged, never probed; since Linux 5.0 not counted against gc_thresh3. */
 export const NUD_PERMANENT = 0x80;
 export const NUD_NOARP = 0x40;
+/** The hardware address is being asked for, and no entry can be used until it is told. */
+export const NUD_INCOMPLETE = 0x01;
+export const NUD_REACHABLE = 0x02;
+export const NUD_STALE = 0x04;
+export const NUD_DELAY = 0x08;
+/** The hardware address is known, and its owner is asked whether it is still there. */
+export const NUD_PROBE = 0x10;
+export const NUD_FAILED = 0x20;
+/** As if a packet were sent there: an entry without a hardware address asks for it. */
+export const NTF_USE = 0x01;
 /** The entry belongs to the device itself (a VXLAN's FDB), not to the bridge above it. */
 export const NTF_SELF = 0x02;
 

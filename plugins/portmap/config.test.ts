@@ -8,7 +8,10 @@ const withPorts = (...portMappings: object[]) => parse({ runtimeConfig: { portMa
 const PORT = { hostPort: 8080, containerPort: 80, protocol: "tcp" };
 
 test("the defaults are the reference's", () => {
-  expect(parse({})).toEqual({ snat: true, masqAll: false, markBit: 13, ports: [] });
+  expect(parse({})).toEqual({
+    ...{ snat: true, masqAll: false, markBit: 13, ports: [], iptablesKeys: [] },
+    conditions: { 4: undefined, 6: undefined },
+  });
   expect(parse({ snat: null, markMasqBit: null, conditionsV4: null, backend: "" })).toEqual(parse({}));
 });
 
@@ -32,10 +35,11 @@ test("keys are matched as Go does, and protocols whatever their case", () => {
 });
 
 test.each<[object, number, RegExp]>([
-  [{ backend: "iptables" }, 2, /^backend: "iptables".*nftables/],
-  [{ backend: "pf" }, 7, /^backend: expected "nftables", got "pf"/],
-  [{ externalSetMarkChain: "X" }, 2, /^externalSetMarkChain: /],
-  [{ conditionsV4: ["-s", "10.0.0.0/8"] }, 2, /^conditionsV4: /],
+  [{ backend: "pf" }, 7, /^backend: expected "nftables" or "iptables", got "pf"/],
+  [{ externalSetMarkChain: "X", markMasqBit: 13 }, 7, /^externalSetMarkChain: .*markMasqBit/],
+  [{ externalSetMarkChain: "X", backend: "nftables" }, 7, /^externalSetMarkChain: /],
+  [{ conditionsV4: ["-s", "10.0.0.0/8"], backend: "nftables" }, 7, /^conditionsV4: .*backend nftables/],
+  [{ conditionsV4: ["ip saddr 10.0.0.0/8"], backend: "iptables" }, 7, /^conditionsV4: .*backend iptables/],
   [{ conditionsV6: ["!"] }, 2, /^conditionsV6: /],
   [{ conditionsV6: "!" }, 7, /^conditionsV6: expected a list/],
   [{ snat: "no" }, 7, /^snat: expected true or false/],
@@ -54,4 +58,15 @@ test("a port that leads to two places is refused, but for those of different fam
   expect(() => withPorts(PORT, { ...other, hostIP: "::" })).toThrow(/leads elsewhere/);
   expect(withPorts(PORT, PORT, { ...other, protocol: "udp" }, { ...other, hostIP: "192.0.2.1" }).ports).toHaveLength(4);
   expect(withPorts({ ...PORT, hostIP: "0.0.0.0" }, { ...other, hostIP: "::" }).ports).toHaveLength(2);
+});
+
+test("what asks for iptables is taken, and named", () => {
+  const named = (more: object) => parse(more).iptablesKeys;
+  expect(named({ backend: "iptables", externalSetMarkChain: "KUBE-MARK-MASQ" })).toEqual([
+    ...['backend "iptables"', 'externalSetMarkChain "KUBE-MARK-MASQ"'],
+  ]);
+  expect(named({ conditionsV4: ["-s", "10.0.0.0/8"], conditionsV6: ["!", "-i", "eth0"] })).toEqual([
+    ...["conditionsV4", "conditionsV6"],
+  ]);
+  expect(named({ backend: "nftables", conditionsV4: ["ip saddr 10.0.0.0/8"] })).toEqual([]);
 });

@@ -5,7 +5,9 @@
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { type Address, type Family, formatAddress } from "../../pkg/ip/address.ts";
-import { DEFAULT_MARK_BIT } from "../../pkg/kernel/port-map.ts";
+import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
+import { DEFAULT_MARK_BIT } from "../../pkg/kernel/port-map-table.ts";
+import { type Conditions, type Language, parseConditions } from "./conditions.ts";
 
 export interface PortmapConfig {
   /** The pod itself, its neighbours and the node's loopback reach the ports too: they get the node's address as source. */
@@ -15,6 +17,10 @@ export interface PortmapConfig {
   /** The bit of the packet's mark that tells connections to be masqueraded. */
   readonly markBit: number;
   readonly ports: readonly WantedPort[];
+  /** Of each family: the connections that ports are mapped for. `undefined` for all. */
+  readonly conditions: Readonly<Record<Family, readonly PortCondition[] | undefined>>;
+  /** Keys that ask for iptables, with their values: nftables does the same work. */
+  readonly iptablesKeys: readonly string[];
 }
 
 /** A port as the runtime wants it. */
@@ -33,36 +39,41 @@ export interface WantedPort {
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
 const PORT_LIMITS = { min: 1, max: 65_535 };
 
-/** Throws `CniError` 7 for a value that is wrong, 2 for what the reference knows and this plugin does not serve. */
+/** Throws `CniError` 7 for a value that is wrong, 2 for a condition that cannot be expressed. */
 export function parsePortmapConfig(object: ConfigObject): PortmapConfig {
-  refuseUnserved(object);
+  const conditions = { 4: parseConditions(object, "conditionsV4", 4), 6: parseConditions(object, "conditionsV6", 6) };
+  const words = [conditions[4], conditions[6]].filter((each) => each !== undefined);
+  const backend = backendOf(object, words);
+  const chain = object.optionalString("externalSetMarkChain");
+  if (chain !== undefined && object.has("markMasqBit")) {
+    const rule = "masquerading is marked by the one or by the other, leave one out";
+    throw new CniError(ErrorCode.invalidConfig, `externalSetMarkChain: stands beside markMasqBit: ${rule}`);
+  }
   return {
     snat: object.optionalBoolean("snat") ?? true,
     masqAll: object.optionalBoolean("masqAll") ?? false,
     markBit: object.optionalInteger("markMasqBit", { min: 0, max: 31 }) ?? DEFAULT_MARK_BIT,
     ports: parsePorts(object.object("runtimeConfig")),
+    conditions: { 4: conditions[4]?.conditions, 6: conditions[6]?.conditions },
+    iptablesKeys: [
+      ...(backend === "iptables" ? ['backend "iptables"'] : []),
+      ...(chain === undefined ? [] : [`externalSetMarkChain ${JSON.stringify(chain)}`]),
+      ...words.flatMap(({ key, language }) => (language === "iptables" ? [key] : [])),
+    ],
   };
 }
 
-function refuseUnserved(object: ConfigObject): void {
+/** As the reference plugin does, refuses one backend's words for the other. */
+function backendOf(object: ConfigObject, words: readonly Conditions[]): Language | undefined {
   const backend = object.optionalString("backend") ?? "";
-  if (backend === "iptables") {
-    throw unsupported('backend: "iptables" is not supported: ports are mapped by nftables; leave the key out');
+  if (backend === "") return undefined;
+  if (backend !== "iptables" && backend !== "nftables") throw object.invalid("backend", '"nftables" or "iptables"');
+  const foreign = words.find(({ language }) => language !== backend);
+  if (foreign !== undefined) throw object.invalid(foreign.key, `conditions in the words of the backend ${backend}`);
+  if (backend === "nftables" && object.has("externalSetMarkChain")) {
+    throw new CniError(ErrorCode.invalidConfig, "externalSetMarkChain: is of the backend iptables, not nftables");
   }
-  if (backend !== "" && backend !== "nftables") throw object.invalid("backend", '"nftables"');
-  if (object.has("externalSetMarkChain")) {
-    throw unsupported(
-      "externalSetMarkChain: a chain of iptables is not supported: ports are mapped by nftables, which needs none",
-    );
-  }
-  for (const key of ["conditionsV4", "conditionsV6"]) {
-    if (object.stringList(key).length === 0) continue;
-    throw unsupported(`${key}: conditions in iptables' words are not supported: ports are mapped by nftables`);
-  }
-}
-
-function unsupported(message: string): CniError {
-  return new CniError(ErrorCode.unsupportedField, message);
+  return backend;
 }
 
 function parsePorts(runtimeConfig: ConfigObject): WantedPort[] {

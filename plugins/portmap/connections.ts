@@ -14,7 +14,7 @@ import {
   parseConnection,
   type TrackedConnection,
 } from "../../pkg/kernel/connection.ts";
-import type { PortMapping } from "../../pkg/kernel/port-map.ts";
+import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import { openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";

@@ -4,20 +4,23 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
-import { removeLegacy, removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
+import { holdsLegacy, removeLegacy, removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
+import { notice } from "../../pkg/cni/notice.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import type { PortMap } from "../../pkg/kernel/port-map.ts";
+import type { PortMap } from "../../pkg/kernel/port-map-table.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
-import { parsePortmapConfig } from "./config.ts";
+import { type PortmapConfig, parsePortmapConfig } from "./config.ts";
 import { forgetEarlierConnections, forgetPodConnections } from "./connections.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
 import { planPortMap, podAddresses } from "./plan.ts";
 import { addPorts, checkPorts, removePorts } from "./ports.ts";
+
+const FAMILIES = [4, 6] as const;
 
 export const plugin: Plugin = {
   name: "portmap",
@@ -34,9 +37,10 @@ export const plugin: Plugin = {
     }
   },
   check(request) {
-    const wanted = wantedOf(request, request.requirePrevResult());
+    const wanted = wantedOf(parsePortmapConfig(request.config), request, request.requirePrevResult());
     if (wanted.mappings.length === 0) return;
-    checkPorts(request.system, wanted);
+    const families = FAMILIES.filter((of) => wanted.mappings.some(({ target }) => target.family === of));
+    checkPorts(request.system, ownerOf(request), wanted, () => holdsLegacy(request, ["portmap"], families));
     const refused = loopbackTargets(wanted).flatMap((pod) => refusedLoopback(request.system, pod) ?? []);
     if (refused.length > 0) throw wrong(`ports do not answer on 127.0.0.1: ${refused.join(", ")} is not 1`);
   },
@@ -58,22 +62,30 @@ export const plugin: Plugin = {
 
 function add(request: Request): Result {
   const result = request.requirePrevResult();
-  const wanted = wantedOf(request, result);
+  const config = parsePortmapConfig(request.config);
+  const wanted = wantedOf(config, request, result);
   if (wanted.mappings.length === 0) return result;
   const { system } = request;
+  if (config.iptablesKeys.length > 0) {
+    notice(
+      system,
+      "portmap",
+      `${config.iptablesKeys.join(", ")}: nftables maps the same connections, without iptables`,
+    );
+  }
   undoing((undo) => {
-    addPorts(system, wanted);
+    const replaced = addPorts(system, wanted);
     const owner = ownerOf(request);
     undo.push(() => removePorts(system, (mark) => mark === owner));
     // Only now: the table drops what could come in by it.
     for (const pod of loopbackTargets(wanted)) allowLoopback(system, pod);
+    forgetPodConnections(system, replaced);
     forgetEarlierConnections(system, wanted.mappings);
   });
   return result;
 }
 
-function wantedOf(request: Request, result: Result): PortMap {
-  const config = parsePortmapConfig(request.config);
+function wantedOf(config: PortmapConfig, request: Request, result: Result): PortMap {
   return planPortMap(config, ownerOf(request), podAddresses(result, request.ifName));
 }
 

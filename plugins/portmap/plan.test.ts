@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
+import { prefixSpan, type Span, wholeSpan } from "../../pkg/ip/span.ts";
+import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
 import { describeHostPort } from "../../pkg/kernel/port-map.ts";
 import type { PortmapConfig, WantedPort } from "./config.ts";
 import { planPortMap, podAddresses } from "./plan.ts";
@@ -10,8 +12,12 @@ const PORT: WantedPort = {
   ...{ families: [4, 6], hostAddress: undefined },
 };
 const POD = [parsePrefix("10.1.0.2/24"), parsePrefix("fd00::2/64")];
+const DEFAULTS = {
+  ...{ snat: true, masqAll: false, markBit: 13, iptablesKeys: [] },
+  conditions: { 4: undefined, 6: undefined },
+} as const;
 const plan = (ports: readonly WantedPort[], more: Partial<PortmapConfig> = {}, pod = POD) =>
-  planPortMap({ snat: true, masqAll: false, markBit: 13, ports, ...more }, "mark", pod);
+  planPortMap({ ...DEFAULTS, ports, ...more }, "mark", pod);
 const sources = (map: ReturnType<typeof plan>) => map.masquerades.map(({ source }) => formatPrefix(source));
 
 describe("ports", () => {
@@ -48,12 +54,43 @@ describe("who gets the node's address", () => {
     expect(sources(plan([PORT], more))).toEqual(expected);
   });
 
-  test("ranges do not overlap where the subnet holds loopback addresses, or all addresses speak for one", () => {
+  test("ranges do not overlap where the subnet holds loopback addresses", () => {
     expect(sources(plan([PORT], {}, [parsePrefix("10.1.0.2/0")]))).toEqual(["0.0.0.0/0"]);
+  });
+
+  test("ports of one address have sources of their own", () => {
     const single: WantedPort = { ...PORT, families: [4], hostAddress: parseAddress("192.0.2.1"), containerPort: 81 };
     const { mappings, masquerades } = plan([single, PORT], {}, [parsePrefix("10.1.0.2/24")]);
-    expect([mappings.length, masquerades.length]).toEqual([2, 2]);
-    expect(masquerades.every(({ host }) => host.address === undefined)).toBe(true);
+    expect([mappings.length, masquerades.length]).toEqual([2, 4]);
+  });
+});
+
+describe("conditions", () => {
+  const any = (bits: number) => wholeSpan(bits);
+  const condition = (source: Span, destination = any(32)) => ({ source, destination, inputInterface: any(128) });
+  const only = (...conditions: PortCondition[]) => ({ conditions: { 4: conditions, 6: undefined } });
+
+  test("each make an entry of the family that they are of", () => {
+    const { mappings } = plan([PORT], only(condition({ first: 1n, last: 2n }), condition({ first: 4n, last: 5n })));
+    const firsts = mappings.map(({ target, host }) => [target.family, host.condition?.source.first]);
+    expect(firsts).toEqual([
+      [4, 1n],
+      [4, 4n],
+      [6, undefined],
+    ]);
+  });
+
+  test("leave out ports of an address that they do not hold, and sources that they have none of", () => {
+    const address = parseAddress("192.0.2.1");
+    const single: WantedPort = { ...PORT, families: [4], hostAddress: address };
+    const to = (text: string) => condition(any(32), prefixSpan(parsePrefix(text)));
+    expect(plan([single], only(to("192.0.3.0/24"))).mappings).toEqual([]);
+    expect(plan([single], only(to("192.0.2.0/24"))).mappings.map(({ host }) => host.condition?.destination)).toEqual([
+      { first: address.value, last: address.value },
+    ]);
+    const from = (text: string) => plan([single], only(condition(prefixSpan(parsePrefix(text)))));
+    expect(sources(from("198.51.100.0/24"))).toEqual([]);
+    expect(sources(from("127.0.0.0/8"))).toEqual(["127.0.0.0/8"]);
   });
 });
 

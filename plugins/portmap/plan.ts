@@ -2,7 +2,9 @@
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import { isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import type { HostPort, PortMap, PortMapping } from "../../pkg/kernel/port-map.ts";
+import { addressSpan, commonSpan, prefixSpan } from "../../pkg/ip/span.ts";
+import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
+import type { HostPort, PortMap, PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import type { PortmapConfig } from "./config.ts";
 
 /**
@@ -27,8 +29,10 @@ export function planPortMap(config: PortmapConfig, owner: string, addresses: rea
   };
 }
 
-function planFamily({ ports, snat, masqAll, markBit }: PortmapConfig, owner: string, pod: Prefix): PortMap {
+function planFamily(config: PortmapConfig, owner: string, pod: Prefix): PortMap {
+  const { ports, snat, masqAll, markBit } = config;
   const target = pod.address;
+  const conditions = config.conditions[target.family];
   const mappings = distinct(
     ports
       .filter(({ families }) => families.includes(target.family))
@@ -38,15 +42,27 @@ function planFamily({ ports, snat, masqAll, markBit }: PortmapConfig, owner: str
         target,
         targetPort: containerPort,
       })),
+  ).flatMap((mapping) => hostsOf(mapping.host, conditions).map((host) => ({ ...mapping, host })));
+  const sources = snat ? masqueradedSources(pod, masqAll) : [];
+  const masquerades = mappings.flatMap(({ host }) =>
+    sources.filter((source) => hasSource(host, source)).map((source) => ({ owner, host, source, markBit })),
   );
-  const hosts = mappings.map(({ host }) => host);
-  const masquerades = snat
-    ? hosts
-        // Ranges must not overlap: the same port of all addresses speaks for this one too.
-        .filter((host) => host.address === undefined || !hosts.some((other) => covers(other, host)))
-        .flatMap((host) => masqueradedSources(pod, masqAll).map((source) => ({ owner, host, source, markBit })))
-    : [];
   return { mappings, masquerades };
+}
+
+/** The port under each of the conditions that connections to it can meet. */
+function hostsOf(host: HostPort, conditions: readonly PortCondition[] | undefined): HostPort[] {
+  if (conditions === undefined) return [host];
+  const { address } = host;
+  if (address === undefined) return conditions.map((condition) => ({ ...host, condition }));
+  const destination = addressSpan(address);
+  return conditions
+    .filter((condition) => commonSpan(condition.destination, destination) !== undefined)
+    .map((condition) => ({ ...host, condition: { ...condition, destination } }));
+}
+
+function hasSource({ condition }: HostPort, source: Prefix): boolean {
+  return condition === undefined || commonSpan(condition.source, prefixSpan(source)) !== undefined;
 }
 
 function distinct(mappings: readonly PortMapping[]): PortMapping[] {
@@ -61,10 +77,6 @@ function isSameHost(a: HostPort, b: HostPort): boolean {
   if (!isSamePort(a, b)) return false;
   if (a.address === undefined || b.address === undefined) return a.address === b.address;
   return isSameAddress(a.address, b.address);
-}
-
-function covers(all: HostPort, single: HostPort): boolean {
-  return all.address === undefined && isSamePort(all, single);
 }
 
 /**

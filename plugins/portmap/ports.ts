@@ -1,30 +1,42 @@
 /** The attachment's ports in the node's table, over nfnetlink: each change is one transaction. */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, messageOf } from "../../pkg/cni/errors.ts";
+import { notice } from "../../pkg/cni/notice.ts";
+import type { Read } from "../../pkg/kernel/foreign-rules.ts";
+import { describeOwner } from "../../pkg/kernel/owner.ts";
 import {
   addPortMap,
   deletePortMap,
+  hasPorts,
+  lookAtPortMap,
+  lookAtPortMapElements,
   missingFromPortMap,
-  type PortMap,
-  type PortMapping,
   PortTakenError,
-  portMapDumps,
-  portMapElementDumps,
-  readPortMap,
 } from "../../pkg/kernel/port-map.ts";
+import { type PortMap, type PortMapping, readPortMap } from "../../pkg/kernel/port-map-table.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { goneHolders } from "./holder.ts";
 
 /** Another attachment has the host port. */
 export const PORT_TAKEN = 100;
 
-/** Replaces what the attachment had; where a port is taken nothing is changed (`CniError` 100). */
-export function addPorts(system: System, wanted: PortMap): void {
+/**
+ * Replaces what the attachment had; where a port is taken nothing is changed (`CniError` 100). Returns the ports of other
+ * attachments that are gone: all of theirs go.
+ */
+export function addPorts(system: System, wanted: PortMap): readonly PortMapping[] {
+  let replaced: readonly PortMapping[] = [];
+  const isGone = goneHolders(system);
   try {
-    changeTable(system, portMapDumps(), (dumped) => addPortMap(dumped, wanted));
+    changeTable(system, lookAtPortMap, (seen) => {
+      const addition = addPortMap(seen, wanted, isGone);
+      replaced = addition.replaced;
+      return addition.requests;
+    });
   } catch (error) {
     if (error instanceof PortTakenError) throw new CniError(PORT_TAKEN, `portmap: ${error.message}`, { cause: error });
     // A kernel without nf_tables answers EINVAL or has no such socket; one without an expression, ENOENT.
@@ -34,15 +46,19 @@ export function addPorts(system: System, wanted: PortMap): void {
       : "";
     throw new Error(`portmap: ${messageOf(error)}${advice}`, { cause: error });
   }
+  for (const owner of new Set(replaced.map((mapping) => mapping.owner))) {
+    notice(system, "portmap", `removed the ports of ${describeOwner(owner)}, which is gone without a DEL`);
+  }
+  return replaced;
 }
 
 /** Removes all ports of the owners that `isWanted` names, and returns them; silent where there is nothing. */
 export function removePorts(system: System, isWanted: (owner: string) => boolean): readonly PortMapping[] {
   let removed: readonly PortMapping[] = [];
   try {
-    changeTable(system, portMapElementDumps(), (dumped) => {
-      removed = readPortMap(dumped).mappings.filter(({ owner }) => isWanted(owner));
-      return deletePortMap(dumped, isWanted);
+    changeTable(system, lookAtPortMapElements, (seen) => {
+      removed = readPortMap(seen).mappings.filter(({ owner }) => isWanted(owner));
+      return deletePortMap(seen, isWanted);
     });
   } catch (error) {
     if (!lacksNetfilter(error)) throw error;
@@ -50,12 +66,21 @@ export function removePorts(system: System, isWanted: (owner: string) => boolean
   return removed;
 }
 
-/** Throws `CniError` where the kernel lacks something of `wanted`. */
-export function checkPorts(system: System, wanted: PortMap): void {
+/**
+ * Throws `CniError` where the kernel lacks something of `wanted`, which `owner` has; not where it has nothing of the owner
+ * at all and `isElsewhere` says that its ports are mapped by other rules.
+ */
+export function checkPorts(system: System, owner: string, wanted: PortMap, isElsewhere: () => boolean): void {
+  const seen = lookAt(system, lookAtPortMap);
+  const missing = missingFromPortMap(seen, wanted);
+  if (missing.length === 0 || (!hasPorts(seen, owner) && isElsewhere())) return;
+  throw wrong(`ports are not mapped: ${missing.join("; ")}`);
+}
+
+function lookAt(system: System, look: (read: Read) => readonly Message[]): readonly Message[] {
   const netfilter = openNetfilter(system);
   try {
-    const missing = missingFromPortMap(readRuleset(netfilter, portMapDumps()), wanted);
-    if (missing.length > 0) throw wrong(`ports are not mapped: ${missing.join("; ")}`);
+    return look((questions) => readRuleset(netfilter, questions));
   } finally {
     netfilter.close();
   }
@@ -64,12 +89,15 @@ export function checkPorts(system: System, wanted: PortMap): void {
 /** A port may go over to another attachment between look and change, so the change is for what was seen only. */
 function changeTable(
   system: System,
-  dumps: readonly Request[],
-  plan: (dumped: readonly Message[]) => readonly Request[],
+  look: (read: Read) => readonly Message[],
+  plan: (seen: readonly Message[]) => readonly Request[],
 ): void {
   changeSeen(
     system,
-    (netfilter) => ({ generation: readGeneration(netfilter), dumped: readRuleset(netfilter, dumps) }),
-    ({ generation, dumped }) => ({ generation, requests: plan(dumped) }),
+    (netfilter) => ({
+      generation: readGeneration(netfilter),
+      seen: look((questions) => readRuleset(netfilter, questions)),
+    }),
+    ({ generation, seen }) => ({ generation, requests: plan(seen) }),
   );
 }

@@ -252,7 +252,7 @@ const FIREWALL: readonly Difference[] = [
 const PORTMAP: readonly Difference[] = [
   {
     plugin: "portmap",
-    case: /^traffic, the reference with nftables/,
+    case: /^traffic.*, the reference with nftables/,
     at: /in other\/answer$/,
     reason:
       "Neighbours on the pod's bridge are masqueraded as by the reference's default backend: else their replies pass the " +
@@ -271,7 +271,8 @@ const PORTMAP: readonly Difference[] = [
     ours: "error 100",
     theirs: /^\{/,
     reason:
-      "A host port that another attachment has is refused with the holder's name; in the reference the last one wins.",
+      "A host port that another attachment has is refused with the holder's name; with the reference, the new pod starts and " +
+      "its port leads to the other one.",
   },
   {
     plugin: "portmap",
@@ -283,15 +284,15 @@ const PORTMAP: readonly Difference[] = [
   },
   {
     plugin: "portmap",
-    case: /^(iptables on request|conditions)/,
+    case: /^conditions that nftables has no words for/,
     at: /ADD\/answer$/,
     ours: "error 2",
     theirs: /^\{/,
-    reason: "Ports are mapped by nftables: what only iptables can do is refused by name, not ignored.",
+    reason: "Conditions other than source, destination and incoming interface are refused by name, not ignored.",
   },
   {
     plugin: "portmap",
-    case: /^(iptables on request|conditions|a hostIP that is none|a foreign chain|a host port too large|a protocol)/,
+    case: /^(conditions|a hostIP that is none|a foreign chain|a host port too large|a protocol|a condition)/,
     at: /node\/sysctls\/ipv4\.conf\.cni0\.route_localnet$/,
     ours: "0",
     theirs: "1",

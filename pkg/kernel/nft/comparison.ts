@@ -35,9 +35,15 @@ export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean =
     dumpRequest(NFT_MSG_GETTABLE, `nft list tables ${table.family}`, header, {}),
     dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
     dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
-    dumpRequest(NFT_MSG_GETSET, `nft list sets table ${name}`, header, { table: table.name }),
+    setsDump(table),
     ...elementDumps({ ...table, sets: table.sets.filter(hasElements) }),
   ];
+}
+
+/** Which sets a table has, without their elements; ENOENT where there is no such table. */
+export function setsDump(table: Table): Request {
+  const header = tableHeader(table);
+  return dumpRequest(NFT_MSG_GETSET, `nft list sets table ${tableText(table)}`, header, { table: table.name });
 }
 
 /** The dumps that `readElements` needs; ENOENT where there is no such table or set. */
@@ -56,6 +62,9 @@ export interface ObservedTable {
   /** Chains with their rules, and sets: what the table does. */
   readonly shape: string;
   readonly elements: ReadonlyMap<string, readonly SetElement[]>;
+  /** Names. */
+  readonly chains: readonly string[];
+  readonly sets: readonly string[];
 }
 
 /** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
@@ -87,6 +96,8 @@ export function readTable(wanted: Table, messages: readonly Message[]): Observed
       sets,
     }),
     elements: readElements(wanted, messages),
+    chains: chains.map(({ name }) => name),
+    sets: sets.map(({ name }) => name),
   };
 }
 

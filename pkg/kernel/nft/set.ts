@@ -9,9 +9,19 @@ import {
   type Family,
   formatAddress,
 } from "../../ip/address.ts";
-import { formatPrefix, lastAddress, networkOf, type Prefix } from "../../ip/prefix.ts";
+import { formatPrefix, type Prefix } from "../../ip/prefix.ts";
+import { mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
 import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type NftData, type SetElement, VERDICT } from "../../netlink/nftables.ts";
-import { type Field, type FieldValue, fieldLength, readTupleBytes, tupleBytes, tupleText, tupleType } from "./tuple.ts";
+import {
+  type Field,
+  type FieldValue,
+  fieldLength,
+  isPrefixValue,
+  readTupleBytes,
+  tupleBytes,
+  tupleText,
+  tupleType,
+} from "./tuple.ts";
 import { commentUserdata, readComment } from "./userdata.ts";
 
 interface Named {
@@ -235,34 +245,17 @@ export function readPair(element: SetElement): PairElement | undefined {
   const read = readTuple({ fields }, element);
   if (read === undefined) return undefined;
   const { values, ...rest } = read;
-  return { source, destination: values[1] as Prefix, ...rest };
+  const [, destination] = values;
+  return isPrefixValue(destination) ? { source, destination, ...rest } : undefined;
 }
 
-/** Both ends belong to it. */
-interface Range {
-  readonly first: bigint;
-  readonly last: bigint;
-}
-
-/** The fewest ranges that hold the same addresses, in order: the kernel refuses ranges that overlap. */
-export function mergeRanges(prefixes: readonly Prefix[]): Range[] {
-  const ranges = prefixes
-    .map((prefix) => ({ first: networkOf(prefix).address.value, last: lastAddress(prefix).value }))
-    .sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0));
-  const merged: Range[] = [];
-  for (const range of ranges) {
-    const previous = merged.at(-1);
-    if (previous === undefined || range.first > previous.last + 1n) {
-      merged.push(range);
-    } else if (range.last > previous.last) {
-      merged[merged.length - 1] = { first: previous.first, last: range.last };
-    }
-  }
-  return merged;
+/** The fewest spans that hold the same addresses, in order: the kernel refuses ranges that overlap. */
+export function mergeRanges(prefixes: readonly Prefix[]): Span[] {
+  return mergeSpans(prefixes.map(prefixSpan));
 }
 
 /** A range is two elements: its first address, and the one behind its last. What ends with the address space has no end. */
-function rangeElements(family: Family, { first, last }: Range): SetElement[] {
+function rangeElements(family: Family, { first, last }: Span): SetElement[] {
   const start: SetElement = { key: { value: addressToBytes({ family, value: first }) } };
   if (last + 1n === 1n << BigInt(addressBits(family))) return [start];
   const end = addressToBytes({ family, value: last + 1n });

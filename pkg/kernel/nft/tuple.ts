@@ -17,8 +17,14 @@ const FIELD = {
 } as const;
 export type Field = keyof typeof FIELD;
 
+/** In keys with ranges: values from one to another, both among them, as bytes of the field's length. */
+export interface FieldRange {
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+}
+
 /** An address or (in keys with ranges) a prefix, a number in network order, text for `ifname` and `ether_addr` (canonical). */
-export type FieldValue = Address | Prefix | number | string;
+export type FieldValue = Address | Prefix | FieldRange | number | string;
 
 /** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
 const TYPE_BITS = 6;
@@ -58,6 +64,7 @@ export function tupleBytes(fields: readonly Field[], values: readonly FieldValue
 function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Array {
   if (typeof value === "string") return field === "ether_addr" ? parseMac(value) : interfaceNameBytes(value);
   if (typeof value === "number") return numberBytes(value, FIELD[field].length);
+  if ("from" in value) return isLast ? value.to : value.from;
   if (!("length" in value)) return addressToBytes(value);
   return addressToBytes(isLast ? lastAddress(value) : networkOf(value).address);
 }
@@ -77,8 +84,8 @@ export function interfaceNameBytes(name: string): Uint8Array {
 }
 
 /**
- * The values in a key (or data) read back, its addresses as prefixes where the key has an end. `undefined` where it has
- * other fields than these, or a range that is no prefix.
+ * The values in a key (or data) read back: where the key has an end, its addresses as prefixes, and what is no prefix as a
+ * range. `undefined` where it has other fields than these.
  */
 export function readTupleBytes(
   fields: readonly Field[],
@@ -91,17 +98,16 @@ export function readTupleBytes(
   const values: FieldValue[] = [];
   for (const field of fields) {
     const end = at + FIELD[field].length;
-    const value = readField(field, first.subarray(at, end), last?.subarray(at, end));
-    if (value === undefined) return undefined;
-    values.push(value);
+    values.push(readField(field, first.subarray(at, end), last?.subarray(at, end)));
     at += spaceOf(field, fields);
   }
   return values;
 }
 
-function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined): FieldValue | undefined {
+function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined): FieldValue {
   switch (field) {
     case "ifname":
+      if (last?.some((byte, at) => byte !== first[at])) return { from: first, to: last };
       return new TextDecoder().decode(first).replace(/\0.*$/s, "");
     case "ether_addr":
       return formatMac(first);
@@ -109,7 +115,7 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
     case "inet_service":
       return first.reduce((number, byte) => (number << 8) | byte, 0);
     default:
-      return last === undefined ? addressFromBytes(first) : prefixBetween(first, last);
+      return last === undefined ? addressFromBytes(first) : (prefixBetween(first, last) ?? { from: first, to: last });
   }
 }
 
@@ -128,7 +134,7 @@ export function isPrefixValue(value: FieldValue | undefined): value is Prefix {
   return typeof value === "object" && "length" in value;
 }
 
-/** In nft's words. */
+/** In nft's words; a range of names by its first and its last one, as far as they can be shown. */
 export function tupleText(fields: readonly Field[], values: readonly FieldValue[]): string {
   return values.map((value, at) => valueText(fields[at], value)).join(" . ");
 }
@@ -137,6 +143,16 @@ const PROTOCOL_NAME: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 1
 
 function valueText(field: Field | undefined, value: FieldValue): string {
   if (typeof value === "string") return field === "ifname" ? `"${value}"` : value;
+  if (typeof value === "object" && "from" in value) {
+    return value.from.every((byte) => byte === 0) && value.to.every((byte) => byte === 0xff)
+      ? "*"
+      : [value.from, value.to].map((bytes) => boundText(field, bytes)).join("-");
+  }
   if (typeof value !== "number") return "length" in value ? formatPrefix(value) : formatAddress(value);
   return (field === "inet_proto" ? PROTOCOL_NAME[value] : undefined) ?? String(value);
+}
+
+function boundText(field: Field | undefined, bytes: Uint8Array): string {
+  if (field !== "ifname") return formatAddress(addressFromBytes(bytes));
+  return `"${[...bytes].map((byte) => (byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0 ? "" : "?")).join("")}"`;
 }

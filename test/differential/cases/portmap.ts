@@ -35,6 +35,22 @@ const FROM_EVERYWHERE: readonly Step[] = [
 /** A neighbour on the same bridge, without ports. */
 const NEIGHBOUR: Step = { verb: "ADD", pod: "other", conf: { runtimeConfig: undefined } };
 
+const ASK_FAMILIES = ask("outside", "198.51.100.1", "2001:db8:1::1");
+const LEFT: Script = {
+  in: "node",
+  run: "nft list ruleset | grep -qE 'CNI-DN|c1|10[.]22[.]0[.]2' && echo rules are left; exit 0",
+};
+/** As kube-proxy has it. */
+const FOREIGN_CHAIN: Script = {
+  in: "node",
+  run: ["iptables", "ip6tables"]
+    .map(
+      (program) => `${program} -t nat -N KUBE-MARK-MASQ; ${program} -t nat -A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
+${program} -t nat -A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE`,
+    )
+    .join("\n"),
+};
+
 const traffic = (name: string, conf: Case["conf"], more: Partial<Case> = {}): Case => ({
   ...{ name, conf, before: [DUAL], uplink: true, setup: [SERVER] },
   steps: ["ADD", NEIGHBOUR, "CHECK", ...FROM_EVERYWHERE, "DEL", ...FROM_EVERYWHERE, "DEL"],
@@ -61,23 +77,89 @@ export const table: Table = {
         { in: "node", run: "nft list ruleset | grep -q 10.22.0.2 && echo rules are left" },
       ],
     },
-    {
-      ...{ name: "attached by the reference", conf: mapped(port()), before: [SINGLE], uplink: true, setup: [SERVER] },
-      steps: [{ verb: "ADD", by: "reference" }, ask("outside", "198.51.100.1"), "DEL", ask("outside", "198.51.100.1")],
-    },
+    ...(["iptables", "nftables"] as const).flatMap((backend): Case[] => {
+      const conf = { ...mapped(port(), port({ hostPort: 8081, hostIP: "198.51.100.1", protocol: "udp" })), backend };
+      const handedOver = { before: [DUAL], uplink: true, setup: [SERVER], conf };
+      return [
+        {
+          ...{ ...handedOver, name: `attached by the reference with ${backend}` },
+          steps: [{ verb: "ADD", by: "reference" }, "CHECK", ASK_FAMILIES, "DEL", ASK_FAMILIES, LEFT, "DEL"],
+        },
+        {
+          ...{ ...handedOver, name: `attached by the reference with ${backend}, and damaged` },
+          steps: [{ verb: "ADD", by: "reference" }, { in: "node", run: "nft flush ruleset" }, "CHECK", "DEL"],
+        },
+        {
+          ...{ ...handedOver, name: `attached by the reference with ${backend}, beside another` },
+          steps: [
+            { verb: "ADD", by: "reference" },
+            { verb: "ADD", pod: "other", conf: mapped(port({ hostPort: 9090 })) },
+            ...["CHECK" as const, { verb: "CHECK", pod: "other", conf: mapped(port({ hostPort: 9090 })) } as const],
+            ...["DEL" as const, ASK_FAMILIES],
+          ],
+        },
+      ];
+    }),
     {
       ...{ name: "a port that is taken", conf: mapped(port()), before: [SINGLE] },
       steps: ["ADD", { verb: "ADD", pod: "other" }],
     },
+    {
+      ...{ name: "a port of one address beside all", conf: mapped(port({ hostIP: "198.51.100.1" })), before: [DUAL] },
+      ...{ uplink: true, setup: [SERVER] },
+      steps: [
+        ...["ADD" as const, { verb: "ADD", pod: "other", conf: mapped(port({ containerPort: 81 })) } as const],
+        ...["CHECK" as const, ask("outside", "198.51.100.1", "2001:db8:1::1"), "DEL" as const],
+        ...[ask("outside", "198.51.100.1"), { verb: "DEL", pod: "other", conf: mapped(port()) } as const],
+      ],
+    },
+    traffic("traffic, iptables on request", { ...mapped(port()), backend: "iptables" }),
+    traffic(
+      "traffic, marked by a foreign chain",
+      { ...mapped(port()), externalSetMarkChain: "KUBE-MARK-MASQ" },
+      { setup: [SERVER, FOREIGN_CHAIN] },
+    ),
+    ...(
+      [
+        ["-s", ["-s", "198.51.100.2,10.22.0.0/24"], ["--source", "2001:db8:1::/64"]],
+        ["! -s", ["!", "-s", "198.51.100.0/24"], ["!", "--src", "2001:db8:1::2"]],
+        ["-d", ["-d", "198.51.100.1/32"], ["--dst", "2001:db8:1::1"]],
+        ["! -d", ["!", "-d", "10.22.0.0/24"], ["!", "-d", "fd00:22::/64"]],
+        ["-i", ["-i", "up+"], ["--in-interface", "cni0"]],
+        ["! -i", ["!", "-i", "up0"], ["!", "-i", "cni+"]],
+      ] as const
+    ).map(([name, conditionsV4, conditionsV6]) =>
+      traffic(`traffic for ${name} only`, { ...mapped(port()), conditionsV4, conditionsV6 }),
+    ),
+    ...(
+      [
+        ["saddr", ["ip saddr { 198.51.100.2, 10.22.0.0/24 }"], ["ip6 saddr 2001:db8:1::/64"]],
+        ["saddr !=", ["ip", "saddr", "!=", "198.51.100.0/24"], ["ip6 saddr != 2001:db8:1::2"]],
+        ["iifname", ['iifname "up*"'], ["iifname != up0"]],
+      ] as const
+    ).map(([name, conditionsV4, conditionsV6]) =>
+      traffic(`traffic for ${name} only, the reference with nftables`, {
+        ...{ ...mapped(port()), backend: "nftables", conditionsV4, conditionsV6 },
+      }),
+    ),
     refusal("a host port of 0", mapped(port({ hostPort: 0 }))),
     refusal("a container port of 0", mapped(port({ containerPort: 0 }))),
     refusal("a host port too large", mapped(port({ hostPort: 70_000 }))),
     refusal("a protocol without ports", mapped(port({ protocol: "icmp" }))),
     refusal("a hostIP that is none", mapped(port({ hostIP: "garbage" }))),
-    refusal("iptables on request", { ...mapped(port()), backend: "iptables" }),
     refusal("another backend", { ...mapped(port()), backend: "pf" }),
-    refusal("conditions", { ...mapped(port()), conditionsV4: ["-s", "10.0.0.0/8"] }),
-    refusal("a foreign chain", { ...mapped(port()), externalSetMarkChain: "KUBE-MARK-MASQ" }),
+    refusal("conditions that nftables has no words for", {
+      ...mapped(port()),
+      conditionsV4: ["-m", "ttl", "--ttl-gt", "1"],
+    }),
+    refusal("conditions of the other backend", {
+      ...mapped(port()),
+      backend: "nftables",
+      conditionsV4: ["-s", "10.0.0.0/8"],
+    }),
+    refusal("a condition said twice", { ...mapped(port()), conditionsV4: ["-s", "10.0.0.0/8", "-s", "10.0.0.0/9"] }),
+    refusal("a foreign chain beside a bit", { ...mapped(port()), externalSetMarkChain: "X", markMasqBit: 13 }),
+    refusal("a foreign chain with nftables", { ...mapped(port()), externalSetMarkChain: "X", backend: "nftables" }),
     refusal("a bit of the mark too high", { ...mapped(port()), markMasqBit: 32 }),
     {
       ...{ name: "not chained", conf: mapped(port()), steps: ["ADD", "CHECK", "DEL"] },

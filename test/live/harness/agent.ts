@@ -34,13 +34,14 @@ export type AgentRequest =
       readonly forMs: number;
       readonly everyMs: number;
     }
-  /** Opens a connection (from `from`, where a port is given); the answer is what the server says. */
+  /** Opens a connection (from the port `from`, a TCP one from the address `source`, where given); the answer is what the server says. */
   | {
       readonly do: "connect";
       readonly host: string;
       readonly port: number;
       readonly transport: Transport;
       readonly from?: number;
+      readonly source?: string;
       readonly timeoutMs: number;
     };
 
@@ -67,7 +68,7 @@ async function perform(request: AgentRequest): Promise<unknown> {
     case "connect":
       return request.transport === "udp"
         ? askByDatagram(request.host, request.port, request.timeoutMs, request.from)
-        : talk(request.host, request.port, request.timeoutMs);
+        : talk(request.host, request.port, request.timeoutMs, request.source);
   }
 }
 
@@ -214,9 +215,9 @@ function converse(host: string, port: number, forMs: number, everyMs: number): P
   });
 }
 
-function talk(host: string, port: number, timeoutMs: number): Promise<string> {
+function talk(host: string, port: number, timeoutMs: number, source?: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port });
+    const socket = connect({ host, port, ...(source === undefined ? {} : { localAddress: source }) });
     let text = "";
     socket.setTimeout(timeoutMs, () =>
       socket.destroy(new Error(`no answer from ${host}:${port} within ${timeoutMs} ms`)),

@@ -101,9 +101,9 @@ export class Inside {
   }
 
   /** The address under which the server saw us. A source port is chosen by `from` (UDP only). */
-  async seenBy(host: string, port: number, { timeoutMs = 3000, transport = "tcp", from }: Reach = {}): Promise<string> {
-    const source = from === undefined ? {} : { from };
-    const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...source })) as string;
+  async seenBy(host: string, port: number, reach: Reach = {}): Promise<string> {
+    const { timeoutMs = 3000, transport = "tcp", ...by } = reach;
+    const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...by })) as string;
     if (!text.endsWith(" echo")) throw new Error(`${host}:${port} answered ${JSON.stringify(text)}: expected an echo`);
     return text.slice(0, -" echo".length);
   }
@@ -150,6 +150,8 @@ export interface Reach {
   readonly timeoutMs?: number;
   readonly transport?: Transport;
   readonly from?: number;
+  /** The client's address, of TCP. */
+  readonly source?: string;
 }
 
 const agentEnded = () => new Gone("the agent ended");

@@ -1,0 +1,154 @@
+/**
+ * Whether an attachment that has a port is gone without a DEL. It is gone when no link of the node bears its mark, the
+ * runtime remembers no result of it (macvlan, VM and dhcp pods show no link and no address), and its addresses answer
+ * nowhere on the node's links. Where any of this cannot be told, the attachment counts as there. Asked only where a port is
+ * taken: it may take seconds.
+ */
+import { CACHE_DIRECTORIES, cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
+import { type Address, addressBits } from "../../pkg/ip/address.ts";
+import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import {
+  forwardingDump,
+  getNeighbour,
+  type NeighbourState,
+  parseBridgeEntry,
+  parseNeighbourState,
+  probeNeighbour,
+} from "../../pkg/kernel/neighbour.ts";
+import { MARK_START, parseOwner } from "../../pkg/kernel/owner.ts";
+import type { PortHolder } from "../../pkg/kernel/port-map.ts";
+import { getRoute, type ObservedRoute, parseRoute } from "../../pkg/kernel/route.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
+import {
+  NUD_DELAY,
+  NUD_FAILED,
+  NUD_INCOMPLETE,
+  NUD_PROBE,
+  NUD_REACHABLE,
+  NUD_STALE,
+} from "../../pkg/netlink/neighbour.ts";
+import { RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
+
+/** The kernel gives up after three seconds, unless the link's settings say otherwise. */
+const PROBE_ATTEMPTS = 200;
+const PROBE_PAUSE_MS = 50;
+
+/** A runtime remembers an attachment once the last plugin of its chain has ended, shortly after this one. */
+const CHAIN_PATIENCE_MS = 2000;
+
+/** Asks once for each holder. */
+export function goneHolders(system: System): (holder: PortHolder) => boolean {
+  const verdicts = new Map<string, boolean>();
+  return (holder) => {
+    const verdict = verdicts.get(holder.owner) ?? isHolderGone(system, holder);
+    verdicts.set(holder.owner, verdict);
+    return verdict;
+  };
+}
+
+function isHolderGone(system: System, { owner, targets }: PortHolder): boolean {
+  try {
+    const host = openRoute(system);
+    try {
+      return !isKnown(system, host, owner) && !targets.some((address) => isInUse(system, host, owner, address));
+    } finally {
+      host.close();
+    }
+  } catch (error) {
+    if (isNetlinkError(error) || isSystemError(error)) return false;
+    throw error;
+  }
+}
+
+/** The runtime has its result, or a link bears its mark: by now, or a moment later. */
+function isKnown(system: System, host: BlockingNetlink, owner: string): boolean {
+  const isSeen = () => isRemembered(system, owner) || readLinks(host).some(({ alias }) => alias === owner);
+  if (isSeen()) return true;
+  system.sleep(CHAIN_PATIENCE_MS);
+  return isSeen();
+}
+
+function readLinks(host: BlockingNetlink): Link[] {
+  return host.dump(linkDump()).map(parseLink);
+}
+
+/** A result whose namespace is no longer there was left by a runtime that was killed. */
+function isRemembered(system: System, owner: string): boolean {
+  const attachment = parseOwner(owner);
+  // Its file cannot be told.
+  if (attachment === undefined) return true;
+  const name = cachedResultName(attachment.network, attachment.containerId, attachment.ifName);
+  return CACHE_DIRECTORIES.map((directory) => `${directory}/${name}`)
+    .filter((path) => system.status(path) !== undefined)
+    .some((path) => {
+      const netns = cachedNetns(system, path);
+      return netns === undefined || system.status(netns) !== undefined;
+    });
+}
+
+/** True unless nothing on this node has the address, or another attachment has it. */
+function isInUse(system: System, host: BlockingNetlink, owner: string, address: Address): boolean {
+  const route = findRoute(host, address);
+  if (route === undefined) return false;
+  if (route.type === RTN_LOCAL || route.isMultipath) return true;
+  const links = readLinks(host);
+  const link = links.find(({ index }) => index === route.outputIndex);
+  if (route.type !== RTN_UNICAST || link === undefined) return false;
+  if (route.destination.length === addressBits(address.family)) return !isOfOther(link, owner);
+  // By a gateway it is another machine's.
+  if (route.gateway !== undefined) return false;
+  const answer = ask(system, host, link.index, address);
+  return answer !== undefined && !isOfOther(behind(host, links, link, answer) ?? link, owner);
+}
+
+function findRoute(host: BlockingNetlink, address: Address): ObservedRoute | undefined {
+  const [reply] = host.exchange([getRoute(address, { isEntry: true })]);
+  if (isNetlinkError(reply?.error, "ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL")) return undefined;
+  if (reply?.error !== undefined) throw reply.error;
+  return reply?.messages.flatMap((message) => parseRoute(message) ?? [])[0];
+}
+
+/** Addresses are given out anew: what has one now may be an attachment that came later. */
+function isOfOther({ alias }: Link, owner: string): boolean {
+  return alias.startsWith(MARK_START) && alias !== owner;
+}
+
+/** The port of the bridge that the answer came by. */
+function behind(
+  host: BlockingNetlink,
+  links: readonly Link[],
+  bridge: Link,
+  { mac }: NeighbourState,
+): Link | undefined {
+  const entry = host
+    .dump(forwardingDump())
+    .flatMap((message) => parseBridgeEntry(message) ?? [])
+    .find((each) => each.master === bridge.index && each.index !== bridge.index && each.mac === mac);
+  return links.find(({ index }) => index === entry?.index);
+}
+
+/** The entry of what has the address, or of what cannot be asked; `undefined` where no answer comes. */
+function ask(system: System, host: BlockingNetlink, index: number, address: Address): NeighbourState | undefined {
+  const known = readState(host, index, address);
+  const hasMac = known !== undefined && (known.state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE)) !== 0;
+  if (known !== undefined && !hasMac && (known.state & (NUD_FAILED | NUD_INCOMPLETE)) === 0) return known;
+  const [refusal] = host.exchange([probeNeighbour(index, address, hasMac)]);
+  if (refusal?.error !== undefined && !isGone(refusal.error)) throw refusal.error;
+  for (let attempt = 0; attempt < PROBE_ATTEMPTS; attempt++) {
+    const seen = readState(host, index, address);
+    if (seen === undefined || (seen.state & NUD_FAILED) !== 0) return undefined;
+    if ((seen.state & (NUD_INCOMPLETE | NUD_PROBE)) === 0) return seen;
+    system.sleep(PROBE_PAUSE_MS);
+  }
+  return known ?? { state: NUD_INCOMPLETE, mac: undefined };
+}
+
+function readState(host: BlockingNetlink, index: number, address: Address): NeighbourState | undefined {
+  const [reply] = host.exchange([getNeighbour(index, address)]);
+  if (isGone(reply?.error)) return undefined;
+  if (reply?.error !== undefined) throw reply.error;
+  return reply?.messages.map(parseNeighbourState)[0];
+}
