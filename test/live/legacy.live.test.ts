@@ -101,6 +101,24 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect(await rules()).toEqual([]);
   });
 
+  test("passes CHECK of portmap while it is there, in both families, whatever ours holds for others", async () => {
+    const { configurations, wishes } = await attach(backend, ["bridge", "portmap"]);
+    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, wishes);
+    expect(await check()).toMatchObject({ status: 0, output: "" });
+    const { portMappings } = plugins(backend).portmap.runtimeConfig;
+    const other = {
+      ...configurations.portmap,
+      runtimeConfig: { portMappings: [{ ...portMappings[0], hostPort: 9090 }] },
+    };
+    expect(await bed.call(OURS, "portmap", "ADD", other, { containerId: "c9" })).toMatchObject({ status: 0 });
+    expect(await check()).toMatchObject({ status: 0, output: "" });
+    const stranger = await bed.call(OURS, "portmap", "CHECK", configurations.portmap, { ...wishes, containerId: "c8" });
+    expect(stranger.json).toMatchObject({ msg: /ports are not mapped/ });
+    const chain = backend === "iptables" ? ["nat", "CNI-HOSTPORT-DNAT"] : ["cni_hostport", "hostports"];
+    await bed.node.succeed("nft", ["flush", "chain", "ip6", ...chain]);
+    expect((await check()).json.msg).toMatch(/ports are not mapped/);
+  });
+
   test("of single plugins goes by theirs", async () => {
     const attached = await attach(backend, CHAIN);
     const before = await rules();
@@ -155,6 +173,14 @@ describe("state of the reference plugins in legacy iptables", () => {
     expect(await saved()).toEqual(alone);
     await detach(first, CHAIN);
     expect(await saved()).toEqual([]);
+  });
+
+  test("passes CHECK of portmap while it is there, in both families", async () => {
+    const { configurations, wishes } = await attach("iptables", ["bridge", "portmap"], "c1", LEGACY);
+    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, wishes);
+    expect(await check()).toMatchObject({ status: 0, output: "" });
+    await bed.node.succeed("ip6tables-legacy", ["-t", "nat", "-F", "CNI-HOSTPORT-DNAT"]);
+    expect((await check()).json.msg).toMatch(/ports are not mapped/);
   });
 
   test("is named in a warning where there are no such programs", async () => {

@@ -31,6 +31,7 @@ export type Elements = (set: string) => readonly SetElement[] | undefined;
 
 /** Registers as bytes: sixteen words of four (NFT_REG32_00 to _15), the first four 16-byte ones over them. */
 const REGISTER_BYTES = 64;
+const WORD_BYTES = 4;
 const XT_PORTS: ReadonlySet<string> = new Set(["tcp", "udp"]);
 /** Let every packet go on. */
 const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last"]);
@@ -51,6 +52,8 @@ class Run {
   readonly #packet: Packet;
   readonly #elements: Elements;
   readonly #registers: (number | undefined)[] = new Array<number | undefined>(REGISTER_BYTES).fill(undefined);
+  /** Where values were loaded: a row of them is a key of several fields. */
+  readonly #fieldStarts = new Set<number>();
   #mark: Known | undefined;
   #isSure = true;
 
@@ -119,10 +122,12 @@ class Run {
     return this.#mark ?? metaOf(this.#packet, MARK);
   }
 
+  /** As the kernel does, fills the last word of four bytes up with zeros. */
   #set(register: number, value: Known): true {
-    value.forEach((byte, at) => {
-      this.#registers[offsetOf(register) + at] = byte;
-    });
+    const start = offsetOf(register);
+    const length = Math.ceil(value.length / WORD_BYTES) * WORD_BYTES;
+    for (let at = 0; at < length; at++) this.#registers[start + at] = at < value.length ? value[at] : 0;
+    this.#fieldStarts.add(start);
     return true;
   }
 
@@ -172,7 +177,9 @@ class Run {
       return undefined;
     }
     const length = elements[0]?.key?.value?.length ?? 0;
-    const found = findElement(elements, this.#get(sreg, length));
+    const start = offsetOf(sreg);
+    const starts = [...this.#fieldStarts].map((at) => at - start).filter((at) => at > 0 && at < length);
+    const found = findElement(elements, this.#get(sreg, length), starts);
     if (found === undefined) return undefined;
     const isIn = found !== null;
     if (dreg === undefined) return isIn !== ((flags & NFT_LOOKUP_F_INV) !== 0);
@@ -270,10 +277,14 @@ function compare(value: Known, other: Uint8Array): number | undefined {
 }
 
 /** The element that holds `key`, null for none, undefined where that is not to be told. */
-function findElement(elements: readonly SetElement[], key: Known): SetElement | null | undefined {
+function findElement(
+  elements: readonly SetElement[],
+  key: Known,
+  fieldStarts: readonly number[],
+): SetElement | null | undefined {
   const isInterval = elements.some(({ flags = 0, keyEnd }) => (flags & NFT_SET_ELEM_INTERVAL_END) !== 0 || keyEnd);
   if (!isInterval) return findExact(elements, key);
-  if (elements.some(({ keyEnd }) => keyEnd !== undefined)) return findRange(elements, key);
+  if (elements.some(({ keyEnd }) => keyEnd !== undefined)) return findRange(elements, key, fieldStarts);
   const ends = [...elements].sort((a, b) => order(a, b));
   let last: SetElement | null = null;
   for (const element of ends) {
@@ -305,14 +316,24 @@ function findExact(elements: readonly SetElement[], key: Known): SetElement | nu
   return isCertain ? null : undefined;
 }
 
-/** Concatenations of ranges: each field is within its own, field by field of four bytes or more. */
-function findRange(elements: readonly SetElement[], key: Known): SetElement | null | undefined {
+/** Concatenations of ranges: each field is within its own. */
+function findRange(
+  elements: readonly SetElement[],
+  key: Known,
+  fieldStarts: readonly number[],
+): SetElement | null | undefined {
   if (key.some((byte) => byte === undefined)) return undefined;
+  const starts = [0, ...[...fieldStarts].sort((a, b) => a - b)];
+  const fields = starts.map((start, at) => [start, starts[at + 1] ?? key.length] as const);
   const isWithin = ({ key: from, keyEnd }: SetElement) => {
     const [low, high] = [from?.value, keyEnd?.value ?? from?.value];
     if (low === undefined || high === undefined) return false;
-    // Every field of a range of weft's and of most others' is a prefix or a single value: bytes compare one by one.
-    return key.every((byte = 0, at) => byte >= (low[at] ?? 0) && byte <= (high[at] ?? 0));
+    return fields.every(([start, end]) => {
+      const value = key.slice(start, end);
+      return (
+        (compare(value, low.subarray(start, end)) ?? -1) >= 0 && (compare(value, high.subarray(start, end)) ?? 1) <= 0
+      );
+    });
   };
   return elements.find(isWithin) ?? null;
 }

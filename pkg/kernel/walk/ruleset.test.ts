@@ -13,6 +13,7 @@ import {
   matchAddress,
   matchEstablished,
   matchFamily,
+  matchInSet,
   matchInterfaceInSet,
   matchPrefix,
   matchSourceInSet,
@@ -20,6 +21,7 @@ import {
   returnToCaller,
   type Statement,
 } from "../nft/expressions.ts";
+import { address, transportProtocol } from "../nft/selector.ts";
 import { interfaceNameBytes } from "../nft/tuple.ts";
 import { IPPROTO, type Packet } from "./packet.ts";
 import { type Ruleset, walk } from "./ruleset.ts";
@@ -108,6 +110,19 @@ describe("a rule that", () => {
     const { ending, perhaps } = decided(rulesOf("a", [...statements, drop]), sets);
     expect({ action: ending?.action, perhaps }).toEqual({ action: drops ? "drop" : undefined, perhaps: [] });
   });
+});
+
+test.each<[string, string, boolean]>([
+  // Fields are compared as a whole, not byte by byte.
+  ["0.0.0.0", "10.1.255.255", false],
+  ["10.1.255.255", "255.255.255.255", true],
+  ["10.1.200.200", "11.0.0.0", true],
+])("a row of a protocol and an address is within a range from %s to %s: %s", (from, to, drops) => {
+  const row = (text: string) => Uint8Array.of(PACKET.protocol, 0, 0, 0, ...addressToBytes(parseAddress(text)));
+  const element = { key: { value: row(from) }, keyEnd: { value: row(to) } };
+  const matching = matchInSet([transportProtocol, address("daddr", 4)], "s");
+  const { ending, perhaps } = decided(rulesOf("a", [matching, drop]), { s: [element] });
+  expect({ action: ending?.action, perhaps }).toEqual({ action: drops ? "drop" : undefined, perhaps: [] });
 });
 
 test("VXLAN packets are known by port and VNI", () => {
