@@ -18,6 +18,7 @@ export const ipamGc = declareSubcommand({
   description: [
     "Frees addresses that pods have left behind, when their DEL never came. Without --yes it only says which it would free, and why.",
     "An address stays while an interface of any network namespace of this node has it, while a link carries its attachment's mark, while the runtime has the attachment's result in its cache (but for one that names a namespace which is gone), and for ten minutes after it was reserved.",
+    "A file that names no container and interface was made by hand, to keep its address from pods: it stays.",
     "Each is looked at once more under host-local's own lock before its file goes: an address that was given anew meanwhile stays.",
   ],
   arguments: {},

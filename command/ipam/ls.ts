@@ -41,7 +41,14 @@ export const ipamLs = declareSubcommand({
   },
 });
 
-const TONES = { used: undefined, remembered: undefined, young: "quiet", unknown: "quiet", leaked: "warning" } as const;
+const TONES = {
+  used: undefined,
+  remembered: undefined,
+  manual: "quiet",
+  young: "quiet",
+  unknown: "quiet",
+  leaked: "warning",
+} as const;
 /** Of a container's id: as runtimes' own tools cut it. */
 const SHOWN_ID_LENGTH = 13;
 

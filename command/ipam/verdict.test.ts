@@ -49,8 +49,8 @@ test.each<[expected: string, what: string, reservation: Partial<Dated>, evidence
     { marks: new Map([[mark("eth7"), "veth1"]]) },
   ],
   [
-    "leaked",
-    "of old form, a link carries the mark of another container",
+    "manual",
+    "it names no interface, a link carries the mark of another container",
     { ifName: undefined },
     { marks: new Map([[mark("eth0", "c12"), "veth1"]]) },
   ],
@@ -70,8 +70,8 @@ test.each<[expected: string, what: string, reservation: Partial<Dated>, evidence
   ["young", "it was made a moment ago", { modifiedMs: NOW - 599_000 }, {}],
   ["young", "the clock was put back", { modifiedMs: NOW + 5000 }, {}],
   ["unknown", "not everything can be seen", {}, { isComplete: false }],
-  ["leaked", "its file names nobody", { containerId: "", ifName: undefined }, { resultOf: () => result }],
-  ["young", "its file names nobody yet", { containerId: "", ifName: undefined, modifiedMs: NOW }, {}],
+  ["manual", "its file names no container", { containerId: "", ifName: undefined }, { resultOf: () => result }],
+  ["manual", "its file names no container and is new", { containerId: "", ifName: undefined, modifiedMs: NOW }, {}],
 ])("%s: %s", (expected, _what, reserved, evidence) => {
   expect(judge("net", { ...reservation, ...reserved }, { ...nothing, ...evidence }).state).toBe(expected);
 });

@@ -1,6 +1,7 @@
 /** Whether a reservation still serves anybody. Pure; in doubt it does. */
 
 import { formatAddress } from "../../pkg/ip/address.ts";
+import { isMadeByHand } from "../../pkg/ipam/reservation.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import type { HeldAddress } from "../node/namespaces.ts";
 import type { Dated } from "./reservations.ts";
@@ -21,10 +22,10 @@ export interface Evidence {
 }
 
 /**
- * `used`: an interface has it. `remembered`: the runtime will call DEL for it. `young`: too early to tell. `unknown`: not
- * all namespaces could be looked into. `leaked`: nobody has it.
+ * `used`: an interface has it. `remembered`: the runtime will call DEL for it. `manual`: an administrator made the file.
+ * `young`: too early to tell. `unknown`: not all namespaces could be looked into. `leaked`: no pod has it.
  */
-export type State = "used" | "remembered" | "young" | "unknown" | "leaked";
+export type State = "used" | "remembered" | "manual" | "young" | "unknown" | "leaked";
 
 export interface Verdict {
   readonly state: State;
@@ -42,12 +43,15 @@ export function judge(network: string, reservation: Dated, evidence: Evidence): 
   const result = containerId === "" ? undefined : evidence.resultOf({ network, containerId, ifName });
   if (result !== undefined && !result.isNetnsGone)
     return { state: "remembered", reason: `the runtime's ${result.path}` };
+  if (isMadeByHand(reservation)) {
+    const reason = "made by hand: its file names no container and interface; remove the file to free the address";
+    return { state: "manual", reason };
+  }
   const ageMs = evidence.nowMs - reservation.modifiedMs;
   if (ageMs < evidence.graceMs) {
     return { state: "young", reason: `made ${Math.max(0, Math.round(ageMs / 1000))} s ago: its ADD may still go on` };
   }
   if (!evidence.isComplete) return { state: "unknown", reason: "not all network namespaces can be seen from here" };
-  if (containerId === "") return { state: "leaked", reason: "its file names nobody: whoever reserved it died" };
   const memory =
     result === undefined
       ? "the runtime remembers no result"

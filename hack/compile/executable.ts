@@ -73,6 +73,8 @@ function link(files: readonly string[], path: string, imageBytes: number, target
     ...["-Wl,--build-id=none", "-Wl,--wrap=gettimeofday"],
     // Fixed addresses: the image holds pointers.
     ...["-static", "-no-pie", "-fno-pie", `-Wl,--section-start=.image=${IMAGE_ADDRESS}`],
+    // Nothing unwinds the stack, and code and constants may share a page of the file: it is smaller.
+    ...["-fno-asynchronous-unwind-tables", "-Wl,-z,noseparate-code"],
     ...[`-DHOST_IMAGE_BYTES=${imageBytes}`, "-isystem", target.quickjs, "-I", HOST],
     ...[...files, `${target.quickjs}/libquickjs.a`, "-lm", "-o", path],
   ]);

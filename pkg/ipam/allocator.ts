@@ -4,7 +4,6 @@
  */
 
 import { type Address, isSameAddress } from "../ip/address.ts";
-import { lastAddress } from "../ip/prefix.ts";
 import { type Range, type RangeSet, rangeOf } from "./ranges.ts";
 
 /** An address together with the range that it is from. */
@@ -34,14 +33,12 @@ function* span(set: RangeSet, range: Range, first: bigint, last: bigint): Genera
   const { family } = range.subnet.address;
   for (let value = first; value <= last; value++) {
     const address: Address = { family, value };
-    if (refusalOf(set, range, address) === undefined) yield { address, range };
+    if (refusalOf(set, address) === undefined) yield { address, range };
   }
 }
 
-/** Why `address`, which lies within `range`, is given to nobody; `undefined` when it may be given. */
-export function refusalOf(set: RangeSet, range: Range, address: Address): string | undefined {
+/** Why `address`, which lies within a range of `set`, is never given; `undefined` when it may be given. */
+export function refusalOf(set: RangeSet, address: Address): string | undefined {
   if (set.some(({ gateway }) => isSameAddress(gateway, address))) return "it is the gateway";
-  if (isSameAddress(range.subnet.address, address)) return "it is the network's own address";
-  if (address.family === 4 && isSameAddress(lastAddress(range.subnet), address)) return "it is the broadcast address";
   return undefined;
 }

@@ -64,13 +64,25 @@ describe("a lease", () => {
     expect(reserved()).toEqual(["10.1.0.2"]);
   });
 
-  test("takes an address whose file is torn where no other is left", () => {
+  test("leaves out addresses that were reserved by hand, also where no other is left", () => {
     const { system, lease } = network();
-    for (const name of ["10.0.0.3", "10.1.0.2"]) system.writeFile(`/data/net/${name}`, new Uint8Array());
-    const given = ["c1", "c2", "c3", "c4", "c5"].map((id) => lease(sets([small]), id)[0]);
-    expect(given).toEqual(["10.0.0.2", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+    system.writeFile("/data/net/10.0.0.3", new Uint8Array());
+    system.writeFile("/data/net/10.0.0.5", new TextEncoder().encode("printer\n"));
+    const given = ["c1", "c2", "c3"].map((id) => lease(sets([small]), id)[0]);
+    expect(given).toEqual(["10.0.0.2", "10.0.0.4", "10.0.0.6"]);
     expect(() => lease(sets([small]), "c6")).toThrow("no IP addresses available");
-    expect(system.status("/data/net/10.1.0.2")?.sizeBytes).toBe(0);
+    expect(system.status("/data/net/10.0.0.3")?.sizeBytes).toBe(0);
+  });
+
+  test("gives the network's own address and the broadcast address where the bounds name them", () => {
+    const { lease } = network();
+    const wide = sets([{ subnet: "10.0.0.0/30", rangeStart: "10.0.0.0", rangeEnd: "10.0.0.3" }]);
+    expect(["c1", "c2", "c3"].map((id) => lease(wide, id)[0])).toEqual(["10.0.0.0", "10.0.0.2", "10.0.0.3"]);
+  });
+
+  test("gives the first host of a subnet whose gateway is elsewhere", () => {
+    const { lease } = network();
+    expect(lease(sets([{ subnet: "203.0.113.0/29", gateway: "169.254.1.1" }]), "c1")).toEqual(["203.0.113.1"]);
   });
 
   test("comes past many taken addresses in a row", () => {
@@ -125,16 +137,15 @@ describe("a requested address", () => {
     expect(reserved()).toEqual(["10.0.0.5"]);
   });
 
-  test("whose file is torn is given", () => {
+  test("that was reserved by hand is refused with the file to remove", () => {
     const { system, lease } = network();
     system.writeFile("/data/net/10.0.0.6", new Uint8Array());
-    expect(lease(sets([small]), "c2", "10.0.0.6")).toEqual(["10.0.0.6"]);
+    const held = refused(11, "it is reserved by hand: /data/net/10.0.0.6 does not say for whom; remove that file");
+    expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow(held);
   });
 
   test.each([
     ["10.0.0.1", "it is the gateway"],
-    ["10.0.0.0", "it is the network's own address"],
-    ["10.0.0.7", "it is the broadcast address"],
     ["10.9.0.9", "failed to allocate all requested IPs: 10.9.0.9: it is in none of the range sets"],
     ["fd00::5", "in none of the range sets (10.0.0.0-10.0.0.7)"],
   ])("%s is refused: %s", (address, message) => {

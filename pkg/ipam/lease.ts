@@ -5,7 +5,7 @@ import type { Attachment } from "../cni/network.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { type Candidate, candidates, refusalOf } from "./allocator.ts";
 import { formatRangeSet, type RangeSet, rangeOf } from "./ranges.ts";
-import type { Reservation } from "./reservation.ts";
+import { isMadeByHand, type Reservation } from "./reservation.ts";
 import type { ReservationStore } from "./store.ts";
 
 /** The attachment has an address already: the runtime asked twice without a DEL between. */
@@ -48,7 +48,7 @@ function assignRequested(sets: readonly RangeSet[], requested: readonly Address[
     const set = sets[index];
     const range = set && rangeOf(set, address);
     if (set === undefined || range === undefined) throw unassigned(sets, address);
-    const refusal = refusalOf(set, range, address);
+    const refusal = refusalOf(set, address);
     if (refusal !== undefined) {
       throw new CniError(
         ErrorCode.invalidConfig,
@@ -89,13 +89,11 @@ function leaseRequested(
 ): Candidate {
   if (store.reserve(wish.address, owner, index)) return wish;
   const holder = store.find(wish.address);
-  if (holder !== undefined && isTorn(holder)) {
-    store.release(holder);
-    if (store.reserve(wish.address, owner, index)) return wish;
-  }
-  const reason = holder?.containerId
-    ? `container ${holder.containerId} has it`
-    : "it is reserved, and its file does not say for whom";
+  const file = `${store.directory}/${formatAddress(wish.address)}`;
+  const reason =
+    holder === undefined || isMadeByHand(holder)
+      ? `it is reserved by hand: ${file} does not say for whom; remove that file to free the address`
+      : `container ${holder.containerId} has it`;
   throw new CniError(
     ErrorCode.tryAgainLater,
     `requested IP address ${formatAddress(wish.address)} is not available in range set ${formatRangeSet(set)}: ${reason}`,
@@ -103,8 +101,8 @@ function leaseRequested(
 }
 
 function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate {
-  const next = findNext(store, set, index, owner) ?? (releaseTorn(store, set) && findNext(store, set, index, owner));
-  if (next) return next;
+  const next = findNext(store, set, index, owner);
+  if (next !== undefined) return next;
   throw new CniError(
     ErrorCode.tryAgainLater,
     `failed to allocate for range ${index}: no IP addresses available in range set: ${formatRangeSet(set)}`,
@@ -115,7 +113,7 @@ function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner:
 /** True when a lease from `set` would fail for want of addresses. */
 export function isExhausted(store: ReservationStore, set: RangeSet): boolean {
   for (const { address } of candidates(set, undefined)) if (!store.isReserved(address)) return false;
-  return !store.list().some((reservation) => isTornOf(set, reservation));
+  return true;
 }
 
 function findNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate | undefined {
@@ -124,20 +122,4 @@ function findNext(store: ReservationStore, set: RangeSet, index: number, owner: 
     if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;
   }
   return undefined;
-}
-
-/** True when there were any in `set`. Only where the set is used up: before that, nobody is the worse for them. */
-function releaseTorn(store: ReservationStore, set: RangeSet): boolean {
-  const torn = store.list().filter((reservation) => isTornOf(set, reservation));
-  for (const reservation of torn) store.release(reservation);
-  return torn.length > 0;
-}
-
-function isTornOf(set: RangeSet, reservation: Reservation): boolean {
-  return isTorn(reservation) && rangeOf(set, reservation.address) !== undefined;
-}
-
-/** Under the lock nobody is about to write its content: the process or the machine died, and nobody got the address. */
-function isTorn({ containerId }: Reservation): boolean {
-  return containerId === "";
 }

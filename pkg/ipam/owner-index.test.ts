@@ -209,23 +209,23 @@ describe("after the machine was started again", () => {
     expect(reserved(system)).toEqual([]);
   });
 
-  test("torn files go too, and files whose content the power failure took", () => {
+  test("files whose content the power failure took go too, files made by hand stay", () => {
     const system = started();
     const before = system.status(DIRECTORY)?.modifiedMs ?? 0;
     for (const name of ["10.0.0.5", "10.0.0.8"]) foreign(system, name, "");
     foreign(system, "notes", "");
     system.setModified(DIRECTORY, before);
     release(start(system), "unknown");
-    expect(reserved(system)).toEqual([]);
+    expect(reserved(system)).toEqual(["10.0.0.8"]);
     expect(system.status(`${DIRECTORY}/notes`)).toBeDefined();
   });
 
-  test("what the Go plugin may have reserved since stays; what was seen before, and what is torn, goes", () => {
+  test("what the Go plugin may have reserved since stays; what was seen before goes, and what was made by hand stays", () => {
     const system = start(started());
     foreign(system, "10.0.0.7", "c7\r\neth0");
     foreign(system, "10.0.0.8", "");
     reserve(system, "c9", "10.0.0.9");
-    expect(reserved(system)).toEqual(["10.0.0.7", "10.0.0.9"]);
+    expect(reserved(system)).toEqual(["10.0.0.7", "10.0.0.8", "10.0.0.9"]);
     expect(listed(system, "c7")).toEqual(["10.0.0.7"]);
   });
 

@@ -21,6 +21,8 @@ describe("a range", () => {
       "10.244.0.1",
     ],
     [{ subnet: "10.244.0.0/24", gateway: "10.244.0.254" }, "10.244.0.1-10.244.0.254", "10.244.0.254"],
+    [{ subnet: "203.0.113.0/29", gateway: "169.254.1.1" }, "203.0.113.1-203.0.113.6", "169.254.1.1"],
+    [{ subnet: "10.0.0.0/30", rangeStart: "10.0.0.0", rangeEnd: "10.0.0.3" }, "10.0.0.0-10.0.0.3", "10.0.0.1"],
     [{ Subnet: "10.244.0.0/24", RANGESTART: "10.244.0.7", gateway: "" }, "10.244.0.7-10.244.0.254", "10.244.0.1"],
   ])("%j is %s with gateway %s", (range, text, gateway) => {
     const [set] = read({ ranges: [[range]] });
@@ -41,7 +43,7 @@ describe("a range", () => {
       { subnet: "10.244.0.0/24", rangeStart: "10.244.0.9", rangeEnd: "10.244.0.8" },
       'not before rangeStart, 10.244.0.9, got "10.244.0.8"',
     ],
-    [{ subnet: "10.244.0.0/24", gateway: "10.245.0.1" }, "gateway: expected an address in 10.244.0.0/24"],
+    [{ subnet: "10.244.0.0/24", gateway: "fd00::1" }, "gateway: expected an IPv4 address"],
     [{ subnet: "10.244.0.0/24", gateway: "x" }, 'gateway: "x" is not an IP address'],
   ])("%j is refused", (range, message) => {
     const refusal = expect.objectContaining({ code: 7, message: expect.stringContaining(message) });

@@ -10,9 +10,9 @@ import { contains, firstHost, formatPrefix, lastAddress, type Prefix } from "../
 
 export interface Range {
   readonly subnet: Prefix;
-  /** First address that may be given. */
+  /** First address that may be given: also the network's own where `rangeStart` names it. */
   readonly start: Address;
-  /** Last address that may be given. */
+  /** Last address that may be given: also the broadcast address where `rangeEnd` names it. */
   readonly end: Address;
   /** Goes into the result, and is never given. */
   readonly gateway: Address;
@@ -63,8 +63,15 @@ function readRange(object: ConfigObject): Range {
   if (compareAddresses(start, end) > 0) {
     throw object.invalid("rangeEnd", `an address not before rangeStart, ${formatAddress(start)}`, formatAddress(end));
   }
-  const gateway = addressWithin(object, "gateway", subnet) ?? firstHost(subnet);
-  return { subnet, start, end, gateway };
+  return { subnet, start, end, gateway: gatewayOf(object, subnet) };
+}
+
+/** It may lie outside the subnet: routed blocks are reached by a gateway that is none of them. */
+function gatewayOf(object: ConfigObject, subnet: Prefix): Address {
+  const { family } = subnet.address;
+  const gateway = object.optionalAddress("gateway") ?? firstHost(subnet);
+  if (gateway.family === family) return gateway;
+  throw object.invalid("gateway", `an IPv${family} address`);
 }
 
 function addressWithin(object: ConfigObject, key: string, subnet: Prefix): Address | undefined {

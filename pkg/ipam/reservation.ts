@@ -7,14 +7,25 @@ import type { Owner } from "./owner-index.ts";
 /** What distinguishes a reservation's name from the others at a glance. */
 const LIKE_ADDRESS = /^[0-9]+\.[0-9.]+$|^[0-9a-fA-F]*:[0-9a-fA-F:.]*$/;
 
-/** A reservation as it was found. Files of others may be empty or torn: then nobody's name is in them. */
+/** A reservation as it was found. */
 export interface Reservation {
   readonly address: Address;
-  /** Empty when the file is. */
+  /** The file's first line; empty when the file is. */
   readonly containerId: string;
-  /** `undefined` in files of versions that did not write it. */
+  /** `undefined` where the file does not name one as both suites do since 0.8. */
   readonly ifName: string | undefined;
 }
+
+/**
+ * True for a file that names no interface. Administrators make such files by hand (`touch DIR/192.168.1.20`) to keep an
+ * address from pods: only they remove them. Releases of the reference before 0.8 wrote the container's id alone.
+ */
+export function isMadeByHand({ ifName }: Pick<Reservation, "ifName">): boolean {
+  return ifName === undefined;
+}
+
+/** `<id>\r\n<ifname>`: what both suites write. */
+const OWNED = /^(\S+)\r\n([^\s/:]{1,15})$/;
 
 /** False for the names of other files; true for some of them, too. */
 export function isLikeAddress(name: string): boolean {
@@ -32,8 +43,9 @@ export function addressNamed(text: string): Address | undefined {
 }
 
 export function parseOwner(text: string): Owner {
-  const [containerId = "", ifName] = text.trim().split(/\r?\n/);
-  return { containerId, ifName };
+  const [, containerId, ifName] = OWNED.exec(text.trim()) ?? [];
+  if (containerId !== undefined) return { containerId, ifName };
+  return { containerId: text.trim().split(/\r?\n/)[0] ?? "", ifName: undefined };
 }
 
 /**

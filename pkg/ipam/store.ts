@@ -20,7 +20,7 @@ import { type Address, formatAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileLock, System } from "../sys/system.ts";
 import { type Entry, type Owner, OwnerIndex } from "./owner-index.ts";
-import { addressNamed, isLikeAddress, parseOwner, type Reservation } from "./reservation.ts";
+import { addressNamed, isLikeAddress, isMadeByHand, parseOwner, type Reservation } from "./reservation.ts";
 import { rewriteFile } from "./rewrite.ts";
 
 const LOCK = "lock";
@@ -230,15 +230,17 @@ export class ReservationStore {
   }
 
   /**
-   * Releases what was reserved before the machine was last started. Whatever is there is, where nobody has written here
-   * since the index was saved. Otherwise the Go plugin may have reserved in this boot already: then only what the index
-   * has seen is released, and what is torn, since whoever was to have it never got it.
+   * Releases what was reserved before the machine was last started. If the directory is unchanged since the index was
+   * saved, every entry is from an earlier boot. Otherwise the Go plugin may have reserved in this boot already: then only
+   * what the index has seen is released. A file made by hand stays; one whose content a power failure took does not,
+   * which the index still knows under its name.
    */
   #releaseEarlier(index: OwnerIndex): void {
     const isUntouched = index.isCurrent;
     for (const reservation of this.list()) {
       const entry = entryOf(formatAddress(reservation.address), reservation);
-      if (!isUntouched && entry.containerId !== "" && !index.hasSeen(entry)) continue;
+      const isEarlier = isMadeByHand(reservation) ? index.hasSeenName(entry.name) : isUntouched || index.hasSeen(entry);
+      if (!isEarlier) continue;
       try {
         this.#remove(entry);
         this.#releasedAtOpening.push(reservation);
@@ -280,7 +282,7 @@ export class ReservationStore {
     return true;
   }
 
-  /** What the reference does: a process that dies in between leaves an empty file, which the next owner replaces. */
+  /** What the reference does: a process that dies in between leaves an empty file, which counts as made by hand. */
   #createInPlace(name: string, content: string): boolean {
     const path = this.#path(name);
     try {

@@ -11,7 +11,7 @@ import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { readDataDir, readIpamConfig } from "../../pkg/ipam/config.ts";
 import { isExhausted, leaseAddresses } from "../../pkg/ipam/lease.ts";
 import { formatRangeSet, type RangeSet, rangeOf, readRangeSets } from "../../pkg/ipam/ranges.ts";
-import type { Reservation } from "../../pkg/ipam/reservation.ts";
+import { isMadeByHand, type Reservation } from "../../pkg/ipam/reservation.ts";
 import { parseResolvConf } from "../../pkg/ipam/resolv-conf.ts";
 import { ReservationStore } from "../../pkg/ipam/store.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -105,7 +105,7 @@ function gc(request: Request): void {
   withExistingStore(request, (store) => {
     const failures: string[] = [];
     for (const reservation of store.list()) {
-      if (isValid(reservation, valid)) continue;
+      if (isMadeByHand(reservation) || isValid(reservation, valid)) continue;
       try {
         store.release(reservation);
       } catch (error) {
@@ -121,11 +121,8 @@ function gc(request: Request): void {
   });
 }
 
-/** A reservation of old form names no interface: any attachment of its container keeps it. */
 function isValid({ containerId, ifName }: Reservation, attachments: readonly Attachment[]): boolean {
-  return attachments.some(
-    (kept) => kept.containerId === containerId && (ifName === undefined || kept.ifName === ifName),
-  );
+  return attachments.some((kept) => kept.containerId === containerId && kept.ifName === ifName);
 }
 
 function withStore<T>(request: Request, work: (store: ReservationStore) => T): T {

@@ -546,12 +546,6 @@ const ADDRESSES: readonly Difference[] = [
   },
   {
     plugin: "host-local",
-    case: /^a gateway outside the subnet/,
-    at: /ADD\/(answer|files\/.*)$/,
-    reason: "A gateway that no pod could reach is refused.",
-  },
-  {
-    plugin: "host-local",
     case: /^DEL with a configuration/,
     at: /DEL\/(answer|files\/.*:10\.22\.0\.2)$/,
     reason: "DEL needs no more of the configuration than where the reservations are.",
@@ -563,12 +557,6 @@ const ADDRESSES: readonly Difference[] = [
     ours: "error 101",
     theirs: "success",
     reason: "CHECK compares the addresses of the result with those that are reserved.",
-  },
-  {
-    plugin: "host-local",
-    case: /^an empty file/,
-    at: /ADD\/(answer|files\/.*)$/,
-    reason: "An empty file is one that a crash left: nobody got its address, which is given where no other is left.",
   },
   {
     plugin: "host-local",

@@ -67,8 +67,8 @@ describe("bridge", () => {
       /subnet.*10\.22\.0\.0\/24/,
     ],
     [
-      "a gateway outside its subnet",
-      { ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24", gateway: "10.23.0.1" }]] } },
+      "a gateway of the other family",
+      { ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24", gateway: "fd00::1" }]] } },
       {},
       7,
       /gateway/,

@@ -118,7 +118,7 @@ test.each<[string, string, boolean]>([
   ["10.1.255.255", "255.255.255.255", true],
   ["10.1.200.200", "11.0.0.0", true],
 ])("a row of a protocol and an address is within a range from %s to %s: %s", (from, to, drops) => {
-  const row = (text: string) => Uint8Array.of(PACKET.protocol, 0, 0, 0, ...addressToBytes(parseAddress(text)));
+  const row = (text: string) => Uint8Array.of(PACKET.protocol ?? 0, 0, 0, 0, ...addressToBytes(parseAddress(text)));
   const element = { key: { value: row(from) }, keyEnd: { value: row(to) } };
   const matching = matchInSet([transportProtocol, address("daddr", 4)], "s");
   const { ending, perhaps } = decided(rulesOf("a", [matching, drop]), { s: [element] });

@@ -144,7 +144,7 @@ const refusals: readonly Case[] = [
 ];
 
 const better: readonly Case[] = [
-  { name: "a gateway outside the subnet", conf: ranges([{ ...RANGE, gateway: "10.99.0.1" }]), steps: ["ADD"] },
+  { name: "a gateway outside the subnet", conf: ranges([{ ...RANGE, gateway: "10.99.0.1" }]) },
   {
     name: "DEL with a configuration that ADD would refuse",
     conf: ranges([RANGE]),
@@ -156,10 +156,10 @@ const better: readonly Case[] = [
     steps: ["ADD", node(`mv ${DIRECTORY}/10.22.0.2 ${DIRECTORY}/10.22.0.3`), "CHECK"],
   },
   {
-    name: "an empty file where no other address is left",
-    conf: ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.9" }]),
-    setup: [reserved("10.22.0.9", "")],
-    steps: ["ADD"],
+    name: "addresses that were reserved by hand",
+    conf: ranges([{ ...RANGE, rangeStart: "10.22.0.8", rangeEnd: "10.22.0.10" }]),
+    setup: [reserved("10.22.0.8", ""), reserved("10.22.0.9", "printer")],
+    steps: ["ADD", { verb: "ADD", ...second }, "CHECK", "DEL"],
   },
   {
     name: "an address is asked for by who has one",
