@@ -64,8 +64,21 @@ function entry(sources: readonly PluginSource[]): string {
   ].join("\n");
 }
 
+export interface BundleOptions {
+  readonly plugins?: readonly Plugin[];
+  /**
+   * Names are shortened. [false: they are never read at run time, and an internal error says by them where it happened;
+   * in the image they cost little]
+   */
+  readonly hasShortNames?: boolean;
+}
+
 /** `contents` is a module, with imports relative to the repository's folder. */
-export async function bundle(contents: string, script: string, more: readonly Plugin[] = []): Promise<void> {
+export async function bundle(
+  contents: string,
+  script: string,
+  { plugins = [], hasShortNames = false }: BundleOptions = {},
+): Promise<void> {
   await build({
     stdin: { contents, resolveDir: ROOT, sourcefile: "entry.ts", loader: "ts" },
     outfile: script,
@@ -77,12 +90,11 @@ export async function bundle(contents: string, script: string, more: readonly Pl
     target: "es2023",
     minifySyntax: true,
     minifyWhitespace: true,
-    // Names stay: they are never read at run time, and an internal error then says where it happened.
-    minifyIdentifiers: false,
+    minifyIdentifiers: hasShortNames,
     logLevel: "warning",
     // What plugins outside of this tree import: "weft/pkg/cni/plugin.ts".
     alias: { weft: ROOT },
     metafile: true,
-    plugins: [lazyConstants, noteBundledPackages(script), ...more],
+    plugins: [lazyConstants, noteBundledPackages(script), ...plugins],
   });
 }

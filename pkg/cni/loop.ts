@@ -57,7 +57,7 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
 function formatOrUndo(plugin: Plugin, call: Call, result: Result): string {
   return undoing((undo) => {
     undo.push(() => callVerb(plugin, { ...call, environment: { ...call.environment, verb: "DEL" } }));
-    return formatResult(result, call.config.version);
+    return formatResult(result, call.config.version, plugin);
   });
 }
 

@@ -24,6 +24,8 @@ export interface Plugin {
    * insist that CNI_NETNS can be opened.
    */
   readonly usesNamespace?: boolean;
+  /** True where results before CNI 1.0.0 leave an empty `dns` out, as the reference's loopback does. [false] */
+  readonly omitsEmptyDns?: boolean;
   add(request: Request): Result;
   del(request: Request): void;
   check?(request: Request): void;

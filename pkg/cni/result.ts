@@ -60,12 +60,17 @@ const ROUTE_NUMBERS = ["mtu", "advmss", "priority", "table", "scope"] as const;
 type Json = Record<string, unknown>;
 
 /** The text that goes to standard output: indented by four, as the reference plugins print it. */
-export function formatResult(result: Result, version: Version): string {
-  return `${JSON.stringify(encodeResult(result, version), null, 4)}\n`;
+export function formatResult(result: Result, version: Version, options: ResultOptions = {}): string {
+  return `${JSON.stringify(encodeResult(result, version, options), null, 4)}\n`;
+}
+
+export interface ResultOptions {
+  /** Before 1.0.0, too, an empty `dns` is left out. [false: the Go library prints it there] */
+  readonly omitsEmptyDns?: boolean;
 }
 
 /** The result as `version` spells it. Throws `CniError` 1 where that version has no words for it. */
-export function encodeResult(result: Result, version: Version): Json {
+export function encodeResult(result: Result, version: Version, { omitsEmptyDns = false }: ResultOptions = {}): Json {
   const json: Json = { cniVersion: version };
   if (isAtLeast(version, "0.3.0")) {
     putList(
@@ -87,8 +92,8 @@ export function encodeResult(result: Result, version: Version): Json {
     encodeByFamily(json, result, version);
   }
   const dns = encodeDns(result.dns);
-  // Up to 0.4.0 the Go library prints it always.
-  if (Object.keys(dns).length > 0 || !isAtLeast(version, "1.0.0")) json.dns = dns;
+  const isPrintedEmpty = !omitsEmptyDns && !isAtLeast(version, "1.0.0");
+  if (Object.keys(dns).length > 0 || isPrintedEmpty) json.dns = dns;
   return json;
 }
 

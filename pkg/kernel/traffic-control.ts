@@ -2,6 +2,8 @@
  * Limits on a device's traffic: a token bucket for what leaves it, and a second device (ifb) where what arrives is sent
  * through another one. Handles and arithmetic are those of the reference plugin, so that each finds the other's.
  */
+import { addressBits } from "../ip/address.ts";
+import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import {
   decode,
   dumpRequest,
@@ -14,6 +16,8 @@ import {
 } from "../netlink/message.ts";
 import {
   ETH_P_ALL,
+  ETH_P_IP,
+  ETH_P_IPV6,
   RTM_DELQDISC,
   RTM_GETQDISC,
   RTM_GETTFILTER,
@@ -24,6 +28,7 @@ import {
   TC_H_ROOT,
   TC_U32_TERMINAL,
   TCA_EGRESS_REDIR,
+  type U32Selector,
 } from "../netlink/traffic-control.ts";
 
 /** What a pod may send or receive. */
@@ -93,33 +98,147 @@ export function addIngress(index: number): Request {
   );
 }
 
-const REDIRECTION_PRIORITY = 1;
-/** ETH_P_ALL in network byte order. */
-const EVERY_PROTOCOL = ETH_P_ALL << 8;
-
 /** All that arrives at the device leaves by `target` instead, before it goes on; `addIngress` comes first. */
 export function addRedirection(index: number, target: number): Request {
+  const text =
+    `tc filter add dev index ${index} parent ffff: protocol all prio 1 u32 match u32 0 0 ` +
+    `action mirred egress redirect dev index ${target}`;
+  return addU32(text, {
+    index,
+    parent: INGRESS_HANDLE,
+    priority: 1,
+    protocol: ETH_P_ALL,
+    keys: [EVERY_PACKET],
+    target,
+  });
+}
+
+/** A key whose mask is zero. */
+const EVERY_PACKET: Key = { mask: 0, value: 0, at: 0 };
+type Key = U32Selector["keys"][number];
+
+interface U32Filter {
+  readonly index: number;
+  readonly parent: number;
+  /** Smaller ones are asked earlier. All filters of one priority are of one protocol. */
+  readonly priority: number;
+  readonly protocol: number;
+  readonly keys: readonly Key[];
+  /** The device that matching packets leave by; `undefined`: they go on their way, and no further filter is asked. */
+  readonly target: number | undefined;
+}
+
+function addU32(text: string, { index, parent, priority, protocol, keys, target }: U32Filter): Request {
+  // In network byte order.
+  const swapped = ((protocol & 0xff) << 8) | (protocol >> 8);
+  const actions = {
+    first: {
+      kind: "mirred" as const,
+      data: { parms: { action: TC_ACT_STOLEN, mirredAction: TCA_EGRESS_REDIR, index: target ?? 0 } },
+    },
+  };
   return request(
     RTM_NEWTFILTER,
-    `tc filter add dev index ${index} parent ffff: protocol all prio ${REDIRECTION_PRIORITY} u32 match u32 0 0 ` +
-      `action mirred egress redirect dev index ${target}`,
-    { index, parent: INGRESS_HANDLE, info: (REDIRECTION_PRIORITY << 16) | EVERY_PROTOCOL },
+    text,
+    { index, parent, info: (priority << 16) | swapped },
     {
       kind: "u32",
       data: {
         classId: BUCKET_HANDLE | 1,
-        // One key whose mask is zero: every packet.
-        selector: { flags: TC_U32_TERMINAL, keyCount: 1 },
-        actions: {
-          first: {
-            kind: "mirred",
-            data: { parms: { action: TC_ACT_STOLEN, mirredAction: TCA_EGRESS_REDIR, index: target } },
-          },
-        },
+        selector: { flags: TC_U32_TERMINAL, keys },
+        ...(target === undefined ? {} : { actions }),
       },
     },
     NLM_F_CREATE | NLM_F_EXCL,
   );
+}
+
+/** Where filters see a device's packets: those that arrive at it, those that leave it (TC_H_MIN_INGRESS, _EGRESS). */
+export const HOOKS = { ingress: 0xffff_fff2, egress: 0xffff_fff3 } as const;
+export type Hook = keyof typeof HOOKS;
+
+/** A place for filters on both hooks. EEXIST when there is one, or `addIngress` was there; `deleteIngress` removes it. */
+export function addClsact(index: number): Request {
+  return request(
+    RTM_NEWQDISC,
+    `tc qdisc add dev index ${index} clsact`,
+    { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS },
+    { kind: "clsact", data: {} },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+/** What becomes of packets from or to a subnet, or of all packets that no other filter has matched. */
+export interface SubnetFilter {
+  readonly index: number;
+  readonly hook: Hook;
+  readonly match: { readonly side: "saddr" | "daddr"; readonly prefix: Prefix } | undefined;
+  /** As with `addU32`. */
+  readonly target: number | undefined;
+}
+
+/** Of the fixed headers: IPv4's (RFC 791) and IPv6's (RFC 8200). */
+const ADDRESS_OFFSETS = { 4: { saddr: 12, daddr: 16 }, 6: { saddr: 8, daddr: 24 } } as const;
+const WORD_BITS = 32;
+
+function u32Of({ index, hook, match, target }: SubnetFilter): U32Filter {
+  const place = { index, parent: HOOKS[hook], target };
+  if (match === undefined) return { ...place, priority: 3, protocol: ETH_P_ALL, keys: [EVERY_PACKET] };
+  const { family } = match.prefix.address;
+  const of = family === 4 ? { priority: 1, protocol: ETH_P_IP } : { priority: 2, protocol: ETH_P_IPV6 };
+  return { ...place, ...of, keys: keysOf(match.prefix, ADDRESS_OFFSETS[family][match.side]) };
+}
+
+/** One for each word of the address that the prefix reaches into; for a prefix of no bits one that every packet matches. */
+function keysOf(prefix: Prefix, offset: number): Key[] {
+  const { address, length } = networkOf(prefix);
+  const bits = addressBits(address.family);
+  return Array.from({ length: Math.max(1, Math.ceil(length / WORD_BITS)) }, (_, word) => {
+    const covered = Math.min(WORD_BITS, length - word * WORD_BITS);
+    const mask = covered === 0 ? 0 : (U32_MAX << (WORD_BITS - covered)) >>> 0;
+    const value = Number((address.value >> BigInt(bits - (word + 1) * WORD_BITS)) & BigInt(U32_MAX));
+    return { mask, value: (value & mask) >>> 0, at: offset + word * 4 };
+  });
+}
+
+/** `addClsact` comes first. */
+export function addSubnetFilter(filter: SubnetFilter): Request {
+  const { index, hook, match, target } = filter;
+  const { priority } = u32Of(filter);
+  const family = match?.prefix.address.family;
+  const protocol = family === undefined ? "all" : family === 4 ? "ip" : "ipv6";
+  const word = `${family === 4 ? "ip" : "ip6"} ${match?.side === "saddr" ? "src" : "dst"}`;
+  const matches = match === undefined ? "u32 0 0" : `${word} ${formatPrefix(match.prefix)}`;
+  const action = target === undefined ? "classid 1:1" : `action mirred egress redirect dev index ${target}`;
+  const where = `dev index ${index} ${hook} protocol ${protocol} prio ${priority}`;
+  return addU32(`tc filter add ${where} u32 match ${matches} ${action}`, u32Of(filter));
+}
+
+/** The filters on a hook; ENOENT, EINVAL or no answer where there is no place for them. */
+export function filterDump(index: number, hook: Hook): Request {
+  const text = `tc filter show dev index ${index} ${hook}`;
+  return dumpRequest(RTM_GETTFILTER, text, { index, parent: HOOKS[hook] }, undefined);
+}
+
+/** True when `message` is what `addSubnetFilter` made. */
+export function isSubnetFilter(message: Message, filter: SubnetFilter): boolean {
+  const { keys, target } = u32Of(filter);
+  const { attributes } = decode(RTM_NEWTFILTER, message);
+  if (attributes.kind !== "u32" || !isSameKeys(attributes.data?.selector?.keys ?? [], keys)) return false;
+  return target === undefined ? attributes.data?.actions === undefined : isRedirectedTo(message, target);
+}
+
+function isSameKeys(held: readonly Key[], wanted: readonly Key[]): boolean {
+  const isSame = (one: Key, other: Key | undefined) =>
+    one.mask === other?.mask && one.value === other.value && one.at === other.at;
+  return held.length === wanted.length && held.every((key, at) => isSame(key, wanted[at]));
+}
+
+function isRedirectedTo(message: Message, target: number): boolean {
+  const { attributes } = decode(RTM_NEWTFILTER, message);
+  const actions = attributes.kind === "u32" ? attributes.data?.actions : undefined;
+  const parms = actions?.first?.kind === "mirred" ? actions.first.data?.parms : undefined;
+  return parms?.mirredAction === TCA_EGRESS_REDIR && parms.action === TC_ACT_STOLEN && parms.index === target;
 }
 
 /**
@@ -163,15 +282,8 @@ export function redirectionDump(index: number): Request {
 export function isRedirection(message: Message, target: number): boolean {
   const { attributes } = decode(RTM_NEWTFILTER, message);
   if (attributes.kind !== "u32") return false;
-  const { selector, actions } = attributes.data ?? {};
-  const parms = actions?.first?.kind === "mirred" ? actions.first.data?.parms : undefined;
-  return (
-    selector?.keyCount === 1 &&
-    selector.mask === 0 &&
-    parms?.mirredAction === TCA_EGRESS_REDIR &&
-    parms.action === TC_ACT_STOLEN &&
-    parms.index === target
-  );
+  const keys = attributes.data?.selector?.keys ?? [];
+  return keys.length === 1 && keys[0]?.mask === 0 && isRedirectedTo(message, target);
 }
 
 /** Removes what `addBucket` made. */

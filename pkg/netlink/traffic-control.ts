@@ -30,8 +30,10 @@ export const TC_U32_TERMINAL = 1;
 export const TCA_EGRESS_REDIR = 1;
 /** What follows an action: the packet is gone. */
 export const TC_ACT_STOLEN = 4;
-/** A filter for packets of every protocol (linux/if_ether.h). */
+/** Filters for packets of every protocol, of IPv4, of IPv6 (linux/if_ether.h). */
 export const ETH_P_ALL = 3;
+export const ETH_P_IP = 0x0800;
+export const ETH_P_IPV6 = 0x86dd;
 
 /** A struct in which what a writer leaves out is zero. */
 function partial<T>(codec: Codec<T> & Codec<Partial<T>>): Codec<Partial<T>> {
@@ -62,18 +64,38 @@ const tbf = attributes(
   { dropUnknown: true },
 );
 
-/** struct tc_u32_sel with one struct tc_u32_key */
-const u32Selector = struct({
+/** struct tc_u32_sel without its keys */
+const u32Head = struct({
   ...{ flags: u8, offsetShift: u8, keyCount: u8, padding: u8, offsetMask: be16, offset: u16, offsetOffset: u16 },
-  ...{ hashOffset: u16, hashMask: be32, mask: be32, value: be32, at: i32, atMask: i32 },
+  ...{ hashOffset: u16, hashMask: be32 },
 });
+/** struct tc_u32_key: the 32 bits `at` bytes behind the start of the network header, under `mask`, are `value`. */
+const u32Key = struct({ mask: be32, value: be32, at: i32, atMask: i32 });
 
-/** Only of interest with one key, as weft writes it: one without any, of a hash table's entry, reads as undefined. */
-const selector: Codec<Partial<ValueOf<typeof u32Selector>> | undefined> = {
+export interface U32Selector {
+  readonly flags: number;
+  /** All of them match. */
+  readonly keys: readonly Pick<ValueOf<typeof u32Key>, "mask" | "value" | "at">[];
+}
+
+/** One without keys, of a hash table's entry, reads as undefined; keys that a message cuts off are left out. */
+const selector: Codec<U32Selector | undefined> = {
   write(to, value) {
-    if (value !== undefined) u32Selector.write(to, value);
+    if (value === undefined) return;
+    u32Head.write(to, { flags: value.flags, keyCount: value.keys.length });
+    for (const key of value.keys) u32Key.write(to, key);
   },
-  read: (from) => (from.length < u32Selector.size ? undefined : u32Selector.read(from)),
+  read(from) {
+    if (from.length < u32Head.size + u32Key.size) return undefined;
+    const { flags, keyCount } = u32Head.read(from.subarray(0, u32Head.size));
+    const held = Math.min(keyCount, Math.floor((from.length - u32Head.size) / u32Key.size));
+    const keyAt = (index: number) => {
+      const start = u32Head.size + index * u32Key.size;
+      const { mask, value, at } = u32Key.read(from.subarray(start, start + u32Key.size));
+      return { mask, value, at };
+    };
+    return { flags, keys: Array.from({ length: held }, (_, index) => keyAt(index)) };
+  },
 };
 
 /** struct tc_mirred, behind the fields that all actions have (tc_gen) */
@@ -101,7 +123,7 @@ const u32Filter = attributes(
 const KIND = { type: 1, identifier: "TCA_KIND" };
 const OPTIONS = { type: 2, identifier: "TCA_OPTIONS" };
 
-const qdiscAttributes = variant(KIND, OPTIONS, { tbf, ingress: attributes({}) });
+const qdiscAttributes = variant(KIND, OPTIONS, { tbf, ingress: attributes({}), clsact: attributes({}) });
 const filterAttributes = variant(KIND, OPTIONS, { u32: u32Filter });
 
 type QdiscMessage = MessageType<ValueOf<typeof tcmsg>, ValueOf<typeof qdiscAttributes>>;

@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { ConfigObject } from "../../pkg/cni/config.ts";
+import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { parseBandwidth } from "./config.ts";
 
 const parse = (values: Record<string, unknown>) => parseBandwidth(new ConfigObject(values));
@@ -25,7 +26,7 @@ test("limits in the configuration make the capability's unread, as with the refe
 });
 
 test("nothing, null and 0 are no limit", () => {
-  const none = { ingress: undefined, egress: undefined };
+  const none = { ingress: undefined, egress: undefined, subnets: undefined };
   expect(parse({})).toEqual(none);
   expect(parse({ runtimeConfig: { bandwidth: null } })).toEqual(none);
   expect(parse({ ingressRate: 0, ingressBurst: 0, egressRate: null })).toEqual(none);
@@ -45,10 +46,31 @@ test.each([
   expect(() => parse(values)).toThrow(message);
 });
 
-test.each([
-  [{ ingressRate: 80, ingressBurst: 80, unshapedSubnets: ["10.0.0.0/8"] }, "unshapedSubnets"],
-  [capability({ shapedSubnets: ["10.0.0.0/8"] }), "runtimeConfig.bandwidth.shapedSubnets"],
-])("limits of certain subnets only are refused by name: %j", (values, name) => {
-  expect(() => parse(values)).toThrow(expect.objectContaining({ code: 2, message: expect.stringContaining(name) }));
-  expect(() => parse({ shapedSubnets: [] })).not.toThrow();
+describe("subnets", () => {
+  const subnetsOf = (values: Record<string, unknown>) => {
+    const { subnets } = parse(values);
+    return subnets && { ...subnets, prefixes: subnets.prefixes.map(formatPrefix) };
+  };
+
+  test.each([
+    [{ unshapedSubnets: ["10.9.9.9/8", "fd00::/48"] }, { isShaped: false, prefixes: ["10.0.0.0/8", "fd00::/48"] }],
+    [
+      { shapedSubnets: ["10.0.0.0/8"], unshapedSubnets: [] },
+      { isShaped: true, prefixes: ["10.0.0.0/8"] },
+    ],
+    [{ shapedSubnets: [] }, undefined],
+    [capability({ shapedSubnets: ["10.0.0.0/8"] }), { isShaped: true, prefixes: ["10.0.0.0/8"] }],
+    [
+      { ...capability({ egressRate: 8, egressBurst: 8 }), unshapedSubnets: ["10.0.0.0/8"] },
+      { isShaped: false, prefixes: ["10.0.0.0/8"] },
+    ],
+  ])("of %j are %j", (values, subnets) => {
+    expect(subnetsOf(values)).toEqual(subnets);
+  });
+
+  test("are refused where both lists have some, or one is no prefix", () => {
+    const both = { shapedSubnets: ["10.0.0.0/8"], unshapedSubnets: ["10.0.0.0/9"] };
+    expect(() => parse(both)).toThrow(/^unshapedSubnets: expected none beside shapedSubnets/);
+    expect(() => parse({ shapedSubnets: ["10.0.0.0"] })).toThrow(/^shapedSubnets\[0\]: "10.0.0.0" is not a prefix/);
+  });
 });

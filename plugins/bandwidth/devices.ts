@@ -13,9 +13,12 @@ import { addBucket, type Limit } from "../../pkg/kernel/traffic-control.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 
-/** The reference's name, so that each of the two plugins removes what the other has made. */
-export function ifbName({ network, containerId }: Request): string {
-  return `bwp${sha512(`${network}${containerId}`)}`.slice(0, 15);
+/** What a pod sends goes through the one; what it receives from some subnets alone, through the other. */
+export type IfbRole = "bwp" | "bwi";
+
+/** Of `bwp` the reference's name, so that each of the two plugins removes what the other has made. */
+export function ifbName({ network, containerId }: Request, role: IfbRole = "bwp"): string {
+  return `${role}${sha512(`${network}${containerId}`)}`.slice(0, 15);
 }
 
 /** The host's end of the pod's veth, which must be among the devices of `previous`. Throws `CniError` 7. */
@@ -42,8 +45,13 @@ function peerIndex(request: Request): number {
  * Makes the ifb device with the pod's MTU and its limit; it comes up with our mark, so that none that carries packets is
  * without. A name that is taken is an error: DEL comes first.
  */
-export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, limit: Limit, undo: Undo): Link {
-  const name = ifbName(request);
+export function makeIfb(
+  request: Request,
+  host: BlockingNetlink,
+  { role = "bwp", mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
+  undo: Undo,
+): Link {
+  const name = ifbName(request, role);
   const [made, got] = host.exchange([createIfb(name, mtu), getLink(name)]);
   if (made?.error !== undefined) {
     if (!isExists(made.error)) throw made.error;
@@ -63,7 +71,7 @@ export function makeIfb(request: Request, host: BlockingNetlink, mtu: number, li
 }
 
 /** The attachment's ifb device: ours by its mark, or one without any, of the reference's. */
-export function findIfb(request: Request, host: BlockingNetlink): Link | undefined {
-  const link = findLink(host, ifbName(request));
+export function findIfb(request: Request, host: BlockingNetlink, role: IfbRole = "bwp"): Link | undefined {
+  const link = findLink(host, ifbName(request, role));
   return link?.kind === "ifb" && (link.alias === "" || link.alias === ownerOf(request)) ? link : undefined;
 }

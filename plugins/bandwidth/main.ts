@@ -13,21 +13,26 @@ import { versionsFrom } from "../../pkg/cni/versions.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import {
   addBucket,
+  addClsact,
   addIngress,
   addRedirection,
+  addSubnetFilter,
   deleteBucket,
   deleteIngress,
+  filterDump,
   getBucket,
   isBucket,
   isRedirection,
+  isSubnetFilter,
   type Limit,
   redirectionDump,
 } from "../../pkg/kernel/traffic-control.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
-import { type Bandwidth, parseBandwidth } from "./config.ts";
-import { findIfb, hostDevice, ifbName, makeIfb } from "./devices.ts";
+import { type Bandwidth, parseBandwidth, type Subnets } from "./config.ts";
+import { findIfb, hostDevice, type IfbRole, ifbName, makeIfb } from "./devices.ts";
+import { filtersOf, type Way, waysOf } from "./subnets.ts";
 
 export const plugin: Plugin = {
   name: "bandwidth",
@@ -41,8 +46,10 @@ export const plugin: Plugin = {
   },
   del(request) {
     onHost(request, (host) => {
-      const ifb = findIfb(request, host);
-      if (ifb !== undefined) removeLink(host, ifb.index);
+      for (const role of ["bwp", "bwi"] as const) {
+        const ifb = findIfb(request, host, role);
+        if (ifb !== undefined) removeLink(host, ifb.index);
+      }
     });
   },
   check(request) {
@@ -79,7 +86,10 @@ function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, pr
   const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
   try {
-    const ifb = egress === undefined ? undefined : makeIfb(request, host, device.mtu, egress, undo);
+    const { mtu } = device;
+    if (bandwidth.subnets !== undefined)
+      return shapeSubnets(request, host, device, { ...bandwidth, subnets: bandwidth.subnets }, previous, undo);
+    const ifb = egress === undefined ? undefined : makeIfb(request, host, { mtu, limit: egress }, undo);
     const steps: Step[] = [];
     if (ingress !== undefined) steps.push([addBucket(device.index, ingress), deleteBucket(device.index)]);
     if (ifb === undefined) {
@@ -93,9 +103,33 @@ function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, pr
   } catch (error) {
     // Device kinds that the kernel lacks are EOPNOTSUPP, disciplines, filters and actions ENOENT.
     if (!isNetlinkError(error, "EOPNOTSUPP", "ENOENT")) throw error;
-    const advice = "limits need a kernel with sch_tbf, ifb, sch_ingress, cls_u32 and act_mirred";
+    const advice =
+      "limits need a kernel with sch_tbf, ifb, sch_ingress, cls_u32 and act_mirred (with clsact for subnets)";
     throw new Error(`${messageOf(error)}; ${advice}`, { cause: error });
   }
+}
+
+/** Of each direction that is limited an ifb device with the bucket, and filters that lead there. */
+function shapeSubnets(
+  request: Request,
+  host: BlockingNetlink,
+  device: Link,
+  bandwidth: Bandwidth & { readonly subnets: Subnets },
+  previous: Result,
+  undo: Undo,
+): Result {
+  const ways = waysOf(bandwidth);
+  const { mtu } = device;
+  const ifbs = ways.map(({ role, limit }) => makeIfb(request, host, { role, mtu, limit }, undo));
+  perform(host, [[addClsact(device.index), deleteIngress(device.index)]], undo);
+  // Only now: behind a refusal they would go to another program's discipline.
+  host.run(
+    ...ways.flatMap((way, at) => {
+      const ifb = ifbs[at];
+      return ifb === undefined ? [] : filtersOf(way, bandwidth.subnets, device, ifb).map(addSubnetFilter);
+    }),
+  );
+  return { ...previous, interfaces: [...previous.interfaces, ...ifbs.map(({ name, mac }) => ({ name, mac }))] };
 }
 
 /** A change, and what takes it back. */
@@ -117,17 +151,37 @@ function takeBack(host: BlockingNetlink, opposite: NetlinkRequest): void {
   if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }
 
-function check(request: Request, host: BlockingNetlink, { ingress, egress }: Bandwidth, previous: Result): void {
+function check(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result): void {
+  const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
+  if (bandwidth.subnets !== undefined) {
+    for (const way of waysOf(bandwidth)) checkWay(request, host, device, bandwidth.subnets, way);
+    return;
+  }
   if (ingress !== undefined) checkBucket(host, device, ingress);
   if (egress === undefined) return;
-  const ifb = findIfb(request, host);
-  if (ifb === undefined) throw wrong(`the device ${ifbName(request)} is missing in ${host.where}`);
-  if (!ifb.isUp) throw wrong(`the device ${ifb.name} in ${host.where} is down`);
+  const ifb = requireIfb(request, host, "bwp");
   checkBucket(host, ifb, egress);
-  if (!readRedirections(host, device).some((message) => isRedirection(message, ifb.index))) {
+  if (!readFilters(host, redirectionDump(device.index)).some((message) => isRedirection(message, ifb.index))) {
     throw wrong(`what arrives at ${device.name} in ${host.where} is not sent through ${ifb.name}`);
   }
+}
+
+function checkWay(request: Request, host: BlockingNetlink, device: Link, subnets: Subnets, way: Way): void {
+  const ifb = requireIfb(request, host, way.role);
+  checkBucket(host, ifb, way.limit);
+  const held = readFilters(host, filterDump(device.index, way.hook));
+  for (const filter of filtersOf(way, subnets, device, ifb)) {
+    if (held.some((message) => isSubnetFilter(message, filter))) continue;
+    throw wrong(`a filter of ${device.name} in ${host.where} is missing: ${addSubnetFilter(filter).text}`);
+  }
+}
+
+function requireIfb(request: Request, host: BlockingNetlink, role: IfbRole): Link {
+  const ifb = findIfb(request, host, role);
+  if (ifb === undefined) throw wrong(`the device ${ifbName(request, role)} is missing in ${host.where}`);
+  if (!ifb.isUp) throw wrong(`the device ${ifb.name} in ${host.where} is down`);
+  return ifb;
 }
 
 function checkBucket(host: BlockingNetlink, device: Link, limit: Limit): void {
@@ -137,9 +191,9 @@ function checkBucket(host: BlockingNetlink, device: Link, limit: Limit): void {
   throw wrong(`${device.name} in ${host.where} is not limited as configured: expected tbf with ${expected}`);
 }
 
-function readRedirections(host: BlockingNetlink, device: Link): readonly Message[] {
+function readFilters(host: BlockingNetlink, dump: NetlinkRequest): readonly Message[] {
   try {
-    return host.dump(redirectionDump(device.index));
+    return host.dump(dump);
   } catch (error) {
     // There is no discipline that could hold filters.
     if (isNetlinkError(error, "EINVAL", "ENOENT")) return [];

@@ -14,6 +14,7 @@ const NAME = "lo";
 
 export const plugin: Plugin = {
   name: "loopback",
+  omitsEmptyDns: true,
   about: "brings up a container's loopback interface",
   add(request) {
     return inPod(request, (pod) => {

@@ -164,7 +164,9 @@ test("back again: what the reference leaves of pods that ours attached", async (
   const marks = new Set([...rules.join().matchAll(/cni:[^"]*/g)].map(([mark]) => mark));
   expect(marks).toEqual(new Set(["cni:net/old1/eth0", "cni:net/old2/eth0"]));
   const tables = new Set([...rules.join().matchAll(/"table":"([^"]*)"/g)].map(([, table]) => table));
-  expect(tables).toEqual(new Set(["weft_masquerade", "weft_portmap", "weft_firewall"]));
+  expect(tables).toEqual(new Set(["weft_masquerade", "weft_portmap", "weft_firewall", "filter"]));
+  // Of firewall's rules the pods' own are gone, as after pods of the reference's.
+  expect(rules.filter((rule) => /"table":"filter"/.test(rule) && /"accept"/.test(rule))).toEqual([]);
 
   install(OURS);
   for (const plugin of chain("nftables", 8081)) {
