@@ -220,6 +220,14 @@ describe("after the machine was started again", () => {
     expect(system.status(`${DIRECTORY}/notes`)).toBeDefined();
   });
 
+  test("a file made by hand stays, although the index has recorded it", () => {
+    const system = started();
+    foreign(system, "10.0.0.8", "reserved\n");
+    reserve(system, "c5", "10.0.0.7");
+    reserve(start(system), "c9", "10.0.0.9");
+    expect(reserved(system)).toEqual(["10.0.0.8", "10.0.0.9"]);
+  });
+
   test("what the Go plugin may have reserved since stays; what was seen before goes, and what was made by hand stays", () => {
     const system = start(started());
     foreign(system, "10.0.0.7", "c7\r\neth0");

@@ -120,11 +120,11 @@ export class OwnerIndex {
     return seen !== undefined && file !== undefined && file.modifiedMs <= seen.modifiedMs;
   }
 
-  /** True when a reservation of this name was there when the index was saved, and its file was not written since. */
+  /** True when an attachment had this name when the index was saved, and the file was not written since. */
   hasSeenName(name: string): boolean {
     const file = this.#system.status(`${this.#directory}/${name}`);
     return namesIn(this.#system, this.#path).some((shard) => {
-      if (!this.#linesOf(shard).some((line) => line.endsWith(` ${name}`))) return false;
+      if (!this.#linesOf(shard).some((line) => /@\S/.test(line) && line.endsWith(` ${name}`))) return false;
       const seen = this.#system.status(`${this.#path}/${shard}`);
       return seen !== undefined && file !== undefined && file.modifiedMs <= seen.modifiedMs;
     });

@@ -239,7 +239,8 @@ export class ReservationStore {
     const isUntouched = index.isCurrent;
     for (const reservation of this.list()) {
       const entry = entryOf(formatAddress(reservation.address), reservation);
-      const isEarlier = isMadeByHand(reservation) ? index.hasSeenName(entry.name) : isUntouched || index.hasSeen(entry);
+      const isTorn = entry.containerId === "" && index.hasSeenName(entry.name);
+      const isEarlier = isMadeByHand(reservation) ? isTorn : isUntouched || index.hasSeen(entry);
       if (!isEarlier) continue;
       try {
         this.#remove(entry);
