@@ -38,5 +38,5 @@ test("a mark tells its attachment, unless it was cut", () => {
   expect(parseOwner(ownerMark(attachment))).toEqual(attachment);
   const others = [{ network: "n".repeat(80) }, { containerId: container.repeat(2) }, { network: "n".repeat(200) }];
   for (const other of others) expect(parseOwner(ownerMark({ ...attachment, ...other }))).toBeUndefined();
-  expect(parseOwner("somebody")).toBeUndefined();
+  expect(parseOwner("other-program")).toBeUndefined();
 });

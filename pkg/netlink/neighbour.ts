@@ -8,7 +8,7 @@ import type { MessageType } from "./message.ts";
 /** Never aged, never probed; since Linux 5.0 not counted against gc_thresh3. */
 export const NUD_PERMANENT = 0x80;
 export const NUD_NOARP = 0x40;
-/** The hardware address is being asked for, and no entry can be used until it is told. */
+/** The kernel is resolving the hardware address; the entry cannot be used before the answer. */
 export const NUD_INCOMPLETE = 0x01;
 export const NUD_REACHABLE = 0x02;
 export const NUD_STALE = 0x04;

@@ -26,7 +26,7 @@ export const PORT_TAKEN = 100;
 
 /**
  * Replaces what the attachment had; where a port is taken nothing is changed (`CniError` 100). Returns the ports of other
- * attachments that are gone: all of theirs go.
+ * attachments that are gone: this call has removed them all.
  */
 export function addPorts(system: System, wanted: PortMap): readonly PortMapping[] {
   let replaced: readonly PortMapping[] = [];

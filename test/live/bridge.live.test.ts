@@ -253,7 +253,7 @@ describe("a bridge that was there before", () => {
       expect(await bridge("CHECK", withResult(configuration, added[at] as Answer), wish)).toMatchObject({ status: 0 });
   });
 
-  test("without a gateway has a MAC that follows its ports: it is told as it is, and CHECK does not compare it", async () => {
+  test("without a gateway has a MAC that follows its ports: the result states the current one, and CHECK does not compare it", async () => {
     const configuration = conf({ isGateway: false });
     const added = await bridge("ADD", configuration);
     expect(told(added)).toBe(await macOf());

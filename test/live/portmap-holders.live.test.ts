@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 afterEach(() => ports.close());
 
-/** A pod with a server of its own; which one answers is told by its port, which no other pod serves. */
+/** A pod with a server of its own, on a port that no other pod serves: the port shows which pod answered. */
 async function pod(containerId: string, containerPort: number, more: object = {}, options: object = {}) {
   const { namespace, inside } = await bed.anotherPod(containerId);
   const wishes = { containerId, netns: namespace.path };
