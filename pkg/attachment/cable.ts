@@ -83,21 +83,22 @@ const CARRIER_WAITS_MS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /**
  * Waits until the kernel passes frames on: an end whose carrier has just come drops them (a bridge's port is "disabled")
- * until the kernel notices. Each look goes to `look` first, which may throw. Throws `CniError` 11 after two seconds.
+ * until the kernel notices. Each look reads `others` in the same exchange, and goes to `look` first, which may throw. Returns
+ * the end and the others as the last look saw them. Throws `CniError` 11 after two seconds.
  */
 export function waitForCarrier(
   host: BlockingNetlink,
   system: System,
   hostName: string,
+  others: readonly number[] = [],
   look: (link: Link) => void = () => undefined,
-): Link {
+): readonly [end: Link, ...others: Link[]] {
   for (const waitMs of CARRIER_WAITS_MS) {
     if (waitMs > 0) system.sleep(waitMs);
-    const [message] = host.run(getLink(hostName));
-    if (message === undefined) continue;
-    const link = parseLink(message);
+    const [link, ...rest] = host.run(getLink(hostName), ...others.map(getLink)).map(parseLink);
+    if (link === undefined) continue;
     look(link);
-    if (link.isOperational) return link;
+    if (link.isOperational) return [link, ...rest];
   }
   throw new CniError(
     ErrorCode.tryAgainLater,

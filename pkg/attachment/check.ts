@@ -8,7 +8,7 @@ import type { Link } from "../kernel/link.ts";
 import { findLink, readAddresses, readRoutes } from "../kernel/read.ts";
 import { describeRoute, type ObservedRoute, type Route } from "../kernel/route.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import { RT_TABLE_LOCAL } from "../netlink/route.ts";
+import { RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_UNSPEC } from "../netlink/route.ts";
 import { statedRoutes } from "./routes.ts";
 
 /** What a CHECK that fails throws. */
@@ -89,9 +89,10 @@ export function checkMac(link: Link, told: ResultInterface, where: string): void
   }
 }
 
-/** Where no table is stated, a plugin behind in the chain may have moved the route to one of its own (sbr, vrf). */
-function isWantedTable({ table }: ObservedRoute, wanted: number | undefined): boolean {
-  return wanted === undefined ? table !== RT_TABLE_LOCAL : table === wanted;
+/** From the main table, a plugin behind in the chain may have moved the route to one of its own (sbr, vrf). */
+function isWantedTable({ table }: ObservedRoute, wanted: number = RT_TABLE_MAIN): boolean {
+  const isMain = wanted === RT_TABLE_MAIN || wanted === RT_TABLE_UNSPEC;
+  return isMain ? table !== RT_TABLE_LOCAL : table === wanted;
 }
 
 /** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */

@@ -25,7 +25,8 @@ export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAd
 export function statedRoutes(routes: readonly ResultRoute[]): Route[] {
   return routes.map(({ dst, gw, priority, table }) => ({
     destination: dst,
-    gateway: dst.length === 0 ? undefined : gw,
+    // To the kernel a gateway of zero is none.
+    gateway: dst.length === 0 || gw?.value === 0n ? undefined : gw,
     priority,
     table,
   }));

@@ -82,9 +82,20 @@ describe("a result", () => {
   });
 
   test("is printed indented by four, without empty lists, and with an empty dns up to 0.4.0 alone", () => {
-    expect(formatResult(EMPTY_RESULT, "1.1.0")).toBe('{\n    "cniVersion": "1.1.0"\n}\n');
+    expect(formatResult(EMPTY_RESULT, "1.1.0")).toBe('{\n    "cniVersion": "1.1.0"\n}');
     expect(formatResult(EMPTY_RESULT, "1.0.0")).not.toMatch(/dns/);
-    expect(formatResult(EMPTY_RESULT, "0.4.0")).toBe('{\n    "cniVersion": "0.4.0",\n    "dns": {}\n}\n');
+    expect(formatResult(EMPTY_RESULT, "0.4.0")).toBe('{\n    "cniVersion": "0.4.0",\n    "dns": {}\n}');
+  });
+
+  test("has sorted keys from 1.0.0 on, and the specification's order before", () => {
+    const keysOf = (text: string) => [...text.matchAll(/"([A-Za-z]+)":/g)].map(([, key]) => key).join(" ");
+    const small = { ips: full.ips.slice(0, 1), routes: full.routes.slice(0, 1), dns: full.dns };
+    expect(keysOf(formatResult(decode(small), "1.0.0"))).toBe(
+      "cniVersion dns domain nameservers options search ips address gateway interface routes dst gw mtu scope table",
+    );
+    expect(keysOf(formatResult(decode(small), "0.4.0"))).toBe(
+      "cniVersion ips version interface address gateway routes dst gw mtu table scope dns nameservers domain search options",
+    );
   });
 
   test("survives the way through every version that can say it", () => {

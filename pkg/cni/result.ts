@@ -59,9 +59,20 @@ const ROUTE_NUMBERS = ["mtu", "advmss", "priority", "table", "scope"] as const;
 
 type Json = Record<string, unknown>;
 
-/** The text that goes to standard output: indented by four, as the reference plugins print it. */
+/**
+ * The text that goes to standard output, byte for byte as the reference plugins print it: indented by four, without a line
+ * feed at its end, and from 1.0.0 on with sorted keys.
+ */
 export function formatResult(result: Result, version: Version, options: ResultOptions = {}): string {
-  return `${JSON.stringify(encodeResult(result, version, options), null, 4)}\n`;
+  const json = encodeResult(result, version, options);
+  return JSON.stringify(isAtLeast(version, "1.0.0") ? sortKeys(json) : json, null, 4);
+}
+
+function sortKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sortKeys(inner)]));
 }
 
 export interface ResultOptions {

@@ -16,6 +16,8 @@ import {
 } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 
+/** Stands for the main table in what user space sends. */
+export const RT_TABLE_UNSPEC = 0;
 export const RT_TABLE_DEFAULT = 253;
 export const RT_TABLE_MAIN = 254;
 export const RT_TABLE_LOCAL = 255;

@@ -18,13 +18,14 @@ import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
-import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
-import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
+import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
-import { applyGateways, ensureBridge, type FoundBridge, pinMac, planGateways } from "./device.ts";
+import { applyGateways, ensureBridge, type FoundBridge, holdGateways } from "./device.ts";
 import { ensureGateway } from "./gateway.ts";
 import { guardMac } from "./mac-guard.ts";
+import { pinMac } from "./mac-pin.ts";
 import { plugPort, waitForPort } from "./port.ts";
 
 /** Each loses to another ADD that takes back the bridge it has just made. */
@@ -82,24 +83,19 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   const { request, config, sides, undo } = work;
   const { bridge } = found;
   const ipam = ipamType(request.config);
+  const early = reserved === undefined ? undefined : prepare(work, found, reserved);
   const cable = plugPort(work, config, bridge);
   if (config.guardsMac) guardMac(request, { port: cable.hostName, mac: cable.podMac }, undo);
-  if (config.staysDown) return describe(work, [current(sides.host, bridge)], cable, EMPTY_RESULT);
+  if (config.staysDown) return describe(work, [findLink(sides.host, bridge.index) ?? bridge], cable, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
   const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
-  const addressing = addresses === undefined ? undefined : planAddressing(addresses, config);
-  const gateway = addressing === undefined ? undefined : configure(work, { ...found, cable, podLink }, addressing);
-  waitForPort(sides.host, request.system, cable.hostName, bridge);
-  const told = current(sides.host, bridge);
-  return describe(work, gateway === undefined ? [told] : [told, gateway], cable, {
+  const prepared = early ?? (addresses === undefined ? undefined : prepare(work, found, addresses));
+  const gateway = prepared === undefined ? undefined : configure(work, { bridge, cable, podLink }, prepared);
+  const plugged = waitForPort(sides.host, request.system, cable.hostName, bridge);
+  return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], cable, {
     ...(addresses ?? EMPTY_RESULT),
-    ...addressing,
+    ...prepared?.addressing,
   });
-}
-
-/** The bridge as it is with the pod's port: the MAC of one that is not pinned follows its ports. */
-function current(host: BlockingNetlink, bridge: Link): Link {
-  return findLink(host, bridge.index) ?? bridge;
 }
 
 function makeBridge({ request, config, sides, undo }: Work): FoundBridge {
@@ -115,7 +111,27 @@ function makeBridge({ request, config, sides, undo }: Work): FoundBridge {
   return { bridge, wasMade };
 }
 
-interface Links extends FoundBridge {
+interface Prepared {
+  readonly addressing: Addressing;
+  /** What gives the bridge the gateway's addresses; undefined where another device holds them. */
+  readonly gatewayRequests: readonly NetlinkRequest[] | undefined;
+}
+
+/**
+ * What IPAM's answer asks of the bridge. Conflicts of the gateway are found before the pod is plugged in. The hardware address
+ * of a bridge that becomes the gateway by this call is pinned then, too, before the pod's port has a part in it.
+ */
+function prepare({ request, config, sides }: Work, { bridge, wasMade }: FoundBridge, addresses: Result): Prepared {
+  const addressing = planAddressing(addresses, config);
+  if (config.vlans?.id !== undefined) return { addressing, gatewayRequests: undefined };
+  const gatewayRequests = holdGateways(sides.host, bridge, addressing.gateways, config);
+  // One that this call has made has a stated address.
+  if (gatewayRequests.length > 0 && !wasMade) pinMac(sides.host, request.system, bridge);
+  return { addressing, gatewayRequests };
+}
+
+interface Links {
+  readonly bridge: Link;
   readonly cable: Cable;
   readonly podLink: Link;
 }
@@ -125,12 +141,11 @@ interface Links extends FoundBridge {
  * pod is touched, and its address is added last: nothing after it can fail and leave it behind. Returns the gateway's
  * device where it is not the bridge.
  */
-function configure(work: Work, { bridge, wasMade, cable, podLink }: Links, addressing: Addressing): Link | undefined {
+function configure(work: Work, { bridge, cable, podLink }: Links, prepared: Prepared): Link | undefined {
   const { request, config, sides } = work;
-  const { ips, routes, gateways } = addressing;
+  const { ips, routes, gateways } = prepared.addressing;
   const gateway = config.isGateway ? ensureGateway(work, config, bridge, cable.hostName) : bridge;
-  const held = gateways.length === 0 ? [] : readAddresses(sides.host, gateway.index);
-  const gatewayRequests = planGateways(gateway, held, gateways, config.forceAddress);
+  const gatewayRequests = prepared.gatewayRequests ?? holdGateways(sides.host, gateway, gateways, config);
   const prefixes = ips.map(({ address }) => address);
   sides.pod.run(...configureInterface(podLink.index, prefixes, podRoutes(routes, ips), config));
   if (config.detectsDuplicates) {
@@ -139,8 +154,7 @@ function configure(work: Work, { bridge, wasMade, cable, podLink }: Links, addre
   }
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
-  const hasNewAddress = applyGateways(sides.host, gatewayRequests);
-  if (hasNewAddress && gateway === bridge && !wasMade) pinMac(sides.host, bridge);
+  applyGateways(sides.host, gatewayRequests);
   return gateway === bridge ? undefined : gateway;
 }
 

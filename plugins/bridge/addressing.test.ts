@@ -24,6 +24,18 @@ test("a gateway that IPAM did not name is the network's first address, with the 
   expect(ips.map(({ interface: at }) => at)).toEqual([2, 2]);
 });
 
+test.each([
+  ["10.22.0.5/32", "10.22.0.6/32"],
+  ["fd00:22::5/128", "fd00:22::6/128"],
+  ["10.22.0.0/31", "10.22.0.1/31"],
+  ["fd00:22::/127", "fd00:22::1/127"],
+  // The second of two addresses is the pod's own.
+  ["10.22.0.1/31", "10.22.0.0/31"],
+  ["fd00:22::1/127", "fd00:22::/127"],
+])("the gateway of %s is %s", (address, gateway) => {
+  expect(planAddressing(ipam([address]), config).gateways.map(formatPrefix)).toEqual([gateway]);
+});
+
 test("a bridge that is no gateway gets no address and pods no default route", () => {
   const plan = planAddressing(ipam(["10.22.0.7/24"]), { ...config, isGateway: false, isDefaultGateway: false });
   expect([plan.gateways, plan.routes]).toEqual([[], []]);

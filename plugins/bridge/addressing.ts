@@ -5,8 +5,8 @@
 import { assertGatewaysAreOthers, gatewayOf } from "../../pkg/attachment/routes.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress, ResultRoute } from "../../pkg/cni/result.ts";
-import { type Address, addressBits } from "../../pkg/ip/address.ts";
-import { firstHost, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
+import { type Address, addressBits, isSameAddress } from "../../pkg/ip/address.ts";
+import { isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { BridgeConfig } from "./config.ts";
 
 export interface Addressing {
@@ -41,18 +41,21 @@ export function planAddressing(ipam: Result, config: GatewayConfig): Addressing 
   };
 }
 
-/** A gateway that IPAM did not name is the first address of the network. */
 function withGateway(ip: ResultAddress, config: GatewayConfig): ResultAddress {
   const gateway = ip.gateway ?? (config.isGateway ? usualGateway(ip.address) : undefined);
   return { ...ip, interface: CONTAINER_INTERFACE, ...(gateway === undefined ? {} : { gateway }) };
 }
 
-/** Behind a single address (/32, /128) that is the next one, as with the reference. */
-function usualGateway(prefix: Prefix): Address | undefined {
-  const network = networkOf(prefix);
-  const { family, value } = network.address;
-  if (network.length < addressBits(family)) return firstHost(network);
-  return value + 1n < 1n << BigInt(addressBits(family)) ? { family, value: value + 1n } : undefined;
+/**
+ * The gateway of a pod whose IPAM named none: as with the reference, the address behind the network's own, also where that is
+ * outside of the network (of a single address). Where a network of two gives the pod that one, the gateway gets the other.
+ */
+function usualGateway(pod: Prefix): Address | undefined {
+  const network = networkOf(pod).address;
+  const bits = addressBits(network.family);
+  const next = { family: network.family, value: network.value + 1n };
+  if (pod.length === bits - 1 && isSameAddress(next, pod.address)) return network;
+  return next.value >> BigInt(bits) === 0n ? next : undefined;
 }
 
 /** One a family, by its first gateway, unless IPAM has given one already (that one is then the operator's wish). */

@@ -3,9 +3,10 @@
  */
 import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
 import { withSides } from "../../pkg/attachment/interface-plugin.ts";
+import { ownerOf } from "../../pkg/attachment/owner.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
-import type { Result } from "../../pkg/cni/result.ts";
-import type { Link } from "../../pkg/kernel/link.ts";
+import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
+import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { missingVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
@@ -20,6 +21,7 @@ export function checkAttachment(request: Request, config: BridgeConfig): void {
     const podLink = checkInterface(pod, request, previous, expected);
     const bridge = checkBridge(host, config, previous);
     const port = checkPort(host, config, bridge, podLink);
+    if (config.vlans !== undefined && port.alias === ownerOf(request)) checkFiltering(bridge);
     checkVlans(host, config, bridge, port);
     checkGateways(host, config, previous);
     if (config.guardsMac) checkGuard(request, { port: port.name, mac: podLink.mac });
@@ -33,13 +35,22 @@ function checkBridge(host: BlockingNetlink, config: BridgeConfig, previous: Resu
   if (!bridge.isUp) throw wrong(`the bridge ${config.bridge} is down`);
   const told = previous.interfaces.find((entry) => entry.name === config.bridge && !entry.sandbox);
   if (told === undefined) throw wrong(`prevResult names no bridge ${config.bridge}`);
-  // Without a gateway's address the bridge's MAC follows its ports, and no pod uses it.
-  if (config.isGateway) checkMac(bridge, told, `the bridge ${config.bridge}`);
-  if (config.vlans !== undefined && bridge.bridge?.filtersVlans !== true) {
-    throw wrong(`the bridge ${config.bridge} does not filter VLANs`);
-  }
+  checkBridgeMac(host, bridge, told);
   if (config.promiscMode && !bridge.isPromiscuous) throw wrong(`the bridge ${config.bridge} is not promiscuous`);
   return bridge;
+}
+
+/** A bridge whose address nobody has set has one of its ports', whichever has the lowest: then no other is expected. */
+function checkBridgeMac(host: BlockingNetlink, bridge: Link, told: ResultInterface): void {
+  if (!told.mac || told.mac.toLowerCase() === bridge.mac) return;
+  const links = host.dump(linkDump()).map(parseLink);
+  if (links.some(({ masterIndex, mac }) => masterIndex === bridge.index && mac === bridge.mac)) return;
+  checkMac(bridge, told, `the bridge ${bridge.name}`);
+}
+
+/** ADD sees to it; the reference's leaves a bridge that is there as it is. */
+function checkFiltering({ name, bridge }: Link): void {
+  if (bridge?.filtersVlans !== true) throw wrong(`the bridge ${name} does not filter VLANs`);
 }
 
 /** The pod's end knows its other end by index (IFLA_LINK); the bridge's ports are found by their master. */

@@ -6,7 +6,7 @@ import { contains, formatPrefix, isSamePrefix, networkOf, type Prefix } from "..
 import { addAddress, deleteAddress, type LinkAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, createBridge, type Link, type LinkChange } from "../../pkg/kernel/link.ts";
 import { setVlanFiltering } from "../../pkg/kernel/port-vlan.ts";
-import { findLink } from "../../pkg/kernel/read.ts";
+import { findLink, readAddresses } from "../../pkg/kernel/read.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists, isNetlinkError, type NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
@@ -77,6 +77,17 @@ export function assertFilteringIsPossible(netlink: BlockingNetlink, config: Brid
 
 const NO_FILTERING = "vlan and vlanTrunk need a kernel whose bridges filter VLANs (CONFIG_BRIDGE_VLAN_FILTERING)";
 
+/** What makes `device` hold `gateways`, compared with the addresses that it has. Throws as `planGateways` does. */
+export function holdGateways(
+  netlink: BlockingNetlink,
+  device: Link,
+  gateways: readonly Prefix[],
+  { forceAddress }: Pick<BridgeConfig, "forceAddress">,
+): Request[] {
+  if (gateways.length === 0) return [];
+  return planGateways(device, readAddresses(netlink, device.index), gateways, forceAddress);
+}
+
 /**
  * What makes `bridge` hold `gateways`. Throws where another address stands in the way: for IPv4 any other one (a bridge
  * has one gateway), for IPv6 one of an overlapping network. With `force` those are removed instead.
@@ -114,22 +125,10 @@ function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]
 
 /**
  * Carries out what `planGateways` gave; a gateway that another ADD has just put there is as good, and so is an address
- * that another has removed. A bridge that is gone is neither. True where this call has changed addresses.
+ * that another has removed. A bridge that is gone is neither.
  */
-export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): boolean {
-  let hasChanged = false;
+export function applyGateways(netlink: BlockingNetlink, requests: readonly Request[]): void {
   for (const { error } of netlink.exchange(requests)) {
     if (error !== undefined && !isExists(error) && !isNetlinkError(error, "EADDRNOTAVAIL")) throw error;
-    hasChanged ||= error === undefined;
   }
-  return hasChanged;
-}
-
-/**
- * Sets the MAC of a bridge that was found to what it was then. A bridge whose MAC was never set takes the lowest of its
- * ports', so that the gateway's would change under running pods whenever a port comes or goes
- * (br_stp_recalculate_bridge_id). Only the call that has added the gateway's address does it: of several at once one.
- */
-export function pinMac(netlink: BlockingNetlink, { index, mac }: Link): void {
-  netlink.run(changeLink(index, { mac }));
 }

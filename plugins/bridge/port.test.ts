@@ -12,7 +12,7 @@ const bridge = { index: 3, name: "cni0" } as Link;
 function wait(attributes: { readonly master?: number; readonly operState: number }): void {
   const asked = request(RTM_NEWLINK, "ip link show veth0", { index: 4 }, { ifname: "veth0", ...attributes });
   const message = { type: RTM_NEWLINK.type, flags: 0, sequence: 1, portId: 0, payload: asked.body };
-  const host = { run: () => [message] };
+  const host = { run: () => [message, message] };
   waitForPort(host as never, { sleep: () => undefined } as never, "veth0", bridge);
 }
 

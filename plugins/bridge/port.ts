@@ -31,15 +31,16 @@ export function putInVlans(host: BlockingNetlink, name: string, vlans: PortVlans
 }
 
 /**
- * Waits until frames pass. A bridge that was removed meanwhile (another ADD made it, failed, and took it back) leaves a
- * link that is up but leads nowhere: that is refused.
+ * Waits until frames pass, and returns the bridge as it is with this port. A bridge that was removed meanwhile (another ADD
+ * made it, failed, and took it back) leaves a link that is up but leads nowhere: that is refused.
  */
-export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): void {
-  waitForCarrier(host, system, hostName, ({ masterIndex }) => {
+export function waitForPort(host: BlockingNetlink, system: System, hostName: string, bridge: Link): Link {
+  const [, now = bridge] = waitForCarrier(host, system, hostName, [bridge.index], ({ masterIndex }) => {
     if (masterIndex === bridge.index) return;
     throw new CniError(
       ErrorCode.tryAgainLater,
       `${hostName} is no port of the bridge ${bridge.name} any more: somebody else has unplugged it; try again`,
     );
   });
+  return now;
 }

@@ -46,7 +46,7 @@ function attach(making: Making, { ipam, ipMasq, mtu }: PtpConfig): Result {
   );
   enableForwarding(request.system, ips);
   if (ipMasq) masqueradeAttachment(request, ips, undo);
-  const host = waitForCarrier(sides.host, request.system, cable.hostName);
+  const [host] = waitForCarrier(sides.host, request.system, cable.hostName);
   sides.host.run(...podAddresses.map((address) => addRoute(hostRoute(address, host.index))));
   // Last: weftd takes a host's end with an address for whole, and may put another on it before this does.
   const gateways = hostAddresses.map((prefix) => addAddress({ index: host.index, prefix, skipDetection: true }));

@@ -65,8 +65,8 @@ function check({ sides, link }: Checked, config: TapConfig): void {
     if (is !== expected) throw wrong(`the ${key} of ${where} is ${is ?? "not set"}: expected ${expected ?? "none"}`);
   };
   expect("multiQueue", data.multiQueue === 1, config.multiQueue);
-  expect("owner", data.owner, config.owner);
-  expect("group", data.group, config.group);
+  if (config.owner !== undefined) expect("owner", data.owner, config.owner);
+  if (config.group !== undefined) expect("group", data.group, config.group);
   if (config.bridge === undefined) return;
   if (link.masterIndex !== findBridge(sides.pod, config.bridge)) throw wrong(`${where} is no port of ${config.bridge}`);
 }

@@ -35,10 +35,15 @@ export const plugin: Plugin = {
   },
   check(request) {
     const { attributes, sysctls } = parseTuning(request);
-    request.requirePrevResult();
+    const previous = request.requirePrevResult();
     checkSysctls(request, sysctls);
-    if (hasAttributes(attributes))
-      inPod(request, (pod) => checkAttributes(requireInterface(pod, request), attributes, pod));
+    if (!hasAttributes(attributes)) return;
+    inPod(request, (pod) => {
+      const link = requireInterface(pod, request);
+      // A plugin behind this one in the chain may have set another, and says so.
+      const isTold = link.mac === toldMac(request, previous);
+      checkAttributes(link, isTold ? { ...attributes, mac: undefined } : attributes, pod);
+    });
   },
   status(request) {
     const { attributes, sysctls } = parseTuning(request);
@@ -108,6 +113,11 @@ function withMac(result: Result, ifName: string, mac: string | undefined): Resul
     ...result,
     interfaces: result.interfaces.map((entry) => (entry.name === ifName ? { ...entry, mac } : entry)),
   };
+}
+
+/** The interface's hardware address by the last plugin of the chain that told one. */
+function toldMac({ ifName, netnsPath }: Request, { interfaces }: Result): string | undefined {
+  return interfaces.find(({ name, sandbox }) => name === ifName && sandbox === netnsPath)?.mac?.toLowerCase();
 }
 
 /**

@@ -103,6 +103,50 @@ export const table: Table = {
         "DEL",
       ],
     },
+    ...["10.22.0.0/31", "10.22.0.1/31"].map(
+      (address): Case => ({
+        name: `a gateway beside ${address}`,
+        conf: conf({ isDefaultGateway: true, ipam: { type: "static", addresses: [{ address }] } }),
+      }),
+    ),
+    {
+      name: "a bridge without ports, that has had some",
+      conf: conf({ isGateway: true }),
+      setup: [
+        {
+          in: "node",
+          run: "ip link add cni0 type bridge; ip link set cni0 up; ip link add low0 type veth peer name low1; ip link set low0 master cni0; ip link del low0",
+        },
+      ],
+      steps: ["ADD", "CHECK"],
+    },
+    {
+      name: "a bridge with the gateway's address, and a port with a lower one",
+      conf: conf({ isGateway: true }),
+      setup: [
+        {
+          in: "node",
+          run: "ip link add cni0 type bridge; ip address add 10.22.0.1/24 dev cni0; ip link set cni0 up",
+        },
+      ],
+      steps: [
+        "ADD",
+        "CHECK",
+        {
+          in: "node",
+          run: "ip link add low0 address 02:00:00:00:00:01 type veth peer name low1; ip link set low0 master cni0 up",
+        },
+        "CHECK",
+        "DEL",
+      ],
+    },
+    {
+      name: "a VLAN, attached by the reference to a bridge that is there already",
+      conf: conf({ isGateway: true, vlan: 100 }),
+      setup: [{ in: "node", run: "ip link add cni0 type bridge; ip link set cni0 up" }],
+      steps: [{ verb: "ADD", by: "reference" }, "CHECK", "DEL"],
+      inVm: true,
+    },
     ...["10.22.0.7/32", "fd00:22::7/128"].map(
       (address): Case => ({
         name: `the single address ${address} without a gateway`,

@@ -26,6 +26,12 @@ export const table: Table = {
       versions: ["0.3.0", "0.4.0", "1.1.0"],
     },
     { name: "nothing", conf: { prevResult }, setup },
+    {
+      name: "a MAC that a later plugin has changed, and told",
+      conf: { mac: MAC, prevResult },
+      setup,
+      steps: ["ADD", { verb: "CHECK", conf: { mac: "c2:00:00:00:00:03" } }, "DEL"],
+    },
     { name: "a setting with slashes", conf: { sysctl: { "net/ipv4/conf/IFNAME/arp_filter": "1" }, prevResult }, setup },
     { name: "a setting of several numbers", conf: { sysctl: RMEM, prevResult }, setup },
     { name: "a queue of none, and no multicast", conf: { txQLen: 0, allmulti: false, prevResult }, setup },
