@@ -12,12 +12,13 @@ import {
   type TablePlace,
   tablesDump,
 } from "../../../pkg/kernel/foreign-rules.ts";
+import { linkDump, parseLink } from "../../../pkg/kernel/link.ts";
 import { macSpoofElementDumps, readGuards } from "../../../pkg/kernel/mac-spoof.ts";
 import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
 import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
 import { portMapElementDumps, readPortMap } from "../../../pkg/kernel/port-map.ts";
 import { lookAtReferenceTables } from "../../../pkg/kernel/reference-nftables.ts";
-import { type BlockingNetlink, openNetfilter } from "../../../pkg/netlink/blocking.ts";
+import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
 import { isSystemError } from "../../../pkg/sys/errors.ts";
@@ -113,9 +114,9 @@ export interface Node {
 
 /** Throws `SystemError` and `NetlinkError`. */
 export function lookAtNode(system: System, cacheDir: string | undefined): Node {
-  const { addresses: held, aliases, obstacle, views } = readNamespaces(system);
+  const { addresses: held, obstacle, views } = readNamespaces(system);
   const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });
-  const marks = new Set(aliases.map(({ alias }) => alias));
+  const marks = readMarks(system);
   const inUse = new Set(held.map(({ address }) => address));
   return {
     cached: results.paths().flatMap((path) => readCached(system, path)),
@@ -125,6 +126,17 @@ export function lookAtNode(system: System, cacheDir: string | undefined): Node {
     isAlive: (mark, addresses) =>
       obstacle !== undefined || marks.has(mark) || addresses.some((address) => inUse.has(formatAddress(address))),
   };
+}
+
+/** On the host's ends of pods' cables; what shapes a pod's traffic outlives it. */
+function readMarks(system: System): ReadonlySet<string> {
+  const host = openRoute(system);
+  try {
+    const links = host.dump(linkDump()).map(parseLink);
+    return new Set(links.filter(({ kind }) => kind !== "ifb").map(({ alias }) => alias));
+  } finally {
+    host.close();
+  }
 }
 
 const RESTORE = { 4: "iptables-restore", 6: "ip6tables-restore" } as const;
