@@ -1,6 +1,7 @@
 /** What the hand-over to the reference plugins is planned from. Nothing is changed by looking. */
 
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
+import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
 import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
 import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/kernel/firewall.ts";
@@ -12,11 +13,12 @@ import {
   type TablePlace,
   tablesDump,
 } from "../../../pkg/kernel/foreign-rules.ts";
-import { linkDump, parseLink } from "../../../pkg/kernel/link.ts";
+import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
 import { macSpoofElementDumps, readGuards } from "../../../pkg/kernel/mac-spoof.ts";
 import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
 import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
-import { portMapElementDumps, readPortMap } from "../../../pkg/kernel/port-map.ts";
+import { lookAtPortMapElements } from "../../../pkg/kernel/port-map.ts";
+import { readPortMap } from "../../../pkg/kernel/port-map-table.ts";
 import { lookAtReferenceTables } from "../../../pkg/kernel/reference-nftables.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
@@ -24,7 +26,7 @@ import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlin
 import { isSystemError } from "../../../pkg/sys/errors.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
-import { CACHE_DIRECTORIES, CachedResults } from "../../ipam/results.ts";
+import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";
 import { type CachedAttachment, parseCachedAttachment } from "./attachments.ts";
 import type { OwnTables } from "./states.ts";
@@ -47,12 +49,10 @@ export const OWN_TABLES = ["weft_masquerade", "weft_portmap", "weft_macspoof", "
 export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
   const generation = readGeneration(netfilter);
   const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
-  const dumped = read([
-    ...podMasqueradeDumps(),
-    ...portMapElementDumps(),
-    ...macSpoofElementDumps(),
-    ...firewallDumps(),
-  ]);
+  const dumped = [
+    ...read([...podMasqueradeDumps(), ...macSpoofElementDumps(), ...firewallDumps()]),
+    ...lookAtPortMapElements(read),
+  ];
   const seenFirewall = readFirewall(dumped);
   return {
     generation,
@@ -105,6 +105,8 @@ export function foreignRuleText(rule: ForeignRule): string {
 
 export interface Node {
   readonly cached: readonly CachedAttachment[];
+  /** Devices that shape traffic with some subnets alone. */
+  readonly subnetShapers: readonly Pick<Link, "name" | "alias">[];
   readonly iptables: ReadonlySet<Family>;
   /** The path of `nft`. */
   readonly nft: string | undefined;
@@ -116,9 +118,12 @@ export interface Node {
 export function lookAtNode(system: System, cacheDir: string | undefined): Node {
   const { addresses: held, obstacle, views } = readNamespaces(system);
   const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });
-  const marks = readMarks(system);
+  const links = readHostLinks(system);
+  // What shapes a pod's traffic outlives it; the host's end of its cable does not.
+  const marks = new Set(links.filter(({ kind }) => kind !== "ifb").map(({ alias }) => alias));
   const inUse = new Set(held.map(({ address }) => address));
   return {
+    subnetShapers: links.filter(isSubnetShaper),
     cached: results.paths().flatMap((path) => readCached(system, path)),
     iptables: new Set(FAMILIES.filter((family) => findProgram(system, RESTORE[family]) !== undefined)),
     nft: findProgram(system, "nft"),
@@ -128,15 +133,18 @@ export function lookAtNode(system: System, cacheDir: string | undefined): Node {
   };
 }
 
-/** On the host's ends of pods' cables; what shapes a pod's traffic outlives it. */
-function readMarks(system: System): ReadonlySet<string> {
+function readHostLinks(system: System): Link[] {
   const host = openRoute(system);
   try {
-    const links = host.dump(linkDump()).map(parseLink);
-    return new Set(links.filter(({ kind }) => kind !== "ifb").map(({ alias }) => alias));
+    return host.dump(linkDump()).map(parseLink);
   } finally {
     host.close();
   }
+}
+
+/** The second of the two devices that `bandwidth` makes where it is to shape some subnets' packets alone. */
+function isSubnetShaper({ name, kind, alias }: Link): boolean {
+  return kind === "ifb" && name.startsWith("bwi") && alias.startsWith(MARK_START);
 }
 
 const RESTORE = { 4: "iptables-restore", 6: "ip6tables-restore" } as const;

@@ -6,6 +6,7 @@
  * removes the reference's rules, too, a DEL by the reference would leave weft's.
  */
 
+import { describeOwner, ownerMark } from "../../../pkg/kernel/owner.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { changeBlocks } from "../../change-report.ts";
 import { fileStepText, takeFileStep } from "../../node/file-steps.ts";
@@ -119,6 +120,7 @@ function outcomeOf({ directory }: UndoPlaces, told: Told): Outcome {
   const left = [
     ...plan.obstacles.map(describeObstacle),
     ...(rules?.foreign ?? []).map(foreignRuleText),
+    ...shapedSubnetTexts(look.node),
     ...restoration.kept.map((name) => `${directory}/${name}: ${whyKept(name)}`),
     ...restoration.left,
   ];
@@ -135,6 +137,18 @@ function outcomeOf({ directory }: UndoPlaces, told: Told): Outcome {
       ...{ left, failures },
     },
   };
+}
+
+/** The reference 1.9 ignores the keys, and looks for buckets where there are none. */
+function shapedSubnetTexts({ cached, subnetShapers }: Node): string[] {
+  const configured = cached
+    .filter(({ plugins }) => plugins.some((plugin) => plugin.has("shapedSubnets") || plugin.has("unshapedSubnets")))
+    .map((attachment) => ownerMark(attachment));
+  return [...new Set([...configured, ...subnetShapers.map(({ alias }) => alias)])].map((owner) => {
+    const device = subnetShapers.find(({ alias }) => alias === owner)?.name;
+    const rest = device === undefined ? "" : `; once the pod is gone, ip link del ${device}`;
+    return `bandwidth of ${describeOwner(owner)}: CHECK of a reference plugin without shapedSubnets fails${rest}`;
+  });
 }
 
 function whyKept(name: string): string {

@@ -11,7 +11,7 @@ import type { Firewall } from "../../../pkg/kernel/firewall.ts";
 import type { GuardedPort } from "../../../pkg/kernel/mac-spoof.ts";
 import { type Attachment, describeOwner, ownerMark } from "../../../pkg/kernel/owner.ts";
 import type { PodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
-import { DEFAULT_MARK_BIT, type PortMap } from "../../../pkg/kernel/port-map.ts";
+import { DEFAULT_MARK_BIT, type PortMap } from "../../../pkg/kernel/port-map-table.ts";
 import type {
   ReferenceBackend,
   ReferencePart,
@@ -117,7 +117,7 @@ function outcomeOf(asked: Asked): ReferenceState | string {
   const attachment = cached ?? attachmentOf(owner);
   if (attachment === undefined) return "its mark is shortened, and the runtime's cache has no result with its names";
   if (!pluginsOf(part, cached).some(circumstances.isForeign)) {
-    return `the plugin that made it (${PLUGINS[part].join(" or ")}) stays weft's`;
+    return `no other program's ${PLUGINS[part].join(" or ")} takes the place of weft's`;
   }
   try {
     return stateOf(asked, {
@@ -220,6 +220,9 @@ function portsOf(asked: Asked, attachment: Attachment): ReferenceState | string 
     const address = targets.find((target) => target.family === family);
     return address === undefined ? [] : [{ address, length: lengthOf(address, asked) }];
   });
+  const isConditional = tables.ports.mappings.some((mapping) => mapping.owner === owner && mapping.host.condition);
+  if (config === undefined && isConditional)
+    return "its ports have conditions, and the runtime's cache has no configuration with their words";
   const state = { part: "portmap", attachment, backend, addresses } as const;
   return config === undefined
     ? { ...state, ...portsByTable(tables.ports, owner, addresses) }
