@@ -43,6 +43,7 @@ const cleanup = new Cleanup();
 beforeEach(async () => {
   bed = await PluginBed.make();
   subnet = 22;
+  more = {};
   searchPath = "/usr/sbin:/usr/bin:/sbin:/bin";
   const peer = await bed.anotherPod("outside");
   outside = peer.inside;
@@ -70,6 +71,9 @@ afterEach(async () => {
 const numberOf = (backend: Backend) => subnet + (backend === "nftables" ? 1 : 0);
 const bridgeOf = (backend: Backend) => `cni${numberOf(backend) - subnet}`;
 
+/** More keys of plugins, by their type, in all chains. */
+let more: Readonly<Record<string, Json>>;
+
 const conflist = (backend: Backend) => ({
   cniVersion: "1.0.0",
   name: `net-${backend}`,
@@ -92,7 +96,7 @@ const conflist = (backend: Backend) => ({
       egressBurst: 1e7,
     },
     { type: "tuning", sysctl: { "net.ipv4.conf.IFNAME.arp_filter": "1" }, dataDir: `${bed.stateDir}/tuning` },
-  ],
+  ].map((plugin) => ({ ...plugin, ...more[plugin.type] })),
 });
 
 /** The plugins of a pod's chain, as the runtime calls them. */
@@ -301,7 +305,9 @@ describe.each<Backend>(["iptables", "nftables"])("with %s", (backend) => {
 test("without the runtime's cache the tables tell enough", async () => {
   const ports = [tcp(8081), tcp(8090, SERVER, UPLINK[4]), { hostPort: 5353, containerPort: SERVER, protocol: "udp" }];
   const pods = [await attach("iptables", "lost1", ports, false), await attach("iptables", "lost2", [tcp(8082)], false)];
-  expect(await undo()).toMatchObject({ status: 0, stderr: "" });
+  const done = await undo();
+  expect(done).toMatchObject({ status: 0, stderr: "" });
+  expect(done.stdout).toMatch(/^Stays:\n {2}portmap of container lost1.*order of its ports is not known.*\n$/m);
   expect(await weftTables()).toEqual([]);
   await expectTraffic(pods);
   await expectReference(pods);
@@ -360,7 +366,7 @@ test("plugins that configurations name and that replaced no file stay, with the 
   const { kept, removed, left } = JSON.parse(done.stdout) as { kept: string[]; removed: string[]; left: string[] };
   expect(kept.sort()).toEqual(["portmap", "vxlan", "weft"]);
   expect(removed).toContain("host-gw");
-  expect(left.join("\n")).toMatch(/portmap of container one.*stays weft's/);
+  expect(left.join("\n")).toMatch(/portmap of container one.*no other program's portmap takes the place of weft's/);
   expect(await weftTables()).toEqual(["table inet weft_portmap"]);
   await expectTraffic([pod]);
   await expectReference([pod]);
@@ -408,4 +414,93 @@ test.each([
   const done = await undo(...words);
   expect(done).toMatchObject({ status, stdout: "", stderr: expect.stringMatching(message) });
   expect(readdirSync(`${bin}/.weft-replaced`)).toContain("bridge");
+});
+
+/** Devices, their addresses and the order of chains are each run's own; the reference comments its tables. */
+async function writtenRules(): Promise<string[]> {
+  const saved = await Promise.all(["iptables-save", "ip6tables-save"].map((name) => bed.node.succeed(name, [])));
+  const tables = ["inet cni_plugins_masquerade", "ip cni_hostport", "ip6 cni_hostport", "bridge nat"];
+  const listed = await Promise.all(
+    tables.map((table) =>
+      bed.node.run("nft", ["-s", "list", "table", ...table.split(" ")]).then(({ stdout }) => stdout),
+    ),
+  );
+  return [...saved, ...listed].flatMap((text) =>
+    text
+      .split("\n")
+      .filter((line) => !/^#|^\s*comment "|^:.*(ACCEPT|DROP)|^(\*|COMMIT)|^:CNI-[0-9a-f]{24} /.test(line))
+      .map((line) => line.replace(/veth[0-9a-f]{8}/g, "VETH").replace(/ether saddr [0-9a-f:]{17}/g, "ether saddr MAC"))
+      .map((line) => line.trim()),
+  );
+}
+
+describe.each<[string, Backend, Record<string, Json>]>([
+  ["as they come", "iptables", {}],
+  ["as they come", "nftables", {}],
+  [
+    "with conditions and a mark",
+    "iptables",
+    {
+      portmap: {
+        ...{ backend: "iptables", markMasqBit: 31, masqAll: true },
+        ...{ conditionsV4: ["-s", "198.51.100.0/24"], conditionsV6: ["!", "-s", "2001:db8:99::/64"] },
+      },
+      firewall: { ingressPolicy: "isolated", iptablesAdminChainName: "SITE-RULES" },
+    },
+  ],
+  [
+    "with conditions",
+    "nftables",
+    { portmap: { backend: "nftables", conditionsV4: ["ip", "saddr", "198.51.100.0/24"] } },
+  ],
+  ["without snat", "iptables", { portmap: { snat: false }, firewall: { ingressPolicy: "open" } }],
+  ["without snat", "nftables", { portmap: { backend: "nftables", snat: false } }],
+])("pods %s, with %s", (_name, backend, keys) => {
+  test("have the rules that the reference would have made", async () => {
+    more = keys;
+    const ports = [
+      ...[tcp(8081), { hostPort: 5353, containerPort: SERVER, protocol: "udp" }, tcp(8090, SERVER, UPLINK[4])],
+      ...[tcp(8091, SERVER, UPLINK[6]), tcp(8092, SERVER, "0.0.0.0")],
+      ...Array.from({ length: 16 }, (_, at) => tcp(9100 - at)),
+    ];
+    const ours = bin;
+    bin = realpathSync(REFERENCE);
+    const theirs = [await attach(backend, "one", ports), await attach(backend, "two", [tcp(8082)])];
+    const wanted = await writtenRules();
+    expect(wanted.length).toBeGreaterThan(30);
+    for (const pod of theirs) {
+      await deleteOwnPod(pod);
+      await pod.inside.close();
+      await removeNamespace(pod.namespace.name);
+    }
+    await bed.node.succeed("nft", ["flush", "ruleset"]);
+    rmSync(`${bed.stateDir}/networks`, { recursive: true });
+
+    bin = ours;
+    const pods = [await attach(backend, "one", ports), await attach(backend, "two", [tcp(8082)])];
+    expect(await undo()).toMatchObject({ status: 0, stderr: "" });
+    expect((await writtenRules()).sort()).toEqual(wanted.sort());
+    await expectReference(pods);
+    expect(await leftOf(pods)).toEqual(NOTHING);
+  });
+});
+
+test("rules in another program's chain that drops what it does not know stay, and are named", async () => {
+  const chain = "add chain inet site gate { type filter hook forward priority 5; policy drop; }";
+  await bed.node.succeed("nft", [`add table inet site; ${chain}`]);
+  const pod = await attach("iptables", "one", [tcp(8081)]);
+  const done = await undo();
+  expect(done).toMatchObject({ status: 0, stderr: "" });
+  expect(done.stdout).toMatch(
+    /^Stays:\n {2}the rule of container one, interface eth0, network net-iptables in inet site gate.*nft delete rule inet site gate handle \d+$/m,
+  );
+  await expectReference([pod]);
+});
+
+test("limits for some subnets alone are named: the reference's CHECK does not know them", async () => {
+  more = { bandwidth: { shapedSubnets: ["198.51.100.0/24"] } };
+  await attach("iptables", "one", []);
+  const done = await undo();
+  expect(done).toMatchObject({ status: 0, stderr: "" });
+  expect(done.stdout).toMatch(/bandwidth of container one.*without shapedSubnets fails; .*ip link del bwi[0-9a-f]+$/m);
 });

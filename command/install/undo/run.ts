@@ -34,7 +34,7 @@ interface Look {
   readonly plan: HandOver;
 }
 
-const NOTHING: HandOver = { states: [], obstacles: [], stale: [], settled: [] };
+const NOTHING: HandOver = { states: [], obstacles: [], doubts: [], stale: [], settled: [] };
 
 /** Changes nothing. Throws `SystemError` and `NetlinkError`. */
 export function dryRun(system: System, build: Build, places: UndoPlaces): Outcome {
@@ -44,7 +44,15 @@ export function dryRun(system: System, build: Build, places: UndoPlaces): Outcom
     ...(rules === undefined || isEmpty(plan) ? [] : handOverTexts(system, rules, plan, node.nft)),
     ...restoration.steps.map(fileStepText),
   ];
-  return outcomeOf(places, { commands, look, handedOver: parts(plan), refused: [], failures: [], isDryRun: true });
+  return outcomeOf(places, {
+    commands,
+    look,
+    handedOver: parts(plan),
+    refused: [],
+    doubts: plan.doubts,
+    failures: [],
+    isDryRun: true,
+  });
 }
 
 /** Throws `SystemError` and `NetlinkError`. */
@@ -68,6 +76,7 @@ export function undoInstallation(system: System, build: Build, places: UndoPlace
     ...{ commands, look: { ...after, restoration: before.restoration }, failures, isDryRun: false },
     handedOver: [...first.done, ...second.done],
     refused: second.refused,
+    doubts: [...before.plan.doubts, ...after.plan.doubts],
   });
 }
 
@@ -109,6 +118,7 @@ interface Told {
   readonly look: Look;
   readonly handedOver: readonly Pick<Obstacle, "owner" | "part">[];
   readonly refused: readonly Obstacle[];
+  readonly doubts: readonly Obstacle[];
   readonly failures: readonly string[];
   readonly isDryRun: boolean;
 }
@@ -118,7 +128,7 @@ function outcomeOf({ directory }: UndoPlaces, told: Told): Outcome {
   const { restoration, plan, rules } = look;
   const failures = [...refused.map(describeObstacle), ...told.failures];
   const left = [
-    ...plan.obstacles.map(describeObstacle),
+    ...[...plan.obstacles, ...told.doubts].map(describeObstacle),
     ...(rules?.foreign ?? []).map(foreignRuleText),
     ...shapedSubnetTexts(look.node),
     ...restoration.kept.map((name) => `${directory}/${name}: ${whyKept(name)}`),

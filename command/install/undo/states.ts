@@ -58,6 +58,8 @@ export interface Obstacle {
 export interface HandOver {
   readonly states: readonly OwnedState[];
   readonly obstacles: readonly Obstacle[];
+  /** Parts that are handed over as far as is known; in words, what is not. */
+  readonly doubts: readonly Obstacle[];
   /** Owners of which nothing is left but their elements, by part. */
   readonly stale: readonly Pick<Obstacle, "owner" | "part">[];
   /** Parts for which weft's elements are all there is to remove: firewalld has the rest. */
@@ -77,6 +79,7 @@ export function planHandOver(tables: OwnTables, circumstances: Circumstances): H
   const plan = {
     states: [] as OwnedState[],
     obstacles: [] as Obstacle[],
+    doubts: [] as Obstacle[],
     stale: [] as Obstacle[],
     settled: [] as Obstacle[],
   };
@@ -87,13 +90,26 @@ export function planHandOver(tables: OwnTables, circumstances: Circumstances): H
       if (!circumstances.isAlive(owner, addresses.get(owner) ?? [])) plan.stale.push(told);
       else {
         const outcome = outcomeOf({ part, owner, cached, tables, circumstances });
-        if (typeof outcome !== "string") plan.states.push({ owner, state: outcome });
-        else if (outcome === FIREWALLD) plan.settled.push(told);
+        if (typeof outcome !== "string") {
+          plan.states.push({ owner, state: outcome });
+          if (cached === undefined && hasUnknownOrder(outcome)) plan.doubts.push({ ...told, reason: UNKNOWN_ORDER });
+        } else if (outcome === FIREWALLD) plan.settled.push(told);
         else plan.obstacles.push({ ...told, reason: outcome });
       }
     }
   }
   return plan;
+}
+
+const UNKNOWN_ORDER =
+  "without its configuration in the runtime's cache the order of its ports is not known; the reference's CHECK, which " +
+  "compares the order, may fail, its DEL works";
+
+/** iptables names several ports of a protocol in one rule. */
+function hasUnknownOrder(state: ReferenceState): boolean {
+  if (state.part !== "portmap" || state.backend !== "iptables") return false;
+  const protocols = state.ports.map(({ protocol }) => protocol);
+  return new Set(protocols).size < protocols.length;
 }
 
 /** For people. */
@@ -253,7 +269,7 @@ function portsByConfig(config: ConfigObject): PortSettings {
 /** IANA's protocol numbers. */
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
 
-/** The order of the ports, which the reference's CHECK compares, is the table's. */
+/** In the order of their numbers: the runtime's is not known. */
 function portsByTable({ mappings, masquerades }: PortMap, owner: string, addresses: readonly Prefix[]): PortSettings {
   const own = mappings.filter((mapping) => mapping.owner === owner);
   const sources = masquerades.filter((entry) => entry.owner === owner);
@@ -280,7 +296,8 @@ function portsByTable({ mappings, masquerades }: PortMap, owner: string, address
         const hasTwin = ports.some((other) => isTwin({ ...port, family, hostAddress }, other));
         const isOfOneFamily = hostAddress === undefined && addresses.length > 1 && !hasTwin;
         return { ...port, hostAddress: isOfOneFamily ? { family, value: 0n } : hostAddress };
-      }),
+      })
+      .sort((one, other) => one.hostPort - other.hostPort),
   };
 }
 
