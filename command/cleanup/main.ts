@@ -21,7 +21,7 @@ export const cleanup = declareSubcommand({
   summary: "remove everything that weft has made on this node, and nothing else",
   description: [
     "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
-    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network. --dry-run prints what would go, as the commands that do the same by hand.",
+    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network: for these `weft install --undo` is the way back to other plugins. --dry-run prints what would go, as the commands that do the same by hand.",
     "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
     "What stays is told: a VXLAN device that another program's routes lead through, as flanneld's do after the way back; a bridge that others use, too; kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
   ],

@@ -23,6 +23,7 @@ export function parseCachedAttachment(content: Uint8Array): CachedAttachment | u
     if (bytes === undefined || bytes.length === 0) return undefined;
     const config = new ConfigObject(parseJsonObject(bytes, "cached configuration"));
     const plugins = config.has("plugins") ? config.objectList("plugins") : [config];
+    for (const plugin of plugins) plugin.requiredString("type");
     const capabilities = cached.object("capabilityArgs");
     return {
       network: cached.optionalString("networkName") || config.requiredString("name"),
