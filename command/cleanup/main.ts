@@ -5,10 +5,12 @@ import { isGone } from "../../pkg/netlink/errors.ts";
 import { changeSeen } from "../../pkg/netlink/ruleset.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { changeBlocks } from "../change-report.ts";
 import { DATA_DIR } from "../ipam/look.ts";
+import { takeFileStep } from "../node/file-steps.ts";
 import { runLegacy } from "../node/legacy.ts";
 import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
-import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
+import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { lookAtRules, observe, type Places } from "./observed.ts";
 import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
@@ -19,7 +21,7 @@ export const cleanup = declareSubcommand({
   summary: "remove everything that weft has made on this node, and nothing else",
   description: [
     "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
-    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network. --dry-run prints what would go, as the commands that do the same by hand.",
+    "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network: for these `weft install --undo` is the way back to other plugins. --dry-run prints what would go, as the commands that do the same by hand.",
     "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
     "What stays is told: a VXLAN device that another program's routes lead through, as flanneld's do after the way back; a bridge that others use, too; kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
   ],
@@ -54,7 +56,10 @@ export const cleanup = declareSubcommand({
     const left = [...plan.left, ...settingsThatStay(system)];
     return {
       status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
-      blocks: blocksOf(commands, left, failures, options.dryRun),
+      blocks: changeBlocks({
+        ...{ commands, left, failures, isDryRun: options.dryRun },
+        nothing: "Nothing of weft's was found on this node.",
+      }),
       data: {
         dryRun: options.dryRun,
         changed: !options.dryRun && taken.length > 0,
@@ -136,17 +141,7 @@ function take(step: Step, system: System): void {
       runLegacy(system, step.path, step.args);
       return;
     case "file":
-      takeFile(step.file, system);
-  }
-}
-
-function takeFile(file: Extract<Step, { kind: "file" }>["file"], system: System): void {
-  try {
-    if (file.do === "rename") system.rename(file.path, file.to);
-    else if (file.do === "remove") system.unlink(file.path);
-    else system.removeDirectory(file.path);
-  } catch (error) {
-    if (!isSystemError(error, "ENOENT")) throw error;
+      takeFileStep(step.file, system);
   }
 }
 
@@ -170,30 +165,5 @@ function settingsThatStay(system: System): string[] {
   if (on.length === 0) return [];
   return [
     `kernel settings that weft switches on where they are off: ${on.map((path) => `${path.replaceAll("/", ".")}=1`).join(" ")}`,
-  ];
-}
-
-function blocksOf(
-  commands: readonly string[],
-  left: readonly string[],
-  failures: readonly string[],
-  isDryRun: boolean,
-): Block[] {
-  const head =
-    commands.length === 0
-      ? "Nothing of weft's was found on this node."
-      : isDryRun
-        ? "Would be done:"
-        : failures.length > 0
-          ? "Attempted:"
-          : "Done:";
-  return [
-    text(head),
-    ...commands.map((command) => text(command, 2)),
-    ...(failures.length === 0
-      ? []
-      : [text({ text: "Failed:", tone: "bad" }), ...failures.map((each) => text(each, 2))]),
-    ...(left.length === 0 ? [] : [text("Stays:"), ...left.map((each) => text(each, 2))]),
-    ...(isDryRun && commands.length > 0 ? [text("Nothing was changed.")] : []),
   ];
 }

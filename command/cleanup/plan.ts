@@ -11,8 +11,8 @@ import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
-import { REPLACED } from "../install/bin-directory.ts";
-import { BASE, isLinkOf } from "../install/plan.ts";
+import { planRestoration } from "../install/restoration.ts";
+import { type FileStep, fileStepText, quoted } from "../node/file-steps.ts";
 import { withNames } from "../node/kernel.ts";
 import { OWN_CONFLIST, USUAL_BRIDGE } from "../node/networks.ts";
 import { REMOVED_CONFLIST } from "./conflist.ts";
@@ -20,10 +20,6 @@ import { DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./obse
 
 /** What every mark of weftd's begins with. */
 const DAEMON_MARK = "weft:";
-
-export type FileStep =
-  | { readonly do: "remove" | "removeDirectory"; readonly path: string }
-  | { readonly do: "rename"; readonly path: string; readonly to: string };
 
 export type Step =
   | { readonly kind: "file"; readonly file: FileStep }
@@ -89,18 +85,8 @@ export function stepText(step: Step, observed: Pick<Observed, "links">): string[
     case "legacy":
       return [[step.path, ...step.args.map(quoted)].join(" ")];
     case "file":
-      return [fileText(step.file)];
+      return [fileStepText(step.file)];
   }
-}
-
-function fileText(file: FileStep): string {
-  if (file.do === "rename") return `mv ${quoted(file.path)} ${quoted(file.to)}`;
-  return `${file.do === "remove" ? "rm" : "rmdir"} ${quoted(file.path)}`;
-}
-
-/** For a shell. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function removal(path: string, isDirectory = false): Step {
@@ -237,30 +223,7 @@ function planExecutables(
     left.push("the executables: --bin-dir DIR removes them from the runtime's plugin directory");
     return [];
   }
-  const path = (name: string) => `${binDir}/${name}`;
-  const kept = (name: string) => `${binDir}/${REPLACED}/${name}`;
-  const given = new Set([BASE, ...pluginNames, ...bin.replaced]);
-  const weft = [...bin.files.values()].filter(({ buildId }) => buildId !== undefined);
-  const ours = weft.filter((file) => given.has(file.name) || isLinkOf(bin.files.get(BASE), file));
-  const isOurs = (name: string) => ours.some((file) => file.name === name);
-  // In one step where another program's file comes back: its name is never without a file.
-  const back = bin.replaced.filter((name) => !bin.files.has(name) || isOurs(name));
-  const stale = bin.replaced.filter((name) => !back.includes(name));
-  left.push(...stale.map((name) => `${kept(name)}: another ${name} stands in ${binDir} by now`));
-  left.push(
-    ...weft
-      .filter((file) => !ours.includes(file))
-      .map(({ name }) => `${path(name)}: weft, under a name that weft install does not give`),
-  );
-  const own = ours.map(({ name }) => name).filter((name) => !back.includes(name));
-  const isEmptied = stale.length === 0 && bin.replaced.length > 0;
-  const stepOf = (name: string) => (back.includes(name) ? renaming(kept(name), path(name)) : removal(path(name)));
-  const names = [...back, ...own];
-  return [
-    ...names.filter((name) => name !== BASE).map(stepOf),
-    ...bin.unfinished.map((each) => removal(each)),
-    // Last: it tells what else is of its build, to the next cleanup, too.
-    ...names.filter((name) => name === BASE).map(stepOf),
-    ...(isEmptied ? [removal(`${binDir}/${REPLACED}`, true)] : []),
-  ];
+  const restoration = planRestoration(bin, pluginNames);
+  left.push(...restoration.left);
+  return restoration.steps.map((file): Step => ({ kind: "file", file }));
 }

@@ -2,11 +2,14 @@
 
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { FileLock, System } from "../../pkg/sys/system.ts";
+import { CACHE_DIR } from "../ipam/look.ts";
+import { CNI_CONF_DIR } from "../node/options.ts";
 import { type Block, CommandError, ExitStatus, type Outcome, text } from "../outcome.ts";
 import { type Build, declareSubcommand } from "../subcommand.ts";
 import { type BinDirectory, observeBinDirectory, REPLACED } from "./bin-directory.ts";
 import { carryOut } from "./carry-out.ts";
 import { type Action, type InstallationPlan, isEmpty, namesOf, planInstallation, type Wishes } from "./plan.ts";
+import { dryRun, undoInstallation } from "./undo/run.ts";
 
 /** Leads to the running file even after it was replaced or removed. */
 const OWN_FILE = "/proc/self/exe";
@@ -18,8 +21,9 @@ export const install = declareSubcommand({
   summary: "put the plugins where the container runtime looks for them",
   description: [
     "Copies this file into DIR as `weft`, once, and gives it a hard link for each plugin (a copy, where the file system has no links). Each takes its place by rename: a plugin that is called meanwhile is the old file or the new one, and both are whole. What is right already is not touched.",
-    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: `weft cleanup` puts them back. Files of other names are left alone, but for hard links to the `weft` of an earlier build, under names that are no plugins any more.",
-    "It may be killed at any moment, and called twice at once: whoever comes second waits.",
+    "Other programs' files of the plugins' names, such as those of the reference plugins, are replaced, and kept in DIR/.weft-replaced: --undo and `weft cleanup` put them back. Files of other names are left alone, but for hard links to the `weft` of an earlier build, under names that are no plugins any more.",
+    "--undo is the way back while pods run. For each pod that weft attached it writes the rules that the reference plugins would have made (ipMasq, portmap, firewall, macspoofchk; in iptables or nftables, as the pod's configuration says), takes weft's tables away, and puts the replaced files back. The reference's CHECK and DEL then work for these pods. Connections are not interrupted: weft's rules go after the others are there. What cannot be handed over is listed, keeps weft's rules, and the same call again goes on with it.",
+    "It may be killed at any moment, and called twice at once: the second call waits for the first.",
   ],
   arguments: {
     directory: { value: "DIR", about: "the runtime's plugin directory, made if it is missing", completes: "directory" },
@@ -33,6 +37,9 @@ export const install = declareSubcommand({
     },
     keepExisting: { kind: "flag", about: "leave other programs' files where they are" },
     discardReplaced: { kind: "flag", about: "do not keep the files that are replaced" },
+    undo: { kind: "flag", about: "put back what was replaced, and hand the pods' rules over" },
+    cniConfDir: { ...CNI_CONF_DIR, about: "--undo: where the runtime's configurations name plugins that have to stay" },
+    cacheDir: { ...CACHE_DIR, about: "--undo: the runtime's results of ADD, beside those in /var/lib/cni" },
     dryRun: { kind: "flag", about: "say what would be done, and change nothing" },
   },
   examples: [
@@ -40,11 +47,14 @@ export const install = declareSubcommand({
     { line: "install /opt/cni/bin --dry-run", about: "only say what would change" },
     { line: "install /opt/cni/bin --keep-existing", about: "beside the reference plugins, in nobody's place" },
     { line: "install /opt/cni/bin --only vxlan,host-gw", about: "two of them" },
+    { line: "install /opt/cni/bin --undo --dry-run", about: "the commands that lead back to the replaced plugins" },
+    { line: "install /opt/cni/bin --undo", about: "back to them, while pods run" },
   ],
   printsData: true,
   run({ system, build, arguments: { directory }, options, progress }) {
-    const wishes = wishesOf(options, build);
     const path = withoutTrailingSlashes(directory);
+    if (options.undo) return undo({ system, build, path, options, progress });
+    const wishes = wishesOf(options, build);
     if (options.dryRun) return outcomeOf(observe(path, wishes, system).plan, build, true);
     const lock = lockDirectory(path, system, progress);
     try {
@@ -56,6 +66,46 @@ export const install = declareSubcommand({
     }
   },
 });
+
+interface Undoing {
+  readonly system: System;
+  readonly build: Build;
+  readonly path: string;
+  readonly options: {
+    readonly only: readonly string[];
+    readonly keepExisting: boolean;
+    readonly discardReplaced: boolean;
+    readonly dryRun: boolean;
+    readonly cniConfDir: string;
+    readonly cacheDir: string | undefined;
+  };
+  readonly progress: (text: string) => void;
+}
+
+function undo({ system, build, path, options, progress }: Undoing): Outcome {
+  const { only, keepExisting, discardReplaced, cniConfDir, cacheDir } = options;
+  if (only.length > 0 || keepExisting || discardReplaced) {
+    throw new CommandError("--undo goes without --only, --keep-existing and --discard-replaced", {
+      status: ExitStatus.usage,
+      remedy: "Nothing was done. It puts back every file that weft install has replaced.",
+    });
+  }
+  if (attempt(path, () => system.status(path)?.kind) !== "directory") {
+    throw new CommandError(`${path} is no directory`, {
+      status: ExitStatus.usage,
+      remedy: "Nothing was done. Name the directory that weft install was called with.",
+    });
+  }
+  const places = { directory: path, cniConfDir, cacheDir };
+  progress("looking at the node ...");
+  if (options.dryRun) return dryRun(system, build, places);
+  const lock = lockDirectory(path, system, progress);
+  try {
+    return undoInstallation(system, build, places);
+  } finally {
+    lock.release();
+  }
+}
 
 function wishesOf(
   { only, keepExisting, discardReplaced }: { only: readonly string[]; keepExisting: boolean; discardReplaced: boolean },

@@ -56,6 +56,11 @@ export class CachedResults {
     }
   }
 
+  /** Of all files. */
+  paths(): string[] {
+    return [...this.#paths.values()].flat();
+  }
+
   /** `undefined` where the runtime has no result of it. Of several, one whose namespace may be there. */
   find({ network, containerId, ifName }: RememberedAttachment): CachedResult | undefined {
     const start = cachedResultName(network, containerId, "");

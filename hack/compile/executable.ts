@@ -14,6 +14,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { deflateRawSync } from "node:zlib";
 import { ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
@@ -116,13 +117,17 @@ function elfNote(buildId: string): string {
   return `const struct { ${header} } host_note __attribute__((section(".note.weft"), aligned(4), used)) = { ${value} };`;
 }
 
-/** The command's bytecode as the host finds it: taken into the executable as it is. */
+/** The command's bytecode as the host finds it: packed, since it is read only when a person calls it. */
 function commandTable(bytecode: string | undefined): string {
-  if (bytecode === undefined) return "const uint8_t host_command[1] = { 0 };\nconst size_t host_command_length = 0;\n";
-  const content = `.balign 16\\n.global host_command\\nhost_command: .incbin \\"${bytecode}\\"\\n`;
+  if (bytecode === undefined)
+    return "const uint8_t host_command[1] = { 0 };\nconst size_t host_command_length = 0, host_command_size = 0;\n";
+  const packed = `${bytecode}.packed`;
+  const content = readFileSync(bytecode);
+  writeFileSync(packed, deflateRawSync(content, { level: 9 }));
+  const included = `.balign 16\\n.global host_command\\nhost_command: .incbin \\"${packed}\\"\\n`;
   return [
-    `__asm__(".pushsection .rodata\\n${content}.popsection");`,
-    `const size_t host_command_length = ${statSync(bytecode).size};`,
+    `__asm__(".pushsection .rodata\\n${included}.popsection");`,
+    `const size_t host_command_length = ${statSync(packed).size}, host_command_size = ${content.length};`,
     "",
   ].join("\n");
 }

@@ -105,6 +105,14 @@ export function findTools(system: System, family: Family, table: string): Tools 
   return undefined;
 }
 
+/** The host's own `iptables-save` and `iptables-restore`, whichever tables they are for; `undefined` where one is missing. */
+export function findHostTools(system: System, family: Family, table: string): Tools | undefined {
+  const save = findProgram(system, `${PROGRAM[family]}-save`);
+  const restore = findProgram(system, `${PROGRAM[family]}-restore`);
+  if (save === undefined || restore === undefined) return undefined;
+  return { saved: run(system, save, ["-t", table], ""), save, restore };
+}
+
 function tableNames(system: System, path: string): string[] {
   try {
     return new TextDecoder().decode(system.readFile(path)).split("\n");
@@ -114,14 +122,16 @@ function tableNames(system: System, path: string): string[] {
   }
 }
 
-function findProgram(system: System, name: string): string | undefined {
+/** The path of a program that is on PATH, or where programs usually are. */
+export function findProgram(system: System, name: string): string | undefined {
   const path = (system.environment.PATH ?? "").split(":").filter((directory) => directory.startsWith("/"));
   return [...path, ...DIRECTORIES]
     .map((directory) => `${directory}/${name}`)
     .find((file) => system.status(file)?.kind === "file");
 }
 
-function run(system: System, program: string, args: readonly string[], input: string): string {
+/** What the program prints. Throws its complaint. */
+export function run(system: System, program: string, args: readonly string[], input: string): string {
   const { status, output, errorOutput } = system.execute(program, {
     args,
     environment: system.environment,

@@ -44,16 +44,36 @@ export interface LegacySelection {
 }
 
 /** The chains of bridge and ptp, and of portmap today and in old releases. */
-function natChainsOf({ network, containerId }: Attachment, parts: readonly LegacyPart[]): string[] {
-  const hash = sha512(network + containerId);
-  const name = (prefix: string) => `${prefix}${hash}`.slice(0, CHAIN_LENGTH);
+function natChainsOf(attachment: Attachment, parts: readonly LegacyPart[]): string[] {
+  const name = natChainNames(attachment);
   return [
     ...(parts.includes("masquerade") ? [name("CNI-")] : []),
     ...(parts.includes("portmap") ? [name("CNI-DN-"), name("CNI-SN-")] : []),
   ];
 }
 
-function masqueradeHash({ network, containerId, ifName }: Attachment): string {
+function natChainNames({ network, containerId }: Omit<Attachment, "ifName">): (prefix: string) => string {
+  const hash = sha512(network + containerId);
+  return (prefix) => `${prefix}${hash}`.slice(0, CHAIN_LENGTH);
+}
+
+/** The chain of ipMasq in iptables' nat tables: one for all interfaces of a container on a network. */
+export function masqueradeChain(attachment: Attachment): string {
+  return natChainNames(attachment)("CNI-");
+}
+
+/** The chain of portmap in iptables' nat tables: one for all interfaces of a container on a network. */
+export function hostPortChain(attachment: Attachment): string {
+  return natChainNames(attachment)("CNI-DN-");
+}
+
+/** The chain of the spoof check that PREROUTING leads to; it leads to another one, which ends in `-mac`. */
+export function spoofCheckChain({ containerId, ifName }: Attachment): string {
+  return `cni-br-iface-${containerId}-${ifName}`;
+}
+
+/** What comments of ipMasq's rules in nftables begin with. */
+export function masqueradeHash({ network, containerId, ifName }: Attachment): string {
   return `${shortHash(network)}-${shortHash(`${ifName}:${containerId}`)}`;
 }
 
@@ -66,8 +86,8 @@ export function legacyOf(attachment: Attachment, parts: readonly LegacyPart[]): 
   // Where the tables are there at all: hashes take as long as everything else.
   let natChains: readonly string[] | undefined;
   let hash: string | undefined;
-  const { containerId, ifName } = attachment;
-  const spoofChain = `cni-br-iface-${containerId}-${ifName}`;
+  const { containerId } = attachment;
+  const spoofChain = spoofCheckChain(attachment);
   return {
     get natChains() {
       natChains ??= natChainsOf(attachment, parts);

@@ -5,7 +5,7 @@
 import { type Address, formatAddress } from "../ip/address.ts";
 import { HOST_PORT_CHAINS, type LegacySelection, NAT_ENTRIES } from "./legacy-names.ts";
 
-interface SavedRule {
+export interface SavedRule {
   readonly chain: string;
   /** As it stands behind `-A`. */
   readonly text: string;
@@ -13,13 +13,13 @@ interface SavedRule {
   readonly comment: string | undefined;
 }
 
-interface Saved {
+export interface Saved {
   readonly chains: readonly string[];
   readonly rules: readonly SavedRule[];
 }
 
 /** What `iptables-save -t TABLE` prints. */
-function parseSaved(text: string): Saved {
+export function parseSaved(text: string): Saved {
   const lines = text.split("\n");
   return {
     chains: lines.flatMap((line) => /^:(\S+)/.exec(line)?.[1] ?? []),

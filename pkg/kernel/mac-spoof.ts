@@ -97,13 +97,22 @@ export function addGuard(dumped: readonly Message[], guarded: GuardedPort): Requ
     const stale = deleteElements(wanted, observed.elements, (element) => portOf(element) === guarded.port);
     return [...stale, ...wanted.sets.flatMap((set) => addElements(wanted, set))];
   }
-  const kept = (observed.elements.get(SOURCES) ?? []).flatMap((element) => {
+  const kept = guardsOf(observed.elements).filter(({ port }) => port !== guarded.port);
+  return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, guarded]))];
+}
+
+/** The ports that the elements among the answers to dumps guard. */
+export function readGuards(dumped: readonly Message[]): GuardedPort[] {
+  return guardsOf(readElements(EMPTY, dumped));
+}
+
+function guardsOf(elements: ReadonlyMap<string, readonly SetElement[]>): GuardedPort[] {
+  return (elements.get(SOURCES) ?? []).flatMap((element) => {
     const read = readTuple({ fields: SOURCE_FIELDS }, element);
     const [port, mac] = read?.values ?? [];
     if (typeof port !== "string" || typeof mac !== "string" || read?.comment === undefined) return [];
-    return port === guarded.port ? [] : [{ owner: read.comment, port, mac }];
+    return [{ owner: read.comment, port, mac }];
   });
-  return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, guarded]))];
 }
 
 /**

@@ -9,6 +9,7 @@
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Message, Request } from "../netlink/message.ts";
+import type { SetElement } from "../netlink/nftables.ts";
 import { postrouting } from "./masquerade.ts";
 import { hasSameShape, readElements, readTable, tableDumps } from "./nft/comparison.ts";
 import {
@@ -102,12 +103,21 @@ export function addPodMasquerade(dumped: readonly Message[], entries: readonly P
     });
     return [...stale, ...wanted.sets.flatMap((set) => addElements(wanted, set))];
   }
-  const kept = FAMILIES.flatMap((family) => observed.elements.get(subnetsSet(family)) ?? []).flatMap((element) => {
+  const kept = entriesOf(observed.elements).filter(({ address }) => !isNew(address));
+  return [deleteTable(wanted, observed.handle), ...createTable(podMasquerade([...kept, ...entries]))];
+}
+
+/** The entries that the elements among the answers to `podMasqueradeDumps` tell. */
+export function readPodMasquerade(dumped: readonly Message[]): PodMasquerade[] {
+  return entriesOf(readElements(podMasquerade([]), dumped));
+}
+
+function entriesOf(elements: ReadonlyMap<string, readonly SetElement[]>): PodMasquerade[] {
+  return FAMILIES.flatMap((family) => elements.get(subnetsSet(family)) ?? []).flatMap((element) => {
     const pair = readPair(element);
-    if (pair?.comment === undefined || isNew(pair.source)) return [];
+    if (pair?.comment === undefined) return [];
     return [{ owner: pair.comment, address: pair.source, subnet: pair.destination }];
   });
-  return [deleteTable(wanted, observed.handle), ...createTable(podMasquerade([...kept, ...entries]))];
 }
 
 /**

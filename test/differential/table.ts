@@ -46,6 +46,13 @@ export interface Talk {
 
 export type Step = Verb | Call | Script | Talk;
 
+/** The way back: what ours attached, the reference's executables check and delete. */
+export const HANDED_BACK: readonly Step[] = [
+  "ADD",
+  { verb: "CHECK", by: "reference" },
+  { verb: "DEL", by: "reference" },
+];
+
 export interface Case {
   /** Unique in its table. */
   readonly name: string;

@@ -19,9 +19,12 @@ extern const char host_version[];
 extern const char host_build_id[];
 extern const char host_commit[];
 
-/* Bytecode of what the file does when it is called by any other name; none in executables that have plugins alone. */
+/*
+ * Bytecode of what the file does when it is called by any other name, packed by DEFLATE, and its size unpacked; none in
+ * executables that have plugins alone.
+ */
 extern const uint8_t host_command[];
-extern const size_t host_command_length;
+extern const size_t host_command_length, host_command_size;
 
 #ifndef HOST_IMAGE_BYTES
 #define HOST_IMAGE_BYTES (8 << 20)
@@ -79,6 +82,9 @@ bool host_buffer_reserve(struct host_buffer *buffer, size_t more);
 
 /* Reads until the end of the file. Returns 0 or an errno. */
 int host_read_all(int fd, struct host_buffer *buffer);
+
+/* Unpacks DEFLATE into `size` bytes. False when the stream is damaged, or has another size. */
+bool host_inflate(const uint8_t *packed, size_t length, uint8_t *out, size_t size);
 
 /* Writes all of it. Returns 0 or an errno. */
 int host_write_all(int fd, const uint8_t *bytes, size_t length);

@@ -284,8 +284,14 @@ static int run_plugin(const char *name)
 static int run_command(void)
 {
 	JSContext *ctx = host_image.context;
-	int status = JS_IsException(load(ctx, host_command, host_command_length)) ? -1 : call(ctx, "weft");
+	uint8_t *bytecode = malloc(host_command_size);
+	int status;
 
+	if (!bytecode || !host_inflate(host_command, host_command_length, bytecode, host_command_size)) {
+		dprintf(STDERR_FILENO, bytecode ? "weft: this file holds no whole command\n" : "weft: out of memory\n");
+		return 1;
+	}
+	status = JS_IsException(load(ctx, bytecode, host_command_size)) ? -1 : call(ctx, "weft");
 	return status >= 0 ? status : report_exception(ctx);
 }
 

@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const LIMITS = { ingressRate: 20_000_000, ingressBurst: 1_000_000, egressRate: 30_000_000, egressBurst: 2_000_000 };
 const before = [
@@ -11,6 +11,7 @@ const before = [
 export const table: Table = {
   plugin: "bandwidth",
   cases: [
+    { name: "handed back to the reference", conf: LIMITS, before, steps: HANDED_BACK },
     { name: "both directions", conf: LIMITS, before, versions: ["0.3.0", "0.4.0", "1.1.0"] },
     { name: "what the pod receives", conf: { ingressRate: 8_000_000, ingressBurst: 800_000 }, before },
     { name: "what the pod sends", conf: { egressRate: 123_456_789, egressBurst: 12_345_678 }, before },

@@ -1,4 +1,4 @@
-import { type Case, type Script, type Table, VERSIONS } from "../table.ts";
+import { type Case, HANDED_BACK, type Script, type Table, VERSIONS } from "../table.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] };
@@ -22,6 +22,11 @@ const BRIDGE_WITH_ADDRESS: Script = {
 export const table: Table = {
   plugin: "bridge",
   cases: [
+    {
+      name: "handed back to the reference",
+      conf: conf({ isDefaultGateway: true, hairpinMode: true, mtu: 1400 }),
+      steps: HANDED_BACK,
+    },
     { name: "plain", conf: conf() },
     { name: "gateway", conf: conf({ isGateway: true }) },
     { name: "default gateway", conf: conf({ isDefaultGateway: true }), versions: VERSIONS },

@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const RANGES = [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]];
 const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "0.0.0.0/0" }] };
@@ -14,6 +14,7 @@ const device = { setup: [DEVICE] };
 export const table: Table = {
   plugin: "host-device",
   cases: [
+    { name: "handed back to the reference", conf: conf(), ...device, steps: HANDED_BACK },
     { name: "by name", conf: conf(), ...device, versions: ["0.2.0", "0.4.0", "1.1.0"] },
     { name: "by hardware address", conf: conf({ device: undefined, hwaddr: "0A:00:00:00:00:01" }), ...device },
     { name: "layer 2 only", conf: conf({ ipam: undefined }), ...device },

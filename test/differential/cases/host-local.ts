@@ -1,4 +1,4 @@
-import { type Case, type Script, type Step, type Table, VERSIONS } from "../table.ts";
+import { type Case, HANDED_BACK, type Script, type Step, type Table, VERSIONS } from "../table.ts";
 
 const RANGE = { subnet: "10.22.0.0/24" };
 const SIX = { subnet: "fd00:22::/64" };
@@ -184,6 +184,7 @@ const better: readonly Case[] = [
     conf: ranges([{ subnet: "10.22.0.0/30", rangeStart: "10.22.0.0", rangeEnd: "10.22.0.3" }]),
     steps: ["ADD", { verb: "ADD", ...second }, { verb: "ADD", containerId: "c3" }],
   },
+  { name: "handed back to the reference", conf: ranges([RANGE], [SIX]), steps: HANDED_BACK },
   { name: "two addresses in CNI_ARGS", conf: ranges([RANGE], [SIX]), args: "IP=10.22.0.8,fd00:22::8", steps: ["ADD"] },
 ];
 

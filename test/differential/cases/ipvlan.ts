@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const RANGES = [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]];
 const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "0.0.0.0/0" }] };
@@ -14,6 +14,7 @@ const inVm = { uplink: true, inVm: true };
 export const table: Table = {
   plugin: "ipvlan",
   cases: [
+    { name: "handed back to the reference", conf: conf(), ...inVm, steps: HANDED_BACK },
     { name: "both families", conf: conf(), versions: ["0.2.0", "0.4.0", "1.1.0"], ...inVm },
     { name: "the default route's link", conf: conf({ master: undefined }), ...inVm },
     { name: "l3", conf: conf({ mode: "l3" }), ...inVm },

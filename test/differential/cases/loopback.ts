@@ -1,8 +1,15 @@
-import { type Table, VERSIONS } from "../table.ts";
+import { HANDED_BACK, type Table, VERSIONS } from "../table.ts";
 
 export const table: Table = {
   plugin: "loopback",
   cases: [
+    {
+      name: "handed back to the reference",
+      conf: {},
+      ifName: "lo",
+      setup: [{ in: "pod", run: "ip link set lo down" }],
+      steps: HANDED_BACK,
+    },
     {
       name: "plain",
       conf: {},

@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const RANGES = [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]];
 const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "0.0.0.0/0" }, { dst: "::/0" }] };
@@ -16,6 +16,7 @@ const TAKEN = { in: "node", run: `mkdir -p ${FOLDER}; printf 'c9\\r\\neth0' >${F
 export const table: Table = {
   plugin: "macvlan",
   cases: [
+    { name: "handed back to the reference", conf: conf(), uplink: true, steps: HANDED_BACK },
     { name: "both families", conf: conf(), uplink: true, versions: ["0.2.0", "0.4.0", "1.1.0"] },
     { name: "the default route's link", conf: conf({ master: undefined }), uplink: true },
     { name: "private", conf: conf({ mode: "private" }), uplink: true },

@@ -1,4 +1,4 @@
-import { type Script, type Table, VERSIONS } from "../table.ts";
+import { HANDED_BACK, type Script, type Table, VERSIONS } from "../table.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]], routes: [{ dst: "0.0.0.0/0" }] };
 const DUAL = {
@@ -18,6 +18,7 @@ const ANSWERS: Script = {
 export const table: Table = {
   plugin: "ptp",
   cases: [
+    { name: "handed back to the reference", conf: conf({ ipam: DUAL }), steps: HANDED_BACK },
     { name: "plain", conf: conf(), versions: VERSIONS },
     { name: "an MTU", conf: conf({ mtu: 1400 }) },
     { name: "both families", conf: conf({ ipam: DUAL }) },

@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 /** Another interface, which has the default route. */
 const setup = [
@@ -19,6 +19,7 @@ const common = { ifName: "net1", setup, before: bridge({ addresses, routes }) } 
 export const table: Table = {
   plugin: "sbr",
   cases: [
+    { name: "handed back to the reference", conf: {}, ...common, steps: HANDED_BACK },
     { name: "two families", conf: {}, versions: ["0.3.0", "0.4.0", "1.1.0"], ...common },
     {
       name: "IPv4 alone",

@@ -1,4 +1,4 @@
-import { type Case, type Table, VERSIONS } from "../table.ts";
+import { type Case, HANDED_BACK, type Table, VERSIONS } from "../table.ts";
 
 const FOUR = { address: "10.1.0.2/24", gateway: "10.1.0.1" };
 const SIX = { address: "fd00::2/64" };
@@ -15,6 +15,7 @@ const refused = (name: string, conf: Readonly<Record<string, unknown>>, cniArgs 
 export const table: Table = {
   plugin: "static",
   cases: [
+    { name: "handed back to the reference", conf: both, steps: HANDED_BACK },
     { name: "both families", conf: both, versions: VERSIONS },
     {
       name: "routes and DNS",

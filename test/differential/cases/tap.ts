@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const RANGES = [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]];
 const DUAL = { type: "host-local", ranges: RANGES, routes: [{ dst: "0.0.0.0/0" }] };
@@ -7,6 +7,7 @@ const conf = (more: object = {}) => ({ ipam: DUAL, ...more });
 export const table: Table = {
   plugin: "tap",
   cases: [
+    { name: "handed back to the reference", conf: conf(), steps: HANDED_BACK },
     { name: "both families", conf: conf(), versions: ["0.2.0", "0.4.0", "1.1.0"] },
     {
       name: "a MAC in CNI_ARGS, before args.cni",

@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const MAC = "c2:11:22:33:44:55";
 const ATTRIBUTES = { mac: MAC, mtu: 1454, promisc: true, allmulti: true, txQLen: 777 };
@@ -19,6 +19,12 @@ const prevResult = {
 export const table: Table = {
   plugin: "tuning",
   cases: [
+    {
+      name: "handed back to the reference",
+      conf: { ...ATTRIBUTES, sysctl: ARP_FILTER, prevResult },
+      setup,
+      steps: HANDED_BACK,
+    },
     {
       name: "attributes and a setting",
       conf: { ...ATTRIBUTES, sysctl: ARP_FILTER, prevResult },

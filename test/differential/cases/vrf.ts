@@ -1,4 +1,4 @@
-import type { Table } from "../table.ts";
+import { HANDED_BACK, type Table } from "../table.ts";
 
 const addresses = [
   { address: "10.9.0.2/24", gateway: "10.9.0.1" },
@@ -11,6 +11,7 @@ const conf = { vrfname: "blue" };
 export const table: Table = {
   plugin: "vrf",
   cases: [
+    { name: "handed back to the reference", conf, ...common, steps: HANDED_BACK },
     { name: "both families", conf, versions: ["0.3.1", "0.4.0", "1.1.0"], ...common },
     { name: "a table of somebody's", conf: { ...conf, table: 1234 }, ...common },
     {

@@ -1,0 +1,58 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { ConfigObject } from "../../../pkg/cni/config.ts";
+import { decodeBase64, parseCachedAttachment, typesOf } from "./attachments.ts";
+
+const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+const network = {
+  name: "net",
+  plugins: [{ type: "bridge" }, { type: "portmap", capabilities: { portMappings: true } }],
+};
+const cached = {
+  ...{ kind: "cniCacheV1", containerId: "c1", ifName: "eth0", networkName: "net" },
+  ...{
+    config: Buffer.from(JSON.stringify(network)).toString("base64"),
+    capabilityArgs: { portMappings: [1], mac: "x" },
+  },
+  result: { cniVersion: "1.0.0", ips: [{ address: "10.22.0.2/24" }] },
+};
+
+test("a plugin gets the capabilities that it asks for", () => {
+  const attachment = parseCachedAttachment(encode(cached));
+  expect(attachment).toMatchObject({ network: "net", containerId: "c1", ifName: "eth0" });
+  expect(attachment?.plugins.map((plugin) => plugin.value("runtimeConfig"))).toEqual([{}, { portMappings: [1] }]);
+  expect(attachment?.result.ips).toHaveLength(1);
+});
+
+test.each([[{}], [{ ...cached, config: "?" }], [{ ...cached, config: "e30" }], [{ ...cached, containerId: 1 }], [[]]])(
+  "%j tells nothing",
+  (value) => {
+    expect(parseCachedAttachment(encode(value))).toBeUndefined();
+  },
+);
+
+test("all bytes come back from base64", () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => {
+      expect(decodeBase64(Buffer.from(bytes).toString("base64"))).toEqual(bytes);
+    }),
+  );
+});
+
+test("types are also those that plugins call in turn", () => {
+  const plugins = [
+    { type: "flannel" },
+    { type: "flannel", delegate: { type: "ptp" } },
+    { type: "macvlan", ipam: { type: "dhcp" } },
+  ].map((values) => new ConfigObject(values));
+  expect(typesOf(plugins)).toEqual([
+    "flannel",
+    "bridge",
+    "host-local",
+    "flannel",
+    "ptp",
+    "host-local",
+    "macvlan",
+    "dhcp",
+  ]);
+});

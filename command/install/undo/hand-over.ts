@@ -1,0 +1,200 @@
+/**
+ * Writes the reference plugins' rules for weft's attachments, then takes weft's own away. Packets are never without
+ * rules: while both are there, the first one that translates or masquerades a connection has it, and both do the same.
+ * Whoever dies in between leaves elements of weft's, for which the next call writes the same again.
+ */
+
+import { changeSaved, run } from "../../../pkg/attachment/legacy-xtables.ts";
+import {
+  deleteRuleRecords,
+  readRuleRecords,
+  removeFromFirewall,
+  ruleRecordRequests,
+} from "../../../pkg/kernel/firewall.ts";
+import { deleteTable } from "../../../pkg/kernel/foreign-rules.ts";
+import { xtablesIsolatedBridges } from "../../../pkg/kernel/legacy-xtables.ts";
+import { deleteGuards } from "../../../pkg/kernel/mac-spoof.ts";
+import { deletePodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
+import { deletePortMap } from "../../../pkg/kernel/port-map.ts";
+import { filterAddition, natAddition } from "../../../pkg/kernel/reference-iptables.ts";
+import { nftScript } from "../../../pkg/kernel/reference-nftables.ts";
+import type { ReferencePart } from "../../../pkg/kernel/reference-state.ts";
+import type { Request } from "../../../pkg/netlink/message.ts";
+import { changeSeen, readRuleset } from "../../../pkg/netlink/ruleset.ts";
+import type { System } from "../../../pkg/sys/system.ts";
+import { FAMILIES, lookAtTables, type OWN_TABLES, type SeenRules, type SeenTables, toolsFor } from "./look.ts";
+import type { HandOver, Obstacle, OwnedState } from "./states.ts";
+
+const TABLES = ["nat", "filter"] as const;
+const ADDITION = { nat: natAddition, filter: filterAddition } as const;
+/** As often a plugin that was called meanwhile may have changed what the script rests on. */
+const ATTEMPTS = 4;
+
+/** The commands that do the same by hand. */
+export function handOverTexts(
+  system: System,
+  rules: SeenRules,
+  { states, stale, settled }: HandOver,
+  nft: string | undefined,
+): string[] {
+  const wanted = states.map(({ state }) => state);
+  const additions = FAMILIES.flatMap((family) =>
+    TABLES.flatMap((table) => {
+      const tools = toolsFor(system, family, table);
+      const input = tools === undefined ? "" : ADDITION[table](tools.saved, wanted, family);
+      return input === "" ? [] : [withInput(`${tools?.restore} --noflush --wait`, input)];
+    }),
+  );
+  const script = nftScript(rules.reference, wanted);
+  const removal = removalRequests(rules.tables, [...states.map(partOf), ...stale, ...settled], []);
+  return [
+    ...additions,
+    ...(script === "" ? [] : [withInput(`${nft} -f -`, script)]),
+    ...removal.map(({ text }) => text),
+  ];
+}
+
+function withInput(command: string, input: string): string {
+  return `${command} <<'END'\n${input}END`;
+}
+
+/** What was done, and what was refused. */
+export interface HandedOver {
+  readonly done: readonly Pick<Obstacle, "owner" | "part">[];
+  readonly refused: readonly Obstacle[];
+}
+
+/** Throws `SystemError` and `NetlinkError` where weft's own tables cannot be changed. */
+export function handOver(
+  system: System,
+  { states, stale, settled }: HandOver,
+  look: () => SeenRules | undefined,
+  nft: string | undefined,
+): HandedOver {
+  const refused = write(states, (some) => writeStates(system, some, look, nft));
+  const isRefused = ({ owner, part }: Pick<Obstacle, "owner" | "part">) =>
+    refused.some((one) => one.owner === owner && one.part === part);
+  const done = [...states.map(partOf).filter((one) => !isRefused(one)), ...stale, ...settled];
+  removeOwn(system, done);
+  return { done, refused };
+}
+
+function partOf({ owner, state }: OwnedState): Pick<Obstacle, "owner" | "part"> {
+  return { owner, part: state.part };
+}
+
+/** All at once; where that is refused, each container's alone: one with rules that are refused stops no other. */
+function write(states: readonly OwnedState[], apply: (some: readonly OwnedState[]) => void): Obstacle[] {
+  if (states.length === 0) return [];
+  const failure = complaintOf(() => apply(states));
+  if (failure === undefined) return [];
+  const groups = new Map<string, OwnedState[]>();
+  for (const owned of states) {
+    // Chains of iptables are one for all interfaces of a container on a network.
+    const { network, containerId } = owned.state.attachment;
+    const key = `${network}/${containerId}/${owned.state.part}`;
+    groups.set(key, [...(groups.get(key) ?? []), owned]);
+  }
+  return [...groups.values()].flatMap((group) => {
+    const reason = groups.size === 1 ? failure : complaintOf(() => apply(group));
+    return reason === undefined ? [] : group.map((owned) => ({ ...partOf(owned), reason }));
+  });
+}
+
+function complaintOf(work: () => void): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function writeStates(
+  system: System,
+  owned: readonly OwnedState[],
+  look: () => SeenRules | undefined,
+  nft: string | undefined,
+): void {
+  const states = owned.map(({ state }) => state);
+  for (const family of FAMILIES) {
+    for (const table of TABLES) {
+      const isWanted = states.some((state) => (state.part === "firewall") === (table === "filter"));
+      const tools = isWanted ? toolsFor(system, family, table) : undefined;
+      if (tools !== undefined) changeSaved(system, tools, table, (saved) => ADDITION[table](saved, states, family));
+    }
+  }
+  for (let attempt = 1; ; attempt++) {
+    const script = nftScript(look()?.reference ?? [], states);
+    if (script === "" || nft === undefined) return;
+    try {
+      run(system, nft, ["-f", "-"], script);
+      return;
+    } catch (error) {
+      if (attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** One transaction, for what was seen only; a table goes with its last attachment. */
+function removeOwn(system: System, parts: readonly Pick<Obstacle, "owner" | "part">[]): void {
+  const isolated = isolatedBridges(system);
+  changeSeen(
+    system,
+    (netfilter) => {
+      const tables = lookAtTables(netfilter);
+      const leaving = tables.firewall.pods.filter(({ owner }) => isNamed(parts, "firewall", owner));
+      const records = readRuleRecords(
+        readRuleset(netfilter, ruleRecordRequests(leaving.map(({ address }) => address))),
+      );
+      return { tables, records };
+    },
+    ({ tables, records }) => ({
+      requests: removalRequests(tables, parts, isolated, deleteRuleRecords(records)),
+      generation: tables.generation,
+    }),
+  );
+}
+
+function isolatedBridges(system: System): string[] {
+  return [
+    ...new Set(FAMILIES.flatMap((family) => xtablesIsolatedBridges(toolsFor(system, family, "filter")?.saved ?? ""))),
+  ];
+}
+
+function isNamed(parts: readonly Pick<Obstacle, "owner" | "part">[], part: ReferencePart, owner: string): boolean {
+  return parts.some((one) => one.part === part && one.owner === owner);
+}
+
+function removalRequests(
+  tables: SeenTables,
+  parts: readonly Pick<Obstacle, "owner" | "part">[],
+  isolated: readonly string[],
+  records: readonly Request[] = [],
+): Request[] {
+  const goes = (part: ReferencePart) => (owner: string) => isNamed(parts, part, owner);
+  const remove = (
+    name: (typeof OWN_TABLES)[number],
+    part: ReferencePart,
+    owners: readonly { readonly owner: string }[],
+    elements: () => readonly Request[],
+  ): readonly Request[] => {
+    const place = tables.places.find(({ table }) => table === name);
+    if (place === undefined) return [];
+    return owners.every(({ owner }) => goes(part)(owner)) ? [deleteTable(place)] : elements();
+  };
+  const { dumped, ports } = tables;
+  return [
+    ...remove("weft_masquerade", "masquerade", tables.masquerades, () =>
+      deletePodMasquerade(dumped, goes("masquerade")),
+    ),
+    ...remove("weft_portmap", "portmap", [...ports.mappings, ...ports.masquerades], () =>
+      deletePortMap(dumped, goes("portmap")),
+    ),
+    ...remove("weft_macspoof", "spoof-check", tables.guards, () => deleteGuards(dumped, goes("spoof-check"))),
+    ...remove("weft_firewall", "firewall", tables.firewall.pods, () => [
+      ...removeFromFirewall(tables.seenFirewall, goes("firewall"), isolated).requests,
+      ...records,
+    ]),
+  ];
+}

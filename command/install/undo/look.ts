@@ -1,0 +1,177 @@
+/** What the hand-over to the reference plugins is planned from. Nothing is changed by looking. */
+
+import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
+import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
+import { Bus } from "../../../pkg/dbus/bus.ts";
+import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
+import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/kernel/firewall.ts";
+import { lookAtForwarding } from "../../../pkg/kernel/foreign-forward.ts";
+import {
+  type ForeignRule,
+  placeText,
+  readTables,
+  type TablePlace,
+  tablesDump,
+} from "../../../pkg/kernel/foreign-rules.ts";
+import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
+import { macSpoofElementDumps, readGuards } from "../../../pkg/kernel/mac-spoof.ts";
+import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
+import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
+import { lookAtPortMapElements } from "../../../pkg/kernel/port-map.ts";
+import { readPortMap } from "../../../pkg/kernel/port-map-table.ts";
+import { lookAtReferenceTables } from "../../../pkg/kernel/reference-nftables.ts";
+import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
+import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
+import { isSystemError } from "../../../pkg/sys/errors.ts";
+import type { System } from "../../../pkg/sys/system.ts";
+import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
+import { CachedResults } from "../../ipam/results.ts";
+import { readNamespaces } from "../../node/namespaces.ts";
+import { type CachedAttachment, parseCachedAttachment } from "./attachments.ts";
+import type { OwnTables } from "./states.ts";
+
+export const FAMILIES = [4, 6] as const;
+
+/** What weft's tables hold, with the answers of the kernel that changes of them are planned from. */
+export interface SeenTables extends OwnTables {
+  /** Before anything else was read. */
+  readonly generation: number | undefined;
+  readonly dumped: readonly Message[];
+  readonly seenFirewall: SeenFirewall;
+  /** Those of weft's tables of attachments that are there. */
+  readonly places: readonly TablePlace[];
+}
+
+/** Tables of attachments: executables write them, and none of them repairs them. */
+export const OWN_TABLES = ["weft_masquerade", "weft_portmap", "weft_macspoof", "weft_firewall"] as const;
+
+export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
+  const generation = readGeneration(netfilter);
+  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const dumped = [
+    ...read([...podMasqueradeDumps(), ...macSpoofElementDumps(), ...firewallDumps()]),
+    ...lookAtPortMapElements(read),
+  ];
+  const seenFirewall = readFirewall(dumped);
+  return {
+    generation,
+    dumped,
+    seenFirewall,
+    places: readTables(read([tablesDump()])).filter(({ table }) => OWN_TABLES.some((name) => name === table)),
+    masquerades: readPodMasquerade(dumped),
+    ports: readPortMap(dumped),
+    guards: readGuards(dumped),
+    firewall: seenFirewall,
+  };
+}
+
+/** Rules of nf_tables, of weft's and of the reference's. `undefined` where the kernel has no nf_tables. */
+export interface SeenRules {
+  readonly tables: SeenTables;
+  readonly reference: readonly ForeignRule[];
+  /** Rules for pods of weft's in other programs' forward chains, which drop what they do not know. */
+  readonly foreign: readonly ForeignRule[];
+}
+
+export function lookAtAllRules(system: System): SeenRules | undefined {
+  try {
+    const netfilter = openNetfilter(system);
+    try {
+      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const { rules } = lookAtForwarding(read, FORWARD_OPTIONS);
+      return {
+        tables: lookAtTables(netfilter),
+        reference: lookAtReferenceTables(read),
+        foreign: rules.filter(({ comment }) => comment?.startsWith(MARK_START) === true),
+      };
+    } finally {
+      netfilter.close();
+    }
+  } catch (error) {
+    if (lacksNetfilter(error)) return undefined;
+    throw error;
+  }
+}
+
+/** For an operator. */
+export function foreignRuleText(rule: ForeignRule): string {
+  const place = placeText(rule);
+  return (
+    `the rule of ${describeOwner(rule.comment ?? "")} in ${place}, which drops what it does not know: the reference has ` +
+    `none such; once the pod is gone, nft delete rule ${place} handle ${rule.handle}`
+  );
+}
+
+export interface Node {
+  readonly cached: readonly CachedAttachment[];
+  /** Devices that shape traffic with some subnets alone. */
+  readonly subnetShapers: readonly Pick<Link, "name" | "alias">[];
+  readonly iptables: ReadonlySet<Family>;
+  /** The path of `nft`. */
+  readonly nft: string | undefined;
+  readonly hasFirewalld: boolean;
+  isAlive(mark: string, addresses: readonly Address[]): boolean;
+}
+
+/** Throws `SystemError` and `NetlinkError`. */
+export function lookAtNode(system: System, cacheDir: string | undefined): Node {
+  const { addresses: held, obstacle, views } = readNamespaces(system);
+  const results = new CachedResults(system, { directories: CACHE_DIRECTORIES, own: cacheDir, views });
+  const links = readHostLinks(system);
+  // What shapes a pod's traffic outlives it; the host's end of its cable does not.
+  const marks = new Set(links.filter(({ kind }) => kind !== "ifb").map(({ alias }) => alias));
+  const inUse = new Set(held.map(({ address }) => address));
+  return {
+    subnetShapers: links.filter(isSubnetShaper),
+    cached: results.paths().flatMap((path) => readCached(system, path)),
+    iptables: new Set(FAMILIES.filter((family) => findProgram(system, RESTORE[family]) !== undefined)),
+    nft: findProgram(system, "nft"),
+    hasFirewalld: hasFirewalld(system),
+    isAlive: (mark, addresses) =>
+      obstacle !== undefined || marks.has(mark) || addresses.some((address) => inUse.has(formatAddress(address))),
+  };
+}
+
+function readHostLinks(system: System): Link[] {
+  const host = openRoute(system);
+  try {
+    return host.dump(linkDump()).map(parseLink);
+  } finally {
+    host.close();
+  }
+}
+
+/** The second of the two devices that `bandwidth` makes where it is to shape some subnets' packets alone. */
+function isSubnetShaper({ name, kind, alias }: Link): boolean {
+  return kind === "ifb" && name.startsWith("bwi") && alias.startsWith(MARK_START);
+}
+
+const RESTORE = { 4: "iptables-restore", 6: "ip6tables-restore" } as const;
+
+function readCached(system: System, path: string): CachedAttachment[] {
+  try {
+    const attachment = parseCachedAttachment(system.readFile(path));
+    return attachment === undefined ? [] : [attachment];
+  } catch (error) {
+    // Just removed, or no file.
+    if (isSystemError(error, "ENOENT", "EISDIR")) return [];
+    throw error;
+  }
+}
+
+const FIREWALLD = "org.fedoraproject.FirewallD1";
+
+function hasFirewalld(system: System): boolean {
+  const bus = Bus.open(system);
+  try {
+    return bus?.hasOwner(FIREWALLD) === true;
+  } finally {
+    bus?.close();
+  }
+}
+
+/** The host's own programs for a table; none where the table cannot be read. */
+export function toolsFor(system: System, family: Family, table: "nat" | "filter"): Tools | undefined {
+  return findHostTools(system, family, table);
+}
