@@ -1,8 +1,8 @@
 /** net-conf.json as a file: read at the start, and again whenever it changes. */
-import { readFile } from "node:fs/promises";
 import { type NetConf, parseNetConf } from "../pkg/backend/net-conf.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { Logger } from "./log.ts";
+import { readRegularFile } from "./regular-file.ts";
 import type { Health } from "./status/health.ts";
 import { WatchedFile } from "./watched-file.ts";
 
@@ -80,7 +80,7 @@ async function readNetConf(path: string, log: Logger): Promise<NetConfFile> {
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return await readRegularFile(path);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new Error(`network configuration: ${reason}; name the file by --net-conf`, { cause });
@@ -90,7 +90,8 @@ async function readText(path: string): Promise<string> {
 function parse(path: string, text: string, log: Logger): NetConfFile {
   try {
     const conf = parseNetConf(text);
-    for (const warning of conf.warnings) log.warn({ netConf: path, warning }, "net-conf: a key has no effect");
+    for (const warning of conf.warnings)
+      log.warn({ netConf: path, warning }, "net-conf: not all of it is taken as it stands");
     return { conf, text };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -111,6 +111,7 @@ function bench() {
     error: undefined as Error | undefined,
     runDir: undefined as Error | undefined,
     nftables: undefined as Error | undefined,
+    complaints: [] as string[],
     state,
   };
   const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
@@ -142,6 +143,7 @@ function bench() {
       runDir: "/run/weft",
     },
     netConf: { current: { conf: parseNetConf(text), text } },
+    trial: { complaints: async () => trouble.complaints },
     view,
     later: (_reason, delayMs) => done.later.push(delayMs),
     onMove: () => {
@@ -215,6 +217,24 @@ test("another network's conflist that the runtime would take is told, once", asy
   await reconciler.pass(["interval"]);
   expect(done.events).toEqual(["ForeignConflist"]);
   expect(health.readiness().isGood).toBe(true);
+});
+
+test("a network with which no pod could start is not taken over, and file and key are told", async () => {
+  const { reconciler, done, hear, health, trouble } = bench();
+  hear(own, peer);
+  mkdirSync(cniConfDir);
+  const flannel = join(cniConfDir, "10-flannel.conflist");
+  writeFileSync(flannel, JSON.stringify({ name: "podnet", plugins: [{ type: "flannel" }] }));
+  trouble.complaints = ["portmap: conditionsV4: no such condition"];
+  await reconciler.pass(["nodes"]);
+  await reconciler.pass(["interval"]);
+  expect(done.later).toContain(5000);
+  expect(readdirSync(cniConfDir)).toEqual(["10-flannel.conflist"]);
+  expect(health.readiness().text).toMatch(/\[-\] conflist: 10-flannel\.conflist in .* portmap: conditionsV4: no such/);
+  expect(done.events).toEqual(["ConflistRefused"]);
+  trouble.complaints = [];
+  await reconciler.pass(["interval"]);
+  expect(readdirSync(cniConfDir)).toEqual([CONFLIST_NAME, "10-flannel.conflist.weft-disabled"]);
 });
 
 test("flannel's network is taken over: its conflist goes out of use, and its rules are removed", async () => {

@@ -35,7 +35,7 @@ import type { Options } from "./options.ts";
 import { namesOf } from "./runtime/conflist.ts";
 import type { ConflistFolder } from "./runtime/conflist-folder.ts";
 import type { RunFiles } from "./runtime/run-files.ts";
-import { RuntimeOffer } from "./runtime/runtime-offer.ts";
+import { RuntimeOffer, type RuntimeOfferParts } from "./runtime/runtime-offer.ts";
 import { type AddressUse, countAddresses, reservationsFolder } from "./status/address-use.ts";
 import { type Aim, formatDebugState } from "./status/debug-state.ts";
 import type { Health } from "./status/health.ts";
@@ -54,6 +54,8 @@ export interface ReconcilerParts {
   readonly keeper: Keeper;
   readonly announcer: Pick<Announcer, "announce">;
   readonly runFiles: Pick<RunFiles, "vtepMacs" | "writeTable" | "writeStamp">;
+  /** What weft's plugins do not take of a conflist. */
+  readonly trial: RuntimeOfferParts["trial"];
   /** Takes away what flanneld has left; returns what that was, as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
   readonly files: Files;
@@ -265,15 +267,19 @@ export class Reconciler {
     // An absent peer may merely not have been heard of: nothing is compared, so nothing is removed.
     if (!view.isSynced) return undefined;
     const { own } = view;
-    const subnets = ownSubnets(options.nodeName, own, conf);
-    if (own === undefined || typeof subnets === "string") {
-      const reason = String(subnets);
+    const found = ownSubnets(options.nodeName, own, conf);
+    if (own === undefined || typeof found === "string") {
+      const reason = String(found);
       health.fails("subnet", reason);
       if (this.#news.isNews("subnet", reason)) log.warn({ reason }, "waiting for this node's subnet");
       return undefined;
     }
+    const { subnets, unused } = found;
     const text = subnets.map(formatPrefix).join(", ");
     health.holds("subnet", text);
+    health.warns("subnet", unused);
+    if (this.#news.isNews("unused podCIDRs", unused.join("; ")) && unused.length > 0)
+      log.warn({ unused }, "no pod gets an address of some of this node's podCIDRs");
     if (this.#news.isNews("subnet", text))
       log.info({ subnets: subnets.map(formatPrefix) }, "this node's subnet is known");
     return { own, subnets };

@@ -77,6 +77,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     },
     networks: { path: "/etc/cni/net.d", files: [own] },
     own,
+    complaints: [],
     attachment: attachmentOf(own),
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
@@ -221,6 +222,16 @@ describe("facts that no test can plant on a machine", () => {
     expect(findings[0]?.run).toBe(run);
     expect(findings[0]?.run ?? findings[0]?.advice).toBeTruthy();
   });
+});
+
+test("a configuration that weft's plugins do not take is an error where the runtime uses it", () => {
+  const complaint = (file: string) => ({ file, plugin: "portmap", text: "portmap: snat: expected a boolean" });
+  const complaints = [complaint("05-weft.conflist"), complaint("87-other.conflist")];
+  const found = judgeAll(CHECKS, facts({ complaints }));
+  expect(found).toMatchObject([
+    { check: "conflist-accepted", severity: "error", seen: expect.stringContaining("05-weft.conflist: portmap: snat") },
+    { check: "conflist-accepted", severity: "warning", seen: expect.stringContaining("87-other.conflist: portmap") },
+  ]);
 });
 
 test("a table nearly full is a warning, a full one an error", () => {

@@ -8,6 +8,7 @@ import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
 import type { Room } from "../../pkg/sys/system.ts";
 import type { Attachment, NetworkFile, NetworkFolder } from "../node/networks.ts";
 import type { KnownNodes, RunDirectory } from "../node/run-dir.ts";
+import type { Complaint } from "../node/trial.ts";
 import type { Readiness } from "../node/weftd.ts";
 
 export interface Facts {
@@ -30,6 +31,8 @@ export interface Facts {
   readonly networks: NetworkFolder;
   /** weftd's own file among them. */
   readonly own: NetworkFile | undefined;
+  /** What weft's plugins do not take of the networks' files. */
+  readonly complaints: readonly Complaint[];
   readonly attachment: Attachment;
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];

@@ -11,6 +11,7 @@ import { desireOf } from "../node/kernel.ts";
 import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
+import { tryNetworks } from "../node/trial.ts";
 import { askReadiness } from "../node/weftd.ts";
 import type { Build } from "../subcommand.ts";
 import type { Facts, RuleFacts } from "./facts.ts";
@@ -57,6 +58,7 @@ export function gather(
   const networks = readNetworks(system, options.cniConfDir);
   const own = networks.files.find(({ name }) => name === OWN_CONFLIST);
   const attachment = attachmentOf(own);
+  const complaints = tryNetworks(system, networks.files, options.build);
   progress("reading the rules");
   const rules = readRuleFacts(system, netfilter, table);
   progress("comparing executables");
@@ -65,7 +67,7 @@ export function gather(
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
     command: system.executablePath,
-    ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins },
+    ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins, complaints },
     families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),

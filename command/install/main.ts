@@ -3,7 +3,9 @@
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { FileLock, System } from "../../pkg/sys/system.ts";
 import { CACHE_DIR } from "../ipam/look.ts";
+import { readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR } from "../node/options.ts";
+import { tryNetworks } from "../node/trial.ts";
 import { type Block, CommandError, ExitStatus, type Outcome, text } from "../outcome.ts";
 import { type Build, declareSubcommand } from "../subcommand.ts";
 import { type BinDirectory, observeBinDirectory, REPLACED } from "./bin-directory.ts";
@@ -38,7 +40,11 @@ export const install = declareSubcommand({
     keepExisting: { kind: "flag", about: "leave other programs' files where they are" },
     discardReplaced: { kind: "flag", about: "do not keep the files that are replaced" },
     undo: { kind: "flag", about: "put back what was replaced, and hand the pods' rules over" },
-    cniConfDir: { ...CNI_CONF_DIR, about: "--undo: where the runtime's configurations name plugins that have to stay" },
+    cniConfDir: {
+      ...CNI_CONF_DIR,
+      about:
+        "where the runtime's configurations are: those that the plugins would not take are named, and --undo lets stay what they need",
+    },
     cacheDir: { ...CACHE_DIR, about: "--undo: the runtime's results of ADD, beside those in /var/lib/cni" },
     dryRun: { kind: "flag", about: "say what would be done, and change nothing" },
   },
@@ -55,12 +61,14 @@ export const install = declareSubcommand({
     const path = withoutTrailingSlashes(directory);
     if (options.undo) return undo({ system, build, path, options, progress });
     const wishes = wishesOf(options, build);
-    if (options.dryRun) return outcomeOf(observe(path, wishes, system).plan, build, true);
+    const outcome = (plan: InstallationPlan) =>
+      outcomeOf(plan, build, options.dryRun, warningsOf(plan, system, build, options.cniConfDir));
+    if (options.dryRun) return outcome(observe(path, wishes, system).plan);
     const lock = lockDirectory(path, system, progress);
     try {
       const { plan, image } = observe(path, wishes, system);
       if (!isEmpty(plan)) attempt(path, () => carryOut(plan, image, system));
-      return outcomeOf(plan, build, false);
+      return outcome(plan);
     } finally {
       lock.release();
     }
@@ -189,12 +197,22 @@ function wordsOf({ buffer, byteOffset, length }: Uint8Array): Int32Array {
   return new Int32Array(buffer, byteOffset, Math.floor(length / 4));
 }
 
-function outcomeOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Outcome {
+/** Networks with which no pod could be started by the plugins that `plan` puts there. */
+function warningsOf(plan: InstallationPlan, system: System, build: Build, confDir: string): string[] {
+  const left = namesOf(plan, "leave");
+  const wanted = plan.files.map(({ name }) => name).filter((name) => !left.includes(name));
+  return tryNetworks(system, readNetworks(system, confDir).files, build)
+    .filter(({ plugin }) => wanted.includes(plugin))
+    .map(({ file, text: complaint }) => `${confDir}/${file}: ${complaint}: no pod can be started by this file`);
+}
+
+function outcomeOf(plan: InstallationPlan, build: Build, isDryRun: boolean, warnings: readonly string[]): Outcome {
   const { directory, files, keeps } = plan;
   return {
+    // Not another status: what calls it before weftd starts would not go on.
     status: ExitStatus.done,
-    blocks: blocksOf(plan, build, isDryRun),
-    data: { directory, buildId: build.id, dryRun: isDryRun, changed: !isEmpty(plan), files, kept: keeps },
+    blocks: [...blocksOf(plan, build, isDryRun), ...warnings.map((warning) => text(`Warning: ${warning}`))],
+    data: { directory, buildId: build.id, dryRun: isDryRun, changed: !isEmpty(plan), files, kept: keeps, warnings },
   };
 }
 

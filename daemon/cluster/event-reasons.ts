@@ -7,6 +7,8 @@ type PeerEventReason = `Peer${PeerTrouble | "Refused"}`;
 const OF_THE_NODE = {
   TakenOver: "this node was flannel's, and its network is weft's now; the message names the file that went out of use",
   ForeignConflist: "another network's file sorts before 05-weft.conflist, and the runtime takes the first",
+  ConflistRefused:
+    "no pod could start with the conflist that weftd would write; the message names file, plugin and key",
   NodeUnusable: "something that this Node says of itself cannot be read; the message names the field",
   RepairUndone: "another program undoes what weftd puts back, again and again; the message names the object",
   ForwardingBlocked: "another program's chain may drop pods' packets, and weftd may not change it",

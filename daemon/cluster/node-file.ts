@@ -1,8 +1,8 @@
 /** Nodes from a file that is watched: a `NodeSource` for hosts without Kubernetes. */
-import { readFile } from "node:fs/promises";
 import type { HostGwConf, VxlanConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { NodeSource, SourceListener } from "../../pkg/cluster/source.ts";
+import { readRegularFile } from "../regular-file.ts";
 import { WatchedFile } from "../watched-file.ts";
 import { parseNodeFile } from "./node-file-format.ts";
 
@@ -56,7 +56,7 @@ export class NodeFileSource implements NodeSource {
     if (this.#isStopped) return;
     this.#cancelRetry();
     try {
-      const text = await readFile(path, "utf8");
+      const text = await readRegularFile(path);
       if (this.#isStopped) return;
       const conf = backend();
       const told = JSON.stringify([conf, text]);

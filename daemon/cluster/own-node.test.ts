@@ -14,10 +14,24 @@ function node(podCIDRs: readonly string[], annotations: Readonly<Record<string, 
   return parseNode({ metadata: { name: "n1", annotations }, spec: { podCIDRs } });
 }
 
+function textOf(found: ReturnType<typeof ownSubnets>) {
+  return typeof found === "string" ? found : [found.subnets.map(formatPrefix), found.unused];
+}
+
 describe("ownSubnets", () => {
   test("are the podCIDRs that lie in the cluster's networks", () => {
-    const subnets = ownSubnets("n1", node(["10.244.1.0/24", "fd00::/64"]), conf);
-    expect(typeof subnets === "string" ? subnets : subnets.map(formatPrefix)).toEqual(["10.244.1.0/24"]);
+    expect(textOf(ownSubnets("n1", node(["10.244.1.0/24", "fd00::/64"]), conf))).toEqual([["10.244.1.0/24"], []]);
+  });
+
+  test.each<[string, string[], string[], string[]]>([
+    ["inside another", ["10.244.1.0/24", "10.244.0.0/23"], ["10.244.0.0/23"], ["10.244.1.0/24 lies in 10.244.0.0/23"]],
+    ["told twice", ["10.244.1.0/24", "10.244.1.0/24"], ["10.244.1.0/24"], ["10.244.1.0/24 lies in 10.244.1.0/24"]],
+    ["too small", ["10.244.2.0/31", "10.244.3.0/30"], ["10.244.3.0/30"], ["10.244.2.0/31 has no address left beside"]],
+  ])("leave out a podCIDR that is %s, and say so", (_name, podCidrs, subnets, unused) => {
+    expect(textOf(ownSubnets("n1", node(podCidrs), conf))).toEqual([
+      subnets,
+      unused.map((text) => expect.stringContaining(text)),
+    ]);
   });
 
   test.each<[string, ClusterNode | undefined, RegExp]>([
@@ -25,6 +39,7 @@ describe("ownSubnets", () => {
     ["it has no podCIDRs yet", node([]), /no spec\.podCIDRs yet: .*--allocate-node-cidrs/],
     ["they lie elsewhere", node(["10.1.0.0/24"]), /\(10\.1\.0\.0\/24\) lie outside .*\(10\.244\.0\.0\/16\)/],
     ["they are wider than the network", node(["10.0.0.0/8"]), /lie outside/],
+    ["they have no room for a pod", node(["10.244.1.0/31"]), /no pod can .*10\.244\.1\.0\/31 .*--node-cidr-mask-size/],
   ])("are not known while %s, and it says so", (_name, own, reason) => {
     expect(ownSubnets("n1", own, conf)).toMatch(reason);
   });

@@ -5,18 +5,24 @@ import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Announcement, Vtep } from "../../pkg/cluster/annotations.ts";
 import type { ClusterNode } from "../../pkg/cluster/node.ts";
-import type { Family } from "../../pkg/ip/address.ts";
-import { contains, formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
+import { addressBits, type Family } from "../../pkg/ip/address.ts";
+import { contains, formatPrefix, overlaps, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../pkg/kernel/address.ts";
 import { RT_SCOPE } from "../../pkg/netlink/route.ts";
 import type { UnderlayChoice } from "../datapath/underlay.ts";
 
-/** This node's pod subnets that lie in the cluster's networks; else, in words, why there are none. */
-export function ownSubnets(
-  nodeName: string,
-  own: ClusterNode | undefined,
-  { networks }: NetConf,
-): readonly Prefix[] | string {
+export interface OwnSubnets {
+  /** In the cluster's networks, without overlaps, each with room for a pod. */
+  readonly subnets: readonly Prefix[];
+  /** The other podCIDRs, in words that say why no pod gets an address of them. */
+  readonly unused: readonly string[];
+}
+
+/** A network, its broadcast address, a gateway and a pod: host-local gives no address of a smaller one. */
+const FEWEST_HOST_BITS = 2;
+
+/** This node's pod subnets; else, in words, why there are none. */
+export function ownSubnets(nodeName: string, own: ClusterNode | undefined, { networks }: NetConf): OwnSubnets | string {
   if (own === undefined) {
     return `there is no Node ${nodeName}: it is not registered yet, or --node-name is not its name in the cluster`;
   }
@@ -27,14 +33,40 @@ export function ownSubnets(
       "(--allocate-node-cidrs and --cluster-cidr)"
     );
   }
-  const subnets = podCidrs.filter((subnet) =>
+  const inNetworks = podCidrs.filter((subnet) =>
     networks.some((network) => network.length <= subnet.length && contains(network, subnet.address)),
   );
-  if (subnets.length > 0) return subnets;
+  if (inNetworks.length === 0) {
+    return (
+      `Node ${nodeName}'s podCIDRs (${podCidrs.map(formatPrefix).join(", ")}) lie outside the networks of net-conf.json ` +
+      `(${networks.map(formatPrefix).join(", ")}): make one follow the other`
+    );
+  }
+  const { subnets, unused } = sift(inNetworks);
+  if (subnets.length > 0) return { subnets, unused };
   return (
-    `Node ${nodeName}'s podCIDRs (${podCidrs.map(formatPrefix).join(", ")}) lie outside the networks of net-conf.json ` +
-    `(${networks.map(formatPrefix).join(", ")}): make one follow the other`
+    `no pod can have an address of Node ${nodeName}'s podCIDRs: ${unused.join("; ")}. Give kube-controller-manager a smaller ` +
+    "--node-cidr-mask-size and register the Node anew"
   );
+}
+
+/** Of two that overlap, one contains the other: the larger one serves. */
+function sift(podCidrs: readonly Prefix[]): OwnSubnets {
+  const subnets: Prefix[] = [];
+  const unused: string[] = [];
+  for (const [index, subnet] of podCidrs.entries()) {
+    const larger = podCidrs.find(
+      (other, at) =>
+        at !== index &&
+        overlaps(other, subnet) &&
+        (other.length < subnet.length || (other.length === subnet.length && at < index)),
+    );
+    const isSmall = addressBits(subnet.address.family) - subnet.length < FEWEST_HOST_BITS;
+    if (larger !== undefined) unused.push(`${formatPrefix(subnet)} lies in ${formatPrefix(larger)}`);
+    else if (isSmall) unused.push(`${formatPrefix(subnet)} has no address left beside the gateway's`);
+    else subnets.push(subnet);
+  }
+  return { subnets, unused };
 }
 
 export function localNode(

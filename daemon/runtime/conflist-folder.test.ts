@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,6 +48,20 @@ test("flannel's file is taken over, whichever way it sorts, and known when it is
   await disable(folder, before.superseded);
   expect(await readdir(folder)).toEqual(["00-flannel.conflist.weft-disabled", "10-flannel.conflist.weft-disabled"]);
   expect(await readConflistFolder(folder, OWN)).toMatchObject({ predecessor: { network: "cbr0" }, superseded: [] });
+});
+
+test("a folder or a FIFO of a configuration's name is passed over and named", async () => {
+  await mkdir(join(folder, "10-flannel.conflist"));
+  execFileSync("mkfifo", [join(folder, "00-fifo.conf")]);
+  await write({ "20-flannel.conflist": FLANNEL });
+  expect(await readConflistFolder(folder, OWN)).toMatchObject({
+    predecessor: { file: "20-flannel.conflist" },
+    foreignFirst: [],
+    problems: [
+      "00-fifo.conf is a FIFO, no file: it is passed over",
+      "10-flannel.conflist is a directory, no file: it is passed over",
+    ],
+  });
 });
 
 test("what is flannel's and cannot be taken over is a problem, and stays", async () => {

@@ -2,8 +2,9 @@
  * The folder in which the container runtime looks for networks: who stands in it beside weftd, which file the runtime
  * takes, and whose network is taken over.
  */
-import { readdir, readFile, rename } from "node:fs/promises";
+import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { NotAFileError, readRegularFile } from "../regular-file.ts";
 import { type Predecessor, parsePredecessor } from "./predecessor.ts";
 
 /** What runtimes take for a configuration (libcni's ConfFiles). */
@@ -18,7 +19,7 @@ export interface ConflistFolder {
   readonly superseded: readonly string[];
   /** Files of others that sort before ours: the runtime takes the first. */
   readonly foreignFirst: readonly string[];
-  /** Why a network of flannel's is not taken over, in words. */
+  /** In words: why a network of flannel's is not taken over, and what is no file. */
   readonly problems: readonly string[];
 }
 
@@ -26,11 +27,13 @@ export interface ConflistFolder {
 export async function readConflistFolder(folder: string, own: string): Promise<ConflistFolder> {
   const names = (await entriesOf(folder)).sort();
   const isRead = (name: string) => EXTENSIONS.some((extension) => name.endsWith(extension));
-  const others = await Promise.all(
-    names
-      .filter((name) => name !== own && (isRead(name) || name.endsWith(DISABLED)))
-      .map(async (name) => ({ name, content: parsePredecessor(name, await contentOf(join(folder, name))) })),
-  );
+  const irregular: string[] = [];
+  const others: { readonly name: string; readonly content: Predecessor | string | undefined }[] = [];
+  for (const name of names.filter((name) => name !== own && (isRead(name) || name.endsWith(DISABLED)))) {
+    const text = await contentOf(join(folder, name));
+    if (text instanceof NotAFileError) irregular.push(`${name} is ${text.kind}, no file: it is passed over`);
+    else others.push({ name, content: parsePredecessor(name, text) });
+  }
   // The runtime's choice before what is out of use.
   const inUse = others.filter(({ name }) => isRead(name));
   const taken = [...inUse, ...others.filter(({ name }) => !isRead(name))].flatMap(({ content }) =>
@@ -41,7 +44,7 @@ export async function readConflistFolder(folder: string, own: string): Promise<C
     predecessor: taken[0],
     superseded,
     foreignFirst: inUse.flatMap(({ name }) => (name < own && !superseded.includes(name) ? [name] : [])),
-    problems: inUse.flatMap(({ content }) => (typeof content === "string" ? [content] : [])),
+    problems: [...inUse.flatMap(({ content }) => (typeof content === "string" ? [content] : [])), ...irregular],
   };
 }
 
@@ -60,10 +63,11 @@ async function entriesOf(folder: string): Promise<string[]> {
 }
 
 /** A file that was removed meanwhile says nothing. */
-async function contentOf(path: string): Promise<string> {
+async function contentOf(path: string): Promise<string | NotAFileError> {
   try {
-    return await readFile(path, "utf8");
+    return await readRegularFile(path);
   } catch (error) {
+    if (error instanceof NotAFileError) return error;
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
     throw error;
   }

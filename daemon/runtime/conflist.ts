@@ -56,10 +56,10 @@ export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
   };
 }
 
-/** Writes the conflist, and makes its directory, where it is not as it should be; true when it wrote. */
-export async function writeConflist(directory: string, settings: ConflistSettings): Promise<boolean> {
+/** Writes `conflist`, and makes its directory, where it is not as it should be; true when it wrote. */
+export async function writeConflist(directory: string, conflist: string): Promise<boolean> {
   await mkdir(directory, { recursive: true });
-  return replaceFile(join(directory, CONFLIST_NAME), formatConflist(settings));
+  return replaceFile(join(directory, CONFLIST_NAME), conflist);
 }
 
 export function formatConflist(settings: ConflistSettings): string {

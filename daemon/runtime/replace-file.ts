@@ -2,8 +2,9 @@
  * A file replaced as a whole: whoever reads it, and whenever this process or the machine dies, there is the old content
  * or the new.
  */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, rename } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { readRegularFile } from "../regular-file.ts";
 
 /**
  * Makes `path` hold `content`; false when it did already (then nothing is written). The temporary file beside it ends in
@@ -26,7 +27,7 @@ export async function replaceFile(path: string, content: string): Promise<boolea
 
 async function currentContent(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return await readRegularFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

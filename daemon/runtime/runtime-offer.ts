@@ -4,17 +4,24 @@ import type { EventReporter } from "../cluster/events.ts";
 import type { Logger } from "../log.ts";
 import type { Health } from "../status/health.ts";
 import { News } from "../status/news.ts";
-import { CONFLIST_NAME, type ConflistSettings, writeConflist } from "./conflist.ts";
+import { CONFLIST_NAME, type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
 import { type ConflistFolder, disable, readConflistFolder } from "./conflist-folder.ts";
+import type { PluginTrial } from "./plugin-trial.ts";
 
 export interface RuntimeOfferParts {
   readonly cniConfDir: string;
+  /** What weft's plugins do not take of a conflist, in words. */
+  readonly trial: Pick<PluginTrial, "complaints">;
   /** Takes away what flanneld has left; returns what that was, as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
+  /** Another pass is to follow after `delayMs`. */
+  readonly later: (reason: string, delayMs: number) => void;
   readonly health: Health;
   readonly events: EventReporter;
   readonly log: Logger;
 }
+
+const RETRY_MS = 5000;
 
 export class RuntimeOffer {
   readonly #parts: RuntimeOfferParts;
@@ -29,13 +36,22 @@ export class RuntimeOffer {
     return this.#condition(() => readConflistFolder(this.#parts.cniConfDir, CONFLIST_NAME));
   }
 
-  /** Ours is written first; then what it replaces goes. */
+  /**
+   * Ours is written first; then what it replaces goes. One with which no pod could start is not written: what stands there
+   * stays in force.
+   */
   async make(settings: Omit<ConflistSettings, "predecessor">, folder: ConflistFolder): Promise<void> {
     const { cniConfDir, health, events, log } = this.#parts;
     const { predecessor, superseded } = folder;
+    const conflist = formatConflist({ ...settings, predecessor });
+    const complaints = await this.#condition(() => this.#parts.trial.complaints(conflist));
+    if (complaints.length > 0) {
+      this.#refuse(predecessor?.file, complaints);
+      return;
+    }
+    this.#news.isNews("trial", "");
     await this.#condition(async () => {
-      if (await writeConflist(cniConfDir, { ...settings, predecessor }))
-        log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
+      if (await writeConflist(cniConfDir, conflist)) log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
       await disable(cniConfDir, superseded);
     });
     if (superseded.length > 0) {
@@ -46,6 +62,21 @@ export class RuntimeOffer {
     this.#report(folder);
     health.holds("conflist", `${CONFLIST_NAME} in ${cniConfDir}`);
     if (predecessor !== undefined) await this.#clearUp();
+  }
+
+  /** Nothing tells of the file's correction: it is looked at again. */
+  #refuse(file: string | undefined, complaints: readonly string[]): void {
+    const { cniConfDir, health, events, log, later } = this.#parts;
+    const what = complaints.join("; ");
+    const reason =
+      file === undefined
+        ? `${CONFLIST_NAME} is not written, since no pod could start with it: ${what}`
+        : `${file} in ${cniConfDir} is not taken over, since no pod could start with what it says: ${what}; correct it there`;
+    health.fails("conflist", reason);
+    later("the conflist is tried again", RETRY_MS);
+    if (!this.#news.isNews("trial", reason)) return;
+    log.error({ reason }, "the runtime is not offered weft's network");
+    events.report({ type: "Warning", reason: "ConflistRefused", message: reason });
   }
 
   async #condition<T>(work: () => Promise<T>): Promise<T> {

@@ -5,7 +5,7 @@
  */
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
-import type { Prefix } from "../ip/prefix.ts";
+import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import {
   BACKEND_KEYS,
   type BackendKind,
@@ -51,29 +51,35 @@ export function parseNetConf(text: string): NetConf {
   const object = new ConfigObject(
     parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"),
   );
-  const networks = readNetworks(object);
+  const warnings: string[] = [];
+  const networks = readNetworks(object, warnings);
   const backend = object.object("Backend");
-  const type = backend.optionalString("Type") || "auto";
+  // As flannel compares it.
+  const type = (backend.optionalString("Type") || "auto").toLowerCase();
   if (type !== "auto" && type !== "vxlan" && type !== "host-gw")
     throw backend.invalid("Type", '"auto", "vxlan" or "host-gw"');
   return {
     networks,
     backend: readBackend(backend, type, networks),
-    warnings: [...unknownKeys(object, NETWORK_KEYS), ...unknownKeys(backend, BACKEND_KEYS, type)],
+    warnings: [...warnings, ...unknownKeys(object, NETWORK_KEYS), ...unknownKeys(backend, BACKEND_KEYS, type)],
   };
 }
 
-function readNetworks(object: ConfigObject): Prefix[] {
+function readNetworks(object: ConfigObject, warnings: string[]): Prefix[] {
   const networks: Prefix[] = [];
-  if (object.optionalBoolean("EnableIPv4") ?? true) networks.push(readNetwork(object, "Network", 4));
-  if (object.optionalBoolean("EnableIPv6") ?? false) networks.push(readNetwork(object, "IPv6Network", 6));
+  if (object.optionalBoolean("EnableIPv4") ?? true) networks.push(readNetwork(object, "Network", 4, warnings));
+  if (object.optionalBoolean("EnableIPv6") ?? false) networks.push(readNetwork(object, "IPv6Network", 6, warnings));
   if (networks.length === 0) throw object.invalid("EnableIPv6", "at least one of EnableIPv4 and EnableIPv6 to be true");
   return networks;
 }
 
-function readNetwork(object: ConfigObject, key: string, family: 4 | 6): Prefix {
-  const network = object.optionalSubnet(key);
-  if (network?.address.family !== family) throw object.invalid(key, `the pods' IPv${family} network`);
+/** Host bits are cleared, as flannel does. */
+function readNetwork(object: ConfigObject, key: string, family: 4 | 6, warnings: string[]): Prefix {
+  const prefix = object.optionalPrefix(key);
+  if (prefix?.address.family !== family) throw object.invalid(key, `the pods' IPv${family} network`);
+  const network = networkOf(prefix);
+  if (!isSamePrefix(prefix, network))
+    warnings.push(`${key}: ${formatPrefix(prefix)} has host bits set: taken as ${formatPrefix(network)}`);
   return network;
 }
 

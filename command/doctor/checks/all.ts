@@ -27,7 +27,7 @@ import {
   routerAdvertisements,
 } from "./kernel.ts";
 import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
-import { conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
+import { conflistAccepted, conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
 import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
 
 const ALL: readonly Check[] = [
@@ -37,7 +37,7 @@ const ALL: readonly Check[] = [
   ...[dataPath, podBridge, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
   ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
-  ...[conflistFirst, conflistValid, conflistSubnets, plugins, room],
+  ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
   ...[leakedAddresses, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],
 ];

@@ -54,6 +54,21 @@ export const conflistValid: Check = {
   },
 };
 
+export const conflistAccepted: Check = {
+  name: "conflist-accepted",
+  group: "runtime",
+  about: "weft's plugins take what the network configurations say",
+  judge({ networks, complaints }) {
+    const [first] = networks.files.filter(({ problem }) => problem === undefined);
+    return complaints.map(({ file, text }) => ({
+      severity: file === first?.name ? "error" : "warning",
+      seen: `${networks.path}/${file}: ${text}`,
+      why: "every start of a pod by this configuration fails",
+      advice: file === OWN_CONFLIST ? "mend the file that weftd took it from (*.weft-disabled)" : "correct it there",
+    }));
+  },
+};
+
 export const conflistSubnets: Check = {
   name: "conflist-subnets",
   group: "runtime",
