@@ -35,7 +35,7 @@ import { NetConfHolder } from "./net-conf.ts";
 import type { Options } from "./options.ts";
 import { Reconciler } from "./reconciler.ts";
 import { claimRunDir } from "./runtime/liveness.ts";
-import { ownBinDir, PluginTrial } from "./runtime/plugin-trial.ts";
+import { ownExecutable, PluginTrial } from "./runtime/plugin-trial.ts";
 import { RunFiles } from "./runtime/run-files.ts";
 import { Health } from "./status/health.ts";
 import { Metrics } from "./status/metrics.ts";
@@ -135,7 +135,7 @@ async function start(
     keeper: new Keeper({ options, programmer, firewall, legacyForward, contention, files, settingWatch }),
     announcer,
     runFiles: await RunFiles.open(runDir),
-    trial: new PluginTrial(ownBinDir()),
+    trial: new PluginTrial(ownExecutable()),
     removeFlannelRules: () => removeFlannelRules({ nftables, files, execute }),
     files,
     events,

@@ -78,10 +78,11 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     networks: { path: "/etc/cni/net.d", files: [own] },
     own,
     complaints: [],
+    unseen: new Map(),
     attachment: attachmentOf(own),
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
-    leases: { dataDir: "/var/lib/cni/networks", leaked: [], uses: [] },
+    leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -104,7 +105,7 @@ test("a healthy node has no findings, and one line", () => {
   const findings = judgeAll(CHECKS, facts());
   expect(findings).toEqual([]);
   expect(statusOf(findings)).toBe(0);
-  expect(reportBlocks(findings, { node: "n1", checks: 40, peers: 1 })).toMatchObject([
+  expect(reportBlocks(findings, { node: "n1", checks: 40, peers: 1, leftOut: [] })).toMatchObject([
     { text: { text: "n1 is healthy: 40 checks, 1 peer" } },
   ]);
 });

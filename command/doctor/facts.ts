@@ -14,6 +14,8 @@ import type { Readiness } from "../node/weftd.ts";
 export interface Facts {
   /** Of this very file, to be run again. */
   readonly command: string;
+  /** Checks that cannot see what they look at, as in a container: by name, with the reason. */
+  readonly unseen: ReadonlyMap<string, string>;
   readonly kernel: KernelFacts;
   readonly run: RunDirectory;
   /** The node table, if it is of this boot. */
@@ -77,6 +79,8 @@ export interface PluginFacts {
 
 export interface LeaseFacts {
   readonly dataDir: string;
+  /** False where some of the node's namespaces cannot be seen from here: none is taken for leaked then. */
+  readonly isComplete: boolean;
   /** Reservations without a pod, in all networks. */
   readonly leaked: readonly { readonly network: string; readonly address: string; readonly reason: string }[];
   readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: number }[];

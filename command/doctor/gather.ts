@@ -22,6 +22,7 @@ import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
 import { lookAtPlugins } from "./gather/plugins.ts";
 import { probePeers } from "./gather/probes.ts";
 import { readRooms } from "./gather/rooms.ts";
+import { findUnseen } from "./gather/unseen.ts";
 
 export interface GatherOptions {
   readonly runDir: string;
@@ -63,6 +64,7 @@ export function gather(
   const rules = readRuleFacts(system, netfilter, table);
   progress("comparing executables");
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
+  const leases = readLeases(system, options.cniConfDir, attachment, table);
   if (!options.isQuiet) progress("asking peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
@@ -71,7 +73,8 @@ export function gather(
     families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
-    leases: readLeases(system, options.cniConfDir, attachment, table),
+    leases,
+    unseen: findUnseen(system, options.cniBinDir, leases),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),
     offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),

@@ -16,6 +16,7 @@ export const doctor = declareSubcommand({
   summary: "find what keeps pods' traffic from flowing, with the remedy for each",
   description: [
     "Looks at the kernel, its settings and tables, weftd, the runtime's configuration, reserved addresses and other programs, and asks a few peers. Nothing is changed.",
+    "In weftd's container it has that container's rights: checks that cannot see what they look at are named, and left out. On the node itself nothing is.",
     "Each finding says what was seen, what comes of it, and the command that mends it. A healthy node is told in one line.",
     "The exit status is 0 for a healthy node or notes alone, 4 for warnings, 5 for errors.",
   ],
@@ -45,14 +46,19 @@ export const doctor = declareSubcommand({
         { ...options, timeoutMs: options.timeout, isQuiet: options.quiet, build },
         progress,
       );
-      const checks = options.only.length === 0 ? CHECKS : CHECKS.filter(({ name }) => options.only.includes(name));
+      const asked = options.only.length === 0 ? CHECKS : CHECKS.filter(({ name }) => options.only.includes(name));
+      const checks = asked.filter(({ name }) => !facts.unseen.has(name));
+      const leftOut = asked.flatMap(({ name }) => {
+        const reason = facts.unseen.get(name);
+        return reason === undefined ? [] : [{ check: name, reason }];
+      });
       const findings = judgeAll(checks, facts);
       const peers = facts.table?.peers.length ?? 0;
       const node = facts.table?.node.name;
       return {
         status: statusOf(findings),
-        blocks: reportBlocks(findings, { node, checks: checks.length, peers }),
-        data: { node, checks: checks.length, peers, findings },
+        blocks: reportBlocks(findings, { node, checks: checks.length, peers, leftOut }),
+        data: { node, checks: checks.length, peers, findings, leftOut },
       };
     });
   },

@@ -27,10 +27,13 @@ export function statusOf(findings: readonly Finding[]): ExitStatus {
 }
 
 export function reportBlocks(findings: readonly Reported[], summary: Summary): Block[] {
-  const { node, checks, peers } = summary;
+  const { node, checks, peers, leftOut } = summary;
   const name = node ?? "this node";
   const looked = `${checks} checks, ${peers} ${peers === 1 ? "peer" : "peers"}`;
-  if (findings.length === 0) return [text({ text: `${name} is healthy: ${looked}`, tone: "good" })];
+  const unseen = leftOut.map(({ check, reason }) =>
+    text({ text: `not looked at: ${check}: ${reason}`, tone: "quiet" }),
+  );
+  if (findings.length === 0) return [...unseen, text({ text: `${name} is healthy: ${looked}`, tone: "good" })];
   const blocks: Block[] = [];
   let group: string | undefined;
   for (const finding of findings) {
@@ -48,7 +51,7 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
   }))
     .filter(({ count }) => count > 0)
     .map(({ severity, count }) => `${count} ${severity}${count === 1 ? "" : "s"}`);
-  return [...blocks, text(`${name}: ${counts.join(", ")} (${looked})`)];
+  return [...blocks, ...unseen, text(`${name}: ${counts.join(", ")} (${looked})`)];
 }
 
 export interface Summary {
@@ -56,4 +59,6 @@ export interface Summary {
   readonly node: string | undefined;
   readonly checks: number;
   readonly peers: number;
+  /** Checks that could not see what they look at, with the reason. */
+  readonly leftOut: readonly { readonly check: string; readonly reason: string }[];
 }

@@ -79,6 +79,8 @@ function explain(obstacle: Obstacle): { problem: string; remedy: string } {
       };
     case "process":
       return { problem: `weft may not look at process ${obstacle.pid}`, remedy: onNode };
+    case "rights":
+      return { problem: `weft may not enter ${obstacle.path} (it needs CAP_SYS_ADMIN)`, remedy: onNode };
     case "namespace":
       return {
         problem: `${obstacle.identity} cannot be opened at ${obstacle.path}`,

@@ -3,13 +3,18 @@
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
-import { openRoute } from "../../pkg/netlink/blocking.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
 import { rootOf, type View } from "./views.ts";
 
 /** PROC_PID_INIT_INO (include/linux/proc_ns.h): the process ids of the machine itself. */
 const INITIAL_PID_NAMESPACE = "pid:[4026531836]";
+
+/** True where this process sees all processes of the machine, as none does in a container. */
+export function isOnMachine(system: System): boolean {
+  return system.readLink("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE;
+}
 
 /** On a machine where namespaces and processes come and go. */
 const MOST_LOOKS = 5;
@@ -34,12 +39,13 @@ export interface HeldAlias {
 
 /**
  * Why there may be namespaces that were not looked into. `container`: the processes of a container alone are seen.
- * `process`: this one may not be looked at. `namespace`: it is there, and no path leads to it, as where something is
+ * `process`: this one may not be looked at. `rights`: it may not be entered, for want of CAP_SYS_ADMIN. `namespace`: it is there, and no path leads to it, as where something is
  * mounted over its name.
  */
 export type Obstacle =
   | { readonly kind: "container" }
   | { readonly kind: "process"; readonly pid: string }
+  | { readonly kind: "rights"; readonly path: string }
   | { readonly kind: "namespace"; readonly identity: string; readonly path: string };
 
 export interface Namespaces {
@@ -59,6 +65,7 @@ type Held = Pick<Namespaces, "addresses" | "aliases">;
 export function readNamespaces(system: System): Namespaces {
   const found = new Search(system).run();
   const held: Held[] = [];
+  const reader = new Reader(system);
   let { paths } = found;
   let missed = [...paths.keys()];
   for (let look = 1; missed.length > 0 && look <= MOST_LOOKS; look++) {
@@ -68,14 +75,15 @@ export function readNamespaces(system: System): Namespaces {
       paths = new Search(system).run().paths;
     }
     missed = missed.filter((identity) => {
-      const inside = readFirst(identity, paths.get(identity) ?? [], system);
+      const inside = reader.readFirst(identity, paths.get(identity) ?? []);
       if (inside !== undefined) held.push(inside);
       return inside === undefined && paths.has(identity);
     });
   }
   const [identity = ""] = missed;
   const path = paths.get(identity)?.[0];
-  const obstacle = found.obstacle ?? (path === undefined ? undefined : { kind: "namespace" as const, identity, path });
+  const hidden = path === undefined ? undefined : { kind: "namespace" as const, identity, path };
+  const obstacle = found.obstacle ?? reader.obstacle ?? hidden;
   return {
     count: held.length,
     obstacle,
@@ -113,8 +121,7 @@ class Search {
   }
 
   run(): Found {
-    const isOnMachine = this.#system.readLink("/proc/self/ns/pid") === INITIAL_PID_NAMESPACE;
-    let obstacle: Obstacle | undefined = isOnMachine ? undefined : { kind: "container" };
+    let obstacle: Obstacle | undefined = isOnMachine(this.#system) ? undefined : { kind: "container" };
     for (const pid of this.#system.readDirectory("/proc").filter((name) => /^[0-9]+$/.test(name))) {
       try {
         this.#lookAt(pid);
@@ -189,18 +196,50 @@ export function parseMountedNamespaces(mountInfo: string): { identity: string; p
   });
 }
 
-/** Through the first of `paths` that leads to this very namespace; `undefined` where none does. */
-function readFirst(identity: string, paths: readonly string[], system: System): Held | undefined {
-  for (const path of paths) {
-    const namespace = openIfThere(path, system);
-    if (namespace === undefined) continue;
+/** Looks into namespaces. */
+class Reader {
+  readonly #system: System;
+  /** Of the namespace that this process is in. */
+  readonly #own: string;
+  #obstacle: Obstacle | undefined;
+
+  constructor(system: System) {
+    this.#system = system;
+    const own = system.openNamespace();
+    own.close();
+    this.#own = own.identity;
+  }
+
+  /** The first namespace that may not be entered. */
+  get obstacle(): Obstacle | undefined {
+    return this.#obstacle;
+  }
+
+  /** Through the first of `paths` that leads to this very namespace; `undefined` where none does. */
+  readFirst(identity: string, paths: readonly string[]): Held | undefined {
+    for (const path of paths) {
+      const namespace = openIfThere(path, this.#system);
+      if (namespace === undefined) continue;
+      try {
+        if (isNamed(namespace, identity)) return this.#read(namespace);
+      } finally {
+        namespace.close();
+      }
+    }
+    return undefined;
+  }
+
+  /** Its own a process may look at without the right to enter others (setns(2) asks for it even there). */
+  #read(namespace: NetworkNamespace): Held {
     try {
-      if (isNamed(namespace, identity)) return readInside(namespace, system);
-    } finally {
-      namespace.close();
+      const isOwn = namespace.identity === this.#own;
+      return readInside(namespace.path, openRoute(this.#system, isOwn ? undefined : namespace));
+    } catch (error) {
+      if (!isSystemError(error, "EPERM")) throw error;
+      this.#obstacle ??= { kind: "rights", path: namespace.path };
+      return { addresses: [], aliases: [] };
     }
   }
-  return undefined;
 }
 
 function openIfThere(path: string, system: System): NetworkNamespace | undefined {
@@ -217,9 +256,8 @@ function isNamed(namespace: NetworkNamespace, identity: string): boolean {
   return `net:[${namespace.identity.split(":").at(-1)}]` === identity;
 }
 
-function readInside(namespace: NetworkNamespace, system: System): Held {
-  const { path } = namespace;
-  const netlink = openRoute(system, namespace);
+/** Closes `netlink`. */
+function readInside(path: string, netlink: BlockingNetlink): Held {
   try {
     const links = netlink.dump(linkDump()).map(parseLink);
     const names = new Map(links.map(({ index, name }) => [index, name]));

@@ -1,24 +1,24 @@
 /** A network configuration tried out on weft's own plugins before the runtime gets it (pkg/cni/trial.ts). */
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { complaintOf, type Question, questionsOf, TRIAL_ENVIRONMENT, withoutRepeats } from "../../pkg/cni/trial.ts";
 
 const TIME_LIMIT_MS = 10_000;
 
-/** Where the plugins of this weftd's own build are: beside its launcher, in the image as in an unpacked archive. */
-export function ownBinDir(): string {
-  return join(dirname(process.argv[1] ?? ""), "..", "bin");
+/** The file of all plugins of this weftd's own build: beside its launcher, in the image as in an unpacked archive. */
+export function ownExecutable(): string {
+  return join(dirname(process.argv[1] ?? ""), "..", "bin", "weft");
 }
 
 export class PluginTrial {
-  readonly #binDir: string;
+  readonly #executable: string;
+  /** Asked for once: the names are the file's. */
+  #plugins: Promise<readonly string[]> | undefined;
   #last: { readonly conflist: string; readonly complaints: readonly string[] } | undefined;
 
-  /** `binDir` is where weft's own plugins are. */
-  constructor(binDir: string) {
-    this.#binDir = binDir;
+  constructor(executable: string) {
+    this.#executable = executable;
   }
 
   /**
@@ -27,21 +27,33 @@ export class PluginTrial {
    */
   async complaints(conflist: string): Promise<readonly string[]> {
     if (this.#last?.conflist !== conflist) {
+      this.#plugins ??= this.#pluginNames();
+      const names = await this.#plugins;
       const list = new ConfigObject(JSON.parse(conflist));
       const asked = questionsOf(list.requiredString("name"), list.objectList("plugins"));
-      const answers = await Promise.all(asked.map((question) => this.#ask(question)));
+      const own = asked.filter(({ plugin }) => names.includes(plugin));
+      const answers = await Promise.all(own.map((question) => this.#ask(question)));
       this.#last = { conflist, complaints: textsOf(answers) };
     }
     return this.#last.complaints;
   }
 
-  #ask({ plugin, input }: Question): Promise<string | undefined> {
-    const file = join(this.#binDir, plugin);
-    if (plugin.includes("/") || !existsSync(file)) return Promise.resolve(undefined);
+  /** None where there is no such file, as for a weftd that is run from its sources. */
+  async #pluginNames(): Promise<readonly string[]> {
+    const { status, output } = await this.#call(["version", "-o", "json"], "");
+    return status === 0 ? (JSON.parse(output) as { plugins: string[] }).plugins : [];
+  }
+
+  async #ask({ plugin, input }: Question): Promise<string | undefined> {
+    const { status, output } = await this.#call([plugin], input);
+    return complaintOf(plugin, status, output);
+  }
+
+  #call(args: readonly string[], input: string): Promise<{ readonly status: 0 | 1; readonly output: string }> {
     return new Promise((resolve) => {
       const options = { env: TRIAL_ENVIRONMENT, timeout: TIME_LIMIT_MS };
-      const child = execFile(file, options, (error, output) =>
-        resolve(complaintOf(plugin, error === null ? 0 : 1, output)),
+      const child = execFile(this.#executable, args, options, (error, output) =>
+        resolve({ status: error === null ? 0 : 1, output }),
       );
       // A plugin that ends before it has read everything.
       child.stdin?.on("error", () => undefined);

@@ -122,6 +122,24 @@ describe("on a fresh node", () => {
     });
   });
 
+  test("weft doctor works in the container, and says what it cannot see from there", async () => {
+    const { kubelet } = parts();
+    await eventually(async () => {
+      const { status, stdout } = await kubelet.exec("/opt/weft/bin/weft", "doctor");
+      expect(stdout).toMatch(/^n1 is healthy: \d+ checks, 1 peer$/m);
+      expect(status).toBe(0);
+    });
+    const { stdout } = await kubelet.exec("/opt/weft/bin/weft", "doctor", "-o", "json");
+    const { findings, leftOut } = JSON.parse(stdout) as { findings: object[]; leftOut: { check: string }[] };
+    expect(findings).toEqual([]);
+    expect(leftOut.map(({ check }) => check).sort()).toEqual([
+      "leaked-addresses",
+      "network-manager",
+      "plugins",
+      "systemd-networkd",
+    ]);
+  });
+
   test("a new version of the ConfigMap, by the kubelet's change of a link, is followed", async () => {
     const { node, kubelet } = parts();
     const conf = { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 1, Port: 8472, MTU: 1400 } };

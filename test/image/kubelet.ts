@@ -73,6 +73,12 @@ export class Kubelet {
     return new Running(this.machine.namespace, RUNC, this.#runArguments(container), this.#cleanup);
   }
 
+  /** `kubectl exec` into the container that was started last, with its rights. */
+  exec(...command: readonly string[]): Promise<Outcome> {
+    const id = `${this.#cgroup}-${this.#containers}`;
+    return run(RUNC, ["--root", `${this.#folder}/runc`, "exec", id, ...command]);
+  }
+
   /** What the node's probe of this kind gets. */
   async probe(kind: "startupProbe" | "livenessProbe" | "readinessProbe"): Promise<{ status: number; body: string }> {
     const { httpGet } = containerOf(this.#pod, "weftd")[kind] as Probe;

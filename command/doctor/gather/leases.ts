@@ -15,7 +15,7 @@ export function readLeases(
   { dataDir, network }: Attachment,
   table: KnownNodes | undefined,
 ): LeaseFacts {
-  const { networks } = lookAtReservations(system, { dataDir, confDir });
+  const { networks, obstacle } = lookAtReservations(system, { dataDir, confDir });
   const leaked = networks.flatMap(({ name, judged }) =>
     judged
       .filter(({ state }) => state === "leaked")
@@ -27,5 +27,5 @@ export function readLeases(
     const used = own.filter(({ address }) => isWithin(range, address)).length;
     return { subnet: formatPrefix(subnet), used, capacity: Number(capacityOf(range)) };
   });
-  return { dataDir, leaked, uses };
+  return { dataDir, isComplete: obstacle === undefined, leaked, uses };
 }
