@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
@@ -15,11 +16,11 @@ import { judgeAll, reportBlocks, statusOf } from "./report.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-function tableOf(netConf: object, networks: readonly string[] = ["192.0.2.1/24"]): KnownNodes {
+function tableOf(netConf: object, networks: readonly string[] = ["192.0.2.1/24"], vtepMacs: object = {}): KnownNodes {
   return parseNodeTable(
     bytes(
       JSON.stringify({
-        ...{ format: 1, bootId: "boot", generation: 1, netConf: JSON.stringify(netConf), vtepMacs: {} },
+        ...{ format: 1, bootId: "boot", generation: 1, netConf: JSON.stringify(netConf), vtepMacs },
         node: {
           name: "n1",
           subnets: ["10.244.1.0/24"],
@@ -223,6 +224,24 @@ describe("facts that no test can plant on a machine", () => {
     expect(findings[0]?.run).toBe(run);
     expect(findings[0]?.run ?? findings[0]?.advice).toBeTruthy();
   });
+});
+
+test("a VTEP on which peers may still send the old way is no fault, until the table names it no more", () => {
+  const kept = (vtepMacs: object) => {
+    const table = tableOf(HOST_GW, undefined, vtepMacs);
+    const local = Uint8Array.of(192, 0, 2, 1);
+    const vxlan = { vni: 1, port: 8472, link: 2, learning: 0, local };
+    const links = [
+      link(2, "eth0"),
+      link(4, "flannel.1", { ...{ kind: "vxlan", alias: "weft:vtep", mtu: 1450, mac: "02:00:00:00:00:07", vxlan } }),
+    ];
+    const prefix = parsePrefix("10.244.1.0/32");
+    const addresses = [{ index: 4, prefix, scope: 0, isTentative: false, isDuplicate: false }];
+    const seen = { ...facts().observed, links, addresses };
+    return judgeAll(CHECKS, facts({ table, observed: seen, desired: desireOf(table, seen) }));
+  };
+  expect(kept({ "flannel.1": "02:00:00:00:00:07" })).toEqual([]);
+  expect(kept({})).toMatchObject([{ check: "data-path", severity: "error", run: expect.stringContaining("link del") }]);
 });
 
 test("a configuration that weft's plugins do not take is an error where the runtime uses it", () => {

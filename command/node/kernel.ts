@@ -5,8 +5,13 @@ import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { KnownNodes } from "./run-dir.ts";
 
+/** The table names all devices that weftd means this node to have: also those on which peers may still send the old way. */
 export function desireOf(table: KnownNodes, { links }: Pick<Observed, "links">): DesiredState {
-  return desiredState(table.conf, table.node, table.peers, knownVteps(links, table.vtepMacs));
+  const known = knownVteps(links, table.vtepMacs);
+  const kept = known.flatMap(({ name, device }) =>
+    device?.isOurs === true && table.vtepMacs.has(name) ? [{ vni: device.vni, port: device.port }] : [],
+  );
+  return desiredState(table.conf, table.node, table.peers, known, kept);
 }
 
 /** `dev index 5` becomes `dev eth0`, so that a command can be run as it is printed. */
