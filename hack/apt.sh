@@ -115,6 +115,26 @@ apt_scratch() {
 		-o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o APT::Sandbox::User=root "$@"
 }
 
+# apt_in_turn ARGUMENT...: the machine's apt-get, and again for ten minutes while another one (a person's, or unattended
+# upgrades) holds its locks. What it waits for is said on descriptor 3, where that is open.
+apt_in_turn() {
+	tries=${APT_TRIES:-300}
+	while :; do
+		status=0
+		output=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" 2>&1 </dev/null) || status=$?
+		printf '%s\n' "$output"
+		case $status$output in
+		0*) return 0 ;;
+		*"Could not get lock"* | *"Unable to lock"* | *"Unable to acquire the dpkg frontend lock"*) ;;
+		*) return "$status" ;;
+		esac
+		[ "$tries" != "${APT_TRIES:-300}" ] || { printf 'setup: waiting for another apt-get to end ...\n' >&3; } 2>/dev/null || :
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return "$status"
+		sleep "${APT_PAUSE:-2}"
+	done
+}
+
 # in_folder DIR COMMAND...: runs it there.
 in_folder() (
 	cd "$1" || exit

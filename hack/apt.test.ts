@@ -1,9 +1,9 @@
 /** The set-up's reading of a machine's apt sources: hack/apt.sh, in the shell that runs it. */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 let folder = "";
 beforeEach(() => {
@@ -112,4 +112,43 @@ test("a cloud image's list of mirrors is an archive like another", () => {
 
 test("a machine without any source has no archive", () => {
   expect(archivesOf({})).toEqual([]);
+});
+
+describe("beside another apt-get", () => {
+  /** Runs `apt_in_turn` with an apt-get that fails `failures` times with `words`; returns status, calls, and what was said. */
+  function inTurn(failures: number, words: string, tries = 5) {
+    const calls = join(folder, "calls");
+    const script = `#!/bin/sh\necho "$@" >>'${calls}'\n[ "$(wc -l <'${calls}')" -gt ${failures} ] || { echo '${words}' >&2; exit 100; }\n`;
+    writeFileSync(join(folder, "apt-get"), script, { mode: 0o755 });
+    const { status, output } = spawnSync(
+      "sh",
+      ["-c", "set -eu; cache=/nonexistent; . hack/apt.sh; apt_in_turn install -y thing"],
+      {
+        env: { PATH: `${folder}:${process.env.PATH}`, APT_PAUSE: "0", APT_TRIES: String(tries) },
+        stdio: ["ignore", "ignore", "pipe", "pipe"],
+      },
+    );
+    return { status, calls: readFileSync(calls, "utf8").trim().split("\n"), said: String(output[3] ?? "") };
+  }
+  const LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)";
+
+  test("it is waited for, and that is said once", () => {
+    expect(inTurn(3, LOCKED)).toEqual({
+      status: 0,
+      calls: Array(4).fill("install -y thing"),
+      said: "setup: waiting for another apt-get to end ...\n",
+    });
+  });
+
+  test("not for ever", () => {
+    expect(inTurn(99, LOCKED)).toMatchObject({ status: 100, calls: { length: 5 } });
+  });
+
+  test("any other failure is told at once", () => {
+    expect(inTurn(99, "E: Unable to locate package thing")).toMatchObject({
+      status: 100,
+      calls: { length: 1 },
+      said: "",
+    });
+  });
 });

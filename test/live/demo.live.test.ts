@@ -4,7 +4,9 @@ import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterEach, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
 import { run, succeed } from "./harness/command.ts";
+import { makeFolder } from "./harness/folder.ts";
 import { sweepLeftovers } from "./harness/leftovers.ts";
 import { eventually } from "./harness/process.ts";
 
@@ -15,8 +17,10 @@ class Demo {
   output = "";
   readonly #ended: Promise<unknown>;
 
-  constructor(args: readonly string[]) {
-    this.#child = spawn(process.execPath, ["test/demo/main.ts", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  /** `runner` is a program that becomes the demo. */
+  constructor(args: readonly string[], runner: readonly string[] = []) {
+    const [file = "", ...rest] = [...runner, process.execPath, "test/demo/main.ts", ...args];
+    this.#child = spawn(file, rest, { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
         this.output += text;
@@ -54,6 +58,20 @@ class Demo {
 }
 
 afterEach(() => sweepLeftovers());
+
+test("on a machine without IPv6 it reaches the same", async () => {
+  const cleanup = new Cleanup();
+  const runner = `${makeFolder("demo", cleanup)}/without-ipv6`;
+  try {
+    await succeed("gcc", ["-Wall", "-o", runner, new URL("harness/without-ipv6.c", import.meta.url).pathname]);
+    const demo = new Demo(SMALL, [runner]);
+    expect(await demo.status(), demo.output).toBe(0);
+    expect(demo.output).toMatch(/^demo vxlan: 2\/2 pairs reached$/m);
+    expect(await demo.remains()).toEqual([]);
+  } finally {
+    await cleanup.run();
+  }
+});
 
 test("counts the pairs that it reached, with a table and exit status 0", async () => {
   const demo = new Demo(SMALL);

@@ -3,7 +3,7 @@
  * connections. One JSON object a line in each direction; answers carry the number of their request.
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { run } from "./command.ts";
@@ -72,6 +72,20 @@ async function perform(request: AgentRequest): Promise<unknown> {
   }
 }
 
+/** All addresses of both families. */
+const ANYWHERE = "::";
+
+/** On a machine without IPv6 (ipv6.disable=1) anywhere is all addresses of IPv4. */
+function listenAt(server: Server, port: number, host: string): Promise<true> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EAFNOSUPPORT" && host === ANYWHERE) listenAt(server, port, "0.0.0.0").then(resolve, reject);
+      else reject(error);
+    });
+    server.listen(port, host, () => resolve(true));
+  });
+}
+
 function listen(port: number, host: string): Promise<true> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
@@ -79,8 +93,7 @@ function listen(port: number, host: string): Promise<true> {
       // The echo: what the client sent, behind the address that it came from.
       socket.once("data", (data) => socket.end(`${socket.remoteAddress?.replace(/^::ffff:/, "")} ${data}`));
     });
-    server.once("error", reject);
-    server.listen(port, host, () => resolve(true));
+    listenAt(server, port, host).then(resolve, reject);
   });
 }
 
@@ -136,8 +149,7 @@ function swallow(port: number): Promise<true> {
       });
       socket.on("end", () => socket.end(JSON.stringify({ bytes, ms: ended - began } satisfies Swallowed)));
     });
-    server.once("error", reject);
-    server.listen(port, "::", () => resolve(true));
+    listenAt(server, port, ANYWHERE).then(resolve, reject);
   });
 }
 
@@ -175,8 +187,7 @@ function sendBack(port: number): Promise<true> {
       socket.setNoDelay(true).on("error", () => socket.destroy());
       socket.pipe(socket);
     });
-    server.once("error", reject);
-    server.listen(port, "::", () => resolve(true));
+    listenAt(server, port, ANYWHERE).then(resolve, reject);
   });
 }
 
