@@ -161,3 +161,17 @@ test("stopping waits for the pass under way and lets none follow", async () => {
   expect(bench.passes).toHaveLength(1);
   expect(bench.clock.pendingMs()).toEqual([]);
 });
+
+test("a failed pass is repeated when one is promising, where that is sooner than its wait", async () => {
+  let promisingMs: number | undefined = 30;
+  const bench = new Bench({ promisingMs: () => promisingMs });
+  bench.loop.ask("kernel");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("rests"));
+  expect(bench.failures).toEqual([30]);
+  bench.clock.advance(30);
+  expect(bench.passes).toHaveLength(2);
+  promisingMs = 100_000;
+  await bench.last.end(new Error("rests"));
+  expect(bench.failures[1]).toBeLessThanOrEqual(200);
+});

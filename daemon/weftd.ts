@@ -163,6 +163,8 @@ async function start(
     clock,
     intervalMs: FULL_COMPARISON_MS,
     backoff: BACKOFF,
+    // What rests is back the moment it may be.
+    promisingMs: () => contention.nextMs(),
     patienceMs: PATIENCE_MS,
     pass: async (reasons) => {
       try {

@@ -30,10 +30,10 @@ function bench(answers: (isOn: boolean, asked: number) => boolean, initially = t
     log: openLog("fatal", "n1"),
     onBroken: (message) => state.told.push(message),
   });
-  const round = async (devices = [device]) => {
+  const round = async (devices = [device], restMs = 2 * 3_600_000) => {
     guard.watch(devices);
     await guard.settled();
-    clock.advance(2 * 3_600_000);
+    clock.advance(restMs);
   };
   return { guard, state, round };
 }
@@ -77,6 +77,17 @@ test("peers that come up in the midst of it are no proof", async () => {
   await round();
   await round();
   expect(state).toMatchObject({ isOn: true, told: [] });
+});
+
+test("an answer that is missed among others' has it tried again soon, not ever later", async () => {
+  // Two peers: with the offload both are silent. The first of the answers without it comes, the second one does not.
+  let rounds = 0;
+  const { state, round } = bench((isOn, asked) => {
+    const isFirst = !isOn && rounds < 9 ? asked % 2 === 0 : !isOn;
+    return !isOn && isFirst;
+  });
+  for (; rounds < 11; rounds++) await round([device], 10_000);
+  expect(state.told).toHaveLength(1);
 });
 
 test("an error on the way leaves it on, and is tried again", async () => {

@@ -53,6 +53,9 @@ export function guardedDevices({ vteps, neighbours }: DataPath, { links }: Pick<
 const ASKED = 3;
 const RETRY = { initialMs: 10_000, maxMs: 3_600_000 };
 
+/** `silent`: nobody answered either way, which says nothing. `unsure`: peers answered without the offload, once. */
+type Verdict = "judged" | "silent" | "unsure";
+
 export class ChecksumGuard {
   readonly #parts: ChecksumGuardParts;
   /** By name: the device that was judged, or that is being tried. */
@@ -104,44 +107,51 @@ export class ChecksumGuard {
   async #tryAll(devices: readonly GuardedDevice[]): Promise<void> {
     for (const device of devices) {
       try {
-        if (await this.#judge(device)) {
+        const verdict = await this.#judge(device);
+        if (verdict === "judged") {
           this.#judged.set(device.name, device.index);
           this.#retry.delete(device.name);
-        } else this.#later(device);
+        } else this.#later(device, verdict);
       } catch (error) {
         this.#parts.log.warn({ err: error, device: device.name }, "checksum offload could not be tried");
-        this.#later(device);
+        this.#later(device, "silent");
       }
     }
   }
 
-  #later({ name }: Device): void {
+  /** What looked like a fault and was not seen twice is tried again soon: on a busy machine answers come late. */
+  #later({ name }: Device, verdict: "silent" | "unsure"): void {
     const { clock } = this.#parts;
     const backoff = this.#retry.get(name)?.backoff ?? new Backoff({ ...RETRY, random: () => clock.random() });
+    if (verdict === "unsure") backoff.reset();
     const waitMs = backoff.next();
     this.#retry.set(name, { backoff, dueMs: clock.nowMs() + waitMs });
     this.#cancelTimer();
     if (!this.#isStopped) this.#cancelTimer = clock.setTimer(waitMs, () => this.#run());
   }
 
-  /** False where nobody answered, which says nothing. */
-  async #judge(device: GuardedDevice): Promise<boolean> {
+  async #judge(device: GuardedDevice): Promise<Verdict> {
     const { offload, metrics, log, onBroken } = this.#parts;
     const { name } = device;
     const isOn = await offload.isOn(device);
     metrics.checksumOffload.set({ device: name }, isOn ? 1 : 0);
-    if (!isOn || (await this.#isAnswered(device))) return true;
+    if (!isOn || (await this.#isAnswered(device))) return "judged";
     // Peers may not know this node yet: nothing is changed for a first silence.
-    if (!this.#retry.has(name)) return false;
+    if (!this.#retry.has(name)) return "silent";
     let isBroken = false;
+    let isSuspect = false;
     try {
-      const found = (await this.#answersOnlyWithout(device)) && (await this.#answersOnlyWithout(device));
+      isSuspect = await this.#answersOnlyWithout(device);
+      const found = isSuspect && (await this.#answersOnlyWithout(device));
       // Who is told to stop asks nobody any more: that is no silence.
       isBroken = found && !this.#isStopped;
     } finally {
       if (!isBroken) await offload.set(device, true);
     }
-    if (!isBroken) return this.#isAnswered(device);
+    if (!isBroken) {
+      if (await this.#isAnswered(device)) return "judged";
+      return isSuspect ? "unsure" : "silent";
+    }
     await offload.set(device, false);
     metrics.checksumOffload.set({ device: name }, 0);
     const message =
@@ -149,7 +159,7 @@ export class ChecksumGuard {
       `(ethtool -K ${name} tx-checksum-ip-generic off); a newer driver or firmware of the network card may mend it`;
     log.warn({ device: name }, message);
     onBroken(message);
-    return true;
+    return "judged";
   }
 
   /** Peers that answer without the offload, and do not with it. */

@@ -42,6 +42,21 @@ test("what is undone at once, again and again, rests longer and longer, and is s
   expect(allowed(36_000, 100)).toBeLessThan(70);
 });
 
+test("the end of a rest is known once something has asked for what rests", () => {
+  const { allowed, contention, clock } = bench();
+  allowed(21, 10);
+  expect(contention.nextMs()).toBeUndefined();
+  clock.advance(400);
+  contention.mayPutBack(ROUTE);
+  expect(() => contention.assertNothingRests()).toThrow(ContentionError);
+  expect(contention.nextMs()).toBe(600);
+  clock.advance(700);
+  expect(contention.nextMs()).toBeUndefined();
+  contention.mayPutBack(ROUTE);
+  contention.assertNothingRests();
+  expect(contention.nextMs()).toBeUndefined();
+});
+
 test("another object does not wait with it", () => {
   const { allowed, contention } = bench();
   allowed(40, 10);

@@ -47,6 +47,8 @@ export class Contention {
   readonly #listener: ContentionListener;
   readonly #struggles = new Map<string, Struggle>();
   #resting = new Set<string>();
+  /** When the first of those that were asked for last may be put back. */
+  #untilMs: number | undefined;
 
   constructor(clock: Pick<Clock, "nowMs">, listener: ContentionListener) {
     this.#clock = clock;
@@ -86,9 +88,17 @@ export class Contention {
     const resting = this.#resting;
     this.#resting = new Set();
     this.#forgetOld();
+    this.#untilMs = undefined;
     if (resting.size === 0) return;
     const untilMs = Math.min(...[...resting].map((object) => this.#struggles.get(object)?.restsUntilMs ?? 0));
+    this.#untilMs = untilMs;
     throw new ContentionError([...resting], untilMs, this.#clock.nowMs());
+  }
+
+  /** Time until the first of what rests may be put back; undefined where the last look found nothing resting any more. */
+  nextMs(): number | undefined {
+    const leftMs = (this.#untilMs ?? 0) - this.#clock.nowMs();
+    return leftMs > 0 ? leftMs : undefined;
   }
 
   #forgetOld(): void {

@@ -4,8 +4,8 @@ import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 
 /** tcpmux, which nobody serves over UDP. */
 const CLOSED_PORT = 1;
-/** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through. */
-const TRIES = 2;
+/** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through, if none is late. */
+const TRIES = 3;
 const WAIT_MS = 1100;
 
 /** True when the answer came; false when none did. Rejects when this node itself cannot send. */

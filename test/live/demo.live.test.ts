@@ -135,7 +135,7 @@ test("what a killed demo left is swept away by the next run", async () => {
   await demo.status();
   expect(await demo.remains()).not.toEqual([]);
   await sweepLeftovers();
-  await eventually(async () => expect(await demo.remains()).toEqual([]), 2000);
+  await eventually(async () => expect(await demo.remains()).toEqual([]));
 });
 
 test.each([

@@ -132,11 +132,11 @@ describe.each(FIREWALLS)("%s", (_name, chain, on, off) => {
 
   test("lets pods through from the moment it appears, after each reload, and at weftd's start", async () => {
     await shell(on);
-    await eventually(accepts, 1000);
+    await eventually(accepts);
     expect(await first.inside.pings(remote.address)).toBe(true);
     expect(await remote.inside.pings(first.address)).toBe(true);
     await shell(`${off}; ${on}`);
-    await eventually(accepts, 1000);
+    await eventually(accepts);
     await node.weftd.stop("SIGTERM");
     await shell(`${off}; ${on}`);
     expect(await first.inside.pings(remote.address, 1)).toBe(false);
@@ -151,7 +151,7 @@ describe.each(FIREWALLS)("%s", (_name, chain, on, off) => {
 test("iptables-nft shows, saves and restores a table with our rules in it", async () => {
   await shell("iptables-nft -P FORWARD DROP");
   const rules = () => shell("iptables-nft -S CNI-FORWARD");
-  await eventually(async () => expect(await rules()).toContain("-A CNI-FORWARD -s 10.244.0.0/16"), 1000);
+  await eventually(async () => expect(await rules()).toContain("-A CNI-FORWARD -s 10.244.0.0/16"));
   const before = await rules();
   expect(before).toContain("-A CNI-FORWARD -d 10.244.0.0/16");
   await shell("iptables-nft-save > saved && iptables-nft-restore < saved; rm saved");

@@ -72,7 +72,7 @@ describe.each(["tcp", "udp"] as const)("a mapped %s port", (transport) => {
     await serve();
     const began = performance.now();
     await expect(bed.node.seenBy("::1", HOST_PORT, via)).rejects.toThrow(/ECONNREFUSED/);
-    expect(performance.now() - began).toBeLessThan(1000);
+    expect(performance.now() - began).toBeLessThan(10_000);
   });
 
   test("no longer answers after DEL, and nothing of it is left", async () => {

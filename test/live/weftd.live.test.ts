@@ -127,7 +127,7 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
     const before = await cluster.peerRoutes(first);
     if (what === "device" && mode === "vxlan") await first.inside.succeed("ip", ["link", "del", "flannel.1"]);
     else await first.inside.succeed("ip", ["route", "del", [...before.keys()][0] ?? ""]);
-    await eventually(async () => expect(await cluster.peerRoutes(first)).toEqual(before), 3000);
+    await eventually(async () => expect(await cluster.peerRoutes(first)).toEqual(before));
     expect(await pods[0].inside.pings(pods[1].address)).toBe(true);
   });
 
