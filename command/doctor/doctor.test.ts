@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
+import { NO_ENDS } from "../../pkg/kernel/pod-ends.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { desireOf } from "../node/kernel.ts";
@@ -78,6 +79,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     networks: { path: "/etc/cni/net.d", files: [own] },
     own,
     attachment: attachmentOf(own),
+    ...{ ends: NO_ENDS, proxies: [] },
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", leaked: [], uses: [] },

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { parseAddress } from "../../pkg/ip/address.ts";
+import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -54,6 +54,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
   }
   const repaired: string[] = [];
   const attached: { texts: readonly string[]; gate: Gate | undefined }[] = [];
+  const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
   let watched: readonly string[] = [];
   const firewalled: FirewallWishes[] = [];
   const contention = new Contention(new ManualClock(), {
@@ -67,6 +68,10 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
         const { requests } = plan(observed);
         attached.push({ texts: requests.map(({ text }) => text), gate });
         return { requests, refusals: [], conflicts: [], state: observed };
+      },
+      answerFor: async (index, family, addresses) => {
+        answered.push({ index, family, addresses: addresses.map(formatAddress) });
+        return { requests: [], refusals: [] };
       },
     },
     firewall: {
@@ -90,7 +95,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     attempts.end();
     return kept;
   };
-  return { keeper, keep, files, repaired, attached, firewalled, watched: () => watched };
+  return { keeper, keep, files, repaired, attached, answered, firewalled, watched: () => watched };
 }
 
 test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
@@ -169,8 +174,8 @@ test("the rules are about the families that the node has, and its VTEPs", async 
 
 test("VXLAN packets from anybody, and pods without a bridge, are the operator's choice", async () => {
   const { keep, files, firewalled, attached } = bench({ vxlanFrom: "anybody", attach: "ptp" });
-  const { bridge } = await keep({ ...nothing, links: [UNDERLAY, BRIDGE, PORT] });
+  const { bridge } = await keep({ ...nothing, links: [UNDERLAY, { ...PORT, masterIndex: 0 }] });
   expect(firewalled[0]?.table.chains.map(({ name }) => name)).toEqual(["postrouting"]);
-  expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[]]]);
+  expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[], []]]);
   expect(files.snapshot()["/proc/sys/net/bridge/bridge-nf-call-iptables"]).toBe("0\n");
 });

@@ -59,9 +59,9 @@ export interface Interest {
   readonly deviceIndexes: ReadonlySet<number>;
   /** Destinations of our routes, as `formatPrefix` writes them. */
   readonly destinations: ReadonlySet<string>;
-  /** Undefined where pods are attached without one. */
+  /** Undefined where no pods are on one, and none will be. */
   readonly bridge: BridgeInterest | undefined;
-  /** Undefined where they are attached by a bridge. */
+  /** Undefined where all pods are on the bridge. */
   readonly cables: CableInterest | undefined;
   /** The protocol number of our routes. */
   readonly routeProtocol: number;
@@ -78,7 +78,10 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const link = parseLink(message);
       const { index, name } = link;
       if (interest.linkIndexes.has(index) || interest.linkNames.has(name)) return `link ${name}`;
-      const isPods = touchesBridge(message, link, interest.bridge) || touchesCable(message, link, interest.cables);
+      const isPods =
+        touchesBridge(message, link, interest.bridge) ||
+        touchesCable(message, link, interest.cables) ||
+        (hasBothKinds(interest) && endsPod(message, link, interest.bridge));
       return isPods ? `link ${name}` : undefined;
     }
     case RTM_NEWADDR.type:
@@ -89,8 +92,9 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const address = parseLinkAddress(message)?.prefix.address;
       if (address === undefined) return undefined;
       const isUnderlays = interest.underlayAddresses.some((one) => contains(one, address));
-      const isGateways =
-        message.type === RTM_DELADDR.type && interest.cables?.gateways.some((one) => isSameAddress(one, address));
+      // An ADD gives a pod's own link its address last: the bridge is to answer for the new pod.
+      const isNews = message.type === RTM_DELADDR.type || (hasBothKinds(interest) && index !== interest.bridge?.index);
+      const isGateways = isNews && interest.cables?.gateways.some((one) => isSameAddress(one, address));
       return isUnderlays || isGateways === true ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
@@ -136,6 +140,16 @@ function mayBeEcho(message: Message, interest: Interest | undefined): boolean {
     default:
       return true;
   }
+}
+
+/** Pods on the bridge and pods with links of their own, or one of a kind that is about to go. */
+function hasBothKinds({ bridge, cables }: Interest): boolean {
+  return bridge !== undefined && cables !== undefined;
+}
+
+/** The last pod of a kind takes along what the two kinds needed to reach each other. */
+function endsPod(message: Message, { alias }: Link, bridge: BridgeInterest | undefined): boolean {
+  return message.type === RTM_DELLINK.type && bridge !== undefined && isOfNetwork(alias, bridge.network);
 }
 
 /** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
