@@ -110,6 +110,7 @@ test("the node answers for no pod on the bridge, and for no address that nobody 
     expect((await neighbours(nobody)).filter((mac) => mac !== undefined)).toEqual([]);
   }
   // The kernel's own detection of duplicates: an address that is free stays, one of a pod of the other kind does not.
+  await asking.inside.succeed("sysctl", ["-qw", "net.ipv6.conf.eth0.accept_dad=1"]);
   const detected = async (address: string) => {
     await asking.inside.succeed("ip", ["address", "add", `${address}/128`, "dev", "eth0"]);
     const show = ["-6", "-j", "address", "show", "dev", "eth0", "to", address];
