@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { NO_ENDS } from "../../pkg/kernel/pod-ends.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
@@ -223,6 +224,25 @@ describe("facts that no test can plant on a machine", () => {
     expect(findings[0]?.run).toBe(run);
     expect(findings[0]?.run ?? findings[0]?.advice).toBeTruthy();
   });
+});
+
+test("the pods' bridge that no pod needs any more is named as that, not as another program's route", () => {
+  const left = {
+    links: [link(2, "eth0"), link(3, "cni0", { kind: "bridge" })],
+    addresses: [{ index: 3, prefix: parsePrefix("10.244.1.1/24"), scope: 0, isTentative: false, isDuplicate: false }],
+    routes: [
+      {
+        destination: parsePrefix("10.244.1.0/24"),
+        ...{ protocol: 2, outputIndex: 3, table: 254, scope: 253, type: 1, isMultipath: false },
+      },
+    ],
+  };
+  const at = (plugin: "bridge" | "ptp") => {
+    const attachment = { ...facts().attachment, plugin, bridge: plugin === "bridge" ? "cni0" : undefined };
+    return judgeAll(CHECKS, facts({ ...observed(left), attachment }));
+  };
+  expect(at("ptp")).toMatchObject([{ check: "pod-kinds", severity: "warning", run: "ip link del cni0" }]);
+  expect(at("bridge")).toEqual([]);
 });
 
 test("a table nearly full is a warning, a full one an error", () => {

@@ -190,7 +190,8 @@ export class Keeper {
     const { requests, state } = await this.#attach(planned, observed, isNew || isLeft, attempts);
     const isRemoved = isLeft && requests.length > 0;
     const device = isRemoved ? undefined : state.links.find((link) => link.name === name && link.kind === "bridge");
-    const interest = isLeft ? undefined : { name, network, index: device?.index ?? 0, mac: wanted.mac };
+    const gateways = node.subnets.map(firstHost);
+    const interest = isLeft ? undefined : { name, network, gateways, index: device?.index ?? 0, mac: wanted.mac };
     return { requests, device, interest };
   }
 

@@ -35,6 +35,8 @@ export interface BridgeInterest {
   readonly mac: string;
   /** The CNI network's name, which the alias of each port tells. */
   readonly network: string;
+  /** On the bridge; on another link, that of a pod with a link of its own. */
+  readonly gateways: readonly Address[];
 }
 
 /** What leads to pods that have a link each. */
@@ -92,10 +94,7 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const address = parseLinkAddress(message)?.prefix.address;
       if (address === undefined) return undefined;
       const isUnderlays = interest.underlayAddresses.some((one) => contains(one, address));
-      // An ADD gives a pod's own link its address last: the bridge is to answer for the new pod.
-      const isNews = message.type === RTM_DELADDR.type || (hasBothKinds(interest) && index !== interest.bridge?.index);
-      const isGateways = isNews && interest.cables?.gateways.some((one) => isSameAddress(one, address));
-      return isUnderlays || isGateways === true ? "address" : undefined;
+      return isUnderlays || touchesGateway(message, index, address, interest) ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
@@ -147,6 +146,14 @@ function hasBothKinds({ bridge, cables }: Interest): boolean {
   return bridge !== undefined && cables !== undefined;
 }
 
+/** An ADD gives a pod's own link its address last: pods on the bridge are to reach the new one. */
+function touchesGateway(message: Message, index: number, address: Address, { bridge, cables }: Interest): boolean {
+  const isNew = message.type === RTM_NEWADDR.type;
+  if (isNew && (bridge === undefined || index === bridge.index)) return false;
+  const gateways = isNew ? bridge?.gateways : cables?.gateways;
+  return gateways?.some((one) => isSameAddress(one, address)) === true;
+}
+
 /** The last pod of a kind takes along what the two kinds needed to reach each other. */
 function endsPod(message: Message, { alias }: Link, bridge: BridgeInterest | undefined): boolean {
   return message.type === RTM_DELLINK.type && bridge !== undefined && isOfNetwork(alias, bridge.network);
@@ -169,8 +176,8 @@ function touchesCable(
   { alias, isUp, masterIndex }: Link,
   cables: CableInterest | undefined,
 ): boolean {
-  const isEnd = cables !== undefined && masterIndex === 0 && isOfNetwork(alias, cables.network);
-  return isEnd && message.type !== RTM_DELLINK.type && !isUp;
+  const isEnd = cables !== undefined && isOfNetwork(alias, cables.network);
+  return isEnd && masterIndex === 0 && message.type !== RTM_DELLINK.type && !isUp;
 }
 
 export interface NotificationListener {

@@ -212,6 +212,7 @@ test("back to bridge: both kinds again, and the bridge answers for its own pods 
   // Still healed, whichever plugin new pods are attached by.
   const port = await hostEnd(cabled[0]);
   await shell(`ip address flush dev ${port} scope global; ip route flush dev ${port}; ip -6 route flush dev ${port}`);
+  await shell(`ip link set ${await hostEnd(cabled[1])} master cni0; sysctl -qw net.ipv4.conf.cni0.proxy_arp=0`);
   await eventually(async () => expect((await measureReach(cluster)).failures).toEqual([]), 20_000);
   for (const pod of cabled) await cluster.removePod(pod);
   await eventually(async () => expect(await answers()).toEqual({ settings: OFF, entries: [] }));
