@@ -117,7 +117,10 @@ function bench() {
   const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
-    programmer: { attachPods: async () => ({ requests: [], refusals: [], conflicts: [], state }) },
+    programmer: {
+      attachPods: async () => ({ requests: [], refusals: [], conflicts: [], state }),
+      answerFor: async () => ({ requests: [], refusals: [] }),
+    },
     firewall: {
       keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;

@@ -4,6 +4,7 @@ import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
+import { NO_ENDS } from "../../pkg/kernel/pod-ends.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
 import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { desireOf } from "../node/kernel.ts";
@@ -81,6 +82,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     complaints: [],
     unseen: new Map(),
     attachment: attachmentOf(own),
+    ...{ ends: NO_ENDS, proxies: [] },
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
@@ -252,6 +254,25 @@ test("a configuration that weft's plugins do not take is an error where the runt
     { check: "conflist-accepted", severity: "error", seen: expect.stringContaining("05-weft.conflist: portmap: snat") },
     { check: "conflist-accepted", severity: "warning", seen: expect.stringContaining("87-other.conflist: portmap") },
   ]);
+});
+
+test("the pods' bridge that no pod needs any more is named as that, not as another program's route", () => {
+  const left = {
+    links: [link(2, "eth0"), link(3, "cni0", { kind: "bridge" })],
+    addresses: [{ index: 3, prefix: parsePrefix("10.244.1.1/24"), scope: 0, isTentative: false, isDuplicate: false }],
+    routes: [
+      {
+        destination: parsePrefix("10.244.1.0/24"),
+        ...{ protocol: 2, outputIndex: 3, table: 254, scope: 253, type: 1, isMultipath: false },
+      },
+    ],
+  };
+  const at = (plugin: "bridge" | "ptp") => {
+    const attachment = { ...facts().attachment, plugin, bridge: plugin === "bridge" ? "cni0" : undefined };
+    return judgeAll(CHECKS, facts({ ...observed(left), attachment }));
+  };
+  expect(at("ptp")).toMatchObject([{ check: "pod-kinds", severity: "warning", run: "ip link del cni0" }]);
+  expect(at("bridge")).toEqual([]);
 });
 
 test("a table nearly full is a warning, a full one an error", () => {

@@ -3,6 +3,8 @@ import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { ForeignChain } from "../../pkg/kernel/foreign-rules.ts";
+import type { ObservedProxy } from "../../pkg/kernel/neighbour-proxy.ts";
+import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
 import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
 import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
 import type { Room } from "../../pkg/sys/system.ts";
@@ -36,6 +38,10 @@ export interface Facts {
   /** What weft's plugins do not take of the networks' files. */
   readonly complaints: readonly Complaint[];
   readonly attachment: Attachment;
+  /** The host's ends of the pods that run. */
+  readonly ends: PodEnds;
+  /** IPv6 addresses for which the kernel answers in place of their hosts. */
+  readonly proxies: readonly ObservedProxy[];
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
   readonly leases: LeaseFacts;

@@ -2,13 +2,14 @@
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
-import { readObserved } from "../../pkg/kernel/read.ts";
+import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
 import { readSysctl } from "../../pkg/kernel/sysctl.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
 import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { podKinds } from "../node/pod-kinds.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
 import { tryNetworks } from "../node/trial.ts";
@@ -58,7 +59,8 @@ export function gather(
   const desired = table === undefined ? undefined : desireOf(table, observed);
   const networks = readNetworks(system, options.cniConfDir);
   const own = networks.files.find(({ name }) => name === OWN_CONFLIST);
-  const attachment = attachmentOf(own);
+  const { attachment, ends } = podKinds(attachmentOf(own), observed);
+  const families = new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]);
   const complaints = tryNetworks(system, networks.files, options.build);
   progress("reading the rules");
   const rules = readRuleFacts(system, netfilter, table);
@@ -70,7 +72,8 @@ export function gather(
   return {
     command: system.executablePath,
     ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins, complaints },
-    families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
+    ...{ families, ends },
+    proxies: families.has(6) ? readProxies(route, 6) : [],
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
     leases,

@@ -2,6 +2,8 @@
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
 import type { ObservedRoute, RouteQuestion } from "../../pkg/kernel/route.ts";
 import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
 import type { Attachment } from "../node/networks.ts";
@@ -13,11 +15,15 @@ export interface Knowledge {
   readonly observed: Observed;
   readonly desired: DesiredState | undefined;
   readonly attachment: Attachment;
+  /** The host's ends of the pods that run. */
+  readonly ends: PodEnds;
   readonly ruleset: Ruleset;
   /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
   readonly legacy: readonly Family[];
   /** Whose address it is in host-local's directory; undefined where nobody has reserved it. */
   readonly reservationOf: (address: Address) => Owner | undefined;
+  /** The command without which `bridge` does not answer for a pod that has a link of its own; undefined where it does. */
+  readonly missingAnswer: (bridge: Link, address: Address) => string | undefined;
   /** What the kernel answers; its errno's name where it refuses. */
   readonly routeTo: (destination: Address, question?: RouteQuestion) => ObservedRoute | string;
 }

@@ -1,8 +1,9 @@
 /** `weft explain`: the way of a packet to an address, hop by hop, and where it breaks. */
 import { type Address, AddressError, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
-import { readObserved } from "../../pkg/kernel/read.ts";
+import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
 import { getRoute, type ObservedRoute, parseRoute, type RouteQuestion } from "../../pkg/kernel/route.ts";
+import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
 import { IPPROTO } from "../../pkg/kernel/walk/packet.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -11,10 +12,12 @@ import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
 import { type Attachment, attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
+import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
 import { currentTable, readRunDirectory } from "../node/run-dir.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
+import { missingAnswer } from "./bridge-answer.ts";
 import type { Hop, HopState } from "./hop.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 import { explainWay } from "./way.ts";
@@ -110,13 +113,16 @@ function withKnowledge<T>(
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
-  const attachment = attachmentOf(readNetworks(system, cniConfDir).files.find(({ name }) => name === OWN_CONFLIST));
+  const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === OWN_CONFLIST);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
   try {
     const observed = readObserved(route);
+    const { attachment, ends } = podKinds(attachmentOf(conflist), observed);
+    const answers = { sysctl: (name: SysctlName) => readSysctl(system, name), proxies: () => readProxies(route, 6) };
     return work({
-      ...{ table, observed, attachment },
+      ...{ table, observed, attachment, ends },
+      missingAnswer: (bridge, address) => missingAnswer(answers, bridge, address),
       desired: table === undefined ? undefined : desireOf(table, observed),
       ruleset: openRules(netfilter),
       legacy: readLegacyFamilies(system),

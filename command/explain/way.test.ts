@@ -4,6 +4,7 @@ import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { attachmentOf } from "../node/networks.ts";
+import { podKinds } from "../node/pod-kinds.ts";
 import type { Knowledge } from "./knowledge.ts";
 import { explainWay } from "./way.ts";
 
@@ -25,9 +26,10 @@ const cni0 = link(3, "cni0", { kind: "bridge" });
 const veth = link(4, "veth1", { kind: "veth", masterIndex: 3, alias: "cni:cbr0/c1/eth0" });
 
 function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Knowledge {
+  const observed = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
   return {
-    ...{ table: undefined, desired: undefined, attachment: attachmentOf(undefined), legacy: [] },
-    observed: { links, addresses: [], routes: [], neighbours: [], forwarding: [] },
+    ...{ table: undefined, desired: undefined, ...podKinds(attachmentOf(undefined), observed), legacy: [] },
+    ...{ observed, missingAnswer: () => undefined },
     ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
     reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),
     routeTo: () => route,

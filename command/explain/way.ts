@@ -7,7 +7,8 @@ import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/kernel/foreign-rules.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
+import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
+import { addRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { Packet } from "../../pkg/kernel/walk/packet.ts";
 import { type Ending, walk } from "../../pkg/kernel/walk/ruleset.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
@@ -144,7 +145,7 @@ class Way {
   /** From the pod to the node; the link by which IP sees the packet come in. Undefined for the node's own packets. */
   #leavePod(): Link | undefined {
     const { source } = this.#question;
-    const { attachment } = this.#knowledge;
+    const { attachment, ends } = this.#knowledge;
     if (source === undefined) {
       this.#say({ at: "from", state: "goes", text: "the packet is this node's own" });
       return undefined;
@@ -161,8 +162,7 @@ class Way {
         show: "ip link show type veth",
       });
     const bridge = this.#linkOf(link.masterIndex);
-    const isLost = attachment.bridge !== undefined && bridge === undefined && !this.#hasAddress(link);
-    if (isLost)
+    if (bridge === undefined && ends.ports.has(link.alias))
       this.#end({
         at: "from",
         text: `${who} hangs on ${link.name}, which is no port of ${attachment.bridge}`,
@@ -185,12 +185,18 @@ class Way {
       show: bridge === undefined ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
     });
     const { destination } = this.#question;
-    if (
-      bridge !== undefined &&
-      this.#isOwnPod(destination) &&
-      this.#isOwnPod(source) &&
-      !this.#isGateway(destination)
-    ) {
+    const isAsked = this.#isOwnPod(destination) && this.#isOwnPod(source) && !this.#isGateway(destination);
+    if (bridge !== undefined && isAsked) this.#askBridge(bridge);
+    return bridge ?? link;
+  }
+
+  /** A pod on the bridge takes the whole subnet for its own link. Ends the way of a frame to another port. */
+  #askBridge(bridge: Link): void {
+    const { destination } = this.#question;
+    const { ends, missingAnswer, observed, reservationOf } = this.#knowledge;
+    const owner = reservationOf(destination);
+    const target = owner === undefined ? undefined : this.#podLink(owner);
+    if (target === undefined || !ends.cables.has(target.alias)) {
       this.#say({
         at: "bridge",
         state: "goes",
@@ -200,11 +206,22 @@ class Way {
       this.#toOwnPod(bridge);
       throw new End();
     }
-    return bridge ?? link;
-  }
-
-  #hasAddress({ index }: Link): boolean {
-    return this.#knowledge.observed.addresses.some((address) => address.index === index && address.scope === 0);
+    const text = `${formatAddress(destination)} has a link of its own, ${target.name}`;
+    const show = `ip ${destination.family === 6 ? "-6 " : ""}neigh show proxy dev ${bridge.name}`;
+    const remedy = missingAnswer(bridge, destination);
+    if (remedy !== undefined)
+      this.#end({
+        at: "bridge",
+        text: `${text}, and the node does not answer for it on ${bridge.name}`,
+        show,
+        remedy: withNames(remedy, observed),
+      });
+    this.#say({
+      at: "bridge",
+      state: "goes",
+      text: `${text}: the node answers for it on ${bridge.name}, and forwards`,
+      show,
+    });
   }
 
   #isGateway(address: Address): boolean {
@@ -404,7 +421,7 @@ class Way {
   /** The last step of a pod of this node. */
   #toOwnPod(output: Link | undefined): void {
     const { destination } = this.#question;
-    const { reservationOf, observed, attachment } = this.#knowledge;
+    const { reservationOf, observed, attachment, ends } = this.#knowledge;
     const text = formatAddress(destination);
     const owner = reservationOf(destination);
     if (owner === undefined)
@@ -427,12 +444,21 @@ class Way {
       });
     const isPort = output !== undefined && link.masterIndex === output.index;
     if (!isPort && output?.index !== link.index)
-      this.#end({
-        at: "pod",
-        text: `${who} hangs on ${link.name}, which is no port of ${output?.name}`,
-        show: `ip link show ${link.name}`,
-        remedy: attachment.bridge === undefined ? undefined : `ip link set ${link.name} master ${attachment.bridge} up`,
-      });
+      this.#end(
+        ends.ports.has(link.alias)
+          ? {
+              at: "pod",
+              text: `${who} hangs on ${link.name}, which is no port of ${output?.name}`,
+              show: `ip link show ${link.name}`,
+              remedy: `ip link set ${link.name} master ${attachment.bridge} up`,
+            }
+          : {
+              at: "pod",
+              text: `${who} has a link of its own, ${link.name}, and the route leads by ${output?.name}`,
+              show: `ip route show dev ${link.name}`,
+              remedy: withNames(addRoute(hostRoute(destination, link.index)).text, observed),
+            },
+      );
     const neighbour = observed.neighbours.find(
       ({ index, address }) => index === output?.index && isSameAddress(address, destination),
     );
@@ -448,7 +474,7 @@ class Way {
       at: "pod",
       state: "arrives",
       text: `${who} gets it by ${link.name}${owner.namespace === undefined ? "" : ` (in ${owner.namespace})`}`,
-      show: `bridge link show dev ${link.name}`,
+      show: link.masterIndex === 0 ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
     });
   }
 

@@ -2,6 +2,7 @@
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
 import { parseJsonObject } from "../../pkg/cni/network.ts";
+import type { AttachPlugin } from "../../pkg/kernel/pod-ends.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -60,6 +61,7 @@ export function readNetwork(system: System, folder: string, name: string): Netwo
 /** How weftd's conflist attaches pods; what a new one would say where there is none. */
 export interface Attachment {
   readonly network: string;
+  readonly plugin: AttachPlugin;
   /** Undefined: each pod has a link of its own (ptp). */
   readonly bridge: string | undefined;
   readonly mtu: number | undefined;
@@ -95,6 +97,7 @@ export function attachmentOf(file: NetworkFile | undefined): Attachment {
   const dataDir = ipam?.value("dataDir");
   return {
     network: file?.network || "cbr0",
+    plugin: isBridge ? "bridge" : "ptp",
     bridge: isBridge ? ((first && bridgeOf(first)) ?? USUAL_BRIDGE) : undefined,
     mtu: typeof mtu === "number" ? mtu : undefined,
     dataDir: typeof dataDir === "string" && dataDir !== "" ? dataDir : HOST_LOCAL_DIR,

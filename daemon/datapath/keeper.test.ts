@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { parseAddress } from "../../pkg/ip/address.ts";
+import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -54,6 +54,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
   }
   const repaired: string[] = [];
   const attached: { texts: readonly string[]; gate: Gate | undefined }[] = [];
+  const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
   let watched: readonly string[] = [];
   const firewalled: FirewallWishes[] = [];
   const contention = new Contention(new ManualClock(), {
@@ -67,6 +68,10 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
         const { requests } = plan(observed);
         attached.push({ texts: requests.map(({ text }) => text), gate });
         return { requests, refusals: [], conflicts: [], state: observed };
+      },
+      answerFor: async (index, family, addresses) => {
+        answered.push({ index, family, addresses: addresses.map(formatAddress) });
+        return { requests: [], refusals: [] };
       },
     },
     firewall: {
@@ -90,7 +95,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     attempts.end();
     return kept;
   };
-  return { keeper, keep, files, repaired, attached, firewalled, watched: () => watched };
+  return { keeper, keep, files, repaired, attached, answered, firewalled, watched: () => watched };
 }
 
 test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
@@ -150,6 +155,82 @@ test("a pod's own link gets back what leads to it once it has been whole, by wha
   ]);
 });
 
+const CABLE = link(8, "veth8", { alias: "cni:cbr0/c8/eth0" });
+const gatewayOn = (index: number, prefix: string) => ({
+  ...{ index, prefix: parsePrefix(prefix), scope: 0, isTentative: false, isDuplicate: false },
+});
+const PROXY = { "conf/cni0/proxy_arp": "0", "neigh/cni0/proxy_delay": "80" };
+
+function withBridgeSettings(files: FakeFiles, values: Readonly<Record<string, string>> = PROXY): void {
+  for (const [name, value] of Object.entries(values)) {
+    const path = `/proc/sys/net/ipv4/${name}`;
+    files.makeDirectory(path.slice(0, path.lastIndexOf("/")));
+    files.writeFile(path, new TextEncoder().encode(value));
+  }
+}
+const proxySettings = (files: FakeFiles) =>
+  Object.keys(PROXY).map((name) => files.snapshot()[`/proc/sys/net/ipv4/${name}`]);
+
+test.each(["bridge", "ptp"] as const)(
+  "where new pods are attached by %s, both kinds are kept, and the bridge answers for pods with links of their own",
+  async (attach) => {
+    const { keep, files, attached, repaired, watched } = bench({ attach });
+    withBridgeSettings(files);
+    files.makeDirectory(FOLDER);
+    files.writeFile(`${FOLDER}/10.244.1.8`, new TextEncoder().encode("c8\r\neth0"));
+    const both = { ...nothing, links: [UNDERLAY, BRIDGE, PORT, CABLE], addresses: [gatewayOn(8, "10.244.1.1/32")] };
+    const { bridge, cables, settings } = await keep(both);
+    expect([bridge, cables]).toMatchObject([{ index: 5 }, { network: "cbr0" }]);
+    expect(attached.map(({ texts }) => texts.join("; "))).toEqual([
+      expect.stringMatching(/index 7 .*hairpin on; ip address add 10\.244\.1\.1\/24 dev index 5/),
+      expect.stringMatching(/^ip route add 10\.244\.1\.8\/32 dev index 8/),
+    ]);
+    expect(settings).toContain("net.ipv4.conf.cni0.proxy_arp=1");
+    expect(proxySettings(files)).toEqual(["1", "0"]);
+    expect(watched()).toContain("/proc/sys/net/ipv4/conf/cni0/proxy_arp");
+    withBridgeSettings(files);
+    await keep(both);
+    expect(proxySettings(files)).toEqual(["1", "0"]);
+    expect(repaired).toContain("net.ipv4.conf.cni0.proxy_arp=1");
+    // An end that has lost its bridge, or its address, is known from the passes before.
+    const lost = { ...nothing, links: [UNDERLAY, BRIDGE, { ...PORT, masterIndex: 0 }, CABLE] };
+    await keep(lost);
+    expect(attached.slice(-2).map(({ texts }) => texts.join("; "))).toEqual([
+      expect.stringMatching(/^ip link set index 7 master index 5 up/),
+      expect.stringMatching(/^ip address add 10\.244\.1\.1\/32 dev index 8/),
+    ]);
+    if (attach === "ptp") return;
+    const rest = await keep({ ...nothing, links: [UNDERLAY, BRIDGE, PORT] });
+    expect([rest.cables, proxySettings(files)]).toEqual([undefined, ["0", "80"]]);
+    expect(watched()).not.toContain("/proc/sys/net/ipv4/conf/cni0/proxy_arp");
+  },
+);
+
+test("the first pass takes back what an earlier weftd has set, and leaves an operator's setting alone", async () => {
+  const bridged = { ...nothing, links: [UNDERLAY, BRIDGE, PORT] };
+  for (const [delay, expected] of [
+    ["0", ["0", "80"]],
+    ["80", ["1", "80"]],
+  ] as const) {
+    const { keep, files } = bench();
+    withBridgeSettings(files, { "conf/cni0/proxy_arp": "1", "neigh/cni0/proxy_delay": delay });
+    await keep(bridged);
+    await keep(bridged);
+    expect(proxySettings(files)).toEqual(expected);
+  }
+});
+
+test("an empty bridge goes where pods need none, once, and that is no repair", async () => {
+  const { keep, attached, repaired } = bench({ attach: "ptp" });
+  const addresses = [gatewayOn(5, "10.244.1.1/24")];
+  const { bridge } = await keep({ ...nothing, links: [UNDERLAY, BRIDGE], addresses });
+  expect(bridge).toBeUndefined();
+  expect(attached[0]).toEqual({ texts: ["ip link del index 5"], gate: undefined });
+  await keep(nothing);
+  expect(attached.flatMap(({ texts }) => texts)).toEqual(["ip link del index 5"]);
+  expect(repaired).not.toContain("ip link del index 5");
+});
+
 test("every setting that it keeps is listened to", async () => {
   const { keep, watched } = bench();
   await keep(nothing);
@@ -169,8 +250,8 @@ test("the rules are about the families that the node has, and its VTEPs", async 
 
 test("VXLAN packets from anybody, and pods without a bridge, are the operator's choice", async () => {
   const { keep, files, firewalled, attached } = bench({ vxlanFrom: "anybody", attach: "ptp" });
-  const { bridge } = await keep({ ...nothing, links: [UNDERLAY, BRIDGE, PORT] });
+  const { bridge } = await keep({ ...nothing, links: [UNDERLAY, { ...PORT, masterIndex: 0 }] });
   expect(firewalled[0]?.table.chains.map(({ name }) => name)).toEqual(["postrouting"]);
-  expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[]]]);
+  expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[], []]]);
   expect(files.snapshot()["/proc/sys/net/bridge/bridge-nf-call-iptables"]).toBe("0\n");
 });

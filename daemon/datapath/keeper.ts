@@ -13,8 +13,9 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { nodeRules } from "../../pkg/kernel/node-rules.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { hasPods, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
+import { planLeftBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
 import { type PodCable, planPodCables, wholeCables } from "../../pkg/kernel/pod-cables.ts";
+import { NO_ENDS, podEnds } from "../../pkg/kernel/pod-ends.ts";
 import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { Files } from "../../pkg/sys/system.ts";
@@ -26,15 +27,16 @@ import { bridgeFilterSettings } from "./bridge-filter.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
 import type { Contention } from "./contention.ts";
 import type { Firewall } from "./firewall.ts";
-import { advertisedLinks, ensureSetting, forwardingSettings } from "./forwarding.ts";
+import { advertisedLinks, ensureSetting, forwardingSettings, type Setting } from "./forwarding.ts";
 import type { LegacyForward } from "./legacy-forward.ts";
 import type { BridgeInterest, CableInterest } from "./notifications.ts";
+import { PodProxy } from "./pod-proxy.ts";
 import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
 import type { SettingWatch } from "./setting-watch.ts";
 
 export interface KeeperParts {
   readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
-  readonly programmer: Pick<Programmer, "attachPods">;
+  readonly programmer: Pick<Programmer, "attachPods" | "answerFor">;
   readonly firewall: Pick<Firewall, "keep">;
   readonly legacyForward: Pick<LegacyForward, "ensure">;
   readonly contention: Contention;
@@ -70,6 +72,8 @@ export class Keeper {
   readonly #parts: KeeperParts;
   readonly #bridge = new BridgeMemory();
   readonly #reservations: Reservations;
+  readonly #podProxy: PodProxy;
+  #ends = NO_ENDS;
   /** Marks of the pods' own links that were whole once. */
   #whole: ReadonlySet<string> = new Set();
   /** What the last pass has seen to: what differs from it now was changed by somebody else. */
@@ -80,19 +84,45 @@ export class Keeper {
   constructor(parts: KeeperParts) {
     this.#parts = parts;
     this.#reservations = new Reservations(parts.files);
+    this.#podProxy = new PodProxy(parts);
   }
 
   /** What failed is with `attempts`. */
   async keep(state: NodeState, attempts: Attempts): Promise<Kept> {
-    const settings = await this.#keepSettings(state, attempts);
-    const { firewall, legacyForward } = this.#parts;
+    const { firewall, legacyForward, options, settingWatch } = this.#parts;
+    this.#ends = podEnds(state.network, options.attach, state.observed, this.#ends);
+    const wanted = await this.#wantedSettings(state, attempts);
+    const settings = await this.#keepSettings(wanted, attempts);
     const families = new Set(state.node.subnets.map(({ address }) => address.family));
     const ranges = state.networks.filter(({ address }) => families.has(address.family));
     const rules = (await attempts.try(() => firewall.keep({ table: this.#rulesOf(state), ranges }))) ?? [];
     const legacy = (await attempts.try(() => legacyForward.ensure(ranges))) ?? [];
-    const isBridged = this.#parts.options.attach === "bridge";
-    const attached = await (isBridged ? this.#keepBridge(state, attempts) : this.#keepCables(state, attempts));
-    return { settings, rules: [...rules, ...legacy], bridge: undefined, cables: undefined, ...attached };
+    const bridge = await this.#keepBridge(state, attempts);
+    const cables = await this.#keepCables(state, attempts);
+    const proxy = await this.#podProxy.keep(
+      {
+        ...{ families, bridge: bridge.device, podAddresses: cables.podAddresses },
+        isWanted: this.#hasPorts && this.#hasCables,
+      },
+      attempts,
+    );
+    settingWatch.follow([...wanted, ...proxy.watched].map(({ name }) => sysctlPath(name)));
+    return {
+      settings: [...settings, ...proxy.settings],
+      rules: [...rules, ...legacy],
+      requests: [...bridge.requests, ...cables.requests, ...proxy.requests],
+      ...{ bridge: bridge.interest, cables: cables.interest },
+    };
+  }
+
+  /** Pods are on the bridge. */
+  get #hasPorts(): boolean {
+    return this.#ends.ports.size > 0;
+  }
+
+  /** Pods have links of their own, or the next one will. */
+  get #hasCables(): boolean {
+    return this.#parts.options.attach === "ptp" || this.#ends.cables.size > 0;
   }
 
   /**
@@ -123,48 +153,61 @@ export class Keeper {
     this.#parts.contention.assertNothingRests();
   }
 
-  async #keepSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts): Promise<string[]> {
-    const { files, contention, options } = this.#parts;
+  async #wantedSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts) {
+    const { files, options } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
     const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
-    const changed: string[] = [];
-    const watched: string[] = [];
-    const bridged = options.attach === "bridge" ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
+    const isBridged = options.attach === "bridge" || this.#hasPorts;
+    const bridged = isBridged ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
     const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
-    for (const setting of [...forwarding, ...(bridged ?? [])]) {
+    return [...forwarding, ...(bridged ?? [])];
+  }
+
+  /** "name=value" of each that was changed. */
+  async #keepSettings(wanted: readonly Setting[], attempts: Attempts): Promise<string[]> {
+    const { files, contention } = this.#parts;
+    const changed: string[] = [];
+    for (const setting of wanted) {
       const name = setting.name.join(".");
       const isAllowed = () => !this.#settled.has(name) || contention.mayPutBack(`${name}=${setting.value}`);
       const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
       if (text !== undefined) changed.push(text);
       this.#settled.add(name);
-      watched.push(sysctlPath(setting.name));
     }
-    this.#parts.settingWatch.follow(watched);
     return changed;
   }
 
   async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
+    const { ports } = this.#ends;
     const isNew = !this.#hadPods;
-    this.#hadPods = hasPods(network, observed);
+    this.#hadPods = this.#hasPorts;
     if (!this.#hadPods) this.#bridge.forget();
-    const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
+    const wishes = { name, ports, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge(wishes, observed.links);
-    const attached = await this.#attach((state) => planPodBridge(wanted, state), observed, isNew, attempts);
-    const index = attached.state.links.find((link) => link.name === name)?.index ?? 0;
-    return { requests: attached.requests, bridge: { name, network, index, mac: wanted.mac } };
+    const isLeft = this.#parts.options.attach === "ptp" && !this.#hasPorts;
+    const plan = isLeft ? planLeftBridge : planPodBridge;
+    const planned = (state: Observed) => plan(wanted, state);
+    const { requests, state } = await this.#attach(planned, observed, isNew || isLeft, attempts);
+    const isRemoved = isLeft && requests.length > 0;
+    const device = isRemoved ? undefined : state.links.find((link) => link.name === name && link.kind === "bridge");
+    const gateways = node.subnets.map(firstHost);
+    const interest = isLeft ? undefined : { name, network, gateways, index: device?.index ?? 0, mac: wanted.mac };
+    return { requests, device, interest };
   }
 
   async #keepCables({ node, observed, network, reservations }: NodeState, attempts: Attempts) {
+    if (!this.#hasCables) return { requests: [], interest: undefined, podAddresses: [] };
     const gateways = node.subnets.map(firstHost);
     const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
     this.#whole = wholeCables(this.#whole, observed);
-    const wanted = podCables(network, node.subnets, reserved);
+    const wanted = podCables(network, node.subnets, reserved).filter(({ mark }) => this.#whole.has(mark));
     const plan = (state: Observed) => planPodCables(wanted, this.#whole, state);
     const { requests } = await this.#attach(plan, observed, false, attempts);
-    return { requests, cables: { network, gateways, subnets: node.subnets } };
+    const podAddresses = wanted.flatMap((cable) => cable.podAddresses);
+    return { requests, interest: { network, gateways, subnets: node.subnets }, podAddresses };
   }
 
-  /** What `isNew` was never there: nobody has undone it. */
+  /** What `isNew` was never there, or goes: no other program has undone it. */
   async #attach(plan: (state: Observed) => Plan, observed: Observed, isNew: boolean, attempts: Attempts) {
     const { programmer, contention } = this.#parts;
     const attached = await attempts.try(() => programmer.attachPods(plan, observed, isNew ? undefined : contention));

@@ -4,7 +4,7 @@ import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../../pkg/kernel/link.ts";
 import { addRoute, deleteRoute } from "../../pkg/kernel/route.ts";
-import { AF_BRIDGE, AF_INET, IFF_UP, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
+import { AF_BRIDGE, AF_INET, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
@@ -17,6 +17,7 @@ const VTEP = 7;
 const POD = 20;
 const BRIDGE = 9;
 const OWN_PORT = 4242;
+const GATEWAYS = [parsePrefix("10.244.1.1/32").address];
 
 const interest: Interest = {
   linkNames: new Set(["eth0", "flannel.1"]),
@@ -25,7 +26,7 @@ const interest: Interest = {
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
   cables: undefined,
-  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0" },
+  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -104,8 +105,27 @@ test.each<[string, Request, string | undefined]>([
   ["a bridge's port set down", port({ flags: 0 }), undefined],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
-  const cables = { network: "cbr0", gateways: [parsePrefix("10.244.1.1/32").address], subnets };
+  const cables = { network: "cbr0", gateways: GATEWAYS, subnets };
   expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
+});
+
+const removed = request(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias: "cni:cbr0/c1/eth0" });
+const gateway = (index: number) => addAddress({ index, prefix: parsePrefix("10.244.1.1/32") });
+
+test.each<[string, Request, string | undefined]>([
+  ["the gateway's address on a new pod's link", gateway(POD), "address"],
+  ["the gateway's address on the bridge", gateway(BRIDGE), undefined],
+  ["the end of a pod", removed, "link veth1"],
+  ["the end of another network's pod", deleteLink(POD), undefined],
+  ["a port as it should be", port({}), undefined],
+])("where pods of both kinds are, %s: %o calls for %s", (_name, sent, expected) => {
+  const cables = { network: "cbr0", gateways: GATEWAYS, subnets: [parsePrefix("10.244.1.0/24")] };
+  expect(reasonToCompare(notification(sent), { ...interest, cables })).toBe(expected);
+});
+
+test("where all pods are on the bridge, the first with a link of its own is news, and the end of a port is none", () => {
+  expect(reasonToCompare(notification(gateway(POD)), interest)).toBe("address");
+  expect(reasonToCompare(notification(removed), interest)).toBeUndefined();
 });
 
 test("the echo of our own request calls for nothing", () => {

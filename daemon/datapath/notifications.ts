@@ -35,6 +35,8 @@ export interface BridgeInterest {
   readonly mac: string;
   /** The CNI network's name, which the alias of each port tells. */
   readonly network: string;
+  /** On the bridge; on another link, that of a pod with a link of its own. */
+  readonly gateways: readonly Address[];
 }
 
 /** What leads to pods that have a link each. */
@@ -59,9 +61,9 @@ export interface Interest {
   readonly deviceIndexes: ReadonlySet<number>;
   /** Destinations of our routes, as `formatPrefix` writes them. */
   readonly destinations: ReadonlySet<string>;
-  /** Undefined where pods are attached without one. */
+  /** Undefined where no pods are on one, and none will be. */
   readonly bridge: BridgeInterest | undefined;
-  /** Undefined where they are attached by a bridge. */
+  /** Undefined where all pods are on the bridge. */
   readonly cables: CableInterest | undefined;
   /** The protocol number of our routes. */
   readonly routeProtocol: number;
@@ -78,7 +80,10 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const link = parseLink(message);
       const { index, name } = link;
       if (interest.linkIndexes.has(index) || interest.linkNames.has(name)) return `link ${name}`;
-      const isPods = touchesBridge(message, link, interest.bridge) || touchesCable(message, link, interest.cables);
+      const isPods =
+        touchesBridge(message, link, interest.bridge) ||
+        touchesCable(message, link, interest.cables) ||
+        (hasBothKinds(interest) && endsPod(message, link, interest.bridge));
       return isPods ? `link ${name}` : undefined;
     }
     case RTM_NEWADDR.type:
@@ -89,9 +94,7 @@ export function reasonToCompare(message: Message, interest: Interest): string | 
       const address = parseLinkAddress(message)?.prefix.address;
       if (address === undefined) return undefined;
       const isUnderlays = interest.underlayAddresses.some((one) => contains(one, address));
-      const isGateways =
-        message.type === RTM_DELADDR.type && interest.cables?.gateways.some((one) => isSameAddress(one, address));
-      return isUnderlays || isGateways === true ? "address" : undefined;
+      return isUnderlays || touchesGateway(message, index, address, interest) ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
@@ -138,6 +141,24 @@ function mayBeEcho(message: Message, interest: Interest | undefined): boolean {
   }
 }
 
+/** Pods on the bridge and pods with links of their own, or one of a kind that is about to go. */
+function hasBothKinds({ bridge, cables }: Interest): boolean {
+  return bridge !== undefined && cables !== undefined;
+}
+
+/** An ADD gives a pod's own link its address last: pods on the bridge are to reach the new one. */
+function touchesGateway(message: Message, index: number, address: Address, { bridge, cables }: Interest): boolean {
+  const isNew = message.type === RTM_NEWADDR.type;
+  if (isNew && (bridge === undefined || index === bridge.index)) return false;
+  const gateways = isNew ? bridge?.gateways : cables?.gateways;
+  return gateways?.some((one) => isSameAddress(one, address)) === true;
+}
+
+/** The last pod of a kind takes along what the two kinds needed to reach each other. */
+function endsPod(message: Message, { alias }: Link, bridge: BridgeInterest | undefined): boolean {
+  return message.type === RTM_DELLINK.type && bridge !== undefined && isOfNetwork(alias, bridge.network);
+}
+
 /** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
 function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
   if (bridge === undefined) return false;
@@ -155,8 +176,8 @@ function touchesCable(
   { alias, isUp, masterIndex }: Link,
   cables: CableInterest | undefined,
 ): boolean {
-  const isEnd = cables !== undefined && masterIndex === 0 && isOfNetwork(alias, cables.network);
-  return isEnd && message.type !== RTM_DELLINK.type && !isUp;
+  const isEnd = cables !== undefined && isOfNetwork(alias, cables.network);
+  return isEnd && masterIndex === 0 && message.type !== RTM_DELLINK.type && !isUp;
 }
 
 export interface NotificationListener {

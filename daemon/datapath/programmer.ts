@@ -1,4 +1,5 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+import type { Address, Family } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 import {
   type DataPath,
@@ -11,6 +12,7 @@ import {
 } from "../../pkg/kernel/data-path.ts";
 import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../pkg/kernel/foreign-forward.ts";
 import type { ChainPlace, ForeignRuleset } from "../../pkg/kernel/foreign-rules.ts";
+import { parseProxy, planProxies, proxyDump } from "../../pkg/kernel/neighbour-proxy.ts";
 import { changeTable } from "../../pkg/kernel/nft/change.ts";
 import { tableDumps } from "../../pkg/kernel/nft/comparison.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
@@ -121,6 +123,18 @@ export class Programmer {
   async attachPods(plan: (state: Observed) => Plan, observed: Observed, gate: Gate = OPEN_GATE): Promise<Programmed> {
     const programmed = await this.#converge(plan, observed, gate);
     return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
+  }
+
+  /** Has the kernel answer for `addresses` of `family` on the link `index`, in place of their hosts, and for no others. */
+  async answerFor(
+    index: number,
+    family: Family,
+    addresses: readonly Address[],
+  ): Promise<Pick<Programmed, "requests" | "refusals">> {
+    const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
+    const requests = planProxies(index, addresses, held);
+    const refusals = requests.length === 0 ? [] : await this.#carryOut(requests);
+    return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
 
   async #converge(plan: (state: Observed) => Plan, observed: Observed, gate: Gate): Promise<Programmed> {

@@ -179,7 +179,8 @@ function describeLink(link: string | number): string {
 function describeChange(change: LinkChange): string {
   const words: string[] = [];
   if (change.name !== undefined) words.push(`name ${change.name}`);
-  if (change.masterIndex !== undefined) words.push(`master index ${change.masterIndex}`);
+  if (change.masterIndex !== undefined)
+    words.push(change.masterIndex === 0 ? "nomaster" : `master index ${change.masterIndex}`);
   if (change.mac !== undefined) words.push(`address ${change.mac}`);
   if (change.mtu !== undefined) words.push(`mtu ${change.mtu}`);
   if (change.txQueueLength !== undefined) words.push(`txqueuelen ${change.txQueueLength}`);

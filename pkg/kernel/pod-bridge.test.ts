@@ -4,14 +4,14 @@ import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/
 import type { LinkAddress } from "./address.ts";
 import type { Observed } from "./data-path.ts";
 import type { Link } from "./link.ts";
-import { hasPods, type PodBridge, planPodBridge } from "./pod-bridge.ts";
+import { type PodBridge, planLeftBridge, planPodBridge } from "./pod-bridge.ts";
 import type { ObservedRoute } from "./route.ts";
 
 const BRIDGE = 5;
 
 const wanted: PodBridge = {
   name: "cni0",
-  network: "cbr0",
+  ports: new Set([7, 8].map((index) => `cni:cbr0/c${index}/eth0`)),
   gateways: [parsePrefix("10.244.1.1/24"), parsePrefix("fd00:1::1/64")],
   mac: "0a:00:00:00:00:01",
   mtu: 1450,
@@ -105,13 +105,28 @@ test.each<[string, Link[], string]>([
   expect(texts).toEqual([expect.stringContaining(text)]);
 });
 
-test("without a pod of ours there is nothing to put back: not for strangers' links, nor for pods that need no bridge", () => {
-  const strangers = [port(7, { alias: "" }), port(8, { alias: "cni:other/c8/eth0" }), link(9, "veth9", {})];
-  const routed = port(10, { masterIndex: 0 });
-  const changes = { links: [...strangers, routed], addresses: [address(parsePrefix("10.244.1.1/32"), 10)] };
-  expect(plan(changes).texts).toEqual([]);
-  expect(hasPods("cbr0", { ...healthy, ...changes })).toBe(false);
-  expect(hasPods("cbr0", healthy)).toBe(true);
+test("without a port of ours there is nothing to put back", () => {
+  const strangers = [port(7, { alias: "" }), port(8, { alias: "cni:other/c8/eth0" }), port(10, { masterIndex: 0 })];
+  expect(plan({ links: strangers, addresses: [], routes: [] }).texts).toEqual([]);
+});
+
+test.each<[string, Partial<Observed>, string[]]>([
+  ["with the gateways' addresses is removed", { links: [bridge()] }, ["ip link del index 5"]],
+  [
+    "with one of them is removed",
+    { links: [bridge()], addresses: healthy.addresses.slice(1) },
+    ["ip link del index 5"],
+  ],
+  ["with a port stays", { links: [bridge(), port(7, { alias: "" })] }, []],
+  ["without an address stays", { links: [bridge()], addresses: [] }, []],
+  [
+    "with another program's address stays",
+    { links: [bridge()], addresses: [...healthy.addresses, address(parsePrefix("192.0.2.1/24"))] },
+    [],
+  ],
+  ["that is no bridge stays", { links: [bridge({ kind: "dummy" })] }, []],
+])("where pods need no bridge any more, one %s", (_name, changes, texts) => {
+  expect(planLeftBridge(wanted, { ...healthy, ...changes }).requests.map(({ text }) => text)).toEqual(texts);
 });
 
 test("another device of the bridge's name is a conflict with a name", () => {

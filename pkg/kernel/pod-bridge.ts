@@ -7,14 +7,13 @@ import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import { addAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
-import { changeLink, createBridge, type Link } from "./link.ts";
-import { isOfNetwork } from "./owner.ts";
+import { changeLink, createBridge, deleteLink, type Link } from "./link.ts";
 import { addRoute } from "./route.ts";
 
 export interface PodBridge {
   readonly name: string;
-  /** The CNI network whose attachments are its ports. */
-  readonly network: string;
+  /** Owners' marks of the pods' links that are its ports. */
+  readonly ports: ReadonlySet<string>;
   /** Of each of this node's subnets the gateway's address, with the subnet's length. */
   readonly gateways: readonly Prefix[];
   /** What pods know the gateway by. */
@@ -30,7 +29,7 @@ const CONNECTED_METRIC6 = 256;
 
 /** Nothing while no pod of the network is there: the bridge is made, and may be removed, with the first and the last. */
 export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
-  const ports = portsOf(wanted.network, observed);
+  const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
   if (ports.length === 0) return complete([]);
   const bridge = observed.links.find(({ name }) => name === wanted.name);
   if (bridge === undefined) return incomplete([createBridge(wanted)]);
@@ -48,21 +47,29 @@ export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
   ]);
 }
 
-/** True where the host has ends of this network's pods that belong on a bridge. */
-export function hasPods(network: string, observed: Observed): boolean {
-  return portsOf(network, observed).length > 0;
+/**
+ * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
+ * only those: an address that another program has put there, or a port of any kind, keeps it.
+ */
+export function planLeftBridge(left: Pick<PodBridge, "name" | "gateways">, observed: Observed): Plan {
+  const bridge = leftBridge(left, observed);
+  return complete(bridge === undefined ? [] : [deleteLink(bridge.index)]);
+}
+
+/** The bridge that `planLeftBridge` removes. */
+export function leftBridge(
+  { name, gateways }: Pick<PodBridge, "name" | "gateways">,
+  { links, addresses }: Observed,
+): Link | undefined {
+  const bridge = links.find((link) => link.name === name && link.kind === "bridge");
+  if (bridge === undefined || links.some(({ masterIndex }) => masterIndex === bridge.index)) return undefined;
+  const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
+  const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
+  return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;
 }
 
 const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete: true, conflicts: [] });
 const incomplete = (requests: readonly Request[]): Plan => ({ requests, isComplete: false, conflicts: [] });
-
-/** The host's ends of the network's pods that belong on a bridge: one that has an address is a way of its own (ptp). */
-function portsOf(network: string, { links, addresses }: Observed): Link[] {
-  const own = links.filter(({ kind, alias }) => kind === "veth" && isOfNetwork(alias, network));
-  if (own.length === 0) return [];
-  const addressed = new Set(addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index));
-  return own.filter(({ index }) => !addressed.has(index));
-}
 
 /** A link takes a port's settings only once it is one. */
 function planPort({ hairpin }: PodBridge, bridge: Link, { index, isUp, masterIndex, port }: Link): Request[] {

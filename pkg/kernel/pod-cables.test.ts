@@ -62,12 +62,21 @@ test("a link that is down comes up first, and what it has lost is looked at then
   });
 });
 
+test("a link that was plugged into a bridge is taken from it first", () => {
+  expect(plan({ links: [{ ...end, masterIndex: 5 }], routes: [] })).toEqual({
+    texts: ["ip link set index 7 nomaster up"],
+    isComplete: false,
+  });
+});
+
 test.each<[string, Partial<Observed>, ReadonlySet<string>, readonly string[]]>([
   ["one with addresses", {}, new Set(), [MARK]],
   ["one in the making", { addresses: [] }, new Set(), []],
   ["one that was whole before", { addresses: [] }, new Set([MARK]), [MARK]],
   ["one whose pod is gone", { links: [] }, new Set([MARK]), []],
-  ["a bridge's port", { links: [{ ...end, masterIndex: 5 }] }, new Set([MARK]), []],
+  ["a bridge's port", { links: [{ ...end, masterIndex: 5 }], addresses: [], routes: [] }, new Set([MARK]), []],
+  ["a bridge's port with an address", { links: [{ ...end, masterIndex: 5 }], routes: [] }, new Set([MARK]), []],
+  ["one that was plugged into a bridge", { links: [{ ...end, masterIndex: 5 }] }, new Set(), [MARK]],
   ["a stranger's", { links: [{ ...end, alias: "" }] }, new Set(), []],
 ])("whole: %s", (_name, changes, before, expected) => {
   expect([...wholeCables(before, { ...healthy, ...changes })]).toEqual(expected);

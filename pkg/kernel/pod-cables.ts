@@ -9,6 +9,7 @@ import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { addAddress, type LinkAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
 import { changeLink, type Link } from "./link.ts";
+import { isHostRoute } from "./pod-ends.ts";
 import { addRoute, type ObservedRoute } from "./route.ts";
 
 /** A pod's, as it should be. */
@@ -32,26 +33,34 @@ export function hostRoute(address: Address, outputIndex: number) {
 
 /**
  * The marks of host's ends that are, or have been, whole: ADD gives them their addresses last, so one without is either in
- * the making or was `whole` before. Bridges' ports are others.
+ * the making or was `whole` before. Bridges' ports are others; but an end that leads to a pod and has a single address is no
+ * port that works, whichever program has plugged it into a bridge.
  */
-export function wholeCables(whole: ReadonlySet<string>, { links, addresses }: Observed): ReadonlySet<string> {
-  const addressed = new Set(addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index));
-  const isWhole = ({ index, alias }: Link) => whole.has(alias) || addressed.has(index);
-  return new Set(links.filter((link) => isFree(link) && isWhole(link)).map(({ alias }) => alias));
+export function wholeCables(whole: ReadonlySet<string>, { links, addresses, routes }: Observed): ReadonlySet<string> {
+  const own = addresses.filter(({ scope }) => scope === RT_SCOPE.universe);
+  const addressed = new Set(own.map(({ index }) => index));
+  const isSingle = ({ prefix }: LinkAddress) => isSamePrefix(prefix, single(prefix.address));
+  const singles = new Set(own.filter(isSingle).map(({ index }) => index));
+  const leading = new Set(routes.filter(isHostRoute).map(({ outputIndex = 0 }) => outputIndex));
+  const isWhole = (link: Link) =>
+    isFree(link)
+      ? whole.has(link.alias) || addressed.has(link.index)
+      : singles.has(link.index) && leading.has(link.index);
+  return new Set(links.filter((link) => isEnd(link) && isWhole(link)).map(({ alias }) => alias));
 }
 
 /** Of `wanted`, those whose mark is in `whole` are looked at. */
 export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<string>, observed: Observed): Plan {
-  const ends = new Map(observed.links.filter(isFree).map((link) => [link.alias, link]));
+  const ends = new Map(observed.links.filter(isEnd).map((link) => [link.alias, link]));
   const cables = wanted.flatMap((cable) => {
     const end = whole.has(cable.mark) ? ends.get(cable.mark) : undefined;
     return end === undefined ? [] : [{ cable, end }];
   });
-  const down = cables.filter(({ end }) => !end.isUp);
+  const displaced = cables.filter(({ end }) => !end.isUp || !isFree(end));
   // What the kernel has taken from a link that was down is to be seen first.
-  if (down.length > 0)
+  if (displaced.length > 0)
     return planOf(
-      down.map(({ end }) => changeLink(end.index, { up: true })),
+      displaced.map(({ end }) => changeLink(end.index, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
       false,
     );
   const addresses = byLink(observed.addresses, ({ index }) => index);
@@ -64,8 +73,12 @@ export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<st
 
 const planOf = (requests: readonly Request[], isComplete: boolean): Plan => ({ requests, isComplete, conflicts: [] });
 
-function isFree({ kind, masterIndex, alias }: Link): boolean {
-  return kind === "veth" && masterIndex === 0 && alias !== "";
+function isEnd({ kind, alias }: Link): boolean {
+  return kind === "veth" && alias !== "";
+}
+
+function isFree({ masterIndex }: Link): boolean {
+  return masterIndex === 0;
 }
 
 /** Looked at once: a node has hundreds of pods, and thousands of routes to others. */

@@ -1,9 +1,11 @@
 /** What an executable reads of the kernel, by asking and waiting. */
+import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../netlink/errors.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
 import { getLink, type Link, parseLink } from "./link.ts";
+import { type ObservedProxy, parseProxy, proxyDump } from "./neighbour-proxy.ts";
 import { type ObservedRoute, parseRoutes, routeDump } from "./route.ts";
 import { type ObservedRule, parseRule, ruleDump } from "./rule.ts";
 
@@ -29,6 +31,11 @@ export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddr
 /** Everything that a data path is compared with. */
 export function readObserved(netlink: BlockingNetlink): Observed {
   return parseObserved(observationDumps().map((request) => netlink.dump(request)));
+}
+
+/** The addresses of `family` for which the kernel answers in place of their hosts. */
+export function readProxies(netlink: BlockingNetlink, family: Family): ObservedProxy[] {
+  return netlink.dump(proxyDump(family)).flatMap((message) => parseProxy(message) ?? []);
 }
 
 const FAMILIES = [4, 6] as const;

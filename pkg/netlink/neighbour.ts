@@ -21,6 +21,9 @@ export const NTF_USE = 0x01;
 /** The entry belongs to the device itself (a VXLAN's FDB), not to the bridge above it. */
 export const NTF_SELF = 0x02;
 
+/** The kernel answers for the address on the link, in place of a host that is reached by another one. */
+export const NTF_PROXY = 0x08;
+
 /** struct ndmsg */
 const ndmsg = struct({ family: u8, padding1: u8, padding2: u16, index: i32, state: u16, flags: u8, type: u8 });
 
@@ -32,6 +35,8 @@ const neighbourAttributes = attributes({
   vni: attribute(7, "NDA_VNI", u32),
   interfaceIndex: attribute(8, "NDA_IFINDEX", u32),
   master: attribute(9, "NDA_MASTER", u32),
+  /** RTPROT_*: the program that made the entry. */
+  protocol: attribute(12, "NDA_PROTOCOL", u8),
 });
 
 type NeighbourMessage = MessageType<ValueOf<typeof ndmsg>, ValueOf<typeof neighbourAttributes>>;

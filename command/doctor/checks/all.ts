@@ -27,6 +27,7 @@ import {
   routerAdvertisements,
 } from "./kernel.ts";
 import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
+import { podKinds } from "./pod-kinds.ts";
 import { conflistAccepted, conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
 import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
 
@@ -34,7 +35,7 @@ const ALL: readonly Check[] = [
   ...[kernelVersion, kernelFeatures, bridgeFilter, ipForwarding, routerAdvertisements, reversePath],
   ...[neighbourLimits, connectionTable],
   ...[weftdAlive, weftdReady, nodeTable, peers],
-  ...[dataPath, podBridge, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
+  ...[dataPath, podBridge, podKinds, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
   ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],

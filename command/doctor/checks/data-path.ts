@@ -23,6 +23,7 @@ import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";
 import { vxlanInput } from "./firewall.ts";
 import { vtepNames } from "./kernel.ts";
+import { leftPodBridge } from "./pod-kinds.ts";
 
 /** More than these are not for a person's hand. */
 const MOST_COMMANDS = 20;
@@ -121,12 +122,12 @@ export const podBridge: Check = {
   group: "data path",
   about: "the pods' bridge has its address and its ports",
   judge(facts) {
-    const { attachment, table, observed, desired } = facts;
+    const { attachment, ends, table, observed, desired } = facts;
     if (attachment.bridge === undefined || table === undefined || desired === undefined) return [];
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     const wanted = {
       name: attachment.bridge,
-      network: attachment.network,
+      ports: ends.ports,
       gateways: gatewaysOf(table.node.subnets),
       mac: link?.mac ?? "",
       mtu: desired.podMtu,
@@ -149,7 +150,7 @@ export const podBridge: Check = {
   },
 };
 
-function gatewaysOf(subnets: readonly Prefix[]): Prefix[] {
+export function gatewaysOf(subnets: readonly Prefix[]): Prefix[] {
   return subnets.map((subnet) => ({ address: firstHost(subnet), length: subnet.length }));
 }
 
@@ -237,8 +238,11 @@ export const foreignRoutes: Check = {
     const own = new Set(
       observed.links
         .filter(
-          ({ name, alias }) =>
-            name === attachment.bridge || vtepNames(facts).includes(name) || alias.startsWith(MARK_START),
+          (link) =>
+            link.name === attachment.bridge ||
+            link === leftPodBridge(facts) ||
+            vtepNames(facts).includes(link.name) ||
+            link.alias.startsWith(MARK_START),
         )
         .map(({ index }) => index),
     );

@@ -84,7 +84,8 @@ export class Cluster {
   readonly mode: Mode;
   readonly families: Families;
   readonly #underlay: Families;
-  readonly #attach: "bridge" | "ptp";
+  /** Of each weftd that starts from now on. */
+  attach: "bridge" | "ptp";
   readonly #logLevel: "debug" | "info";
   readonly #rbac: string | undefined;
   readonly nodes: Node[] = [];
@@ -100,7 +101,7 @@ export class Cluster {
     this.mode = mode;
     this.families = options.families ?? "ipv4";
     this.#underlay = options.underlay ?? this.families;
-    this.#attach = options.attach ?? "bridge";
+    this.attach = options.attach ?? "bridge";
     this.#logLevel = options.logLevel ?? "debug";
     this.#rbac = options.rbac;
     this.#cleanup = cleanup;
@@ -288,7 +289,7 @@ export class Cluster {
       ...["env", ...environment, weftd],
       ...["--kubeconfig", this.kubeconfig, "--node-name", name, "--net-conf", netConf],
       // Earlier builds do not know all flags.
-      ...(this.#attach === "bridge" ? [] : ["--attach", this.#attach]),
+      ...(this.attach === "bridge" ? [] : ["--attach", this.attach]),
       ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--log-level", this.#logLevel],
     ]);
     return new Running(namespace, file, args, this.#cleanup);

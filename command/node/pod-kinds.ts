@@ -1,0 +1,19 @@
+/** How this node's pods are attached: weftd's conflist tells of new pods only, the kernel of those that run. */
+import type { Observed } from "../../pkg/kernel/data-path.ts";
+import { type PodEnds, podEnds } from "../../pkg/kernel/pod-ends.ts";
+import type { Attachment } from "./networks.ts";
+
+export interface PodKinds {
+  /** Its bridge is also that of pods which run and were attached before the conflist said `ptp`. */
+  readonly attachment: Attachment;
+  readonly ends: PodEnds;
+}
+
+export function podKinds(attachment: Attachment, observed: Observed): PodKinds {
+  const ends = podEnds(attachment.network, attachment.plugin, observed);
+  const master = observed.links.find(
+    ({ alias, masterIndex }) => masterIndex !== 0 && ends.ports.has(alias),
+  )?.masterIndex;
+  const bridge = attachment.bridge ?? observed.links.find(({ index }) => index === master)?.name;
+  return { attachment: { ...attachment, bridge }, ends };
+}

@@ -1,0 +1,62 @@
+import { expect, test } from "vitest";
+import { parseAddress } from "../ip/address.ts";
+import { type Message, type Request, request } from "../netlink/message.ts";
+import { NTF_PROXY, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import { type ObservedProxy, parseProxy, planProxies, proxyDump, proxySettings } from "./neighbour-proxy.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
+
+const BRIDGE = 5;
+const [first, second] = [parseAddress("fd00::4"), parseAddress("fd00::5")];
+const messageOf = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const entry = (address: typeof first, more: Partial<ObservedProxy> = {}): ObservedProxy => ({
+  ...{ index: BRIDGE, address, protocol: RTPROT_WEFT },
+  ...more,
+});
+const texts = (held: readonly ObservedProxy[]) => planProxies(BRIDGE, [first, second], held).map(({ text }) => text);
+
+test("requests are the kernel's bytes, and are read back", () => {
+  const [add] = planProxies(BRIDGE, [first], []);
+  // struct ndmsg with NTF_PROXY, then NDA_DST (1) and NDA_PROTOCOL (12).
+  const address = "14000100fd000000000000000000000000000004";
+  expect(hex(add?.body ?? new Uint8Array())).toBe(`0a0000000500000000000800${address}05000c0077000000`);
+  expect(parseProxy(messageOf(add as Request))).toEqual(entry(first));
+  const [remove] = planProxies(BRIDGE, [], [entry(first)]);
+  expect(hex(remove?.body ?? new Uint8Array())).toBe(`0a0000000500000000000800${address}`);
+  expect(hex(proxyDump(6).body)).toBe("0a0000000000000000000800");
+});
+
+test("other neighbours are no entries", () => {
+  const message = (flags: number, index: number) =>
+    messageOf(request(RTM_NEWNEIGH, "", { family: 10, index, flags }, { destination: new Uint8Array(16) }));
+  expect(parseProxy(message(NTF_PROXY, BRIDGE))).toBeDefined();
+  expect([parseProxy(message(0, BRIDGE)), parseProxy(message(NTF_PROXY, 0))]).toEqual([undefined, undefined]);
+});
+
+test.each<[string, ObservedProxy[], string[]]>([
+  ["what is there stays", [entry(first), entry(second, { protocol: undefined })], []],
+  ["what is missing is added", [entry(first)], ["ip neigh add proxy fd00::5 dev index 5 protocol 119"]],
+  [
+    "what is there on another link is missing here",
+    [entry(first, { index: 6 }), entry(second)],
+    ["ip neigh add proxy fd00::4 dev index 5 protocol 119"],
+  ],
+  [
+    "what is of no pod any more goes, another program's stays",
+    [entry(first), entry(second), entry(parseAddress("fd00::6")), entry(parseAddress("fd00::7"), { protocol: 4 })],
+    ["ip neigh del proxy fd00::6 dev index 5"],
+  ],
+])("%s", (_name, held, expected) => {
+  expect(texts(held)).toEqual(expected);
+});
+
+test("the settings are those of either family", () => {
+  expect(proxySettings("cni0.1", 4).map(({ name, value }) => [name.join("/"), value])).toEqual([
+    ["net/ipv4/neigh/cni0.1/proxy_delay", "0"],
+    ["net/ipv4/conf/cni0.1/proxy_arp", "1"],
+  ]);
+  expect(proxySettings("cni0", 6).map(({ default: general }) => general.join("/"))).toEqual([
+    "net/ipv6/neigh/default/proxy_delay",
+    "net/ipv6/conf/default/proxy_ndp",
+  ]);
+});

@@ -1,0 +1,94 @@
+/**
+ * Addresses for which the kernel answers on a link although their hosts are reached by another one. IPv4 needs a setting of
+ * the link alone: the kernel answers for what its routes lead elsewhere. IPv6 needs an entry for each address, too. Pure.
+ */
+import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import { AF_INET, AF_INET6 } from "../netlink/link.ts";
+import { decode, dumpRequest, type Message, NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
+import { NTF_PROXY, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import { addressFamily } from "./address.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
+import type { SysctlName } from "./sysctl.ts";
+
+export interface NeighbourProxy {
+  readonly index: number;
+  readonly address: Address;
+}
+
+export type ObservedProxy = NeighbourProxy & {
+  /** RTPROT_* of its maker. */
+  readonly protocol: number | undefined;
+};
+
+export interface ProxySetting {
+  readonly name: SysctlName;
+  readonly value: string;
+  /** The same of links that are new. A network namespace may lack it; then the kernel's own value is `initial`. */
+  readonly default: SysctlName;
+  readonly initial: string;
+}
+
+const PROTOCOLS = { 4: { folder: "ipv4", proxy: "proxy_arp" }, 6: { folder: "ipv6", proxy: "proxy_ndp" } } as const;
+
+/** What has the kernel answer on the link `name`, and at once: it waits up to 0.8 s otherwise, as for a second host. */
+export function proxySettings(name: string, family: Family): readonly ProxySetting[] {
+  const { folder, proxy } = PROTOCOLS[family];
+  const setting = (kind: string, key: string, value: string, initial: string): ProxySetting => ({
+    name: ["net", folder, kind, name, key],
+    ...{ value, initial, default: ["net", folder, kind, "default", key] },
+  });
+  // In hundredths of a second.
+  return [setting("neigh", "proxy_delay", "0", "80"), setting("conf", proxy, "1", "0")];
+}
+
+/** Entries of all links. */
+export function proxyDump(family: Family): Request {
+  const header = { family: addressFamily(family), flags: NTF_PROXY };
+  return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show proxy`, header, {});
+}
+
+/** Reads RTM_NEWNEIGH; `undefined` for what is no entry of IP's for one link. */
+export function parseProxy(message: Message): ObservedProxy | undefined {
+  const { header, attributes } = decode(RTM_NEWNEIGH, message);
+  if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
+  if ((header.flags & NTF_PROXY) === 0 || header.index === 0 || attributes.destination === undefined) return undefined;
+  return {
+    index: header.index,
+    address: addressFromBytes(attributes.destination),
+    protocol: attributes.protocol,
+  };
+}
+
+/** What has the kernel answer on the link `index` for `addresses`, and for no other by weft's doing. */
+export function planProxies(index: number, addresses: readonly Address[], held: readonly ObservedProxy[]): Request[] {
+  const here = held.filter((entry) => entry.index === index);
+  const heldTexts = new Set(here.map(({ address }) => formatAddress(address)));
+  const wantedTexts = new Set(addresses.map(formatAddress));
+  const isStale = ({ address, protocol }: ObservedProxy) =>
+    protocol === RTPROT_WEFT && !wantedTexts.has(formatAddress(address));
+  return [
+    ...addresses
+      .filter((address) => !heldTexts.has(formatAddress(address)))
+      .map((address) => addProxy({ index, address })),
+    ...here.filter(isStale).map(deleteProxy),
+  ];
+}
+
+function addProxy({ index, address }: NeighbourProxy): Request {
+  return request(
+    RTM_NEWNEIGH,
+    `ip neigh add proxy ${formatAddress(address)} dev index ${index} protocol ${RTPROT_WEFT}`,
+    { family: addressFamily(address.family), index, flags: NTF_PROXY },
+    { destination: addressToBytes(address), protocol: RTPROT_WEFT },
+    NLM_F_CREATE,
+  );
+}
+
+function deleteProxy({ index, address }: NeighbourProxy): Request {
+  return request(
+    RTM_DELNEIGH,
+    `ip neigh del proxy ${formatAddress(address)} dev index ${index}`,
+    { family: addressFamily(address.family), index, flags: NTF_PROXY },
+    { destination: addressToBytes(address) },
+  );
+}
