@@ -4,7 +4,6 @@ import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
-import { isOfNetwork } from "../../pkg/kernel/owner.ts";
 import { readObserved } from "../../pkg/kernel/read.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -19,6 +18,7 @@ import { askReadiness, type Readiness } from "../node/weftd.ts";
 import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { isProgrammed, type PeerState, peerStates, programmedText } from "./peers.ts";
+import { countPods, podsText } from "./pods.ts";
 
 /** A peer with what came of asking it; undefined: not asked. */
 type Peer = PeerState & { readonly answerMs: number | "silent" | undefined };
@@ -146,7 +146,6 @@ interface About {
 function describeNode(system: System, { run, table, readiness, observed, desired, attachment }: About) {
   const { node, conf, generation } = table;
   const underlay = observed.links.find(({ index }) => index === node.underlay.index);
-  const pods = observed.links.filter(({ alias }) => isOfNetwork(alias, attachment.network));
   const reservations = readReservations(system, `${attachment.dataDir}/${attachment.network}`);
   return {
     name: node.name,
@@ -168,7 +167,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
         link === undefined ? "missing" : !link.isUp ? "down" : link.mac !== mac || link.mtu !== mtu ? "other" : "up";
       return { name, vni, port, mac, mtu, state };
     }),
-    pods: { count: pods.length, network: attachment.network, bridge: attachment.bridge ?? null },
+    pods: countPods(attachment, observed),
     weftd: {
       isAlive: run.isAlive,
       isReady: readiness?.is === "answered" && readiness.isReady,
@@ -204,10 +203,7 @@ function nodeBlocks(node: ReturnType<typeof describeNode>): Block[] {
         tone: state === "up" ? "good" : "bad",
       },
     ]),
-    [
-      "pods",
-      `${pods.count}, ${pods.bridge === null ? "each on a link of its own" : `on ${pods.bridge}`}, network ${pods.network}`,
-    ],
+    ["pods", podsText(pods)],
     [
       "weftd",
       {
