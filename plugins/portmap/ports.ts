@@ -21,6 +21,9 @@ import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../p
 import type { System } from "../../pkg/sys/system.ts";
 import { goneHolders } from "./holder.ts";
 
+/** More than an error message should list. */
+const LISTED_PORTS = 16;
+
 /** Another attachment has the host port. */
 export const PORT_TAKEN = 100;
 
@@ -74,7 +77,9 @@ export function checkPorts(system: System, owner: string, wanted: PortMap, isEls
   const seen = lookAt(system, lookAtPortMap);
   const missing = missingFromPortMap(seen, wanted);
   if (missing.length === 0 || (!hasPorts(seen, owner) && isElsewhere())) return;
-  throw wrong(`ports are not mapped: ${missing.join("; ")}`);
+  const rest = missing.length - LISTED_PORTS;
+  const more = rest > 0 ? `; and ${rest} more` : "";
+  throw wrong(`ports are not mapped: ${missing.slice(0, LISTED_PORTS).join("; ")}${more}`);
 }
 
 function lookAt(system: System, look: (read: Read) => readonly Message[]): readonly Message[] {
