@@ -18,6 +18,7 @@ import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { goneHolders } from "./holder.ts";
 
@@ -46,7 +47,9 @@ export function addPorts(system: System, wanted: PortMap): readonly PortMapping[
     const isUnsupported = lacksNetfilter(error) || isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
     const advice = isUnsupported
       ? "; portmap needs a kernel with nf_tables, nft_chain_nat, nft_nat and nft_fib_inet"
-      : "";
+      : isSystemError(error, "EMSGSIZE")
+        ? `; ${wanted.mappings.length} ports are one transaction, which net.core.wmem_max limits: raise it, or map fewer ports`
+        : "";
     throw new Error(`portmap: ${messageOf(error)}${advice}`, { cause: error });
   }
   for (const owner of new Set(replaced.map((mapping) => mapping.owner))) {
