@@ -216,6 +216,7 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 /* Connects to the Unix socket at `path`; a negative errno where that fails. */
 static int connect_to(const char *path, int flags)
 {
+	static const struct timeval patience = { .tv_sec = 4 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
@@ -225,9 +226,11 @@ static int connect_to(const char *path, int flags)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -errno;
+	/* Where the listener takes no connections its queue fills up, and connecting would wait for ever. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	error = errno;
+	error = errno == EAGAIN && !(flags & SOCK_NONBLOCK) ? ETIMEDOUT : errno;
 	close(fd);
 	return -error;
 }
