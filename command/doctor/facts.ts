@@ -15,6 +15,8 @@ export interface Facts {
   readonly command: string;
   readonly kernel: KernelFacts;
   readonly run: RunDirectory;
+  /** False where nothing tells that a weftd ever ran here: the node has the executables alone. */
+  readonly hasWeftd: boolean;
   /** The node table, if it is of this boot. */
   readonly table: KnownNodes | undefined;
   /** Of this node's pods; those of `table`, else IPv4. */
