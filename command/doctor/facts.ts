@@ -78,7 +78,7 @@ export interface LeaseFacts {
   readonly dataDir: string;
   /** Reservations without a pod, in all networks. */
   readonly leaked: readonly { readonly network: string; readonly address: string; readonly reason: string }[];
-  readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: number }[];
+  readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: bigint }[];
 }
 
 export interface NetworkdFacts {
