@@ -27,6 +27,7 @@ import type { System } from "../pkg/sys/system.ts";
 import { examplesText, type Request, readCommandLine } from "./command-line.ts";
 import { candidatesFor, formatOffer } from "./completions/candidates.ts";
 import { COMPLETE } from "./completions/main.ts";
+import { jsonText } from "./json.ts";
 import { CommandError, EXIT_STATUS_MEANING, ExitStatus, type Outcome } from "./outcome.ts";
 import { renderBlocks } from "./rendering.ts";
 import type { Build, Call, Example, Subcommand } from "./subcommand.ts";
@@ -93,7 +94,7 @@ function serve(request: Request & { kind: "run" }, system: System, build: Build)
 }
 
 function jsonOf({ data }: Outcome): string {
-  return `${JSON.stringify(data, null, 2)}\n`;
+  return `${jsonText(data)}\n`;
 }
 
 function textOf({ blocks }: Outcome, system: System): string {

@@ -92,7 +92,7 @@ function assertAllowed([alive]: readonly string[], pods: readonly string[]): voi
     throw new CommandError(`a weftd lives: it answers in ${alive}, and would put everything back`, {
       status: ExitStatus.refused,
       remedy:
-        "Nothing was changed. Stop it first (kubectl delete daemonset weft, or systemctl stop weftd); --force does it nevertheless.",
+        "Nothing was changed. Stop it first (kubectl -n weft delete daemonset weftd, or the chart's release with helm uninstall, or systemctl stop weftd); --force does it nevertheless.",
     });
   }
   if (pods.length === 0) return;

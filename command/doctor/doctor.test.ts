@@ -59,6 +59,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
   const stamp = { bootId: "boot", generation: 1, backend: "host-gw" as const, devices: ["eth0"] };
   return {
     command: "/opt/cni/bin/weft",
+    hasWeftd: true,
     kernel: { release: "6.1.0-25-amd64", missingKinds: [], hasNetfilter: true },
     run: {
       path: "/run/weft",
@@ -111,6 +112,25 @@ test("a healthy node has no findings, and one line", () => {
   expect(reportBlocks(findings, { node: "n1", checks: 40, peers: 1, leftOut: [] })).toMatchObject([
     { text: { text: "n1 is healthy: 40 checks, 1 peer" } },
   ]);
+});
+
+describe("without weftd's files", () => {
+  const run = { ...facts().run, isAlive: false, stamp: { is: "absent" }, table: { is: "absent" } } as const;
+  const nothing = { run, table: undefined, readiness: undefined, desired: undefined, own: undefined };
+  const found = (hasWeftd: boolean) => {
+    const node = facts({ ...nothing, hasWeftd, networks: { path: "/etc/cni/net.d", files: [] } });
+    return judgeAll(CHECKS, node).map(({ check, severity }) => `${severity} ${check}`);
+  };
+
+  test("a node of the executables alone has no faults", () => {
+    expect(found(false)).toEqual(["note weftd-alive"]);
+  });
+
+  test("a node whose weftd is down has four", () => {
+    expect(found(true)).toEqual([
+      ...["error weftd-alive", "error node-table", "error node-table", "error conflist-first"],
+    ]);
+  });
 });
 
 describe("facts that no test can plant on a machine", () => {

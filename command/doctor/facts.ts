@@ -20,6 +20,8 @@ export interface Facts {
   readonly unseen: ReadonlyMap<string, string>;
   readonly kernel: KernelFacts;
   readonly run: RunDirectory;
+  /** False where nothing tells that a weftd ever ran here: the node has the executables alone. */
+  readonly hasWeftd: boolean;
   /** The node table, if it is of this boot. */
   readonly table: KnownNodes | undefined;
   /** Of this node's pods; those of `table`, else IPv4. */
@@ -89,7 +91,7 @@ export interface LeaseFacts {
   readonly isComplete: boolean;
   /** Reservations without a pod, in all networks. */
   readonly leaked: readonly { readonly network: string; readonly address: string; readonly reason: string }[];
-  readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: number }[];
+  readonly uses: readonly { readonly subnet: string; readonly used: number; readonly capacity: bigint }[];
 }
 
 export interface NetworkdFacts {

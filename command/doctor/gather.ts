@@ -8,7 +8,7 @@ import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
-import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
@@ -71,6 +71,7 @@ export function gather(
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
     command: system.executablePath,
+    hasWeftd: run.isAlive || system.status(run.path) !== undefined || own !== undefined || needsWeftd(networks),
     ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins, complaints },
     ...{ families, ends },
     proxies: families.has(6) ? readProxies(route, 6) : [],
@@ -83,6 +84,13 @@ export function gather(
     offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),
     probes: isAsking ? probePeers(system, { table, desired }, options.timeoutMs) : [],
   };
+}
+
+/** The plugins that read weftd's node table. */
+const NEEDING_WEFTD: readonly unknown[] = ["vxlan", "host-gw"];
+
+function needsWeftd({ files }: NetworkFolder): boolean {
+  return files.some(({ plugins }) => plugins.some((plugin) => NEEDING_WEFTD.includes(plugin.value("type"))));
 }
 
 /** As weftd and the plugin `firewall`. */

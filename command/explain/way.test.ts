@@ -1,5 +1,6 @@
 /** What test/live/status-explain does not plant: each fact about a pod's own end, and what cannot be told. */
 import { describe, expect, test } from "vitest";
+import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
@@ -111,4 +112,37 @@ describe("a packet goes nowhere from a pod", () => {
 test("rules of iptables-legacy are named as not seen", () => {
   const hops = explainWay(fromPod, knowledge([eth0, cni0, veth], { legacy: [4] }));
   expect(hops.find(({ at }) => at === "forward")).toMatchObject({ state: "note", show: "iptables-legacy -S" });
+});
+
+describe("an address of the pods' network", () => {
+  const table = parseNodeTable(
+    new TextEncoder().encode(
+      JSON.stringify({
+        ...{ format: 1, bootId: "boot", generation: 1, vtepMacs: {}, peers: [] },
+        netConf: JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "host-gw" } }),
+        node: {
+          ...{ name: "n1", subnets: ["10.244.1.0/24"] },
+          underlay: { index: 2, mtu: 1500, local: ["192.0.2.1"], networks: ["192.0.2.1/24"] },
+        },
+      }),
+    ),
+  );
+  const nobody = { ...fromPod, destination: parseAddress("10.244.77.5") };
+
+  test("that no node's subnet holds is where the way ends", () => {
+    const hops = explainWay(nobody, knowledge([eth0, cni0, veth], { table }));
+    expect(hops.at(-1)).toMatchObject({
+      at: "subnet",
+      state: "ends",
+      text: expect.stringMatching(/no node has a subnet/),
+    });
+  });
+
+  test("is followed where it is the node's own, or nothing is known of nodes", () => {
+    const own = { ...route, type: 2 };
+    const ends = (change: Partial<Knowledge>) =>
+      explainWay(nobody, knowledge([eth0, cni0, veth], change)).some(({ state }) => state === "ends");
+    expect(ends({ table, routeTo: () => own })).toBe(false);
+    expect(ends({})).toBe(false);
+  });
 });

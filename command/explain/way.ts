@@ -66,6 +66,14 @@ class Way {
       });
       return;
     }
+    if (this.#isUnassigned(destination)) {
+      this.#end({
+        at: "subnet",
+        text: `no node has a subnet that holds ${formatAddress(destination)}: the packet leaves this node, and no pod gets it`,
+        show: "weft status",
+        remedy: "ask by the address that the pod has now; where its node is missing in weft status, start weftd there",
+      });
+    }
     if (input !== undefined) this.#filter(NF_INET_HOOK.forward, packet, "forward");
     this.#filter(NF_INET_HOOK.postrouting, packet, "postrouting");
     this.#mtu(route, output);
@@ -129,6 +137,14 @@ class Way {
 
   #peerOf(address: Address): Peer | undefined {
     return this.#knowledge.table?.peers.find(({ subnets }) => subnets.some((subnet) => contains(subnet, address)));
+  }
+
+  /** Of the pods' network, and of no node's subnet. */
+  #isUnassigned(address: Address): boolean {
+    const { table } = this.#knowledge;
+    if (table === undefined || this.#isOwnPod(address) || this.#peerOf(address) !== undefined) return false;
+    const isNode = table.peers.some(({ addresses }) => addresses.some((one) => isSameAddress(one, address)));
+    return !isNode && table.conf.networks.some((network) => contains(network, address));
   }
 
   #isOwnPod(address: Address): boolean {

@@ -108,7 +108,7 @@ function dataOf({ name, directory, ranges, reservations, judged }: JudgedNetwork
       start: formatAddress(range.start),
       end: formatAddress(range.end),
       used: reservations.filter(({ address }) => isWithin(range, address)).length,
-      capacity: Number(capacityOf(range)),
+      capacity: capacityOf(range),
     })),
     reservations: judged.map(({ address, containerId, ifName, modifiedMs, state, reason }) => ({
       address: formatAddress(address),

@@ -154,7 +154,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
     subnets: node.subnets.map((subnet) => {
       const range = podRange(subnet);
       const used = reservations.filter(({ address }) => isWithin(range, address)).length;
-      return { subnet: formatPrefix(subnet), used, capacity: Number(capacityOf(range)) };
+      return { subnet: formatPrefix(subnet), used, capacity: capacityOf(range) };
     }),
     underlay: {
       interface: underlay?.name ?? null,

@@ -9,13 +9,23 @@ describe("the bus", () => {
     expect(Bus.open(new FakeSystem())).toBe(undefined);
   });
   test.each<[string, StreamScript, RegExp]>([
-    ["refuses", () => [new TextEncoder().encode("REJECTED EXTERNAL\r\n")], /does not let us in: REJECTED EXTERNAL/],
-    ["ends", () => [new Uint8Array()], /closed the connection/],
-    ["is silent", () => [], /timed out/],
-    ["talks nonsense", () => [new TextEncoder().encode("DATA\r\nOK 1\r\n0123456789abcdef")], /byte order 48/],
+    [
+      "refuses",
+      () => [new TextEncoder().encode("REJECTED EXTERNAL\r\n")],
+      /^D-Bus at .run.dbus.system_bus_socket does not let us in: "REJECTED EXTERNAL"/,
+    ],
+    ["ends", () => [new Uint8Array()], /^D-Bus at \S+ closed the connection/],
+    ["is silent", () => [], /^D-Bus at \S+ does not answer$/],
+    [
+      "talks nonsense",
+      () => [new TextEncoder().encode("DATA\r\nOK 1\r\n0123456789abcdef")],
+      /^D-Bus at \S+ does not speak D-Bus: byte order 48/,
+    ],
   ])("that %s is an error", (_, script, message) => {
     const system = new FakeSystem({ servers: { [BUS]: () => script } });
-    expect(() => Bus.open(system)).toThrow(message);
+    expect(() => Bus.open(system)).toThrow(
+      expect.objectContaining({ name: "BusError", message: expect.stringMatching(message) }),
+    );
     expect(system.openCount).toBe(0);
   });
   test.each([

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../netlink/conntrack.ts";
 import { decode, type Message, type Request, request } from "../netlink/message.ts";
-import { connectionsAnsweredBy, connectionsToPort, deleteConnection, parseConnection } from "./connection.ts";
+import { deleteConnection, isUdpTo, parseConnection, udpConnections } from "./connection.ts";
 
 const message = ({ type, body }: Request): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
 const tracked = message(
@@ -21,24 +21,39 @@ const tracked = message(
   ),
 );
 
-test("the kernel is asked for UDP connections to a port, or answered by an address, and for no others", () => {
-  const byPort = decode(IPCTNL_MSG_CT_GET, message(connectionsToPort(6, 53)));
-  expect(byPort.header.family).toBe(10);
-  expect(byPort.attributes).toMatchObject({
+test("the kernel is asked for UDP connections of a family, to a port or answered by an address where that is given", () => {
+  const asked = (...args: Parameters<typeof udpConnections>) =>
+    decode(IPCTNL_MSG_CT_GET, message(udpConnections(...args)));
+  const single = asked(6, { destinationPort: 53 });
+  expect(single.header.family).toBe(10);
+  expect(single.attributes).toMatchObject({
     original: { protocol: { number: 17, destinationPort: 53 } },
     filter: { original: 0x28, reply: 0 },
   });
-  const byAddress = decode(IPCTNL_MSG_CT_GET, message(connectionsAnsweredBy(parseAddress("10.1.0.2"))));
-  expect(byAddress.attributes).toMatchObject({
-    reply: { ip: { source4: Uint8Array.of(10, 1, 0, 2) }, protocol: { number: 17 } },
-    filter: { original: 0, reply: 9 },
+  const all = asked(4).attributes;
+  expect(all).toMatchObject({ original: { protocol: { number: 17 } }, filter: { original: 8, reply: 0 } });
+  expect(all.original?.protocol).not.toHaveProperty("destinationPort");
+  expect(asked(4, { answeredBy: parseAddress("10.1.0.2") }).attributes).toMatchObject({
+    reply: { ip: { source4: Uint8Array.of(10, 1, 0, 2) } },
+    filter: { original: 8, reply: 1 },
   });
+});
+
+test("UDP connections to a port are told from others, and from messages that are cut short", () => {
+  expect(isUdpTo(new Set([52, 53]), tracked)).toBe(true);
+  expect(isUdpTo(new Set([52]), tracked)).toBe(false);
+  const tcp = request(IPCTNL_MSG_CT_GET, "", {}, { original: { protocol: { number: 6, destinationPort: 53 } } });
+  expect(isUdpTo(new Set([53]), message(tcp))).toBe(false);
+  for (let length = 0; length < 40; length++) {
+    expect(isUdpTo(new Set([53]), { ...tracked, payload: tracked.payload.slice(0, length) })).toBe(false);
+  }
 });
 
 test("a connection is removed by all that names it: its first direction, its zone and its number", () => {
   const connection = parseConnection(tracked);
   if (connection === undefined) throw new Error("not read");
   expect([connection.destination, connection.destinationPort]).toEqual([parseAddress("192.0.2.1"), 53]);
+  expect(connection.answeredBy).toEqual(parseAddress("10.1.0.2"));
   const removal = deleteConnection(connection);
   const { original } = decode(IPCTNL_MSG_CT_GET, tracked).attributes;
   expect(decode(IPCTNL_MSG_CT_DELETE, message(removal)).attributes).toMatchObject({ original, id: 7, zone: 3 });

@@ -3,46 +3,71 @@
  * where the translation led that was in force when they began.
  */
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
-import { type Connection, CTA_FILTER_F, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../netlink/conntrack.ts";
+import {
+  type Connection,
+  CTA_FILTER_F,
+  IPCTNL_MSG_CT_DELETE,
+  IPCTNL_MSG_CT_GET,
+  originalProtocol,
+} from "../netlink/conntrack.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
 
 export const IPPROTO_UDP = 17;
 
-/** A connection as its first packet was addressed, before any translation. */
+/** A UDP connection as its first packet was addressed, before any translation, and what answers it. */
 export interface TrackedConnection {
   readonly family: Family;
   readonly destination: Address;
   readonly destinationPort: number;
+  /** Its replies' source. */
+  readonly answeredBy: Address | undefined;
   /** As the kernel tells it: what names it in requests. */
   readonly attributes: Connection;
 }
 
-/** UDP connections that were opened to `port`, of whatever address (Linux 5.8: others answer with all of a family). */
-export function connectionsToPort(family: Family, port: number): Request {
+/** Which UDP connections a dump is for; all of the family where nothing more is said. */
+export interface ConnectionFilter {
+  /** The port that they were opened to. */
+  readonly destinationPort?: number | undefined;
+  /** The source of their replies. */
+  readonly answeredBy?: Address | undefined;
+}
+
+/**
+ * UDP connections of a family; the kernel takes a filter only with one. It walks its whole table for each dump, whatever the
+ * filter. Kernels before 5.8 know no filter, and answer with all connections of the family.
+ */
+export function udpConnections(family: Family, { destinationPort, answeredBy }: ConnectionFilter = {}): Request {
+  const words = [
+    ...(destinationPort === undefined ? [] : [` --orig-port-dst ${destinationPort}`]),
+    ...(answeredBy === undefined ? [] : [` --reply-src ${formatAddress(answeredBy)}`]),
+  ];
+  const port = destinationPort === undefined ? 0 : CTA_FILTER_F.destinationPort;
   return dumpRequest(
     IPCTNL_MSG_CT_GET,
-    `conntrack -L -f ipv${family} -p udp --orig-port-dst ${port}`,
+    `conntrack -L -f ipv${family} -p udp${words.join("")}`,
     { family: addressFamily(family) },
     {
-      original: { protocol: { number: IPPROTO_UDP, destinationPort: port } },
-      filter: { original: CTA_FILTER_F.protocol | CTA_FILTER_F.destinationPort, reply: 0 },
+      original: { protocol: { number: IPPROTO_UDP, destinationPort } },
+      ...(answeredBy === undefined ? {} : { reply: { ip: sourceOf(answeredBy) } }),
+      filter: {
+        original: CTA_FILTER_F.protocol | port,
+        reply: answeredBy === undefined ? 0 : CTA_FILTER_F.source,
+      },
     },
   );
 }
 
-/** UDP connections that `address` answers, whatever address they were opened to. */
-export function connectionsAnsweredBy(address: Address): Request {
+function sourceOf(address: Address) {
   const bytes = addressToBytes(address);
-  return dumpRequest(
-    IPCTNL_MSG_CT_GET,
-    `conntrack -L -p udp --reply-src ${formatAddress(address)}`,
-    { family: addressFamily(address.family) },
-    {
-      reply: { ip: address.family === 4 ? { source4: bytes } : { source6: bytes }, protocol: { number: IPPROTO_UDP } },
-      filter: { original: 0, reply: CTA_FILTER_F.source | CTA_FILTER_F.protocol },
-    },
-  );
+  return address.family === 4 ? { source4: bytes } : { source6: bytes };
+}
+
+/** True for a UDP connection that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
+export function isUdpTo(ports: ReadonlySet<number>, { payload }: Message): boolean {
+  const { number, destinationPort } = originalProtocol(payload) ?? {};
+  return number === IPPROTO_UDP && destinationPort !== undefined && ports.has(destinationPort);
 }
 
 /** Reads IPCTNL_MSG_CT_NEW; `undefined` for what is no IP connection between ports. */
@@ -52,7 +77,9 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   const bytes = ip?.destination4 ?? ip?.destination6;
   if (bytes === undefined || protocol?.destinationPort === undefined) return undefined;
   const destination = addressFromBytes(bytes);
-  return { family: destination.family, destination, destinationPort: protocol.destinationPort, attributes };
+  const answering = attributes.reply?.ip?.source4 ?? attributes.reply?.ip?.source6;
+  const answeredBy = answering === undefined ? undefined : addressFromBytes(answering);
+  return { family: destination.family, destination, destinationPort: protocol.destinationPort, answeredBy, attributes };
 }
 
 /** ENOENT when it has ended meanwhile. */

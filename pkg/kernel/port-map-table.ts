@@ -11,7 +11,7 @@
  * all: the narrower one wins. Each of these layers has maps of its own, asked in turn; a translation ends the turn, so the
  * sources of one layer never concern another's ports. The layers with conditions are there only where ports use them.
  */
-import type { Address, Family } from "../ip/address.ts";
+import { type Address, addressKey, type Family } from "../ip/address.ts";
 import { IPV4_LOOPBACK, type Prefix } from "../ip/prefix.ts";
 import { addressSpan, commonSpan, prefixSpan, type Span } from "../ip/span.ts";
 import type { Message } from "../netlink/message.ts";
@@ -53,6 +53,11 @@ export interface HostPort {
   readonly condition?: PortCondition;
 }
 
+/** Equal for the same port of the same addresses, whatever the condition. */
+export function hostPortKey({ protocol, address: single, port }: HostPort): string {
+  return `${protocol} ${port} ${single === undefined ? "" : addressKey(single)}`;
+}
+
 /** Where connections to a port of the node go; `owner` is the attachment's mark (at most 127 bytes). */
 export interface PortMapping {
   readonly owner: string;
@@ -66,6 +71,8 @@ export interface PortMapping {
 export interface PortMasquerade {
   readonly owner: string;
   readonly host: HostPort;
+  /** Where the entry is for all ports from `host.port` to this one. */
+  readonly lastPort?: number;
   /** Its family is the mapping's. */
   readonly source: Prefix;
   /** The bit of the packet's mark that tells them: 0 to 31. */
@@ -89,6 +96,8 @@ export const DEFAULT_MARK_BIT = 13;
 const BEHIND_DSTNAT = -99;
 /** What nft calls raw: before connection tracking, so that replies to the node's loopback address are not met here yet. */
 const RAW = -300;
+
+const PORT_BITS = 16;
 
 const FAMILIES = [4, 6] as const;
 const addressType = (family: Family) => `ipv${family}_addr` as const;
@@ -280,15 +289,74 @@ function layerSets(layer: Layer, family: Family, { mappings, masquerades }: Port
       fields: fields.masqueraded,
       hasRanges: true,
       data: "verdict",
-      elements: masquerades
-        .filter(({ source, host }) => source.address.family === family && isIn(host))
-        .map(({ host, source, markBit, owner }) => ({
-          values: host.condition === undefined ? [...keyOf(host, family), source] : keyOf(host, family, source),
-          data: { jump: markChainName(markBit) },
-          comment: owner,
-        })),
+      elements: joinPorts(masquerades.filter(({ source, host }) => source.address.family === family && isIn(host))).map(
+        (entry) => ({
+          values: masqueradeKey(entry, family),
+          data: { jump: markChainName(entry.markBit) },
+          comment: entry.owner,
+        }),
+      ),
     },
   ];
+}
+
+/**
+ * Adjacent ports become one entry: the kernel takes time for each entry of such a map that grows with their number, and a
+ * pod's ports are often a range. Entries with conditions stay as they are.
+ */
+function joinPorts(entries: readonly PortMasquerade[]): PortMasquerade[] {
+  const rows = new Map<string, PortMasquerade[]>();
+  const joined: PortMasquerade[] = [];
+  for (const entry of entries) {
+    if (entry.host.condition !== undefined) {
+      joined.push(entry);
+      continue;
+    }
+    const { owner, host, source, markBit } = entry;
+    const key = `${hostPortKey({ ...host, port: 0 })} ${addressKey(source.address)}/${source.length} ${markBit} ${owner}`;
+    const row = rows.get(key);
+    if (row === undefined) rows.set(key, [entry]);
+    else row.push(entry);
+  }
+  for (const row of rows.values()) {
+    let current: PortMasquerade | undefined;
+    for (const entry of row.sort((a, b) => a.host.port - b.host.port)) {
+      const last = lastPortOf(entry);
+      if (current !== undefined && entry.host.port <= lastPortOf(current) + 1) {
+        current = { ...current, lastPort: Math.max(last, lastPortOf(current)) };
+        continue;
+      }
+      if (current !== undefined) joined.push(current);
+      current = entry;
+    }
+    if (current !== undefined) joined.push(current);
+  }
+  return joined;
+}
+
+const lastPortOf = ({ host, lastPort = host.port }: PortMasquerade) => lastPort;
+
+function masqueradeKey(entry: PortMasquerade, family: Family): FieldValue[] {
+  const { host, source } = entry;
+  const { protocol, address: single, condition } = host;
+  if (condition !== undefined) return keyOf(host, family, source);
+  const last = lastPortOf(entry);
+  const ports = last === host.port ? last : portRange(host.port, last);
+  return single === undefined ? [protocol, ports, source] : [single, protocol, ports, source];
+}
+
+const portRange = (first: number, last: number) => spanField({ first: BigInt(first), last: BigInt(last) }, PORT_BITS);
+
+/** An element for each port of an element whose key holds a range of ports: as weft made them before it joined ports. */
+export function singlePorts({ fields }: TupleSet, element: TupleElement): TupleElement[] {
+  const at = fields.indexOf("inet_service");
+  const ports = element.values[at];
+  if (typeof ports !== "object" || !("from" in ports)) return [element];
+  const { first, last } = fieldSpan(ports);
+  return Array.from({ length: Number(last - first) + 1 }, (_, index) => ({
+    ...element,
+    values: element.values.map((value, position) => (position === at ? Number(first) + index : value)),
+  }));
 }
 
 /** With a condition, sources are those of it that are in `among`, too. */
@@ -342,11 +410,16 @@ const MARK_CHAIN = /^mark-(\d+)$/;
 
 function readMasquerade(layer: Layer, family: Family, { values, data, comment }: TupleElement): PortMasquerade[] {
   const bit = data !== undefined && "jump" in data ? MARK_CHAIN.exec(data.jump)?.[1] : undefined;
-  const host = readHost(layer, values);
+  const at = layerFields(layer, family).masqueraded.indexOf("inet_service");
+  const ports = readSpan(values[at]);
+  const first =
+    ports === undefined ? values : values.map((value, index) => (index === at ? Number(ports.first) : value));
+  const host = readHost(layer, first);
   // A condition holds the sources itself.
   const source = layer.hasCondition ? { address: { family, value: 0n }, length: 0 } : values.at(-1);
   if (comment === undefined || bit === undefined || host === undefined || !isPrefixValue(source)) return [];
-  return [{ owner: comment, host, source, markBit: Number(bit) }];
+  const lastPort = ports === undefined ? {} : { lastPort: Number(ports.last) };
+  return [{ owner: comment, host, ...lastPort, source, markBit: Number(bit) }];
 }
 
 /** From the start of a key of the layer. */

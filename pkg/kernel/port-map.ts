@@ -3,14 +3,14 @@
  * each looks first and commits for the ruleset that it saw only: ports for all addresses and ports for a single one are in
  * different maps, and only together they tell whether a port is taken.
  */
-import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
+import { type Address, addressKey, formatAddress } from "../ip/address.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
 import type { Read } from "./foreign-rules.ts";
 import {
+  absentElements,
   elementDumps,
   hasSameShape,
-  holdsElements,
   readElements,
   readTable,
   setsDump,
@@ -26,6 +26,7 @@ import {
   EMPTY_PORT_MAP,
   type HostPort,
   hasParts,
+  hostPortKey,
   observedParts,
   PLAIN_TABLE_PARTS,
   type PortMap,
@@ -34,6 +35,7 @@ import {
   portMapOf,
   portMapTable,
   readPortMap,
+  singlePorts,
   WHOLE_TABLE_PARTS,
 } from "./port-map-table.ts";
 
@@ -110,12 +112,12 @@ export function addPortMap(
   const held = observed === undefined ? EMPTY_PORT_MAP : portMapOf(observed.elements);
   const outgoing = outgoingOwners(wanted, held, isGone);
   const isOutgoing = ({ owner }: { owner: string }) => outgoing.has(owner);
-  const isOwn = ({ owner }: PortMapping) => wanted.mappings.some((mapping) => mapping.owner === owner);
+  const own = new Set(wanted.mappings.map(({ owner }) => owner));
   const whole = {
     mappings: [...held.mappings.filter((mapping) => !isOutgoing(mapping)), ...wanted.mappings],
     masquerades: [...held.masquerades.filter((entry) => !isOutgoing(entry)), ...wanted.masquerades],
   };
-  const replaced = held.mappings.filter((mapping) => isOutgoing(mapping) && !isOwn(mapping));
+  const replaced = held.mappings.filter((mapping) => isOutgoing(mapping) && !own.has(mapping.owner));
   if (observed === undefined) return { requests: createTable(portMapTable(whole)), replaced };
   const parts = observedParts(observed);
   if (!hasParts(parts, partsOf(wanted)) || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
@@ -136,38 +138,43 @@ export function addPortMap(
 
 /** Whose ports go when `wanted` comes. */
 function outgoingOwners(wanted: PortMap, held: PortMap, isGone: (holder: PortHolder) => boolean): ReadonlySet<string> {
-  const isNewTarget = (target: Address) => wanted.mappings.some((mapping) => isSameAddress(mapping.target, target));
+  const newTargets = new Set(wanted.mappings.map(({ target }) => addressKey(target)));
   const outgoing = new Set([
     ...wanted.mappings.map(({ owner }) => owner),
-    ...held.mappings.filter(({ target }) => isNewTarget(target)).map(({ owner }) => owner),
+    ...held.mappings.filter(({ target }) => newTargets.has(addressKey(target))).map(({ owner }) => owner),
   ]);
+  // By key: pods with thousands of ports are compared with a node that has thousands.
+  const rivals = new Map<string, PortMapping[]>(wanted.mappings.map((mapping) => [rivalKey(mapping), []]));
+  for (const mapping of held.mappings) rivals.get(rivalKey(mapping))?.push(mapping);
   for (const mapping of wanted.mappings) {
-    for (const holder of held.mappings.filter((other) => excludesEachOther(mapping, other))) {
+    for (const holder of rivals.get(rivalKey(mapping)) ?? []) {
       const { owner } = holder;
-      if (outgoing.has(owner)) continue;
-      const targets = held.mappings.filter((other) => other.owner === owner).map(({ target }) => target);
-      const distinct = targets.filter((target, at) => targets.findIndex((one) => isSameAddress(one, target)) === at);
-      if (!isGone({ owner, targets: distinct })) throw new PortTakenError(mapping, holder);
+      if (outgoing.has(owner) || !haveCommonConnections(mapping.host, holder.host)) continue;
+      if (!isGone({ owner, targets: targetsOf(owner, held) })) throw new PortTakenError(mapping, holder);
       outgoing.add(owner);
     }
   }
   return outgoing;
 }
 
-function excludesEachOther(a: PortMapping, b: PortMapping): boolean {
-  return a.target.family === b.target.family && isSameLayer(a.host, b.host) && isSamePort(a.host, b.host);
+/**
+ * Equal for the same port in the same layer. The narrower one of two ports has the connections that both want, so ports of
+ * different layers do not exclude each other.
+ */
+function rivalKey({ host, target }: PortMapping): string {
+  return `${target.family} ${hostPortKey(host)} ${host.condition === undefined ? "" : "conditional"}`;
 }
 
-function isSamePort(a: HostPort, b: HostPort): boolean {
-  return a.protocol === b.protocol && a.port === b.port;
-}
-
-/** The narrower one of two ports has the connections that both want; only equals exclude each other. */
-function isSameLayer(a: HostPort, b: HostPort): boolean {
-  if ((a.address === undefined) !== (b.address === undefined)) return false;
-  if (a.address !== undefined && b.address !== undefined && !isSameAddress(a.address, b.address)) return false;
-  if (a.condition === undefined || b.condition === undefined) return a.condition === b.condition;
+/** Of two ports with equal `rivalKey`. */
+function haveCommonConnections(a: HostPort, b: HostPort): boolean {
+  if (a.condition === undefined || b.condition === undefined) return true;
   return commonCondition(a.condition, b.condition) !== undefined;
+}
+
+/** Each once. */
+function targetsOf(owner: string, { mappings }: PortMap): Address[] {
+  const own = mappings.filter((mapping) => mapping.owner === owner);
+  return [...new Map(own.map(({ target }) => [addressKey(target), target])).values()];
 }
 
 /**
@@ -200,9 +207,13 @@ export function missingFromPortMap(seen: readonly Message[], wanted: PortMap): s
     return [`the rules of the table ${text} were changed`];
   }
   return portMapTable(wanted)
-    .sets.flatMap((set) =>
-      set.kind === "tuples" ? set.elements.map((element) => ({ ...set, elements: [element] })) : [],
-    )
-    .filter((set) => !holdsElements(set, observed.elements.get(set.name) ?? []))
+    .sets.flatMap((set) => {
+      if (set.kind !== "tuples") return [];
+      const elements = observed.elements.get(set.name) ?? [];
+      const absent = absentElements(set, elements);
+      if (absent.length === 0) return [];
+      const single = absent.flatMap((element) => singlePorts(set, element));
+      return absentElements({ ...set, elements: single }, elements).map((element) => ({ ...set, elements: [element] }));
+    })
     .map((set) => `the element ${elementsText(set)} of ${text} ${set.name} is missing`);
 }

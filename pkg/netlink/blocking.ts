@@ -39,10 +39,14 @@ export class BlockingNetlink {
     return messages;
   }
 
-  /** All messages of a consistent dump: an interrupted one is asked for again. */
-  dump(request: Request): readonly Message[] {
+  /**
+   * All messages of a consistent dump: an interrupted one is asked for again. With `isWanted` only those are kept, so that
+   * a few of a great many take little memory; the payload that it is given is valid only during the call.
+   */
+  dump(request: Request, isWanted?: (message: Message) => boolean): readonly Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const exchange = new Exchange([request], this.#take(1), this.where);
+      const options = isWanted === undefined ? {} : { isWanted };
+      const exchange = new Exchange([request], this.#take(1), this.where, options);
       this.#turn(exchange);
       const reply = exchange.replies()[0];
       if (reply?.error !== undefined) throw reply.error;

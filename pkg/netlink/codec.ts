@@ -196,7 +196,7 @@ export type AttributesOf<T extends AttributeTable> = {
 
 const NLA_HEADER = 4;
 /** NLA_F_NESTED | NLA_F_NET_BYTEORDER are flags in `nla_type`. */
-const NLA_TYPE_MASK = 0x3fff;
+export const NLA_TYPE_MASK = 0x3fff;
 export const NLA_F_NESTED = 0x8000;
 
 /** Writes one attribute; its codec says whether it is a nest. */

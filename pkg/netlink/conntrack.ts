@@ -2,9 +2,12 @@
  * Tracked connections: IPCTNL_MSG_CT_GET and _DELETE (include/uapi/linux/netfilter/nfnetlink_conntrack.h). Numbers in
  * attributes are in network byte order, but for the flags of filters.
  */
-import { attribute, attributes, be16, be32, bytes, nest, u8, u32, type ValueOf } from "./codec.ts";
+import { attribute, attributes, be16, be32, bytes, NLA_TYPE_MASK, nest, u8, u32, type ValueOf } from "./codec.ts";
 import type { MessageType } from "./message.ts";
 import { nfgenmsg } from "./nftables.ts";
+
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_PROTO = 2;
 
 const ip = attributes({
   source4: attribute(1, "CTA_IP_V4_SRC", bytes),
@@ -22,7 +25,7 @@ const protocol = attributes({
 /** One direction of a connection. */
 const tuple = attributes({
   ip: attribute(1, "CTA_TUPLE_IP", nest(ip)),
-  protocol: attribute(2, "CTA_TUPLE_PROTO", nest(protocol)),
+  protocol: attribute(CTA_TUPLE_PROTO, "CTA_TUPLE_PROTO", nest(protocol)),
   zone: attribute(3, "CTA_TUPLE_ZONE", be16),
 });
 export type ConnectionTuple = ValueOf<typeof tuple>;
@@ -43,7 +46,7 @@ const filter = attributes({
 
 const connection = attributes(
   {
-    original: attribute(1, "CTA_TUPLE_ORIG", nest(tuple)),
+    original: attribute(CTA_TUPLE_ORIG, "CTA_TUPLE_ORIG", nest(tuple)),
     reply: attribute(2, "CTA_TUPLE_REPLY", nest(tuple)),
     /** Tells a connection from a later one with the same tuples. */
     id: attribute(12, "CTA_ID", be32),
@@ -53,6 +56,31 @@ const connection = attributes(
   { dropUnknown: true },
 );
 export type Connection = ValueOf<typeof connection>;
+
+const NFGENMSG_LENGTH = 4;
+const NLA_HEADER = 4;
+
+/**
+ * The protocol of the first direction of an IPCTNL_MSG_CT_NEW, without decoding the rest: a node may track hundreds of
+ * thousands of connections. `undefined` where the message states none.
+ */
+export function originalProtocol(payload: Uint8Array): ValueOf<typeof protocol> | undefined {
+  const original = findAttribute(payload, NFGENMSG_LENGTH, payload.length, CTA_TUPLE_ORIG);
+  const found = original && findAttribute(payload, original.start, original.end, CTA_TUPLE_PROTO);
+  return found && protocol.read(payload.subarray(found.start, found.end));
+}
+
+/** Where the payload of the first attribute of this type begins and ends. */
+function findAttribute(bytes: Uint8Array, from: number, to: number, type: number) {
+  const u16At = (at: number) => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+  for (let at = from; to - at >= NLA_HEADER; ) {
+    const length = u16At(at);
+    if (length < NLA_HEADER || at + length > to) return undefined;
+    if ((u16At(at + 2) & NLA_TYPE_MASK) === type) return { start: at + NLA_HEADER, end: at + length };
+    at += (length + 3) & ~3;
+  }
+  return undefined;
+}
 
 const NFNL_SUBSYS_CTNETLINK = 1;
 

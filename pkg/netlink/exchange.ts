@@ -52,15 +52,23 @@ export class Exchange implements Conversation {
   readonly #where: string;
   readonly #first: number;
   readonly #keepsBytes: boolean;
+  readonly #isWanted: (message: Message) => boolean;
   readonly #pending: Pending[];
 
-  /** `keepsBytes`: what `accept` is given is never used again by others, so payloads need no copies. */
+  /**
+   * `keepsBytes`: what `accept` is given is never used again by others, so payloads need no copies. `isWanted`: other data
+   * messages are dropped as they come; the payload that it is given is valid only during the call.
+   */
   constructor(
     requests: readonly Request[],
     firstSequence: number,
     where: string,
-    { keepsBytes = false }: { readonly keepsBytes?: boolean } = {},
+    {
+      keepsBytes = false,
+      isWanted = () => true,
+    }: { readonly keepsBytes?: boolean; readonly isWanted?: (message: Message) => boolean } = {},
   ) {
+    this.#isWanted = isWanted;
     this.#where = where;
     this.#keepsBytes = keepsBytes;
     this.#first = firstSequence;
@@ -100,7 +108,7 @@ export class Exchange implements Conversation {
       const { errno, extendedText } = readAcknowledgement(message);
       if (errno > 0) pending.error = new NetlinkError(pending.request, errno, extendedText, this.#where);
       pending.finished = true;
-    } else {
+    } else if (this.#isWanted(message)) {
       pending.messages.push(this.#keepsBytes ? message : { ...message, payload: message.payload.slice() });
     }
   }

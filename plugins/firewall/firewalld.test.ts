@@ -34,9 +34,11 @@ function replay(name: string, cut = 1 << 20): () => StreamScript {
 
 const use = <T>(server: () => StreamScript, work: (firewalld: Firewalld | undefined) => T): T => {
   const system = new FakeSystem({ servers: { [BUS]: server } });
+  const firewalld = Firewalld.open(system, "trusted");
   try {
-    return Firewalld.use(system, "trusted", work);
+    return work(firewalld);
   } finally {
+    firewalld?.close();
     expect(system.openCount).toBe(0);
   }
 };
@@ -67,5 +69,24 @@ test("an error of another kind is told", () => {
 });
 
 test("nobody is asked where there is no bus", () => {
-  expect(Firewalld.use(new FakeSystem(), "trusted", (firewalld) => firewalld)).toBe(undefined);
+  expect(Firewalld.open(new FakeSystem(), "trusted")).toBe(undefined);
+});
+
+test("firewalld that stops answering is an error that says how to do without it, and is not asked again", () => {
+  let sent = 0;
+  const falling = () => {
+    const play = replay("addSource")();
+    // The authentication, Hello and NameHasOwner are answered.
+    return (data: Uint8Array) => (++sent <= 3 ? play(data) : []);
+  };
+  use(falling, (firewalld) => {
+    const refused = expect.objectContaining({
+      code: 11,
+      message: expect.stringMatching(/addSource\(trusted, .*D-Bus at \/run\/.* does not answer.*backend to "nftables"/),
+    });
+    expect(() => firewalld?.add(ADDRESS)).toThrow(refused);
+    const before = sent;
+    expect(() => firewalld?.remove(ADDRESS)).toThrow(/does not answer/);
+    expect(sent).toBe(before);
+  });
 });

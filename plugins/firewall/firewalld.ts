@@ -1,10 +1,17 @@
 /** firewalld's zones, over D-Bus: an address in a zone is treated as the zone says. */
-import { Bus, DbusError } from "../../pkg/dbus/bus.ts";
+import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
+import { Bus, BusError, DbusError } from "../../pkg/dbus/bus.ts";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
 const NAME = "org.fedoraproject.FirewallD1";
 const ZONES = { destination: NAME, path: "/org/fedoraproject/FirewallD1", interface: `${NAME}.zone` } as const;
+
+/** What was `wanted` of firewalld, and how to do without it. */
+export function notAnswering(error: BusError, wanted: string): CniError {
+  const advice = 'repair D-Bus and firewalld, or set backend to "nftables", which needs neither';
+  return new CniError(ErrorCode.tryAgainLater, `${wanted}: ${error.message}; ${advice}`, { cause: error });
+}
 
 export class Firewalld {
   readonly #bus: Bus;
@@ -15,14 +22,20 @@ export class Firewalld {
     this.#zone = zone;
   }
 
-  /** Does `work` with firewalld; with `undefined` where it does not run. */
-  static use<T>(system: System, zone: string, work: (firewalld: Firewalld | undefined) => T): T {
+  /** `undefined` where it does not run. Throws `BusError` where the bus is broken. */
+  static open(system: System, zone: string): Firewalld | undefined {
     const bus = Bus.open(system);
+    let isRunning = false;
     try {
-      return work(bus?.hasOwner(NAME) === true ? new Firewalld(bus, zone) : undefined);
+      isRunning = bus?.hasOwner(NAME) === true;
     } finally {
-      bus?.close();
+      if (!isRunning) bus?.close();
     }
+    return bus !== undefined && isRunning ? new Firewalld(bus, zone) : undefined;
+  }
+
+  close(): void {
+    this.#bus.close();
   }
 
   /** Silent when the address is in the zone already. */
@@ -41,7 +54,11 @@ export class Firewalld {
 
   #call(member: string, address: Address): unknown {
     const source = `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
-    return this.#bus.call({ ...ZONES, member, body: [this.#zone, source] })[0];
+    try {
+      return this.#bus.call({ ...ZONES, member, body: [this.#zone, source] })[0];
+    } catch (error) {
+      throw error instanceof BusError ? notAnswering(error, `firewalld's ${member}(${this.#zone}, ${source})`) : error;
+    }
   }
 
   /** firewalld puts its own code in front of an error's text. */

@@ -22,13 +22,14 @@ import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
+import { BusError } from "../../pkg/dbus/bus.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Firewall } from "../../pkg/kernel/firewall.ts";
 import type { ForwardOptions } from "../../pkg/kernel/foreign-forward.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
-import { Firewalld } from "./firewalld.ts";
+import { Firewalld, notAnswering } from "./firewalld.ts";
 import { checkIsolation, isolatePort } from "./isolation.ts";
 import { addRules, findRules, type Removed, removeRules } from "./rules.ts";
 
@@ -132,7 +133,10 @@ function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: F
   return { adminChain, inFilter: "always", makesTables: !prefersXtables(system, 4) };
 }
 
-/** With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted and does not. */
+/**
+ * With firewalld where it is wanted: by name, or because it runs. Throws `CniError` 11 where it is wanted by name and does
+ * not run, or cannot be asked.
+ */
 function withFirewalld(
   request: Request,
   { backend, zone }: Pick<FirewallConfig, "backend" | "zone">,
@@ -142,7 +146,7 @@ function withFirewalld(
     work(undefined);
     return;
   }
-  Firewalld.use(request.system, zone, (firewalld) => {
+  useFirewalld(request, backend, zone, (firewalld) => {
     if (firewalld === undefined && backend === "firewalld") {
       throw new CniError(
         ErrorCode.tryAgainLater,
@@ -151,6 +155,29 @@ function withFirewalld(
     }
     work(firewalld);
   });
+}
+
+/** As the reference plugin, takes a host for one without firewalld where D-Bus is broken and nobody asked for firewalld. */
+function useFirewalld(
+  { system }: Request,
+  backend: unknown,
+  zone: string,
+  work: (firewalld: Firewalld | undefined) => void,
+): void {
+  let firewalld: Firewalld | undefined;
+  try {
+    firewalld = Firewalld.open(system, zone);
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+    if (backend === "firewalld") throw notAnswering(error, "backend firewalld");
+    const advice = 'repair D-Bus, or set backend to "nftables"';
+    notice(system, "firewall", `${error.message}: nftables alone, as where firewalld does not run; ${advice}`);
+  }
+  try {
+    work(firewalld);
+  } finally {
+    firewalld?.close();
+  }
 }
 
 function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: Result): Firewall {
@@ -205,7 +232,7 @@ function remove(request: Request, isWanted: (owner: string) => boolean, addresse
   if (free.length === 0 || backend === "nftables") return { left, gone };
   forgetInXtables(system, free, config.adminChain);
   if (backend === "iptables") return { left, gone };
-  Firewalld.use(system, config.zone, (firewalld) => {
+  useFirewalld(request, backend, config.zone, (firewalld) => {
     for (const address of free) firewalld?.remove(address);
   });
   return { left, gone };

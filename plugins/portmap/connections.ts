@@ -3,16 +3,16 @@
  * is told to forget them. That is a courtesy: where it fails, standard error says so, and they end by themselves.
  */
 import { messageOf } from "../../pkg/cni/errors.ts";
-import { type Address, type Family, isSameAddress } from "../../pkg/ip/address.ts";
+import { type Address, addressKey, type Family, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK } from "../../pkg/ip/prefix.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
 import {
-  connectionsAnsweredBy,
-  connectionsToPort,
   deleteConnection,
   IPPROTO_UDP,
+  isUdpTo,
   parseConnection,
   type TrackedConnection,
+  udpConnections,
 } from "../../pkg/kernel/connection.ts";
 import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import { openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
@@ -20,33 +20,54 @@ import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
-/** Those that were opened to the mapped ports of the node's addresses. */
-export function forgetEarlierConnections(system: System, mappings: readonly PortMapping[]): void {
-  const udp = udpOf(mappings);
-  if (udp.length === 0) return;
-  attempt(system, () => {
-    const local = new LocalAddresses(system);
-    for (const { host, target } of udp) {
-      const { address, port } = host;
-      forget(system, connectionsToPort(target.family, port), ({ destination, destinationPort }) => {
-        if (destinationPort !== port) return false;
-        return address === undefined ? local.has(destination) : isSameAddress(destination, address);
-      });
-    }
-  });
+export interface Stale {
+  /** Those that were opened to these ports of the node's addresses. */
+  readonly opened?: readonly PortMapping[];
+  /** Those that came by these ports and are answered by their pods, which are gone. */
+  readonly answered?: readonly PortMapping[];
 }
 
-/** Those that came by the mapped ports and are answered by a pod that is gone. */
-export function forgetPodConnections(system: System, mappings: readonly PortMapping[]): void {
-  for (const { host, target } of udpOf(mappings)) {
-    attempt(system, () =>
-      forget(system, connectionsAnsweredBy(target), ({ destinationPort }) => destinationPort === host.port),
-    );
+/** One dump of connections for all ports of a family: each dump walks the kernel's whole table. */
+export function forgetConnections(system: System, { opened = [], answered = [] }: Stale): void {
+  for (const family of [4, 6] as const) {
+    const ofFamily = ({ target, host }: PortMapping) => target.family === family && host.protocol === IPPROTO_UDP;
+    forgetFamily(system, family, { opened: opened.filter(ofFamily), answered: answered.filter(ofFamily) });
   }
 }
 
-function udpOf(mappings: readonly PortMapping[]): PortMapping[] {
-  return mappings.filter(({ host }) => host.protocol === IPPROTO_UDP);
+function forgetFamily(system: System, family: Family, { opened, answered }: Required<Stale>): void {
+  const [byOpened, byAnswered] = [byPort(opened), byPort(answered)];
+  const ports = new Set([...byOpened.keys(), ...byAnswered.keys()]);
+  if (ports.size === 0) return;
+  const pods = new Map(answered.map(({ target }) => [addressKey(target), target]));
+  const filter = {
+    destinationPort: ports.size === 1 ? [...ports][0] : undefined,
+    answeredBy: byOpened.size === 0 && pods.size === 1 ? [...pods.values()][0] : undefined,
+  };
+  attempt(system, () => {
+    const local = new LocalAddresses(system);
+    forget(system, udpConnections(family, filter), ports, ({ destination, destinationPort, answeredBy }) => {
+      const isOpened = ({ host: { address } }: PortMapping) =>
+        address === undefined ? local.has(destination) : isSameAddress(destination, address);
+      const isAnswered = ({ target }: PortMapping) => answeredBy !== undefined && isSameAddress(answeredBy, target);
+      return (
+        byOpened.get(destinationPort)?.some(isOpened) === true ||
+        byAnswered.get(destinationPort)?.some(isAnswered) === true
+      );
+    });
+  });
+}
+
+/** By the port of the node. */
+function byPort(mappings: readonly PortMapping[]): ReadonlyMap<number, readonly PortMapping[]> {
+  const ports = new Map<number, PortMapping[]>();
+  for (const mapping of mappings) {
+    const { port } = mapping.host;
+    const same = ports.get(port);
+    if (same === undefined) ports.set(port, [mapping]);
+    else same.push(mapping);
+  }
+  return ports;
 }
 
 function attempt(system: System, work: () => void): void {
@@ -58,13 +79,20 @@ function attempt(system: System, work: () => void): void {
   }
 }
 
-function forget(system: System, dump: Request, isStale: (connection: TrackedConnection) => boolean): void {
+function forget(
+  system: System,
+  dump: Request,
+  ports: ReadonlySet<number>,
+  isStale: (connection: TrackedConnection) => boolean,
+): void {
   const netfilter = openNetfilter(system);
   try {
-    const stale = netfilter.dump(dump).flatMap((message) => {
-      const connection = parseConnection(message);
-      return connection !== undefined && isStale(connection) ? [connection] : [];
-    });
+    const stale = netfilter
+      .dump(dump, (message) => isUdpTo(ports, message))
+      .flatMap((message) => {
+        const connection = parseConnection(message);
+        return connection !== undefined && isStale(connection) ? [connection] : [];
+      });
     for (const { error } of netfilter.exchange(stale.map(deleteConnection))) {
       if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
     }

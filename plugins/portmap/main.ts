@@ -15,7 +15,7 @@ import type { Address } from "../../pkg/ip/address.ts";
 import type { PortMap } from "../../pkg/kernel/port-map-table.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import { type PortmapConfig, parsePortmapConfig } from "./config.ts";
-import { forgetEarlierConnections, forgetPodConnections } from "./connections.ts";
+import { forgetConnections } from "./connections.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
 import { planPortMap, podAddresses } from "./plan.ts";
 import { addPorts, checkPorts, removePorts } from "./ports.ts";
@@ -79,8 +79,7 @@ function add(request: Request): Result {
     undo.push(() => removePorts(system, (mark) => mark === owner));
     // Only now: the table drops what could come in by it.
     for (const pod of loopbackTargets(wanted)) allowLoopback(system, pod);
-    forgetPodConnections(system, replaced);
-    forgetEarlierConnections(system, wanted.mappings);
+    forgetConnections(system, { opened: wanted.mappings, answered: replaced });
   });
   return result;
 }
@@ -99,6 +98,6 @@ function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
 /** True when there was something. */
 function remove({ system }: Request, isWanted: (owner: string) => boolean): boolean {
   const removed = removePorts(system, isWanted);
-  forgetPodConnections(system, removed);
+  forgetConnections(system, { answered: removed });
   return removed.length > 0;
 }

@@ -1,10 +1,9 @@
 /** What the node's table of ports should hold for an attachment. Pure. */
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
-import { isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import { addressSpan, commonSpan, prefixSpan } from "../../pkg/ip/span.ts";
 import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
-import type { HostPort, PortMap, PortMapping } from "../../pkg/kernel/port-map-table.ts";
+import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import type { PortmapConfig } from "./config.ts";
 
 /**
@@ -66,17 +65,12 @@ function hasSource({ condition }: HostPort, source: Prefix): boolean {
 }
 
 function distinct(mappings: readonly PortMapping[]): PortMapping[] {
-  return mappings.filter((mapping, at) => mappings.findIndex(({ host }) => isSameHost(host, mapping.host)) === at);
-}
-
-function isSamePort(a: HostPort, b: HostPort): boolean {
-  return a.protocol === b.protocol && a.port === b.port;
-}
-
-function isSameHost(a: HostPort, b: HostPort): boolean {
-  if (!isSamePort(a, b)) return false;
-  if (a.address === undefined || b.address === undefined) return a.address === b.address;
-  return isSameAddress(a.address, b.address);
+  const byHost = new Map<string, PortMapping>();
+  for (const mapping of mappings) {
+    const key = hostPortKey(mapping.host);
+    if (!byHost.has(key)) byHost.set(key, mapping);
+  }
+  return [...byHost.values()];
 }
 
 /**

@@ -18,8 +18,12 @@ import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { goneHolders } from "./holder.ts";
+
+/** More than an error message should list. */
+const LISTED_PORTS = 16;
 
 /** Another attachment has the host port. */
 export const PORT_TAKEN = 100;
@@ -43,7 +47,9 @@ export function addPorts(system: System, wanted: PortMap): readonly PortMapping[
     const isUnsupported = lacksNetfilter(error) || isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
     const advice = isUnsupported
       ? "; portmap needs a kernel with nf_tables, nft_chain_nat, nft_nat and nft_fib_inet"
-      : "";
+      : isSystemError(error, "EMSGSIZE")
+        ? `; ${wanted.mappings.length} ports are one transaction, which net.core.wmem_max limits: raise it, or map fewer ports`
+        : "";
     throw new Error(`portmap: ${messageOf(error)}${advice}`, { cause: error });
   }
   for (const owner of new Set(replaced.map((mapping) => mapping.owner))) {
@@ -74,7 +80,9 @@ export function checkPorts(system: System, owner: string, wanted: PortMap, isEls
   const seen = lookAt(system, lookAtPortMap);
   const missing = missingFromPortMap(seen, wanted);
   if (missing.length === 0 || (!hasPorts(seen, owner) && isElsewhere())) return;
-  throw wrong(`ports are not mapped: ${missing.join("; ")}`);
+  const rest = missing.length - LISTED_PORTS;
+  const more = rest > 0 ? `; and ${rest} more` : "";
+  throw wrong(`ports are not mapped: ${missing.slice(0, LISTED_PORTS).join("; ")}${more}`);
 }
 
 function lookAt(system: System, look: (read: Read) => readonly Message[]): readonly Message[] {

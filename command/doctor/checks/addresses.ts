@@ -29,10 +29,10 @@ export const addressUse: Check = {
   about: "this node's subnets have addresses left",
   judge({ leases }) {
     return leases.uses
-      .filter(({ used, capacity }) => used >= capacity * NEARLY)
+      .filter(({ used, capacity }) => used >= Number(capacity) * NEARLY)
       .map(
         ({ subnet, used, capacity }): Finding => ({
-          severity: used >= capacity ? "error" : "warning",
+          severity: BigInt(used) >= capacity ? "error" : "warning",
           seen: `pods have ${used} of the ${capacity} addresses of ${subnet}`,
           why: "without a free one no pod can be started here",
           advice: "move pods to other nodes, lower kubelet's maxPods, or give nodes larger podCIDRs",

@@ -8,7 +8,8 @@ export const conflistFirst: Check = {
   name: "conflist-first",
   group: "runtime",
   about: "weft's network configuration is there, and the first one: the runtime takes it",
-  judge({ networks, own, run }) {
+  judge({ networks, own, run, hasWeftd }) {
+    if (!hasWeftd) return [];
     const { path, files } = networks;
     if (own === undefined) {
       return [

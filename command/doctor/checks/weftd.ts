@@ -9,8 +9,18 @@ export const weftdAlive: Check = {
   name: "weftd-alive",
   group: "weftd",
   about: "weftd runs",
-  judge({ run }) {
+  judge({ run, hasWeftd }) {
     if (run.isAlive) return [];
+    if (!hasWeftd) {
+      return [
+        {
+          severity: "note",
+          seen: `no weftd has run here: ${run.path} and weftd's network configuration are missing`,
+          why: "this node has the executables alone; the checks that concern weftd are left out",
+          advice: "nothing, unless weftd should run here: then start it and read its log",
+        },
+      ];
+    }
     return [
       {
         severity: "error",
@@ -55,7 +65,8 @@ export const nodeTable: Check = {
   name: "node-table",
   group: "weftd",
   about: "the executables find a node table of this boot",
-  judge({ run }) {
+  judge({ run, hasWeftd }) {
+    if (!hasWeftd) return [];
     const files: [string, Held<{ readonly bootId: string }>][] = [
       [`${run.path}/stamp.json`, run.stamp],
       [`${run.path}/nodes.json`, run.table],

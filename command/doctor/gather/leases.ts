@@ -25,7 +25,7 @@ export function readLeases(
   const uses = (table?.node.subnets ?? []).map((subnet) => {
     const range = podRange(subnet);
     const used = own.filter(({ address }) => isWithin(range, address)).length;
-    return { subnet: formatPrefix(subnet), used, capacity: Number(capacityOf(range)) };
+    return { subnet: formatPrefix(subnet), used, capacity: capacityOf(range) };
   });
   return { dataDir, isComplete: obstacle === undefined, leaked, uses };
 }

@@ -19,7 +19,7 @@ import {
   type SetElement,
   VERDICT,
 } from "../../netlink/nftables.ts";
-import { keyAttributes, type NftSet, wireElements } from "./set.ts";
+import { keyAttributes, type NftSet, type TupleElement, type TupleSet, wireElements } from "./set.ts";
 import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
 
@@ -106,7 +106,10 @@ export function readElements(table: Table, messages: readonly Message[]): Readon
   const elements = new Map<string, SetElement[]>();
   for (const list of ofFamily(table, NFT_MSG_NEWSETELEM, messages)) {
     if (list.table !== table.name || list.set === undefined) continue;
-    elements.set(list.set, [...(elements.get(list.set) ?? []), ...(list.elements ?? [])]);
+    const known = elements.get(list.set) ?? [];
+    // In place: a dump of many elements comes in many messages, and a new list for each would be quadratic.
+    for (const element of list.elements ?? []) known.push(element);
+    elements.set(list.set, known);
   }
   return elements;
 }
@@ -215,6 +218,13 @@ export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean
 function holdsAll(held: readonly SetElement[], wanted: readonly SetElement[]): boolean {
   const keys = new Set(held.map(elementKey));
   return wanted.every((element) => keys.has(elementKey(element)));
+}
+
+/** Those of the set's elements that are not among `held` with the same data and comment. Linear in both. */
+export function absentElements(set: TupleSet, held: readonly SetElement[]): readonly TupleElement[] {
+  const keys = new Set(held.map(elementKey));
+  const wire = wireElements(set).map(elementKey);
+  return set.elements.filter((_, at) => !keys.has(wire[at] ?? ""));
 }
 
 /** Sets may hold thousands: of most elements only the key is there. */

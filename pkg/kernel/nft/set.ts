@@ -172,21 +172,23 @@ const LISTED_ELEMENTS = 16;
 /** The elements in nft's words, the first few of many. */
 export function elementsText(set: NftSet): string {
   const comment = (text: string | undefined) => (text === undefined ? "" : ` comment "${text}"`);
-  const words = elementWords(set, comment);
-  const rest = words.length - LISTED_ELEMENTS;
-  return `{ ${words.slice(0, LISTED_ELEMENTS).join(", ")}${rest > 0 ? ` and ${rest} more` : ""} }`;
+  const words = firstElementWords(set, comment);
+  const rest = set.elements.length - words.length;
+  return `{ ${words.join(", ")}${rest > 0 ? ` and ${rest} more` : ""} }`;
 }
 
-function elementWords(set: NftSet, comment: (text: string | undefined) => string): string[] {
+function firstElementWords(set: NftSet, comment: (text: string | undefined) => string): string[] {
   switch (set.kind) {
     case "addresses":
-      return set.elements.map((element) => `${formatAddress(element.address)}${comment(element.comment)}`);
+      return set.elements
+        .slice(0, LISTED_ELEMENTS)
+        .map((element) => `${formatAddress(element.address)}${comment(element.comment)}`);
     case "prefixes":
-      return set.elements.map(formatPrefix);
+      return set.elements.slice(0, LISTED_ELEMENTS).map(formatPrefix);
     case "pairs":
-      return elementWords(asTuples(set), comment);
+      return firstElementWords(asTuples({ ...set, elements: set.elements.slice(0, LISTED_ELEMENTS) }), comment);
     case "tuples":
-      return set.elements.map((element) => {
+      return set.elements.slice(0, LISTED_ELEMENTS).map((element) => {
         const key = `${tupleText(set.fields, element.values)}${comment(element.comment)}`;
         return element.data === undefined ? key : `${key} : ${dataText(set, element.data)}`;
       });

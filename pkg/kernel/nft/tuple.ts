@@ -111,12 +111,18 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
       return new TextDecoder().decode(first).replace(/\0.*$/s, "");
     case "ether_addr":
       return formatMac(first);
-    case "inet_proto":
     case "inet_service":
-      return first.reduce((number, byte) => (number << 8) | byte, 0);
+      if (last?.some((byte, at) => byte !== first[at])) return { from: first, to: last };
+      return readNumber(first);
+    case "inet_proto":
+      return readNumber(first);
     default:
       return last === undefined ? addressFromBytes(first) : (prefixBetween(first, last) ?? { from: first, to: last });
   }
+}
+
+function readNumber(bytes: Uint8Array): number {
+  return bytes.reduce((number, byte) => (number << 8) | byte, 0);
 }
 
 function prefixBetween(first: Uint8Array, last: Uint8Array): Prefix | undefined {
@@ -153,6 +159,7 @@ function valueText(field: Field | undefined, value: FieldValue): string {
 }
 
 function boundText(field: Field | undefined, bytes: Uint8Array): string {
+  if (field === "inet_service") return String(readNumber(bytes));
   if (field !== "ifname") return formatAddress(addressFromBytes(bytes));
   return `"${[...bytes].map((byte) => (byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0 ? "" : "?")).join("")}"`;
 }

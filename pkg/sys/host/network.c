@@ -1,6 +1,7 @@
 /* Network namespaces, netlink sockets, and Unix sockets. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <poll.h>
@@ -139,6 +140,21 @@ static JSValue open_netlink(JSContext *ctx, JSValueConst self, int argc, JSValue
 	return JS_NewInt32(ctx, fd);
 }
 
+/* True where the send buffer has become larger: it must hold a datagram whole, and a transaction cannot be cut. */
+static int grow_send_buffer(int fd, size_t length)
+{
+	int before, after;
+	socklen_t size = sizeof(before);
+	int wanted = length < INT_MAX / 4 ? (int)length : INT_MAX / 4;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size) < 0)
+		return 0;
+	/* Without CAP_NET_ADMIN of the first user namespace, net.core.wmem_max is the limit. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof(wanted)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
+	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size) == 0 && after > before;
+}
+
 static JSValue netlink_send(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
@@ -152,7 +168,7 @@ static JSValue netlink_send(JSContext *ctx, JSValueConst self, int argc, JSValue
 		return JS_EXCEPTION;
 	do
 		count = sendto(fd, bytes, length, 0, (struct sockaddr *)&kernel, sizeof(kernel));
-	while (count < 0 && errno == EINTR);
+	while (count < 0 && (errno == EINTR || (errno == EMSGSIZE && grow_send_buffer(fd, length))));
 	return count < 0 ? host_fail(ctx, "send", "netlink", errno) : JS_UNDEFINED;
 }
 
@@ -200,6 +216,7 @@ static JSValue netlink_receive(JSContext *ctx, JSValueConst self, int argc, JSVa
 /* Connects to the Unix socket at `path`; a negative errno where that fails. */
 static int connect_to(const char *path, int flags)
 {
+	static const struct timeval patience = { .tv_sec = 4 };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int fd, error;
 
@@ -209,9 +226,11 @@ static int connect_to(const char *path, int flags)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (fd < 0)
 		return -errno;
+	/* Where the listener takes no connections its queue fills up, and connecting would wait for ever. */
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
-	error = errno;
+	error = errno == EAGAIN && !(flags & SOCK_NONBLOCK) ? ETIMEDOUT : errno;
 	close(fd);
 	return -error;
 }
