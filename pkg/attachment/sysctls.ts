@@ -52,6 +52,13 @@ export function prepareNeighbour(system: System, namespace: NetworkNamespace, de
   });
 }
 
+/** The pod's neighbours hear of its IPv6 addresses when its hardware address is set, as of IPv4 ones by arp_notify. */
+export function announceAdvertisements(system: System, namespace: NetworkNamespace, device: string): void {
+  system.inNamespace(namespace, () => {
+    ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "ndisc_notify"], "1");
+  });
+}
+
 /** The host forwards for the families that the pod has addresses of. */
 export function enableForwarding(system: System, ips: readonly ResultAddress[]): void {
   const has = (family: 4 | 6) => ips.some(({ address }) => address.address.family === family);
