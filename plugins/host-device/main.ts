@@ -4,6 +4,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
+import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { parseWanted, type Wanted } from "./config.ts";
 import { findWanted, isUserspaceDevice } from "./find.ts";
 import { giveBack, moveIn, restoreName } from "./move.ts";
@@ -18,8 +19,7 @@ export const plugin = interfacePlugin<Wanted>({
     return () => moveIn(making, link);
   },
   remove(request) {
-    if (request.namespace === undefined) restoreName(request);
-    else giveBack(request, request.namespace);
+    if (!inOwnPod(request, (pod) => giveBack(request, pod))) restoreName(request);
   },
   expected: () => ({}),
   check({ sides, link }, wanted) {
