@@ -62,17 +62,17 @@ const SHARING_KINDS = ["ipvlan", "vlan"];
 
 /**
  * An interface without a mark is another pod's where it has neither the hardware address nor any of the addresses of the last
- * result. One of the two may have been changed since, by a plugin behind in the chain or by the pod.
+ * result. One of the two may have been changed since, by a plugin behind in the chain or by the pod: where the result has no
+ * addresses, a hardware address proves nothing.
  */
 function isAsTold(request: Request, pod: BlockingNetlink, link: Link): boolean {
   const told = lastResult(request);
   const at = told?.interfaces.findIndex(({ name, sandbox }) => name === request.ifName && sandbox !== undefined) ?? -1;
   const mac = told?.interfaces[at]?.mac;
   if (told === undefined || mac === undefined) return true;
-  const isSharing = SHARING_KINDS.includes(link.kind);
-  if (!isSharing && mac.toLowerCase() === link.mac) return true;
+  if (!SHARING_KINDS.includes(link.kind) && mac.toLowerCase() === link.mac) return true;
   const ips = told.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-  if (ips.length === 0) return isSharing;
+  if (ips.length === 0) return true;
   const held = readAddresses(pod, link.index);
   return ips.some(({ address }) => held.some(({ prefix }) => isSamePrefix(prefix, address)));
 }
