@@ -93,7 +93,7 @@ export function optionsCommand(): Command {
       flag(
         "--iface <name>",
         "WEFTD_IFACE",
-        "interface that carries traffic between nodes (default: the one that holds the Node's InternalIP, else the default route's)",
+        "interface, by its name or an alternative one, that carries traffic between nodes (default: the one that holds the Node's InternalIP, else the default route's)",
       ),
     )
     .addOption(

@@ -28,6 +28,8 @@ function link(index: number, name: string): Link {
   };
 }
 
+const LONG_NAME = "enp0s31f6verylongname";
+
 function address(index: number, text: string, scope: number = RT_SCOPE.universe): LinkAddress {
   return { index, prefix: parsePrefix(text), scope, isTentative: false, isDuplicate: false };
 }
@@ -46,7 +48,7 @@ function defaultRoute(outputIndex: number, text: string, priority = 0): Observed
 }
 
 const state: LocalState = {
-  links: [link(1, "lo"), link(2, "eth0"), link(3, "eth1")],
+  links: [link(1, "lo"), link(2, "eth0"), { ...link(3, "eth1"), alternativeNames: [LONG_NAME] }],
   addresses: [
     address(1, "127.0.0.1/8", RT_SCOPE.host),
     address(2, "192.0.2.1/24"),
@@ -98,6 +100,11 @@ test.each<[string, Case, ReturnType<typeof choose>]>([
     "--iface beats the InternalIP, which then chooses among the interface's addresses",
     { iface: "eth1", internal: ["192.0.2.1", "198.51.100.1"] },
     ["eth1", "198.51.100.1 as 198.51.100.1", "2001:db8::1 as 2001:db8::1", "--iface eth1"],
+  ],
+  [
+    "--iface takes an alternative name, too",
+    { iface: LONG_NAME, internal: ["198.51.100.1"] },
+    ["eth1", "198.51.100.1 as 198.51.100.1", "2001:db8::1 as 2001:db8::1", `--iface ${LONG_NAME}`],
   ],
   [
     "--iface-cidr chooses interface and address",

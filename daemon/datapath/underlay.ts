@@ -21,7 +21,7 @@ export interface LocalState {
 
 /** What the operator says of the interface. */
 export interface InterfaceWishes {
-  /** Its name. */
+  /** Its name, or an alternative one. */
   readonly iface: string | undefined;
   /** It has an address in one of these. */
   readonly ifaceCidr: readonly Prefix[];
@@ -103,6 +103,10 @@ function chooseLink(wishes: UnderlayWishes, state: LocalState): LinkChoice {
   );
 }
 
+function isCalled({ name, alternativeNames }: Link, wanted: string): boolean {
+  return name === wanted || alternativeNames?.includes(wanted) === true;
+}
+
 /** The operator's flags, as they were given, and what each finds. */
 function selectorsOf(
   { iface, ifaceCidr, ifaceRegex, ifaceCanReach, last }: UnderlayWishes,
@@ -117,7 +121,7 @@ function selectorsOf(
   return [
     ...(iface === undefined
       ? []
-      : [{ flag: `--iface ${iface}`, link: state.links.find(({ name }) => name === iface) }]),
+      : [{ flag: `--iface ${iface}`, link: state.links.find((link) => isCalled(link, iface)) }]),
     ...(ifaceCidr.length === 0
       ? []
       : [

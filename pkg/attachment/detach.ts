@@ -6,12 +6,12 @@
  */
 import { delegateDel, delegateGc } from "../cni/delegate.ts";
 import type { Request } from "../cni/plugin.ts";
-import { openRoute } from "../netlink/blocking.ts";
 import { collectGarbage } from "./garbage.ts";
 import { ipamType } from "./ipam.ts";
 import { removeLegacy, removeLegacyGarbage } from "./legacy.ts";
 import { removeHostLinks, removeLink } from "./links.ts";
 import { removeMasquerade } from "./masquerade.ts";
+import { inOwnPod } from "./own-pod.ts";
 import { garbageOf, ownerOf } from "./owner.ts";
 
 /** What of the attachment is elsewhere than in devices and addresses. */
@@ -26,8 +26,8 @@ export interface Rest {
 export function detach(request: Request, { isMasqueraded, legacy, remove }: Rest): void {
   const owner = ownerOf(request);
   const isOwn = (mark: string) => mark === owner;
-  if (request.namespace === undefined) removeHostEnds(request, isOwn);
-  else removeInPod(request);
+  // Removing one end of the pair removes both.
+  if (!inOwnPod(request, (pod) => removeLink(pod, request.ifName))) removeHostEnds(request, isOwn);
   try {
     const isOurs = isMasqueraded && removeMasquerade(request.system, isOwn);
     remove?.(isOwn);
@@ -49,16 +49,6 @@ export function collect(request: Request, { legacy, remove }: Omit<Rest, "isMasq
     () => removeLegacyGarbage(request, legacy),
     () => (ipam === undefined ? undefined : delegateGc(request, ipam)),
   ]);
-}
-
-/** Removing one end of the pair removes both. */
-function removeInPod(request: Request): void {
-  const pod = openRoute(request.system, request.namespace);
-  try {
-    removeLink(pod, request.ifName);
-  } finally {
-    pod.close();
-  }
 }
 
 /**

@@ -17,6 +17,7 @@ import { checkInterface, type ExpectedInterface } from "./check.ts";
 import { collectGarbage } from "./garbage.ts";
 import { ipamType, reserveAddresses } from "./ipam.ts";
 import { assertNameIsFree, removeLink } from "./links.ts";
+import { inOwnPod } from "./own-pod.ts";
 import { podRoutes } from "./routes.ts";
 import { prepareNeighbour } from "./sysctls.ts";
 
@@ -181,14 +182,8 @@ function describe(request: Request, link: Link | undefined, { ips, routes, dns }
   };
 }
 
-function removeFromPod({ system, namespace, ifName }: Request): void {
-  if (namespace === undefined) return;
-  const pod = openRoute(system, namespace);
-  try {
-    removeLink(pod, ifName);
-  } finally {
-    pod.close();
-  }
+function removeFromPod(request: Request): void {
+  inOwnPod(request, (pod) => removeLink(pod, request.ifName));
 }
 
 /** Sockets for `work`, on the host and in the pod. Throws `CniError` 4 where the pod's namespace is gone. */

@@ -4,6 +4,7 @@ import type { Request } from "../cni/plugin.ts";
 import type { Link } from "../kernel/link.ts";
 import { findLink } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
+import { inOwnPod } from "./own-pod.ts";
 
 /** Runs `work` with a socket of the pod's namespace. Throws `CniError` 4 where that is gone. */
 export function inPod<T>(request: Request, work: (pod: BlockingNetlink) => T): T {
@@ -23,6 +24,17 @@ export function inPodAlone<T>(request: Request, work: (pod: BlockingNetlink) => 
   const lock = request.system.lockFile(request.requireNamespace().path);
   try {
     return inPod(request, work);
+  } finally {
+    lock?.release();
+  }
+}
+
+/** DEL: the same, where the namespace still is the attachment's pod. */
+export function inOwnPodAlone(request: Request, work: (pod: BlockingNetlink) => void): void {
+  if (request.namespace === undefined) return;
+  const lock = request.system.lockFile(request.namespace.path);
+  try {
+    inOwnPod(request, work);
   } finally {
     lock?.release();
   }

@@ -32,10 +32,12 @@ export function preparePod(
   const conf = ["net", "ipv6", "conf", device];
   system.inNamespace(namespace, () => {
     ensureSysctl(system, [...conf, "disable_ipv6"], "0");
-    ensureSysctl(system, [...conf, "accept_dad"], detectsDuplicates ? "1" : "0");
+    // Without detection it is of use for the link-local address alone: others are added as ones that need not be probed.
+    if (detectsDuplicates) ensureSysctl(system, [...conf, "accept_dad"], "1");
+    else ensureOptionalSysctl(system, [...conf, "accept_dad"], "0");
     // A question that comes back, as with hairpin mode, is told from somebody else's by its nonce (RFC 7527).
     if (detectsDuplicates) ensureOptionalSysctl(system, [...conf, "enhanced_dad"], "1");
-    ensureSysctl(system, [...conf, "keep_addr_on_down"], "1");
+    ensureOptionalSysctl(system, [...conf, "keep_addr_on_down"], "1");
   });
 }
 
@@ -47,8 +49,15 @@ export function prepareNeighbour(system: System, namespace: NetworkNamespace, de
   const conf = ["net", "ipv6", "conf", device];
   system.inNamespace(namespace, () => {
     ensureSysctl(system, [...conf, "disable_ipv6"], "0");
-    ensureSysctl(system, [...conf, "keep_addr_on_down"], "1");
+    ensureOptionalSysctl(system, [...conf, "keep_addr_on_down"], "1");
     ensureOptionalSysctl(system, [...conf, "ndisc_notify"], "1");
+  });
+}
+
+/** The pod's neighbours hear of its IPv6 addresses when its hardware address is set, as of IPv4 ones by arp_notify. */
+export function announceAdvertisements(system: System, namespace: NetworkNamespace, device: string): void {
+  system.inNamespace(namespace, () => {
+    ensureOptionalSysctl(system, ["net", "ipv6", "conf", device, "ndisc_notify"], "1");
   });
 }
 

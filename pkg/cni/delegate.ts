@@ -102,8 +102,10 @@ function isOwnExecutable(file: string, system: System): boolean {
   return found !== undefined && own !== undefined && found.device === own.device && found.inode === own.inode;
 }
 
-function execute({ system, environment: { verb }, input }: Call, file: string): ExecuteResult {
-  const environment = { ...system.environment, CNI_COMMAND: verb };
+function execute({ system, environment: { verb, netnsPath }, input }: Call, file: string): ExecuteResult {
+  // For DEL it may be left out although the runtime has given one: see loop.ts.
+  const namespace = verb === "DEL" ? { CNI_NETNS: netnsPath } : {};
+  const environment = { ...system.environment, CNI_COMMAND: verb, ...namespace };
   for (let retries = 0; ; retries++) {
     try {
       return system.execute(file, { environment, input });

@@ -134,13 +134,6 @@ describe("bad input ends in one error object, with exit status 1 and before any 
     ["an unknown version", {}, { ...config, cniVersion: "7.0.0" }, 1, "7.0.0"],
     ["a namespace that is absent", { CNI_NETNS: "/run/netns/gone" }, config, 4, "CNI_NETNS"],
     ["the plugin's own namespace", { CNI_NETNS: "/proc/self/ns/net" }, config, 8, "CNI_NETNS"],
-    [
-      "the plugin's own namespace on DEL",
-      { CNI_COMMAND: "DEL", CNI_NETNS: "/proc/self/ns/net" },
-      config,
-      8,
-      "CNI_NETNS",
-    ],
   ])("%s", (_, variables, input, code, message) => {
     const { status, output, verbs } = run(variables, input, new Recorder());
     expect([status, verbs]).toEqual([1, []]);
@@ -170,6 +163,14 @@ describe("the container's namespace", () => {
     run({}, config, plugin);
     expect(plugin.asked[0]?.request.namespace?.identity).toBe("4:1");
     expect(plugin.asked[0]?.request.requireNamespace().path).toBe(NETNS);
+  });
+
+  test("is gone for DEL where it is the plugin's own", () => {
+    const plugin = new Recorder();
+    const { status, verbs } = run({ CNI_COMMAND: "DEL", CNI_NETNS: "/proc/self/ns/net" }, config, plugin);
+    expect([status, verbs]).toEqual([0, ["DEL"]]);
+    expect(plugin.asked[0]?.request.namespace).toBeUndefined();
+    expect(plugin.asked[0]?.request.netnsPath).toBe("");
   });
 
   test("may be the plugin's own when CNI_NETNS_OVERRIDE says so", () => {

@@ -33,12 +33,15 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
       print(system, { cniVersion: LATEST_VERSION, supportedVersions: plugin.versions ?? VERSIONS });
       return 0;
     }
-    const environment = readEnvironment(system.environment);
+    const asked = readEnvironment(system.environment);
     const input = readInput(system);
     const config = parseNetworkConfig(input);
     version = config.version;
-    assertVersion(plugin, environment.verb, config);
-    const namespace = openContainerNamespace(plugin, environment, system);
+    assertVersion(plugin, asked.verb, config);
+    const opened = openContainerNamespace(plugin, asked, system);
+    const namespace = opened === OWN ? undefined : opened;
+    // Delegates that are executed would see for themselves that it is their own, and refuse it.
+    const environment = opened === OWN ? { ...asked, netnsPath: "" } : asked;
     try {
       const call = { environment, config, input, system, delegates, namespace };
       const result = callVerb(plugin, call);
@@ -111,18 +114,21 @@ function readInput(system: System): Uint8Array {
   }
 }
 
+/** DEL is asked about the namespace that the plugin itself runs in. */
+const OWN = "own";
+
 /**
  * Opens CNI_NETNS, before any work is done.
  *
  * A path that is absent or is no namespace is code 4, since the variable is what is wrong; the plugin's own namespace
- * is code 8, unless CNI_NETNS_OVERRIDE allows it. For DEL both kinds of missing mean that the container is gone: an
- * unmounted namespace leaves a plain file behind.
+ * is code 8, unless CNI_NETNS_OVERRIDE allows it. For DEL all three mean that the container is gone: an unmounted
+ * namespace leaves a plain file behind, and the number of a process that has ended may be one of the host's by now.
  */
 function openContainerNamespace(
   plugin: Plugin,
   { verb, netnsPath, isOwnNamespaceAllowed }: CallEnvironment,
   system: System,
-): NetworkNamespace | undefined {
+): NetworkNamespace | typeof OWN | undefined {
   if (netnsPath === "") return undefined;
   const isNeeded = verb !== "DEL" && (plugin.usesNamespace ?? true);
   let namespace: NetworkNamespace;
@@ -140,6 +146,7 @@ function openContainerNamespace(
   }
   if (isOwnNamespaceAllowed || !isOwnNamespace(namespace, system)) return namespace;
   namespace.close();
+  if (verb === "DEL") return OWN;
   throw new CniError(
     ErrorCode.ownNamespace,
     `CNI_NETNS: "${netnsPath}" is the network namespace that the plugin itself runs in`,

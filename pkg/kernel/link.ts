@@ -35,6 +35,8 @@ const IF_OPER_UP = 6;
 export interface Link {
   readonly index: number;
   readonly name: string;
+  /** Other names that it goes by, longer ones among them; absent when there are none. */
+  readonly alternativeNames?: readonly string[];
   readonly mtu: number;
   /** "" for devices without a link-layer address. */
   readonly mac: string;
@@ -69,6 +71,7 @@ export function parseLink(message: Message): Link {
   return {
     index: header.index,
     name: attributes.ifname ?? "",
+    ...(attributes.alternativeNames === undefined ? {} : { alternativeNames: attributes.alternativeNames }),
     mtu: attributes.mtu ?? 0,
     mac: attributes.address === undefined ? "" : formatMac(attributes.address),
     isUp: (header.flags & IFF_UP) !== 0,
@@ -97,14 +100,33 @@ export function linkDump(): Request {
   return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
-/** One link, by name or index; refused with ENODEV when absent. */
+/** One link, by name (an alternative one, too) or index; refused with ENODEV when absent. */
 export function getLink(link: string | number): Request {
   return request(
     RTM_GETLINK,
     `ip link show ${describeLink(link)}`,
     { index: typeof link === "number" ? link : 0 },
-    { ifname: typeof link === "string" ? link : undefined, extendedMask: RTEXT_FILTER_SKIP_STATS },
+    { ...nameOf(link), extendedMask: RTEXT_FILTER_SKIP_STATS },
   );
+}
+
+/** IFNAMSIZ and ALTIFNAMSIZ (include/uapi/linux/if.h, netdevice.h), without the NUL. */
+const LONGEST_NAME = 15;
+const LONGEST_ALTERNATIVE_NAME = 127;
+
+/** False for a name that the kernel gives no link: it refuses the question (ERANGE). */
+export function mayNameLink(name: string): boolean {
+  return byteLength(name) <= LONGEST_ALTERNATIVE_NAME;
+}
+
+/** Shorter names are looked for among both kinds, whichever attribute they are in. */
+function nameOf(link: string | number): { readonly ifname?: string; readonly alternativeName?: string } {
+  if (typeof link === "number") return {};
+  return byteLength(link) <= LONGEST_NAME ? { ifname: link } : { alternativeName: link };
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
 
 /** What can be changed on a link that exists; keys left out stay as they are. */
@@ -154,7 +176,7 @@ export function changeLink(link: string | number, change: LinkChange): Request {
     `ip link set ${describeLink(link)}${describeChange(change)}`,
     { index: typeof link === "number" ? link : 0, flags, change: mask },
     {
-      ifname: typeof link === "string" ? link : change.name,
+      ...(typeof link === "string" ? nameOf(link) : { ifname: change.name }),
       address: change.mac === undefined ? undefined : parseMac(change.mac),
       mtu: change.mtu,
       txQueueLength: change.txQueueLength,
@@ -201,7 +223,7 @@ export function deleteLink(link: string | number): Request {
     RTM_DELLINK,
     `ip link del ${describeLink(link)}`,
     { index: typeof link === "number" ? link : 0 },
-    { ifname: typeof link === "string" ? link : undefined },
+    nameOf(link),
   );
 }
 

@@ -18,8 +18,10 @@ import {
 import {
   NTF_SELF,
   NTF_USE,
+  NUD_NOARP,
   NUD_PERMANENT,
   NUD_PROBE,
+  NUD_STALE,
   RTM_DELNEIGH,
   RTM_GETNEIGH,
   RTM_NEWNEIGH,
@@ -86,6 +88,11 @@ export function parseNeighbourState(message: Message): NeighbourState {
   return { state: header.state, mac: attributes.lladdr === undefined ? undefined : formatMac(attributes.lladdr) };
 }
 
+/** True for an entry that an administrator has made: the kernel neither ages it nor learns another hardware address. */
+export function isStatic({ state }: NeighbourState): boolean {
+  return (state & (NUD_PERMANENT | NUD_NOARP)) !== 0;
+}
+
 /** One entry; ENOENT where there is none. */
 export function getNeighbour(index: number, address: Address): Request {
   return request(
@@ -138,6 +145,20 @@ export function replaceNeighbour(entry: Neighbour): Request {
       { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
     ],
     NLM_F_CREATE | NLM_F_REPLACE,
+  );
+}
+
+/**
+ * Gives an entry that is there another hardware address, which the kernel uses at once and verifies as it does any that it
+ * has learned. ENOENT where there is no entry.
+ */
+export function changeNeighbour(entry: Neighbour): Request {
+  return request(
+    RTM_NEWNEIGH,
+    `ip neigh change ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud stale`,
+    { family: addressFamily(entry.address.family), index: entry.index, state: NUD_STALE },
+    { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
+    NLM_F_REPLACE,
   );
 }
 

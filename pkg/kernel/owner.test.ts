@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { describeOwner, isOfNetwork, ownerMark, parseOwner } from "./owner.ts";
+import { describeOwner, isOfContainer, isOfNetwork, ownerMark, parseOwner } from "./owner.ts";
 
 const container = "bac1212537439cc3f248d7d8e45d4a9afc554e956f865426cd125599a00dc27c";
 
@@ -12,6 +12,24 @@ test("marks too long for a comment are cut to 127 bytes and still differ", () =>
   expect(long("eth0")).toHaveLength(127);
   expect(long("eth0")).toBe(long("eth0"));
   expect(long("eth0")).not.toBe(long("eth1"));
+});
+
+test.each([
+  ["the attachment's own", "cni:net/c1/eth0", true],
+  ["another one of the container, on a network renamed since", "cni:old/c1/net1", true],
+  ["another container's", "cni:net/c2/eth0", false],
+  ["a container's whose id begins the same", "cni:net/c11/eth0", false],
+  ["one that was cut", ownerMark({ network: "net", containerId: "c1".repeat(80), ifName: "eth0" }), false],
+  ["no mark", "uplink of rack 7", undefined],
+  ["no alias", "", undefined],
+])("a mark tells its container: %s", (_name, mark, isOwn) => {
+  expect(isOfContainer(mark, { containerId: "c1" }, "cni:net/c1/eth0")).toBe(isOwn);
+});
+
+test("a mark that was cut is its own attachment's", () => {
+  const containerId = "c1".repeat(80);
+  const own = ownerMark({ network: "net", containerId, ifName: "eth0" });
+  expect(isOfContainer(own, { containerId }, own)).toBe(true);
 });
 
 test("a network's marks are told from those of a network with a longer name", () => {

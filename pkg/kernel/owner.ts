@@ -40,6 +40,20 @@ export function parseOwner(mark: string): Attachment | undefined {
   return mark.length > LONGEST_MARK ? undefined : { network, containerId, ifName };
 }
 
+/**
+ * True when `mark` is that of an attachment of the container, false when it is another container's; `undefined` where it is no
+ * mark. A mark that was cut is compared with `own`, the attachment's.
+ */
+export function isOfContainer(
+  mark: string,
+  { containerId }: Pick<Attachment, "containerId">,
+  own: string,
+): boolean | undefined {
+  if (mark === own) return true;
+  if (!mark.startsWith(MARK_START)) return undefined;
+  return parseOwner(mark)?.containerId === containerId;
+}
+
 /** For people; a mark that is not of this form is its own description. */
 export function describeOwner(mark: string): string {
   const parts = /^cni:([^/]+)\/([^/]+)\/(.+)$/.exec(mark);

@@ -4,13 +4,14 @@ import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../netlink/errors.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
-import { getLink, type Link, parseLink } from "./link.ts";
+import { getLink, type Link, mayNameLink, parseLink } from "./link.ts";
 import { type ObservedProxy, parseProxy, proxyDump } from "./neighbour-proxy.ts";
 import { type ObservedRoute, parseRoutes, routeDump } from "./route.ts";
 import { type ObservedRule, parseRule, ruleDump } from "./rule.ts";
 
-/** The link of this name or index, or nothing. */
+/** The link of this name, alternative name or index, or nothing. */
 export function findLink(netlink: BlockingNetlink, link: string | number): Link | undefined {
+  if (typeof link === "string" && !mayNameLink(link)) return undefined;
   const [reply] = netlink.exchange([getLink(link)]);
   if (reply?.error !== undefined) {
     if (isGone(reply.error)) return undefined;

@@ -43,6 +43,27 @@ test("a value that is right already is not written, so that a read-only /proc/sy
   expect(() => ensureSysctl(readOnly(filesWith("0\n")), NAME, "1")).toThrow("EROFS");
 });
 
+test("one that cannot be written is an error that says what the container has to have", () => {
+  expect(() => ensureSysctl(readOnly(filesWith("0\n")), NAME, "1")).toThrow(
+    /net\.ipv4\.conf\.cni0\.100\.forwarding is 0, has to be 1, and cannot be written \(.*EROFS\).*set net\.ipv4\.conf\.cni0\.100\.forwarding=1 for/,
+  );
+});
+
+test("an optional one that cannot be written stays as it is", () => {
+  const files = filesWith("0\n");
+  expect(() => ensureOptionalSysctl(readOnly(files), NAME, "1")).not.toThrow();
+  expect(readSysctl(files, NAME)).toBe("0");
+});
+
+test("one that cannot be written is not needed where its substitute has the value", () => {
+  const all = ["net", "ipv4", "conf", "all", "forwarding"];
+  const files = filesWith("0\n");
+  expect(() => ensureSysctl(readOnly(files), NAME, "1", all)).toThrow(/set net\.ipv4\.conf\.all\.forwarding=1 for/);
+  files.makeDirectory("/proc/sys/net/ipv4/conf/all");
+  files.writeFile("/proc/sys/net/ipv4/conf/all/forwarding", new TextEncoder().encode("1\n"));
+  expect(() => ensureSysctl(readOnly(files), NAME, "1", all)).not.toThrow();
+});
+
 test("a setting that the kernel lacks is an error, and never made; an optional one is passed over", () => {
   const files = filesWith("0\n");
   expect(() => ensureSysctl(files, ABSENT, "1")).toThrow("ENOENT");

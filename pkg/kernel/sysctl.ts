@@ -23,18 +23,40 @@ export function readSysctl(files: Files, name: SysctlName): string | undefined {
   }
 }
 
+/** What writing to /proc/sys ends with where it is mounted read-only, as in a container without privileges. */
+const REFUSALS = ["EROFS", "EACCES", "EPERM"];
+
 /**
  * Sets a value where it differs. Nothing is written where it is right already, so that a read-only /proc/sys does not
- * matter then. Throws `SystemError` ENOENT where the kernel has no such setting.
+ * matter then, nor where `substitute` has the value: another setting that does the same. Throws `SystemError` ENOENT where the
+ * kernel has no such setting.
  */
-export function ensureSysctl(files: Files, name: SysctlName, value: string): void {
-  if (readSysctl(files, name) !== value) setSysctl(files, name, value);
+export function ensureSysctl(files: Files, name: SysctlName, value: string, substitute?: SysctlName): void {
+  const current = readSysctl(files, name);
+  if (current === value) return;
+  try {
+    setSysctl(files, name, value);
+  } catch (error) {
+    if (!isSystemError(error, ...REFUSALS)) throw error;
+    if (substitute !== undefined && readSysctl(files, substitute) === value) return;
+    throw new Error(
+      `the kernel setting ${name.join(".")} is ${current ?? "not readable"}, has to be ${value}, and cannot be written ` +
+        `(${error.message}): set ${(substitute ?? name).join(".")}=${value} for the container that this runs in, or mount /proc/sys ` +
+        "writable there",
+      { cause: error },
+    );
+  }
 }
 
-/** As `ensureSysctl`, for a setting that a kernel may lack: then nothing is done. */
+/** As `ensureSysctl`, for a setting that can be done without: where the kernel lacks it, or it cannot be written. */
 export function ensureOptionalSysctl(files: Files, name: SysctlName, value: string): void {
-  const current = readSysctl(files, name);
-  if (current !== undefined && current !== value) setSysctl(files, name, value);
+  try {
+    const current = readSysctl(files, name);
+    if (current !== undefined && current !== value) setSysctl(files, name, value);
+  } catch (error) {
+    // ENOENT: the device is gone meanwhile, which what comes next will find out.
+    if (!isSystemError(error, ...REFUSALS, "ENOENT")) throw error;
+  }
 }
 
 /** Sets a value, whatever it was. Throws `SystemError` ENOENT where the kernel has no such setting. */

@@ -9,6 +9,7 @@ import {
   type Codec,
   cstring,
   i32,
+  list,
   nest,
   struct,
   u8,
@@ -156,6 +157,8 @@ const linkInfoBoth: Codec<{
   },
 };
 
+const IFLA_ALT_IFNAME = 53;
+
 /** Of the some sixty attributes of a link those that weft reads or writes; the others are passed over. */
 export const linkAttributes = attributes(
   {
@@ -174,6 +177,10 @@ export const linkAttributes = attributes(
     familySettings: attribute(26, "IFLA_AF_SPEC", nest(writtenFamilySettings)),
     netNsFd: attribute(28, "IFLA_NET_NS_FD", u32),
     extendedMask: attribute(29, "IFLA_EXT_MASK", u32),
+    /** Only told: all of a link's alternative names. */
+    alternativeNames: attribute(52, "IFLA_PROP_LIST", list(IFLA_ALT_IFNAME, cstring)),
+    /** Only asked: a link by one of its alternative names. */
+    alternativeName: attribute(IFLA_ALT_IFNAME, "IFLA_ALT_IFNAME", cstring),
   },
   { dropUnknown: true },
 );

@@ -21,6 +21,7 @@ import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
+import { announce } from "./announce.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
 import { applyGateways, ensureBridge, type FoundBridge, holdGateways } from "./device.ts";
 import { ensureGateway } from "./gateway.ts";
@@ -92,6 +93,11 @@ function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined):
   const prepared = early ?? (addresses === undefined ? undefined : prepare(work, found, addresses));
   const gateway = prepared === undefined ? undefined : configure(work, { bridge, cable, podLink }, prepared);
   const plugged = waitForPort(sides.host, request.system, cable.hostName, bridge);
+  if (prepared !== undefined) {
+    const podAddresses = prepared.addressing.ips.map(({ address }) => address.address);
+    const { hairpinMode: isHairpin } = config;
+    announce(work, { cable, podLink, hostDevice: gateway ?? bridge, addresses: podAddresses, isHairpin });
+  }
   return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], cable, {
     ...(addresses ?? EMPTY_RESULT),
     ...prepared?.addressing,

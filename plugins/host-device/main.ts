@@ -4,6 +4,8 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
+import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
+import { findLink } from "../../pkg/kernel/read.ts";
 import { parseWanted, type Wanted } from "./config.ts";
 import { findWanted, isUserspaceDevice } from "./find.ts";
 import { giveBack, moveIn, restoreName } from "./move.ts";
@@ -18,12 +20,13 @@ export const plugin = interfacePlugin<Wanted>({
     return () => moveIn(making, link);
   },
   remove(request) {
-    if (request.namespace === undefined) restoreName(request);
-    else giveBack(request, request.namespace);
+    if (!inOwnPod(request, (pod) => giveBack(request, pod))) restoreName(request);
   },
   expected: () => ({}),
   check({ sides, link }, wanted) {
     if (wanted.by !== "device" || link.alias === wanted.name) return;
+    // Its alternative names, by which the configuration may call it, have come along.
+    if (findLink(sides.pod, wanted.name)?.index === link.index) return;
     const from = link.alias === "" ? "nowhere" : link.alias;
     throw wrong(`${link.name} in ${sides.pod.where} comes, by its alias, from ${from}: expected ${wanted.name}`);
   },

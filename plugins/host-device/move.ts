@@ -6,7 +6,7 @@ import { changeLink, type Link, linkDump, moveLink, parseLink } from "../../pkg/
 import { findLink } from "../../pkg/kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
-import type { NetworkNamespace, System } from "../../pkg/sys/system.ts";
+import type { System } from "../../pkg/sys/system.ts";
 
 /** What may name a link (dev_valid_name in net/core/dev.c). */
 const LINK_NAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
@@ -28,15 +28,10 @@ export function moveIn({ request, namespace, sides, undo }: Making, { index, nam
  * DEL. A link that is gone has been given back before, or went with the container's namespace; one without an alias was
  * never moved in, but is another plugin's of the same name.
  */
-export function giveBack({ system, ifName }: Request, namespace: NetworkNamespace): void {
-  const pod = openRoute(system, namespace);
-  try {
-    const link = findLink(pod, ifName);
-    if (link === undefined || !LINK_NAME.test(link.alias)) return;
-    moveOut(system, pod, link, link.alias);
-  } finally {
-    pod.close();
-  }
+export function giveBack({ system, ifName }: Request, pod: BlockingNetlink): void {
+  const link = findLink(pod, ifName);
+  if (link === undefined || !LINK_NAME.test(link.alias)) return;
+  moveOut(system, pod, link, link.alias);
 }
 
 /**

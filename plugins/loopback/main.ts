@@ -1,6 +1,7 @@
 /**
  * `loopback`: brings up a container's lo. The kernel gives it its addresses; there is nothing to hand out.
  */
+import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
@@ -26,7 +27,7 @@ export const plugin: Plugin = {
     });
   },
   del(request) {
-    if (request.namespace !== undefined) inPod(request, (pod) => pod.run(changeLink(NAME, { up: false })));
+    inOwnPod(request, (pod) => pod.run(changeLink(NAME, { up: false })));
   },
   check(request) {
     inPod(request, (pod) => {

@@ -10,16 +10,20 @@ import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
+/** The kernel takes it for each device's. Where /proc/sys is read-only, only this one can have been set before. */
+const ALL_DEVICES: SysctlName = ["net", "ipv4", "conf", "all", "route_localnet"];
+
 /** A pod without a route to it is nobody's neighbour: nothing to allow. */
 export function allowLoopback(system: System, pod: Address): void {
   const sysctl = findSysctl(system, pod);
-  if (sysctl !== undefined) ensureSysctl(system, sysctl, "1");
+  if (sysctl !== undefined) ensureSysctl(system, sysctl, "1", ALL_DEVICES);
 }
 
 /** The setting's dotted name where it is not as `allowLoopback` leaves it. */
 export function refusedLoopback(system: System, pod: Address): string | undefined {
   const sysctl = findSysctl(system, pod);
-  return sysctl === undefined || readSysctl(system, sysctl) === "1" ? undefined : sysctl.join(".");
+  const isAllowed = sysctl === undefined || [sysctl, ALL_DEVICES].some((name) => readSysctl(system, name) === "1");
+  return isAllowed ? undefined : sysctl.join(".");
 }
 
 function findSysctl(system: System, pod: Address): SysctlName | undefined {

@@ -2,7 +2,7 @@
  * `sbr`: what a pod sends from an address of this interface leaves by this interface. Follows a plugin that made it.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
-import { inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
+import { inOwnPodAlone, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
@@ -29,7 +29,7 @@ export const plugin: Plugin = {
     return previous;
   },
   del(request) {
-    if (request.namespace !== undefined) inPodAlone(request, (pod) => remove(request, pod));
+    inOwnPodAlone(request, (pod) => remove(request, pod));
   },
   check(request) {
     const config = parseSbrConfig(request.config);

@@ -4,6 +4,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
+import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { inPod, requireInterface } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
@@ -138,7 +139,7 @@ function restoreInPod(request: Request, backup: Backup): void {
   const changes = [{ mtu }, { mac }, { promiscuous }, { allMulticast }, { txQueueLength }].filter((change) =>
     Object.values(change).some((value) => value !== undefined),
   );
-  inPod(request, (pod) => {
+  inOwnPod(request, (pod) => {
     const replies = pod.exchange(changes.map((change) => changeLink(request.ifName, change)));
     for (const { error } of replies) {
       if (error !== undefined && !isGone(error)) warn(`cannot put back: ${messageOf(error)}`);

@@ -6,7 +6,7 @@ import { wrong } from "../../pkg/attachment/check.ts";
 import { makeDevice, requireDevice } from "../../pkg/attachment/device.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { assertDeviceName } from "../../pkg/attachment/options.ts";
-import { inPod, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
+import { inOwnPodAlone, inPod, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
@@ -45,7 +45,7 @@ export const plugin: Plugin = {
   },
   del(request) {
     const name = request.config.optionalString("vrfname");
-    if (name && request.namespace !== undefined) inPodAlone(request, (pod) => detach(pod, request.ifName, name));
+    if (name) inOwnPodAlone(request, (pod) => detach(pod, request.ifName, name));
   },
   check(request) {
     const config = parseConfig(request.config);

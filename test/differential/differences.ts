@@ -64,6 +64,15 @@ const BRIDGE: readonly Difference[] = [
   },
   {
     plugin: "bridge",
+    at: /pod\/sysctls\/ipv6\.conf\.eth0\.ndisc_notify$/,
+    ours: "1",
+    theirs: "0",
+    reason:
+      "Once the port forwards, the pod announces its addresses, which another pod may have had: the reference's announcement " +
+      "leaves before, and the node keeps the other pod's hardware address for 9 to 46 seconds (plugins#858).",
+  },
+  {
+    plugin: "bridge",
     case: /^layer 2 only/,
     at: /pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
     ours: "1",
@@ -115,7 +124,7 @@ const CABLES: readonly Difference[] = [
     at: /pod\/sysctls\/ipv4\.conf\.eth0\.arp_notify$/,
     ours: "1",
     theirs: "0",
-    reason: "The host hears at once of an address that changes hands, as from pods on a bridge.",
+    reason: "The host hears of an address that the pod is given later, as it does from pods on a bridge.",
   },
   {
     plugin: "ptp",

@@ -48,6 +48,22 @@ test("the device serves the pod, and is the host's again afterwards", async () =
   expect(await bed.reservations()).toBe("");
 });
 
+test.each(["enp0s31f6verylongname", "alt0"])(
+  "the device's alternative name %s serves, and stays with it",
+  async (name) => {
+    await bed.node.succeed("ip", ["link", "property", "add", "dev", "dev0", "altname", name]);
+    const named = conf({ device: name });
+    const added = await hostDevice("ADD", named);
+    expect(added).toMatchObject({ status: 0, json: { interfaces: [{ name: "eth0", mac: MAC }] } });
+    expect(await names()).toEqual(["far0"]);
+    expect(await hostDevice("CHECK", { ...named, prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+    expect(await hostDevice("DEL", { ...named, prevResult: added.json })).toMatchObject({ status: 0, output: "" });
+    const [device] = await bed.node.json<object[]>("ip", ["-j", "link", "show", "dev", name]);
+    expect(device).toMatchObject({ ifname: "dev0", altnames: [name] });
+    expect(device).not.toHaveProperty("ifalias");
+  },
+);
+
 test("whoever watches the host sees the device come back under its own name alone", async () => {
   await hostDevice("ADD");
   const watched = bed.node.run("timeout", ["2", "ip", "-o", "monitor", "link"]);

@@ -113,6 +113,24 @@ test("DEL does its work with a configuration that ADD would refuse", async () =>
   expect(await bed.reservations()).toBe("");
 });
 
+test("the parent's alternative name serves, a long one too, and one that it has not is no name", async () => {
+  const name = "enp0s31f6verylongname";
+  await bed.node.succeed("ip", ["link", "property", "add", "dev", "eth0", "altname", name]);
+  const named = conf({ master: name });
+  expect(await macvlan("STATUS", named)).toMatchObject({ status: 0 });
+  const added = await macvlan("ADD", named);
+  expect(added).toMatchObject({ status: 0 });
+  expect(await bed.pod.pings(OUTSIDE)).toBe(true);
+  expect(await macvlan("CHECK", { ...named, prevResult: added.json })).toMatchObject({ status: 0 });
+  expect(await macvlan("DEL", { ...named, prevResult: added.json })).toMatchObject({ status: 0 });
+  for (const unknown of ["enp0s31f6anotherlongname", "x".repeat(200)]) {
+    expect(await macvlan("ADD", conf({ master: unknown }))).toMatchObject({
+      status: 1,
+      json: { code: 7, msg: expect.stringContaining(`master: there is no link ${unknown} in`) },
+    });
+  }
+});
+
 test("CHECK sees another parent", async () => {
   const added = await macvlan("ADD");
   await bed.node.succeed("ip", ["link", "add", "up1", "type", "veth", "peer", "name", "far1"]);

@@ -24,7 +24,10 @@ interface Host {
 const entry = (n: number) => `  - name: n${n}\n    podCIDRs: [10.244.${n}.0/24]\n    addresses: [192.0.2.${n}]\n`;
 const writeNodes = (...entries: string[]) => writeFileSync(`${folder}/nodes.yaml`, `nodes:\n${entries.join("")}`);
 
-async function startHost(n: number, namespace: Namespace): Promise<Host> {
+/** What systemd calls a card whose name would be too long for a kernel's own. */
+const ALTERNATIVE = "enp0s31f6verylongname";
+
+async function startHost(n: number, namespace: Namespace, ...more: readonly string[]): Promise<Host> {
   const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/n${n}/${part}`) as [
     string,
     string,
@@ -39,7 +42,7 @@ async function startHost(n: number, namespace: Namespace): Promise<Host> {
     `${BIN}/weftd`,
     [
       ...["--nodes", `${folder}/nodes.yaml`, "--node-name", `n${n}`, "--net-conf", `${folder}/net-conf.json`],
-      ...["--cni-conf-dir", confDir, "--run-dir", runDir],
+      ...["--cni-conf-dir", confDir, "--run-dir", runDir, ...more],
     ],
     cleanup,
   );
@@ -65,7 +68,8 @@ beforeAll(async () => {
   const [first, second] = [await makeNamespace("file-n1", cleanup), await makeNamespace("file-n2", cleanup)];
   const peer = ["peer", "name", "eth0", "netns", second.name];
   await succeed("ip", ["-n", first.name, "link", "add", "eth0", "type", "veth", ...peer]);
-  hosts = [await startHost(1, first), await startHost(2, second)];
+  await succeed("ip", ["-n", second.name, "link", "property", "add", "dev", "eth0", "altname", ALTERNATIVE]);
+  hosts = [await startHost(1, first), await startHost(2, second, "--iface", ALTERNATIVE)];
   for (const { weftd } of hosts) await weftd.says(/conflist written/);
 });
 
@@ -77,6 +81,13 @@ test("pods of both hosts reach each other, by hardware addresses that nobody ann
   await eventually(async () => expect(await near.inside.pings(far.address)).toBe(true));
   expect(await routes(first)).toEqual(["10.244.2.0/24"]);
   for (const { weftd } of hosts) expect(weftd.output).not.toMatch(/something else of this node/);
+});
+
+test("the interface is found by an alternative name longer than a name can be", async () => {
+  const [, second] = hosts as [Host, Host];
+  expect(second.weftd.output).toContain(`--iface ${ALTERNATIVE}`);
+  const vteps = await second.inside.json("ip", ["-j", "-d", "link", "show", "type", "vxlan"]);
+  expect(vteps).toMatchObject([{ linkinfo: { info_data: { link: "eth0" } } }]);
 });
 
 test("a new version is taken up, a broken one is told by its line and changes nothing", async () => {

@@ -107,7 +107,12 @@ describe.each<[Mode, Families]>([
     test("weft status counts the pods that flannel's plugins attached", async () => {
       const folders = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
       const { stdout } = await node.inside.run(`${OURS}/weft`, ["status", "--quiet", "-o", "json", ...folders]);
-      expect(JSON.parse(stdout).node.pods).toMatchObject({ count: PODS, bridge: "cni0", onBridge: PODS, byOthers: PODS });
+      expect(JSON.parse(stdout).node.pods).toMatchObject({
+        count: PODS,
+        bridge: "cni0",
+        onBridge: PODS,
+        byOthers: PODS,
+      });
     });
 
     test("flannel's rules and conflist are gone, its network's name and bridge stay", async () => {

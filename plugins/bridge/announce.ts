@@ -1,0 +1,53 @@
+/**
+ * Makes the pod's hardware address known for its IP addresses, which another pod may have had a moment ago. Without it the
+ * host sends to the old one until it has asked in vain: 9 seconds for an entry that is stale, up to 40 for one that is not.
+ */
+import type { Cable } from "../../pkg/attachment/cable.ts";
+import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+import { announceAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import type { Address } from "../../pkg/ip/address.ts";
+import { changeLink, type Link } from "../../pkg/kernel/link.ts";
+import { changeNeighbour, getNeighbour, isStatic, parseNeighbourState } from "../../pkg/kernel/neighbour.ts";
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { isGone } from "../../pkg/netlink/errors.ts";
+
+export interface Announcement {
+  readonly cable: Cable;
+  readonly podLink: Link;
+  /** The host's device on the pod's link. */
+  readonly hostDevice: Link;
+  readonly addresses: readonly Address[];
+  /** The bridge sends the port's frames back to it. */
+  readonly isHairpin: boolean;
+}
+
+/**
+ * Once the pod's port forwards: an announcement that leaves before is lost. A hardware address that is set, though it is the
+ * same, makes the kernel send a gratuitous ARP (arp_notify) and an unsolicited neighbour advertisement (ndisc_notify) for each
+ * address of the interface.
+ */
+export function announce({ request, namespace, sides }: Making, announcement: Announcement): void {
+  const { cable, podLink, hostDevice, addresses, isHairpin } = announcement;
+  const hasIpv6 = addresses.some(({ family }) => family === 6);
+  if (hasIpv6) announceAdvertisements(request.system, namespace, podLink.name);
+  // The pod's kernel takes its own advertisement, come back, for that of another with its address, and warns in the log.
+  const isEchoed = isHairpin && hasIpv6;
+  const setHairpin = (hairpin: boolean) => changeLink(cable.hostName, { port: { hairpin } });
+  if (isEchoed) sides.host.run(setHairpin(false));
+  sides.pod.run(changeLink(podLink.index, { mac: cable.podMac }));
+  if (isEchoed) sides.host.run(setHairpin(true));
+  correctNeighbours(sides.host, hostDevice, cable.podMac, addresses);
+}
+
+/** The host hears the announcement, too, but perhaps not before ADD returns. */
+function correctNeighbours(host: BlockingNetlink, { index }: Link, mac: string, addresses: readonly Address[]): void {
+  const replies = host.exchange(addresses.map((address) => getNeighbour(index, address)));
+  const outdated = addresses.filter((_, at) => {
+    const message = replies[at]?.messages[0];
+    if (message === undefined) return false;
+    const entry = parseNeighbourState(message);
+    return entry.mac !== mac && !isStatic(entry);
+  });
+  const changes = outdated.map((address) => changeNeighbour({ index, address, mac }));
+  for (const { error } of host.exchange(changes)) if (error !== undefined && !isGone(error)) throw error;
+}

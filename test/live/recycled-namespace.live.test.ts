@@ -1,0 +1,160 @@
+/** DEL where CNI_NETNS leads elsewhere by now: the number of a process in it may have been given to another. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Inside } from "./harness/inside.ts";
+import type { Namespace } from "./harness/namespace.ts";
+import { type Answer, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+
+const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] };
+const conf = (type: string, more: object = {}) => ({ cniVersion: "1.1.0", name: "net", type, ipam: IPAM, ...more });
+const MACVLAN = conf("macvlan", { master: "up0" });
+
+let bed: PluginBed;
+/** The other pod, which has got the number. */
+let other: { readonly namespace: Namespace; readonly inside: Inside };
+beforeEach(async () => {
+  bed = await PluginBed.make();
+  other = await bed.anotherPod("other");
+  await addDevice("up0");
+});
+afterEach(() => bed.close());
+
+async function addDevice(name: string): Promise<void> {
+  await bed.node.succeed("ip", ["link", "add", name, "type", "veth", "peer", "name", `${name}p`]);
+  await bed.node.succeed("ip", ["link", "set", name, "up"]);
+}
+
+type Configuration = ReturnType<typeof conf>;
+const call = (verb: string, configuration: Configuration, containerId: string, netns: string, bin = OURS) =>
+  bed.call(bin, configuration.type, verb, configuration, { containerId, netns });
+
+async function addBoth(configuration: Configuration, bin = OURS): Promise<{ first: Answer; second: Answer }> {
+  const first = await call("ADD", configuration, "c1", bed.podNamespace.path, bin);
+  const second = await call("ADD", configuration, "c2", other.namespace.path, bin);
+  expect([first.status, second.status]).toEqual([0, 0]);
+  return { first, second };
+}
+
+const linksOf = async (inside: Inside) =>
+  (await inside.json<{ ifname: string }[]>("ip", ["-j", "link", "show"])).map(({ ifname }) => ifname);
+
+describe.each([
+  ["bridge", conf("bridge", { isGateway: true, ipMasq: true })],
+  ["ptp", conf("ptp", { ipMasq: true })],
+  ["macvlan", MACVLAN],
+  ["tap", conf("tap")],
+])("%s", (_type, configuration) => {
+  test("another pod's namespace is left alone, and the address is free", async () => {
+    const { first, second } = await addBoth(configuration);
+    const deleted = await call(
+      "DEL",
+      { ...configuration, prevResult: first.json } as Configuration,
+      "c1",
+      other.namespace.path,
+    );
+    expect(deleted).toMatchObject({ status: 0, output: "" });
+    expect(await linksOf(other.inside)).toContain("eth0");
+    const reservations = await bed.reservations();
+    expect(reservations).not.toContain("c1");
+    expect(reservations).toContain("c2");
+    const check = { ...configuration, prevResult: second.json } as Configuration;
+    expect(await call("CHECK", check, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await call("DEL", check, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await linksOf(other.inside)).not.toContain("eth0");
+    expect(await bed.reservations()).toBe("");
+  });
+
+  test("the host's namespace is left alone, and the address is free", async () => {
+    await addDevice("eth0");
+    const added = await call("ADD", configuration, "c1", bed.podNamespace.path);
+    expect(added.status).toBe(0);
+    const configured = { ...configuration, prevResult: added.json } as Configuration;
+    expect(await call("DEL", configured, "c1", "/proc/self/ns/net")).toMatchObject({ status: 0, output: "" });
+    expect(await linksOf(bed.node)).toContain("eth0");
+    expect(await bed.reservations()).toBe("");
+  });
+});
+
+test.each(["bridge", "ptp"])("%s: the attachment's own link goes, wherever it is", async (type) => {
+  const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
+  await addBoth(configuration);
+  // Without the last result: by the marks alone.
+  expect(await call("DEL", configuration, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  expect(await linksOf(bed.pod)).not.toContain("eth0");
+  expect(await linksOf(other.inside)).toContain("eth0");
+});
+
+describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type) => {
+  const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
+
+  test("is left alone where the last result tells of another", async () => {
+    const { first } = await addBoth(configuration, REFERENCE);
+    const deleting = { ...configuration, prevResult: first.json } as Configuration;
+    expect(await call("DEL", deleting, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await linksOf(other.inside)).toContain("eth0");
+    expect(await bed.reservations()).not.toContain("c1");
+  });
+
+  test("loses its link by its own DEL, with a MAC that it has changed, and without a result", async () => {
+    const { first } = await addBoth(configuration, REFERENCE);
+    await bed.pod.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:05"]);
+    const deleting = { ...configuration, prevResult: first.json } as Configuration;
+    expect(await call("DEL", deleting, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+    expect(await linksOf(bed.pod)).not.toContain("eth0");
+    expect(await call("DEL", configuration, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await linksOf(other.inside)).not.toContain("eth0");
+    expect(await bed.reservations()).toBe("");
+  });
+});
+
+test("host-device: another pod keeps its device", async () => {
+  const device = async (name: string) => {
+    await addDevice(name);
+    return conf("host-device", { device: name });
+  };
+  const [one, two] = [await device("dev1"), await device("dev2")];
+  const first = await call("ADD", one, "c1", bed.podNamespace.path);
+  expect(await call("ADD", two, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+  const deleting = { ...one, prevResult: first.json } as Configuration;
+  expect(await call("DEL", deleting, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  expect(await linksOf(other.inside)).toContain("eth0");
+  expect(await call("DEL", deleting, "c1", "/proc/self/ns/net")).toMatchObject({ status: 0 });
+  expect(await call("DEL", deleting, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  expect(await linksOf(bed.node)).toContain("dev1");
+});
+
+test("loopback and tuning: another pod's lo stays up, and its interface as it is", async () => {
+  const { first } = await addBoth(conf("bridge", { isGateway: true }));
+  const loopback = { cniVersion: "1.1.0", name: "lo", type: "loopback" } as Configuration;
+  expect(
+    await bed.call(OURS, "loopback", "DEL", loopback, { netns: other.namespace.path, ifName: "lo" }),
+  ).toMatchObject({
+    status: 0,
+  });
+  const tuning = {
+    ...conf("tuning", { mtu: 1300, dataDir: "/run/weft-test-tuning" }),
+    prevResult: first.json,
+  } as Configuration;
+  expect(await call("ADD", tuning, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  await other.inside.succeed("ip", ["link", "set", "eth0", "mtu", "1280"]);
+  expect(await call("DEL", tuning, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  const links = await other.inside.json<{ ifname: string; mtu: number; flags: string[] }[]>("ip", [
+    "-j",
+    "link",
+    "show",
+  ]);
+  expect(links.find(({ ifname }) => ifname === "lo")?.flags).toContain("UP");
+  expect(links.find(({ ifname }) => ifname === "eth0")?.mtu).toBe(1280);
+});
+
+test("an address manager that is executed does not refuse the host's namespace", async () => {
+  const ours = conf("bridge", { isGateway: true });
+  const added = await call("ADD", ours, "c1", bed.podNamespace.path);
+  const env = {
+    ...{ CNI_COMMAND: "DEL", CNI_CONTAINERID: "c1", CNI_NETNS: "/proc/self/ns/net", CNI_IFNAME: "eth0" },
+    ...{ CNI_PATH: REFERENCE, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+  };
+  const deleting = { ...ours, prevResult: added.json };
+  expect(await bed.call(OURS, "bridge", "DEL", deleting, { env })).toMatchObject({ status: 0, output: "" });
+  expect(await bed.reservations()).toBe("");
+  expect(await linksOf(bed.pod)).not.toContain("eth0");
+});
