@@ -31,13 +31,14 @@ const vtep = {
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 };
 
-function stateOf(observed: Observed): NodeState {
+function stateOf(observed: Observed, former: readonly string[] = []): NodeState {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
     ...{ observed, reservations: FOLDER, underlay: UNDERLAY, network: "cbr0", bridge: "cni0", hairpin: true },
     ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
     node: { name: "n1", subnets, underlay },
+    former: former.map(parseSubnet),
     desired: {
       ...{ podMtu: 1450, unmasqueraded: [], vtepMacs: {}, problems: [], isAsymmetric: false },
       dataPath: { vteps: [vtep], routes: [], neighbours: [], forwarding: [] },

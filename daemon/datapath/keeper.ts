@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
+import { hasOtherAddress, type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains, firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
@@ -13,7 +14,7 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { nodeRules } from "../../pkg/kernel/node-rules.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { hasPods, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
+import { hasPods, type PodBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
 import { type PodCable, planPodCables, wholeCables } from "../../pkg/kernel/pod-cables.ts";
 import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
@@ -54,6 +55,8 @@ export interface NodeState extends BridgeNames {
   readonly observed: Observed;
   /** Where host-local writes down whose each address is. */
   readonly reservations: string;
+  /** Subnets that this node had before, in this boot. */
+  readonly former: readonly Prefix[];
 }
 
 export interface Kept {
@@ -64,6 +67,10 @@ export interface Kept {
   readonly requests: readonly Request[];
   readonly bridge: BridgeInterest | undefined;
   readonly cables: CableInterest | undefined;
+  /** Undefined where it is not known which pods run. */
+  readonly renumbering: Renumbering | undefined;
+  /** As it is after the requests, as far as they change what the way to other nodes depends on. */
+  readonly observed: Observed;
 }
 
 export class Keeper {
@@ -76,6 +83,7 @@ export class Keeper {
   #dataPath: DataPath | undefined;
   readonly #settled = new Set<string>();
   #hadPods = false;
+  #bridgeWanted: PodBridge | undefined;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -143,25 +151,53 @@ export class Keeper {
     return changed;
   }
 
-  async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
-    const isNew = !this.#hadPods;
+  async #keepBridge(state: NodeState, attempts: Attempts) {
+    const { node, desired, observed, network, bridge: name, hairpin } = state;
+    const hadPods = this.#hadPods;
     this.#hadPods = hasPods(network, observed);
     if (!this.#hadPods) this.#bridge.forget();
+    const renumbering = await this.#lookOutside(state, attempts);
     const wishes = { name, network, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
-    const wanted = this.#bridge.podBridge(wishes, observed.links);
-    const attached = await this.#attach((state) => planPodBridge(wanted, state), observed, isNew, attempts);
+    const former = renumbering?.wishes;
+    const wanted = this.#bridge.podBridge({ ...wishes, former }, observed.links);
+    const isNew = !hadPods || !isDeepStrictEqual(this.#bridgeWanted, wanted);
+    this.#bridgeWanted = wanted;
+    const attached = await this.#attach((seen) => planPodBridge(wanted, seen), observed, isNew, attempts);
     const index = attached.state.links.find((link) => link.name === name)?.index ?? 0;
-    return { requests: attached.requests, bridge: { name, network, index, mac: wanted.mac } };
+    const outside = marksOf(renumbering);
+    return {
+      requests: attached.requests,
+      bridge: { name, network, index, mac: wanted.mac, outside },
+      renumbering,
+      observed: attached.state,
+    };
   }
 
-  async #keepCables({ node, observed, network, reservations }: NodeState, attempts: Attempts) {
-    const gateways = node.subnets.map(firstHost);
+  /** Reservations are read only where there may be pods outside the node's subnets. Undefined where that cannot be told. */
+  async #lookOutside(state: NodeState, attempts: Attempts): Promise<Renumbering | undefined> {
+    const { node, former, observed, bridge, reservations } = state;
+    if (former.length === 0 && !hasOtherAddress({ bridge, subnets: node.subnets }, observed))
+      return { outside: [], former, wishes: { gateways: [], hosts: [] } };
+    const reserved = await attempts.try(() => this.#reservations.in(reservations));
+    const index = observed.links.find(({ name }) => name === bridge)?.index;
+    const hasPorts = observed.links.some(({ masterIndex }) => masterIndex === index);
+    // A folder that weftd does not see says nothing about the pods that hang on the bridge.
+    if (reserved === undefined && hasPorts) return undefined;
+    return renumberingOf(numbersOf(state, bridge), reserved ?? [], observed);
+  }
+
+  async #keepCables(state: NodeState, attempts: Attempts) {
+    const { node, observed, network, reservations, former } = state;
+    const subnets = [...node.subnets, ...former];
+    const gateways = subnets.map(firstHost);
     const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
     this.#whole = wholeCables(this.#whole, observed);
-    const wanted = podCables(network, node.subnets, reserved);
-    const plan = (state: Observed) => planPodCables(wanted, this.#whole, state);
+    const wanted = podCables(network, subnets, reserved);
+    const plan = (seen: Observed) => planPodCables(wanted, this.#whole, seen);
     const { requests } = await this.#attach(plan, observed, false, attempts);
-    return { requests, cables: { network, gateways, subnets: node.subnets } };
+    const renumbering = renumberingOf(numbersOf(state, undefined), reserved, observed);
+    const outside = marksOf(renumbering);
+    return { requests, cables: { network, gateways, subnets, outside }, renumbering, observed };
   }
 
   /** What `isNew` was never there: nobody has undone it. */
@@ -183,6 +219,15 @@ export class Keeper {
       ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
     });
   }
+}
+
+function numbersOf({ network, node, former, desired }: NodeState, bridge: string | undefined) {
+  const peerSubnets = desired.dataPath.routes.map(({ destination }) => destination);
+  return { network, bridge, subnets: node.subnets, former, peerSubnets };
+}
+
+function marksOf(renumbering: Renumbering | undefined): ReadonlySet<string> {
+  return new Set(renumbering?.outside.map(({ mark }) => mark));
 }
 
 /** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */

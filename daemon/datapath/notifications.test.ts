@@ -18,6 +18,9 @@ const POD = 20;
 const BRIDGE = 9;
 const OWN_PORT = 4242;
 
+/** Of a pod that was there before the node got other subnets. */
+const OUTSIDE = "cni:cbr0/c9/eth0";
+
 const interest: Interest = {
   linkNames: new Set(["eth0", "flannel.1"]),
   linkIndexes: new Set([UNDERLAY, VTEP]),
@@ -25,7 +28,7 @@ const interest: Interest = {
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
   cables: undefined,
-  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0" },
+  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", outside: new Set([OUTSIDE]) },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -104,7 +107,7 @@ test.each<[string, Request, string | undefined]>([
   ["a bridge's port set down", port({ flags: 0 }), undefined],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
-  const cables = { network: "cbr0", gateways: [parsePrefix("10.244.1.1/32").address], subnets };
+  const cables = { network: "cbr0", gateways: [parsePrefix("10.244.1.1/32").address], subnets, outside: new Set([OUTSIDE]) };
   expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
 });
 

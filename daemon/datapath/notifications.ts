@@ -35,6 +35,8 @@ export interface BridgeInterest {
   readonly mac: string;
   /** The CNI network's name, which the alias of each port tells. */
   readonly network: string;
+  /** Marks of pods outside the node's subnets: with the last of them goes what is kept for them. */
+  readonly outside: ReadonlySet<string>;
 }
 
 /** What leads to pods that have a link each. */
@@ -45,6 +47,8 @@ export interface CableInterest {
   readonly gateways: readonly Address[];
   /** Each pod's address in them has a route. */
   readonly subnets: readonly Prefix[];
+  /** Marks of pods outside the node's subnets. */
+  readonly outside: ReadonlySet<string>;
 }
 
 /** What weftd keeps, or builds on. */
@@ -142,6 +146,7 @@ function mayBeEcho(message: Message, interest: Interest | undefined): boolean {
 function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
   if (bridge === undefined) return false;
   const isGone = message.type === RTM_DELLINK.type;
+  if (isGone && bridge.outside.has(link.alias)) return true;
   const { family } = decode(RTM_NEWLINK, message).header;
   // Of a port: its settings, or that it is none any more; the link itself is told of by itself.
   if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
@@ -155,8 +160,9 @@ function touchesCable(
   { alias, isUp, masterIndex }: Link,
   cables: CableInterest | undefined,
 ): boolean {
+  if (message.type === RTM_DELLINK.type) return cables?.outside.has(alias) === true;
   const isEnd = cables !== undefined && masterIndex === 0 && isOfNetwork(alias, cables.network);
-  return isEnd && message.type !== RTM_DELLINK.type && !isUp;
+  return isEnd && !isUp;
 }
 
 export interface NotificationListener {

@@ -23,7 +23,7 @@ const peer: Peer = {
 };
 const netConf = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
 const vtepMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
-const content: TableContent = { netConf, node, vtepMacs, peers: [peer] };
+const content: TableContent = { netConf, node, vtepMacs, peers: [peer], formerSubnets: [] };
 const served: StampContent = { backend: "host-gw", devices: ["eth0"] };
 
 /** As a pass does; true when the table was replaced. */

@@ -7,6 +7,7 @@ import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import { addAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
+import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
 import { changeLink, createBridge, type Link } from "./link.ts";
 import { isOfNetwork } from "./owner.ts";
 import { addRoute } from "./route.ts";
@@ -23,16 +24,24 @@ export interface PodBridge {
   readonly mtu: number;
   /** Frames may leave by the port that they came by. */
   readonly hairpin: boolean;
+  /** Subnets that the node had before. Undefined where it is not known whose pods run: nothing of them is changed. */
+  readonly former?: FormerWishes | undefined;
 }
+
+const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
 
 /** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
 const CONNECTED_METRIC6 = 256;
 
-/** Nothing while no pod of the network is there: the bridge is made, and may be removed, with the first and the last. */
+/**
+ * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
+ * the last. What it holds of subnets of before goes.
+ */
 export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
   const ports = portsOf(wanted.network, observed);
-  if (ports.length === 0) return complete([]);
   const bridge = observed.links.find(({ name }) => name === wanted.name);
+  if (ports.length === 0)
+    return bridge?.kind === "bridge" ? { ...planFormer(wanted, bridge, observed), conflicts: [] } : complete([]);
   if (bridge === undefined) return incomplete([createBridge(wanted)]);
   if (bridge.kind !== "bridge") {
     const kind = bridge.kind || "a physical device";
@@ -42,10 +51,21 @@ export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
   // What the kernel does by itself when the bridge comes up has to be seen first.
   if (!bridge.isUp || bridge.mac !== wanted.mac)
     return incomplete([changeLink(bridge.index, { up: true, mac: wanted.mac })]);
+  const former = planFormer(wanted, bridge, observed);
+  if (!former.isComplete) return incomplete(former.requests);
   return complete([
+    ...former.requests,
     ...ports.flatMap((port) => planPort(wanted, bridge, port)),
     ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
+    ...(wanted.former ?? NO_FORMER).gateways
+      .filter(({ held }) => held === "subnet")
+      .flatMap(({ gateway }) => planGateway(bridge, gateway, observed)),
   ]);
+}
+
+function planFormer({ former, gateways }: PodBridge, bridge: Link, observed: Observed) {
+  if (former === undefined) return { requests: [], isComplete: true };
+  return planFormerGateways(former, gateways, bridge, observed);
 }
 
 /** True where the host has ends of this network's pods that belong on a bridge. */
