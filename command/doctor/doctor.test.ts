@@ -81,6 +81,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", leaked: [], uses: [] },
+    renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },

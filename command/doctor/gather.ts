@@ -1,6 +1,11 @@
 /** Asks the node everything that the checks want to know. Nothing is changed by it. */
+
+import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
+import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import type { Reservation } from "../../pkg/ipam/reservation.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
 import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
 import { readObserved } from "../../pkg/kernel/read.ts";
 import { readSysctl } from "../../pkg/kernel/sysctl.ts";
@@ -8,7 +13,7 @@ import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
-import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type Attachment, attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
 import { askReadiness } from "../node/weftd.ts";
@@ -61,20 +66,48 @@ export function gather(
   const rules = readRuleFacts(system, netfilter, table);
   progress("comparing executables");
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
+  const { leases, own: reserved } = readLeases(system, options.cniConfDir, attachment, table);
+  const renumbering = readRenumbering(table, desired, attachment, reserved, observed);
   if (!options.isQuiet) progress("asking peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
     command: system.executablePath,
-    ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins },
+    ...{
+      kernel,
+      run,
+      table,
+      readiness,
+      observed,
+      desired,
+      networks,
+      own,
+      attachment,
+      rules,
+      plugins,
+      leases,
+      renumbering,
+    },
     families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
-    leases: readLeases(system, options.cniConfDir, attachment, table),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),
     offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),
     probes: isAsking ? probePeers(system, { table, desired }, options.timeoutMs) : [],
   };
+}
+
+function readRenumbering(
+  table: KnownNodes | undefined,
+  desired: DesiredState | undefined,
+  { network, bridge }: Attachment,
+  reserved: readonly Reservation[],
+  observed: Observed,
+): Renumbering | undefined {
+  if (table === undefined) return undefined;
+  const peerSubnets = desired?.dataPath.routes.map(({ destination }) => destination) ?? [];
+  const { node, formerSubnets: former } = table;
+  return renumberingOf({ network, bridge, subnets: node.subnets, former, peerSubnets }, reserved, observed);
 }
 
 /** As weftd and the plugin `firewall`. */

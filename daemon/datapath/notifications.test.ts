@@ -107,7 +107,12 @@ test.each<[string, Request, string | undefined]>([
   ["a bridge's port set down", port({ flags: 0 }), undefined],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
-  const cables = { network: "cbr0", gateways: [parsePrefix("10.244.1.1/32").address], subnets, outside: new Set([OUTSIDE]) };
+  const cables = {
+    network: "cbr0",
+    gateways: [parsePrefix("10.244.1.1/32").address],
+    subnets,
+    outside: new Set([OUTSIDE]),
+  };
   expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
 });
 
