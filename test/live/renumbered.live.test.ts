@@ -149,7 +149,8 @@ test("another node that gets the old subnets is reached, and the pods of before 
   await eventually(async () => expect(await held(node)).toEqual(expected));
   await node.inside.succeed("ip", ["link", "del", "cni0"]);
   await eventually(async () => expect(await held(node)).toEqual(expected));
-  await expectReach([...before, after]);
+  // A new bridge asks for no neighbour until its link-local address has passed duplicate address detection.
+  await eventually(() => expectReach([...before, after]), 30_000);
 });
 
 test("while no other node has the subnets, they have their route again", async () => {
