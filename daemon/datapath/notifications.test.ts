@@ -4,7 +4,7 @@ import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../../pkg/kernel/link.ts";
 import { addRoute, deleteRoute } from "../../pkg/kernel/route.ts";
-import { AF_BRIDGE, AF_INET, IFF_UP, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
+import { AF_BRIDGE, AF_INET, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
@@ -45,6 +45,7 @@ const bridge = ({ index = BRIDGE, flags = IFF_UP, mac = "0a:00:00:00:00:01" }) =
   request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
 const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
   request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
+const podGone = (ifalias: string) => request(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias });
 const portSettings = (hairpin: number) =>
   request(
     RTM_NEWLINK,
@@ -76,6 +77,8 @@ test.each<[string, Request, string | undefined]>([
   ["a port of the bridge as it should be", port({}), undefined],
   ["a port that was unplugged", port({ master: 0 }), "link veth1"],
   ["a port that was set down", port({ flags: 0 }), "link veth1"],
+  ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
+  ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
   ["a port of another network", port({ master: 0, alias: "cni:other/c1/eth0" }), undefined],
   ["a port that was told not to send back", portSettings(0), "link veth1"],
   ["a port that sends back", portSettings(1), undefined],
@@ -105,6 +108,8 @@ test.each<[string, Request, string | undefined]>([
   ["a pod's link set down", port({ flags: 0, master: 0 }), "link veth1"],
   ["a pod's link as it should be", port({ master: 0 }), undefined],
   ["a bridge's port set down", port({ flags: 0 }), undefined],
+  ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
+  ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
   const cables = {

@@ -78,6 +78,14 @@ test("this node's VTEPs are remembered over restarts", async () => {
   expect((await RunFiles.open(directory)).vtepMacs).toEqual(vtepMacs);
 });
 
+test("the subnets that an earlier weftd has served are remembered", async () => {
+  const files = await RunFiles.open(directory);
+  expect(files.knownSubnets).toEqual([]);
+  await write(files, { ...content, formerSubnets: [parseSubnet("10.244.9.0/24")] });
+  const known = (await RunFiles.open(directory)).knownSubnets;
+  expect(known).toEqual([parseSubnet("10.244.9.0/24"), ...content.node.subnets]);
+});
+
 test("a table that somebody removed comes back under a new generation", async () => {
   const files = await RunFiles.open(directory);
   await write(files, content);
