@@ -187,15 +187,45 @@ test("with the last of them the old gateways and the warning are gone", async ()
   expect((await doctor(["--only", "outside-pods,bridge-address"])).status).toBe(0);
 });
 
-test("a bridge whose only pods were of before loses the old gateways, too", async () => {
+test("what happened while weftd was down is found from what it has left, and the last pod takes the bridge's old gateways along", async () => {
   const lone = await cluster.addNode(3);
   const pod = await cluster.addPod(lone, "h");
+  await lone.weftd.stop("SIGTERM");
   await cluster.renumber(lone, 6);
-  await eventually(async () => expect((await cluster.readyz(lone)).body).toMatch(/^\[!\] pods: .*10\.244\.3\./m));
+  const next = await cluster.addNode(10, undefined, 3);
+  cluster.restartWeftd(lone);
+  await cluster.ready(lone);
+  await eventually(async () => {
+    const { body } = await cluster.readyz(lone);
+    expect(body).toMatch(/^\[!\] pods: .*10\.244\.3\./m);
+    expect(body).not.toMatch(/^\[!\] peers/m);
+    expect((await cluster.peerRoutes(lone)).get("10.244.3.0/24")).toBe("10.244.3.0");
+  });
+  expect(lone.weftd.output).not.toContain("the kernel refused");
+  for (const address of pod.addresses) expect(await lone.inside.pings(address)).toBe(true);
+  await eventually(async () => expect((await cluster.peerRoutes(next)).get("10.244.6.0/24")).toBe("10.244.6.0"));
+  expect(await lone.inside.pings("10.244.3.0"), "the other node by its VTEP's address").toBe(true);
   await cluster.removePod(pod);
   await eventually(async () => {
     const { addresses } = await held(lone);
     expect(addresses.filter((address) => /10\.244\.3|fd00:10:244:3:/.test(address))).toEqual([]);
+    expect(await lone.inside.succeed("ip", ["route", "show", "dev", "cni0"])).not.toContain("10.244.3.");
     expect((await cluster.readyz(lone)).body).not.toContain("[!]");
   }, 20_000);
+});
+
+test("pods with a link each are named, too, until they are gone", async () => {
+  const other = new Cleanup();
+  try {
+    const bed = await Cluster.start("host-gw", other, { attach: "ptp" });
+    const one = await bed.addNode(1);
+    const pod = await bed.addPod(one, "p");
+    await bed.renumber(one, 5);
+    await eventually(async () => expect((await bed.readyz(one)).body).toMatch(/^\[!\] pods: .*10\.244\.1\./m));
+    expect(await one.inside.pings(pod.address)).toBe(true);
+    await bed.removePod(pod);
+    await eventually(async () => expect((await bed.readyz(one)).body).not.toContain("[!]"), 20_000);
+  } finally {
+    await other.run();
+  }
 });
