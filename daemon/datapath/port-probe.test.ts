@@ -6,7 +6,7 @@ test("a closed port is heard of", async () => {
   expect(await isPortUnreachable(parseAddress("127.0.0.1"), parseAddress("127.0.0.1"))).toBe(true);
 });
 
-test("a destination that the kernel lets nobody connect to is a rejection, and ends nothing else", async () => {
+test("a destination that the kernel refuses is a rejection, and ends nothing else", async () => {
   // A broadcast address: EACCES where there is a route, ENETUNREACH where there is none.
   await expect(isPortUnreachable(parseAddress("0.0.0.0"), parseAddress("255.255.255.255"))).rejects.toThrow(/connect/);
 });

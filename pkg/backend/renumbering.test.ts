@@ -86,7 +86,7 @@ test("while a port without a mark hangs on the bridge, a reservation may be its 
   expect(look({}, TWO, observed([port("c1", { alias: "", masterIndex: 6 })])).outside).toEqual([]);
 });
 
-test("a former subnet that nobody remembers shows by the gateway's address and a pod below it", () => {
+test("a former subnet without a memory of it shows by the gateway's address and a pod below it", () => {
   const state = observed([port("c1")], [held("10.244.1.1/24"), held("10.244.5.1/24"), held("10.9.9.1/24")]);
   expect(look({ former: [] }, TWO, state)).toMatchObject({
     ...{ former: ["10.244.1.0/24"], gateways: ["10.244.1.1/24 subnet"] },

@@ -52,7 +52,7 @@ export function hasOtherAddress({ bridge, subnets }: Pick<NodeNumbers, "bridge" 
 export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], observed: Observed): Renumbering {
   const { subnets, peerSubnets } = node;
   const outside = podsOutside(node, reserved, observed);
-  // The gateway of pods that run is the network's own, also where nobody remembers its subnet.
+  // The gateway of pods that run is the network's own, also where no memory of its subnet is left.
   const shown = otherAddresses(node.bridge, subnets, observed)
     .filter((prefix) => prefix.length < addressBits(prefix.address.family) && isFirstHost(prefix))
     .filter((prefix) => outside.some(({ address }) => contains(prefix, address)))

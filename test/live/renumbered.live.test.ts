@@ -182,7 +182,7 @@ test("with the last of them the old gateways and the warning are gone", async ()
     expect((await cluster.readyz(node)).body).not.toContain("[!]");
   }, 20_000);
   await expectReach([after, far]);
-  // Nobody has put anything back: what weftd itself had changed its mind about is no repair.
+  // Changes that weftd itself has decided on are no repairs.
   expect(node.weftd.output).not.toContain("another program undoes");
   expect((await doctor(["--only", "outside-pods,bridge-address"])).status).toBe(0);
 });

@@ -162,7 +162,7 @@ export const bridgeAddress: Check = {
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     if (link === undefined || table === undefined) return [];
     const gateways = gatewaysOf(table.node.subnets);
-    // What weftd keeps for pods outside the subnets, and takes away with them, is told by "outside-pods".
+    // The check "outside-pods" names what weftd keeps for pods outside the subnets and removes with them.
     const former = renumbering?.wishes.gateways ?? [];
     const isKept = ({ address }: Prefix) => former.some(({ gateway }) => isSameAddress(gateway.address, address));
     return observed.addresses
