@@ -166,6 +166,7 @@ function bench() {
     announcer: { announce: (announcement) => done.announced.push(announcement) },
     runFiles: {
       vtepMacs: new Map(),
+      knownSubnets: [],
       writeTable: async (table) => {
         if (trouble.runDir !== undefined) throw trouble.runDir;
         done.tablesWritten.push(table);

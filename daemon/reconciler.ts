@@ -10,18 +10,19 @@ import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
-import { formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
+import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import { Attempts } from "./attempts.ts";
 import type { Announcer } from "./cluster/announcer.ts";
 import type { EventReporter } from "./cluster/events.ts";
 import type { NodeView } from "./cluster/node-view.ts";
+import { OutsidePods } from "./cluster/outside-pods.ts";
 import { announcementOf, localNode, ownSubnets } from "./cluster/own-node.ts";
 import { peerOf, sourcesOf } from "./cluster/peer.ts";
 import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./cluster/peer-conditions.ts";
 import { type GuardedDevice, guardedDevices } from "./datapath/checksum-guard.ts";
-import type { Keeper } from "./datapath/keeper.ts";
+import type { Keeper, Kept } from "./datapath/keeper.ts";
 import type { Interest } from "./datapath/notifications.ts";
 import { OldSenders } from "./datapath/old-senders.ts";
 import { OldVteps } from "./datapath/old-vteps.ts";
@@ -34,6 +35,7 @@ import type { NetConfHolder } from "./net-conf.ts";
 import type { Options } from "./options.ts";
 import { namesOf } from "./runtime/conflist.ts";
 import type { ConflistFolder } from "./runtime/conflist-folder.ts";
+import { FormerSubnets } from "./runtime/former-subnets.ts";
 import type { RunFiles } from "./runtime/run-files.ts";
 import { RuntimeOffer, type RuntimeOfferParts } from "./runtime/runtime-offer.ts";
 import { type AddressUse, countAddresses, reservationsFolder } from "./status/address-use.ts";
@@ -53,7 +55,7 @@ export interface ReconcilerParts {
   readonly programmer: Pick<Programmer, "observe" | "program">;
   readonly keeper: Keeper;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "vtepMacs" | "writeTable" | "writeStamp">;
+  readonly runFiles: Pick<RunFiles, "knownSubnets" | "vtepMacs" | "writeTable" | "writeStamp">;
   /** What weft's plugins do not take of a conflist. */
   readonly trial: RuntimeOfferParts["trial"];
   /** Takes away what flanneld has left; returns what that was, as commands. */
@@ -71,6 +73,8 @@ export class Reconciler {
   readonly #news = new News();
   readonly #conditions: PeerConditions;
   readonly #offer: RuntimeOffer;
+  readonly #outsidePods: OutsidePods;
+  readonly #former: FormerSubnets;
   /** Of the last pass that programmed something. */
   #count = { peers: 0, connected: 0 };
   readonly #oldVteps = new OldVteps();
@@ -88,6 +92,8 @@ export class Reconciler {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#conditions = new PeerConditions(parts);
+    this.#outsidePods = new OutsidePods({ ...parts, nodeName: parts.options.nodeName });
+    this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
     this.#offer = new RuntimeOffer({ ...parts, cniConfDir: parts.options.cniConfDir });
   }
 
@@ -165,7 +171,9 @@ export class Reconciler {
     this.#noteUnderlay(underlay);
     const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
     const attempts = new Attempts();
-    await attempts.try(() => runFiles.writeTable({ netConf: text, node, vtepMacs, peers }));
+    this.#former.serves(known.subnets);
+    const formerSubnets = this.#former.all;
+    await attempts.try(() => runFiles.writeTable({ netConf: text, node, vtepMacs, peers, formerSubnets }));
 
     const folder = await attempts.try(() => this.#offer.look());
     const { link } = underlay;
@@ -175,13 +183,24 @@ export class Reconciler {
     const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
     this.#again("an old sender may go", this.#oldSenders.nextMs(clock.nowMs()));
     const kept = await keeper.keep(
-      { node, underlay: link, desired, networks, senders, observed: state, ...names, reservations },
+      {
+        node,
+        underlay: link,
+        desired,
+        networks,
+        senders,
+        observed: state,
+        ...names,
+        reservations,
+        former: formerSubnets,
+      },
       attempts,
     );
+    this.#noteOutside(node, kept);
     const adopt = folder?.predecessor !== undefined;
     const gate = keeper.gate(desired.dataPath);
     const programsMs = clock.nowMs();
-    const programmed = await attempts.try(() => programmer.program(desired.dataPath, state, { adopt, gate }));
+    const programmed = await attempts.try(() => programmer.program(desired.dataPath, kept.observed, { adopt, gate }));
     const programMs = rounded(clock.nowMs() - programsMs);
     // Without a data path there is nothing to announce, and nothing to offer to the runtime.
     if (programmed === undefined) return attempts.end();
@@ -255,6 +274,14 @@ export class Reconciler {
     const kept = this.#oldVteps.kept(known, needed.dataPath.vteps, nowMs);
     this.#again("an old VTEP may go", this.#oldVteps.nextMs(nowMs));
     return kept.length === 0 ? needed : desiredState(conf, node, peers, known, [...announced, ...kept]);
+  }
+
+  #noteOutside({ subnets }: LocalNode, { renumbering }: Kept): void {
+    if (renumbering === undefined) return;
+    const { outside, former } = renumbering;
+    const isUsed = (subnet: Prefix) => outside.some(({ address }) => contains(subnet, address));
+    this.#former.seen(former, isUsed, this.#parts.clock.nowMs());
+    this.#outsidePods.report(subnets, outside);
   }
 
   #again(reason: string, delayMs: number | undefined): void {

@@ -87,6 +87,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
+    renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -94,6 +95,28 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
 }
 
 const observed = (change: Partial<Facts["observed"]>) => ({ observed: { ...facts().observed, ...change } });
+/** A pod of an earlier subnet, its gateway on the bridge. */
+const OUTSIDE = {
+  ...observed({
+    links: [
+      link(2, "eth0"),
+      link(3, "cni0", { kind: "bridge" }),
+      link(7, "veth7", { kind: "veth", masterIndex: 3, alias: "cni:cbr0/c7/eth0" }),
+    ],
+    addresses: ["10.244.1.1/24", "10.244.9.1/24"].map((text) => ({
+      ...{ index: 3, prefix: parsePrefix(text), scope: 0, isTentative: false, isDuplicate: false },
+    })),
+    routes: ["10.244.1.0/24", "10.244.9.0/24"].map((text) => ({
+      ...{ destination: parsePrefix(text), outputIndex: 3, protocol: 2, table: 254, scope: 253, type: 1 },
+      isMultipath: false,
+    })),
+  }),
+  renumbering: {
+    outside: [{ address: parseAddress("10.244.9.7"), mark: "cni:cbr0/c7/eth0", isBridged: true }],
+    former: [parsePrefix("10.244.9.0/24")],
+    wishes: { gateways: [{ gateway: parsePrefix("10.244.9.1/24"), held: "subnet" as const }], hosts: [] },
+  },
+};
 const ports = (count: number) => [
   link(2, "eth0"),
   link(3, "cni0", { kind: "bridge" }),
@@ -109,8 +132,8 @@ test("a healthy node has no findings, and one line", () => {
   const findings = judgeAll(CHECKS, facts());
   expect(findings).toEqual([]);
   expect(statusOf(findings)).toBe(0);
-  expect(reportBlocks(findings, { node: "n1", checks: 40, peers: 1, leftOut: [] })).toMatchObject([
-    { text: { text: "n1 is healthy: 40 checks, 1 peer" } },
+  expect(reportBlocks(findings, { node: "n1", checks: 43, peers: 1, leftOut: [] })).toMatchObject([
+    { text: { text: "n1 is healthy: 43 checks, 1 peer" } },
   ]);
 });
 
@@ -192,6 +215,7 @@ describe("facts that no test can plant on a machine", () => {
       "sysctl -w net.netfilter.nf_conntrack_max=524288",
     ],
     ["bridge-ports", facts(observed({ links: ports(1000) })), /cni0 has 1000 ports/, undefined],
+    ["outside-pods", facts(OUTSIDE), /\(10\.244\.1\.0\/24\): 10\.244\.9\.7$/, undefined],
     [
       "subnet-overlap",
       facts({ table: tableOf(HOST_GW, ["10.244.7.1/20"]) }),
@@ -343,4 +367,9 @@ describe("other programs' settings", () => {
     };
     expect(readNetworkManager(withFiles(told))).toEqual({ isRunning: true, unmanaged: ["cni*", "flannel.1", "veth*"] });
   });
+});
+
+test("the gateway of pods outside the subnets is not to be removed while they run", () => {
+  const [finding] = judgeAll(CHECKS, facts(OUTSIDE));
+  expect(finding).toMatchObject({ advice: expect.stringContaining("leave 10.244.9.1 on cni0 until then") });
 });

@@ -1,4 +1,5 @@
 /** What doctor knows of a node: gathered in one go (gather.ts), judged without it (checks/). */
+import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
@@ -47,6 +48,8 @@ export interface Facts {
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
   readonly leases: LeaseFacts;
+  /** Pods outside this node's subnets, and what is kept for them; undefined without a table. */
+  readonly renumbering: Renumbering | undefined;
   readonly networkd: NetworkdFacts;
   readonly networkManager: NetworkManagerFacts;
   /** VXLAN devices, and whether they leave checksums to the hardware. */

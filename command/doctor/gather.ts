@@ -1,6 +1,11 @@
 /** Asks the node everything that the checks want to know. Nothing is changed by it. */
+
+import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
+import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import type { Reservation } from "../../pkg/ipam/reservation.ts";
+import type { Observed } from "../../pkg/kernel/data-path.ts";
 import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
 import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
 import { readSysctl } from "../../pkg/kernel/sysctl.ts";
@@ -8,7 +13,7 @@ import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
-import { attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type Attachment, attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
@@ -66,18 +71,18 @@ export function gather(
   const rules = readRuleFacts(system, netfilter, table);
   progress("comparing executables");
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
-  const leases = readLeases(system, options.cniConfDir, attachment, table);
+  const { leases, own: reserved } = readLeases(system, options.cniConfDir, attachment, table);
+  const renumbering = readRenumbering(table, desired, attachment, reserved, observed);
   if (!options.isQuiet) progress("asking peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
     command: system.executablePath,
     hasWeftd: run.isAlive || system.status(run.path) !== undefined || own !== undefined || needsWeftd(networks),
     ...{ kernel, run, table, readiness, observed, desired, networks, own, attachment, rules, plugins, complaints },
-    ...{ families, ends },
+    ...{ families, ends, leases, renumbering },
     proxies: families.has(6) ? readProxies(route, 6) : [],
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
-    leases,
     unseen: findUnseen(system, options.cniBinDir, leases),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),
@@ -91,6 +96,19 @@ const NEEDING_WEFTD: readonly unknown[] = ["vxlan", "host-gw"];
 
 function needsWeftd({ files }: NetworkFolder): boolean {
   return files.some(({ plugins }) => plugins.some((plugin) => NEEDING_WEFTD.includes(plugin.value("type"))));
+}
+
+function readRenumbering(
+  table: KnownNodes | undefined,
+  desired: DesiredState | undefined,
+  { network, bridge }: Attachment,
+  reserved: readonly Reservation[],
+  observed: Observed,
+): Renumbering | undefined {
+  if (table === undefined) return undefined;
+  const peerSubnets = desired?.dataPath.routes.map(({ destination }) => destination) ?? [];
+  const { node, formerSubnets: former } = table;
+  return renumberingOf({ network, bridge, subnets: node.subnets, former, peerSubnets }, reserved, observed);
 }
 
 /** As weftd and the plugin `firewall`. */

@@ -1,7 +1,7 @@
 /** `weft ipam ls`: what host-local has reserved on this node, and whether anybody uses it. */
 
-import { formatAddress } from "../../pkg/ip/address.ts";
-import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import { type Address, formatAddress } from "../../pkg/ip/address.ts";
+import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, formatRange, isWithin, type Range } from "../../pkg/ipam/ranges.ts";
 import { CNI_CONF_DIR } from "../node/options.ts";
 import { type Block, type Cell, ExitStatus, text } from "../outcome.ts";
@@ -16,6 +16,7 @@ export const ipamLs = declareSubcommand({
   description: [
     "Lists what host-local (weft's or the reference's) has reserved on this node: how much of each configured range is used, and of each address whose it is, how old, and what keeps it.",
     "used: an interface of some network namespace of this node has the address, or a link carries the attachment's mark. remembered: the runtime has the attachment's result in its cache, so its DEL is to come. young: made less than ten minutes ago. leaked: none of these; `weft ipam gc` frees it. unknown: the same, but not all namespaces can be seen from where weft runs.",
+    "outside: the configuration of the network has no such subnet any more, as after a Node was registered anew with another podCIDR. On a node of weft's, other nodes do not reach such a pod until it is started anew.",
     "Nothing is changed, and no lock is waited for.",
   ],
   arguments: {},
@@ -56,7 +57,7 @@ function blocksOf(networks: readonly JudgedNetwork[], dataDir: string, nowMs: nu
   const uses = networks.flatMap(({ name, reservations, ranges }) =>
     ranges.map((range) => [name, formatPrefix(range.subnet), formatRange(range), ...useOf(range, reservations)]),
   );
-  const rows = networks.flatMap(({ name, judged }) =>
+  const rows = networks.flatMap(({ name, judged, ranges }) =>
     judged.map(({ address, containerId, ifName = "", modifiedMs, state, reason }): Cell[] => [
       name,
       formatAddress(address),
@@ -64,7 +65,9 @@ function blocksOf(networks: readonly JudgedNetwork[], dataDir: string, nowMs: nu
       ifName || "-",
       formatAge(nowMs - modifiedMs),
       stateCell(state),
-      reason,
+      isOutside(address, ranges)
+        ? { text: `outside ${subnetsOf(address, ranges)}; ${reason}`, tone: "warning" }
+        : reason,
     ]),
   );
   if (rows.length === 0) {
@@ -75,6 +78,18 @@ function blocksOf(networks: readonly JudgedNetwork[], dataDir: string, nowMs: nu
     ...(uses.length === 0 ? [] : [useTable(uses), text("")]),
     { kind: "table", head: ["NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "AGE", "STATE", "WHY"], rows },
   ];
+}
+
+/** No configuration says where a network without one has its addresses. */
+function isOutside(address: Address, ranges: readonly Range[]): boolean {
+  return ranges.length > 0 && !ranges.some(({ subnet }) => contains(subnet, address));
+}
+
+/** Those of the address's family. */
+function subnetsOf({ family }: Address, ranges: readonly Range[]): string {
+  const subnets = ranges.map(({ subnet }) => subnet);
+  const ofFamily = subnets.filter(({ address }) => address.family === family);
+  return (ofFamily.length === 0 ? subnets : ofFamily).map(formatPrefix).join(", ");
 }
 
 function useTable(rows: readonly string[][]): Block {
@@ -117,6 +132,7 @@ function dataOf({ name, directory, ranges, reservations, judged }: JudgedNetwork
       ageSeconds: Math.max(0, Math.round((nowMs - modifiedMs) / 1000)),
       state,
       reason,
+      isOutside: isOutside(address, ranges),
     })),
   };
 }

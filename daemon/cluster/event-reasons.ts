@@ -11,6 +11,8 @@ const OF_THE_NODE = {
     "no pod could start with the conflist that weftd would write; the message names file, plugin and key",
   NodeUnusable: "something that this Node says of itself cannot be read; the message names the field",
   RepairUndone: "another program undoes what weftd puts back, again and again; the message names the object",
+  PodsOutsideSubnet:
+    "the Node was registered anew with other podCIDRs, and other nodes do not reach pods of before; the message names them",
   ForwardingBlocked: "another program's chain may drop pods' packets, and weftd may not change it",
   ChecksumOffloadBroken: "packets in VXLAN arrive with wrong checksums, so the hardware's help was switched off",
   StrictReversePath: "rp_filter drops packets of peers that come by another way than the answers take",

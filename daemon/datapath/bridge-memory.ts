@@ -7,7 +7,7 @@ import { firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { PodBridge } from "../../pkg/kernel/pod-bridge.ts";
 
-export interface BridgeWishes extends Pick<PodBridge, "name" | "ports" | "hairpin"> {
+export interface BridgeWishes extends Pick<PodBridge, "name" | "ports" | "hairpin" | "former"> {
   readonly nodeName: string;
   /** This node's pod subnets. */
   readonly subnets: readonly Prefix[];

@@ -31,13 +31,14 @@ const vtep = {
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 };
 
-function stateOf(observed: Observed): NodeState {
+function stateOf(observed: Observed, former: readonly string[] = []): NodeState {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
     ...{ observed, reservations: FOLDER, underlay: UNDERLAY, network: "cbr0", bridge: "cni0", hairpin: true },
     ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
     node: { name: "n1", subnets, underlay },
+    former: former.map(parseSubnet),
     desired: {
       ...{ podMtu: 1450, unmasqueraded: [], vtepMacs: {}, problems: [], isAsymmetric: false },
       dataPath: { vteps: [vtep], routes: [], neighbours: [], forwarding: [] },
@@ -89,9 +90,9 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
       },
     },
   });
-  const keep = async (observed: Observed) => {
+  const keep = async (observed: Observed, former: readonly string[] = []) => {
     const attempts = new Attempts();
-    const kept = await keeper.keep(stateOf(observed), attempts);
+    const kept = await keeper.keep(stateOf(observed, former), attempts);
     attempts.end();
     return kept;
   };
@@ -229,6 +230,45 @@ test("an empty bridge goes where pods need none, once, and that is no repair", a
   await keep(nothing);
   expect(attached.flatMap(({ texts }) => texts)).toEqual(["ip link del index 5"]);
   expect(repaired).not.toContain("ip link del index 5");
+});
+
+const onBridge = (text: string) => ({
+  ...{ index: BRIDGE.index, prefix: parsePrefix(text), scope: 0, isTentative: false, isDuplicate: false },
+});
+
+test("reservations are read only where the bridge has another address, or the node had another subnet", async () => {
+  const { keep, files } = bench();
+  let reads = 0;
+  const { status } = files;
+  files.status = (path) => {
+    if (path === FOLDER) reads += 1;
+    return status.call(files, path);
+  };
+  const withPod = { ...nothing, links: [UNDERLAY, BRIDGE, PORT] };
+  await keep({ ...withPod, addresses: [onBridge("10.244.1.1/24")] });
+  expect(reads).toBe(0);
+  await keep({ ...withPod, addresses: [onBridge("10.244.1.1/24"), onBridge("10.244.9.1/24")] });
+  expect(reads).toBe(1);
+  await keep(withPod, ["10.244.9.0/24"]);
+  expect(reads).toBe(2);
+});
+
+test("a former subnet's gateway goes with its last pod, and stays where reservations cannot be seen", async () => {
+  const { keep, files, attached } = bench();
+  const withPod = { ...nothing, links: [UNDERLAY, BRIDGE, PORT], addresses: [onBridge("10.244.9.1/24")] };
+  const removal = "ip address del 10.244.9.1/24 dev index 5";
+  expect((await keep(withPod, ["10.244.9.0/24"])).renumbering).toBeUndefined();
+  expect(attached.at(-1)?.texts).not.toContain(removal);
+  files.makeDirectory(FOLDER);
+  files.writeFile(`${FOLDER}/10.244.9.7`, new TextEncoder().encode("c7\r\neth0"));
+  const { renumbering, bridge } = await keep(withPod, ["10.244.9.0/24"]);
+  expect(renumbering?.outside).toEqual([
+    { address: parseAddress("10.244.9.7"), mark: "cni:cbr0/c7/eth0", isBridged: true },
+  ]);
+  expect(bridge?.outside).toEqual(new Set(["cni:cbr0/c7/eth0"]));
+  expect(attached.at(-1)?.texts).not.toContain(removal);
+  await keep({ ...withPod, links: [UNDERLAY, BRIDGE] }, ["10.244.9.0/24"]);
+  expect(attached.at(-1)).toEqual({ texts: [removal], gate: undefined });
 });
 
 test("every setting that it keeps is listened to", async () => {

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
+import { hasOtherAddress, type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains, firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
@@ -13,10 +14,11 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { nodeRules } from "../../pkg/kernel/node-rules.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { planLeftBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
+import { type PodBridge, planLeftBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
 import { type PodCable, planPodCables, wholeCables } from "../../pkg/kernel/pod-cables.ts";
 import { NO_ENDS, podEnds } from "../../pkg/kernel/pod-ends.ts";
 import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
+import { RTM_DELLINK } from "../../pkg/netlink/link.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import type { Attempts } from "../attempts.ts";
@@ -56,6 +58,8 @@ export interface NodeState extends BridgeNames {
   readonly observed: Observed;
   /** Where host-local writes down whose each address is. */
   readonly reservations: string;
+  /** Subnets that this node had before, in this boot. */
+  readonly former: readonly Prefix[];
 }
 
 export interface Kept {
@@ -66,6 +70,10 @@ export interface Kept {
   readonly requests: readonly Request[];
   readonly bridge: BridgeInterest | undefined;
   readonly cables: CableInterest | undefined;
+  /** Undefined where it is not known which pods run. */
+  readonly renumbering: Renumbering | undefined;
+  /** As it is after the requests, as far as they change what the way to other nodes depends on. */
+  readonly observed: Observed;
 }
 
 export class Keeper {
@@ -80,6 +88,7 @@ export class Keeper {
   #dataPath: DataPath | undefined;
   readonly #settled = new Set<string>();
   #hadPods = false;
+  #bridgeAddresses: Pick<PodBridge, "gateways" | "former"> | undefined;
 
   constructor(parts: KeeperParts) {
     this.#parts = parts;
@@ -97,8 +106,9 @@ export class Keeper {
     const ranges = state.networks.filter(({ address }) => families.has(address.family));
     const rules = (await attempts.try(() => firewall.keep({ table: this.#rulesOf(state), ranges }))) ?? [];
     const legacy = (await attempts.try(() => legacyForward.ensure(ranges))) ?? [];
-    const bridge = await this.#keepBridge(state, attempts);
-    const cables = await this.#keepCables(state, attempts);
+    const renumbering = await this.#lookOutside(state, attempts);
+    const bridge = await this.#keepBridge(state, renumbering, attempts);
+    const cables = await this.#keepCables(state, renumbering, attempts);
     const proxy = await this.#podProxy.keep(
       {
         ...{ families, bridge: bridge.device, podAddresses: cables.podAddresses },
@@ -111,7 +121,7 @@ export class Keeper {
       settings: [...settings, ...proxy.settings],
       rules: [...rules, ...legacy],
       requests: [...bridge.requests, ...cables.requests, ...proxy.requests],
-      ...{ bridge: bridge.interest, cables: cables.interest },
+      ...{ bridge: bridge.interest, cables: cables.interest, renumbering, observed: bridge.observed },
     };
   }
 
@@ -177,34 +187,55 @@ export class Keeper {
     return changed;
   }
 
-  async #keepBridge({ node, desired, observed, network, bridge: name, hairpin }: NodeState, attempts: Attempts) {
+  async #keepBridge(state: NodeState, renumbering: Renumbering | undefined, attempts: Attempts) {
+    const { node, desired, observed, network, bridge: name, hairpin } = state;
     const { ports } = this.#ends;
-    const isNew = !this.#hadPods;
+    const isFirst = !this.#hadPods;
     this.#hadPods = this.#hasPorts;
     if (!this.#hadPods) this.#bridge.forget();
     const wishes = { name, ports, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
-    const wanted = this.#bridge.podBridge(wishes, observed.links);
+    const wanted = this.#bridge.podBridge({ ...wishes, former: renumbering?.wishes }, observed.links);
+    const addresses = { gateways: wanted.gateways, former: wanted.former };
     const isLeft = this.#parts.options.attach === "ptp" && !this.#hasPorts;
+    const isNew = isFirst || isLeft || !isDeepStrictEqual(this.#bridgeAddresses, addresses);
+    this.#bridgeAddresses = addresses;
     const plan = isLeft ? planLeftBridge : planPodBridge;
-    const planned = (state: Observed) => plan(wanted, state);
-    const { requests, state } = await this.#attach(planned, observed, isNew || isLeft, attempts);
-    const isRemoved = isLeft && requests.length > 0;
-    const device = isRemoved ? undefined : state.links.find((link) => link.name === name && link.kind === "bridge");
+    const planned = (seen: Observed) => plan(wanted, seen);
+    const { requests, state: seen } = await this.#attach(planned, observed, isNew, attempts);
+    const isRemoved = requests.some(({ identifier }) => identifier === RTM_DELLINK.identifier);
+    const device = isRemoved ? undefined : seen.links.find((link) => link.name === name && link.kind === "bridge");
     const gateways = node.subnets.map(firstHost);
-    const interest = isLeft ? undefined : { name, network, gateways, index: device?.index ?? 0, mac: wanted.mac };
-    return { requests, device, interest };
+    const known = { name, network, gateways, index: device?.index ?? 0, mac: wanted.mac };
+    const interest = isLeft ? undefined : { ...known, outside: marksOf(renumbering) };
+    return { requests, device, interest, observed: seen };
   }
 
-  async #keepCables({ node, observed, network, reservations }: NodeState, attempts: Attempts) {
+  /** Reservations are read only where there may be pods outside the node's subnets. Undefined where that cannot be told. */
+  async #lookOutside(state: NodeState, attempts: Attempts): Promise<Renumbering | undefined> {
+    const { node, former, observed, bridge, reservations } = state;
+    const mayHave =
+      former.length > 0 || this.#hasCables || hasOtherAddress({ bridge, subnets: node.subnets }, observed);
+    if (!mayHave) return { outside: [], former, wishes: { gateways: [], hosts: [] } };
+    const reserved = await attempts.try(() => this.#reservations.in(reservations));
+    const index = observed.links.find(({ name }) => name === bridge)?.index;
+    const hasPorts = observed.links.some(({ masterIndex }) => masterIndex === index);
+    // A folder that weftd does not see says nothing about the pods that hang on the bridge.
+    if (reserved === undefined && hasPorts) return undefined;
+    return renumberingOf(numbersOf(state), reserved ?? [], observed);
+  }
+
+  async #keepCables(state: NodeState, renumbering: Renumbering | undefined, attempts: Attempts) {
     if (!this.#hasCables) return { requests: [], interest: undefined, podAddresses: [] };
-    const gateways = node.subnets.map(firstHost);
+    const { node, observed, network, reservations, former } = state;
+    const subnets = [...node.subnets, ...former];
+    const gateways = subnets.map(firstHost);
     const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
     this.#whole = wholeCables(this.#whole, observed);
-    const wanted = podCables(network, node.subnets, reserved).filter(({ mark }) => this.#whole.has(mark));
-    const plan = (state: Observed) => planPodCables(wanted, this.#whole, state);
+    const wanted = podCables(network, subnets, reserved).filter(({ mark }) => this.#whole.has(mark));
+    const plan = (seen: Observed) => planPodCables(wanted, this.#whole, seen);
     const { requests } = await this.#attach(plan, observed, false, attempts);
     const podAddresses = wanted.flatMap((cable) => cable.podAddresses);
-    return { requests, interest: { network, gateways, subnets: node.subnets }, podAddresses };
+    return { requests, interest: { network, gateways, subnets, outside: marksOf(renumbering) }, podAddresses };
   }
 
   /** What `isNew` was never there, or goes: no other program has undone it. */
@@ -226,6 +257,15 @@ export class Keeper {
       ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
     });
   }
+}
+
+function numbersOf({ network, bridge, node, former, desired }: NodeState) {
+  const peerSubnets = desired.dataPath.routes.map(({ destination }) => destination);
+  return { network, bridge, subnets: node.subnets, former, peerSubnets };
+}
+
+function marksOf(renumbering: Renumbering | undefined): ReadonlySet<string> {
+  return new Set(renumbering?.outside.map(({ mark }) => mark));
 }
 
 /** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */

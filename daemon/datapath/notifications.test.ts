@@ -19,6 +19,9 @@ const BRIDGE = 9;
 const OWN_PORT = 4242;
 const GATEWAYS = [parsePrefix("10.244.1.1/32").address];
 
+/** Of a pod that was there before the node got other subnets. */
+const OUTSIDE = "cni:cbr0/c9/eth0";
+
 const interest: Interest = {
   linkNames: new Set(["eth0", "flannel.1"]),
   linkIndexes: new Set([UNDERLAY, VTEP]),
@@ -26,7 +29,10 @@ const interest: Interest = {
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
   cables: undefined,
-  bridge: { name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
+  bridge: {
+    ...{ name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
+    outside: new Set([OUTSIDE]),
+  },
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -43,6 +49,7 @@ const bridge = ({ index = BRIDGE, flags = IFF_UP, mac = "0a:00:00:00:00:01" }) =
   request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
 const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
   request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
+const podGone = (ifalias: string) => request(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias });
 const portSettings = (hairpin: number) =>
   request(
     RTM_NEWLINK,
@@ -74,6 +81,8 @@ test.each<[string, Request, string | undefined]>([
   ["a port of the bridge as it should be", port({}), undefined],
   ["a port that was unplugged", port({ master: 0 }), "link veth1"],
   ["a port that was set down", port({ flags: 0 }), "link veth1"],
+  ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
+  ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
   ["a port of another network", port({ master: 0, alias: "cni:other/c1/eth0" }), undefined],
   ["a port that was told not to send back", portSettings(0), "link veth1"],
   ["a port that sends back", portSettings(1), undefined],
@@ -103,9 +112,11 @@ test.each<[string, Request, string | undefined]>([
   ["a pod's link set down", port({ flags: 0, master: 0 }), "link veth1"],
   ["a pod's link as it should be", port({ master: 0 }), undefined],
   ["a bridge's port set down", port({ flags: 0 }), undefined],
+  ["a pod's link removed", podGone("cni:cbr0/c1/eth0"), undefined],
+  ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
-  const cables = { network: "cbr0", gateways: GATEWAYS, subnets };
+  const cables = { network: "cbr0", gateways: GATEWAYS, subnets, outside: new Set([OUTSIDE]) };
   expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
 });
 
@@ -119,7 +130,12 @@ test.each<[string, Request, string | undefined]>([
   ["the end of another network's pod", deleteLink(POD), undefined],
   ["a port as it should be", port({}), undefined],
 ])("where pods of both kinds are, %s: %o calls for %s", (_name, sent, expected) => {
-  const cables = { network: "cbr0", gateways: GATEWAYS, subnets: [parsePrefix("10.244.1.0/24")] };
+  const cables = {
+    network: "cbr0",
+    gateways: GATEWAYS,
+    subnets: [parsePrefix("10.244.1.0/24")],
+    outside: new Set<string>(),
+  };
   expect(reasonToCompare(notification(sent), { ...interest, cables })).toBe(expected);
 });
 

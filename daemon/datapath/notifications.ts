@@ -37,6 +37,8 @@ export interface BridgeInterest {
   readonly network: string;
   /** On the bridge; on another link, that of a pod with a link of its own. */
   readonly gateways: readonly Address[];
+  /** Marks of pods outside the node's subnets: with the last of them goes what is kept for them. */
+  readonly outside: ReadonlySet<string>;
 }
 
 /** What leads to pods that have a link each. */
@@ -47,6 +49,8 @@ export interface CableInterest {
   readonly gateways: readonly Address[];
   /** Each pod's address in them has a route. */
   readonly subnets: readonly Prefix[];
+  /** Marks of pods outside the node's subnets. */
+  readonly outside: ReadonlySet<string>;
 }
 
 /** What weftd keeps, or builds on. */
@@ -163,6 +167,7 @@ function endsPod(message: Message, { alias }: Link, bridge: BridgeInterest | und
 function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
   if (bridge === undefined) return false;
   const isGone = message.type === RTM_DELLINK.type;
+  if (isGone && bridge.outside.has(link.alias)) return true;
   const { family } = decode(RTM_NEWLINK, message).header;
   // Of a port: its settings, or that it is none any more; the link itself is told of by itself.
   if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
@@ -176,8 +181,9 @@ function touchesCable(
   { alias, isUp, masterIndex }: Link,
   cables: CableInterest | undefined,
 ): boolean {
+  if (message.type === RTM_DELLINK.type) return cables?.outside.has(alias) === true;
   const isEnd = cables !== undefined && isOfNetwork(alias, cables.network);
-  return isEnd && masterIndex === 0 && message.type !== RTM_DELLINK.type && !isUp;
+  return isEnd && masterIndex === 0 && !isUp;
 }
 
 export interface NotificationListener {

@@ -29,8 +29,8 @@ function askOnce(local: Address, peer: Address): Promise<boolean> {
     socket.on("error", (error: NodeJS.ErrnoException) =>
       end(() => (error.code === "ECONNREFUSED" ? resolve(true) : reject(error))),
     );
-    socket.bind(0, formatAddress(local), () =>
-      socket.connect(CLOSED_PORT, formatAddress(peer), () => socket.send("weft")),
-    );
+    // A callback of `connect` is called with its error, too: the peer's route may go at any moment.
+    socket.on("connect", () => socket.send("weft"));
+    socket.bind(0, formatAddress(local), () => socket.connect(CLOSED_PORT, formatAddress(peer)));
   });
 }

@@ -11,10 +11,11 @@ export class Reservations {
     this.#files = files;
   }
 
-  /** Throws `SystemError`. */
-  in(folder: string): readonly Reservation[] {
+  /** Undefined where there is no such folder. Throws `SystemError`. */
+  in(folder: string): readonly Reservation[] | undefined {
     // Asked before reading: what changes meanwhile is read the next time.
-    const modifiedMs = this.#files.status(folder)?.modifiedMs ?? 0;
+    const modifiedMs = this.#files.status(folder)?.modifiedMs;
+    if (modifiedMs === undefined) return undefined;
     const seen = this.#seen;
     if (seen?.folder === folder && seen.modifiedMs === modifiedMs) return seen.all;
     const all = readReservations(this.#files, folder);

@@ -23,7 +23,7 @@ const peer: Peer = {
 };
 const netConf = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
 const vtepMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
-const content: TableContent = { netConf, node, vtepMacs, peers: [peer] };
+const content: TableContent = { netConf, node, vtepMacs, peers: [peer], formerSubnets: [] };
 const served: StampContent = { backend: "host-gw", devices: ["eth0"] };
 
 /** As a pass does; true when the table was replaced. */
@@ -76,6 +76,14 @@ test("this node's VTEPs are remembered over restarts", async () => {
   await write(files, content);
   expect(files.vtepMacs).toEqual(vtepMacs);
   expect((await RunFiles.open(directory)).vtepMacs).toEqual(vtepMacs);
+});
+
+test("the subnets that an earlier weftd has served are remembered", async () => {
+  const files = await RunFiles.open(directory);
+  expect(files.knownSubnets).toEqual([]);
+  await write(files, { ...content, formerSubnets: [parseSubnet("10.244.9.0/24")] });
+  const known = (await RunFiles.open(directory)).knownSubnets;
+  expect(known).toEqual([parseSubnet("10.244.9.0/24"), ...content.node.subnets]);
 });
 
 test("a table that somebody removed comes back under a new generation", async () => {

@@ -15,10 +15,11 @@ import {
   type Stamp,
   TABLE_FILE,
 } from "../../pkg/backend/node-table.ts";
+import type { Prefix } from "../../pkg/ip/prefix.ts";
 import { BOOT_ID_FILE } from "../../pkg/sys/boot.ts";
 import { replaceFile } from "./replace-file.ts";
 
-export type TableContent = Pick<NodeTable, "netConf" | "node" | "vtepMacs" | "peers">;
+export type TableContent = Pick<NodeTable, "netConf" | "node" | "vtepMacs" | "peers" | "formerSubnets">;
 export type StampContent = Pick<Stamp, "backend" | "devices">;
 
 export class RunFiles {
@@ -26,12 +27,15 @@ export class RunFiles {
   readonly #bootId: string;
   #generation: number;
   #vtepMacs: ReadonlyMap<string, string>;
+  /** Subnets that an earlier weftd of this boot has served. */
+  readonly knownSubnets: readonly Prefix[];
 
   private constructor(directory: string, bootId: string, last: NodeTable | undefined) {
     this.#directory = directory;
     this.#bootId = bootId;
     this.#generation = last?.generation ?? 0;
     this.#vtepMacs = last?.vtepMacs ?? new Map();
+    this.knownSubnets = last === undefined ? [] : [...last.formerSubnets, ...last.node.subnets];
   }
 
   /** Goes on where an earlier weftd of this boot ended. */

@@ -47,6 +47,7 @@ const table: NodeTable = {
     },
   },
   vtepMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
+  formerSubnets: [],
   peers: [
     {
       ...{ name: "n2", subnets: [parsePrefix("10.244.2.0/24")], addresses: [parseAddress("192.0.2.2")] },

@@ -25,6 +25,7 @@ const table: NodeTable = {
     },
   },
   vtepMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
+  formerSubnets: [parsePrefix("10.244.9.0/24")],
   peers: [
     {
       ...{ name: "n2", subnets: [parsePrefix("10.244.1.0/24")], addresses: [parseAddress("192.0.2.2")] },

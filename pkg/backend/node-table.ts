@@ -5,7 +5,7 @@
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
-import { formatPrefix } from "../ip/prefix.ts";
+import { formatPrefix, type Prefix } from "../ip/prefix.ts";
 import { type BackendType, type NetConf, parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
@@ -36,6 +36,8 @@ export interface NodeTable {
   /** The hardware addresses of this node's VTEPs by device name, as its peers know them. */
   readonly vtepMacs: ReadonlyMap<string, string>;
   readonly peers: readonly Peer[];
+  /** This node's pod subnets of before, in this boot. */
+  readonly formerSubnets: readonly Prefix[];
 }
 
 /** A table or stamp that this version does not understand; another version of weft wrote it. */
@@ -64,12 +66,13 @@ export function parseStamp(bytes: Uint8Array): Stamp {
 }
 
 export function formatNodeTable(table: NodeTable): string {
-  const { bootId, generation, netConf, node, vtepMacs, peers } = table;
+  const { bootId, generation, netConf, node, vtepMacs, peers, formerSubnets } = table;
   return `${JSON.stringify({
     ...{ format: FORMAT, bootId, generation, netConf },
     node: encodeNode(node),
     vtepMacs: Object.fromEntries(vtepMacs),
     peers: peers.map(encodePeer),
+    ...(formerSubnets.length > 0 && { formerSubnets: formerSubnets.map(formatPrefix) }),
   })}\n`;
 }
 
@@ -85,6 +88,7 @@ export function parseNodeTable(bytes: Uint8Array): NodeTable & { readonly conf: 
     node: decodeNode(object.object("node")),
     vtepMacs: decodeMacs(object.object("vtepMacs")),
     peers: object.objectList("peers").map(decodePeer),
+    formerSubnets: object.subnetList("formerSubnets"),
   };
 }
 

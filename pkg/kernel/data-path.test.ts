@@ -299,3 +299,13 @@ test("addresses of the VTEP that are not wanted go, link-local ones stay", () =>
     "ip address del 10.244.5.0/32 dev index 7",
   ]);
 });
+
+test("a VTEP's old address goes before a route leads by it: the subnet may be a peer's now", () => {
+  const moved = { ...desired, vteps: [{ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] }] };
+  const before = { ...settled, addresses: [{ ...address, prefix: parsePrefix("10.244.1.0/32") }], routes: [] };
+  expect(texts(moved, before)).toEqual([
+    "ip address add 10.244.5.0/32 dev index 7",
+    "ip address del 10.244.1.0/32 dev index 7",
+    "ip route add 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
+  ]);
+});

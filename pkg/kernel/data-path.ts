@@ -130,17 +130,13 @@ export function planDataPath(
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
   const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]), { adopt });
-  const removals = [
-    ...routes.remove,
-    ...forwarding.remove,
-    ...neighbours.remove,
-    ...addresses.remove,
-    ...stale.map(deleteLink),
-  ];
+  const removals = [...routes.remove, ...forwarding.remove, ...neighbours.remove, ...stale.map(deleteLink)];
   return {
     requests: [
       ...deviceRequests,
       ...addresses.add,
+      // A gateway may not be an address of this node's own: a peer may have got the subnet that was ours.
+      ...(keep ? [] : addresses.remove),
       ...forwarding.add,
       ...neighbours.add,
       ...routes.add,

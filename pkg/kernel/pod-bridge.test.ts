@@ -134,3 +134,27 @@ test("another device of the bridge's name is a conflict with a name", () => {
   expect(texts).toEqual([]);
   expect(conflicts).toEqual([expect.stringMatching(/cni0 is not a bridge but dummy/)]);
 });
+
+const FORMER = parsePrefix("10.244.9.1/24");
+const planFormer = (held: "subnet" | "single" | "none", changes: Partial<Observed>) => {
+  const former = { gateways: [{ gateway: FORMER, held }], hosts: [] };
+  const { requests, isComplete } = planPodBridge({ ...wanted, former }, { ...healthy, ...changes });
+  return { texts: requests.map(({ text }) => text), isComplete };
+};
+const withFormer = { addresses: [...healthy.addresses, address(FORMER)] };
+
+test("of a subnet of before, the gateway and its route come back while pods use them", () => {
+  const routes = [...healthy.routes, connected("10.244.9.0/24")];
+  expect(planFormer("subnet", { ...withFormer, routes })).toEqual({ texts: [], isComplete: true });
+  expect(planFormer("subnet", withFormer)).toEqual({
+    ...{ texts: ["ip route add 10.244.9.0/24 dev index 5 proto 2"], isComplete: true },
+  });
+  expect(planFormer("subnet", {}).texts).toEqual(["ip address add 10.244.9.1/24 dev index 5"]);
+});
+
+test("of a subnet of before, the gateway goes without pods, also where no pod is left at all", () => {
+  const removal = { texts: ["ip address del 10.244.9.1/24 dev index 5"], isComplete: false };
+  expect(planFormer("none", withFormer)).toEqual(removal);
+  expect(planFormer("none", { ...withFormer, links: [bridge()] })).toEqual(removal);
+  expect(plan(withFormer).texts).toEqual([]);
+});

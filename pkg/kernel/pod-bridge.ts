@@ -7,6 +7,7 @@ import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import { addAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
+import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
 import { changeLink, createBridge, deleteLink, type Link } from "./link.ts";
 import { addRoute } from "./route.ts";
 
@@ -22,16 +23,24 @@ export interface PodBridge {
   readonly mtu: number;
   /** Frames may leave by the port that they came by. */
   readonly hairpin: boolean;
+  /** Subnets that the node had before. Undefined where it is not known whose pods run: nothing of them is changed. */
+  readonly former?: FormerWishes | undefined;
 }
+
+const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
 
 /** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
 const CONNECTED_METRIC6 = 256;
 
-/** Nothing while no pod of the network is there: the bridge is made, and may be removed, with the first and the last. */
+/**
+ * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
+ * the last. What it holds of subnets of before goes.
+ */
 export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
   const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
-  if (ports.length === 0) return complete([]);
   const bridge = observed.links.find(({ name }) => name === wanted.name);
+  if (ports.length === 0)
+    return bridge?.kind === "bridge" ? { ...planFormer(wanted, bridge, observed), conflicts: [] } : complete([]);
   if (bridge === undefined) return incomplete([createBridge(wanted)]);
   if (bridge.kind !== "bridge") {
     const kind = bridge.kind || "a physical device";
@@ -41,19 +50,29 @@ export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
   // What the kernel does by itself when the bridge comes up has to be seen first.
   if (!bridge.isUp || bridge.mac !== wanted.mac)
     return incomplete([changeLink(bridge.index, { up: true, mac: wanted.mac })]);
+  const former = planFormer(wanted, bridge, observed);
+  if (!former.isComplete) return incomplete(former.requests);
   return complete([
+    ...former.requests,
     ...ports.flatMap((port) => planPort(wanted, bridge, port)),
     ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
+    ...(wanted.former ?? NO_FORMER).gateways
+      .filter(({ held }) => held === "subnet")
+      .flatMap(({ gateway }) => planGateway(bridge, gateway, observed)),
   ]);
 }
 
 /**
  * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
- * only those: an address that another program has put there, or a port of any kind, keeps it.
+ * only those: an address that another program has put there, or a port of any kind, keeps it. What it holds of subnets of
+ * before goes first.
  */
-export function planLeftBridge(left: Pick<PodBridge, "name" | "gateways">, observed: Observed): Plan {
-  const bridge = leftBridge(left, observed);
-  return complete(bridge === undefined ? [] : [deleteLink(bridge.index)]);
+export function planLeftBridge(left: PodBridge, observed: Observed): Plan {
+  const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");
+  if (bridge === undefined) return complete([]);
+  const { requests } = planFormer(left, bridge, observed);
+  if (requests.length > 0) return incomplete(requests);
+  return complete(leftBridge(left, observed) === undefined ? [] : [deleteLink(bridge.index)]);
 }
 
 /** The bridge that `planLeftBridge` removes. */
@@ -66,6 +85,11 @@ export function leftBridge(
   const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
   const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
   return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;
+}
+
+function planFormer({ former, gateways }: PodBridge, bridge: Link, observed: Observed) {
+  if (former === undefined) return { requests: [], isComplete: true };
+  return planFormerGateways(former, gateways, bridge, observed);
 }
 
 const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete: true, conflicts: [] });

@@ -54,3 +54,13 @@ test("the way to a gateway that a killed program left is removed", () => {
     "ip route del fd00:10:244:2::/128 dev index 7 proto 119 metric 1024",
   ]);
 });
+
+test("a route to a pod of this node is the bridge's to keep", () => {
+  const wanted = onlink("10.244.2.0/24", "10.244.2.0", 7);
+  const standing = held("10.244.2.0/24", "10.244.2.0", 7, { isOnlink: true });
+  expect(texts(wanted, [standing, held("10.244.9.7/32", undefined, 5)])).toEqual([]);
+  expect(texts(wanted, [standing, held("10.244.9.7/32", undefined, 7), held("10.244.8.0/24", undefined, 5)])).toEqual([
+    "ip route del 10.244.9.7/32 dev index 7 proto 119",
+    "ip route del 10.244.8.0/24 dev index 5 proto 119",
+  ]);
+});

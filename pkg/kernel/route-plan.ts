@@ -1,5 +1,5 @@
 /** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
-import { isSameAddress } from "../ip/address.ts";
+import { addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
@@ -25,7 +25,7 @@ export interface RoutePlan {
 }
 
 /**
- * Ours are routes with our protocol, and whatever leads through our own devices (a predecessor's). A stranger's route to
+ * Ours are routes with our protocol, but for those to this node's own pods, and whatever leads through our own devices (a predecessor's). A stranger's route to
  * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
  * With `adopt`, for who takes a node over from flanneld, one that leads the same way and has no protocol becomes ours.
  */
@@ -36,8 +36,10 @@ export function planRoutes(
   { adopt = false }: { readonly adopt?: boolean } = {},
 ): RoutePlan {
   const candidates = observed.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
-  const isOurs = ({ protocol, outputIndex = 0, gateway }: ObservedRoute) =>
-    protocol === RTPROT_WEFT || (ownDevices.has(outputIndex) && gateway !== undefined);
+  const isOurs = (route: ObservedRoute) => {
+    const isByOwn = ownDevices.has(route.outputIndex ?? 0);
+    return route.protocol === RTPROT_WEFT ? isByOwn || !isPods(route) : isByOwn && route.gateway !== undefined;
+  };
   const rivals = bySubnet(candidates.filter(hasDefaultMetric));
   const wide = candidates.filter(
     (route) => route.destination.length > 0 && route.destination.length < 128 && !isOurs(route),
@@ -66,6 +68,11 @@ export function planRoutes(
     }
   }
   return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
+}
+
+/** One to a pod of this node, which is the pods' bridge's to keep (former-gateways.ts). */
+function isPods({ destination, gateway }: Route): boolean {
+  return gateway === undefined && destination.length === addressBits(destination.address.family);
 }
 
 /**

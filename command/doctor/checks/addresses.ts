@@ -1,4 +1,6 @@
 /** Addresses: reservations without pods, and subnets that are nearly used up. */
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { formatPrefix } from "../../../pkg/ip/prefix.ts";
 import type { Check, Finding } from "../finding.ts";
 
 export const leakedAddresses: Check = {
@@ -16,6 +18,35 @@ export const leakedAddresses: Check = {
         seen: `${leaked.length} reserved address${leaked.length === 1 ? " has" : "es have"} no pod: ${shown.join(", ")}${others > 0 ? `, and ${others} more` : ""}`,
         why: "they are given to nobody; in the end no pod can be started",
         run: `${command} ipam gc --yes --data-dir ${dataDir}`,
+      },
+    ];
+  },
+};
+
+const OUTSIDE_SHOWN = 16;
+
+export const outsidePods: Check = {
+  name: "outside-pods",
+  group: "addresses",
+  about: "every pod's address is in one of this node's subnets",
+  judge({ renumbering, table, attachment, command }) {
+    if (renumbering === undefined || table === undefined || renumbering.outside.length === 0) return [];
+    const addresses = renumbering.outside.map(({ address }) => formatAddress(address));
+    const others = addresses.length - OUTSIDE_SHOWN;
+    const kept = renumbering.wishes.gateways.filter(({ held }) => held !== "none");
+    const gateways = kept.map(({ gateway }) => formatAddress(gateway.address)).join(", ");
+    return [
+      {
+        severity: "error",
+        seen:
+          `pods run with addresses outside this node's subnets (${table.node.subnets.map(formatPrefix).join(", ")}): ` +
+          `${addresses.slice(0, OUTSIDE_SHOWN).join(", ")}${others > 0 ? `, and ${others} more (${command} ipam ls)` : ""}`,
+        why: "the Node was registered anew with other podCIDRs: other nodes do not reach these pods",
+        advice:
+          "delete these pods so that they start anew (kubectl get pods -A -o wide names them)" +
+          (kept.length === 0
+            ? ""
+            : `; leave ${gateways} on ${attachment.bridge} until then: it is their gateway, and weftd removes it with the last of them`),
       },
     ];
   },

@@ -1,6 +1,6 @@
 /** All checks, group by group. */
 import { CHECK_GROUPS, type Check } from "../finding.ts";
-import { addressUse, leakedAddresses } from "./addresses.ts";
+import { addressUse, leakedAddresses, outsidePods } from "./addresses.ts";
 import {
   bridgeAddress,
   bridgePorts,
@@ -39,7 +39,7 @@ const ALL: readonly Check[] = [
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
   ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
-  ...[leakedAddresses, addressUse],
+  ...[leakedAddresses, outsidePods, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],
 ];
 

@@ -1,6 +1,6 @@
 /** The way to other nodes' pods: what the kernel holds against what it should, MTUs, others in the way, probes. */
 
-import { addressToBytes } from "../../../pkg/ip/address.ts";
+import { addressToBytes, isSameAddress } from "../../../pkg/ip/address.ts";
 import {
   contains,
   firstHost,
@@ -122,7 +122,7 @@ export const podBridge: Check = {
   group: "data path",
   about: "the pods' bridge has its address and its ports",
   judge(facts) {
-    const { attachment, ends, table, observed, desired } = facts;
+    const { attachment, ends, table, observed, desired, renumbering } = facts;
     if (attachment.bridge === undefined || table === undefined || desired === undefined) return [];
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     const wanted = {
@@ -132,6 +132,7 @@ export const podBridge: Check = {
       mac: link?.mac ?? "",
       mtu: desired.podMtu,
       hairpin: false,
+      former: renumbering?.wishes,
     };
     // A bridge that is missing has no hardware address to put back: the next pod's ADD makes it.
     if (link === undefined) return [];
@@ -157,14 +158,17 @@ export function gatewaysOf(subnets: readonly Prefix[]): Prefix[] {
 export const bridgeAddress: Check = {
   name: "bridge-address",
   group: "data path",
-  about: "the pods' bridge has no addresses but this node's gateways",
-  judge({ attachment, table, observed }) {
+  about: "the pods' bridge has no addresses but the gateways of this node's pods",
+  judge({ attachment, table, observed, renumbering }) {
     const link = observed.links.find(({ name }) => name === attachment.bridge);
     if (link === undefined || table === undefined) return [];
     const gateways = gatewaysOf(table.node.subnets);
+    // The check "outside-pods" names what weftd keeps for pods outside the subnets and removes with them.
+    const former = renumbering?.wishes.gateways ?? [];
+    const isKept = ({ address }: Prefix) => former.some(({ gateway }) => isSameAddress(gateway.address, address));
     return observed.addresses
       .filter(({ index, scope }) => index === link.index && scope === RT_SCOPE.universe)
-      .filter(({ prefix }) => !gateways.some((gateway) => isSamePrefix(gateway, prefix)))
+      .filter(({ prefix }) => !gateways.some((gateway) => isSamePrefix(gateway, prefix)) && !isKept(prefix))
       .map(({ prefix }) => ({
         severity: "warning",
         seen: `${link.name} has the address ${formatPrefix(prefix)}, which is no gateway of this node's pods`,

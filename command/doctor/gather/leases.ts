@@ -1,7 +1,8 @@
-/** host-local's reservations: whose they are, and how many addresses are left. */
+/** host-local's reservations: whose they are, and how many addresses are left. `own` are those of the pods' network. */
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix } from "../../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../../pkg/ipam/ranges.ts";
+import type { Reservation } from "../../../pkg/ipam/reservation.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { lookAtReservations } from "../../ipam/look.ts";
 import type { Attachment } from "../../node/networks.ts";
@@ -14,7 +15,7 @@ export function readLeases(
   confDir: string,
   { dataDir, network }: Attachment,
   table: KnownNodes | undefined,
-): LeaseFacts {
+): { readonly leases: LeaseFacts; readonly own: readonly Reservation[] } {
   const { networks, obstacle } = lookAtReservations(system, { dataDir, confDir });
   const leaked = networks.flatMap(({ name, judged }) =>
     judged
@@ -27,5 +28,5 @@ export function readLeases(
     const used = own.filter(({ address }) => isWithin(range, address)).length;
     return { subnet: formatPrefix(subnet), used, capacity: capacityOf(range) };
   });
-  return { dataDir, isComplete: obstacle === undefined, leaked, uses };
+  return { leases: { dataDir, isComplete: obstacle === undefined, leaked, uses }, own };
 }

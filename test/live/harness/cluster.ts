@@ -227,10 +227,14 @@ export class Cluster {
 
   /**
    * Creates the Node with its subnet, its namespace, and its weftd; resolves when the node is ready. `prepare` comes
-   * before weftd starts.
+   * before weftd starts; `subnets` are another node's number where the Node gets the subnets of that one.
    */
-  async addNode(number: number, prepare?: (machine: Machine) => Promise<void>): Promise<Node> {
-    const node = await this.#boot(`n${number}`, number, subnetsOf(number, this.families), prepare);
+  async addNode(
+    number: number,
+    prepare?: (machine: Machine) => Promise<void>,
+    subnets: number = number,
+  ): Promise<Node> {
+    const node = await this.#boot(`n${number}`, number, subnetsOf(subnets, this.families), prepare);
     this.nodes.push(node);
     await this.ready(node);
     return node;
@@ -264,11 +268,7 @@ export class Cluster {
   async #plugInMachine(name: string, number: number, podCIDRs: readonly string[]): Promise<Machine> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
     await this.#plugIn(namespace, number);
-    await this.api("POST", "/api/v1/nodes", {
-      ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
-      spec: podCIDRs.length === 0 ? {} : { podCIDR: podCIDRs[0], podCIDRs },
-      status: { addresses: this.#addressesOf(number).map((address) => ({ type: "InternalIP", address })) },
-    });
+    await this.#register(name, number, podCIDRs);
     const folder = `${this.#folder}/${name}`;
     const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/${part}`) as [
       string,
@@ -323,6 +323,20 @@ export class Cluster {
   async deleteNode(node: Node): Promise<void> {
     await this.api("DELETE", `/api/v1/nodes/${node.name}`);
     this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
+  /** Deletes the Node and creates it anew, with the subnets of number `subnets`; its machine and pods go on running. */
+  async renumber({ name, number }: Node, subnets: number): Promise<void> {
+    await this.api("DELETE", `/api/v1/nodes/${name}`);
+    await this.#register(name, number, subnetsOf(subnets, this.families));
+  }
+
+  async #register(name: string, number: number, podCIDRs: readonly string[]): Promise<void> {
+    await this.api("POST", "/api/v1/nodes", {
+      ...{ apiVersion: "v1", kind: "Node", metadata: { name } },
+      spec: podCIDRs.length === 0 ? {} : { podCIDR: podCIDRs[0], podCIDRs },
+      status: { addresses: this.#addressesOf(number).map((address) => ({ type: "InternalIP", address })) },
+    });
   }
 
   /** Takes a deleted node's machine away, pods and all. */
