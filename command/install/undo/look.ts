@@ -1,5 +1,6 @@
 /** What the hand-over to the reference plugins is planned from. Nothing is changed by looking. */
 
+import { type CachedAttachment, parseCachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
 import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
@@ -28,7 +29,6 @@ import type { System } from "../../../pkg/sys/system.ts";
 import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
 import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";
-import { type CachedAttachment, parseCachedAttachment } from "./attachments.ts";
 import type { OwnTables } from "./states.ts";
 
 export const FAMILIES = [4, 6] as const;
