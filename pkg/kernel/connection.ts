@@ -2,10 +2,18 @@
  * Tracked connections of a protocol without an end of its own (UDP): they live on while packets come, and keep leading
  * where the translation led that was in force when they began.
  */
-import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import {
+  type Address,
+  addressFromBytes,
+  addressToBytes,
+  type Family,
+  formatAddress,
+  isSameAddress,
+} from "../ip/address.ts";
 import { type Connection, CTA_FILTER_F, IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../netlink/conntrack.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
+import type { HostPort } from "./port-map-table.ts";
 
 export const IPPROTO_UDP = 17;
 
@@ -53,6 +61,23 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   if (bytes === undefined || protocol?.destinationPort === undefined) return undefined;
   const destination = addressFromBytes(bytes);
   return { family: destination.family, destination, destinationPort: protocol.destinationPort, attributes };
+}
+
+/** True when it was opened to this port of the node; `isLocal` knows the node's addresses. */
+export function isToHostPort(
+  { destination, destinationPort }: TrackedConnection,
+  { address, port }: Pick<HostPort, "address" | "port">,
+  isLocal: (address: Address) => boolean,
+): boolean {
+  if (destinationPort !== port) return false;
+  return address === undefined ? isLocal(destination) : isSameAddress(destination, address);
+}
+
+/** True when its answers come from `address`. */
+export function isAnsweredBy({ attributes }: TrackedConnection, address: Address): boolean {
+  const { source4, source6 } = attributes.reply?.ip ?? {};
+  const source = source4 ?? source6;
+  return source !== undefined && isSameAddress(addressFromBytes(source), address);
 }
 
 /** ENOENT when it has ended meanwhile. */

@@ -7,6 +7,7 @@ import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { holdsLegacy, removeLegacy, removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { type PortmapConfig, parsePortmapConfig } from "../../pkg/attachment/portmap/config.ts";
+import { forgetEarlierConnections, forgetPodConnections } from "../../pkg/attachment/portmap/connections.ts";
 import { planPortMap, podAddresses } from "../../pkg/attachment/portmap/plan.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
@@ -16,7 +17,6 @@ import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import type { PortMap } from "../../pkg/kernel/port-map-table.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
-import { forgetEarlierConnections, forgetPodConnections } from "./connections.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
 import { addPorts, checkPorts, removePorts } from "./ports.ts";
 

@@ -2,23 +2,24 @@
  * UDP connections that were tracked before a port was mapped, or while it was, would go on leading elsewhere: the kernel
  * is told to forget them. That is a courtesy: where it fails, standard error says so, and they end by themselves.
  */
-import { messageOf } from "../../pkg/cni/errors.ts";
-import { type Address, type Family, isSameAddress } from "../../pkg/ip/address.ts";
-import { contains, IPV4_LOOPBACK } from "../../pkg/ip/prefix.ts";
-import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
+import { messageOf } from "../../cni/errors.ts";
+import { type Address, type Family, isSameAddress } from "../../ip/address.ts";
+import { contains, IPV4_LOOPBACK } from "../../ip/prefix.ts";
+import { addressDump, parseLinkAddress } from "../../kernel/address.ts";
 import {
   connectionsAnsweredBy,
   connectionsToPort,
   deleteConnection,
   IPPROTO_UDP,
+  isToHostPort,
   parseConnection,
   type TrackedConnection,
-} from "../../pkg/kernel/connection.ts";
-import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
-import { openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../kernel/connection.ts";
+import type { PortMapping } from "../../kernel/port-map-table.ts";
+import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
+import { isNetlinkError } from "../../netlink/errors.ts";
+import type { Request } from "../../netlink/message.ts";
+import type { System } from "../../sys/system.ts";
 
 /** Those that were opened to the mapped ports of the node's addresses. */
 export function forgetEarlierConnections(system: System, mappings: readonly PortMapping[]): void {
@@ -27,11 +28,9 @@ export function forgetEarlierConnections(system: System, mappings: readonly Port
   attempt(system, () => {
     const local = new LocalAddresses(system);
     for (const { host, target } of udp) {
-      const { address, port } = host;
-      forget(system, connectionsToPort(target.family, port), ({ destination, destinationPort }) => {
-        if (destinationPort !== port) return false;
-        return address === undefined ? local.has(destination) : isSameAddress(destination, address);
-      });
+      forget(system, connectionsToPort(target.family, host.port), (connection) =>
+        isToHostPort(connection, host, (address) => local.has(address)),
+      );
     }
   });
 }
