@@ -80,6 +80,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     attachment: attachmentOf(own),
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
+    podRules: { missing: [], obstacles: [], unknown: [] },
     leases: { dataDir: "/var/lib/cni/networks", leaked: [], uses: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
@@ -208,6 +209,21 @@ describe("facts that no test can plant on a machine", () => {
       "mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=interface-name:cni0;interface-name:flannel*;interface-name:weft*;interface-name:veth*\\n' >/etc/NetworkManager/conf.d/50-weft.conf && nmcli general reload",
     ],
     [
+      "pod-rules",
+      facts({
+        podRules: {
+          missing: [
+            { owner: "cni:net/c1/eth0", part: "portmap" },
+            { owner: "cni:net/c1/eth0", part: "masquerade" },
+          ],
+          obstacles: [],
+          unknown: [],
+        },
+      }),
+      /rules of running pods: container c1, interface eth0, network net \(portmap, masquerade\)$/,
+      "/opt/cni/bin/weft restore",
+    ],
+    [
       "room",
       facts({ rooms: [{ path: "/var/lib/cni", room: { bytes: 0, freeBytes: 0, inodes: 100, freeInodes: 0 } }] }),
       /0 of 100 inodes left/,
@@ -221,6 +237,16 @@ describe("facts that no test can plant on a machine", () => {
     expect(findings[0]?.run).toBe(run);
     expect(findings[0]?.run ?? findings[0]?.advice).toBeTruthy();
   });
+});
+
+test("pods whose rules cannot be put back are named, those without a result only where rules are missing", () => {
+  const obstacles = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "another has the port" }];
+  const unknown = ["cni:net/c2/eth0"];
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unknown } }))).toEqual([]);
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles, unknown } }))).toMatchObject([
+    { severity: "error", seen: expect.stringMatching(/c1.*portmap.*another has the port$/), advice: "restart the pod" },
+    { severity: "warning", seen: "the runtime has no result of container c2, interface eth0, network net" },
+  ]);
 });
 
 test("a table nearly full is a warning, a full one an error", () => {

@@ -19,6 +19,7 @@ import { readLeases } from "./gather/leases.ts";
 import { readLegacy } from "./gather/legacy.ts";
 import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
 import { lookAtPlugins } from "./gather/plugins.ts";
+import { readPodRules } from "./gather/pod-rules.ts";
 import { probePeers } from "./gather/probes.ts";
 import { readRooms } from "./gather/rooms.ts";
 
@@ -69,6 +70,7 @@ export function gather(
     families: new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]),
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
+    podRules: readPodRules(system, netfilter, options.cniBinDir),
     leases: readLeases(system, options.cniConfDir, attachment, table),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),

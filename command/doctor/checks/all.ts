@@ -27,6 +27,7 @@ import {
   routerAdvertisements,
 } from "./kernel.ts";
 import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
+import { podRules } from "./pod-rules.ts";
 import { conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
 import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
 
@@ -36,7 +37,7 @@ const ALL: readonly Check[] = [
   ...[weftdAlive, weftdReady, nodeTable, peers],
   ...[dataPath, podBridge, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
-  ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
+  ...[nodeRules, podRules, forwardDrop, legacyForward, vxlanInput],
   ...[conflistFirst, conflistValid, conflistSubnets, plugins, room],
   ...[leakedAddresses, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],
