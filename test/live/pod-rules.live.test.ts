@@ -292,6 +292,38 @@ describe("with weftd", () => {
     await isSilent(8082);
   });
 
+  test("pods that come and go while another program flushes again and again leave nothing, and lack nothing", async () => {
+    await startWeftd();
+    const pods = [0, 1, 2].map((worker) => `w${worker}`);
+    const stays = await addPod("stays", [port(8080)]);
+    let isOver = false;
+    // Few enough that weftd takes it for damage.
+    const flushing = (async () => {
+      for (let flushes = 0; flushes < 12 && !isOver; flushes++) {
+        await flush();
+        await new Promise((resolve) => setTimeout(resolve, 150));
+      }
+    })();
+    await Promise.all(
+      pods.map(async (id, at) => {
+        for (let cycles = 0; cycles < 4; cycles++) await removePod(await addPod(`${id}c${cycles}`, [port(8100 + at)]));
+      }),
+    );
+    isOver = true;
+    await flushing;
+    // What came back while its DEL was under way goes again.
+    await eventually(async () => expect((await elements()).filter((element) => /\/w\d/.test(element))).toEqual([]));
+    await flush();
+    await eventually(async () => {
+      const held = await elements();
+      expect(held.filter((element) => /\/w\d/.test(element))).toEqual([]);
+      expect(
+        new Set(held.filter((element) => element.includes("/stays/")).map((element) => element.split(" ")[0])).size,
+      ).toBe(4);
+    });
+    await expectTraffic(stays);
+  });
+
   test("what an attachment on its way out has given up stays away", async () => {
     await startWeftd();
     const [a, b] = [await addPod("a", [port(8080)]), await addPod("b", [port(8081)])];
