@@ -7,6 +7,7 @@ import { explain } from "./explain/main.ts";
 import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
+import { restore } from "./restore/main.ts";
 import { status } from "./status/main.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
@@ -18,6 +19,7 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
   ipamLs,
   install,
   ipamGc,
+  restore,
   cleanup,
   completions,
   version,

@@ -15,11 +15,12 @@ import { openClusterSide } from "./cluster/cluster-side.ts";
 import { nodeEvents } from "./cluster/node-events.ts";
 import { NodeView } from "./cluster/node-view.ts";
 import { ChecksumGuard } from "./datapath/checksum-guard.ts";
-import { Contention } from "./datapath/contention.ts";
+import { Contention, type ContentionListener } from "./datapath/contention.ts";
 import { execute } from "./datapath/execute.ts";
 import { Firewall } from "./datapath/firewall.ts";
 import { removeFlannelRules } from "./datapath/flannel-leftovers.ts";
 import { listenToGenerations } from "./datapath/generations.ts";
+import { keepPodRules } from "./datapath/keep-pod-rules.ts";
 import { Keeper } from "./datapath/keeper.ts";
 import { LegacyForward } from "./datapath/legacy-forward.ts";
 import { listenToKernel } from "./datapath/notifications.ts";
@@ -99,14 +100,15 @@ async function start(
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
   const programmer = new Programmer(netlink, nftables);
-  const contention = new Contention(clock, {
+  const contentionListener: ContentionListener = {
     onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
     onContention: (object) => {
       log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
       const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
-  });
+  };
+  const contention = new Contention(clock, contentionListener);
   const news = new News();
   const firewall = new Firewall({
     clock,
@@ -159,6 +161,13 @@ async function start(
   const debugState = () => reconciler.debugState();
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
   atEnd(() => status.close());
+  const podRules = keepPodRules({
+    ...{ clock, netlink, nftables, health, news, log, files: nodeFiles },
+    gate: new Contention(clock, contentionListener),
+    backoff: BACKOFF,
+  });
+  atEnd(() => podRules.stop());
+
   const loop = new Loop({
     clock,
     intervalMs: FULL_COMPARISON_MS,
@@ -200,10 +209,14 @@ async function start(
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
     listenToGenerations(generations, {
-      onChange: () => firewallLoop.ask("generation", { delayMs: firewall.delayMs }),
+      onChange: () => {
+        firewallLoop.ask("generation", { delayMs: firewall.delayMs });
+        podRules.rulesetChanged();
+      },
       onOverrun: () => {
         metrics.notificationOverruns.inc();
         firewallLoop.ask("announcements were lost");
+        podRules.rulesetChanged();
       },
       onBroken: reject,
     });

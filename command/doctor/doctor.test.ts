@@ -88,6 +88,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
     renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
+    podRules: { missing: [], obstacles: [], unknown: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -132,8 +133,8 @@ test("a healthy node has no findings, and one line", () => {
   const findings = judgeAll(CHECKS, facts());
   expect(findings).toEqual([]);
   expect(statusOf(findings)).toBe(0);
-  expect(reportBlocks(findings, { node: "n1", checks: 43, peers: 1, leftOut: [] })).toMatchObject([
-    { text: { text: "n1 is healthy: 43 checks, 1 peer" } },
+  expect(reportBlocks(findings, { node: "n1", checks: 44, peers: 1, leftOut: [] })).toMatchObject([
+    { text: { text: "n1 is healthy: 44 checks, 1 peer" } },
   ]);
 });
 
@@ -257,6 +258,21 @@ describe("facts that no test can plant on a machine", () => {
       "mkdir -p /etc/NetworkManager/conf.d && printf '[keyfile]\\nunmanaged-devices+=interface-name:cni0;interface-name:flannel*;interface-name:weft*;interface-name:veth*\\n' >/etc/NetworkManager/conf.d/50-weft.conf && nmcli general reload",
     ],
     [
+      "pod-rules",
+      facts({
+        podRules: {
+          missing: [
+            { owner: "cni:net/c1/eth0", part: "portmap" },
+            { owner: "cni:net/c1/eth0", part: "masquerade" },
+          ],
+          obstacles: [],
+          unknown: [],
+        },
+      }),
+      /rules of running pods: container c1, interface eth0, network net \(portmap, masquerade\)$/,
+      "/opt/cni/bin/weft restore",
+    ],
+    [
       "room",
       facts({ rooms: [{ path: "/var/lib/cni", room: { bytes: 0, freeBytes: 0, inodes: 100, freeInodes: 0 } }] }),
       /0 of 100 inodes left/,
@@ -317,6 +333,16 @@ test("the pods' bridge that no pod needs any more is named as that, not as anoth
   };
   expect(at("ptp")).toMatchObject([{ check: "pod-kinds", severity: "warning", run: "ip link del cni0" }]);
   expect(at("bridge")).toEqual([]);
+});
+
+test("pods whose rules cannot be put back are named, those without a result only where rules are missing", () => {
+  const obstacles = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "another has the port" }];
+  const unknown = ["cni:net/c2/eth0"];
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unknown } }))).toEqual([]);
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles, unknown } }))).toMatchObject([
+    { severity: "error", seen: expect.stringMatching(/c1.*portmap.*another has the port$/), advice: "restart the pod" },
+    { severity: "warning", seen: "the runtime has no result of container c2, interface eth0, network net" },
+  ]);
 });
 
 test("a table nearly full is a warning, a full one an error", () => {

@@ -6,6 +6,7 @@ import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { ForeignChain } from "../../pkg/kernel/foreign-rules.ts";
 import type { ObservedProxy } from "../../pkg/kernel/neighbour-proxy.ts";
 import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
+import type { OwnedPart, PodRulesObstacle } from "../../pkg/kernel/pod-rules.ts";
 import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
 import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
 import type { Room } from "../../pkg/sys/system.ts";
@@ -47,6 +48,7 @@ export interface Facts {
   readonly proxies: readonly ObservedProxy[];
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
+  readonly podRules: PodRuleFacts;
   readonly leases: LeaseFacts;
   /** Pods outside this node's subnets, and what is kept for them; undefined without a table. */
   readonly renumbering: Renumbering | undefined;
@@ -72,6 +74,15 @@ export interface RuleFacts {
   /** nft commands without which other programs' forward chains drop pods' packets. */
   readonly missingAccepts: readonly string[];
   readonly legacy: readonly LegacyTable[];
+}
+
+/** Rules of single pods. */
+export interface PodRuleFacts {
+  readonly missing: readonly OwnedPart[];
+  /** Of what is missing: what cannot be put back. */
+  readonly obstacles: readonly PodRulesObstacle[];
+  /** Marks of pods that the runtime has no result of. */
+  readonly unknown: readonly string[];
 }
 
 /** iptables-legacy's table `filter`, in use. */

@@ -26,6 +26,7 @@ import { readLeases } from "./gather/leases.ts";
 import { readLegacy } from "./gather/legacy.ts";
 import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
 import { lookAtPlugins } from "./gather/plugins.ts";
+import { readPodRules } from "./gather/pod-rules.ts";
 import { probePeers } from "./gather/probes.ts";
 import { readRooms } from "./gather/rooms.ts";
 import { findUnseen } from "./gather/unseen.ts";
@@ -84,6 +85,7 @@ export function gather(
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
     unseen: findUnseen(system, options.cniBinDir, leases),
+    podRules: readPodRules(system, netfilter, options.cniBinDir),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),
     offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),

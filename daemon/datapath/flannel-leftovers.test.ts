@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { removeFlannelRules } from "./flannel-leftovers.ts";
 
-const nftables = { dump: async () => [], exchange: async () => [], commit: async () => undefined };
+const nftables = { dump: async () => [], exchange: async () => [], commit: async () => [] };
 
 /** `shown` is what iptables-legacy prints of its table nat; undefined: there is no iptables-legacy. */
 function bench(shown: string | undefined, names = "nat\n") {

@@ -47,10 +47,11 @@ class FakeKernel {
     return this.answers(one.text);
   }
 
-  async commit(requests: readonly Request[]): Promise<void> {
+  async commit(requests: readonly Request[]): Promise<readonly Message[]> {
     const errno = this.refuseCommit(requests);
     if (errno !== 0) throw new NetlinkError(requests[0] as Request, errno, undefined, "a test");
     this.committed.push(...requests);
+    return [];
   }
 }
 

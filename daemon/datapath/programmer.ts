@@ -19,6 +19,7 @@ import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { answeredBy, readRuleset } from "./ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
 export class RefusedError extends AggregateError {
@@ -165,7 +166,7 @@ export class Programmer {
    * change: false where that is not to be.
    */
   async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
-    const held = await this.#ask(tableDumps(table));
+    const held = await readRuleset(this.#nftables, tableDumps(table));
     const requests = changeTable(table, held);
     if (requests.length === 0 || !isAllowed()) return false;
     await this.#nftables.commit(requests);
@@ -216,31 +217,8 @@ export class Programmer {
     }
   }
 
-  async #lookAtForwarding(): Promise<ForeignRuleset> {
-    const look = forwardingLook(FORWARD_OPTIONS);
-    let step = look.next();
-    while (step.done !== true) step = look.next(await this.#ask(step.value));
-    return step.value;
-  }
-
-  /** The answers to `questions` about nftables, dumps or not; what is absent counts as empty. */
-  async #ask(questions: readonly Request[]): Promise<readonly Message[]> {
-    const replies = await this.#nftables.exchange(questions.filter(({ isDump }) => !isDump));
-    const answers = replies.flatMap(({ error, messages }) => {
-      if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
-      return messages;
-    });
-    for (const dump of questions.filter(({ isDump }) => isDump)) answers.push(...(await this.#dumpIfThere(dump)));
-    return answers;
-  }
-
-  async #dumpIfThere(dump: Request): Promise<readonly Message[]> {
-    try {
-      return await this.#nftables.dump(dump);
-    } catch (error) {
-      if (isNetlinkError(error, "ENOENT")) return [];
-      throw error;
-    }
+  #lookAtForwarding(): Promise<ForeignRuleset> {
+    return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
   }
 
   /** What was to be removed and is gone already counts as removed. */

@@ -4,6 +4,7 @@ import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, createBridge, deleteLink } from "../../pkg/kernel/link.ts";
 import { deleteForwarding, replaceForwarding, replaceNeighbour } from "../../pkg/kernel/neighbour.ts";
+import { describeOwner } from "../../pkg/kernel/owner.ts";
 import { addRoute, replaceRoute } from "../../pkg/kernel/route.ts";
 import { REPAIR_KINDS, repairKind } from "./repair-kind.ts";
 
@@ -24,6 +25,7 @@ test.each([
   ["table inet weft", "table"],
   ["nft insert rule ip filter FORWARD accept", "rule"],
   ["net.ipv4.ip_forward=1", "setting"],
+  [`rules of ${describeOwner("cni:net/c1/eth0")}`, "attachment"],
 ])("%s puts back a %s", (text, kind) => {
   expect(repairKind(text)).toBe(kind);
   expect(REPAIR_KINDS).toContain(kind);

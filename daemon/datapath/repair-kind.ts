@@ -8,6 +8,7 @@ const COMMANDS: readonly (readonly [start: string, kind: string])[] = [
   ["ip link ", "link"],
   ["ip address ", "address"],
   ["table ", "table"],
+  ["rules of ", "attachment"],
   ["nft ", "rule"],
   ["net.", "setting"],
 ];

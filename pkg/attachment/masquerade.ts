@@ -6,7 +6,12 @@ import type { Request } from "../cni/plugin.ts";
 import type { ResultAddress } from "../cni/result.ts";
 import type { Undo } from "../cni/undo.ts";
 import { networkOf } from "../ip/prefix.ts";
-import { addPodMasquerade, deletePodMasquerade, podMasqueradeDumps } from "../kernel/pod-masquerade.ts";
+import {
+  addPodMasquerade,
+  deletePodMasquerade,
+  type PodMasquerade,
+  podMasqueradeDumps,
+} from "../kernel/pod-masquerade.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { changeRuleset, lacksNetfilter } from "../netlink/ruleset.ts";
 import type { System } from "../sys/system.ts";
@@ -22,7 +27,7 @@ export function masqueradeAttachment(request: Request, ips: readonly ResultAddre
 /** Repeating it is safe; an address that an older attachment left behind goes over to `owner`. */
 export function addMasquerade(system: System, owner: string, ips: readonly ResultAddress[]): void {
   if (ips.length === 0) return;
-  const entries = ips.map(({ address }) => ({ owner, address: address.address, subnet: networkOf(address) }));
+  const entries = masqueradesOf(owner, ips);
   try {
     changeRuleset(system, podMasqueradeDumps(), (dumped) => addPodMasquerade(dumped, entries));
   } catch (error) {
@@ -31,6 +36,11 @@ export function addMasquerade(system: System, owner: string, ips: readonly Resul
     const advice = isUnsupported ? "; ipMasq needs a kernel with nf_tables, nft_chain_nat and nft_masq" : "";
     throw new Error(`masquerade of ${owner}: ${messageOf(error)}${advice}`, { cause: error });
   }
+}
+
+/** What the table should hold for an attachment with ipMasq. */
+export function masqueradesOf(owner: string, ips: readonly ResultAddress[]): PodMasquerade[] {
+  return ips.map(({ address }) => ({ owner, address: address.address, subnet: networkOf(address) }));
 }
 
 /** True when there was something; silent when not, the table and the kernel's support for it included. */

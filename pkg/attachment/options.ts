@@ -34,6 +34,11 @@ export function masqueradeOption(object: ConfigObject): MasqueradeOption {
   return { ipMasq, masqueradeNotice: backend === "iptables" ? notice : undefined };
 }
 
+/** `macspoofchk`: frames from the pod pass only with its own hardware address as their source. */
+export function macGuardOption(object: ConfigObject): boolean {
+  return object.optionalBoolean("macspoofchk") ?? false;
+}
+
 /** IFNAMSIZ - 1 (linux/if.h) */
 export const LONGEST_NAME = 15;
 

@@ -2,7 +2,14 @@
  * Tracked connections of a protocol without an end of its own (UDP): they live on while packets come, and keep leading
  * where the translation led that was in force when they began.
  */
-import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
+import {
+  type Address,
+  addressFromBytes,
+  addressToBytes,
+  type Family,
+  formatAddress,
+  isSameAddress,
+} from "../ip/address.ts";
 import {
   type Connection,
   CTA_FILTER_F,
@@ -12,6 +19,7 @@ import {
 } from "../netlink/conntrack.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
+import type { HostPort } from "./port-map-table.ts";
 
 export const IPPROTO_UDP = 17;
 
@@ -80,6 +88,16 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   const answering = attributes.reply?.ip?.source4 ?? attributes.reply?.ip?.source6;
   const answeredBy = answering === undefined ? undefined : addressFromBytes(answering);
   return { family: destination.family, destination, destinationPort: protocol.destinationPort, answeredBy, attributes };
+}
+
+/** True when it was opened to this port of the node; `isLocal` knows the node's addresses. */
+export function isToHostPort(
+  { destination, destinationPort }: TrackedConnection,
+  { address, port }: Pick<HostPort, "address" | "port">,
+  isLocal: (address: Address) => boolean,
+): boolean {
+  if (destinationPort !== port) return false;
+  return address === undefined ? isLocal(destination) : isSameAddress(destination, address);
 }
 
 /** ENOENT when it has ended meanwhile. */

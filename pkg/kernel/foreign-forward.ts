@@ -10,7 +10,7 @@
  */
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import {
   acceptAddress,
@@ -25,6 +25,7 @@ import {
   removePrivateChain,
 } from "./cni-forward.ts";
 import {
+  answered,
   type ChainPlace,
   chainRequest,
   chainsDump,
@@ -35,6 +36,7 @@ import {
   isBaseChain,
   isSameChain,
   isUnconditional,
+  type Look,
   type Read,
   readChains,
   readRules,
@@ -109,15 +111,14 @@ export function lookAtForwarding(
   options: Pick<ForwardOptions, "adminChain">,
   depth?: Depth,
 ): ForeignRuleset {
-  const look = forwardingLook(options, depth);
-  for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
+  return answered(forwardingLook(options, depth), read);
 }
 
 /** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
 export function* forwardingLook(
   { adminChain }: Pick<ForwardOptions, "adminChain">,
   { isShallow = false }: Depth = {},
-): Generator<readonly Request[], ForeignRuleset, readonly Message[]> {
+): Look<ForeignRuleset> {
   const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
     .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))

@@ -56,6 +56,13 @@ export interface ForeignRule extends ChainPlace {
 /** Asks the kernel; what is absent gives nothing. */
 export type Read = (questions: readonly Request[]) => readonly Message[];
 
+/** A look of several questions, each after the answers to those before: for those who wait, and for those who do not. */
+export type Look<T> = Generator<readonly Request[], T, readonly Message[]>;
+
+export function answered<T>(look: Look<T>, read: Read): T {
+  for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
+}
+
 /** A table of any family. */
 export interface TablePlace {
   readonly family: number;

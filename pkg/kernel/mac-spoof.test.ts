@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Message, Request } from "../netlink/message.ts";
-import { addGuard, deleteGuards, type GuardedPort, holdsGuard, macSpoofTable } from "./mac-spoof.ts";
+import { addGuards, deleteGuards, type GuardedPort, holdsGuard, macSpoofTable } from "./mac-spoof.ts";
 import { ruleText } from "./nft/table.ts";
 
 const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
@@ -19,7 +19,7 @@ test("frames of guarded ports pass under their own address only", () => {
 });
 
 test("where there is no table it is made with the port", () => {
-  expect(texts(addGuard([], first))).toEqual([
+  expect(texts(addGuards([], [first]))).toEqual([
     "nft add table bridge weft_macspoof",
     "nft add set bridge weft_macspoof ports { type ifname; }",
     "nft add set bridge weft_macspoof sources { type ifname . ether_addr; }",
@@ -31,15 +31,15 @@ test("where there is no table it is made with the port", () => {
 });
 
 test("a table of another shape is made anew with what it tells, and a port of the same name gives way", () => {
-  const both = addGuard(dumped(addGuard([], first)), second);
+  const both = addGuards(dumped(addGuards([], [first])), [second]);
   expect(both[0]?.text).toMatch(/^nft delete table bridge handle/);
   expect(texts(both).join("\n")).toContain('"veth00000001" . 02:00:00:00:00:01 comment "cni:net/a/eth0"');
-  const again = addGuard(dumped(addGuard([], first)), { ...second, port: first.port });
+  const again = addGuards(dumped(addGuards([], [first])), [{ ...second, port: first.port }]);
   expect(texts(again).join("\n")).not.toContain("cni:net/a/eth0");
 });
 
 test("removing sends what the owner has in both sets, or nothing", () => {
-  const seen = dumped([...addGuard([], first), ...addGuard([], second)]);
+  const seen = dumped([...addGuards([], [first]), ...addGuards([], [second])]);
   const removal = deleteGuards(seen, (owner) => owner === first.owner);
   expect(texts(removal)).toEqual([
     "nft delete element bridge weft_macspoof ports (1 of them)",

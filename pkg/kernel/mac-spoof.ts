@@ -85,20 +85,21 @@ export function macSpoofElementDumps(): Request[] {
 }
 
 /**
- * One transaction that guards a port; `dumped` are the answers to `macSpoofDumps`. What is left of an earlier port of this
- * name gives way. A table that is not as it should be (an older version's, or damaged) is made anew with what its elements
+ * One transaction that guards ports; `dumped` are the answers to `macSpoofDumps`. What is left of an earlier port of such
+ * a name gives way. A table that is not as it should be (an older version's, or damaged) is made anew with what its elements
  * still tell. EEXIST or ENOENT: the table has changed since the dump.
  */
-export function addGuard(dumped: readonly Message[], guarded: GuardedPort): Request[] {
-  const wanted = macSpoofTable([guarded]);
+export function addGuards(dumped: readonly Message[], guarded: readonly GuardedPort[]): Request[] {
+  const wanted = macSpoofTable(guarded);
   const observed = readTable(wanted, dumped);
   if (observed === undefined) return createTable(wanted);
+  const isNew = (port: string | undefined) => guarded.some((each) => each.port === port);
   if (hasSameShape(wanted, observed)) {
-    const stale = deleteElements(wanted, observed.elements, (element) => portOf(element) === guarded.port);
+    const stale = deleteElements(wanted, observed.elements, (element) => isNew(portOf(element)));
     return [...stale, ...wanted.sets.flatMap((set) => addElements(wanted, set))];
   }
-  const kept = guardsOf(observed.elements).filter(({ port }) => port !== guarded.port);
-  return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, guarded]))];
+  const kept = guardsOf(observed.elements).filter(({ port }) => !isNew(port));
+  return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, ...guarded]))];
 }
 
 /** The ports that the elements among the answers to dumps guard. */

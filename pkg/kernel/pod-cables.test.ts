@@ -5,7 +5,7 @@ import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import type { LinkAddress } from "./address.ts";
 import type { Observed } from "./data-path.ts";
 import type { Link } from "./link.ts";
-import { hostRoute, type PodCable, planPodCables, wholeCables } from "./pod-cables.ts";
+import { hostRoute, type PodCable, planPodCables, podCableNames, wholeCables } from "./pod-cables.ts";
 import type { ObservedRoute } from "./route.ts";
 
 const MARK = "cni:cbr0/c7/eth0";
@@ -84,4 +84,17 @@ test.each<[string, Partial<Observed>, ReadonlySet<string>, readonly string[]]>([
 
 test("one in the making is left to who makes it", () => {
   expect(plan({ routes: [], addresses: [] }, new Set()).texts).toEqual([]);
+});
+
+test("cables are known by their marks, bridged or not; what shapes their traffic bears them, too, and is none", () => {
+  const links = [
+    end,
+    { ...end, name: "veth8", alias: "cni:cbr0/c8/eth0", masterIndex: 3 },
+    { ...end, name: "veth9", alias: "" },
+    { ...end, name: "bwp0123", kind: "ifb" },
+  ];
+  expect([...podCableNames(links)]).toEqual([
+    [MARK, "veth7"],
+    ["cni:cbr0/c8/eth0", "veth8"],
+  ]);
 });

@@ -9,6 +9,7 @@ import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { addAddress, type LinkAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
 import { changeLink, type Link } from "./link.ts";
+import { MARK_START } from "./owner.ts";
 import { isHostRoute } from "./pod-ends.ts";
 import { addRoute, type ObservedRoute } from "./route.ts";
 
@@ -107,4 +108,13 @@ function planCable(
       .map((gateway) => addAddress({ index, prefix: single(gateway), skipDetection: true })),
     ...podAddresses.filter((address) => !leads(address)).map((address) => addRoute(hostRoute(address, index))),
   ];
+}
+
+/** The host's ends of all pods' cables, bridged or not: mark -> name. */
+export function podCableNames(links: readonly Pick<Link, "alias" | "kind" | "name">[]): ReadonlyMap<string, string> {
+  return new Map(
+    links
+      .filter(({ alias, kind }) => kind === "veth" && alias.startsWith(MARK_START))
+      .map(({ alias, name }) => [alias, name]),
+  );
 }

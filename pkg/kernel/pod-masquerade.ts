@@ -11,7 +11,7 @@ import type { Prefix } from "../ip/prefix.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { postrouting } from "./masquerade.ts";
-import { hasSameShape, readElements, readTable, tableDumps } from "./nft/comparison.ts";
+import { hasSameShape, holdsElements, readElements, readTable, tableDumps } from "./nft/comparison.ts";
 import {
   counter,
   masquerade,
@@ -105,6 +105,14 @@ export function addPodMasquerade(dumped: readonly Message[], entries: readonly P
   }
   const kept = entriesOf(observed.elements).filter(({ address }) => !isNew(address));
   return [deleteTable(wanted, observed.handle), ...createTable(podMasquerade([...kept, ...entries]))];
+}
+
+/** True when all of `entries` are in the kernel, in a table that is as it should be. */
+export function holdsPodMasquerade(dumped: readonly Message[], entries: readonly PodMasquerade[]): boolean {
+  const wanted = podMasquerade(entries);
+  const observed = readTable(wanted, dumped);
+  if (observed === undefined || !hasSameShape(wanted, observed)) return false;
+  return wanted.sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
 }
 
 /** The entries that the elements among the answers to `podMasqueradeDumps` tell. */

@@ -458,3 +458,15 @@ function singleAddress(value: FieldValue | undefined): Address | undefined {
 function isAddressOf(family: Family, value: FieldValue | undefined): value is Address {
   return typeof value === "object" && "family" in value && value.family === family;
 }
+
+/** By the port of the node. */
+export function mappingsByPort(mappings: readonly PortMapping[]): ReadonlyMap<number, readonly PortMapping[]> {
+  const ports = new Map<number, PortMapping[]>();
+  for (const mapping of mappings) {
+    const { port } = mapping.host;
+    const same = ports.get(port);
+    if (same === undefined) ports.set(port, [mapping]);
+    else same.push(mapping);
+  }
+  return ports;
+}

@@ -6,7 +6,7 @@
 import { type Address, addressKey, formatAddress } from "../ip/address.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
-import type { Read } from "./foreign-rules.ts";
+import { answered, type Look, type Read } from "./foreign-rules.ts";
 import {
   absentElements,
   elementDumps,
@@ -49,19 +49,29 @@ const CONDITIONAL_SETS = {
 
 /** What `addPortMap` and `missingFromPortMap` need; what is absent is left out. */
 export function lookAtPortMap(read: Read): readonly Message[] {
-  return withConditional(read, read(tableDumps(PLAIN_TABLE)));
+  return answered(portMapLook(), read);
+}
+
+/** The same for those who wait for the kernel's answers. */
+export function* portMapLook(): Look<readonly Message[]> {
+  return yield* withConditional(yield tableDumps(PLAIN_TABLE));
 }
 
 /** What `deletePortMap` needs of that. */
 export function lookAtPortMapElements(read: Read): readonly Message[] {
-  return withConditional(read, read([...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)]));
+  return answered(portMapElementsLook(), read);
 }
 
-function withConditional(read: Read, seen: readonly Message[]): readonly Message[] {
+/** The same for those who wait for the kernel's answers. */
+export function* portMapElementsLook(): Look<readonly Message[]> {
+  return yield* withConditional(yield [...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)]);
+}
+
+function* withConditional(seen: readonly Message[]): Look<readonly Message[]> {
   const isConditional = (message: Message) =>
     message.type === NFT_MSG_NEWSET.type &&
     CONDITIONAL_SETS.sets.some(({ name }) => name === decode(NFT_MSG_NEWSET, message).attributes.name);
-  return seen.some(isConditional) ? [...seen, ...read(elementDumps(CONDITIONAL_SETS))] : seen;
+  return seen.some(isConditional) ? [...seen, ...(yield elementDumps(CONDITIONAL_SETS))] : seen;
 }
 
 /** Another attachment has the port already. */
@@ -155,6 +165,38 @@ function outgoingOwners(wanted: PortMap, held: PortMap, isGone: (holder: PortHol
     }
   }
   return outgoing;
+}
+
+/**
+ * What of `held` keeps `wanted` from being added beside it: another attachment's port, or another attachment's ports that
+ * lead to the same address.
+ */
+export function portMapObstacle(
+  wanted: PortMap,
+  held: PortMap,
+): { wanted: PortMapping; holder: PortMapping } | undefined {
+  const rivals = new Map<string, PortMapping[]>();
+  const led = new Map<string, PortMapping[]>();
+  for (const mapping of held.mappings) {
+    for (const [map, key] of [
+      [rivals, rivalKey(mapping)],
+      [led, addressKey(mapping.target)],
+    ] as const) {
+      const same = map.get(key);
+      if (same === undefined) map.set(key, [mapping]);
+      else same.push(mapping);
+    }
+  }
+  for (const mapping of wanted.mappings) {
+    const isOther = ({ owner }: PortMapping) => owner !== mapping.owner;
+    const holder =
+      rivals
+        .get(rivalKey(mapping))
+        ?.find((other) => isOther(other) && haveCommonConnections(mapping.host, other.host)) ??
+      led.get(addressKey(mapping.target))?.find(isOther);
+    if (holder !== undefined) return { wanted: mapping, holder };
+  }
+  return undefined;
 }
 
 /**

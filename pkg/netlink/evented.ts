@@ -48,13 +48,17 @@ export class EventedNetlink {
     throw interruptedDump(request, this.where);
   }
 
-  /** All or nothing (nfnetlink). */
-  async commit(requests: readonly Request[]): Promise<void> {
-    if (requests.length === 0) return;
-    const batch = new Batch(requests, this.#sequence, this.where);
+  /**
+   * All or nothing (nfnetlink); with `generation` nothing (ERESTART) where the ruleset is of another one by now. Returns
+   * what the kernel made of the requests that carry NLM_F_ECHO.
+   */
+  async commit(requests: readonly Request[], generation?: number): Promise<readonly Message[]> {
+    if (requests.length === 0) return [];
+    const batch = new Batch(requests, this.#sequence, this.where, generation);
     this.#take(batch.sequenceCount);
     await this.#turn(batch);
     if (batch.error !== undefined) throw batch.error;
+    return batch.echoes;
   }
 
   close(): void {

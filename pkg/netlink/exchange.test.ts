@@ -163,6 +163,19 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(types).toEqual([16, 18, 18, 17]);
   });
 
+  test("sends a batch for one generation of the ruleset, and returns what the kernel echoes", async () => {
+    const payloads: string[] = [];
+    const driver = open((requests) => {
+      payloads.push(requests[0]?.payload.subarray(4).join() ?? "");
+      const [, first, last] = requests.map(({ sequence }) => sequence);
+      return [answer(16, 0, first ?? 0, linkPayload(7)), acknowledge(last ?? 0, 0)];
+    });
+    const echoes = await driver.commit([anyLink, anyLink], 258);
+    // NFNL_BATCH_GENID, in network order.
+    expect(payloads).toEqual(["8,0,1,0,0,0,1,2"]);
+    expect(echoes.map((message) => decode(RTM_NEWLINK, message).header.index)).toEqual([7]);
+  });
+
   test("reports the refused message of a batch, not the last", async () => {
     const refused = request(RTM_GETLINK, "nft add rule", {}, {});
     const driver = open((requests) => [

@@ -71,7 +71,15 @@ export function changeSeen<Seen>(
 
 /** The ruleset's generation: asked before anything else is read, it dates what is seen. */
 export function readGeneration(netfilter: BlockingNetlink): number | undefined {
-  const [answer] = netfilter.run(request(NFT_MSG_GETGEN, "nft list generation", {}, {}));
+  return generationOf(netfilter.run(generationRequest()));
+}
+
+export function generationRequest(): Request {
+  return request(NFT_MSG_GETGEN, "nft list generation", {}, {});
+}
+
+/** From the answers to `generationRequest`. */
+export function generationOf([answer]: readonly Message[]): number | undefined {
   return answer === undefined ? undefined : decode(NFT_MSG_NEWGEN, answer).attributes.id;
 }
 

@@ -6,7 +6,7 @@ import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { Request } from "../../pkg/cni/plugin.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
 import {
-  addGuard,
+  addGuards,
   deleteGuards,
   type GuardedPort,
   hasGuardOf,
@@ -27,7 +27,7 @@ export function guardMac(request: Request, guarded: Guarded, undo: Undo): void {
   const owner = ownerOf(request);
   undo.push(() => removeGuards(request.system, (mark) => mark === owner));
   try {
-    changeRuleset(request.system, macSpoofDumps(), (dumped) => addGuard(dumped, { owner, ...guarded }));
+    changeRuleset(request.system, macSpoofDumps(), (dumped) => addGuards(dumped, [{ owner, ...guarded }]));
   } catch (error) {
     if (!lacksNetfilter(error) && !isNetlinkError(error, "EOPNOTSUPP", "EAFNOSUPPORT")) throw error;
     throw new CniError(

@@ -3,6 +3,8 @@
  * do not know. Chained behind the plugin that made the interface; takes the reference plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
+import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "../../pkg/attachment/firewall/config.ts";
+import { planFirewall } from "../../pkg/attachment/firewall/plan.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { removeLegacyFirewall } from "../../pkg/attachment/legacy.ts";
 import { hasXtable, prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
@@ -28,7 +30,6 @@ import type { Firewall } from "../../pkg/kernel/firewall.ts";
 import type { ForwardOptions } from "../../pkg/kernel/foreign-forward.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { type FirewallConfig, lenientConfig, parseFirewallConfig } from "./config.ts";
 import { Firewalld, notAnswering } from "./firewalld.ts";
 import { checkIsolation, isolatePort } from "./isolation.ts";
 import { addRules, findRules, type Removed, removeRules } from "./rules.ts";
@@ -180,23 +181,8 @@ function useFirewalld(
   }
 }
 
-function wantedOf(request: Request, { ingressPolicy }: FirewallConfig, result: Result): Firewall {
-  const owner = ownerOf(request);
-  const addresses = result.ips.map(({ address }) => address.address);
-  if (ingressPolicy === undefined) {
-    return { pods: addresses.map((address) => ({ owner, address })), policies: new Map() };
-  }
-  const bridge = result.interfaces[0]?.name;
-  if (bridge === undefined || bridge === "") {
-    throw request.config.invalid(
-      "ingressPolicy",
-      "a chain in which bridge comes before firewall: prevResult names no bridge",
-    );
-  }
-  return {
-    pods: addresses.map((address) => ({ owner, address, bridge })),
-    policies: new Map([[bridge, ingressPolicy]]),
-  };
+function wantedOf(request: Request, config: FirewallConfig, result: Result): Firewall {
+  return planFirewall(request.config, config, ownerOf(request), result);
 }
 
 /** None where prevResult is missing, or is none that anybody understands. */

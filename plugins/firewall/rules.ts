@@ -11,7 +11,6 @@ import { messageOf } from "../../pkg/cni/errors.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { isolatedBridges } from "../../pkg/kernel/cni-forward.ts";
 import {
-  addRuleRecords,
   addToFirewall,
   deleteRuleRecords,
   type Firewall,
@@ -39,7 +38,6 @@ import {
 } from "../../pkg/kernel/foreign-forward.ts";
 import {
   chainRequest,
-  type ForeignRule,
   type ForeignRuleset,
   readChains,
   readRules,
@@ -47,9 +45,10 @@ import {
   rulesDump,
 } from "../../pkg/kernel/foreign-rules.ts";
 import { isPrivate, leadsTo } from "../../pkg/kernel/forward-chains.ts";
+import { recordRules } from "../../pkg/kernel/pod-forwarding.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -131,7 +130,7 @@ export function addRules(
         return { requests: [...entries, ...accepts], generation: undefined };
       },
     );
-    record(system, addressesOf(wanted.pods), records, readRules(echoes));
+    record(system, addressesOf(wanted.pods), records, echoes);
   } catch (error) {
     throw new Error(`firewall: ${messageOf(error)}${adviceFor(error)}`, { cause: error });
   }
@@ -142,17 +141,13 @@ function record(
   system: System,
   addresses: readonly Address[],
   held: readonly RuleRecord[],
-  made: readonly ForeignRule[],
+  echoes: readonly Message[],
 ): void {
-  const records = addresses.flatMap((address): RuleRecord[] => {
-    const handles = rulesOfAddress(made, address).map(({ handle }) => handle);
-    return handles.length === 0 ? [] : [{ address, handles }];
-  });
-  if (records.length === 0) return;
-  const replaced = held.filter(({ address }) => records.some((one) => isSameAddress(one.address, address)));
+  const requests = recordRules(addresses, held, echoes);
+  if (requests.length === 0) return;
   const netfilter = openNetfilter(system);
   try {
-    netfilter.commit(addRuleRecords(records, replaced));
+    netfilter.commit(requests);
   } catch (error) {
     if (!isNetlinkError(error)) throw error;
   } finally {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { parseOptions } from "../../daemon/options.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";
 import type { JsonObject } from "../apiserver/resource.ts";
 import { byName, find, type KubeObject, nameOf, parseObjects } from "./objects.ts";
@@ -93,6 +94,15 @@ describe("the DaemonSet's pod", () => {
     const paths = weftd.volumeMounts.map(({ mountPath }) => mountPath);
     expect(paths).toContain(options.netConf.replace(/\/[^/]*$/, ""));
     expect(paths).toEqual(expect.arrayContaining([options.cniConfDir, options.runDir, `${options.procSys}/net`]));
+  });
+
+  test("shows weftd what the runtime remembers of pods, to read", () => {
+    for (const path of CACHE_DIRECTORIES) {
+      const mount = weftd.volumeMounts.find(({ mountPath }) => `${path}/`.startsWith(`${mountPath}/`));
+      const volume = pod.volumes.find(({ name }) => name === mount?.name);
+      expect(volume?.hostPath?.path, path).toBe(mount?.mountPath);
+      expect(mount?.readOnly, path).toBe(true);
+    }
   });
 
   test("is probed where weftd listens", () => {

@@ -141,9 +141,15 @@ test("a container that restarts, and one whose rules were flushed, answer again"
   await start("web", ["--network", "demo", "-p", "8080:80"], ...SERVE);
   await podman("restart", "--time", "0", "web");
   expect(await fromOutside(8080)).toMatch(WELCOME);
-  await succeed("nsenter", [`--net=${machine.network.path}`, "nft", "flush", "ruleset"]);
+  const flush = () => succeed("nsenter", [`--net=${machine.network.path}`, "nft", "flush", "ruleset"]);
+  await flush();
   // conmon holds the port, but does not answer on it.
   await expect(fromOutside(8080)).rejects.toThrow(/exit status 143/);
+  await machine.succeed("/opt/cni/bin/weft", ["restore"]);
+  expect(await eventually(() => fromOutside(8080))).toMatch(WELCOME);
+  const { stdout } = await machine.run("/opt/cni/bin/weft", ["restore", "-o", "json"]);
+  expect(JSON.parse(stdout)).toMatchObject({ changed: false, failures: [] });
+  await flush();
   await podman("network", "reload", "web");
   expect(await eventually(() => fromOutside(8080))).toMatch(WELCOME);
   await podman("rm", "--force", "--time", "0", "web");

@@ -28,6 +28,7 @@ import {
 } from "./kernel.ts";
 import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./others.ts";
 import { podKinds } from "./pod-kinds.ts";
+import { podRules } from "./pod-rules.ts";
 import { conflistAccepted, conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
 import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
 
@@ -37,7 +38,7 @@ const ALL: readonly Check[] = [
   ...[weftdAlive, weftdReady, nodeTable, peers],
   ...[dataPath, podBridge, podKinds, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
-  ...[nodeRules, forwardDrop, legacyForward, vxlanInput],
+  ...[nodeRules, podRules, forwardDrop, legacyForward, vxlanInput],
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
   ...[leakedAddresses, outsidePods, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],

@@ -1,5 +1,7 @@
 /** What the hand-over to the reference plugins is planned from. Nothing is changed by looking. */
 
+import type { CachedAttachment } from "../../../pkg/attachment/cached.ts";
+import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments.ts";
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
 import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
@@ -23,12 +25,10 @@ import { lookAtReferenceTables } from "../../../pkg/kernel/reference-nftables.ts
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
-import { isSystemError } from "../../../pkg/sys/errors.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
 import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";
-import { type CachedAttachment, parseCachedAttachment } from "./attachments.ts";
 import type { OwnTables } from "./states.ts";
 
 export const FAMILIES = [4, 6] as const;
@@ -124,7 +124,7 @@ export function lookAtNode(system: System, cacheDir: string | undefined): Node {
   const inUse = new Set(held.map(({ address }) => address));
   return {
     subnetShapers: links.filter(isSubnetShaper),
-    cached: results.paths().flatMap((path) => readCached(system, path)),
+    cached: results.paths().flatMap((path) => readCachedAttachment(system, path) ?? []),
     iptables: new Set(FAMILIES.filter((family) => findProgram(system, RESTORE[family]) !== undefined)),
     nft: findProgram(system, "nft"),
     hasFirewalld: hasFirewalld(system),
@@ -148,17 +148,6 @@ function isSubnetShaper({ name, kind, alias }: Link): boolean {
 }
 
 const RESTORE = { 4: "iptables-restore", 6: "ip6tables-restore" } as const;
-
-function readCached(system: System, path: string): CachedAttachment[] {
-  try {
-    const attachment = parseCachedAttachment(system.readFile(path));
-    return attachment === undefined ? [] : [attachment];
-  } catch (error) {
-    // Just removed, or no file.
-    if (isSystemError(error, "ENOENT", "EISDIR")) return [];
-    throw error;
-  }
-}
 
 const FIREWALLD = "org.fedoraproject.FirewallD1";
 

@@ -15,10 +15,10 @@ import { ExitStatus, type Outcome } from "../../outcome.ts";
 import type { Build } from "../../subcommand.ts";
 import { type BinDirectory, observeBinDirectory } from "../bin-directory.ts";
 import { planRestoration, type Restoration } from "../restoration.ts";
-import { typesOf } from "./attachments.ts";
 import { type HandedOver, handOver, handOverTexts } from "./hand-over.ts";
 import { foreignRuleText, lookAtAllRules, lookAtNode, type Node, type SeenRules } from "./look.ts";
 import { describeObstacle, type HandOver, type Obstacle, planHandOver } from "./states.ts";
+import { typesOf } from "./types.ts";
 
 export interface UndoPlaces {
   readonly directory: string;

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
+import type { CachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { ConfigObject } from "../../../pkg/cni/config.ts";
 import { EMPTY_RESULT } from "../../../pkg/cni/result.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { ownerMark } from "../../../pkg/kernel/owner.ts";
 import { EMPTY_PORT_MAP, type PortMap } from "../../../pkg/kernel/port-map-table.ts";
-import type { CachedAttachment } from "./attachments.ts";
 import { type Circumstances, describeObstacle, type OwnTables, planHandOver } from "./states.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };

@@ -3,6 +3,7 @@
  * what is in force, and from what the runtime remembers, which tells the keys that the tables do not hold. Pure.
  */
 
+import { type CachedAttachment, mainPlugin } from "../../../pkg/attachment/cached.ts";
 import type { ConfigObject } from "../../../pkg/cni/config.ts";
 import { isCniError } from "../../../pkg/cni/errors.ts";
 import { type Address, addressBits, type Family, isSameAddress } from "../../../pkg/ip/address.ts";
@@ -19,7 +20,6 @@ import type {
   ReferencePorts,
   ReferenceState,
 } from "../../../pkg/kernel/reference-state.ts";
-import type { CachedAttachment } from "./attachments.ts";
 
 /** What weft's tables of attachments hold. */
 export interface OwnTables {
@@ -172,14 +172,6 @@ function pluginsOf(part: ReferencePart, cached: CachedAttachment | undefined): r
   const main = cached?.plugins[0] === undefined ? undefined : mainPlugin(cached.plugins[0]).type;
   const own = PLUGINS[part].filter((name) => main === name);
   return own.length === 0 ? PLUGINS[part] : own;
-}
-
-/** The plugin that makes the interface: flannel has another one do it. */
-function mainPlugin(first: ConfigObject): { readonly type: string; readonly config: ConfigObject } {
-  const type = first.optionalString("type") ?? "";
-  if (type !== "flannel") return { type, config: first };
-  const delegate = first.object("delegate");
-  return { type: delegate.optionalString("type") || "bridge", config: delegate };
 }
 
 function configOf(cached: CachedAttachment | undefined, type: string): ConfigObject | undefined {

@@ -2,23 +2,24 @@
  * UDP connections that were tracked before a port was mapped, or while it was, would go on leading elsewhere: the kernel
  * is told to forget them. That is a courtesy: where it fails, standard error says so, and they end by themselves.
  */
-import { messageOf } from "../../pkg/cni/errors.ts";
-import { type Address, addressKey, type Family, isSameAddress } from "../../pkg/ip/address.ts";
-import { contains, IPV4_LOOPBACK } from "../../pkg/ip/prefix.ts";
-import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
+import { messageOf } from "../../cni/errors.ts";
+import { type Address, addressKey, type Family, isSameAddress } from "../../ip/address.ts";
+import { contains, IPV4_LOOPBACK } from "../../ip/prefix.ts";
+import { addressDump, parseLinkAddress } from "../../kernel/address.ts";
 import {
   deleteConnection,
   IPPROTO_UDP,
+  isToHostPort,
   isUdpTo,
   parseConnection,
   type TrackedConnection,
   udpConnections,
-} from "../../pkg/kernel/connection.ts";
-import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
-import { openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../kernel/connection.ts";
+import { mappingsByPort, type PortMapping } from "../../kernel/port-map-table.ts";
+import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
+import { isNetlinkError } from "../../netlink/errors.ts";
+import type { Request } from "../../netlink/message.ts";
+import type { System } from "../../sys/system.ts";
 
 export interface Stale {
   /** Those that were opened to these ports of the node's addresses. */
@@ -36,7 +37,7 @@ export function forgetConnections(system: System, { opened = [], answered = [] }
 }
 
 function forgetFamily(system: System, family: Family, { opened, answered }: Required<Stale>): void {
-  const [byOpened, byAnswered] = [byPort(opened), byPort(answered)];
+  const [byOpened, byAnswered] = [mappingsByPort(opened), mappingsByPort(answered)];
   const ports = new Set([...byOpened.keys(), ...byAnswered.keys()]);
   if (ports.size === 0) return;
   const pods = new Map(answered.map(({ target }) => [addressKey(target), target]));
@@ -46,9 +47,9 @@ function forgetFamily(system: System, family: Family, { opened, answered }: Requ
   };
   attempt(system, () => {
     const local = new LocalAddresses(system);
-    forget(system, udpConnections(family, filter), ports, ({ destination, destinationPort, answeredBy }) => {
-      const isOpened = ({ host: { address } }: PortMapping) =>
-        address === undefined ? local.has(destination) : isSameAddress(destination, address);
+    forget(system, udpConnections(family, filter), ports, (connection) => {
+      const { destinationPort, answeredBy } = connection;
+      const isOpened = ({ host }: PortMapping) => isToHostPort(connection, host, (address) => local.has(address));
       const isAnswered = ({ target }: PortMapping) => answeredBy !== undefined && isSameAddress(answeredBy, target);
       return (
         byOpened.get(destinationPort)?.some(isOpened) === true ||
@@ -56,18 +57,6 @@ function forgetFamily(system: System, family: Family, { opened, answered }: Requ
       );
     });
   });
-}
-
-/** By the port of the node. */
-function byPort(mappings: readonly PortMapping[]): ReadonlyMap<number, readonly PortMapping[]> {
-  const ports = new Map<number, PortMapping[]>();
-  for (const mapping of mappings) {
-    const { port } = mapping.host;
-    const same = ports.get(port);
-    if (same === undefined) ports.set(port, [mapping]);
-    else same.push(mapping);
-  }
-  return ports;
 }
 
 function attempt(system: System, work: () => void): void {

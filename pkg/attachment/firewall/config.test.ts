@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ConfigObject } from "../../pkg/cni/config.ts";
+import { ConfigObject } from "../../cni/config.ts";
 import { lenientConfig, parseFirewallConfig } from "./config.ts";
 
 const DEFAULTS = {

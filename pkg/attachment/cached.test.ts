@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ConfigObject } from "../../../pkg/cni/config.ts";
-import { decodeBase64, parseCachedAttachment, typesOf } from "./attachments.ts";
+import { decodeBase64, parseCachedAttachment } from "./cached.ts";
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const network = {
@@ -37,22 +36,4 @@ test("all bytes come back from base64", () => {
       expect(decodeBase64(Buffer.from(bytes).toString("base64"))).toEqual(bytes);
     }),
   );
-});
-
-test("types are also those that plugins call in turn", () => {
-  const plugins = [
-    { type: "flannel" },
-    { type: "flannel", delegate: { type: "ptp" } },
-    { type: "macvlan", ipam: { type: "dhcp" } },
-  ].map((values) => new ConfigObject(values));
-  expect(typesOf(plugins)).toEqual([
-    "flannel",
-    "bridge",
-    "host-local",
-    "flannel",
-    "ptp",
-    "host-local",
-    "macvlan",
-    "dhcp",
-  ]);
 });

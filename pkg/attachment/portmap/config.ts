@@ -2,11 +2,11 @@
  * The configuration of `portmap`: the reference plugin's keys, defaults and rules. The ports themselves are the
  * runtime's (capability `portMappings`).
  */
-import type { ConfigObject } from "../../pkg/cni/config.ts";
-import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import { type Address, type Family, formatAddress } from "../../pkg/ip/address.ts";
-import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
-import { DEFAULT_MARK_BIT } from "../../pkg/kernel/port-map-table.ts";
+import type { ConfigObject } from "../../cni/config.ts";
+import { CniError, ErrorCode } from "../../cni/errors.ts";
+import { type Address, type Family, formatAddress } from "../../ip/address.ts";
+import type { PortCondition } from "../../kernel/port-condition.ts";
+import { DEFAULT_MARK_BIT } from "../../kernel/port-map-table.ts";
 import { type Conditions, type Language, parseConditions } from "./conditions.ts";
 
 export interface PortmapConfig {

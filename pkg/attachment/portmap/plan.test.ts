@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { parseAddress } from "../../pkg/ip/address.ts";
-import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
-import { prefixSpan, type Span, wholeSpan } from "../../pkg/ip/span.ts";
-import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
-import { describeHostPort } from "../../pkg/kernel/port-map.ts";
+import { parseAddress } from "../../ip/address.ts";
+import { formatPrefix, parsePrefix } from "../../ip/prefix.ts";
+import { prefixSpan, type Span, wholeSpan } from "../../ip/span.ts";
+import type { PortCondition } from "../../kernel/port-condition.ts";
+import { describeHostPort } from "../../kernel/port-map.ts";
 import type { PortmapConfig, WantedPort } from "./config.ts";
 import { planPortMap, podAddresses } from "./plan.ts";
 

@@ -1,8 +1,8 @@
 /** Conditions in the language of nft(8): however they are cut into strings, together they are the start of a rule. Pure. */
-import { parseAddress } from "../../pkg/ip/address.ts";
-import { parsePrefix } from "../../pkg/ip/prefix.ts";
-import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../pkg/ip/span.ts";
-import { conditionBits, nameSpan, type PortCondition } from "../../pkg/kernel/port-condition.ts";
+import { parseAddress } from "../../ip/address.ts";
+import { parsePrefix } from "../../ip/prefix.ts";
+import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
+import { conditionBits, nameSpan, type PortCondition } from "../../kernel/port-condition.ts";
 import type { Match, Words } from "./conditions.ts";
 
 const TOKEN = /"[^"]*"|[{},]|[!=<>]=?|[^\s{},"!=<>]+|\S/g;

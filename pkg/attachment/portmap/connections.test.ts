@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { parseAddress } from "../../pkg/ip/address.ts";
-import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
-import { ByteWriter } from "../../pkg/netlink/bytes.ts";
-import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_NEW } from "../../pkg/netlink/conntrack.ts";
+import { parseAddress } from "../../ip/address.ts";
+import type { PortMapping } from "../../kernel/port-map-table.ts";
+import { ByteWriter } from "../../netlink/bytes.ts";
+import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_NEW } from "../../netlink/conntrack.ts";
 import {
   decode,
   NETLINK_NETFILTER,
@@ -11,8 +11,8 @@ import {
   NLMSG_ERROR,
   request,
   splitDatagram,
-} from "../../pkg/netlink/message.ts";
-import { FakeSystem } from "../../pkg/sys/fake.ts";
+} from "../../netlink/message.ts";
+import { FakeSystem } from "../../sys/fake.ts";
 import { forgetConnections } from "./connections.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text.split("."), Number);

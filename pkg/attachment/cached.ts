@@ -3,11 +3,11 @@
  * the values of its capabilities in the same file. Pure.
  */
 
-import { ConfigObject } from "../../../pkg/cni/config.ts";
-import { isCniError } from "../../../pkg/cni/errors.ts";
-import { parseJsonObject } from "../../../pkg/cni/network.ts";
-import { decodeResult, EMPTY_RESULT, type Result } from "../../../pkg/cni/result.ts";
-import type { Attachment } from "../../../pkg/kernel/owner.ts";
+import { ConfigObject } from "../cni/config.ts";
+import { isCniError } from "../cni/errors.ts";
+import { parseJsonObject } from "../cni/network.ts";
+import { decodeResult, EMPTY_RESULT, type Result } from "../cni/result.ts";
+import type { Attachment } from "../kernel/owner.ts";
 
 export interface CachedAttachment extends Attachment {
   /** As they are called in turn, each with the `runtimeConfig` that it gets from the runtime. */
@@ -48,28 +48,12 @@ function withCapabilities(plugin: ConfigObject, given: ConfigObject): ConfigObje
   return new ConfigObject({ ...plugin.values(), runtimeConfig });
 }
 
-/** The types of all plugins that the runtime calls for an attachment, those that plugins call in turn included. */
-export function typesOf(plugins: readonly ConfigObject[]): string[] {
-  return plugins.flatMap((plugin) => [
-    ...typeIn(plugin),
-    ...["ipam", "delegate"].flatMap((key) => (isObject(plugin.value(key)) ? typesOf([plugin.object(key)]) : [])),
-    ...(plugin.value("type") === "flannel" && !delegateHasType(plugin) ? ["bridge"] : []),
-    ...(plugin.value("type") === "flannel" ? ["host-local"] : []),
-  ]);
-}
-
-function typeIn(object: ConfigObject): string[] {
-  const type = object.value("type");
-  return typeof type === "string" && type !== "" ? [type] : [];
-}
-
-function delegateHasType(plugin: ConfigObject): boolean {
-  const delegate = plugin.value("delegate");
-  return isObject(delegate) && typeIn(plugin.object("delegate")).length > 0;
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** The plugin that makes the interface: flannel has another one do it. */
+export function mainPlugin(first: ConfigObject): { readonly type: string; readonly config: ConfigObject } {
+  const type = first.optionalString("type") ?? "";
+  if (type !== "flannel") return { type, config: first };
+  const delegate = first.object("delegate");
+  return { type: delegate.optionalString("type") || "bridge", config: delegate };
 }
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

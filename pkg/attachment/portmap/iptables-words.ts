@@ -1,8 +1,8 @@
 /** Conditions as arguments of iptables(8), one word each. Pure. */
-import { addressBits, parseAddress } from "../../pkg/ip/address.ts";
-import { parsePrefix } from "../../pkg/ip/prefix.ts";
-import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../pkg/ip/span.ts";
-import { conditionBits, nameSpan, type PortCondition } from "../../pkg/kernel/port-condition.ts";
+import { addressBits, parseAddress } from "../../ip/address.ts";
+import { parsePrefix } from "../../ip/prefix.ts";
+import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
+import { conditionBits, nameSpan, type PortCondition } from "../../kernel/port-condition.ts";
 import type { Match, Words } from "./conditions.ts";
 
 const OPTIONS: Readonly<Record<string, keyof PortCondition>> = {

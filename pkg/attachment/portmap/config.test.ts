@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { ConfigObject } from "../../pkg/cni/config.ts";
-import { parseAddress } from "../../pkg/ip/address.ts";
+import { ConfigObject } from "../../cni/config.ts";
+import { parseAddress } from "../../ip/address.ts";
 import { parsePortmapConfig } from "./config.ts";
 
 const parse = (more: object) => parsePortmapConfig(new ConfigObject({ name: "net", ...more }));

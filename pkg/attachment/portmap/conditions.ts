@@ -2,11 +2,11 @@
  * `conditionsV4` and `conditionsV6`: which connections ports are mapped for, in the words of a rule, iptables' or nft's as the
  * reference plugin tells them apart. Pure.
  */
-import type { ConfigObject } from "../../pkg/cni/config.ts";
-import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Family } from "../../pkg/ip/address.ts";
-import { commonSpans, type Span, wholeSpan } from "../../pkg/ip/span.ts";
-import { conditionBits, type PortCondition } from "../../pkg/kernel/port-condition.ts";
+import type { ConfigObject } from "../../cni/config.ts";
+import { CniError, ErrorCode } from "../../cni/errors.ts";
+import type { Family } from "../../ip/address.ts";
+import { commonSpans, type Span, wholeSpan } from "../../ip/span.ts";
+import { conditionBits, type PortCondition } from "../../kernel/port-condition.ts";
 import { iptablesMatches } from "./iptables-words.ts";
 import { nftMatches } from "./nft-words.ts";
 

@@ -1,21 +1,15 @@
 /** What the node's table of ports should hold for an attachment. Pure. */
-import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
-import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import { addressSpan, commonSpan, prefixSpan } from "../../pkg/ip/span.ts";
-import type { PortCondition } from "../../pkg/kernel/port-condition.ts";
-import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../pkg/kernel/port-map-table.ts";
+import type { Result } from "../../cni/result.ts";
+import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../ip/prefix.ts";
+import { addressSpan, commonSpan, prefixSpan } from "../../ip/span.ts";
+import type { PortCondition } from "../../kernel/port-condition.ts";
+import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../kernel/port-map-table.ts";
+import { ownAddresses } from "../addresses.ts";
 import type { PortmapConfig } from "./config.ts";
 
-/**
- * The first address of each family that the container has on this interface: one that belongs to another interface of
- * the result does not count, one that names none does.
- */
-export function podAddresses({ ips, interfaces }: Result, ifName: string): Prefix[] {
-  const isElsewhere = ({ interface: at }: ResultAddress) => {
-    const owner = at === undefined ? undefined : interfaces[at];
-    return owner !== undefined && (owner.name !== ifName || !owner.sandbox);
-  };
-  const own = ips.filter((ip) => !isElsewhere(ip)).map(({ address }) => address);
+/** The first address of each family that the container has on this interface. */
+export function podAddresses(result: Result, ifName: string): Prefix[] {
+  const own = ownAddresses(result, ifName).map(({ address }) => address);
   return ([4, 6] as const).flatMap((family) => own.find(({ address }) => address.family === family) ?? []);
 }
 

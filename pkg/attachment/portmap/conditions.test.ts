@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { ConfigObject } from "../../pkg/cni/config.ts";
-import { formatAddress } from "../../pkg/ip/address.ts";
-import type { Span } from "../../pkg/ip/span.ts";
+import { ConfigObject } from "../../cni/config.ts";
+import { formatAddress } from "../../ip/address.ts";
+import type { Span } from "../../ip/span.ts";
 import { parseConditions } from "./conditions.ts";
 
 const parse = (words: readonly string[], family: 4 | 6 = 4) =>

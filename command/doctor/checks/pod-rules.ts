@@ -1,0 +1,70 @@
+/** Rules of single pods, which another program may have removed while the pods run. */
+import { describeOwner } from "../../../pkg/kernel/owner.ts";
+import type { PodRulePart } from "../../../pkg/kernel/pod-rules.ts";
+import { CNI_BIN_DIR } from "../../node/options.ts";
+import type { Facts } from "../facts.ts";
+import type { Check, Finding } from "../finding.ts";
+
+/** What a pod without them has lost. */
+const MEANING: Readonly<Record<PodRulePart, string>> = {
+  portmap: "host ports do not answer",
+  masquerade: "pods with ipMasq do not reach the outside",
+  macspoofchk: "pods may send under any hardware address",
+  firewall: "other programs' chains may drop pods' packets",
+};
+const SHOWN = 5;
+
+export const podRules: Check = {
+  name: "pod-rules",
+  group: "firewall",
+  about: "running pods have the rules that portmap, firewall, ipMasq and macspoofchk gave them",
+  judge({ podRules: { missing, obstacles, unknown }, plugins, command }) {
+    const parts = [...new Set([...missing, ...obstacles].map(({ part }) => part))];
+    if (parts.length === 0) return [];
+    const why = parts.map((part) => MEANING[part]).join("; ");
+    const pods = [...new Set(missing.map(({ owner }) => owner))].map((owner) => {
+      const own = missing.filter((each) => each.owner === owner).map(({ part }) => part);
+      return `${describeOwner(owner)} (${own.join(", ")})`;
+    });
+    return [
+      ...(pods.length === 0
+        ? []
+        : [
+            {
+              severity: "error" as const,
+              seen: `another program has removed rules of running pods: ${listText(pods)}`,
+              why,
+              run: [command, "restore", ...placeOf(plugins)].join(" "),
+            },
+          ]),
+      ...obstacles.map(
+        ({ owner, part, reason }): Finding => ({
+          severity: "error",
+          seen: `rules of ${describeOwner(owner)} (${part}) are missing, and cannot be put back: ${reason}`,
+          why: MEANING[part],
+          advice: "restart the pod",
+        }),
+      ),
+      ...(unknown.length === 0
+        ? []
+        : [
+            {
+              severity: "warning" as const,
+              seen: `the runtime has no result of ${listText(unknown.map(describeOwner))}`,
+              why: "if rules of these pods were removed, too, nothing tells which",
+              advice: "restart these pods if they have host ports, ipMasq, macspoofchk or firewall",
+            },
+          ]),
+    ];
+  },
+};
+
+/** The command has to look where doctor has looked. */
+function placeOf({ directory }: Facts["plugins"]): string[] {
+  return directory === CNI_BIN_DIR.default ? [] : ["--cni-bin-dir", directory];
+}
+
+function listText(items: readonly string[]): string {
+  const others = items.length > SHOWN ? `; and ${items.length - SHOWN} more` : "";
+  return items.slice(0, SHOWN).join("; ") + others;
+}

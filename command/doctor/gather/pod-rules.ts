@@ -1,0 +1,12 @@
+/** What running pods lack of the rules that the runtime's results say they should have. */
+import type { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
+import type { System } from "../../../pkg/sys/system.ts";
+import { lookAtPodRules, readKnowledge } from "../../node/pod-rules.ts";
+import type { PodRuleFacts } from "../facts.ts";
+
+export function readPodRules(system: System, netfilter: BlockingNetlink | undefined, cniBinDir: string): PodRuleFacts {
+  if (netfilter === undefined) return { missing: [], obstacles: [], unknown: [] };
+  const knowledge = readKnowledge(system, { cacheDir: undefined, cniBinDir });
+  const { missing, obstacles, unknown } = lookAtPodRules(system, netfilter, knowledge);
+  return { missing, obstacles, unknown };
+}

@@ -1,0 +1,130 @@
+/** Rules of running pods: what the runtime's results say they should have, and what the kernel lacks of it. */
+import type { CachedAttachment } from "../../pkg/attachment/cached.ts";
+import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts";
+import { prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
+import { wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
+import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
+import { answered } from "../../pkg/kernel/foreign-rules.ts";
+import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
+import { ownerMark } from "../../pkg/kernel/owner.ts";
+import { podCableNames } from "../../pkg/kernel/pod-cables.ts";
+import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } from "../../pkg/kernel/pod-forwarding.ts";
+import {
+  acceptedPods,
+  type OwnedPart,
+  type PodRules,
+  type PodRulesObstacle,
+  planPodRules,
+  podRulesLook,
+  type SeenPodRules,
+} from "../../pkg/kernel/pod-rules.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { observeBinDirectory } from "../install/bin-directory.ts";
+import { CachedResults } from "../ipam/results.ts";
+import { findViews } from "./namespaces.ts";
+
+export interface PodRulesPlaces {
+  readonly cacheDir: string | undefined;
+  readonly cniBinDir: string;
+}
+
+/** What the runtime remembers, and whose plugins it calls: read once. */
+export interface PodRulesKnowledge {
+  /** By mark. */
+  readonly cached: ReadonlyMap<string, CachedAttachment>;
+  isForeign(plugin: string): boolean;
+}
+
+/** Throws `SystemError`. */
+export function readKnowledge(system: System, { cacheDir, cniBinDir }: PodRulesPlaces): PodRulesKnowledge {
+  const results = new CachedResults(system, {
+    directories: CACHE_DIRECTORIES,
+    own: cacheDir,
+    views: findViews(system),
+  });
+  const attachments = results.paths().flatMap((path) => readCachedAttachment(system, path) ?? []);
+  const { files } = observeBinDirectory(cniBinDir, system);
+  return {
+    // Of two results of one attachment the first directory's counts.
+    cached: new Map(attachments.reverse().map((attachment) => [ownerMark(attachment), attachment])),
+    isForeign(plugin) {
+      const file = files.get(plugin);
+      return file !== undefined && file.buildId === undefined;
+    },
+  };
+}
+
+export interface PodRulesLook {
+  readonly seen: SeenPodRules;
+  readonly wanted: readonly PodRules[];
+  /** Of other programs' chains; those of the pods with another administrator's chain come with the next look. */
+  readonly forwarding: SeenForwarding | undefined;
+  readonly requests: readonly Request[];
+  /** Those of them that change weft's own tables. */
+  readonly ownRequests: readonly Request[];
+  readonly missing: readonly OwnedPart[];
+  readonly obstacles: readonly PodRulesObstacle[];
+  /** Marks of attachments that the runtime does not remember. */
+  readonly unknown: readonly string[];
+}
+
+/** Changes nothing. Throws `NetlinkError`. */
+export function lookAtPodRules(
+  system: System,
+  netfilter: BlockingNetlink,
+  { cached, isForeign }: PodRulesKnowledge,
+): PodRulesLook {
+  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const seen = answered(podRulesLook(), read);
+  // After the generation was asked for: an attachment without a link has none any more when the change is made.
+  const cables = readCables(system);
+  const told = [...cables].flatMap(([mark, name]) => {
+    const attachment = cached.get(mark);
+    return attachment === undefined ? [] : [wantedRules(attachment, name)];
+  });
+  const wanted = told.map(({ rules }) => withoutForeign(rules, isForeign));
+  const plan = planPodRules(seen, wanted);
+  const pods = acceptedPods(seen, wanted, plan.restored);
+  for (const adminChain of new Set(pods.map((pod) => pod.adminChain))) {
+    const own = pods.filter((pod) => pod.adminChain === adminChain);
+    const addresses = own.flatMap((pod) => pod.addresses);
+    const forwarding = answered(podForwardingLook(adminChain, addresses), read);
+    const makesTables = !prefersXtables(system, 4);
+    const unaccepted = unacceptedPods(forwarding, own, makesTables);
+    if (unaccepted.length === 0) continue;
+    const more = unaccepted.map(({ owner }): OwnedPart => ({ owner, part: "firewall" }));
+    return resultOf(
+      [...plan.requests, ...acceptPods(forwarding, unaccepted, makesTables)],
+      [...plan.restored, ...more],
+      forwarding,
+    );
+  }
+  return resultOf(plan.requests, plan.restored, undefined);
+
+  function resultOf(
+    requests: readonly Request[],
+    missing: readonly OwnedPart[],
+    forwarding: SeenForwarding | undefined,
+  ) {
+    const keys = missing.map(({ owner, part }) => `${part} ${owner}`);
+    return {
+      ...{ seen, wanted, forwarding, requests, ownRequests: plan.requests },
+      missing: missing.filter((_, at) => keys.indexOf(keys[at] ?? "") === at),
+      obstacles: [...plan.obstacles, ...told.flatMap(({ obstacles }) => obstacles)],
+      unknown: [...cables.keys()].filter((mark) => !cached.has(mark)),
+    };
+  }
+}
+
+/** The host's ends of pods' cables: mark -> name. */
+export function readCables(system: System): ReadonlyMap<string, string> {
+  const host = openRoute(system);
+  try {
+    return podCableNames(host.dump(linkDump()).map(parseLink));
+  } finally {
+    host.close();
+  }
+}

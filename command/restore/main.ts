@@ -1,0 +1,172 @@
+/** `weft restore`: rules of running pods come back that another program has removed. */
+import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
+import type { Address } from "../../pkg/ip/address.ts";
+import { answered } from "../../pkg/kernel/foreign-rules.ts";
+import { describeOwner } from "../../pkg/kernel/owner.ts";
+import { recordRules } from "../../pkg/kernel/pod-forwarding.ts";
+import { podRulesLook, removePodRules } from "../../pkg/kernel/pod-rules.ts";
+import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
+import { changeSeen, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { changeBlocks } from "../change-report.ts";
+import { CACHE_DIR } from "../ipam/look.ts";
+import { CNI_BIN_DIR } from "../node/options.ts";
+import {
+  lookAtPodRules,
+  type PodRulesKnowledge,
+  type PodRulesLook,
+  readCables,
+  readKnowledge,
+} from "../node/pod-rules.ts";
+import { CommandError, ExitStatus } from "../outcome.ts";
+import { declareSubcommand } from "../subcommand.ts";
+
+/** A second and a third are for what came meanwhile. */
+const ROUNDS = 5;
+
+export const restore = declareSubcommand({
+  name: "restore",
+  group: "Change this node",
+  summary: "put back rules of running pods that another program has removed",
+  description: [
+    "Restarting Debian's nftables.service, or `nft flush ruleset`, removes the rules of all running pods: host ports (portmap), masquerade (ipMasq), the guard against foreign hardware addresses (macspoofchk), and what firewall has written. A weftd puts them back by itself; this does it where none runs.",
+    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod.",
+    "What the runtime has no result of cannot be put back: restart such a pod. Parts whose plugin in --cni-bin-dir is another program's are left to that program.",
+  ],
+  arguments: {},
+  options: {
+    dryRun: { kind: "flag", about: "print what would be done, and change nothing" },
+    cacheDir: CACHE_DIR,
+    cniBinDir: CNI_BIN_DIR,
+  },
+  examples: [
+    { line: "restore --dry-run", about: "what is missing, as commands" },
+    { line: "restore", about: "put it back" },
+  ],
+  printsData: true,
+  run({ system, options: { dryRun, cacheDir, cniBinDir }, progress }) {
+    progress("looking at the node ...");
+    const knowledge = readKnowledge(system, { cacheDir, cniBinDir });
+    const { looks, left } = withNetfilter(() => (dryRun ? look(system, knowledge) : carryOut(system, knowledge)));
+    const commands = looks.flatMap(({ requests }) => requests.map(({ text }) => text));
+    const restored = looks.filter(({ requests }) => requests.length > 0).flatMap(({ missing }) => missing);
+    return {
+      status: left.length > 0 ? ExitStatus.failed : ExitStatus.done,
+      blocks: changeBlocks({
+        ...{ commands, left: [], failures: left, isDryRun: dryRun },
+        nothing:
+          left.length > 0
+            ? "What is missing cannot be put back."
+            : "The rules of all running pods are there: nothing to do.",
+      }),
+      data: { dryRun, changed: !dryRun && commands.length > 0, commands, restored, failures: left },
+    };
+  },
+});
+
+interface Restoration {
+  readonly looks: readonly PodRulesLook[];
+  /** In words, what does not come back. */
+  readonly left: readonly string[];
+}
+
+function withNetfilter(work: () => Restoration): Restoration {
+  try {
+    return work();
+  } catch (error) {
+    if (!lacksNetfilter(error)) throw error;
+    throw new CommandError("the kernel has no nf_tables: pods have no rules that could be put back", {
+      status: ExitStatus.refused,
+      cause: error,
+    });
+  }
+}
+
+function look(system: System, knowledge: PodRulesKnowledge): Restoration {
+  const netfilter = openNetfilter(system);
+  try {
+    const seen = lookAtPodRules(system, netfilter, knowledge);
+    return { looks: [seen], left: leftOf([seen]) };
+  } finally {
+    netfilter.close();
+  }
+}
+
+function carryOut(system: System, knowledge: PodRulesKnowledge): Restoration {
+  const looks: PodRulesLook[] = [];
+  let blocked: string | undefined;
+  for (let round = 1; round <= ROUNDS; round++) {
+    let current: PodRulesLook | undefined;
+    try {
+      const echoes = changeSeen(
+        system,
+        (netfilter) => lookAtPodRules(system, netfilter, knowledge),
+        (seen) => {
+          const { generation } = seen.seen;
+          current = blocked === undefined ? seen : { ...seen, requests: seen.ownRequests };
+          return { requests: current.requests, generation };
+        },
+      );
+      if (current === undefined) break;
+      looks.push(current);
+      if (current.requests.length === 0) break;
+      record(system, current, echoes);
+    } catch (error) {
+      // A table of another program's that lets no one else change it does not keep our own from being filled.
+      if (blocked !== undefined || !isNetlinkError(error, "EPERM")) throw error;
+      blocked = error.message;
+    }
+  }
+  removeStale(system, looks);
+  const restored = new Set(looks.flatMap(({ missing }) => missing.map(({ owner }) => owner)));
+  const mappings =
+    looks.at(-1)?.wanted.flatMap(({ owner, ports }) => (restored.has(owner) ? ports.mappings : [])) ?? [];
+  forgetConnections(system, { opened: mappings });
+  return { looks, left: [...leftOf(looks), ...(blocked === undefined ? [] : [blocked])] };
+}
+
+/** A record that fails costs the DEL a look at the whole chain, and nothing else. */
+function record(system: System, { forwarding, wanted }: PodRulesLook, echoes: readonly Message[]): void {
+  if (forwarding === undefined) return;
+  const addresses = wanted.flatMap(({ firewall }) => firewall.pods.map(({ address }): Address => address));
+  const requests = recordRules(addresses, forwarding.records, echoes);
+  const netfilter = openNetfilter(system);
+  try {
+    netfilter.commit(requests);
+  } catch (error) {
+    if (!isNetlinkError(error)) throw error;
+  } finally {
+    netfilter.close();
+  }
+}
+
+/** Of attachments whose link has gone meanwhile. */
+function removeStale(system: System, looks: readonly PodRulesLook[]): void {
+  const cables = readCables(system);
+  const stale = new Set(
+    looks.flatMap(({ missing }) => missing.map(({ owner }) => owner).filter((owner) => !cables.has(owner))),
+  );
+  if (stale.size === 0) return;
+  changeSeen(
+    system,
+    (netfilter) => answered(podRulesLook(), (questions) => readRuleset(netfilter, questions)),
+    (seen) => ({ requests: removePodRules(seen, (owner) => stale.has(owner)), generation: seen.generation }),
+  );
+}
+
+/** As the last look has found it. */
+function leftOf(looks: readonly PodRulesLook[]): string[] {
+  const wasSomethingMissing = looks.some(({ missing }) => missing.length > 0);
+  return looks
+    .slice(-1)
+    .flatMap(({ obstacles, unknown }) => [
+      ...obstacles.map(({ owner, part, reason }) => `${part} of ${describeOwner(owner)}: ${reason}; restart the pod`),
+      ...(wasSomethingMissing ? unknown.map(unknownText) : []),
+    ]);
+}
+
+function unknownText(mark: string): string {
+  return `${describeOwner(mark)}: the runtime has no result of it: if it had rules, restart the pod`;
+}

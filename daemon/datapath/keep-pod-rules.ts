@@ -1,0 +1,79 @@
+/** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
+import { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { OwnedPart, PodRules } from "../../pkg/kernel/pod-rules.ts";
+import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import type { Files } from "../../pkg/sys/system.ts";
+import type { Logger } from "../log.ts";
+import { Loop, type LoopOptions } from "../loop.ts";
+import type { Health } from "../status/health.ts";
+import type { News } from "../status/news.ts";
+import { forgetEarlierConnections } from "./earlier-connections.ts";
+import { isTableInUse } from "./legacy-tables.ts";
+import { RestoredPodRules } from "./pod-rules.ts";
+import { NetlinkPodRules } from "./pod-rules-kernel.ts";
+import type { Gate } from "./programmer.ts";
+
+export interface PodRulesSide {
+  readonly clock: Clock;
+  readonly netlink: Pick<EventedNetlink, "dump">;
+  readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+  readonly files: Files;
+  readonly gate: Gate;
+  readonly health: Pick<Health, "warns">;
+  readonly news: Pick<News, "isNews">;
+  readonly log: Logger;
+  readonly backoff: LoopOptions["backoff"];
+}
+
+const TOPIC = "pods' rules";
+
+/** Begins with a comparison. */
+export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop(): Promise<void> } {
+  const { clock, netlink, nftables, files, gate, health, news, log, backoff } = side;
+  const rules = new RestoredPodRules({
+    clock,
+    gate,
+    kernel: new NetlinkPodRules(netlink, nftables),
+    cached: new CachedAttachments(files),
+    usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
+    onRestored: (restored, wanted) => tellRestored(side, restored, wanted),
+    onMissing: (reasons) => {
+      health.warns(TOPIC, reasons);
+      if (news.isNews(TOPIC, reasons.join("\n")) && reasons.length > 0)
+        log.warn({ reasons }, "rules of running pods are missing");
+    },
+  });
+  const loop = new Loop({
+    clock,
+    backoff,
+    pass: async () => {
+      await rules.pass();
+      // A pass answers all wishes, also those for later.
+      loop.ask("comparison", { delayMs: rules.dueInMs });
+    },
+    onFailure: (error, retryMs) => {
+      health.warns(TOPIC, [error instanceof Error ? error.message : String(error)]);
+      log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
+    },
+  });
+  loop.ask("start");
+  return {
+    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs }),
+    stop: () => loop.stop(),
+  };
+}
+
+async function tellRestored(
+  { netlink, nftables, log }: PodRulesSide,
+  restored: readonly OwnedPart[],
+  wanted: readonly PodRules[],
+): Promise<void> {
+  const mappings = wanted.flatMap(({ ports }) => ports.mappings);
+  await forgetEarlierConnections(netlink, nftables, mappings).catch((error) =>
+    log.warn({ err: error }, "UDP connections from when host ports were missing keep their way until they time out"),
+  );
+  const attachments = new Set(restored.map(({ owner }) => owner)).size;
+  const parts = [...new Set(restored.map(({ part }) => part))];
+  log.info({ attachments, parts }, "rules of running pods that another program removed are back");
+}

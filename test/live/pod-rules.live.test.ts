@@ -1,0 +1,411 @@
+/**
+ * `nft flush ruleset` while pods run (a restart of Debian's nftables.service): the rules that the executables wrote for
+ * them come back without touching the pods, by weftd, or by `weft restore` where no weftd runs.
+ */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
+import { BIN } from "./harness/cluster.ts";
+import { makeFolder } from "./harness/folder.ts";
+import { Inside, withState } from "./harness/inside.ts";
+import { makeNamespace, type Namespace } from "./harness/namespace.ts";
+import { eventually, PATIENCE, Running } from "./harness/process.ts";
+
+type Json = Record<string, unknown>;
+
+interface Pod {
+  readonly id: string;
+  readonly namespace: Namespace;
+  readonly inside: Inside;
+  readonly ports: readonly Json[];
+  readonly result: unknown;
+}
+
+const FAMILIES = [4, 6] as const;
+const NODE = { 4: "192.0.2.1", 6: "2001:db8::1" } as const;
+const OUTSIDE = { 4: "192.0.2.9", 6: "2001:db8::9" } as const;
+const [SERVER, LATER, OUTSIDE_PORT] = [80, 81, 8000];
+const SILENCE_MS = 400 * PATIENCE;
+const NETWORK = "restored";
+
+let cleanup: Cleanup;
+let folder: string;
+let namespace: Namespace;
+let node: Inside;
+let outside: Inside;
+let weftd: Running | undefined;
+
+const withoutDad = (inside: Inside) =>
+  inside.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
+
+beforeEach(async () => {
+  cleanup = new Cleanup();
+  folder = makeFolder("restored", cleanup);
+  for (const part of ["net.d", "run", "state/results"]) mkdirSync(`${folder}/${part}`, { recursive: true });
+  namespace = await makeNamespace("restored-node", cleanup);
+  const peer = await makeNamespace("restored-outside", cleanup);
+  node = await Inside.enter(namespace, cleanup, `${folder}/state`);
+  outside = await Inside.enter(peer, cleanup);
+  for (const side of [node, outside]) await withoutDad(side);
+  await node.succeed("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", peer.name]);
+  for (const [side, addresses] of [
+    [node, NODE],
+    [outside, OUTSIDE],
+  ] as const) {
+    await side.succeed("ip", ["link", "set", "eth0", "up"]);
+    await side.succeed("ip", ["address", "add", `${addresses[4]}/24`, "dev", "eth0"]);
+    await side.succeed("ip", ["address", "add", `${addresses[6]}/64`, "dev", "eth0"]);
+  }
+  await outside.listen(OUTSIDE_PORT);
+  weftd = undefined;
+});
+afterEach(() => cleanup.run());
+
+async function startWeftd(): Promise<Running> {
+  writeFileSync(`${folder}/net-conf.json`, JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "host-gw" } }));
+  writeFileSync(
+    `${folder}/nodes.yaml`,
+    `nodes:\n  - name: n1\n    podCIDRs: [10.244.1.0/24]\n    addresses: [${NODE[4]}]\n`,
+  );
+  const [file = "", ...args] = withState(`${folder}/state`, [
+    ...[`${BIN}/weftd`, "--nodes", `${folder}/nodes.yaml`, "--node-name", "n1"],
+    ...["--net-conf", `${folder}/net-conf.json`, "--cni-conf-dir", `${folder}/net.d`, "--run-dir", `${folder}/run`],
+  ]);
+  const started = new Running(namespace, file, args, cleanup);
+  weftd = started;
+  await eventually(async () => {
+    const { status } = await ask("/readyz");
+    if (status !== 200) throw new Error(`not ready\n${started.output}`);
+  }, 15_000);
+  return started;
+}
+
+async function ask(path: string): Promise<{ readonly status: number; readonly body: string }> {
+  const script = `fetch("http://127.0.0.1:9468${path}").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
+    (error) => console.log(JSON.stringify({ status: 0, body: String(error) })))`;
+  return JSON.parse(await node.succeed(process.execPath, ["-e", script]));
+}
+
+const conflist = {
+  cniVersion: "1.0.0",
+  name: NETWORK,
+  plugins: [
+    {
+      ...{ type: "bridge", bridge: "cni9", isDefaultGateway: true, hairpinMode: true, ipMasq: true, macspoofchk: true },
+      ipam: { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] },
+    },
+    { type: "portmap", capabilities: { portMappings: true } },
+    { type: "firewall", ingressPolicy: "same-bridge" },
+  ],
+};
+
+type Plugin = Json & { readonly type: string };
+
+const pluginsOf = ({ ports }: Pick<Pod, "ports">): Plugin[] => {
+  const { plugins, ...network } = conflist;
+  return plugins.map((plugin) => ({
+    ...plugin,
+    ...network,
+    ...(plugin.type === "portmap" ? { runtimeConfig: { portMappings: ports } } : {}),
+  }));
+};
+
+async function call(pod: Pick<Pod, "id" | "namespace">, plugin: Plugin, verb: string): Promise<unknown> {
+  const { status, stdout, stderr } = await node.run(`${BIN}/${plugin.type}`, [], JSON.stringify(plugin), {
+    ...{ CNI_COMMAND: verb, CNI_CONTAINERID: pod.id, CNI_NETNS: pod.namespace.path, CNI_IFNAME: "eth0" },
+    ...{ CNI_PATH: BIN, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+  });
+  expect(status, `${verb} of ${plugin.type} for ${pod.id}: ${stdout}${stderr}`).toBe(0);
+  return stdout === "" ? undefined : JSON.parse(stdout);
+}
+
+const port = (hostPort: number, protocol = "tcp"): Json => ({ hostPort, containerPort: SERVER, protocol });
+const resultPath = (id: string) => `${folder}/state/results/${NETWORK}-${id}-eth0`;
+
+/** As libcni writes it once ADD is over. */
+function remember({ id, namespace: { path }, ports, result }: Omit<Pod, "inside">): void {
+  const cached = {
+    ...{ kind: "cniCacheV1", containerId: id, ifName: "eth0", networkName: NETWORK, netns: path, result },
+    ...{ config: Buffer.from(JSON.stringify(conflist)).toString("base64"), capabilityArgs: { portMappings: ports } },
+  };
+  writeFileSync(resultPath(id), JSON.stringify(cached));
+}
+
+async function addPod(id: string, ports: readonly Json[], isRemembered = true): Promise<Pod> {
+  const own = await makeNamespace(`restored-${id}`, cleanup);
+  let prevResult: unknown;
+  for (const plugin of pluginsOf({ ports })) {
+    prevResult = await call({ id, namespace: own }, { ...plugin, ...(prevResult ? { prevResult } : {}) }, "ADD");
+  }
+  const inside = await Inside.enter(own, cleanup);
+  for (const transport of ["tcp", "udp"] as const) await inside.listen(SERVER, transport);
+  const pod = { id, namespace: own, inside, ports, result: prevResult };
+  if (isRemembered) remember(pod);
+  return pod;
+}
+
+async function removePod(pod: Pod): Promise<void> {
+  for (const plugin of pluginsOf(pod).reverse()) await call(pod, { ...plugin, prevResult: pod.result }, "DEL");
+  rmSync(resultPath(pod.id), { force: true });
+}
+
+/** Host ports from outside, and the node's address outside: of both families. */
+async function expectTraffic(pod: Pod): Promise<void> {
+  for (const of of FAMILIES) {
+    expect(await pod.inside.seenBy(OUTSIDE[of], OUTSIDE_PORT), `${pod.id} to the outside`).toBe(NODE[of]);
+    for (const { hostPort, protocol } of pod.ports) {
+      const transport = protocol === "udp" ? "udp" : "tcp";
+      expect(await outside.seenBy(NODE[of], Number(hostPort), { transport }), `${pod.id}: ${hostPort}`).toBe(
+        OUTSIDE[of],
+      );
+    }
+  }
+}
+
+const isSilent = (hostPort: number) =>
+  expect(outside.seenBy(NODE[4], hostPort, { timeoutMs: SILENCE_MS })).rejects.toThrow();
+
+/** Elements of weft's tables of attachments, as nft shows them: "table set element". */
+async function elements(owner = ""): Promise<string[]> {
+  const { nftables } = await node.json<{
+    nftables: Record<"set" | "map", { table: string; name: string; elem?: unknown[] } | undefined>[];
+  }>("nft", ["-j", "list", "ruleset"]);
+  return nftables
+    .flatMap(({ set, map }) => {
+      const found = set ?? map;
+      if (found === undefined || !found.table.startsWith("weft_") || found.name.startsWith("rule-handles")) return [];
+      return (found.elem ?? []).map((element) => `${found.table} ${found.name} ${JSON.stringify(element)}`);
+    })
+    .filter((element) => element.includes(owner))
+    .sort();
+}
+
+const flush = () => node.succeed("nft", ["flush", "ruleset"]);
+const isBack = (wanted: readonly string[], owner?: string) =>
+  eventually(async () => expect(await elements(owner)).toEqual(wanted));
+const weft = (...args: string[]) => node.run(`${BIN}/weft`, args);
+/** A change of another program's that concerns no pod: weftd looks. */
+const stir = () => node.succeed("nft", ["add table ip stirred; delete table ip stirred"]);
+
+/** From the outside's point of view: a frame of the pod under another hardware address. */
+async function expectGuarded({ inside }: Pod): Promise<void> {
+  await inside.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:77"]);
+  expect(await inside.pings("10.22.0.1", 1)).toBe(false);
+}
+
+describe("with weftd", () => {
+  test("host ports, masquerade, spoof guard and firewall of running pods come back", async () => {
+    await startWeftd();
+    const a = await addPod("a", [port(8080), port(8053, "udp")]);
+    const b = await addPod("b", [port(8081)]);
+    await expectTraffic(a);
+    const before = await elements();
+    expect(new Set(before.map((element) => element.split(" ")[0]))).toEqual(
+      new Set(["weft_portmap", "weft_masquerade", "weft_macspoof", "weft_firewall"]),
+    );
+    await flush();
+    await isBack(before);
+    for (const pod of [a, b]) await expectTraffic(pod);
+    await weftd?.says(/"attachments":2,.*rules of running pods that another program removed are back/);
+    const { body } = await ask("/metrics");
+    expect(body).toContain('weft_repairs_total{kind="attachment"} 2');
+    expect((await ask("/readyz")).body).not.toContain("pods' rules");
+    // What CHECK misses is what ADD made; DEL finds all of it.
+    for (const plugin of pluginsOf(a)) await call(a, { ...plugin, prevResult: a.result }, "CHECK");
+    await expectGuarded(b);
+    for (const pod of [a, b]) await removePod(pod);
+    expect(await elements()).toEqual([]);
+  });
+
+  test("one table that was deleted comes back, and one that stands is left alone", async () => {
+    await startWeftd();
+    await addPod("a", [port(8080)]);
+    const before = await elements();
+    const handles = async () => (await node.succeed("nft", ["-a", "list", "tables"])).match(/inet weft_m.*/)?.[0];
+    const handle = await handles();
+    await node.succeed("nft", ["delete", "table", "inet", "weft_portmap"]);
+    await isBack(before);
+    expect(await handles()).toBe(handle);
+  });
+
+  test("rules that were flushed while no weftd ran come back when it starts", async () => {
+    const a = await addPod("a", [port(8080)]);
+    const before = await elements();
+    await flush();
+    await startWeftd();
+    await isBack(before);
+    await expectTraffic(a);
+  });
+
+  test("a UDP peer that goes on asking from one port gets its answers again", async () => {
+    const started = await startWeftd();
+    const a = await addPod("a", [{ ...port(8053, "udp"), containerPort: LATER }]);
+    const ask = (timeoutMs = SILENCE_MS) => outside.seenBy(NODE[4], 8053, { transport: "udp", from: 5353, timeoutMs });
+    const before = await elements();
+    started.signal("SIGSTOP");
+    // Connections are tracked as long as a rule asks for it.
+    const tracking = "table ip site { chain input { type filter hook input priority 0; ct state new counter; }; }";
+    await node.succeed("sh", ["-c", `echo 'flush ruleset; ${tracking}' | nft -f -`]);
+    // The node itself answers meanwhile, and would go on to do so.
+    await node.listen(8053, "udp");
+    expect(await ask()).toBe(OUTSIDE[4]);
+    started.signal("SIGCONT");
+    await isBack(before);
+    await started.says(/rules of running pods that another program removed are back/);
+    await expect(ask()).rejects.toThrow();
+    await a.inside.listen(LATER, "udp");
+    expect(await ask(3000)).toBe(OUTSIDE[4]);
+  });
+
+  test("where the new rules drop what they do not know, pods are let through as their ADD did it", async () => {
+    await startWeftd();
+    const a = await addPod("a", [port(8080)]);
+    const rules =
+      "flush ruleset; table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }";
+    await node.succeed("sh", ["-c", `echo '${rules}' | nft -f -`]);
+    await eventually(async () => expect(await elements("/a/")).not.toEqual([]));
+    // As the reference's rules do, they accept what a pod begins, and its answers.
+    await eventually(async () => expect(await a.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]));
+    expect(await node.succeed("nft", ["list", "chain", "ip", "filter", "CNI-FORWARD"])).toContain("10.22.0.2");
+    for (const plugin of pluginsOf(a)) await call(a, { ...plugin, prevResult: a.result }, "CHECK");
+    await removePod(a);
+    expect(await node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.2");
+  });
+
+  test("a pod that is deleted meanwhile leaves nothing, and a result without its link is ignored", async () => {
+    await startWeftd();
+    const [a, b, c] = [
+      await addPod("a", [port(8080)]),
+      await addPod("b", [port(8081)]),
+      await addPod("c", [port(8082)]),
+    ];
+    const ofA = await elements("/a/");
+    await removePod(b);
+    // Its runtime was killed between the link and the result.
+    await removePod(c);
+    remember(c);
+    await flush();
+    await isBack(ofA, "/a/");
+    for (const gone of ["/b/", "/c/"]) expect(await elements(gone)).toEqual([]);
+    await expectTraffic(a);
+    await isSilent(8081);
+    await isSilent(8082);
+  });
+
+  test("pods that come and go while another program flushes again and again leave nothing, and lack nothing", async () => {
+    await startWeftd();
+    const pods = [0, 1, 2].map((worker) => `w${worker}`);
+    const stays = await addPod("stays", [port(8080)]);
+    let isOver = false;
+    // Few enough that weftd takes it for damage.
+    const flushing = (async () => {
+      for (let flushes = 0; flushes < 12 && !isOver; flushes++) {
+        await flush();
+        await new Promise((resolve) => setTimeout(resolve, 150));
+      }
+    })();
+    await Promise.all(
+      pods.map(async (id, at) => {
+        for (let cycles = 0; cycles < 4; cycles++) await removePod(await addPod(`${id}c${cycles}`, [port(8100 + at)]));
+      }),
+    );
+    isOver = true;
+    await flushing;
+    // What came back while its DEL was under way goes again.
+    await eventually(async () => expect((await elements()).filter((element) => /\/w\d/.test(element))).toEqual([]));
+    await flush();
+    await eventually(async () => {
+      const held = await elements();
+      expect(held.filter((element) => /\/w\d/.test(element))).toEqual([]);
+      expect(
+        new Set(held.filter((element) => element.includes("/stays/")).map((element) => element.split(" ")[0])).size,
+      ).toBe(4);
+    });
+    await expectTraffic(stays);
+  });
+
+  test("what an attachment on its way out has given up stays away", async () => {
+    await startWeftd();
+    const [a, b] = [await addPod("a", [port(8080)]), await addPod("b", [port(8081)])];
+    const [, portmap, firewall] = pluginsOf(b);
+    // DEL has got as far as this: the link and the result are still there.
+    for (const plugin of [firewall, portmap]) await call(b, { ...(plugin as Plugin), prevResult: b.result }, "DEL");
+    const left = await elements();
+    for (let looks = 0; looks < 5; looks++) {
+      await stir();
+      expect(await elements()).toEqual(left);
+    }
+    // Its rules come back with all others, since nothing tells that it is on its way out; they go when its link has gone.
+    await flush();
+    await eventually(async () => expect(await elements("/b/")).not.toEqual([]));
+    const names = await node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);
+    const link = names.find(({ ifalias }) => ifalias?.includes("/b/"))?.ifname;
+    if (link !== undefined) await node.succeed("ip", ["link", "del", link]);
+    await eventually(async () => expect(await elements("/b/")).toEqual([]));
+    await expectTraffic(a);
+  });
+
+  test("a pod that the runtime does not remember is named, until it is gone", async () => {
+    await startWeftd();
+    await addPod("a", [port(8080)]);
+    const b = await addPod("b", [port(8081)], false);
+    const [ofA, ofB] = [await elements("/a/"), await elements("/b/")];
+    // weftd looks, and sees b's rules.
+    await node.succeed("nft", ["delete", "table", "inet", "weft_masquerade"]);
+    await isBack(ofA, "/a/");
+    expect((await elements("/b/")).length).toBeLessThan(ofB.length);
+    await flush();
+    await isBack(ofA, "/a/");
+    await eventually(async () => expect((await ask("/readyz")).body).toContain("container b"));
+    const { status, body } = await ask("/readyz");
+    expect(status).toBe(200);
+    expect(body).toMatch(
+      /\[!\] pods' rules: container b, interface eth0, network restored: another program removed its rules \(portmap, macspoofchk, firewall\), .*restart the pod/,
+    );
+    await removePod(b);
+    await flush();
+    await eventually(async () => expect((await ask("/readyz")).body).not.toContain("pods' rules"));
+  });
+});
+
+describe("without weftd", () => {
+  test("doctor finds it, and its command puts it back", async () => {
+    const a = await addPod("a", [port(8080)]);
+    const doctor = async () => {
+      const { stdout } = await weft("doctor", "--only", "pod-rules", "--cni-bin-dir", BIN, "-o", "json");
+      return (JSON.parse(stdout) as { findings: { check: string; seen: string; run?: string }[] }).findings;
+    };
+    expect(await doctor()).toEqual([]);
+    const before = await elements();
+    await flush();
+    const [finding] = await doctor();
+    expect(finding?.seen).toContain(
+      "container a, interface eth0, network restored (masquerade, portmap, macspoofchk, firewall)",
+    );
+    const dry = await weft("restore", "--dry-run", "--cni-bin-dir", BIN);
+    expect(dry).toMatchObject({ status: 0, stdout: expect.stringContaining("inet weft_portmap") });
+    expect(await elements()).toEqual([]);
+    await node.succeed("sh", ["-c", finding?.run ?? "false"]);
+    expect(await elements()).toEqual(before);
+    await expectTraffic(a);
+    expect(await doctor()).toEqual([]);
+    const again = await weft("restore", "--cni-bin-dir", BIN, "-o", "json");
+    expect(JSON.parse(again.stdout)).toMatchObject({ changed: false, restored: [], failures: [] });
+    await removePod(a);
+    expect(await elements()).toEqual([]);
+  });
+
+  test("a port that another pod has by now stays with it, and that is told", async () => {
+    const a = await addPod("a", [port(8080)]);
+    await flush();
+    const b = await addPod("b", [port(8080)]);
+    const { status, stdout } = await weft("restore", "--cni-bin-dir", BIN);
+    expect(status).toBe(1);
+    expect(stdout.replace(/\s+/g, " ")).toContain(
+      "portmap of container a, interface eth0, network restored: container b, interface eth0, network restored has 8080/tcp",
+    );
+    expect(await b.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]);
+    expect(await a.inside.seenBy(OUTSIDE[4], OUTSIDE_PORT)).toBe(NODE[4]);
+    await expectTraffic(b);
+  });
+});
