@@ -152,6 +152,14 @@ describe.each<[Mode, Families]>([
     expect(await own.inside.pings(nobody, 1)).toBe(false);
   });
 
+  test("an address of the pods' network that no node's subnet holds is an error", async () => {
+    const nobody = isIpv4 ? "10.244.77.5" : "fd00:10:244:77::5";
+    for (const from of [own.address, undefined]) {
+      const { exit, last } = await explain(nobody, from);
+      expect({ exit, at: last.at, state: last.state }).toEqual({ exit: FAULTS, at: "subnet", state: "ends" });
+    }
+  });
+
   test("a blackhole swallows the packet", async () => {
     await shell(`ip route add blackhole ${outside}`);
     const { exit, last } = await explain(outside, own.address);
