@@ -53,7 +53,7 @@ export function guardedDevices({ vteps, neighbours }: DataPath, { links }: Pick<
 const ASKED = 3;
 const RETRY = { initialMs: 10_000, maxMs: 3_600_000 };
 
-/** `silent`: nobody answered either way, which says nothing. `unsure`: peers answered without the offload, once. */
+/** `silent`: no peer answered either way, which proves nothing. `unsure`: peers answered without the offload, once. */
 type Verdict = "judged" | "silent" | "unsure";
 
 export class ChecksumGuard {

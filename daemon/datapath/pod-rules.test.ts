@@ -335,7 +335,7 @@ test("what the runtime does not remember is named as long as its link is there",
   expect(missing.at(-1)).toEqual([]);
 });
 
-test("where nobody saw its rules, it is named once it cannot be on its way in any more", async () => {
+test("a pod whose rules weftd never saw is named once its DEL cannot be under way any more", async () => {
   const { kernel, rules, add, later, missing } = bench();
   add("a", 2);
   kernel.attach("b", 3);
@@ -350,7 +350,7 @@ test("where nobody saw its rules, it is named once it cannot be on its way in an
   ]);
 });
 
-test("a port that another pod has by now stays with it, and that is told as long as it is so", async () => {
+test("a port that another pod has by now stays with it, and is named for as long as it does", async () => {
   const { kernel, rules, add, cached, missing, later } = bench();
   add("a", 2);
   await rules.pass();
