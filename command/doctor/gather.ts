@@ -7,6 +7,7 @@ import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";
 import type { Observed } from "../../pkg/kernel/data-path.ts";
 import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
+import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
 import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
 import { readSysctl } from "../../pkg/kernel/sysctl.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
@@ -73,7 +74,7 @@ export function gather(
   progress("comparing executables");
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
   const { leases, own: reserved } = readLeases(system, options.cniConfDir, attachment, table);
-  const renumbering = readRenumbering(table, desired, attachment, reserved, observed);
+  const renumbering = readRenumbering(table, desired, { ...attachment, cables: ends.cables }, reserved, observed);
   if (!options.isQuiet) progress("asking peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
@@ -103,14 +104,14 @@ function needsWeftd({ files }: NetworkFolder): boolean {
 function readRenumbering(
   table: KnownNodes | undefined,
   desired: DesiredState | undefined,
-  { network, bridge }: Attachment,
+  { network, bridge, cables }: Attachment & Pick<PodEnds, "cables">,
   reserved: readonly Reservation[],
   observed: Observed,
 ): Renumbering | undefined {
   if (table === undefined) return undefined;
   const peerSubnets = desired?.dataPath.routes.map(({ destination }) => destination) ?? [];
   const { node, formerSubnets: former } = table;
-  return renumberingOf({ network, bridge, subnets: node.subnets, former, peerSubnets }, reserved, observed);
+  return renumberingOf({ network, bridge, cables, subnets: node.subnets, former, peerSubnets }, reserved, observed);
 }
 
 /** As weftd and the plugin `firewall`. */

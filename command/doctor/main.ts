@@ -16,7 +16,7 @@ export const doctor = declareSubcommand({
   summary: "find what keeps pods' traffic from flowing, with the remedy for each",
   description: [
     "Looks at the kernel, its settings and tables, weftd, the runtime's configuration, reserved addresses and other programs, and asks a few peers. Nothing is changed.",
-    "In weftd's container it has that container's rights: checks that cannot see what they look at are named, and left out. On the node itself nothing is.",
+    "In weftd's container it has that container's rights: checks that cannot see what they look at are named, and left out. On the node itself, as root, it sees everything.",
     "Each finding says what was seen, what comes of it, and the command that mends it. A healthy node is told in one line.",
     "The exit status is 0 for a healthy node or notes alone, 4 for warnings, 5 for errors.",
   ],
@@ -56,7 +56,8 @@ export const doctor = declareSubcommand({
       const peers = facts.table?.peers.length ?? 0;
       const node = facts.table?.node.name;
       return {
-        status: statusOf(findings),
+        // Who asked for these alone must not take silence for health.
+        status: checks.length === 0 && leftOut.length > 0 ? ExitStatus.refused : statusOf(findings),
         blocks: reportBlocks(findings, { node, checks: checks.length, peers, leftOut }),
         data: { node, checks: checks.length, peers, findings, leftOut },
       };

@@ -33,6 +33,7 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
   const unseen = leftOut.map(({ check, reason }) =>
     text({ text: `not looked at: ${check}: ${reason}`, tone: "quiet" }),
   );
+  if (findings.length === 0 && checks === 0) return [...unseen, text(`${name}: nothing could be looked at from here`)];
   if (findings.length === 0) return [...unseen, text({ text: `${name} is healthy: ${looked}`, tone: "good" })];
   const blocks: Block[] = [];
   let group: string | undefined;

@@ -50,6 +50,9 @@ test("the end of a rest is known once something has asked for what rests", () =>
   contention.mayPutBack(ROUTE);
   expect(() => contention.assertNothingRests()).toThrow(ContentionError);
   expect(contention.nextMs()).toBe(600);
+  // The same pass asks again, for objects of which none rests.
+  contention.assertNothingRests();
+  expect(contention.nextMs()).toBe(600);
   clock.advance(700);
   expect(contention.nextMs()).toBeUndefined();
   contention.mayPutBack(ROUTE);

@@ -47,8 +47,8 @@ export class Contention {
   readonly #listener: ContentionListener;
   readonly #struggles = new Map<string, Struggle>();
   #resting = new Set<string>();
-  /** When the first of those that were asked for last may be put back. */
-  #untilMs: number | undefined;
+  /** When the first of those that were asked for may be put back. */
+  #untilMs = 0;
 
   constructor(clock: Pick<Clock, "nowMs">, listener: ContentionListener) {
     this.#clock = clock;
@@ -88,16 +88,17 @@ export class Contention {
     const resting = this.#resting;
     this.#resting = new Set();
     this.#forgetOld();
-    this.#untilMs = undefined;
     if (resting.size === 0) return;
+    const nowMs = this.#clock.nowMs();
     const untilMs = Math.min(...[...resting].map((object) => this.#struggles.get(object)?.restsUntilMs ?? 0));
-    this.#untilMs = untilMs;
-    throw new ContentionError([...resting], untilMs, this.#clock.nowMs());
+    // A pass asks several times: the first rest to end counts.
+    this.#untilMs = this.#untilMs > nowMs ? Math.min(this.#untilMs, untilMs) : untilMs;
+    throw new ContentionError([...resting], untilMs, nowMs);
   }
 
-  /** Time until the first of what rests may be put back; undefined where the last look found nothing resting any more. */
+  /** Time until the first of what was asked for and rests may be put back; undefined where nothing of that rests any more. */
   nextMs(): number | undefined {
-    const leftMs = (this.#untilMs ?? 0) - this.#clock.nowMs();
+    const leftMs = this.#untilMs - this.#clock.nowMs();
     return leftMs > 0 ? leftMs : undefined;
   }
 

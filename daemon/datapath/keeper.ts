@@ -196,7 +196,7 @@ export class Keeper {
     const wishes = { name, ports, hairpin, nodeName: node.name, subnets: node.subnets, mtu: desired.podMtu };
     const wanted = this.#bridge.podBridge({ ...wishes, former: renumbering?.wishes }, observed.links);
     const addresses = { gateways: wanted.gateways, former: wanted.former };
-    const isLeft = this.#parts.options.attach === "ptp" && !this.#hasPorts;
+    const isLeft = this.#parts.options.attach === "ptp" && !this.#hasPorts && !hasPorts(name, observed);
     const isNew = isFirst || isLeft || !isDeepStrictEqual(this.#bridgeAddresses, addresses);
     this.#bridgeAddresses = addresses;
     const plan = isLeft ? planLeftBridge : planPodBridge;
@@ -217,11 +217,9 @@ export class Keeper {
       former.length > 0 || this.#hasCables || hasOtherAddress({ bridge, subnets: node.subnets }, observed);
     if (!mayHave) return { outside: [], former, wishes: { gateways: [], hosts: [] } };
     const reserved = await attempts.try(() => this.#reservations.in(reservations));
-    const index = observed.links.find(({ name }) => name === bridge)?.index;
-    const hasPorts = observed.links.some(({ masterIndex }) => masterIndex === index);
     // A folder that weftd does not see says nothing about the pods that hang on the bridge.
-    if (reserved === undefined && hasPorts) return undefined;
-    return renumberingOf(numbersOf(state), reserved ?? [], observed);
+    if (reserved === undefined && hasPorts(bridge, observed)) return undefined;
+    return renumberingOf(numbersOf(state, this.#ends.cables), reserved ?? [], observed);
   }
 
   async #keepCables(state: NodeState, renumbering: Renumbering | undefined, attempts: Attempts) {
@@ -259,9 +257,15 @@ export class Keeper {
   }
 }
 
-function numbersOf({ network, bridge, node, former, desired }: NodeState) {
+/** Links of any owner. */
+function hasPorts(bridge: string, { links }: Observed): boolean {
+  const index = links.find(({ name }) => name === bridge)?.index;
+  return links.some(({ masterIndex }) => masterIndex === index);
+}
+
+function numbersOf({ network, bridge, node, former, desired }: NodeState, cables: ReadonlySet<string>) {
   const peerSubnets = desired.dataPath.routes.map(({ destination }) => destination);
-  return { network, bridge, subnets: node.subnets, former, peerSubnets };
+  return { network, bridge, cables, subnets: node.subnets, former, peerSubnets };
 }
 
 function marksOf(renumbering: Renumbering | undefined): ReadonlySet<string> {

@@ -58,7 +58,7 @@ test("a folder or a FIFO of a configuration's name is passed over and named", as
     predecessor: { file: "20-flannel.conflist" },
     foreignFirst: [],
     problems: [
-      "00-fifo.conf is a FIFO, no file: it is passed over",
+      "00-fifo.conf is a FIFO, no file: some runtimes load no network then; move it away",
       "10-flannel.conflist is a directory, no file: it is passed over",
     ],
   });

@@ -31,7 +31,7 @@ export async function readConflistFolder(folder: string, own: string): Promise<C
   const others: { readonly name: string; readonly content: Predecessor | string | undefined }[] = [];
   for (const name of names.filter((name) => name !== own && (isRead(name) || name.endsWith(DISABLED)))) {
     const text = await contentOf(join(folder, name));
-    if (text instanceof NotAFileError) irregular.push(`${name} is ${text.kind}, no file: it is passed over`);
+    if (text instanceof NotAFileError) irregular.push(describe(name, text));
     else others.push({ name, content: parsePredecessor(name, text) });
   }
   // The runtime's choice before what is out of use.
@@ -51,6 +51,14 @@ export async function readConflistFolder(folder: string, own: string): Promise<C
 /** Takes files out of the runtime's sight. */
 export async function disable(folder: string, names: readonly string[]): Promise<void> {
   for (const name of names) await rename(join(folder, name), join(folder, `${name}${DISABLED}`));
+}
+
+/** Runtimes pass over directories alone (libcni's ConfFiles). */
+function describe(name: string, { kind }: NotAFileError): string {
+  const what = `${name} is ${kind}, no file`;
+  return kind === "a directory"
+    ? `${what}: it is passed over`
+    : `${what}: some runtimes load no network then; move it away`;
 }
 
 async function entriesOf(folder: string): Promise<string[]> {

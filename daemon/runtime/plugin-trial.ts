@@ -14,7 +14,7 @@ export function ownExecutable(): string {
 export class PluginTrial {
   readonly #executable: string;
   /** Asked for once: the names are the file's. */
-  #plugins: Promise<readonly string[]> | undefined;
+  #plugins: readonly string[] | undefined;
   #last: { readonly conflist: string; readonly complaints: readonly string[] } | undefined;
 
   constructor(executable: string) {
@@ -23,16 +23,14 @@ export class PluginTrial {
 
   /**
    * In words, each with plugin and key, what of `conflist` (JSON) would fail every ADD. Plugins of others are not asked. The
-   * answers for one and the same text are kept.
+   * answers for one and the same text are kept. Rejects where a plugin does not answer in time.
    */
   async complaints(conflist: string): Promise<readonly string[]> {
     if (this.#last?.conflist !== conflist) {
-      this.#plugins ??= this.#pluginNames();
-      const names = await this.#plugins;
+      this.#plugins ??= await this.#pluginNames();
       const list = new ConfigObject(JSON.parse(conflist));
-      const asked = questionsOf(list.requiredString("name"), list.objectList("plugins"));
-      const own = asked.filter(({ plugin }) => names.includes(plugin));
-      const answers = await Promise.all(own.map((question) => this.#ask(question)));
+      const asked = questionsOf(list.requiredString("name"), list.objectList("plugins"), this.#plugins);
+      const answers = await Promise.all(asked.map((question) => this.#ask(question)));
       this.#last = { conflist, complaints: textsOf(answers) };
     }
     return this.#last.complaints;
@@ -50,11 +48,13 @@ export class PluginTrial {
   }
 
   #call(args: readonly string[], input: string): Promise<{ readonly status: 0 | 1; readonly output: string }> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const options = { env: TRIAL_ENVIRONMENT, timeout: TIME_LIMIT_MS };
-      const child = execFile(this.#executable, args, options, (error, output) =>
-        resolve({ status: error === null ? 0 : 1, output }),
-      );
+      const child = execFile(this.#executable, args, options, (error, output) => {
+        const hasEnded = error === null || typeof error.code === "number" || (error.code as unknown) === "ENOENT";
+        if (hasEnded) resolve({ status: error === null ? 0 : 1, output });
+        else reject(new Error(`${this.#executable} ${args.join(" ")}: ${error.message}`, { cause: error }));
+      });
       // A plugin that ends before it has read everything.
       child.stdin?.on("error", () => undefined);
       child.stdin?.end(input);

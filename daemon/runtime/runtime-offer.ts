@@ -46,7 +46,7 @@ export class RuntimeOffer {
     const conflist = formatConflist({ ...settings, predecessor });
     const complaints = await this.#condition(() => this.#parts.trial.complaints(conflist));
     if (complaints.length > 0) {
-      this.#refuse(predecessor?.file, complaints);
+      this.#refuse(folder, complaints);
       return;
     }
     this.#news.isNews("trial", "");
@@ -65,13 +65,16 @@ export class RuntimeOffer {
   }
 
   /** Nothing tells of the file's correction: it is looked at again. */
-  #refuse(file: string | undefined, complaints: readonly string[]): void {
+  #refuse({ predecessor, superseded }: ConflistFolder, complaints: readonly string[]): void {
     const { cniConfDir, health, events, log, later } = this.#parts;
-    const what = complaints.join("; ");
+    const why = `since no pod could start with what it says: ${complaints.join("; ")}`;
+    const file = predecessor?.file;
     const reason =
       file === undefined
-        ? `${CONFLIST_NAME} is not written, since no pod could start with it: ${what}`
-        : `${file} in ${cniConfDir} is not taken over, since no pod could start with what it says: ${what}; correct it there`;
+        ? `${CONFLIST_NAME} is not written, ${why}`
+        : superseded.includes(file)
+          ? `${file} in ${cniConfDir} is not taken over, ${why}; correct it there`
+          : `${CONFLIST_NAME} is not written anew from ${file} in ${cniConfDir}, ${why}; correct it there`;
     health.fails("conflist", reason);
     later("the conflist is tried again", RETRY_MS);
     if (!this.#news.isNews("trial", reason)) return;

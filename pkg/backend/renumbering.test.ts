@@ -3,6 +3,7 @@ import { formatAddress, parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
 import type { Observed } from "../kernel/data-path.ts";
 import type { Link } from "../kernel/link.ts";
+import { podEnds } from "../kernel/pod-ends.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { hasOtherAddress, type Reserved, renumberingOf } from "./renumbering.ts";
 
@@ -29,6 +30,7 @@ interface Numbers {
   readonly former?: readonly string[];
   readonly peers?: readonly string[];
   readonly bridge?: string | undefined;
+  readonly cables?: ReadonlySet<string>;
 }
 
 function look(
@@ -42,7 +44,7 @@ function look(
     peerSubnets: peers.map(parseSubnet),
   };
   const { outside, wishes, ...rest } = renumberingOf(
-    { network: "cbr0", bridge: "cni0", ...more, ...numbers },
+    { network: "cbr0", bridge: "cni0", cables: podEnds("cbr0", "bridge", state).cables, ...more, ...numbers },
     reservations,
     state,
   );
@@ -113,6 +115,11 @@ test("pods with links of their own are named, and need nothing of the bridge", (
     ...{ outside: ["10.244.1.7"], gateways: ["10.244.1.1/24 none"], hosts: [] },
   });
   expect(look({}, TWO, observed([end], [held("10.244.1.1/32", end.index)])).gateways).toEqual(["10.244.1.1/24 none"]);
+  // It has lost its address: passes before have known it.
+  const peers = ["10.244.1.0/24"];
+  expect(look({ peers, cables: new Set([end.alias]) }, TWO, observed([end]))).toMatchObject({
+    ...{ outside: ["10.244.1.7"], gateways: ["10.244.1.1/24 none"], hosts: [] },
+  });
 });
 
 test("only an address on the bridge that is no gateway of today calls for a look", () => {

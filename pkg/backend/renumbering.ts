@@ -29,6 +29,8 @@ export interface NodeNumbers {
   readonly network: string;
   /** The bridge's name; undefined where pods are attached without one. */
   readonly bridge: string | undefined;
+  /** Marks of pods that have links of their own. */
+  readonly cables: ReadonlySet<string>;
   /** This node's pod subnets. */
   readonly subnets: readonly Prefix[];
   /** Those it had before in this boot, as far as that is known. */
@@ -84,25 +86,23 @@ export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], 
  * plugins leave no mark: while a port of the bridge has none, it may be any pod's.
  */
 function podsOutside(
-  { network, bridge, subnets }: NodeNumbers,
+  { network, bridge, cables, subnets }: NodeNumbers,
   reserved: readonly Reserved[],
-  { links, addresses }: Observed,
+  { links }: Observed,
 ): OutsidePod[] {
   const elsewhere = reserved.filter(({ address }) => !subnets.some((subnet) => contains(subnet, address)));
   if (elsewhere.length === 0) return [];
   const index = links.find(({ name }) => name === bridge)?.index;
-  const ends = new Map(links.filter(({ alias }) => alias !== "").map((link) => [link.alias, link]));
+  const ends = new Set(links.map(({ alias }) => alias));
   const hasUnmarked =
     index !== undefined &&
     links.some((link) => link.masterIndex === index && link.kind === "veth" && link.alias === "");
-  const addressed = new Set(addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map((one) => one.index));
   return elsewhere.flatMap(({ address, containerId, ifName }): OutsidePod[] => {
     // Made by hand: no pod's.
     if (ifName === undefined) return [];
     const mark = ownerMark({ network, containerId, ifName });
-    const end = ends.get(mark);
-    if (end === undefined) return hasUnmarked ? [{ address, mark, isBridged: true }] : [];
-    return [{ address, mark, isBridged: bridge !== undefined && !addressed.has(end.index) }];
+    if (!ends.has(mark)) return hasUnmarked ? [{ address, mark, isBridged: true }] : [];
+    return [{ address, mark, isBridged: bridge !== undefined && !cables.has(mark) }];
   });
 }
 

@@ -6,9 +6,15 @@ test("each plugin and address manager is asked with the whole of its configurati
   const plugins = [
     { type: "bridge", mtu: 1400, ipam: { type: "host-local" } },
     { type: "portmap", snat: true },
+    { type: "calico", ipam: { type: "host-local", subnet: "usePodCidr" } },
   ].map((plugin) => new ConfigObject(plugin));
   const bridge = { type: "bridge", mtu: 1400, ipam: { type: "host-local" }, name: "net", cniVersion: "1.1.0" };
-  expect(questionsOf("net", plugins).map(({ plugin, input }) => [plugin, JSON.parse(input)])).toEqual([
+  expect(
+    questionsOf("net", plugins, ["bridge", "host-local", "portmap"]).map(({ plugin, input }) => [
+      plugin,
+      JSON.parse(input),
+    ]),
+  ).toEqual([
     ["bridge", bridge],
     ["host-local", bridge],
     ["portmap", { type: "portmap", snat: true, name: "net", cniVersion: "1.1.0" }],

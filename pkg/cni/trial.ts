@@ -20,16 +20,19 @@ export const TRIAL_ENVIRONMENT = { CNI_COMMAND: "STATUS", CNI_PATH: "/nonexisten
 
 const COMPLAINTS: readonly unknown[] = [ErrorCode.unsupportedField, ErrorCode.decodingFailure, ErrorCode.invalidConfig];
 
-/** What to ask of the plugins of the network `network`, in the order of the chain. */
-export function questionsOf(network: string, plugins: readonly ConfigObject[]): Question[] {
-  return plugins.flatMap((plugin) => {
-    const input = JSON.stringify({ ...plugin.values(), name: network, cniVersion: LATEST_VERSION });
-    const ipam = plugin.object("ipam").value("type");
-    const names = [plugin.value("type"), ipam].filter(
-      (name): name is string => typeof name === "string" && name !== "",
-    );
-    return names.map((name) => ({ plugin: name, input }));
-  });
+/**
+ * What to ask of the plugins of the network `network`, in the order of the chain. Plugins that are not among `known` are not
+ * asked, nor are the address managers that they name: these may get another configuration. Throws `CniError` 7.
+ */
+export function questionsOf(network: string, plugins: readonly ConfigObject[], known: readonly string[]): Question[] {
+  const isKnown = (name: unknown): name is string => typeof name === "string" && known.includes(name);
+  return plugins
+    .filter((plugin) => isKnown(plugin.value("type")))
+    .flatMap((plugin) => {
+      const input = JSON.stringify({ ...plugin.values(), name: network, cniVersion: LATEST_VERSION });
+      const names = [plugin.value("type"), plugin.object("ipam").value("type")].filter(isKnown);
+      return names.map((name) => ({ plugin: name, input }));
+    });
 }
 
 /** In words, what `plugin` does not take; undefined where it has nothing against the configuration. */

@@ -129,6 +129,20 @@ test.each<[string, Partial<Observed>, string[]]>([
   expect(planLeftBridge(wanted, { ...healthy, ...changes }).requests.map(({ text }) => text)).toEqual(texts);
 });
 
+test.each(["10.244.9.1/24", "10.244.9.1/32"])(
+  "where pods need no bridge any more, one with nothing but a former gateway (%s) goes",
+  (held) => {
+    const former = { gateways: [{ gateway: parsePrefix("10.244.9.1/24"), held: "none" as const }], hosts: [] };
+    const state = { ...healthy, links: [bridge()], addresses: [address(parsePrefix(held))] };
+    const texts = planLeftBridge({ ...wanted, former }, state).requests.map(({ text }) => text);
+    expect(texts).toEqual(["ip link del index 5"]);
+    const others = { ...state, addresses: [...state.addresses, address(parsePrefix("192.0.2.9/24"))] };
+    expect(planLeftBridge({ ...wanted, former }, others).requests.map(({ text }) => text)).toEqual([
+      `ip address del ${held} dev index 5`,
+    ]);
+  },
+);
+
 test("another device of the bridge's name is a conflict with a name", () => {
   const { texts, conflicts } = plan({ links: [link(5, "cni0", { kind: "dummy" }), port(7, { masterIndex: 0 })] });
   expect(texts).toEqual([]);

@@ -9,6 +9,7 @@ import { addAddress } from "./address.ts";
 import type { Observed, Plan } from "./data-path.ts";
 import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
 import { changeLink, createBridge, deleteLink, type Link } from "./link.ts";
+import { single } from "./pod-cables.ts";
 import { addRoute } from "./route.ts";
 
 export interface PodBridge {
@@ -64,15 +65,17 @@ export function planPodBridge(wanted: PodBridge, observed: Observed): Plan {
 
 /**
  * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
- * only those: an address that another program has put there, or a port of any kind, keeps it. What it holds of subnets of
- * before goes first.
+ * only those: an address that another program has put there, or a port of any kind, keeps it; what it holds of subnets of
+ * before goes.
  */
 export function planLeftBridge(left: PodBridge, observed: Observed): Plan {
   const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");
   if (bridge === undefined) return complete([]);
-  const { requests } = planFormer(left, bridge, observed);
-  if (requests.length > 0) return incomplete(requests);
-  return complete(leftBridge(left, observed) === undefined ? [] : [deleteLink(bridge.index)]);
+  // Those that no pod needs any more are its own, too, as they were or alone.
+  const former = left.former?.gateways.filter(({ held }) => held === "none").map(({ gateway }) => gateway) ?? [];
+  const gateways = [...left.gateways, ...former.flatMap((gateway) => [gateway, single(gateway.address)])];
+  if (leftBridge({ name: left.name, gateways }, observed) !== undefined) return complete([deleteLink(bridge.index)]);
+  return { ...planFormer(left, bridge, observed), conflicts: [] };
 }
 
 /** The bridge that `planLeftBridge` removes. */

@@ -65,7 +65,10 @@ export const conflistAccepted: Check = {
       severity: file === first?.name ? "error" : "warning",
       seen: `${networks.path}/${file}: ${text}`,
       why: "every start of a pod by this configuration fails",
-      advice: file === OWN_CONFLIST ? "mend the file that weftd took it from (*.weft-disabled)" : "correct it there",
+      advice:
+        file === OWN_CONFLIST
+          ? "correct flannel's file from which weftd made it (*.weft-disabled); where there is none, restart weftd"
+          : "correct it there",
     }));
   },
 };
