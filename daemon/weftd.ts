@@ -90,10 +90,10 @@ async function start(
   });
   atEnd(() => liveness.close());
   const programming = openEventNetlink(NETLINK_ROUTE);
-  const netlink = new EventedNetlink(programming, WHERE);
+  const netlink = new EventedNetlink(programming, WHERE, clock);
   atEnd(() => netlink.close());
   const committing = openEventNetlink(NETLINK_NETFILTER);
-  const nftables = new EventedNetlink(committing, WHERE);
+  const nftables = new EventedNetlink(committing, WHERE, clock);
   atEnd(() => nftables.close());
   const view = new NodeView(nodeName);
   const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
@@ -146,7 +146,7 @@ async function start(
     log,
     clock,
   });
-  const generic = new EventedNetlink(openEventNetlink(NETLINK_GENERIC), WHERE);
+  const generic = new EventedNetlink(openEventNetlink(NETLINK_GENERIC), WHERE, clock);
   atEnd(() => generic.close());
   const checksums = new ChecksumGuard({
     offload: new VtepOffload(generic),

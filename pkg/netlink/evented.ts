@@ -8,18 +8,36 @@ import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 const OWN_BYTES = { keepsBytes: true };
 
 /**
+ * The kernel answers within milliseconds, a full dump of a large node within seconds. An answer that was lost would keep all
+ * that wait behind it for ever.
+ */
+const ANSWER_LIMIT_MS = 60_000;
+
+/** What is asked of a clock. */
+export interface Timers {
+  nowMs(): number;
+  /** Calls `callback` once after `delayMs`, unless the returned function was called before. */
+  setTimer(delayMs: number, callback: () => void): () => void;
+}
+
+/**
  * Asks the kernel on an event loop: the daemon's driver. Calls queue up; one conversation is on its way at a time, since
  * a socket carries one dump at a time. Use another socket for notifications.
  */
 export class EventedNetlink {
   readonly #socket: EventNetlinkSocket;
+  readonly #timers: Timers;
   readonly where: string;
   #sequence = 1;
   #current: { conversation: Conversation; resolve: () => void; reject: (error: unknown) => void } | undefined;
   #tail: Promise<void> = Promise.resolve();
+  /** When the kernel was asked, or last said something. */
+  #heardMs = 0;
+  #cancelTimer: () => void = () => undefined;
 
-  constructor(socket: EventNetlinkSocket, where: string) {
+  constructor(socket: EventNetlinkSocket, where: string, timers: Timers) {
     this.#socket = socket;
+    this.#timers = timers;
     this.where = where;
     socket.onDatagram((datagram) => this.#accept(datagram));
     socket.onError((error) => this.#fail(error));
@@ -77,11 +95,24 @@ export class EventedNetlink {
       () =>
         new Promise<void>((resolve, reject) => {
           this.#current = { conversation, resolve, reject };
+          this.#heardMs = this.#timers.nowMs();
+          this.#awaitAnswer();
           this.#socket.send(conversation.datagram);
         }),
     );
     this.#tail = turn.catch(() => undefined);
     return turn;
+  }
+
+  /** Counts from the last sign of it: a dump may have thousands of messages. What comes later belongs to no conversation. */
+  #awaitAnswer(waitMs = ANSWER_LIMIT_MS): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#timers.setTimer(waitMs, () => {
+      const leftMs = this.#heardMs + ANSWER_LIMIT_MS - this.#timers.nowMs();
+      if (leftMs > 0) this.#awaitAnswer(leftMs);
+      else
+        this.#fail(new Error(`the kernel has not answered within ${ANSWER_LIMIT_MS / 1000} seconds (${this.where})`));
+    });
   }
 
   #accept(datagram: Uint8Array): void {
@@ -93,12 +124,15 @@ export class EventedNetlink {
       this.#fail(error);
       return;
     }
+    this.#heardMs = this.#timers.nowMs();
     if (!current.conversation.isFinished) return;
+    this.#cancelTimer();
     this.#current = undefined;
     current.resolve();
   }
 
   #fail(error: unknown): void {
+    this.#cancelTimer();
     const current = this.#current;
     this.#current = undefined;
     current?.reject(error);

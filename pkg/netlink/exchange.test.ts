@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { SystemError } from "../sys/errors.ts";
 import type { EventNetlinkSocket } from "../sys/event-netlink.ts";
 import type { NetlinkSocket } from "../sys/system.ts";
@@ -57,13 +57,25 @@ function blocking(kernel: Kernel): BlockingNetlink {
   return new BlockingNetlink(socket, "a test");
 }
 
-function evented(kernel: Kernel): { netlink: EventedNetlink; fail(error: SystemError): void } {
+const TIMERS = {
+  nowMs: () => Date.now(),
+  setTimer: (ms: number, action: () => void) => {
+    const timer = setTimeout(action, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** With `pauseMs` that long between two datagrams. */
+function evented(kernel: Kernel, pauseMs = 0): { netlink: EventedNetlink; fail(error: SystemError): void } {
   let onDatagram: (datagram: Uint8Array) => void = () => undefined;
   let onError: (error: SystemError) => void = () => undefined;
   const socket: EventNetlinkSocket = {
     port: 1,
     send(datagram) {
-      for (const reply of kernel(splitDatagram(datagram))) queueMicrotask(() => onDatagram(reply));
+      for (const [at, reply] of kernel(splitDatagram(datagram)).entries()) {
+        if (pauseMs === 0) queueMicrotask(() => onDatagram(reply));
+        else setTimeout(() => onDatagram(reply), (at + 1) * pauseMs);
+      }
     },
     onDatagram: (listener) => {
       onDatagram = listener;
@@ -76,7 +88,7 @@ function evented(kernel: Kernel): { netlink: EventedNetlink; fail(error: SystemE
     ignore: () => undefined,
     close: () => undefined,
   };
-  return { netlink: new EventedNetlink(socket, "a test"), fail: (error) => onError(error) };
+  return { netlink: new EventedNetlink(socket, "a test", TIMERS), fail: (error) => onError(error) };
 }
 
 /** The two drivers do the same; each case runs on both. */
@@ -203,4 +215,44 @@ test("the event-driven driver hands a socket error to the call on its way, and s
   await expect(first).rejects.toThrow(/ENOBUFS/);
   silent = false;
   expect(await netlink.exchange([anyLink])).toHaveLength(1);
+});
+
+test("the event-driven driver waits for an answer that is lost for a minute, and serves those behind it", async () => {
+  vi.useFakeTimers();
+  try {
+    let silent = true;
+    const lost: number[] = [];
+    const { netlink } = evented((requests) => {
+      if (!silent) return [...lost, ...requests.map(({ sequence }) => sequence)].map((one) => acknowledge(one, 0));
+      lost.push(...requests.map(({ sequence }) => sequence));
+      return [];
+    });
+    const first = netlink.exchange([anyLink]);
+    const behind = netlink.exchange([anyLink]);
+    const failure = expect(first).rejects.toThrow("the kernel has not answered within 60 seconds (a test)");
+    await vi.advanceTimersByTimeAsync(59_000);
+    silent = false;
+    await vi.advanceTimersByTimeAsync(2000);
+    await failure;
+    // The late answer comes with it, and is passed over.
+    expect(await behind).toMatchObject([{ error: undefined }]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a dump that goes on coming is waited for, however long it takes", async () => {
+  vi.useFakeTimers();
+  try {
+    const { netlink } = evented((requests) => {
+      const sequence = requests[0]?.sequence ?? 0;
+      const parts = [1, 2, 3].map((index) => answer(RTM_NEWLINK.type, NLM_F_MULTI, sequence, linkPayload(index)));
+      return [...parts, done(sequence)];
+    }, 50_000);
+    const dump = netlink.dump(allLinks);
+    await vi.advanceTimersByTimeAsync(200_000);
+    expect(await dump).toHaveLength(3);
+  } finally {
+    vi.useRealTimers();
+  }
 });

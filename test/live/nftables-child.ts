@@ -3,6 +3,7 @@
  * namespace's nftables and prints each step's answer as one line of JSON.
  */
 import { readFileSync } from "node:fs";
+import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { networkOf, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { nodeMasquerade } from "../../pkg/kernel/masquerade.ts";
@@ -20,7 +21,7 @@ export type Step =
   | { readonly do: "race"; readonly owners: readonly string[]; readonly addresses: readonly string[] }
   | { readonly do: "remove"; readonly owner: string };
 
-const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), "the test's namespace");
+const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), "the test's namespace", SYSTEM_CLOCK);
 
 async function dump(requests: readonly Request[]): Promise<Message[]> {
   const messages: Message[] = [];

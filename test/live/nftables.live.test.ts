@@ -2,6 +2,7 @@
  * Our nftables tables in a real kernel, read back by nft and tried with packets. Needs root, ip and nft.
  */
 import { execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Step } from "./nftables-child.ts";
@@ -61,6 +62,12 @@ describe.runIf(isRoot)("nftables in the kernel", () => {
 
   test("the node's table is as wanted after each replacement, and absent before", () => {
     expect(steps(compare, replace, compare, replace, compare)).toEqual([false, "replaced", true, "replaced", true]);
+  });
+
+  test("a transaction larger than a socket's usual send buffer is sent whole", () => {
+    const exempt = Array.from({ length: 12_000 }, (_, at) => `2001:db8::${(at + 1).toString(16)}`);
+    expect(steps({ ...replace, exempt }, { ...compare, exempt })).toEqual(["replaced", true]);
+    expect(Number(readFileSync("/proc/sys/net/core/wmem_default", "utf8"))).toBeLessThan(exempt.length * 32);
   });
 
   test("nft shows the node's rules as they are meant", () => {

@@ -4,7 +4,7 @@
  */
 import type { Message, Request } from "../../netlink/message.ts";
 import type { SetElement } from "../../netlink/nftables.ts";
-import { hasSameElements, hasSameShape, readTable } from "./comparison.ts";
+import { elementKey, hasSameElements, hasSameShape, readTable } from "./comparison.ts";
 import { type NftSet, wireElements } from "./set.ts";
 import { addElements, deleteFromSet, replaceTable, type Table } from "./table.ts";
 
@@ -41,7 +41,7 @@ function withElements(set: NftSet, isWanted: (element: SetElement) => boolean): 
   return { ...set, elements: set.elements.filter((_, at) => wanted[at] === true) } as NftSet;
 }
 
-/** Equal for the same key with the same comment. */
-export function elementText({ key, userdata }: SetElement): string {
-  return `${key?.value} ${userdata ?? ""}`;
+/** Equal for elements that lead to the same, whatever else than a comment is kept beside them. */
+function elementText(element: SetElement): string {
+  return `${elementKey(element)} ${element.userdata ?? ""}`;
 }

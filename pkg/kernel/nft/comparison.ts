@@ -227,8 +227,11 @@ export function absentElements(set: TupleSet, held: readonly SetElement[]): read
   return set.elements.filter((_, at) => !keys.has(wire[at] ?? ""));
 }
 
-/** Sets may hold thousands: of most elements only the key is there. */
-function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
+/**
+ * Equal for elements with the same key, end of range, data and comment. Sets may hold thousands: of most elements only the
+ * key is there.
+ */
+export function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
   const text = `${key?.value?.join()} ${keyEnd?.value?.join() ?? ""} ${flags || ""} ${readComment(userdata) ?? ""}`;
   return data === undefined ? text : `${text} ${canonical(data)}`;
 }

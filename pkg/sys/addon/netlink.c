@@ -9,6 +9,7 @@
  * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
  */
 #include <errno.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <node_api.h>
@@ -143,6 +144,20 @@ static int set_receive_buffer(int fd, int size)
 	return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0 ? 0 : errno;
 }
 
+/* True where the send buffer has become larger: it must hold a datagram whole, and a transaction cannot be cut. */
+static int grow_send_buffer(int fd, size_t length)
+{
+	int before, after;
+	socklen_t size = sizeof(before);
+	int wanted = length < INT_MAX / 4 ? (int)length : INT_MAX / 4;
+	if (getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size) < 0)
+		return 0;
+	/* Without CAP_NET_ADMIN of the first user namespace, net.core.wmem_max is the limit. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &wanted, sizeof(wanted)) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &wanted, sizeof(wanted));
+	return getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size) == 0 && after > before;
+}
+
 static napi_value fail(napi_env env, const char *name, int error)
 {
 	napi_value text, object;
@@ -206,7 +221,7 @@ static napi_value send_bytes(napi_env env, napi_callback_info info)
 	ssize_t sent;
 	do
 		sent = send(s->fd, bytes, length, 0);
-	while (sent < 0 && errno == EINTR);
+	while (sent < 0 && (errno == EINTR || (errno == EMSGSIZE && grow_send_buffer(s->fd, length))));
 	return number(env, sent < 0 ? errno : 0);
 }
 
