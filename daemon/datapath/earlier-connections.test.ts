@@ -45,7 +45,7 @@ async function forgotten(mappings: readonly PortMapping[]): Promise<string[]> {
   await forgetEarlierConnections(
     { dump: async () => [own] },
     {
-      dump: async () => connections,
+      dump: async (_request, isWanted = () => true) => connections.filter(isWanted),
       exchange: async (requests) => {
         sent.push(...requests.map(({ text }) => text));
         return [];

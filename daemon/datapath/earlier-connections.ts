@@ -42,8 +42,9 @@ export async function forgetEarlierConnections(
             isToHostPort(connection, host, isLocal) &&
             (connection.answeredBy === undefined || !isSameAddress(connection.answeredBy, target)),
         ) === true;
-    const stale = (await netfilter.dump(udpConnections(family)))
-      .filter((message) => isUdpTo(ports, message))
+    // A node may track a million: what is about other ports is dropped as it comes.
+    const filter = { destinationPort: ports.size === 1 ? [...ports][0] : undefined };
+    const stale = (await netfilter.dump(udpConnections(family, filter), (message) => isUdpTo(ports, message)))
       .flatMap((message) => parseConnection(message) ?? [])
       .filter(isStale);
     for (const { error } of await netfilter.exchange(stale.map(deleteConnection)))

@@ -38,6 +38,25 @@ test("each attachment is found by its mark, whatever its file is called", () => 
   expect([...cached.read().keys()].sort()).toEqual(["cni:cni-loopback/c1/lo", "cni:net/c1/eth0", "cni:net/c2/eth0"]);
 });
 
+test("flannel's configuration is what its plugin has kept of it for the pod", () => {
+  const { system, write, cached } = bench();
+  for (const folder of [FOLDER, "/var/lib/cni/flannel"]) system.makeDirectory(folder);
+  const config = Buffer.from(
+    JSON.stringify({ name: "net", plugins: [{ type: "flannel", delegate: {} }, { type: "portmap" }] }),
+  ).toString("base64");
+  write(`${FOLDER}/a`, "c1", { config });
+  write(`${FOLDER}/b`, "c2", { config });
+  const kept = { name: "net", cniVersion: "0.3.1", type: "bridge", ipMasq: true };
+  system.writeFile("/var/lib/cni/flannel/c1", new TextEncoder().encode(JSON.stringify(kept)));
+  const typesOf = (mark: string) =>
+    cached
+      .read()
+      .get(mark)
+      ?.plugins.map((plugin) => `${plugin.value("type")} ${plugin.value("ipMasq") ?? ""}`);
+  expect(typesOf("cni:net/c1/eth0")).toEqual(["bridge true", "portmap "]);
+  expect(typesOf("cni:net/c2/eth0")).toEqual(["flannel ", "portmap "]);
+});
+
 test("only what changed is read again, and what is gone is gone", () => {
   const { system, reads, write, cached } = bench();
   system.makeDirectory(FOLDER);

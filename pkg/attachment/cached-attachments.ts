@@ -1,5 +1,7 @@
 /** What the runtime remembers of this node's attachments, read from its files. */
 import { CACHE_DIRECTORIES } from "../cni/cached-result.ts";
+import { isCniError } from "../cni/errors.ts";
+import { parseNetworkConfig } from "../cni/network.ts";
 import { ownerMark } from "../kernel/owner.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileStatus, Files } from "../sys/system.ts";
@@ -51,7 +53,24 @@ export class CachedAttachments {
     const known = this.#entries.get(path);
     if (known !== undefined && isSame(known.version, version)) return known;
     const attachment = readCachedAttachment(this.#files, path);
-    return { version, attachment };
+    return { version, attachment: attachment === undefined ? undefined : withDelegate(this.#files, attachment) };
+  }
+}
+
+/** Where flannel's plugin keeps what it has given to the plugin that makes the interface, a file for each container. */
+const FLANNEL_DIRECTORY = "/var/lib/cni/flannel";
+
+/** With that in flannel's place: what its configuration does not say came from flanneld at ADD. */
+function withDelegate(files: Pick<Files, "readFile">, attachment: CachedAttachment): CachedAttachment {
+  const [first, ...chained] = attachment.plugins;
+  if (first?.value("type") !== "flannel") return attachment;
+  const directory = first.optionalString("dataDir") || FLANNEL_DIRECTORY;
+  try {
+    const { name, object } = parseNetworkConfig(files.readFile(`${directory}/${attachment.containerId}`));
+    return name === attachment.network ? { ...attachment, plugins: [object, ...chained] } : attachment;
+  } catch (error) {
+    if (isCniError(error) || isSystemError(error, "ENOENT", "ENOTDIR", "EACCES")) return attachment;
+    throw error;
   }
 }
 

@@ -321,10 +321,16 @@ export function removeFromFirewall(
   };
 }
 
-/** True when all of `wanted` is in the kernel, in a table that is as it should be. */
-export function holdsFirewall({ table: observed }: SeenFirewall, wanted: Firewall): boolean {
+/**
+ * True when all of `wanted` is in the kernel, in a table that is as it should be. Where pods of one bridge want different
+ * policies, the stricter one holds.
+ */
+export function holdsFirewall({ table: observed, policies: held }: SeenFirewall, wanted: Firewall): boolean {
   if (observed === undefined || !hasSameShape(firewallTable(EMPTY), observed)) return false;
-  return firewallTable(wanted).sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
+  const policies = new Map([...stricter(held, wanted.policies)].filter(([bridge]) => wanted.policies.has(bridge)));
+  return firewallTable({ ...wanted, policies }).sets.every((set) =>
+    holdsElements(set, observed.elements.get(set.name) ?? []),
+  );
 }
 
 /** For people: "10.22.0.2 of cni:net/c1/eth0". */

@@ -63,6 +63,57 @@ const texts = (requests: readonly Request[]) => requests.map(({ text }) => text)
 const [a, b] = [wanted("a", 2), wanted("b", 3)];
 const ALL = ["masquerade", "portmap", "macspoofchk", "firewall"];
 
+test("pods of one bridge that want different policies lack nothing: the stricter one holds", () => {
+  const open = { ...b, firewall: { ...b.firewall, policies: new Map([["cni0", "isolated" as const]]) } };
+  for (const both of [
+    [a, open],
+    [open, a],
+  ]) {
+    const seen = { ...seenOf(both), firewall: readFirewall(dumpOf(firewallTable(unionOf(both)))) };
+    expect(planPodRules(seen, both)).toEqual({ requests: [], restored: [], obstacles: [] });
+  }
+});
+
+/** As the kernel holds it once all of them are there. */
+const unionOf = (rules: readonly PodRules[]) => ({
+  pods: rules.flatMap(({ firewall }) => firewall.pods),
+  policies: new Map([["cni0", "isolated" as const]]),
+});
+
+test("a comparison grows with the pods, not with their square", () => {
+  const pods = (count: number) => Array.from({ length: count }, (_, at) => wantedAt(at));
+  const timeOf = (count: number) => {
+    const all = pods(count);
+    const times = [1, 2, 3].map(() => {
+      const seen = seenOf(all);
+      const began = process.cpuUsage().user;
+      expect(planPodRules(seen, all).requests).toEqual([]);
+      return process.cpuUsage().user - began;
+    });
+    return Math.min(...times);
+  };
+  timeOf(50);
+  // Eight times as many: 64 times where each pod reads the whole table.
+  expect(timeOf(400) / timeOf(50)).toBeLessThan(24);
+});
+
+/** One of thousands. */
+const wantedAt = (at: number): PodRules => {
+  const pod = wanted(`p${at}`, 2, 10_000 + at);
+  const address = parsePrefix(`10.23.${at >> 8}.${at & 255}/16`);
+  const target = address.address;
+  return {
+    ...pod,
+    masquerades: pod.masquerades.map((entry) => ({ ...entry, address: target, subnet: networkOf(address) })),
+    ports: {
+      mappings: pod.ports.mappings.map((mapping) => ({ ...mapping, target })),
+      masquerades: pod.ports.masquerades.map((entry) => ({ ...entry, source: networkOf(address) })),
+    },
+    guards: pod.guards.map((guard) => ({ ...guard, port: `veth${at}` })),
+    firewall: { ...pod.firewall, pods: pod.firewall.pods.map((one) => ({ ...one, address: target })) },
+  };
+};
+
 test("what is there stays as it is", () => {
   expect(planPodRules(seenOf([a, b]), [a, b])).toEqual({ requests: [], restored: [], obstacles: [] });
   expect(planPodRules(NOTHING, [])).toEqual({ requests: [], restored: [], obstacles: [] });

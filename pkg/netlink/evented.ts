@@ -54,10 +54,11 @@ export class EventedNetlink {
     return replies;
   }
 
-  /** All messages of a consistent dump: an interrupted one is asked for again. */
-  async dump(request: Request): Promise<readonly Message[]> {
+  /** All messages of a consistent dump that `isWanted` names: an interrupted one is asked for again. */
+  async dump(request: Request, isWanted?: (message: Message) => boolean): Promise<readonly Message[]> {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const exchange = new Exchange([request], this.#take(1), this.where, OWN_BYTES);
+      const options = { ...OWN_BYTES, ...(isWanted && { isWanted }) };
+      const exchange = new Exchange([request], this.#take(1), this.where, options);
       await this.#turn(exchange);
       const reply = exchange.replies()[0];
       if (reply?.error !== undefined) throw reply.error;

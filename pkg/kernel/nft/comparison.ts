@@ -67,8 +67,19 @@ export interface ObservedTable {
   readonly sets: readonly string[];
 }
 
+/** Each by its dump, and by its table's family and name: a comparison asks for one table once for each attachment. */
+const READ = new WeakMap<readonly Message[], Map<string, ObservedTable | undefined>>();
+
 /** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
 export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
+  const tables = READ.get(messages) ?? new Map<string, ObservedTable | undefined>();
+  READ.set(messages, tables);
+  const name = tableText(wanted);
+  if (!tables.has(name)) tables.set(name, parseTable(wanted, messages));
+  return tables.get(name);
+}
+
+function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
   const all = <H extends { family: number }, A>(type: MessageType<H, A>): A[] => ofFamily(wanted, type, messages);
   const table = all(NFT_MSG_NEWTABLE).find(({ name }) => name === wanted.name);
   if (table === undefined) return undefined;
@@ -216,15 +227,24 @@ export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean
 }
 
 function holdsAll(held: readonly SetElement[], wanted: readonly SetElement[]): boolean {
-  const keys = new Set(held.map(elementKey));
+  const keys = keysOf(held);
   return wanted.every((element) => keys.has(elementKey(element)));
 }
 
 /** Those of the set's elements that are not among `held` with the same data and comment. Linear in both. */
 export function absentElements(set: TupleSet, held: readonly SetElement[]): readonly TupleElement[] {
-  const keys = new Set(held.map(elementKey));
+  const keys = keysOf(held);
   const wire = wireElements(set).map(elementKey);
   return set.elements.filter((_, at) => !keys.has(wire[at] ?? ""));
+}
+
+/** By the list: one set is compared with each attachment's part of it. */
+const KEYS = new WeakMap<readonly SetElement[], ReadonlySet<string>>();
+
+function keysOf(elements: readonly SetElement[]): ReadonlySet<string> {
+  const keys = KEYS.get(elements) ?? new Set(elements.map(elementKey));
+  KEYS.set(elements, keys);
+  return keys;
 }
 
 /**
