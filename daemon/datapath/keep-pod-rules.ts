@@ -8,18 +8,18 @@ import type { Logger } from "../log.ts";
 import { Loop, type LoopOptions } from "../loop.ts";
 import type { Health } from "../status/health.ts";
 import type { News } from "../status/news.ts";
+import { type Contention, ContentionError } from "./contention.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 import { isTableInUse } from "./legacy-tables.ts";
 import { RestoredPodRules } from "./pod-rules.ts";
 import { NetlinkPodRules } from "./pod-rules-kernel.ts";
-import type { Gate } from "./programmer.ts";
 
 export interface PodRulesSide {
   readonly clock: Clock;
   readonly netlink: Pick<EventedNetlink, "dump">;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
   readonly files: Files;
-  readonly gate: Gate;
+  readonly gate: Pick<Contention, "mayPutBack" | "refused" | "assertNothingRests" | "nextMs">;
   readonly health: Pick<Health, "warns">;
   readonly news: Pick<News, "isNews">;
   readonly log: Logger;
@@ -27,6 +27,7 @@ export interface PodRulesSide {
 }
 
 const TOPIC = "pods' rules";
+const FAILURE = "comparison of pods' rules";
 
 /** Begins with a comparison. */
 export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop(): Promise<void> } {
@@ -47,19 +48,28 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
   const loop = new Loop({
     clock,
     backoff,
+    promisingMs: () => gate.nextMs(),
+    pauseMs: () => rules.delayMs,
+    // Only a pass that succeeds ends the back-off: other programs commit all the time.
+    patienceMs: Number.POSITIVE_INFINITY,
     pass: async () => {
       await rules.pass();
+      news.isNews(FAILURE, "");
       // A pass answers all wishes, also those for later.
       loop.ask("comparison", { delayMs: rules.dueInMs });
     },
     onFailure: (error, retryMs) => {
-      health.warns(TOPIC, [error instanceof Error ? error.message : String(error)]);
-      log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
+      const message = error instanceof Error ? error.message : String(error);
+      health.warns(TOPIC, [message]);
+      // The message tells the time of the next attempt.
+      const cause = error instanceof ContentionError ? error.name : message;
+      if (news.isNews(FAILURE, cause))
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
     },
   });
   loop.ask("start");
   return {
-    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs }),
+    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs, isPatient: true }),
     stop: () => loop.stop(),
   };
 }

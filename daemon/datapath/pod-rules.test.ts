@@ -18,9 +18,11 @@ import { portMapTable } from "../../pkg/kernel/port-map-table.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import { type Request, request } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
+import { ContentionError } from "./contention.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 
 const [EPERM, ERESTART] = [1, 85];
+const REST_MS = 7000;
 const TABLE: Readonly<Record<PodRulePart, string>> = {
   ...{ masquerade: "inet weft_masquerade", portmap: "inet weft_portmap" },
   ...{ macspoofchk: "bridge weft_macspoof", firewall: "inet weft_firewall" },
@@ -163,7 +165,7 @@ function bench() {
       mayPutBack: (object) => asked.push(object) > 0 && isAllowed,
       refused: () => undefined,
       assertNothingRests() {
-        if (!isAllowed) throw new Error("it rests");
+        if (!isAllowed) throw new ContentionError(["it"], clock.nowMs() + REST_MS, clock.nowMs());
       },
     },
     usesLegacyIptables: () => true,
@@ -311,8 +313,10 @@ test("what rests stays away, and is tried again", async () => {
   await rules.pass();
   kernel.flush();
   made.forbid(true);
-  await expect(rules.pass()).rejects.toThrow("it rests");
+  await expect(rules.pass()).rejects.toThrow("again and again");
   expect(kernel.commits).toEqual([]);
+  // Other programs' commits bring no earlier attempt.
+  expect(rules.delayMs).toBe(REST_MS);
   made.forbid(false);
   await rules.pass();
   expect(kernel.has("a")).toEqual(POD_RULE_PARTS);
@@ -409,4 +413,14 @@ test("after a failure the next pass compares in any case", async () => {
   await expect(rules.pass()).rejects.toThrow("busy");
   await rules.pass();
   expect(kernel.looks).toBe(2);
+});
+
+test("after a failure the next pass is put off in proportion to what the failed one cost", async () => {
+  const { kernel, rules, clock } = bench();
+  kernel.look = () => {
+    clock.advance(50);
+    return Promise.reject(new Error("the socket is busy"));
+  };
+  await expect(rules.pass()).rejects.toThrow("busy");
+  expect(rules.delayMs).toBe(500);
 });

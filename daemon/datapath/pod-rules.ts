@@ -38,6 +38,7 @@ import {
 } from "../../pkg/kernel/pod-rules.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { ContentionError } from "./contention.ts";
 import type { Gate } from "./programmer.ts";
 
 /** From one comparison with all that attachments should have to the next. */
@@ -117,7 +118,10 @@ export class RestoredPodRules {
     this.#options = options;
   }
 
-  /** How long to wait for more changes before the next `pass`: the busier the others, the longer. */
+  /**
+   * Time to wait for more changes before the next `pass`. It grows with what the last one cost in vain, and lasts until what
+   * rests may be put back.
+   */
   get delayMs(): number {
     return Math.max(DELAY_MS, this.#idleUntilMs - this.#options.clock.nowMs());
   }
@@ -129,6 +133,7 @@ export class RestoredPodRules {
 
   /** Compares where one of the tables is gone or is another one, or where it is time. Throws where something rests. */
   async pass(): Promise<void> {
+    const beganMs = this.#options.clock.nowMs();
     try {
       if (await this.#isDone()) return;
       await this.#compare();
@@ -136,6 +141,7 @@ export class RestoredPodRules {
     } catch (error) {
       // The next attempt compares in any case.
       this.#dueMs = 0;
+      this.#pauseSince(beganMs, error instanceof ContentionError ? error.untilMs : 0);
       throw error;
     }
   }
@@ -144,9 +150,14 @@ export class RestoredPodRules {
     const { clock, kernel } = this.#options;
     const beganMs = clock.nowMs();
     if (beganMs >= this.#dueMs || !isSameTables(this.#tables, await kernel.tables())) return false;
-    const endedMs = clock.nowMs();
-    this.#idleUntilMs = endedMs + SHARE * (endedMs - beganMs);
+    this.#pauseSince(beganMs, 0);
     return true;
+  }
+
+  #pauseSince(beganMs: number, untilMs: number): void {
+    const nowMs = this.#options.clock.nowMs();
+    const pauseMs = Math.min(SHARE * (nowMs - beganMs), INTERVAL_MS);
+    this.#idleUntilMs = Math.max(untilMs, nowMs + pauseMs);
   }
 
   async #compare(): Promise<void> {
