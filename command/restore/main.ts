@@ -4,7 +4,7 @@ import type { Address } from "../../pkg/ip/address.ts";
 import { answered } from "../../pkg/kernel/foreign-rules.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
 import { recordRules } from "../../pkg/kernel/pod-forwarding.ts";
-import { podRulesLook, removePodRules } from "../../pkg/kernel/pod-rules.ts";
+import { type PodRulesObstacle, podRulesLook, removePodRules } from "../../pkg/kernel/pod-rules.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
@@ -161,10 +161,14 @@ function leftOf(looks: readonly PodRulesLook[]): string[] {
   const wasSomethingMissing = looks.some(({ missing }) => missing.length > 0);
   return looks
     .slice(-1)
-    .flatMap(({ obstacles, unknown }) => [
+    .flatMap(({ obstacles, unchecked, unknown }) => [
       ...obstacles.map(({ owner, part, reason }) => `${part} of ${describeOwner(owner)}: ${reason}; restart the pod`),
-      ...(wasSomethingMissing ? unknown.map(unknownText) : []),
+      ...(wasSomethingMissing ? [...unchecked.map(uncheckedText), ...unknown.map(unknownText)] : []),
     ]);
+}
+
+function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
+  return `${part} of ${describeOwner(owner)} cannot be checked: ${reason}; if it had such rules, restart the pod`;
 }
 
 function unknownText(mark: string): string {

@@ -40,10 +40,10 @@ const CONFIG = Buffer.from(
 
 const markOf = (id: string) => `cni:net/${id}/eth0`;
 
-function attachment(id: string, number: number): CachedAttachment {
+function attachment(id: string, number: number, hostPort = 8000 + number): CachedAttachment {
   const content = {
     ...{ containerId: id, ifName: "eth0", networkName: "net", config: CONFIG },
-    capabilityArgs: { portMappings: [{ hostPort: 8000 + number, containerPort: 80, protocol: "tcp" }] },
+    capabilityArgs: { portMappings: [{ hostPort, containerPort: 80, protocol: "tcp" }] },
     result: {
       cniVersion: "1.0.0",
       interfaces: [{ name: "eth0", mac: `02:00:00:00:00:0${number}`, sandbox: "/run/netns/x" }],
@@ -423,4 +423,19 @@ test("after a failure the next pass is put off in proportion to what the failed 
   };
   await expect(rules.pass()).rejects.toThrow("busy");
   expect(rules.delayMs).toBe(500);
+});
+
+test("what a configuration asks for that weft cannot read is not missing while rules are there, else cannot be checked", async () => {
+  const { kernel, rules, cached, missing, later } = bench();
+  kernel.attach("a", 2);
+  cached.set(markOf("a"), attachment("a", 2, 70_000));
+  await rules.pass();
+  expect(missing.at(-1)).toEqual([]);
+  kernel.held.get("portmap")?.delete(markOf("a"));
+  await later();
+  expect(missing.at(-1)).toEqual([
+    expect.stringMatching(
+      /^container a, .*: its rules \(portmap\) cannot be checked, .*in the runtime's cache: .*70000/,
+    ),
+  ]);
 });

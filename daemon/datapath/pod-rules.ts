@@ -9,7 +9,7 @@
  */
 
 import type { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
-import { type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
+import { unchecked, type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import type { RuleRecord } from "../../pkg/kernel/firewall.ts";
@@ -206,8 +206,7 @@ export class RestoredPodRules {
     const accepting = await this.#accepting(acceptedPods(seen, wanted, plan.restored), isAllowed);
     for (const { owner } of [...plan.restored, ...accepting.restored]) this.#restored.add(owner);
     const done = await this.#commit(seen, plan, accepting);
-    const unreadable = [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
-    return { seen, cables, ...done, obstacles: [...plan.obstacles, ...unreadable, ...done.obstacles] };
+    return { seen, cables, ...done, obstacles: [...plan.obstacles, ...done.obstacles] };
   }
 
   /** A table of another program's that lets no one else change it does not keep our own from being filled. */
@@ -330,7 +329,8 @@ export class RestoredPodRules {
     this.#missingSince = new Map([...this.#missingSince].filter(([key]) => stillMissing.has(key)));
   }
 
-  #missing({ obstacles }: Comparison): string[] {
+  #missing({ seen, cables, obstacles }: Comparison): string[] {
+    const unreadable = [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
     const nowMs = this.#options.clock.nowMs();
     const unknown =
       "and the runtime has no result of it in /var/lib/cni/results to put them back from: restart the pod";
@@ -341,12 +341,20 @@ export class RestoredPodRules {
     const suspects = [...this.#suspects]
       .filter(([mark, sinceMs]) => !this.#lost.has(mark) && nowMs - sinceMs >= PATIENCE_MS)
       .map(([mark]) => `${describeOwner(mark)}: its rules may have been removed with those of other pods, ${unknown}`);
-    return [...obstacles.map(obstacleText), ...lost, ...suspects];
+    const uncheckable = unchecked(unreadable, ownersOf(seen)).map(uncheckedText);
+    return [...obstacles.map(obstacleText), ...uncheckable, ...lost, ...suspects];
   }
 }
 
 function obstacleText({ owner, part, reason }: PodRulesObstacle): string {
   return `${describeOwner(owner)}: its rules (${part}) were removed and cannot be put back: ${reason}; restart the pod`;
+}
+
+function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
+  return (
+    `${describeOwner(owner)}: its rules (${part}) cannot be checked, and do not come back where another program removes ` +
+    `them: ${reason}`
+  );
 }
 
 /** In an operator's words. */
