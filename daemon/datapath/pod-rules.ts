@@ -17,7 +17,6 @@ import { describeOwner } from "../../pkg/kernel/owner.ts";
 import {
   type AcceptedPod,
   acceptPods,
-  forgetPods,
   recordRules,
   type SeenForwarding,
   unacceptedPods,
@@ -33,9 +32,9 @@ import {
   type PodRulesPlan,
   type PodTables,
   planPodRules,
-  removePodRules,
   type SeenPodRules,
 } from "../../pkg/kernel/pod-rules.ts";
+import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod-rules.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { ContentionError } from "./contention.ts";
@@ -263,15 +262,12 @@ export class RestoredPodRules {
     const { kernel } = this.#options;
     const stale = new Set([...this.#restored].filter((mark) => !cables.has(mark)));
     const isStale = (owner: string) => stale.has(owner);
-    const removal = stale.size === 0 ? [] : removePodRules(seen, isStale);
+    const addresses = stale.size === 0 ? [] : forwardedAddresses(seen, isStale);
+    const forwarding =
+      addresses.length === 0 ? undefined : await kernel.lookAtForwarding(FORWARD_WISHES.adminChain, addresses);
+    const removal = stale.size === 0 ? [] : removeStaleRules(seen, isStale, forwarding);
     if (removal.length > 0) {
-      const addresses = seen.firewall.pods.filter(({ owner }) => isStale(owner)).map(({ address }) => address);
-      const { adminChain } = FORWARD_WISHES;
-      const forgotten =
-        addresses.length === 0
-          ? []
-          : forgetPods(await kernel.lookAtForwarding(adminChain, addresses), isStale, addresses, adminChain);
-      await kernel.commit([...removal, ...forgotten], seen.generation);
+      await kernel.commit(removal, seen.generation);
       return true;
     }
     for (const mark of stale) this.#restored.delete(mark);
