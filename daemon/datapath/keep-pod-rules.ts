@@ -1,6 +1,7 @@
 /** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
 import { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import { describeOwner } from "../../pkg/kernel/owner.ts";
 import type { OwnedPart, PodRules } from "../../pkg/kernel/pod-rules.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Files } from "../../pkg/sys/system.ts";
@@ -39,6 +40,8 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
     cached: new CachedAttachments(files),
     usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
     onRestored: (restored, wanted) => tellRestored(side, restored, wanted),
+    onOrphansRemoved: (owners) =>
+      log.info({ attachments: owners.map(describeOwner) }, "rules of pods that ended while no weftd ran are removed"),
     onMissing: (reasons) => {
       health.warns(TOPIC, reasons);
       if (news.isNews(TOPIC, reasons.join("\n")) && reasons.length > 0)

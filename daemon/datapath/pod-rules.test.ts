@@ -151,6 +151,9 @@ function bench() {
   const asked: string[] = [];
   const restored: OwnedPart[][] = [];
   const missing: string[][] = [];
+  const orphans: string[][] = [];
+  /** Of which the runtime has a file that tells no configuration. */
+  const files = new Set<string>();
   let reads = 0;
   let isAllowed = true;
   const rules = new RestoredPodRules({
@@ -160,6 +163,7 @@ function bench() {
         reads += 1;
         return new Map(cached);
       },
+      hasFileOf: (mark) => files.has(mark),
     },
     gate: {
       mayPutBack: (object) => asked.push(object) > 0 && isAllowed,
@@ -170,10 +174,11 @@ function bench() {
     },
     usesLegacyIptables: () => true,
     onRestored: (parts) => void restored.push([...parts]),
+    onOrphansRemoved: (owners) => void orphans.push([...owners]),
     onMissing: (reasons) => void missing.push([...reasons]),
   });
   return {
-    ...{ clock, kernel, cached, asked, restored, missing, rules },
+    ...{ clock, kernel, cached, asked, restored, missing, orphans, files, rules },
     get reads() {
       return reads;
     },
@@ -438,4 +443,28 @@ test("what a configuration asks for that weft cannot read is not missing while r
       /^container a, .*: its rules \(portmap\) cannot be checked, .*in the runtime's cache: .*70000/,
     ),
   ]);
+});
+
+test("what an earlier weftd put back to an attachment that ended meanwhile goes after a minute", async () => {
+  const { kernel, rules, add, later, orphans } = bench();
+  add("a", 2);
+  kernel.attach("gone", 3);
+  kernel.links.delete(markOf("gone"));
+  await rules.pass();
+  await later(5000);
+  expect([kernel.commits, orphans]).toEqual([[], []]);
+  await later();
+  expect([kernel.has("gone"), kernel.has("a")]).toEqual([[], POD_RULE_PARTS]);
+  expect(orphans).toEqual([[markOf("gone")]]);
+});
+
+test("an attachment without a link here keeps its rules while the runtime has a file of it", async () => {
+  const { kernel, rules, add, later, files } = bench();
+  for (const [at, id] of ["a", "macvlan"].entries()) add(id, at + 2);
+  kernel.attach("old", 4);
+  for (const id of ["macvlan", "old"]) kernel.links.delete(markOf(id));
+  files.add(markOf("old"));
+  await rules.pass();
+  for (let minutes = 0; minutes < 3; minutes++) await later();
+  expect(kernel.commits).toEqual([]);
 });

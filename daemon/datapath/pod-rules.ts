@@ -38,6 +38,7 @@ import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { ContentionError } from "./contention.ts";
+import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
 import type { Gate } from "./programmer.ts";
 
 /** From one comparison with all that attachments should have to the next. */
@@ -68,12 +69,14 @@ export interface PodRulesKernel {
 export interface PodRulesOptions {
   readonly clock: Clock;
   readonly kernel: PodRulesKernel;
-  readonly cached: Pick<CachedAttachments, "read">;
+  readonly cached: Pick<CachedAttachments, "read" | "hasFileOf">;
   readonly gate: Gate;
   /** True where tables of iptables on nf_tables would stand beside those of the legacy one. */
   readonly usesLegacyIptables: () => boolean;
   /** Rules of running pods are back. */
   readonly onRestored: (restored: readonly OwnedPart[], rules: readonly PodRules[]) => void | Promise<void>;
+  /** Rules are gone of attachments that ended while no weftd ran. */
+  readonly onOrphansRemoved: (owners: readonly string[]) => void;
   /** Called after each comparison with what is missing and does not come back; with nothing where all is well. */
   readonly onMissing: (reasons: readonly string[]) => void;
 }
@@ -106,6 +109,7 @@ export class RestoredPodRules {
   #missingSince = new Map<string, number>();
   /** Attachments whose rules came back from here. */
   readonly #restored = new Set<string>();
+  readonly #orphaned = new OrphanedRules();
   /** Attachments that had rules and that the runtime does not remember: mark -> parts. */
   readonly #lost = new Map<string, Set<PodRulePart>>();
   /** Attachments that the runtime does not remember -> when rules of others were found removed. */
@@ -257,10 +261,12 @@ export class RestoredPodRules {
     }
   }
 
-  /** What came back from here, and belongs to no attachment any more. True where there was something. */
+  /** What weftd put back, and belongs to no attachment any more. True where there was something. */
   async #removeStale(seen: SeenPodRules, cables: ReadonlyMap<string, string>): Promise<boolean> {
-    const { kernel } = this.#options;
-    const stale = new Set([...this.#restored].filter((mark) => !cables.has(mark)));
+    const { kernel, clock, onOrphansRemoved } = this.#options;
+    const owners = new Set([...ownersOf(seen).values()].flatMap((marks) => [...marks]));
+    const orphans = this.#orphaned.find(owners, cables, () => this.#remembered(), clock.nowMs());
+    const stale = new Set([...orphans, ...[...this.#restored].filter((mark) => !cables.has(mark))]);
     const isStale = (owner: string) => stale.has(owner);
     const addresses = stale.size === 0 ? [] : forwardedAddresses(seen, isStale);
     const forwarding =
@@ -268,10 +274,17 @@ export class RestoredPodRules {
     const removal = stale.size === 0 ? [] : removeStaleRules(seen, isStale, forwarding);
     if (removal.length > 0) {
       await kernel.commit(removal, seen.generation);
+      if (orphans.size > 0) onOrphansRemoved([...orphans]);
       return true;
     }
     for (const mark of stale) this.#restored.delete(mark);
     return false;
+  }
+
+  #remembered(): Remembered {
+    const { cached } = this.#options;
+    const attachments = cached.read();
+    return { isEmpty: attachments.size === 0, has: (mark) => attachments.has(mark) || cached.hasFileOf(mark) };
   }
 
   #learn(cables: ReadonlyMap<string, string>): void {

@@ -1,6 +1,6 @@
 /** What the runtime remembers of this node's attachments, read from its files. */
-import { CACHE_DIRECTORIES } from "../cni/cached-result.ts";
-import { ownerMark } from "../kernel/owner.ts";
+import { CACHE_DIRECTORIES, cachedResultName } from "../cni/cached-result.ts";
+import { ownerMark, parseOwner } from "../kernel/owner.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileStatus, Files } from "../sys/system.ts";
 import { type CachedAttachment, parseCachedAttachment } from "./cached.ts";
@@ -42,6 +42,17 @@ export class CachedAttachments {
         attachment === undefined ? [] : [[ownerMark(attachment), attachment] as const],
       ),
     );
+  }
+
+  /**
+   * True where the last reading has found a file of the attachment by its name, whatever is in it: files of old versions of
+   * libcni hold no configuration.
+   */
+  hasFileOf(mark: string): boolean {
+    const attachment = parseOwner(mark);
+    if (attachment === undefined) return false;
+    const name = cachedResultName(attachment.network, attachment.containerId, attachment.ifName);
+    return this.#directories.some((directory) => this.#entries.has(`${directory}/${name}`));
   }
 
   /** `undefined` where there is no such file any more. */
