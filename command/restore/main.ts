@@ -35,7 +35,7 @@ export const restore = declareSubcommand({
   summary: "put back rules of running pods that another program has removed",
   description: [
     "Restarting Debian's nftables.service, or `nft flush ruleset`, removes the rules of all running pods: host ports (portmap), masquerade (ipMasq), the guard against foreign hardware addresses (macspoofchk), and what firewall has written. A weftd puts them back by itself; this does it where none runs.",
-    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod.",
+    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod. After a change it waits two seconds: rules of a pod whose link has gone by then are removed again.",
     "What the runtime has no result of cannot be put back: restart such a pod. Parts whose plugin in --cni-bin-dir is another program's are left to that program.",
   ],
   arguments: {},
