@@ -175,3 +175,17 @@ test("a failed pass is repeated when one is promising, where that is sooner than
   await bench.last.end(new Error("rests"));
   expect(bench.failures[1]).toBeLessThanOrEqual(200);
 });
+
+test("a failed pass is not repeated before the pause that it asks for, whatever is promising", async () => {
+  const bench = new Bench({ promisingMs: () => 30, pauseMs: () => 1000, patienceMs: Number.POSITIVE_INFINITY });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures).toEqual([1000]);
+  bench.clock.advance(500);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(499);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["retry", "kernel"]);
+});

@@ -14,6 +14,8 @@ export interface LoopOptions {
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
   /** Time from a failed pass to when one may do better, where that is known: none is put off beyond it. */
   readonly promisingMs?: () => number | undefined;
+  /** Time from a failed pass to its repetition at least; 0 when left out. */
+  readonly pauseMs?: () => number;
   /** For so long after a failed pass patient wishes count as brought about by it. 0 when left out. */
   readonly patienceMs?: number;
   /** Time from a successful pass to the next when nothing asks; undefined: none follows by itself. */
@@ -82,7 +84,7 @@ export class Loop {
   }
 
   async #run(): Promise<void> {
-    const { clock, pass, onFailure, promisingMs, intervalMs } = this.#options;
+    const { clock, pass, onFailure, promisingMs, pauseMs, intervalMs } = this.#options;
     // A timer may go off a fraction of a millisecond early.
     const nowMs = Math.max(clock.nowMs(), Math.min(...this.#wishes.values()));
     const reasons = [...this.#wishes].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
@@ -97,7 +99,8 @@ export class Loop {
         this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
       if (intervalMs !== undefined) this.#wishes.set("interval", clock.nowMs() + intervalMs);
     } catch (error) {
-      const retryMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
+      const soonMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
+      const retryMs = Math.max(soonMs, pauseMs?.() ?? 0);
       this.#retryAtMs = clock.nowMs() + retryMs;
       this.#patientUntilMs = clock.nowMs() + (this.#options.patienceMs ?? 0);
       this.#wishes.set("retry", this.#retryAtMs);

@@ -88,7 +88,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
     renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
-    podRules: { missing: [], obstacles: [], unknown: [] },
+    podRules: { missing: [], obstacles: [], unchecked: [], unknown: [] },
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -266,6 +266,7 @@ describe("facts that no test can plant on a machine", () => {
             { owner: "cni:net/c1/eth0", part: "masquerade" },
           ],
           obstacles: [],
+          unchecked: [],
           unknown: [],
         },
       }),
@@ -338,10 +339,21 @@ test("the pods' bridge that no pod needs any more is named as that, not as anoth
 test("pods whose rules cannot be put back are named, those without a result only where rules are missing", () => {
   const obstacles = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "another has the port" }];
   const unknown = ["cni:net/c2/eth0"];
-  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unknown } }))).toEqual([]);
-  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles, unknown } }))).toMatchObject([
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unchecked: [], unknown } }))).toEqual([]);
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles, unchecked: [], unknown } }))).toMatchObject([
     { severity: "error", seen: expect.stringMatching(/c1.*portmap.*another has the port$/), advice: "restart the pod" },
     { severity: "warning", seen: "the runtime has no result of container c2, interface eth0, network net" },
+  ]);
+});
+
+test("rules of which nothing tells whether they are missing are no loss", () => {
+  const unchecked = [{ owner: "cni:net/c1/eth0", part: "portmap" as const, reason: "conditionsV4: unknown word" }];
+  expect(judgeAll(CHECKS, facts({ podRules: { missing: [], obstacles: [], unchecked, unknown: [] } }))).toMatchObject([
+    {
+      severity: "warning",
+      seen: expect.stringMatching(/c1.* \(portmap\) cannot be checked: conditionsV4/),
+      advice: "if host ports do not answer, restart the pod",
+    },
   ]);
 });
 

@@ -81,6 +81,8 @@ export interface PodRuleFacts {
   readonly missing: readonly OwnedPart[];
   /** Of what is missing: what cannot be put back. */
   readonly obstacles: readonly PodRulesObstacle[];
+  /** Of which nothing tells whether it is missing. */
+  readonly unchecked: readonly PodRulesObstacle[];
   /** Marks of pods that the runtime has no result of. */
   readonly unknown: readonly string[];
 }

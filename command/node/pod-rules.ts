@@ -2,7 +2,7 @@
 import type { CachedAttachment } from "../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts";
 import { prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
-import { wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
+import { unchecked, wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
 import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
 import { answered } from "../../pkg/kernel/foreign-rules.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
@@ -12,6 +12,7 @@ import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } fr
 import {
   acceptedPods,
   type OwnedPart,
+  ownersOf,
   type PodRules,
   type PodRulesObstacle,
   planPodRules,
@@ -67,6 +68,8 @@ export interface PodRulesLook {
   readonly ownRequests: readonly Request[];
   readonly missing: readonly OwnedPart[];
   readonly obstacles: readonly PodRulesObstacle[];
+  /** Parts of which nothing tells whether they are missing. */
+  readonly unchecked: readonly PodRulesObstacle[];
   /** Marks of attachments that the runtime does not remember. */
   readonly unknown: readonly string[];
 }
@@ -113,7 +116,12 @@ export function lookAtPodRules(
     return {
       ...{ seen, wanted, forwarding, requests, ownRequests: plan.requests },
       missing: missing.filter((_, at) => keys.indexOf(keys[at] ?? "") === at),
-      obstacles: [...plan.obstacles, ...told.flatMap(({ obstacles }) => obstacles)],
+      obstacles: plan.obstacles,
+      unchecked: unchecked(
+        told.flatMap(({ obstacles }) => obstacles),
+        ownersOf(seen),
+        isForeign,
+      ),
       unknown: [...cables.keys()].filter((mark) => !cached.has(mark)),
     };
   }

@@ -3,11 +3,12 @@ import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { answered } from "../../pkg/kernel/foreign-rules.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
-import { recordRules } from "../../pkg/kernel/pod-forwarding.ts";
-import { podRulesLook, removePodRules } from "../../pkg/kernel/pod-rules.ts";
+import { podForwardingLook, recordRules } from "../../pkg/kernel/pod-forwarding.ts";
+import { FORWARD_WISHES, type PodRulesObstacle, podRulesLook } from "../../pkg/kernel/pod-rules.ts";
+import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod-rules.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message } from "../../pkg/netlink/message.ts";
+import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { changeBlocks } from "../change-report.ts";
@@ -25,6 +26,8 @@ import { declareSubcommand } from "../subcommand.ts";
 
 /** A second and a third are for what came meanwhile. */
 const ROUNDS = 5;
+/** After rules came back: are the attachments still there? */
+const RECHECK_MS = 2000;
 
 export const restore = declareSubcommand({
   name: "restore",
@@ -32,7 +35,7 @@ export const restore = declareSubcommand({
   summary: "put back rules of running pods that another program has removed",
   description: [
     "Restarting Debian's nftables.service, or `nft flush ruleset`, removes the rules of all running pods: host ports (portmap), masquerade (ipMasq), the guard against foreign hardware addresses (macspoofchk), and what firewall has written. A weftd puts them back by itself; this does it where none runs.",
-    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod.",
+    "A pod's rules come from the runtime's result of its ADD, in /var/lib/cni/results; a pod counts while a link of this node bears its mark. What is there already stays as it is, and no address or port is taken from another pod. After a change it waits two seconds: rules of a pod whose link has gone by then are removed again.",
     "What the runtime has no result of cannot be put back: restart such a pod. Parts whose plugin in --cni-bin-dir is another program's are left to that program.",
   ],
   arguments: {},
@@ -119,11 +122,15 @@ function carryOut(system: System, knowledge: PodRulesKnowledge): Restoration {
       blocked = error.message;
     }
   }
-  removeStale(system, looks);
   const restored = new Set(looks.flatMap(({ missing }) => missing.map(({ owner }) => owner)));
   const mappings =
     looks.at(-1)?.wanted.flatMap(({ owner, ports }) => (restored.has(owner) ? ports.mappings : [])) ?? [];
   forgetConnections(system, { opened: mappings });
+  if (looks.some(({ requests }) => requests.length > 0)) {
+    // A DEL under way takes its rules out before its link: by now the link has gone, too.
+    system.sleep(RECHECK_MS);
+    removeStale(system, restored);
+  }
   return { looks, left: [...leftOf(looks), ...(blocked === undefined ? [] : [blocked])] };
 }
 
@@ -143,16 +150,24 @@ function record(system: System, { forwarding, wanted }: PodRulesLook, echoes: re
 }
 
 /** Of attachments whose link has gone meanwhile. */
-function removeStale(system: System, looks: readonly PodRulesLook[]): void {
-  const cables = readCables(system);
-  const stale = new Set(
-    looks.flatMap(({ missing }) => missing.map(({ owner }) => owner).filter((owner) => !cables.has(owner))),
-  );
-  if (stale.size === 0) return;
+function removeStale(system: System, restored: ReadonlySet<string>): void {
+  const isGone = (cables: ReadonlyMap<string, string>) => (owner: string) => restored.has(owner) && !cables.has(owner);
+  if (![...restored].some(isGone(readCables(system)))) return;
   changeSeen(
     system,
-    (netfilter) => answered(podRulesLook(), (questions) => readRuleset(netfilter, questions)),
-    (seen) => ({ requests: removePodRules(seen, (owner) => stale.has(owner)), generation: seen.generation }),
+    (netfilter) => {
+      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const seen = answered(podRulesLook(), read);
+      // After the generation was asked for, as in each look.
+      const isStale = isGone(readCables(system));
+      const addresses = forwardedAddresses(seen, isStale);
+      const look = podForwardingLook(FORWARD_WISHES.adminChain, addresses);
+      return { seen, isStale, forwarding: addresses.length === 0 ? undefined : answered(look, read) };
+    },
+    ({ seen, isStale, forwarding }) => ({
+      requests: removeStaleRules(seen, isStale, forwarding),
+      generation: seen.generation,
+    }),
   );
 }
 
@@ -161,10 +176,14 @@ function leftOf(looks: readonly PodRulesLook[]): string[] {
   const wasSomethingMissing = looks.some(({ missing }) => missing.length > 0);
   return looks
     .slice(-1)
-    .flatMap(({ obstacles, unknown }) => [
+    .flatMap(({ obstacles, unchecked, unknown }) => [
       ...obstacles.map(({ owner, part, reason }) => `${part} of ${describeOwner(owner)}: ${reason}; restart the pod`),
-      ...(wasSomethingMissing ? unknown.map(unknownText) : []),
+      ...(wasSomethingMissing ? [...unchecked.map(uncheckedText), ...unknown.map(unknownText)] : []),
     ]);
+}
+
+function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
+  return `${part} of ${describeOwner(owner)} cannot be checked: ${reason}; if it had such rules, restart the pod`;
 }
 
 function unknownText(mark: string): string {

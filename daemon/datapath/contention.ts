@@ -31,6 +31,8 @@ export interface ContentionListener {
 export class ContentionError extends Error {
   /** What rests. */
   readonly objects: readonly string[];
+  /** The first of them may be put back then, by the clock of the `Contention`. */
+  readonly untilMs: number;
 
   constructor(objects: readonly string[], untilMs: number, nowMs: number) {
     super(
@@ -39,6 +41,7 @@ export class ContentionError extends Error {
     );
     this.name = "ContentionError";
     this.objects = objects;
+    this.untilMs = untilMs;
   }
 }
 

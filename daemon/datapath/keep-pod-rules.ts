@@ -1,6 +1,7 @@
 /** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
 import { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import { describeOwner } from "../../pkg/kernel/owner.ts";
 import type { OwnedPart, PodRules } from "../../pkg/kernel/pod-rules.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Files } from "../../pkg/sys/system.ts";
@@ -8,18 +9,18 @@ import type { Logger } from "../log.ts";
 import { Loop, type LoopOptions } from "../loop.ts";
 import type { Health } from "../status/health.ts";
 import type { News } from "../status/news.ts";
+import { type Contention, ContentionError } from "./contention.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 import { isTableInUse } from "./legacy-tables.ts";
 import { RestoredPodRules } from "./pod-rules.ts";
 import { NetlinkPodRules } from "./pod-rules-kernel.ts";
-import type { Gate } from "./programmer.ts";
 
 export interface PodRulesSide {
   readonly clock: Clock;
   readonly netlink: Pick<EventedNetlink, "dump">;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
   readonly files: Files;
-  readonly gate: Gate;
+  readonly gate: Pick<Contention, "mayPutBack" | "refused" | "assertNothingRests" | "nextMs">;
   readonly health: Pick<Health, "warns">;
   readonly news: Pick<News, "isNews">;
   readonly log: Logger;
@@ -27,6 +28,7 @@ export interface PodRulesSide {
 }
 
 const TOPIC = "pods' rules";
+const FAILURE = "comparison of pods' rules";
 
 /** Begins with a comparison. */
 export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop(): Promise<void> } {
@@ -38,6 +40,8 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
     cached: new CachedAttachments(files),
     usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
     onRestored: (restored, wanted) => tellRestored(side, restored, wanted),
+    onOrphansRemoved: (owners) =>
+      log.info({ attachments: owners.map(describeOwner) }, "rules of pods that ended while no weftd ran are removed"),
     onMissing: (reasons) => {
       health.warns(TOPIC, reasons);
       if (news.isNews(TOPIC, reasons.join("\n")) && reasons.length > 0)
@@ -47,19 +51,28 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
   const loop = new Loop({
     clock,
     backoff,
+    promisingMs: () => gate.nextMs(),
+    pauseMs: () => rules.delayMs,
+    // Only a pass that succeeds ends the back-off: other programs commit all the time.
+    patienceMs: Number.POSITIVE_INFINITY,
     pass: async () => {
       await rules.pass();
+      news.isNews(FAILURE, "");
       // A pass answers all wishes, also those for later.
       loop.ask("comparison", { delayMs: rules.dueInMs });
     },
     onFailure: (error, retryMs) => {
-      health.warns(TOPIC, [error instanceof Error ? error.message : String(error)]);
-      log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
+      const message = error instanceof Error ? error.message : String(error);
+      health.warns(TOPIC, [message]);
+      // The message tells the time of the next attempt.
+      const cause = error instanceof ContentionError ? error.name : message;
+      if (news.isNews(FAILURE, cause))
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
     },
   });
   loop.ask("start");
   return {
-    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs }),
+    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs, isPatient: true }),
     stop: () => loop.stop(),
   };
 }

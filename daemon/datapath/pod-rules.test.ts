@@ -18,9 +18,11 @@ import { portMapTable } from "../../pkg/kernel/port-map-table.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import { type Request, request } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
+import { ContentionError } from "./contention.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 
 const [EPERM, ERESTART] = [1, 85];
+const REST_MS = 7000;
 const TABLE: Readonly<Record<PodRulePart, string>> = {
   ...{ masquerade: "inet weft_masquerade", portmap: "inet weft_portmap" },
   ...{ macspoofchk: "bridge weft_macspoof", firewall: "inet weft_firewall" },
@@ -38,10 +40,10 @@ const CONFIG = Buffer.from(
 
 const markOf = (id: string) => `cni:net/${id}/eth0`;
 
-function attachment(id: string, number: number): CachedAttachment {
+function attachment(id: string, number: number, hostPort = 8000 + number): CachedAttachment {
   const content = {
     ...{ containerId: id, ifName: "eth0", networkName: "net", config: CONFIG },
-    capabilityArgs: { portMappings: [{ hostPort: 8000 + number, containerPort: 80, protocol: "tcp" }] },
+    capabilityArgs: { portMappings: [{ hostPort, containerPort: 80, protocol: "tcp" }] },
     result: {
       cniVersion: "1.0.0",
       interfaces: [{ name: "eth0", mac: `02:00:00:00:00:0${number}`, sandbox: "/run/netns/x" }],
@@ -149,6 +151,9 @@ function bench() {
   const asked: string[] = [];
   const restored: OwnedPart[][] = [];
   const missing: string[][] = [];
+  const orphans: string[][] = [];
+  /** Of which the runtime has a file that tells no configuration. */
+  const files = new Set<string>();
   let reads = 0;
   let isAllowed = true;
   const rules = new RestoredPodRules({
@@ -158,20 +163,22 @@ function bench() {
         reads += 1;
         return new Map(cached);
       },
+      hasFileOf: (mark) => files.has(mark),
     },
     gate: {
       mayPutBack: (object) => asked.push(object) > 0 && isAllowed,
       refused: () => undefined,
       assertNothingRests() {
-        if (!isAllowed) throw new Error("it rests");
+        if (!isAllowed) throw new ContentionError(["it"], clock.nowMs() + REST_MS, clock.nowMs());
       },
     },
     usesLegacyIptables: () => true,
     onRestored: (parts) => void restored.push([...parts]),
+    onOrphansRemoved: (owners) => void orphans.push([...owners]),
     onMissing: (reasons) => void missing.push([...reasons]),
   });
   return {
-    ...{ clock, kernel, cached, asked, restored, missing, rules },
+    ...{ clock, kernel, cached, asked, restored, missing, orphans, files, rules },
     get reads() {
       return reads;
     },
@@ -311,8 +318,10 @@ test("what rests stays away, and is tried again", async () => {
   await rules.pass();
   kernel.flush();
   made.forbid(true);
-  await expect(rules.pass()).rejects.toThrow("it rests");
+  await expect(rules.pass()).rejects.toThrow("again and again");
   expect(kernel.commits).toEqual([]);
+  // Other programs' commits bring no earlier attempt.
+  expect(rules.delayMs).toBe(REST_MS);
   made.forbid(false);
   await rules.pass();
   expect(kernel.has("a")).toEqual(POD_RULE_PARTS);
@@ -409,4 +418,53 @@ test("after a failure the next pass compares in any case", async () => {
   await expect(rules.pass()).rejects.toThrow("busy");
   await rules.pass();
   expect(kernel.looks).toBe(2);
+});
+
+test("after a failure the next pass is put off in proportion to what the failed one cost", async () => {
+  const { kernel, rules, clock } = bench();
+  kernel.look = () => {
+    clock.advance(50);
+    return Promise.reject(new Error("the socket is busy"));
+  };
+  await expect(rules.pass()).rejects.toThrow("busy");
+  expect(rules.delayMs).toBe(500);
+});
+
+test("what a configuration asks for that weft cannot read is not missing while rules are there, else cannot be checked", async () => {
+  const { kernel, rules, cached, missing, later } = bench();
+  kernel.attach("a", 2);
+  cached.set(markOf("a"), attachment("a", 2, 70_000));
+  await rules.pass();
+  expect(missing.at(-1)).toEqual([]);
+  kernel.held.get("portmap")?.delete(markOf("a"));
+  await later();
+  expect(missing.at(-1)).toEqual([
+    expect.stringMatching(
+      /^container a, .*: its rules \(portmap\) cannot be checked, .*in the runtime's cache: .*70000/,
+    ),
+  ]);
+});
+
+test("what an earlier weftd put back to an attachment that ended meanwhile goes after a minute", async () => {
+  const { kernel, rules, add, later, orphans } = bench();
+  add("a", 2);
+  kernel.attach("gone", 3);
+  kernel.links.delete(markOf("gone"));
+  await rules.pass();
+  await later(5000);
+  expect([kernel.commits, orphans]).toEqual([[], []]);
+  await later();
+  expect([kernel.has("gone"), kernel.has("a")]).toEqual([[], POD_RULE_PARTS]);
+  expect(orphans).toEqual([[markOf("gone")]]);
+});
+
+test("an attachment without a link here keeps its rules while the runtime has a file of it", async () => {
+  const { kernel, rules, add, later, files } = bench();
+  for (const [at, id] of ["a", "macvlan"].entries()) add(id, at + 2);
+  kernel.attach("old", 4);
+  for (const id of ["macvlan", "old"]) kernel.links.delete(markOf(id));
+  files.add(markOf("old"));
+  await rules.pass();
+  for (let minutes = 0; minutes < 3; minutes++) await later();
+  expect(kernel.commits).toEqual([]);
 });

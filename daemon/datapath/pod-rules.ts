@@ -9,7 +9,7 @@
  */
 
 import type { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
-import { type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
+import { unchecked, type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import type { RuleRecord } from "../../pkg/kernel/firewall.ts";
@@ -17,7 +17,6 @@ import { describeOwner } from "../../pkg/kernel/owner.ts";
 import {
   type AcceptedPod,
   acceptPods,
-  forgetPods,
   recordRules,
   type SeenForwarding,
   unacceptedPods,
@@ -33,11 +32,13 @@ import {
   type PodRulesPlan,
   type PodTables,
   planPodRules,
-  removePodRules,
   type SeenPodRules,
 } from "../../pkg/kernel/pod-rules.ts";
+import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod-rules.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { ContentionError } from "./contention.ts";
+import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
 import type { Gate } from "./programmer.ts";
 
 /** From one comparison with all that attachments should have to the next. */
@@ -68,12 +69,14 @@ export interface PodRulesKernel {
 export interface PodRulesOptions {
   readonly clock: Clock;
   readonly kernel: PodRulesKernel;
-  readonly cached: Pick<CachedAttachments, "read">;
+  readonly cached: Pick<CachedAttachments, "read" | "hasFileOf">;
   readonly gate: Gate;
   /** True where tables of iptables on nf_tables would stand beside those of the legacy one. */
   readonly usesLegacyIptables: () => boolean;
   /** Rules of running pods are back. */
   readonly onRestored: (restored: readonly OwnedPart[], rules: readonly PodRules[]) => void | Promise<void>;
+  /** Rules are gone of attachments that ended while no weftd ran. */
+  readonly onOrphansRemoved: (owners: readonly string[]) => void;
   /** Called after each comparison with what is missing and does not come back; with nothing where all is well. */
   readonly onMissing: (reasons: readonly string[]) => void;
 }
@@ -106,6 +109,7 @@ export class RestoredPodRules {
   #missingSince = new Map<string, number>();
   /** Attachments whose rules came back from here. */
   readonly #restored = new Set<string>();
+  readonly #orphaned = new OrphanedRules();
   /** Attachments that had rules and that the runtime does not remember: mark -> parts. */
   readonly #lost = new Map<string, Set<PodRulePart>>();
   /** Attachments that the runtime does not remember -> when rules of others were found removed. */
@@ -117,7 +121,10 @@ export class RestoredPodRules {
     this.#options = options;
   }
 
-  /** How long to wait for more changes before the next `pass`: the busier the others, the longer. */
+  /**
+   * Time to wait for more changes before the next `pass`. It grows with what the last one cost in vain, and lasts until what
+   * rests may be put back.
+   */
   get delayMs(): number {
     return Math.max(DELAY_MS, this.#idleUntilMs - this.#options.clock.nowMs());
   }
@@ -129,6 +136,7 @@ export class RestoredPodRules {
 
   /** Compares where one of the tables is gone or is another one, or where it is time. Throws where something rests. */
   async pass(): Promise<void> {
+    const beganMs = this.#options.clock.nowMs();
     try {
       if (await this.#isDone()) return;
       await this.#compare();
@@ -136,6 +144,7 @@ export class RestoredPodRules {
     } catch (error) {
       // The next attempt compares in any case.
       this.#dueMs = 0;
+      this.#pauseSince(beganMs, error instanceof ContentionError ? error.untilMs : 0);
       throw error;
     }
   }
@@ -144,9 +153,14 @@ export class RestoredPodRules {
     const { clock, kernel } = this.#options;
     const beganMs = clock.nowMs();
     if (beganMs >= this.#dueMs || !isSameTables(this.#tables, await kernel.tables())) return false;
-    const endedMs = clock.nowMs();
-    this.#idleUntilMs = endedMs + SHARE * (endedMs - beganMs);
+    this.#pauseSince(beganMs, 0);
     return true;
+  }
+
+  #pauseSince(beganMs: number, untilMs: number): void {
+    const nowMs = this.#options.clock.nowMs();
+    const pauseMs = Math.min(SHARE * (nowMs - beganMs), INTERVAL_MS);
+    this.#idleUntilMs = Math.max(untilMs, nowMs + pauseMs);
   }
 
   async #compare(): Promise<void> {
@@ -195,8 +209,7 @@ export class RestoredPodRules {
     const accepting = await this.#accepting(acceptedPods(seen, wanted, plan.restored), isAllowed);
     for (const { owner } of [...plan.restored, ...accepting.restored]) this.#restored.add(owner);
     const done = await this.#commit(seen, plan, accepting);
-    const unreadable = [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
-    return { seen, cables, ...done, obstacles: [...plan.obstacles, ...unreadable, ...done.obstacles] };
+    return { seen, cables, ...done, obstacles: [...plan.obstacles, ...done.obstacles] };
   }
 
   /** A table of another program's that lets no one else change it does not keep our own from being filled. */
@@ -248,24 +261,30 @@ export class RestoredPodRules {
     }
   }
 
-  /** What came back from here, and belongs to no attachment any more. True where there was something. */
+  /** What weftd put back, and belongs to no attachment any more. True where there was something. */
   async #removeStale(seen: SeenPodRules, cables: ReadonlyMap<string, string>): Promise<boolean> {
-    const { kernel } = this.#options;
-    const stale = new Set([...this.#restored].filter((mark) => !cables.has(mark)));
+    const { kernel, clock, onOrphansRemoved } = this.#options;
+    const owners = new Set([...ownersOf(seen).values()].flatMap((marks) => [...marks]));
+    const orphans = this.#orphaned.find(owners, cables, () => this.#remembered(), clock.nowMs());
+    const stale = new Set([...orphans, ...[...this.#restored].filter((mark) => !cables.has(mark))]);
     const isStale = (owner: string) => stale.has(owner);
-    const removal = stale.size === 0 ? [] : removePodRules(seen, isStale);
+    const addresses = stale.size === 0 ? [] : forwardedAddresses(seen, isStale);
+    const forwarding =
+      addresses.length === 0 ? undefined : await kernel.lookAtForwarding(FORWARD_WISHES.adminChain, addresses);
+    const removal = stale.size === 0 ? [] : removeStaleRules(seen, isStale, forwarding);
     if (removal.length > 0) {
-      const addresses = seen.firewall.pods.filter(({ owner }) => isStale(owner)).map(({ address }) => address);
-      const { adminChain } = FORWARD_WISHES;
-      const forgotten =
-        addresses.length === 0
-          ? []
-          : forgetPods(await kernel.lookAtForwarding(adminChain, addresses), isStale, addresses, adminChain);
-      await kernel.commit([...removal, ...forgotten], seen.generation);
+      await kernel.commit(removal, seen.generation);
+      if (orphans.size > 0) onOrphansRemoved([...orphans]);
       return true;
     }
     for (const mark of stale) this.#restored.delete(mark);
     return false;
+  }
+
+  #remembered(): Remembered {
+    const { cached } = this.#options;
+    const attachments = cached.read();
+    return { isEmpty: attachments.size === 0, has: (mark) => attachments.has(mark) || cached.hasFileOf(mark) };
   }
 
   #learn(cables: ReadonlyMap<string, string>): void {
@@ -319,7 +338,8 @@ export class RestoredPodRules {
     this.#missingSince = new Map([...this.#missingSince].filter(([key]) => stillMissing.has(key)));
   }
 
-  #missing({ obstacles }: Comparison): string[] {
+  #missing({ seen, cables, obstacles }: Comparison): string[] {
+    const unreadable = [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
     const nowMs = this.#options.clock.nowMs();
     const unknown =
       "and the runtime has no result of it in /var/lib/cni/results to put them back from: restart the pod";
@@ -330,12 +350,20 @@ export class RestoredPodRules {
     const suspects = [...this.#suspects]
       .filter(([mark, sinceMs]) => !this.#lost.has(mark) && nowMs - sinceMs >= PATIENCE_MS)
       .map(([mark]) => `${describeOwner(mark)}: its rules may have been removed with those of other pods, ${unknown}`);
-    return [...obstacles.map(obstacleText), ...lost, ...suspects];
+    const uncheckable = unchecked(unreadable, ownersOf(seen)).map(uncheckedText);
+    return [...obstacles.map(obstacleText), ...uncheckable, ...lost, ...suspects];
   }
 }
 
 function obstacleText({ owner, part, reason }: PodRulesObstacle): string {
   return `${describeOwner(owner)}: its rules (${part}) were removed and cannot be put back: ${reason}; restart the pod`;
+}
+
+function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
+  return (
+    `${describeOwner(owner)}: its rules (${part}) cannot be checked, and do not come back where another program removes ` +
+    `them: ${reason}`
+  );
 }
 
 /** In an operator's words. */

@@ -71,3 +71,13 @@ test("only what changed is read again, and what is gone is gone", () => {
   expect([...cached.read().keys()]).toEqual(["cni:net/c3-longer/eth0"]);
   expect(reads).toEqual([`${FOLDER}/b`]);
 });
+
+test("a file that tells no configuration is an attachment's all the same, by its name", () => {
+  const { system, cached } = bench();
+  system.makeDirectory(FOLDER);
+  system.writeFile(`${FOLDER}/net-c1-eth0`, new TextEncoder().encode("{}"));
+  expect(cached.read()).toEqual(new Map());
+  expect(["cni:net/c1/eth0", "cni:net/c2/eth0", "c1"].map((mark) => cached.hasFileOf(mark))).toEqual([
+    ...[true, false, false],
+  ]);
+});

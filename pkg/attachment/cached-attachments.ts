@@ -1,8 +1,8 @@
 /** What the runtime remembers of this node's attachments, read from its files. */
-import { CACHE_DIRECTORIES } from "../cni/cached-result.ts";
+import { CACHE_DIRECTORIES, cachedResultName } from "../cni/cached-result.ts";
 import { isCniError } from "../cni/errors.ts";
 import { parseNetworkConfig } from "../cni/network.ts";
-import { ownerMark } from "../kernel/owner.ts";
+import { ownerMark, parseOwner } from "../kernel/owner.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileStatus, Files } from "../sys/system.ts";
 import { type CachedAttachment, parseCachedAttachment } from "./cached.ts";
@@ -44,6 +44,17 @@ export class CachedAttachments {
         attachment === undefined ? [] : [[ownerMark(attachment), attachment] as const],
       ),
     );
+  }
+
+  /**
+   * True where the last reading has found a file of the attachment by its name, whatever is in it: files of old versions of
+   * libcni hold no configuration.
+   */
+  hasFileOf(mark: string): boolean {
+    const attachment = parseOwner(mark);
+    if (attachment === undefined) return false;
+    const name = cachedResultName(attachment.network, attachment.containerId, attachment.ifName);
+    return this.#directories.some((directory) => this.#entries.has(`${directory}/${name}`));
   }
 
   /** `undefined` where there is no such file any more. */

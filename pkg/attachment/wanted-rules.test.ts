@@ -3,7 +3,7 @@ import { formatAddress } from "../ip/address.ts";
 import { formatPrefix } from "../ip/prefix.ts";
 import { describeHostPort } from "../kernel/port-map.ts";
 import { type CachedAttachment, parseCachedAttachment } from "./cached.ts";
-import { wantedRules, withoutForeign } from "./wanted-rules.ts";
+import { unchecked, wantedRules, withoutForeign } from "./wanted-rules.ts";
 
 type Json = Record<string, unknown>;
 
@@ -100,4 +100,13 @@ test("parts of another program's plugins are left out", () => {
   expect(withoutForeign(rules, (plugin) => plugin === "bridge")).toMatchObject({
     ...{ masquerades: [], guards: [], ports: rules.ports, firewall: rules.firewall },
   });
+});
+
+test("what cannot be read counts only for weft's plugins, and where they have written nothing that is there", () => {
+  const { obstacles } = told([BRIDGE, PORTMAP, FIREWALL], RESULT, [{ hostPort: 0 }]);
+  const held = new Map([["portmap" as const, new Set(["cni:net/c1/eth0"])]]);
+  expect(unchecked(obstacles, new Map())).toEqual(obstacles);
+  expect(unchecked(obstacles, new Map(), (plugin) => plugin === "firewall")).toEqual(obstacles);
+  expect(unchecked(obstacles, new Map(), (plugin) => plugin === "portmap")).toEqual([]);
+  expect(unchecked(obstacles, held)).toEqual([]);
 });

@@ -102,9 +102,13 @@ const PLUGINS: Readonly<Record<PodRulePart, readonly string[]>> = {
   firewall: ["firewall"],
 };
 
+function isPartOurs(part: PodRulePart, isForeign: (plugin: string) => boolean): boolean {
+  return !PLUGINS[part].some(isForeign);
+}
+
 /** Without the parts that another program's plugins write. */
 export function withoutForeign(rules: PodRules, isForeign: (plugin: string) => boolean): PodRules {
-  const isOurs = (part: PodRulePart) => !PLUGINS[part].some(isForeign);
+  const isOurs = (part: PodRulePart) => isPartOurs(part, isForeign);
   return {
     ...rules,
     masquerades: isOurs("masquerade") ? rules.masquerades : [],
@@ -112,4 +116,16 @@ export function withoutForeign(rules: PodRules, isForeign: (plugin: string) => b
     guards: isOurs("macspoofchk") ? rules.guards : [],
     firewall: isOurs("firewall") ? rules.firewall : NO_FIREWALL,
   };
+}
+
+/**
+ * Those of `obstacles` of which nothing tells whether the attachment has its rules: weft's plugins have written none that
+ * are there. `held` names by part the attachments that have some.
+ */
+export function unchecked(
+  obstacles: readonly PodRulesObstacle[],
+  held: ReadonlyMap<PodRulePart, ReadonlySet<string>>,
+  isForeign: (plugin: string) => boolean = () => false,
+): PodRulesObstacle[] {
+  return obstacles.filter(({ owner, part }) => isPartOurs(part, isForeign) && held.get(part)?.has(owner) !== true);
 }

@@ -18,9 +18,17 @@ export const podRules: Check = {
   name: "pod-rules",
   group: "firewall",
   about: "running pods have the rules that portmap, firewall, ipMasq and macspoofchk gave them",
-  judge({ podRules: { missing, obstacles, unknown }, plugins, command }) {
+  judge({ podRules: { missing, obstacles, unchecked, unknown }, plugins, command }) {
+    const uncheckable = unchecked.map(
+      ({ owner, part, reason }): Finding => ({
+        severity: "warning",
+        seen: `rules of ${describeOwner(owner)} (${part}) cannot be checked: ${reason}`,
+        why: "where another program removes them, they do not come back",
+        advice: `if ${MEANING[part]}, restart the pod`,
+      }),
+    );
     const parts = [...new Set([...missing, ...obstacles].map(({ part }) => part))];
-    if (parts.length === 0) return [];
+    if (parts.length === 0) return uncheckable;
     const why = parts.map((part) => MEANING[part]).join("; ");
     const pods = [...new Set(missing.map(({ owner }) => owner))].map((owner) => {
       const own = missing.filter((each) => each.owner === owner).map(({ part }) => part);
@@ -45,6 +53,7 @@ export const podRules: Check = {
           advice: "restart the pod",
         }),
       ),
+      ...uncheckable,
       ...(unknown.length === 0
         ? []
         : [

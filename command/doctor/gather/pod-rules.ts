@@ -5,8 +5,8 @@ import { lookAtPodRules, readKnowledge } from "../../node/pod-rules.ts";
 import type { PodRuleFacts } from "../facts.ts";
 
 export function readPodRules(system: System, netfilter: BlockingNetlink | undefined, cniBinDir: string): PodRuleFacts {
-  if (netfilter === undefined) return { missing: [], obstacles: [], unknown: [] };
+  if (netfilter === undefined) return { missing: [], obstacles: [], unchecked: [], unknown: [] };
   const knowledge = readKnowledge(system, { cacheDir: undefined, cniBinDir });
-  const { missing, obstacles, unknown } = lookAtPodRules(system, netfilter, knowledge);
-  return { missing, obstacles, unknown };
+  const { missing, obstacles, unchecked, unknown } = lookAtPodRules(system, netfilter, knowledge);
+  return { missing, obstacles, unchecked, unknown };
 }
