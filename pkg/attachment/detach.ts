@@ -26,8 +26,12 @@ export interface Rest {
 export function detach(request: Request, { isMasqueraded, legacy, remove }: Rest): void {
   const owner = ownerOf(request);
   const isOwn = (mark: string) => mark === owner;
-  // Removing one end of the pair removes both.
-  if (!inOwnPod(request, (pod) => removeLink(pod, request.ifName))) removeHostEnds(request, isOwn);
+  // Removing one end of the pair removes both. The pod may have given its end another name, or hold it elsewhere.
+  let isRemoved = false;
+  inOwnPod(request, (pod) => {
+    isRemoved = removeLink(pod, request.ifName);
+  });
+  if (!isRemoved) removeHostEnds(request, isOwn);
   try {
     const isOurs = isMasqueraded && removeMasquerade(request.system, isOwn);
     remove?.(isOwn);

@@ -29,10 +29,12 @@ export function assertNameIsFree(pod: BlockingNetlink, ifName: string): void {
   );
 }
 
-/** One that is gone already (with the pod's namespace, say) is as good as removed. */
-export function removeLink(netlink: BlockingNetlink, link: string | number): void {
+/** One that is gone already (with the pod's namespace, say) is as good as removed; false for it. */
+export function removeLink(netlink: BlockingNetlink, link: string | number): boolean {
   const [reply] = netlink.exchange([deleteLink(link)]);
-  if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
+  if (reply?.error === undefined) return true;
+  if (isGone(reply.error)) return false;
+  throw reply.error;
 }
 
 /** Removes the host's links that `isWanted` names, all of them whatever becomes of each, and tells what failed. */

@@ -34,6 +34,8 @@ function isOwnPod(request: Request, pod: BlockingNetlink): boolean {
   try {
     const byLink = link === undefined ? undefined : isMarkedAsOwn(request, host, link);
     if (byLink !== undefined) return byLink;
+    const isTold = link === undefined ? undefined : isAsTold(request, pod, link);
+    if (isTold === true) return true;
     // The interface has no mark, or is not there: those that the pod has from other plugins may have one.
     const others = pod
       .dump(linkDump())
@@ -42,7 +44,7 @@ function isOwnPod(request: Request, pod: BlockingNetlink): boolean {
     const marks = others.map((other) => isMarkedAsOwn(request, host, other));
     if (marks.includes(true)) return true;
     if (marks.includes(false)) return false;
-    return link === undefined || isAsTold(request, pod, link);
+    return isTold ?? true;
   } finally {
     host.close();
   }
@@ -61,18 +63,19 @@ function isMarkedAsOwn(request: Request, host: BlockingNetlink, link: Link): boo
 const SHARING_KINDS = ["ipvlan", "vlan"];
 
 /**
- * An interface without a mark is another pod's where it has neither the hardware address nor any of the addresses of the last
- * result. One of the two may have been changed since, by a plugin behind in the chain or by the pod: where the result has no
- * addresses, a hardware address proves nothing.
+ * True where an interface without a mark has the hardware address or one of the addresses of the last result, false where it
+ * has neither. One of the two may have been changed since, by a plugin behind in the chain or by the pod: where the result has
+ * no addresses, another hardware address proves nothing (`undefined`).
  */
-function isAsTold(request: Request, pod: BlockingNetlink, link: Link): boolean {
+function isAsTold(request: Request, pod: BlockingNetlink, link: Link): boolean | undefined {
   const told = lastResult(request);
   const at = told?.interfaces.findIndex(({ name, sandbox }) => name === request.ifName && sandbox !== undefined) ?? -1;
   const mac = told?.interfaces[at]?.mac;
-  if (told === undefined || mac === undefined) return true;
+  // Every lo has the same hardware address and addresses.
+  if (told === undefined || mac === undefined || link.name === "lo") return undefined;
   if (!SHARING_KINDS.includes(link.kind) && mac.toLowerCase() === link.mac) return true;
   const ips = told.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
-  if (ips.length === 0) return true;
+  if (ips.length === 0) return undefined;
   const held = readAddresses(pod, link.index);
   return ips.some(({ address }) => held.some(({ prefix }) => isSamePrefix(prefix, address)));
 }

@@ -14,12 +14,16 @@ test("marks too long for a comment are cut to 127 bytes and still differ", () =>
   expect(long("eth0")).not.toBe(long("eth1"));
 });
 
+const markOf = (attachment: { network: string; containerId: string }) => ownerMark({ ...attachment, ifName: "eth0" });
+
 test.each([
   ["the attachment's own", "cni:net/c1/eth0", true],
   ["another one of the container, on a network renamed since", "cni:old/c1/net1", true],
   ["another container's", "cni:net/c2/eth0", false],
   ["a container's whose id begins the same", "cni:net/c11/eth0", false],
   ["one that was cut", ownerMark({ network: "net", containerId: "c1".repeat(80), ifName: "eth0" }), false],
+  ["the container's, on a network with a long name", markOf({ network: "n".repeat(60), containerId: "c1" }), true],
+  ["another's, on a network with a long name", markOf({ network: "n".repeat(60), containerId: "c2" }), false],
   ["no mark", "uplink of rack 7", undefined],
   ["no alias", "", undefined],
 ])("a mark tells its container: %s", (_name, mark, isOwn) => {
@@ -30,6 +34,7 @@ test("a mark that was cut is its own attachment's", () => {
   const containerId = "c1".repeat(80);
   const own = ownerMark({ network: "net", containerId, ifName: "eth0" });
   expect(isOfContainer(own, { containerId }, own)).toBe(true);
+  expect(isOfContainer(own, { containerId }, "cni:other/x/net1")).toBeUndefined();
 });
 
 test("a network's marks are told from those of a network with a longer name", () => {

@@ -42,7 +42,7 @@ export function parseOwner(mark: string): Attachment | undefined {
 
 /**
  * True when `mark` is that of an attachment of the container, false when it is another container's; `undefined` where it is no
- * mark. A mark that was cut is compared with `own`, the attachment's.
+ * mark, or was cut within an id that begins as the container's. `own` is the attachment's.
  */
 export function isOfContainer(
   mark: string,
@@ -50,8 +50,10 @@ export function isOfContainer(
   own: string,
 ): boolean | undefined {
   if (mark === own) return true;
-  if (!mark.startsWith(MARK_START)) return undefined;
-  return parseOwner(mark)?.containerId === containerId;
+  const [, id, end] = /^cni:[^/]+\/([^/~]+)(\/|~|$)/.exec(mark) ?? [];
+  if (id === undefined) return undefined;
+  if (end === "/") return id === containerId;
+  return containerId.startsWith(id) ? undefined : false;
 }
 
 /** For people; a mark that is not of this form is its own description. */

@@ -9,7 +9,6 @@ import type { Address } from "../../pkg/ip/address.ts";
 import { changeLink, type Link } from "../../pkg/kernel/link.ts";
 import { changeNeighbour, getNeighbour, isStatic, parseNeighbourState } from "../../pkg/kernel/neighbour.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { isGone } from "../../pkg/netlink/errors.ts";
 
 export interface Announcement {
   readonly cable: Cable;
@@ -48,6 +47,6 @@ function correctNeighbours(host: BlockingNetlink, { index }: Link, mac: string, 
     const entry = parseNeighbourState(message);
     return entry.mac !== mac && !isStatic(entry);
   });
-  const changes = outdated.map((address) => changeNeighbour({ index, address, mac }));
-  for (const { error } of host.exchange(changes)) if (error !== undefined && !isGone(error)) throw error;
+  // A courtesy to the host, which asks again by itself: an entry that another program has changed meanwhile fails no ADD.
+  host.exchange(outdated.map((address) => changeNeighbour({ index, address, mac })));
 }

@@ -28,6 +28,11 @@ import { BusError } from "../../pkg/dbus/bus.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Firewall } from "../../pkg/kernel/firewall.ts";
 import type { ForwardOptions } from "../../pkg/kernel/foreign-forward.ts";
+import { tablesDump } from "../../pkg/kernel/foreign-rules.ts";
+import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import { decode } from "../../pkg/netlink/message.ts";
+import { NFT_MSG_NEWTABLE } from "../../pkg/netlink/nftables.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { Firewalld, notAnswering } from "./firewalld.ts";
@@ -158,7 +163,10 @@ function withFirewalld(
   });
 }
 
-/** As the reference plugin, takes a host for one without firewalld where D-Bus is broken and nobody asked for firewalld. */
+/**
+ * As the reference plugin, takes a host for one without firewalld where D-Bus is broken and the configuration does not ask
+ * for firewalld; but not where firewalld's own table is in the kernel: the next reload of its rules would cut the pod off.
+ */
 function useFirewalld(
   { system }: Request,
   backend: unknown,
@@ -171,6 +179,7 @@ function useFirewalld(
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     if (backend === "firewalld") throw notAnswering(error, "backend firewalld");
+    if (hasTableOfFirewalld(system)) throw notAnswering(error, "firewalld, whose table is in the kernel");
     const advice = 'repair D-Bus, or set backend to "nftables"';
     notice(system, "firewall", `${error.message}: nftables alone, as where firewalld does not run; ${advice}`);
   }
@@ -178,6 +187,21 @@ function useFirewalld(
     work(firewalld);
   } finally {
     firewalld?.close();
+  }
+}
+
+/** False where the kernel has no nf_tables. */
+function hasTableOfFirewalld(system: System): boolean {
+  const netfilter = openNetfilter(system);
+  try {
+    return netfilter
+      .dump(tablesDump())
+      .some((message) => decode(NFT_MSG_NEWTABLE, message).attributes.name === "firewalld");
+  } catch (error) {
+    if (isNetlinkError(error)) return false;
+    throw error;
+  } finally {
+    netfilter.close();
   }
 }
 

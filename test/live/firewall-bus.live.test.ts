@@ -83,9 +83,19 @@ describe.each<[string, (socket: Socket) => void, RegExp]>([
     const before = await rules();
     const { status, msg } = await call("ADD", { backend: "firewalld" });
     expect(status).toBe(1);
-    expect(msg).toMatch(/backend firewalld .*D-Bus at \/var\/lib\/cni\/bus .*set backend to "nftables"/);
+    expect(msg).toMatch(/backend firewalld: D-Bus at \/var\/lib\/cni\/bus .*set backend to "nftables"/);
     expect(msg).toMatch(reason);
     expect(await rules()).toBe(before);
     expect(await call("ADD", { backend: "nftables" })).toMatchObject({ status: 0, stderr: "" });
   });
+});
+
+test("where firewalld's table is in the kernel, a broken bus is no sign that it does not run", async () => {
+  await stand((socket) => void socket.end());
+  expect((await bed.node.run("nft", ["add", "table", "inet", "firewalld"])).status).toBe(0);
+  const before = await rules();
+  const { status, msg } = await call("ADD");
+  expect([status, await rules()]).toEqual([1, before]);
+  expect(msg).toMatch(/firewalld, whose table is in the kernel: D-Bus at .*set backend to "nftables"/);
+  expect(await call("ADD", { backend: "nftables" })).toMatchObject({ status: 0 });
 });

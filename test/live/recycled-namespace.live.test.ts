@@ -83,6 +83,27 @@ test.each(["bridge", "ptp"])("%s: the attachment's own link goes, wherever it is
   expect(await linksOf(other.inside)).toContain("eth0");
 });
 
+test.each(["bridge", "ptp"])("%s: a pod that has given its end another name loses it", async (type) => {
+  const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
+  await addBoth(configuration);
+  await bed.pod.succeed("ip", ["link", "set", "eth0", "down"]);
+  await bed.pod.succeed("ip", ["link", "set", "eth0", "name", "renamed0"]);
+  expect(await call("DEL", configuration, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  expect(await linksOf(bed.pod)).toEqual(["lo"]);
+});
+
+test("an interface goes although another network of its pod has a long name", async () => {
+  const long = { ...conf("bridge", { isGateway: true }), name: "n".repeat(60) } as Configuration;
+  const eth0 = await bed.call(OURS, "bridge", "ADD", long, { containerId: "c1", netns: bed.podNamespace.path });
+  expect(eth0.status).toBe(0);
+  const second = { containerId: "c1", netns: bed.podNamespace.path, ifName: "net1" };
+  const added = await bed.call(OURS, "macvlan", "ADD", MACVLAN, second);
+  expect(added.status).toBe(0);
+  // Told by nothing but the marks of the others.
+  expect(await bed.call(OURS, "macvlan", "DEL", MACVLAN, second)).toMatchObject({ status: 0 });
+  expect((await linksOf(bed.pod)).sort()).toEqual(["eth0", "lo"]);
+});
+
 describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type) => {
   const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
 
