@@ -223,7 +223,7 @@ test("another network's conflist that the runtime would take is told, once", asy
   expect(health.readiness().isGood).toBe(true);
 });
 
-test("a network with which no pod could start is not taken over, and file and key are told", async () => {
+test("a network with which no pod could start is not taken over, and file and key are named", async () => {
   const { reconciler, done, hear, health, trouble } = bench();
   hear(own, peer);
   mkdirSync(cniConfDir);

@@ -19,7 +19,7 @@ ${flags()}
 ## net-conf.json
 
 The cluster's networks and its backend, in flannel's form; keys and the backend's type are matched without regard to case, host
-bits of a network are cleared with a warning. weftd follows the file: what is wrong with a new version is told in the log and in
+bits of a network are cleared with a warning. weftd follows the file: what is wrong with a new version stands in the log and in
 \`/readyz\`, and the last good one stays. An unknown key is named in a warning.
 
 ${keys(NETWORK_KEYS)}
