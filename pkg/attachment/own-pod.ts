@@ -13,13 +13,16 @@ import { findLink, readAddresses } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { ownerOf } from "./owner.ts";
 
+/** Any other path is a name that a runtime has given to the pod's namespace alone: it leads there, or nowhere. */
+const BY_PROCESS = /(^|\/)proc\/\d+\//;
+
 /** Runs `work` with a socket of the pod's namespace; returns false where that is gone, or is another pod's by now. */
 export function inOwnPod(request: Request, work: (pod: BlockingNetlink) => void): boolean {
   const { system, namespace } = request;
   if (namespace === undefined) return false;
   const pod = openRoute(system, namespace);
   try {
-    const isOwn = isOwnPod(request, pod);
+    const isOwn = !BY_PROCESS.test(request.netnsPath) || isOwnPod(request, pod);
     if (isOwn) work(pod);
     return isOwn;
   } finally {

@@ -23,6 +23,9 @@ async function addDevice(name: string): Promise<void> {
   await bed.node.succeed("ip", ["link", "set", name, "up"]);
 }
 
+/** As runtimes name a namespace that has no name of its own. */
+const byProcess = ({ pid }: Inside) => `/proc/${pid}/ns/net`;
+
 type Configuration = ReturnType<typeof conf>;
 const call = (verb: string, configuration: Configuration, containerId: string, netns: string, bin = OURS) =>
   bed.call(bin, configuration.type, verb, configuration, { containerId, netns });
@@ -49,7 +52,7 @@ describe.each([
       "DEL",
       { ...configuration, prevResult: first.json } as Configuration,
       "c1",
-      other.namespace.path,
+      byProcess(other.inside),
     );
     expect(deleted).toMatchObject({ status: 0, output: "" });
     expect(await linksOf(other.inside)).toContain("eth0");
@@ -58,7 +61,7 @@ describe.each([
     expect(reservations).toContain("c2");
     const check = { ...configuration, prevResult: second.json } as Configuration;
     expect(await call("CHECK", check, "c2", other.namespace.path)).toMatchObject({ status: 0 });
-    expect(await call("DEL", check, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await call("DEL", check, "c2", byProcess(other.inside))).toMatchObject({ status: 0 });
     expect(await linksOf(other.inside)).not.toContain("eth0");
     expect(await bed.reservations()).toBe("");
   });
@@ -74,11 +77,20 @@ describe.each([
   });
 });
 
+test("a name is the pod's own: an interface that has lost its address and hardware address goes", async () => {
+  const added = await call("ADD", MACVLAN, "c1", bed.podNamespace.path);
+  await bed.pod.succeed("ip", ["address", "flush", "dev", "eth0"]);
+  await bed.pod.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:05"]);
+  const deleting = { ...MACVLAN, prevResult: added.json } as Configuration;
+  expect(await call("DEL", deleting, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  expect(await linksOf(bed.pod)).toEqual(["lo"]);
+});
+
 test.each(["bridge", "ptp"])("%s: the attachment's own link goes, wherever it is", async (type) => {
   const configuration = conf(type, type === "bridge" ? { isGateway: true } : {});
   await addBoth(configuration);
   // Without the last result: by the marks alone.
-  expect(await call("DEL", configuration, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  expect(await call("DEL", configuration, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
   expect(await linksOf(bed.pod)).not.toContain("eth0");
   expect(await linksOf(other.inside)).toContain("eth0");
 });
@@ -88,7 +100,7 @@ test.each(["bridge", "ptp"])("%s: a pod that has given its end another name lose
   await addBoth(configuration);
   await bed.pod.succeed("ip", ["link", "set", "eth0", "down"]);
   await bed.pod.succeed("ip", ["link", "set", "eth0", "name", "renamed0"]);
-  expect(await call("DEL", configuration, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  expect(await call("DEL", configuration, "c1", byProcess(bed.pod))).toMatchObject({ status: 0 });
   expect(await linksOf(bed.pod)).toEqual(["lo"]);
 });
 
@@ -100,7 +112,9 @@ test("an interface goes although another network of its pod has a long name", as
   const added = await bed.call(OURS, "macvlan", "ADD", MACVLAN, second);
   expect(added.status).toBe(0);
   // Told by nothing but the marks of the others.
-  expect(await bed.call(OURS, "macvlan", "DEL", MACVLAN, second)).toMatchObject({ status: 0 });
+  expect(await bed.call(OURS, "macvlan", "DEL", MACVLAN, { ...second, netns: byProcess(bed.pod) })).toMatchObject({
+    status: 0,
+  });
   expect((await linksOf(bed.pod)).sort()).toEqual(["eth0", "lo"]);
 });
 
@@ -110,7 +124,7 @@ describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type)
   test("is left alone where the last result tells of another", async () => {
     const { first } = await addBoth(configuration, REFERENCE);
     const deleting = { ...configuration, prevResult: first.json } as Configuration;
-    expect(await call("DEL", deleting, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await call("DEL", deleting, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
     expect(await linksOf(other.inside)).toContain("eth0");
     expect(await bed.reservations()).not.toContain("c1");
   });
@@ -119,9 +133,9 @@ describe.each(["bridge", "ptp"])("%s: a pod that the reference attached", (type)
     const { first } = await addBoth(configuration, REFERENCE);
     await bed.pod.succeed("ip", ["link", "set", "eth0", "address", "02:00:00:00:00:05"]);
     const deleting = { ...configuration, prevResult: first.json } as Configuration;
-    expect(await call("DEL", deleting, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+    expect(await call("DEL", deleting, "c1", byProcess(bed.pod))).toMatchObject({ status: 0 });
     expect(await linksOf(bed.pod)).not.toContain("eth0");
-    expect(await call("DEL", configuration, "c2", other.namespace.path)).toMatchObject({ status: 0 });
+    expect(await call("DEL", configuration, "c2", byProcess(other.inside))).toMatchObject({ status: 0 });
     expect(await linksOf(other.inside)).not.toContain("eth0");
     expect(await bed.reservations()).toBe("");
   });
@@ -136,10 +150,10 @@ test("host-device: another pod keeps its device", async () => {
   const first = await call("ADD", one, "c1", bed.podNamespace.path);
   expect(await call("ADD", two, "c2", other.namespace.path)).toMatchObject({ status: 0 });
   const deleting = { ...one, prevResult: first.json } as Configuration;
-  expect(await call("DEL", deleting, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  expect(await call("DEL", deleting, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
   expect(await linksOf(other.inside)).toContain("eth0");
   expect(await call("DEL", deleting, "c1", "/proc/self/ns/net")).toMatchObject({ status: 0 });
-  expect(await call("DEL", deleting, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
+  expect(await call("DEL", deleting, "c1", byProcess(bed.pod))).toMatchObject({ status: 0 });
   expect(await linksOf(bed.node)).toContain("dev1");
 });
 
@@ -147,7 +161,7 @@ test("loopback and tuning: another pod's lo stays up, and its interface as it is
   const { first } = await addBoth(conf("bridge", { isGateway: true }));
   const loopback = { cniVersion: "1.1.0", name: "lo", type: "loopback" } as Configuration;
   expect(
-    await bed.call(OURS, "loopback", "DEL", loopback, { netns: other.namespace.path, ifName: "lo" }),
+    await bed.call(OURS, "loopback", "DEL", loopback, { netns: byProcess(other.inside), ifName: "lo" }),
   ).toMatchObject({
     status: 0,
   });
@@ -157,7 +171,7 @@ test("loopback and tuning: another pod's lo stays up, and its interface as it is
   } as Configuration;
   expect(await call("ADD", tuning, "c1", bed.podNamespace.path)).toMatchObject({ status: 0 });
   await other.inside.succeed("ip", ["link", "set", "eth0", "mtu", "1280"]);
-  expect(await call("DEL", tuning, "c1", other.namespace.path)).toMatchObject({ status: 0 });
+  expect(await call("DEL", tuning, "c1", byProcess(other.inside))).toMatchObject({ status: 0 });
   const links = await other.inside.json<{ ifname: string; mtu: number; flags: string[] }[]>("ip", [
     "-j",
     "link",

@@ -41,6 +41,11 @@ export class Inside {
     child.stdin?.on("error", () => undefined);
   }
 
+  /** A process of the namespace. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** With `stateDir`, what runs inside sees that folder as /var/lib/cni. */
   static async enter(namespace: Namespace, cleanup: Cleanup, stateDir?: string): Promise<Inside> {
     const agent = ["nsenter", `--net=${namespace.path}`, process.execPath, AGENT];
