@@ -176,7 +176,7 @@ test("a failed pass is repeated when one is promising, where that is sooner than
   expect(bench.failures[1]).toBeLessThanOrEqual(200);
 });
 
-test("a failed pass is not repeated before the pause that it asks for, whatever is promising", async () => {
+test("a failed pass is not repeated before the pause that it asks for, even where one would be promising", async () => {
   const bench = new Bench({ promisingMs: () => 30, pauseMs: () => 1000, patienceMs: Number.POSITIVE_INFINITY });
   bench.loop.ask("start");
   bench.clock.advance(0);

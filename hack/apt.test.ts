@@ -140,11 +140,11 @@ describe("beside another apt-get", () => {
     });
   });
 
-  test("not for ever", () => {
+  test("the waiting ends", () => {
     expect(inTurn(99, LOCKED)).toMatchObject({ status: 100, calls: { length: 5 } });
   });
 
-  test("any other failure is told at once", () => {
+  test("any other failure ends it at once", () => {
     expect(inTurn(99, "E: Unable to locate package thing")).toMatchObject({
       status: 100,
       calls: { length: 1 },

@@ -1,9 +1,10 @@
 /** `weft restore`: rules of running pods come back that another program has removed. */
+import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { answered } from "../../pkg/kernel/foreign-rules.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
-import { podForwardingLook, recordRules } from "../../pkg/kernel/pod-forwarding.ts";
+import { podForwardingLook } from "../../pkg/kernel/pod-forwarding.ts";
 import { FORWARD_WISHES, type PodRulesObstacle, podRulesLook } from "../../pkg/kernel/pod-rules.ts";
 import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod-rules.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
@@ -24,7 +25,7 @@ import {
 import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 
-/** A second and a third are for what came meanwhile. */
+/** All but the first are for what came meanwhile. */
 const ROUNDS = 5;
 /** After rules came back: are the attachments still there? */
 const RECHECK_MS = 2000;
@@ -134,19 +135,10 @@ function carryOut(system: System, knowledge: PodRulesKnowledge): Restoration {
   return { looks, left: [...leftOf(looks), ...(blocked === undefined ? [] : [blocked])] };
 }
 
-/** A record that fails costs the DEL a look at the whole chain, and nothing else. */
 function record(system: System, { forwarding, wanted }: PodRulesLook, echoes: readonly Message[]): void {
   if (forwarding === undefined) return;
   const addresses = wanted.flatMap(({ firewall }) => firewall.pods.map(({ address }): Address => address));
-  const requests = recordRules(addresses, forwarding.records, echoes);
-  const netfilter = openNetfilter(system);
-  try {
-    netfilter.commit(requests);
-  } catch (error) {
-    if (!isNetlinkError(error)) throw error;
-  } finally {
-    netfilter.close();
-  }
+  keepRecords(system, addresses, forwarding.records, echoes);
 }
 
 /** Of attachments whose link has gone meanwhile. */

@@ -7,6 +7,7 @@
  * rules with these handles alone. Where a handle is missing or leads to another rule (iptables-restore gives every rule a
  * new one), all of the chain is read.
  */
+import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { isolatedBridges } from "../../pkg/kernel/cni-forward.ts";
@@ -45,10 +46,9 @@ import {
   rulesDump,
 } from "../../pkg/kernel/foreign-rules.ts";
 import { isPrivate, leadsTo } from "../../pkg/kernel/forward-chains.ts";
-import { recordRules } from "../../pkg/kernel/pod-forwarding.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -130,28 +130,9 @@ export function addRules(
         return { requests: [...entries, ...accepts], generation: undefined };
       },
     );
-    record(system, addressesOf(wanted.pods), records, echoes);
+    keepRecords(system, addressesOf(wanted.pods), records, echoes);
   } catch (error) {
     throw new Error(`firewall: ${messageOf(error)}${adviceFor(error)}`, { cause: error });
-  }
-}
-
-/** A record that fails costs the DEL a look at the whole chain, and nothing else. */
-function record(
-  system: System,
-  addresses: readonly Address[],
-  held: readonly RuleRecord[],
-  echoes: readonly Message[],
-): void {
-  const requests = recordRules(addresses, held, echoes);
-  if (requests.length === 0) return;
-  const netfilter = openNetfilter(system);
-  try {
-    netfilter.commit(requests);
-  } catch (error) {
-    if (!isNetlinkError(error)) throw error;
-  } finally {
-    netfilter.close();
   }
 }
 

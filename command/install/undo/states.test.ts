@@ -62,7 +62,7 @@ test.each<[string, Partial<Circumstances>, string]>([
   expect(stateOf({ masquerades }, more)).toMatchObject({ backend });
 });
 
-test("ports by the table alone: what they are, whom they masquerade, in the order of their numbers, which is told", () => {
+test("ports by the table alone: also which sources they masquerade; their order is a doubt", () => {
   const { states, doubts } = plan({ ports });
   expect(states[0]?.state).toMatchObject({
     ...{ snat: true, masqAll: false, markBit: 7, addresses: [{ length: 24 }, { length: 128 }] },
