@@ -10,7 +10,7 @@ import {
 import { type Argument, type Example, flagOf, GROUPS, type Option, type Subcommand } from "./subcommand.ts";
 
 /** What a command line asks for. */
-export type Request =
+export type CommandLineRequest =
   | {
       readonly kind: "run";
       readonly subcommand: Subcommand;
@@ -36,10 +36,14 @@ export interface Frame {
 }
 
 /** `words` are what stands behind the program's name. */
-export function readCommandLine(words: readonly string[], subcommands: readonly Subcommand[], frame: Frame): Request {
+export function readCommandLine(
+  words: readonly string[],
+  subcommands: readonly Subcommand[],
+  frame: Frame,
+): CommandLineRequest {
   let told = "";
   let complained = "";
-  let request: Request | undefined;
+  let request: CommandLineRequest | undefined;
   const program = programOf(subcommands, frame, (chosen) => {
     request = chosen;
   });
@@ -81,7 +85,11 @@ function withoutHelpWord(words: readonly string[], subcommands: readonly Subcomm
   return isKnown ? [...name, "--help"] : name;
 }
 
-function programOf(subcommands: readonly Subcommand[], frame: Frame, choose: (request: Request) => void): Command {
+function programOf(
+  subcommands: readonly Subcommand[],
+  frame: Frame,
+  choose: (request: CommandLineRequest) => void,
+): Command {
   const program = new Command("weft")
     .description(frame.about)
     .version(frame.version, "-V, --version", "print version, build and commit")
@@ -120,7 +128,7 @@ function programOf(subcommands: readonly Subcommand[], frame: Frame, choose: (re
   return program;
 }
 
-function commandOf(word: string, subcommand: Subcommand, choose: (request: Request) => void): Command {
+function commandOf(word: string, subcommand: Subcommand, choose: (request: CommandLineRequest) => void): Command {
   const command = new Command(word)
     .summary(subcommand.summary)
     .description(subcommand.description.join("\n\n"))

@@ -24,7 +24,7 @@ import { ErrorCode } from "../pkg/cni/errors.ts";
 import { isNetlinkError } from "../pkg/netlink/errors.ts";
 import { isSystemError } from "../pkg/sys/errors.ts";
 import type { System } from "../pkg/sys/system.ts";
-import { examplesText, type Request, readCommandLine } from "./command-line.ts";
+import { type CommandLineRequest, examplesText, readCommandLine } from "./command-line.ts";
 import { candidatesFor, formatOffer } from "./completions/candidates.ts";
 import { COMPLETE } from "./completions/main.ts";
 import { jsonText } from "./json.ts";
@@ -70,7 +70,7 @@ export function runCommand(system: System, build: Build, subcommands: readonly S
   }
 }
 
-function serve(request: Request & { kind: "run" }, system: System, build: Build): ExitStatus {
+function serve(request: CommandLineRequest & { kind: "run" }, system: System, build: Build): ExitStatus {
   const { subcommand, output } = request;
   const progress = new Progress(system);
   const call = {

@@ -7,7 +7,7 @@ import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
 import { PROC_SYS } from "./datapath/settings-folder.ts";
 import type { InterfaceWishes } from "./datapath/underlay.ts";
-import type { Attachment } from "./runtime/conflist.ts";
+import type { AttachPlugin } from "./runtime/conflist.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */
@@ -25,7 +25,7 @@ export interface Options {
   /** What this node tells its peers to reach it by; at most one of a family. */
   readonly publicIp: readonly Address[];
   /** What ties a pod to the node. */
-  readonly attach: Attachment;
+  readonly attach: AttachPlugin;
   /** Networks beside the pods' own that see a pod's own address. */
   readonly nonMasqueradeCidrs: readonly Prefix[];
   /** Whose VXLAN packets are taken. */

@@ -8,13 +8,14 @@ import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import { type ClusterNode, parseNode } from "../pkg/cluster/node.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
-import { type DataPath, type Observed, planDataPath } from "../pkg/kernel/data-path.ts";
 import { deleteLink, type Link } from "../pkg/kernel/link.ts";
-import type { Table } from "../pkg/kernel/nft/table.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
+import type { KernelSnapshot } from "../pkg/kernel/snapshot.ts";
 import { VTEP_ALIAS } from "../pkg/kernel/vtep.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
+import type { Table } from "../pkg/nft/table.ts";
+import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
 import { NodeView } from "./cluster/node-view.ts";
@@ -49,7 +50,7 @@ const UNDERLAY: Link = {
   port: undefined,
 };
 
-const state: Observed = {
+const state: KernelSnapshot = {
   links: [UNDERLAY],
   addresses: [
     {

@@ -11,7 +11,7 @@ import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
 import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
-import { RTPROT_WEFT } from "../pkg/kernel/route-plan.ts";
+import { RTPROT_WEFT } from "../pkg/reconcile/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import { Attempts } from "./attempts.ts";
 import type { Announcer } from "./cluster/announcer.ts";

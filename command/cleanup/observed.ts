@@ -1,17 +1,17 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
 import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
+import { lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import { firewallDumps, readFirewall } from "../../pkg/kernel/firewall.ts";
-import { lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
-import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/kernel/foreign-rules.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readRoutes } from "../../pkg/kernel/read.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { firewallDumps, readFirewall } from "../../pkg/tables/firewall.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
 import { readReservedNetworks } from "../ipam/reservations.ts";
 import { namesIn } from "../node/networks.ts";
@@ -43,7 +43,7 @@ export interface RulesSeen {
   readonly podAddresses: readonly Address[];
 }
 
-export interface Observed {
+export interface ObservedNode {
   readonly places: Places;
   /** The run directories in which a weftd answers. */
   readonly alive: readonly string[];
@@ -64,7 +64,7 @@ export interface Observed {
 }
 
 /** Throws `SystemError` and `NetlinkError`. */
-export function observe(system: System, places: Places): Observed {
+export function observe(system: System, places: Places): ObservedNode {
   const stated = readStated(system, places.cniConfDir);
   const runDirs = distinct([places.runDir, ...stated.runDirs]);
   const dataDirs = distinct([places.dataDir, ...stated.dataDirs]);

@@ -5,7 +5,7 @@ import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { NFPROTO } from "../../pkg/netlink/nftables.ts";
 import type { BinFile } from "../install/bin-directory.ts";
 import { parseDeletions } from "./legacy.ts";
-import type { Observed } from "./observed.ts";
+import type { ObservedNode } from "./observed.ts";
 import { planCleanup, stepText } from "./plan.ts";
 
 const link = (index: number, name: string, kind: string, more: Partial<Link> = {}) =>
@@ -13,7 +13,7 @@ const link = (index: number, name: string, kind: string, more: Partial<Link> = {
 const route = (destination: string, protocol: number, outputIndex = 2) =>
   ({ destination: parsePrefix(destination), protocol, outputIndex, table: 254 }) as ObservedRoute;
 const places = { runDir: "/run/weft", cniConfDir: "/etc/cni/net.d", dataDir: "/var/lib/cni/networks" };
-const EMPTY: Observed = {
+const EMPTY: ObservedNode = {
   places: { ...places, binDir: undefined },
   alive: [],
   links: [],
@@ -29,7 +29,7 @@ const EMPTY: Observed = {
 };
 const EXECUTABLES_STAY = "the executables: --bin-dir DIR removes them from the runtime's plugin directory";
 
-function plan(observed: Partial<Observed>, restores = false) {
+function plan(observed: Partial<ObservedNode>, restores = false) {
   const whole = { ...EMPTY, ...observed };
   const { steps, closing, left, pods } = planCleanup(whole, { restores, pluginNames: ["bridge", "ptp"] });
   const commands = [...steps, ...closing].flatMap((step) => stepText(step, whole));
@@ -144,7 +144,7 @@ test.each([
     "bridge cni0: 10-flannel.conflist puts pods on it, too",
     [{ file: "10-flannel.conflist", bridge: "cni0" }],
   ],
-])("the bridge stays where %s", (_why, observed: Partial<Observed>, reason, others = []) => {
+])("the bridge stays where %s", (_why, observed: Partial<ObservedNode>, reason, others = []) => {
   const { commands, left } = plan({ ...observed, stated: { bridge: "cni0", others } });
   expect(commands).toEqual([]);
   expect(left.join("\n")).toContain(reason);

@@ -1,22 +1,22 @@
 /** What is removed from a node, in which order, and what stays. Pure: from what was observed to steps that print themselves. */
 
 import { LOCK_FILE, SOCKET_FILE, STAMP_FILE, TABLE_FILE } from "../../pkg/backend/node-table.ts";
-import { forgetForwarded } from "../../pkg/kernel/foreign-forward.ts";
-import { deleteTable } from "../../pkg/kernel/foreign-rules.ts";
+import { forgetForwarded } from "../../pkg/foreign/foreign-forward.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
 import { MARK_START } from "../../pkg/kernel/owner.ts";
 import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
-import { RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
 import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
+import { deleteTable } from "../../pkg/nft/ruleset.ts";
+import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import { planRestoration } from "../install/restoration.ts";
 import { type FileStep, fileStepText, quoted } from "../node/file-steps.ts";
 import { withNames } from "../node/kernel.ts";
 import { OWN_CONFLIST, USUAL_BRIDGE } from "../node/networks.ts";
 import { REMOVED_CONFLIST } from "./conflist.ts";
-import { DISABLED, FORWARD_OPTIONS, type Observed, type RulesSeen } from "./observed.ts";
+import { DISABLED, FORWARD_OPTIONS, type ObservedNode, type RulesSeen } from "./observed.ts";
 
 /** What every mark of weftd's begins with. */
 const DAEMON_MARK = "weft:";
@@ -46,7 +46,7 @@ export interface Wishes {
   readonly pluginNames: readonly string[];
 }
 
-export function planCleanup(observed: Observed, { restores, pluginNames }: Wishes): CleanupPlan {
+export function planCleanup(observed: ObservedNode, { restores, pluginNames }: Wishes): CleanupPlan {
   const left: string[] = [];
   const steps = [
     // First the configuration: the runtime makes no more pods by it.
@@ -76,7 +76,7 @@ export function planCleanup(observed: Observed, { restores, pluginNames }: Wishe
 }
 
 /** What would do the same by hand. */
-export function stepText(step: Step, observed: Pick<Observed, "links">): string[] {
+export function stepText(step: Step, observed: Pick<ObservedNode, "links">): string[] {
   switch (step.kind) {
     case "route":
       return [withNames(step.request.text, observed)];
@@ -101,7 +101,7 @@ function isPodLink({ kind, alias }: Link): boolean {
   return kind === "veth" && alias.startsWith(MARK_START);
 }
 
-function planConfiguration({ places, confFiles }: Observed, restores: boolean, left: string[]): Step[] {
+function planConfiguration({ places, confFiles }: ObservedNode, restores: boolean, left: string[]): Step[] {
   const path = (name: string) => `${places.cniConfDir}/${name}`;
   const own = confFiles
     .filter((name) => name === OWN_CONFLIST || name === `.${OWN_CONFLIST}.new`)
@@ -122,7 +122,7 @@ function planConfiguration({ places, confFiles }: Observed, restores: boolean, l
   ];
 }
 
-function planClosing({ places, confFiles }: Observed): Step[] {
+function planClosing({ places, confFiles }: ObservedNode): Step[] {
   const isThere = confFiles.includes(OWN_CONFLIST) || confFiles.includes(REMOVED_CONFLIST);
   return isThere ? [removal(`${places.cniConfDir}/${REMOVED_CONFLIST}`)] : [];
 }
@@ -135,7 +135,7 @@ export function planRules({ generation, tables, forwarding, podAddresses: addres
   return { requests: [...requests, ...own.map(deleteTable)], generation: needsGeneration ? generation : undefined };
 }
 
-function planFilters({ rules, legacy }: Observed, left: string[]): Step[] {
+function planFilters({ rules, legacy }: ObservedNode, left: string[]): Step[] {
   const { requests } = planRules(rules);
   left.push(
     ...legacy
@@ -150,7 +150,7 @@ function planFilters({ rules, legacy }: Observed, left: string[]): Step[] {
   ];
 }
 
-function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Observed, left: string[]): Step[] {
+function planLinks({ links, routes, stated: { bridge, others }, confFiles }: ObservedNode, left: string[]): Step[] {
   const marked = links.filter(({ alias }) => alias === VTEP_ALIAS || alias.startsWith(MARK_START));
   const isUsed = (device: Link) => device.alias === VTEP_ALIAS && strangersRoutes(device, routes).length > 0;
   left.push(
@@ -201,7 +201,7 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
   );
 }
 
-function planRunDirectory({ path, files }: Observed["runDirs"][number], left: string[]): Step[] {
+function planRunDirectory({ path, files }: ObservedNode["runDirs"][number], left: string[]): Step[] {
   const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, LOCK_FILE];
   const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
   const steps = files
@@ -215,7 +215,7 @@ function planRunDirectory({ path, files }: Observed["runDirs"][number], left: st
 }
 
 function planExecutables(
-  { places: { binDir }, bin }: Observed,
+  { places: { binDir }, bin }: ObservedNode,
   pluginNames: readonly string[],
   left: string[],
 ): Step[] {

@@ -1,16 +1,17 @@
 /** What doctor knows of a node: gathered in one go (gather.ts), judged without it (checks/). */
+
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Family } from "../../pkg/ip/address.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
-import type { ForeignChain } from "../../pkg/kernel/foreign-rules.ts";
 import type { ObservedProxy } from "../../pkg/kernel/neighbour-proxy.ts";
-import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
-import type { OwnedPart, PodRulesObstacle } from "../../pkg/kernel/pod-rules.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
-import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
+import type { ForeignChain } from "../../pkg/nft/ruleset.ts";
+import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
+import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { Room } from "../../pkg/sys/system.ts";
-import type { Attachment, NetworkFile, NetworkFolder } from "../node/networks.ts";
+import type { OwnedPart, PodRulesObstacle } from "../../pkg/tables/pod-rules.ts";
+import type { AttachSettings, NetworkFile, NetworkFolder } from "../node/networks.ts";
 import type { KnownNodes, RunDirectory } from "../node/run-dir.ts";
 import type { Complaint } from "../node/trial.ts";
 import type { Readiness } from "../node/weftd.ts";
@@ -30,7 +31,7 @@ export interface Facts {
   readonly families: ReadonlySet<Family>;
   /** Undefined where no weftd lives. */
   readonly readiness: Readiness | undefined;
-  readonly observed: Observed;
+  readonly observed: KernelSnapshot;
   /** What the kernel should hold; undefined without a table. */
   readonly desired: DesiredState | undefined;
   /** A setting below /proc/sys; undefined where the kernel has none of that name. */
@@ -41,7 +42,7 @@ export interface Facts {
   readonly own: NetworkFile | undefined;
   /** What weft's plugins do not take of the networks' files. */
   readonly complaints: readonly Complaint[];
-  readonly attachment: Attachment;
+  readonly attachment: AttachSettings;
   /** The host's ends of the pods that run. */
   readonly ends: PodEnds;
   /** IPv6 addresses for which the kernel answers in place of their hosts. */

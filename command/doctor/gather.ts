@@ -2,19 +2,19 @@
 
 import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
+import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
-import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/kernel/foreign-forward.ts";
-import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
-import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
+import { readProxies } from "../../pkg/kernel/read.ts";
+import { type KernelSnapshot, readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl } from "../../pkg/kernel/sysctl.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
-import { type Attachment, attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type AttachSettings, attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
@@ -62,7 +62,7 @@ export function gather(
   const readiness = run.isAlive ? askReadiness(system, options.metricsAddress, options.timeoutMs) : undefined;
   progress("reading the kernel's tables");
   const kernel = lookAtKernel(system, route, netfilter !== undefined);
-  const observed = readObserved(route);
+  const observed = readSnapshot(route);
   const desired = table === undefined ? undefined : desireOf(table, observed);
   const networks = readNetworks(system, options.cniConfDir);
   const own = networks.files.find(({ name }) => name === OWN_CONFLIST);
@@ -104,9 +104,9 @@ function needsWeftd({ files }: NetworkFolder): boolean {
 function readRenumbering(
   table: KnownNodes | undefined,
   desired: DesiredState | undefined,
-  { network, bridge, cables }: Attachment & Pick<PodEnds, "cables">,
+  { network, bridge, cables }: AttachSettings & Pick<PodEnds, "cables">,
   reserved: readonly Reservation[],
-  observed: Observed,
+  observed: KernelSnapshot,
 ): Renumbering | undefined {
   if (table === undefined) return undefined;
   const peerSubnets = desired?.dataPath.routes.map(({ destination }) => destination) ?? [];

@@ -1,20 +1,21 @@
 /** What explain asks of a node; way.ts thinks about it without a kernel. */
+
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import type { PodEnds } from "../../pkg/kernel/pod-ends.ts";
 import type { ObservedRoute, RouteQuestion } from "../../pkg/kernel/route.ts";
-import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
-import type { Attachment } from "../node/networks.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
+import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
+import type { AttachSettings } from "../node/networks.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 
 export interface Knowledge {
   /** Undefined where weftd has not served since the node booted. */
   readonly table: KnownNodes | undefined;
-  readonly observed: Observed;
+  readonly observed: KernelSnapshot;
   readonly desired: DesiredState | undefined;
-  readonly attachment: Attachment;
+  readonly attachment: AttachSettings;
   /** The host's ends of the pods that run. */
   readonly ends: PodEnds;
   readonly ruleset: Ruleset;

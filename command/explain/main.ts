@@ -1,16 +1,18 @@
 /** `weft explain`: the way of a packet to an address, hop by hop, and where it breaks. */
+
 import { type Address, AddressError, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
-import { readObserved, readProxies } from "../../pkg/kernel/read.ts";
+import { readProxies } from "../../pkg/kernel/read.ts";
 import { getRoute, type ObservedRoute, parseRoute, type RouteQuestion } from "../../pkg/kernel/route.ts";
+import { readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
-import { IPPROTO } from "../../pkg/kernel/walk/packet.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
+import { IPPROTO } from "../../pkg/packet-walk/packet.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
 import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
-import { type Attachment, attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type AttachSettings, attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
@@ -117,7 +119,7 @@ function withKnowledge<T>(
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
   try {
-    const observed = readObserved(route);
+    const observed = readSnapshot(route);
     const { attachment, ends } = podKinds(attachmentOf(conflist), observed);
     const answers = { sysctl: (name: SysctlName) => readSysctl(system, name), proxies: () => readProxies(route, 6) };
     return work({
@@ -143,7 +145,7 @@ function askRoute(route: BlockingNetlink, destination: Address, question: RouteQ
 }
 
 /** Read when they are first asked for. */
-function reservationsBy(system: System, { dataDir, network }: Attachment): (address: Address) => Owner | undefined {
+function reservationsBy(system: System, { dataDir, network }: AttachSettings): (address: Address) => Owner | undefined {
   let found: ReadonlyMap<string, Owner> | undefined;
   return (address) => {
     found ??= readOwners(system, `${dataDir}/${network}`);

@@ -1,9 +1,9 @@
 /** What explain calls things. */
 import { formatPrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import { placeText } from "../../pkg/kernel/foreign-rules.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import type { Ending } from "../../pkg/kernel/walk/ruleset.ts";
 import { RTN_BLACKHOLE, RTN_PROHIBIT, RTN_UNREACHABLE } from "../../pkg/netlink/route.ts";
+import { placeText } from "../../pkg/nft/ruleset.ts";
+import type { Ending } from "../../pkg/packet-walk/ruleset.ts";
 import type { Owner } from "./knowledge.ts";
 
 /** Routes that lead nowhere (RTN_*): as `ip route` calls them, and what they do. */

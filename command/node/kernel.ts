@@ -1,12 +1,13 @@
 /** What the kernel should hold, as weftd and the executables work it out, and its words for an operator. */
+
 import { desiredState } from "../../pkg/backend/desired.ts";
 import { knownVteps } from "../../pkg/backend/overlay.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { KnownNodes } from "./run-dir.ts";
 
 /** The table names all devices that weftd means this node to have: also those on which peers may still send the old way. */
-export function desireOf(table: KnownNodes, { links }: Pick<Observed, "links">): DesiredState {
+export function desireOf(table: KnownNodes, { links }: Pick<KernelSnapshot, "links">): DesiredState {
   const known = knownVteps(links, table.vtepMacs);
   const kept = known.flatMap(({ name, device }) =>
     device?.isOurs === true && table.vtepMacs.has(name) ? [{ vni: device.vni, port: device.port }] : [],
@@ -15,7 +16,7 @@ export function desireOf(table: KnownNodes, { links }: Pick<Observed, "links">):
 }
 
 /** `dev index 5` becomes `dev eth0`, so that a command can be run as it is printed. */
-export function withNames(command: string, { links }: Pick<Observed, "links">): string {
+export function withNames(command: string, { links }: Pick<KernelSnapshot, "links">): string {
   return command.replace(/\bindex (\d+)/g, (text, index) => {
     return links.find((link) => link.index === Number(index))?.name ?? text;
   });

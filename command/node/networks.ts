@@ -2,7 +2,7 @@
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
 import { parseJsonObject } from "../../pkg/cni/network.ts";
-import type { AttachPlugin } from "../../pkg/kernel/pod-ends.ts";
+import type { AttachPlugin } from "../../pkg/reconcile/pod-ends.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
@@ -59,7 +59,7 @@ export function readNetwork(system: System, folder: string, name: string): Netwo
 }
 
 /** How weftd's conflist attaches pods; what a new one would say where there is none. */
-export interface Attachment {
+export interface AttachSettings {
   readonly network: string;
   readonly plugin: AttachPlugin;
   /** Undefined: each pod has a link of its own (ptp). */
@@ -89,7 +89,7 @@ function delegatedBridge(delegate: unknown): unknown {
 const HOST_LOCAL_DIR = "/var/lib/cni/networks";
 
 /** What `file` says of pods' attachment. */
-export function attachmentOf(file: NetworkFile | undefined): Attachment {
+export function attachmentOf(file: NetworkFile | undefined): AttachSettings {
   const [first] = file?.plugins ?? [];
   const ipam = first?.object("ipam");
   const isBridge = first === undefined || first.value("type") === "bridge";

@@ -4,11 +4,15 @@ import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts
 import { prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
 import { unchecked, wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
 import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
-import { answered } from "../../pkg/kernel/foreign-rules.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { podCableNames } from "../../pkg/kernel/pod-cables.ts";
-import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } from "../../pkg/kernel/pod-forwarding.ts";
+import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { answered } from "../../pkg/nft/ruleset.ts";
+import { podCableNames } from "../../pkg/reconcile/pod-cables.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } from "../../pkg/tables/pod-forwarding.ts";
 import {
   acceptedPods,
   type OwnedPart,
@@ -18,11 +22,7 @@ import {
   planPodRules,
   podRulesLook,
   type SeenPodRules,
-} from "../../pkg/kernel/pod-rules.ts";
-import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
-import { readRuleset } from "../../pkg/netlink/ruleset.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../pkg/tables/pod-rules.ts";
 import { observeBinDirectory } from "../install/bin-directory.ts";
 import { CachedResults } from "../ipam/results.ts";
 import { findViews } from "./namespaces.ts";

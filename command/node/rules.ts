@@ -1,4 +1,10 @@
 /** nf_tables' rules of the node, read as they are asked for. */
+
+import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import { decode, dumpRequest } from "../../pkg/netlink/message.ts";
+import { NFPROTO, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, type SetElement } from "../../pkg/netlink/nftables.ts";
+import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import {
   type ChainPlace,
   chainsDump,
@@ -9,13 +15,8 @@ import {
   readRules,
   rulesDump,
   type TablePlace,
-} from "../../pkg/kernel/foreign-rules.ts";
-import type { Ruleset } from "../../pkg/kernel/walk/ruleset.ts";
-import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import { decode, dumpRequest } from "../../pkg/netlink/message.ts";
-import { NFPROTO, NFT_MSG_GETSETELEM, NFT_MSG_NEWSETELEM, type SetElement } from "../../pkg/netlink/nftables.ts";
-import { readRuleset } from "../../pkg/netlink/ruleset.ts";
+} from "../../pkg/nft/ruleset.ts";
+import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 
 export type NodeRules = Ruleset & {
   /** Base chains and others. */

@@ -1,10 +1,10 @@
 /** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
+
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
-import { readObserved } from "../../pkg/kernel/read.ts";
+import { type KernelSnapshot, readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { formatAge } from "../ipam/ls.ts";
@@ -94,10 +94,10 @@ function noTable({ path, table }: RunDirectory, readiness: Readiness | undefined
   });
 }
 
-function observe(system: System): Observed {
+function observe(system: System): KernelSnapshot {
   const route = openRoute(system);
   try {
-    return readObserved(route);
+    return readSnapshot(route);
   } finally {
     route.close();
   }
@@ -138,7 +138,7 @@ interface About {
   readonly run: RunDirectory;
   readonly table: KnownNodes;
   readonly readiness: Readiness | undefined;
-  readonly observed: Observed;
+  readonly observed: KernelSnapshot;
   readonly desired: ReturnType<typeof desireOf>;
   readonly attachment: ReturnType<typeof attachmentOf>;
 }

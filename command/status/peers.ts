@@ -1,12 +1,14 @@
 /** What the kernel holds for each peer, against what it should. Pure. */
+
 import type { Peer } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
-import type { DataPath, Observed, PeerRoute } from "../../pkg/kernel/data-path.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
-import { hasDefaultMetric, RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
+import type { DataPath, PeerRoute } from "../../pkg/reconcile/data-path.ts";
+import { hasDefaultMetric, RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 
 /** `other`: something of that name is there and leads elsewhere. */
@@ -37,7 +39,7 @@ export interface PeerState {
 export function peerStates(
   table: Pick<KnownNodes, "node" | "peers">,
   desired: DesiredState,
-  observed: Observed,
+  observed: KernelSnapshot,
 ): PeerState[] {
   const held = new Held(observed);
   const wanted = new Wanted(desired.dataPath);
@@ -80,7 +82,7 @@ class Held {
   readonly destinations: ReadonlyMap<string, Address>;
   readonly #names: ReadonlyMap<number, string>;
 
-  constructor({ links, routes, neighbours, forwarding }: Observed) {
+  constructor({ links, routes, neighbours, forwarding }: KernelSnapshot) {
     this.#names = new Map(links.map(({ index, name }) => [index, name]));
     for (const route of routes) {
       if (route.table !== RT_TABLE_MAIN || !hasDefaultMetric(route)) continue;

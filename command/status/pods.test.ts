@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { attachmentOf } from "../node/networks.ts";
 import { countPods, podsText } from "./pods.ts";
 
@@ -19,7 +19,7 @@ const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ port: undefined, ...more },
 });
 const mark = (containerId: string, network = "cbr0") => ownerMark({ network, containerId, ifName: "eth0" });
-const observed = (...links: Link[]): Observed => ({
+const observed = (...links: Link[]): KernelSnapshot => ({
   ...{ links, addresses: [], routes: [], neighbours: [], forwarding: [] },
 });
 const BRIDGE = link(3, "cni0", { kind: "bridge" });

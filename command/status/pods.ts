@@ -1,7 +1,8 @@
 /** How many pods this node has in weft's network, and what ties them to it. Pure. */
-import type { Observed } from "../../pkg/kernel/data-path.ts";
+
 import { isOfNetwork, MARK_START } from "../../pkg/kernel/owner.ts";
-import type { Attachment } from "../node/networks.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import type { AttachSettings } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 
 export interface PodCount {
@@ -14,7 +15,7 @@ export interface PodCount {
   readonly byOthers: number;
 }
 
-export function countPods(configured: Attachment, observed: Observed): PodCount {
+export function countPods(configured: AttachSettings, observed: KernelSnapshot): PodCount {
   const { attachment, ends } = podKinds(configured, observed);
   const { network, bridge = null } = attachment;
   const index = observed.links.find(({ name }) => name === bridge)?.index;

@@ -5,7 +5,7 @@
 import { deriveMac } from "../../pkg/backend/overlay.ts";
 import { firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import type { PodBridge } from "../../pkg/kernel/pod-bridge.ts";
+import type { PodBridge } from "../../pkg/reconcile/pod-bridge.ts";
 
 export interface BridgeWishes extends Pick<PodBridge, "name" | "ports" | "hairpin" | "former"> {
   readonly nodeName: string;

@@ -6,23 +6,25 @@
  * checksum is right, by weft's peers and flannel's alike. Only where peers answer without the offload and not with it,
  * twice in turn, is it switched off.
  */
+
 import { Backoff } from "../../pkg/cluster/backoff.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
-import type { DataPath, Observed } from "../../pkg/kernel/data-path.ts";
-import type { Device } from "../../pkg/kernel/offload.ts";
+import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import type { DataPath } from "../../pkg/reconcile/data-path.ts";
 import type { Logger } from "../log.ts";
 import type { Metrics } from "../status/metrics.ts";
 
 /** A VXLAN device, this node's address on it, and those of its peers' VTEPs. */
-export interface GuardedDevice extends Device {
+export interface GuardedDevice extends LinkReference {
   readonly local: Address;
   readonly peers: readonly Address[];
 }
 
 export interface Offload {
-  isOn(device: Device): Promise<boolean>;
-  set(device: Device, isOn: boolean): Promise<void>;
+  isOn(device: LinkReference): Promise<boolean>;
+  set(device: LinkReference, isOn: boolean): Promise<void>;
 }
 
 export interface ChecksumGuardParts {
@@ -37,7 +39,10 @@ export interface ChecksumGuardParts {
 }
 
 /** The VXLAN devices that a pass has programmed, with what is known about them. */
-export function guardedDevices({ vteps, neighbours }: DataPath, { links }: Pick<Observed, "links">): GuardedDevice[] {
+export function guardedDevices(
+  { vteps, neighbours }: DataPath,
+  { links }: Pick<KernelSnapshot, "links">,
+): GuardedDevice[] {
   return vteps.flatMap(({ name, addresses }) => {
     const index = links.find((link) => link.name === name)?.index;
     const local = addresses[0]?.address;
@@ -99,7 +104,7 @@ export class ChecksumGuard {
     await this.#running;
   }
 
-  #isDue({ name, index }: Device): boolean {
+  #isDue({ name, index }: LinkReference): boolean {
     if (this.#judged.get(name) === index) return false;
     return (this.#retry.get(name)?.dueMs ?? 0) <= this.#parts.clock.nowMs();
   }
@@ -120,7 +125,7 @@ export class ChecksumGuard {
   }
 
   /** What looked like a fault and was not seen twice is tried again soon: on a busy machine answers come late. */
-  #later({ name }: Device, verdict: "silent" | "unsure"): void {
+  #later({ name }: LinkReference, verdict: "silent" | "unsure"): void {
     const { clock } = this.#parts;
     const backoff = this.#retry.get(name)?.backoff ?? new Backoff({ ...RETRY, random: () => clock.random() });
     if (verdict === "unsure") backoff.reset();

@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
-import type { PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import { IPCTNL_MSG_CT_GET } from "../../pkg/netlink/conntrack.ts";
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
+import type { PortMapping } from "../../pkg/tables/port-map-table.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 
 const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });

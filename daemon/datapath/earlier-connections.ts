@@ -14,9 +14,9 @@ import {
   type TrackedConnection,
   udpConnections,
 } from "../../pkg/kernel/connection.ts";
-import { mappingsByPort, type PortMapping } from "../../pkg/kernel/port-map-table.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import { mappingsByPort, type PortMapping } from "../../pkg/tables/port-map-table.ts";
 
 /** Throws `NetlinkError`. */
 export async function forgetEarlierConnections(

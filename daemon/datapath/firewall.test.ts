@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
-import { nodeMasquerade } from "../../pkg/kernel/masquerade.ts";
-import type { Table } from "../../pkg/kernel/nft/table.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import { type Request, request } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWRULE } from "../../pkg/netlink/nftables.ts";
+import type { Table } from "../../pkg/nft/table.ts";
+import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
 import { Firewall, type FirewallWishes } from "./firewall.ts";
 
 const tableOf = (range: string): FirewallWishes => ({

@@ -6,8 +6,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
-import type { Table } from "../../pkg/kernel/nft/table.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
+import type { Table } from "../../pkg/nft/table.ts";
 import { Attempts } from "../attempts.ts";
 import type { Gate, Programmer } from "./programmer.ts";
 

@@ -1,6 +1,7 @@
 /** What flanneld has left on a node that weftd took over from it: its rules, removed once ours stand. */
+
+import { FLANNEL_CHAINS, flannelQuestions, planFlannelRemoval } from "../../pkg/foreign/flannel-rules.ts";
 import type { Family } from "../../pkg/ip/address.ts";
-import { FLANNEL_CHAINS, flannelQuestions, planFlannelRemoval } from "../../pkg/kernel/flannel-rules.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message } from "../../pkg/netlink/message.ts";

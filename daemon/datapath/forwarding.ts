@@ -1,6 +1,7 @@
 /** IP forwarding, switched on where it is off: without it no packet gets from a pod to another node. */
+
 import type { Family } from "../../pkg/ip/address.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl, type SysctlName, setSysctl } from "../../pkg/kernel/sysctl.ts";
 import { RTPROT_RA } from "../../pkg/netlink/route.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -68,7 +69,7 @@ export function forwardingSettings(
 }
 
 /** Names of the links that have routes from a router's advertisement. */
-export function advertisedLinks({ links, routes }: Pick<Observed, "links" | "routes">): string[] {
+export function advertisedLinks({ links, routes }: Pick<KernelSnapshot, "links" | "routes">): string[] {
   const indexes = new Set(
     routes.filter(({ protocol }) => protocol === RTPROT_RA).map(({ outputIndex }) => outputIndex),
   );

@@ -2,9 +2,9 @@
 import { CachedAttachments } from "../../pkg/attachment/cached-attachments.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
-import type { OwnedPart, PodRules } from "../../pkg/kernel/pod-rules.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Files } from "../../pkg/sys/system.ts";
+import type { OwnedPart, PodRules } from "../../pkg/tables/pod-rules.ts";
 import type { Logger } from "../log.ts";
 import { Loop, type LoopOptions } from "../loop.ts";
 import type { Health } from "../status/health.ts";

@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import { ruleText } from "../../pkg/kernel/nft/table.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { ruleText } from "../../pkg/nft/table.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { Attempts } from "../attempts.ts";
 import { Contention } from "./contention.ts";
@@ -24,14 +24,14 @@ const PORT = link(7, "veth7", { alias: "cni:cbr0/c7/eth0", masterIndex: 5 });
 
 const FOLDER = "/var/lib/cni/networks/cbr0";
 
-const nothing: Observed = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
+const nothing: KernelSnapshot = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 const vtep = {
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 };
 
-function stateOf(observed: Observed, former: readonly string[] = []): NodeState {
+function stateOf(observed: KernelSnapshot, former: readonly string[] = []): NodeState {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
@@ -90,7 +90,7 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
       },
     },
   });
-  const keep = async (observed: Observed, former: readonly string[] = []) => {
+  const keep = async (observed: KernelSnapshot, former: readonly string[] = []) => {
     const attempts = new Attempts();
     const kept = await keeper.keep(stateOf(observed, former), attempts);
     attempts.end();

@@ -2,6 +2,7 @@
  * What weftd keeps in the kernel beside the way to the peers: settings, the node's nftables, the pods' bridge. Each is
  * looked at in every pass and put back where it differs; none waits for another.
  */
+
 import { isDeepStrictEqual } from "node:util";
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
@@ -9,18 +10,19 @@ import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains, firstHost, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";
-import type { DataPath, Observed, Plan } from "../../pkg/kernel/data-path.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
-import type { Table } from "../../pkg/kernel/nft/table.ts";
-import { nodeRules } from "../../pkg/kernel/node-rules.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
-import { type PodBridge, planLeftBridge, planPodBridge } from "../../pkg/kernel/pod-bridge.ts";
-import { type PodCable, planPodCables, wholeCables } from "../../pkg/kernel/pod-cables.ts";
-import { NO_ENDS, podEnds } from "../../pkg/kernel/pod-ends.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
 import { RTM_DELLINK } from "../../pkg/netlink/link.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
+import type { Table } from "../../pkg/nft/table.ts";
+import type { DataPath, Plan } from "../../pkg/reconcile/data-path.ts";
+import { type PodBridge, planLeftBridge, planPodBridge } from "../../pkg/reconcile/pod-bridge.ts";
+import { type PodCable, planPodCables, wholeCables } from "../../pkg/reconcile/pod-cables.ts";
+import { NO_ENDS, podEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { Files } from "../../pkg/sys/system.ts";
+import { nodeRules } from "../../pkg/tables/node-rules.ts";
 import type { Attempts } from "../attempts.ts";
 import type { Options } from "../options.ts";
 import type { BridgeNames } from "../runtime/conflist.ts";
@@ -55,7 +57,7 @@ export interface NodeState extends BridgeNames {
   readonly networks: readonly Prefix[];
   /** All addresses of the other nodes. */
   readonly senders: readonly Address[];
-  readonly observed: Observed;
+  readonly observed: KernelSnapshot;
   /** Where host-local writes down whose each address is. */
   readonly reservations: string;
   /** Subnets that this node had before, in this boot. */
@@ -73,7 +75,7 @@ export interface Kept {
   /** Undefined where it is not known which pods run. */
   readonly renumbering: Renumbering | undefined;
   /** As it is after the requests, as far as they change what the way to other nodes depends on. */
-  readonly observed: Observed;
+  readonly observed: KernelSnapshot;
 }
 
 export class Keeper {
@@ -200,7 +202,7 @@ export class Keeper {
     const isNew = isFirst || isLeft || !isDeepStrictEqual(this.#bridgeAddresses, addresses);
     this.#bridgeAddresses = addresses;
     const plan = isLeft ? planLeftBridge : planPodBridge;
-    const planned = (seen: Observed) => plan(wanted, seen);
+    const planned = (seen: KernelSnapshot) => plan(wanted, seen);
     const { requests, state: seen } = await this.#attach(planned, observed, isNew, attempts);
     const isRemoved = requests.some(({ identifier }) => identifier === RTM_DELLINK.identifier);
     const device = isRemoved ? undefined : seen.links.find((link) => link.name === name && link.kind === "bridge");
@@ -230,14 +232,14 @@ export class Keeper {
     const reserved = (await attempts.try(() => this.#reservations.in(reservations))) ?? [];
     this.#whole = wholeCables(this.#whole, observed);
     const wanted = podCables(network, subnets, reserved).filter(({ mark }) => this.#whole.has(mark));
-    const plan = (seen: Observed) => planPodCables(wanted, this.#whole, seen);
+    const plan = (seen: KernelSnapshot) => planPodCables(wanted, this.#whole, seen);
     const { requests } = await this.#attach(plan, observed, false, attempts);
     const podAddresses = wanted.flatMap((cable) => cable.podAddresses);
     return { requests, interest: { network, gateways, subnets, outside: marksOf(renumbering) }, podAddresses };
   }
 
   /** What `isNew` was never there, or goes: no other program has undone it. */
-  async #attach(plan: (state: Observed) => Plan, observed: Observed, isNew: boolean, attempts: Attempts) {
+  async #attach(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, isNew: boolean, attempts: Attempts) {
     const { programmer, contention } = this.#parts;
     const attached = await attempts.try(() => programmer.attachPods(plan, observed, isNew ? undefined : contention));
     await attempts.try(() => {
@@ -258,7 +260,7 @@ export class Keeper {
 }
 
 /** Links of any owner. */
-function hasPorts(bridge: string, { links }: Observed): boolean {
+function hasPorts(bridge: string, { links }: KernelSnapshot): boolean {
   const index = links.find(({ name }) => name === bridge)?.index;
   return links.some(({ masterIndex }) => masterIndex === index);
 }

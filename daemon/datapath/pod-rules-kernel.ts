@@ -1,11 +1,11 @@
 /** The kernel's side of putting back pods' rules. */
 import type { Address } from "../../pkg/ip/address.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
-import { podCableNames } from "../../pkg/kernel/pod-cables.ts";
-import { podForwardingLook, type SeenForwarding } from "../../pkg/kernel/pod-forwarding.ts";
-import { type PodTables, podRulesLook, podTablesLook, type SeenPodRules } from "../../pkg/kernel/pod-rules.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { podCableNames } from "../../pkg/reconcile/pod-cables.ts";
+import { podForwardingLook, type SeenForwarding } from "../../pkg/tables/pod-forwarding.ts";
+import { type PodTables, podRulesLook, podTablesLook, type SeenPodRules } from "../../pkg/tables/pod-rules.ts";
 import type { PodRulesKernel } from "./pod-rules.ts";
 import { answeredBy } from "./ruleset.ts";
 

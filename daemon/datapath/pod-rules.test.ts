@@ -2,22 +2,22 @@ import { expect, test } from "vitest";
 import { type CachedAttachment, parseCachedAttachment } from "../../pkg/attachment/cached.ts";
 import { wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { firewallTable, readFirewall } from "../../pkg/kernel/firewall.ts";
-import { readForeign } from "../../pkg/kernel/foreign-rules.ts";
-import { macSpoofTable } from "../../pkg/kernel/mac-spoof.ts";
-import { dumpOf } from "../../pkg/kernel/nft/table-dump.ts";
-import { podMasquerade } from "../../pkg/kernel/pod-masquerade.ts";
+import { NetlinkError } from "../../pkg/netlink/errors.ts";
+import { type Request, request } from "../../pkg/netlink/message.ts";
+import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
+import { readForeign } from "../../pkg/nft/ruleset.ts";
+import { dumpOf } from "../../pkg/nft/table-dump.ts";
+import { firewallTable, readFirewall } from "../../pkg/tables/firewall.ts";
+import { macSpoofTable } from "../../pkg/tables/mac-spoof.ts";
+import { podMasquerade } from "../../pkg/tables/pod-masquerade.ts";
 import {
   type OwnedPart,
   POD_RULE_PARTS,
   type PodRulePart,
   type PodRules,
   type SeenPodRules,
-} from "../../pkg/kernel/pod-rules.ts";
-import { portMapTable } from "../../pkg/kernel/port-map-table.ts";
-import { NetlinkError } from "../../pkg/netlink/errors.ts";
-import { type Request, request } from "../../pkg/netlink/message.ts";
-import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
+} from "../../pkg/tables/pod-rules.ts";
+import { portMapTable } from "../../pkg/tables/port-map-table.ts";
 import { ContentionError } from "./contention.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 

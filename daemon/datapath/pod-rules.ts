@@ -12,15 +12,17 @@ import type { CachedAttachments } from "../../pkg/attachment/cached-attachments.
 import { unchecked, type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import type { RuleRecord } from "../../pkg/kernel/firewall.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { RuleRecord } from "../../pkg/tables/firewall.ts";
 import {
   type AcceptedPod,
   acceptPods,
   recordRules,
   type SeenForwarding,
   unacceptedPods,
-} from "../../pkg/kernel/pod-forwarding.ts";
+} from "../../pkg/tables/pod-forwarding.ts";
 import {
   acceptedPods,
   FORWARD_WISHES,
@@ -33,10 +35,8 @@ import {
   type PodTables,
   planPodRules,
   type SeenPodRules,
-} from "../../pkg/kernel/pod-rules.ts";
-import { forwardedAddresses, removeStaleRules } from "../../pkg/kernel/stale-pod-rules.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+} from "../../pkg/tables/pod-rules.ts";
+import { forwardedAddresses, removeStaleRules } from "../../pkg/tables/stale-pod-rules.ts";
 import { ContentionError } from "./contention.ts";
 import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
 import type { Gate } from "./programmer.ts";

@@ -1,16 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
-import type { DataPath, Observed } from "../../pkg/kernel/data-path.ts";
-import { nodeMasquerade } from "../../pkg/kernel/masquerade.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
-import { RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Reply } from "../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
+import type { DataPath } from "../../pkg/reconcile/data-path.ts";
+import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
+import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
 import { type Gate, Programmer, RefusedError } from "./programmer.ts";
 
 const EPERM = 1;
@@ -19,7 +20,7 @@ const ESRCH = 3;
 const EBUSY = 16;
 const ENETUNREACH = 101;
 
-const nothing: Observed = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
+const nothing: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 const noDevices: DataPath = { vteps: [], routes: [], neighbours: [], forwarding: [] };
 
 /** A kernel that answers each request with the errno that `answer` gives it (0: done). */

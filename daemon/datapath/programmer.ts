@@ -1,24 +1,18 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+
+import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../pkg/foreign/foreign-forward.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
-import {
-  type DataPath,
-  type Observed,
-  observationDumps,
-  type Plan,
-  type PlanOptions,
-  parseObserved,
-  planDataPath,
-} from "../../pkg/kernel/data-path.ts";
-import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../pkg/kernel/foreign-forward.ts";
-import type { ChainPlace, ForeignRuleset } from "../../pkg/kernel/foreign-rules.ts";
 import { parseProxy, planProxies, proxyDump } from "../../pkg/kernel/neighbour-proxy.ts";
-import { changeTable } from "../../pkg/kernel/nft/change.ts";
-import { tableDumps } from "../../pkg/kernel/nft/comparison.ts";
-import type { Table } from "../../pkg/kernel/nft/table.ts";
+import { type KernelSnapshot, parseSnapshot, snapshotDumps } from "../../pkg/kernel/snapshot.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { changeTable } from "../../pkg/nft/change.ts";
+import { tableDumps } from "../../pkg/nft/comparison.ts";
+import type { ChainPlace, ForeignRuleset } from "../../pkg/nft/ruleset.ts";
+import type { Table } from "../../pkg/nft/table.ts";
+import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../pkg/reconcile/data-path.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
@@ -40,7 +34,7 @@ export class PeerRefusedError extends RefusedError {
 }
 
 export interface Observation {
-  readonly state: Observed;
+  readonly state: KernelSnapshot;
   /** The netlink port that this process programs by: the kernel names it when it announces the change. */
   readonly port: number;
 }
@@ -53,7 +47,7 @@ export interface Programmed {
   /** What stands in the way and is not ours. */
   readonly conflicts: readonly string[];
   /** What the last plan started from: all devices are in it. */
-  readonly state: Observed;
+  readonly state: KernelSnapshot;
 }
 
 /** What became of other programs' forward chains. */
@@ -104,8 +98,8 @@ export class Programmer {
 
   async observe(): Promise<Observation> {
     const dumps: (readonly Message[])[] = [];
-    for (const dump of observationDumps()) dumps.push(await this.#netlink.dump(dump));
-    return { state: parseObserved(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
+    for (const dump of snapshotDumps()) dumps.push(await this.#netlink.dump(dump));
+    return { state: parseSnapshot(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
   }
 
   /**
@@ -114,14 +108,18 @@ export class Programmer {
    */
   program(
     desired: DataPath,
-    observed: Observed,
+    observed: KernelSnapshot,
     { gate = OPEN_GATE, ...options }: Pick<PlanOptions, "adopt"> & { readonly gate?: Gate } = {},
   ): Promise<Programmed> {
     return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
   }
 
   /** The same for what leads to this node's pods. What goes with its pod at this moment is no refusal. */
-  async attachPods(plan: (state: Observed) => Plan, observed: Observed, gate: Gate = OPEN_GATE): Promise<Programmed> {
+  async attachPods(
+    plan: (state: KernelSnapshot) => Plan,
+    observed: KernelSnapshot,
+    gate: Gate = OPEN_GATE,
+  ): Promise<Programmed> {
     const programmed = await this.#converge(plan, observed, gate);
     return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
@@ -138,7 +136,7 @@ export class Programmer {
     return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
 
-  async #converge(plan: (state: Observed) => Plan, observed: Observed, gate: Gate): Promise<Programmed> {
+  async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
     const requests: Request[] = [];
     const refusals: NetlinkError[] = [];
     let state = observed;

@@ -1,8 +1,9 @@
 /** Looking at nf_tables on the event loop: what pkg/netlink/ruleset.ts is to the executables. */
-import type { Look } from "../../pkg/kernel/foreign-rules.ts";
+
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { Look } from "../../pkg/nft/ruleset.ts";
 
 type Nftables = Pick<EventedNetlink, "dump" | "exchange">;
 

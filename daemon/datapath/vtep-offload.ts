@@ -1,5 +1,6 @@
 /** Checksum offload of devices, asked and set by ethtool's netlink. */
-import { type Device, offloadQuestion, readOffload, setOffload } from "../../pkg/kernel/offload.ts";
+import type { LinkReference } from "../../pkg/kernel/link.ts";
+import { offloadQuestion, readOffload, setOffload } from "../../pkg/kernel/offload.ts";
 import { ETHTOOL_GENL_NAME } from "../../pkg/netlink/ethtool.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { familyQuestion, readFamily } from "../../pkg/netlink/generic.ts";
@@ -14,12 +15,12 @@ export class VtepOffload implements Offload {
     this.#netlink = netlink;
   }
 
-  async isOn(device: Device): Promise<boolean> {
+  async isOn(device: LinkReference): Promise<boolean> {
     const family = await this.#findFamily();
     return readOffload(family, await this.#ask(offloadQuestion(family, device)));
   }
 
-  async set(device: Device, isOn: boolean): Promise<void> {
+  async set(device: LinkReference, isOn: boolean): Promise<void> {
     await this.#ask(setOffload(await this.#findFamily(), device, isOn));
   }
 

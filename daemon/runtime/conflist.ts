@@ -22,11 +22,11 @@ const CHAINED = [
   { type: "bandwidth", capabilities: { bandwidth: true } },
 ];
 
-export type Attachment = "bridge" | "ptp";
+export type AttachPlugin = "bridge" | "ptp";
 
 export interface ConflistSettings {
   /** What ties a pod to the node: [bridge], or ptp for more pods than a bridge has ports (1,024). */
-  readonly attach?: Attachment | undefined;
+  readonly attach?: AttachPlugin | undefined;
   /** This node's pod subnets: a pod gets an address of each family. */
   readonly subnets: readonly Prefix[];
   /** All pods' networks, of the families of `subnets`. */

@@ -3,10 +3,10 @@ import { desiredState } from "../../pkg/backend/desired.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
-import type { Observed } from "../../pkg/kernel/data-path.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { formatDebugState } from "./debug-state.ts";
 
-const EMPTY: Observed = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
+const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 test("before the first pass it says what is waited for", () => {
   expect(JSON.parse(formatDebugState(undefined, EMPTY, "not ready\n"))).toEqual({ aim: null, reason: "not ready\n" });
@@ -39,7 +39,7 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     protocol: 3,
     isMultipath: false,
   };
-  const observed = { ...EMPTY, routes: [{ ...stranger, isOnlink: false }] } as unknown as Observed;
+  const observed = { ...EMPTY, routes: [{ ...stranger, isOnlink: false }] } as unknown as KernelSnapshot;
   expect(JSON.parse(formatDebugState(aim, observed, ""))).toMatchObject({
     node: { name: "n1", subnets: ["10.244.1.0/24"] },
     peers: [{ name: "n2", addresses: ["192.0.2.2"] }],

@@ -2,12 +2,14 @@
  * What /debug/state answers: what the kernel should hold, what it holds of that at this moment, and the difference, in
  * words. For whoever wonders why a pod is not reached; programs read /metrics.
  */
+
 import type { LocalNode, Peer } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix, type Prefix } from "../../pkg/ip/prefix.ts";
-import { type DataPath, type Observed, planDataPath } from "../../pkg/kernel/data-path.ts";
-import { RTPROT_WEFT } from "../../pkg/kernel/route-plan.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { type DataPath, planDataPath } from "../../pkg/reconcile/data-path.ts";
+import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 
 /** What a pass has worked towards. */
 export interface Aim {
@@ -17,7 +19,7 @@ export interface Aim {
 }
 
 /** JSON. Without an `aim` nothing has been programmed yet, and `reason` says why. */
-export function formatDebugState(aim: Aim | undefined, observed: Observed, reason: string): string {
+export function formatDebugState(aim: Aim | undefined, observed: KernelSnapshot, reason: string): string {
   if (aim === undefined) return toJson({ aim: null, reason });
   const { node, peers, desired } = aim;
   const { dataPath, ...rest } = desired;
@@ -30,7 +32,7 @@ export function formatDebugState(aim: Aim | undefined, observed: Observed, reaso
 }
 
 /** Of what the kernel holds, what concerns the way to other nodes. */
-function ours({ vteps, routes }: DataPath, { underlay }: LocalNode, observed: Observed): Observed {
+function ours({ vteps, routes }: DataPath, { underlay }: LocalNode, observed: KernelSnapshot): KernelSnapshot {
   const names = new Set(vteps.map(({ name }) => name));
   const links = observed.links.filter(({ name, index }) => names.has(name) || index === underlay.index);
   const indexes = new Set(links.map(({ index }) => index));

@@ -1,6 +1,6 @@
 /** CHECK of what ADD made in the pod. What others added later is not looked at. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import type { Result, ResultInterface } from "../cni/result.ts";
 import { isSameAddress } from "../ip/address.ts";
 import { formatPrefix, isSamePrefix, type Prefix } from "../ip/prefix.ts";
@@ -30,7 +30,7 @@ export interface ExpectedInterface {
 /** The pod's interface with its addresses and routes, as prevResult tells of them. Throws `CniError`. */
 export function checkInterface(
   pod: BlockingNetlink,
-  request: Request,
+  request: CniRequest,
   previous: Result,
   expected: ExpectedInterface,
 ): Link {

@@ -5,7 +5,7 @@
  * frames. What is gone already is success.
  */
 import { delegateDel, delegateGc } from "../cni/delegate.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import { collectGarbage } from "./garbage.ts";
 import { ipamType } from "./ipam.ts";
 import { removeLegacy, removeLegacyGarbage } from "./legacy.ts";
@@ -23,7 +23,7 @@ export interface Rest {
   readonly remove?: (isWanted: (mark: string) => boolean) => void;
 }
 
-export function detach(request: Request, { isMasqueraded, legacy, remove }: Rest): void {
+export function detach(request: CniRequest, { isMasqueraded, legacy, remove }: Rest): void {
   const owner = ownerOf(request);
   const isOwn = (mark: string) => mark === owner;
   // Removing one end of the pair removes both. The pod may have given its end another name, or hold it elsewhere.
@@ -43,7 +43,7 @@ export function detach(request: Request, { isMasqueraded, legacy, remove }: Rest
 }
 
 /** Only objects with our owner's mark; one failure does not stop the rest. */
-export function collect(request: Request, { legacy, remove }: Omit<Rest, "isMasqueraded">): void {
+export function collect(request: CniRequest, { legacy, remove }: Omit<Rest, "isMasqueraded">): void {
   const isGarbage = garbageOf(request);
   const ipam = ipamType(request.config);
   collectGarbage(request, [
@@ -59,6 +59,6 @@ export function collect(request: Request, { legacy, remove }: Omit<Rest, "isMasq
  * Without a namespace to look into, the host's end is found by its mark: a runtime that has lost the path must not leave
  * a pod attached whose address is handed out again.
  */
-function removeHostEnds({ system }: Request, isWanted: (mark: string) => boolean): void {
+function removeHostEnds({ system }: CniRequest, isWanted: (mark: string) => boolean): void {
   removeHostLinks(system, ({ alias, kind }) => kind === "veth" && isWanted(alias));
 }

@@ -1,6 +1,7 @@
 /** Kinds of devices that a kernel may lack: what ADD and STATUS say then. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import { createSingleLink, type Device, type SingleLink, supportsDevice } from "../kernel/single-link.ts";
+import type { LinkKindData } from "../kernel/link.ts";
+import { createSingleLink, type SingleLink, supportsDevice } from "../kernel/single-link.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 
@@ -15,10 +16,10 @@ export function makeDevice(netlink: BlockingNetlink, link: SingleLink): void {
 }
 
 /** STATUS: throws `CniError` 50 where the kernel has no such devices. */
-export function requireDevice(host: BlockingNetlink, kind: Device["kind"]): void {
+export function requireDevice(host: BlockingNetlink, kind: LinkKindData["kind"]): void {
   if (!supportsDevice(host, kind)) throw new CniError(ErrorCode.notAvailable, lacksDevice(kind));
 }
 
-function lacksDevice(kind: Device["kind"]): string {
+function lacksDevice(kind: LinkKindData["kind"]): string {
   return `this kernel has no ${kind} devices; "modprobe ${kind === "vlan" ? "8021q" : kind}" may load them`;
 }

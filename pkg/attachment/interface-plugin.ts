@@ -5,13 +5,13 @@
  */
 import { delegateCheck, delegateDel, delegateGc, delegateStatus } from "../cni/delegate.ts";
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Plugin, Request } from "../cni/plugin.ts";
+import type { CniRequest, Plugin } from "../cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../cni/result.ts";
 import { type Undo, undoing } from "../cni/undo.ts";
 import { configureInterface } from "../kernel/interface.ts";
 import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
-import type { Request as NetlinkRequest } from "../netlink/message.ts";
+import type { Request } from "../netlink/message.ts";
 import type { NetworkNamespace } from "../sys/system.ts";
 import { checkInterface, type ExpectedInterface } from "./check.ts";
 import { collectGarbage } from "./garbage.ts";
@@ -29,7 +29,7 @@ export interface Sides {
 
 /** What an interface is made with. */
 export interface Making {
-  readonly request: Request;
+  readonly request: CniRequest;
   readonly namespace: NetworkNamespace;
   readonly sides: Sides;
   readonly undo: Undo;
@@ -37,7 +37,7 @@ export interface Making {
 
 /** What CHECK has found so far. */
 export interface Checked {
-  readonly request: Request;
+  readonly request: CniRequest;
   readonly sides: Sides;
   /** CNI_IFNAME in the pod. */
   readonly link: Link;
@@ -50,26 +50,26 @@ export interface InterfaceKind<C> {
   /** True for interfaces that are of no use without addresses: a configuration without `ipam` is refused. */
   readonly needsAddresses?: boolean;
   /** Reads the configuration, and nothing of the machine. Throws `CniError` 7, and 2 for what is not served. */
-  parse(request: Request): C;
+  parse(request: CniRequest): C;
   /** False where the pod gets a device that the kernel has no link for: then there are addresses in the result alone. */
-  hasLink?(request: Request, config: C): boolean;
+  hasLink?(request: CniRequest, config: C): boolean;
   /**
    * Looks whether CNI_IFNAME can be made, before anything is changed. What comes back makes it in the pod, down, and
    * pushes what takes it back.
    */
   prepare(making: Making, config: C): () => void;
   /** Gives it up; the pod's link is removed when left out. What is gone is success. */
-  remove?(request: Request): void;
+  remove?(request: CniRequest): void;
   /** What CHECK expects of the interface. */
   expected(config: C): ExpectedInterface;
   /** CHECK of what is this plugin's own. Throws `CniError`. */
   check?(checked: Checked, config: C): void;
   /** STATUS besides that of `ipam`. Throws `CniError` 50 for what makes every ADD fail and no DEL can mend. */
-  status?(request: Request, config: C): void;
+  status?(request: CniRequest, config: C): void;
   /** GC besides that of `ipam`. */
-  collect?(request: Request): void;
+  collect?(request: CniRequest): void;
   /** Addresses that come from elsewhere than `ipam`. */
-  otherAddresses?(request: Request): Result | undefined;
+  otherAddresses?(request: CniRequest): Result | undefined;
 }
 
 export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
@@ -118,7 +118,7 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
   };
 }
 
-function parse<C>(kind: InterfaceKind<C>, request: Request): C {
+function parse<C>(kind: InterfaceKind<C>, request: CniRequest): C {
   const config = kind.parse(request);
   // STATUS has no prevResult: what the plugin before would bring is not known.
   const mayBeServed = kind.otherAddresses !== undefined && request.call.environment.verb === "STATUS";
@@ -162,7 +162,7 @@ function readyLink({ request, namespace, sides }: Making, addresses: Result | un
 }
 
 /** Addresses first: as the link comes up, the kernel tells neighbours of those that it has. Routes need it up. */
-function configuration({ index }: Link, addresses: Result | undefined): NetlinkRequest[] {
+function configuration({ index }: Link, addresses: Result | undefined): Request[] {
   const up = changeLink(index, { up: true });
   if (addresses === undefined) return [up];
   const { ips, routes } = addresses;
@@ -173,7 +173,7 @@ function configuration({ index }: Link, addresses: Result | undefined): NetlinkR
   return [...configureInterface(index, prefixes, []), up, ...configureInterface(index, [], podRoutes(routes, ips))];
 }
 
-function describe(request: Request, link: Link | undefined, { ips, routes, dns }: Result): Result {
+function describe(request: CniRequest, link: Link | undefined, { ips, routes, dns }: Result): Result {
   return {
     interfaces: link === undefined ? [] : [{ name: link.name, mac: link.mac, sandbox: request.netnsPath }],
     ips: link === undefined ? ips : ips.map((ip) => ({ ...ip, interface: 0 })),
@@ -182,12 +182,12 @@ function describe(request: Request, link: Link | undefined, { ips, routes, dns }
   };
 }
 
-function removeFromPod(request: Request): void {
+function removeFromPod(request: CniRequest): void {
   inOwnPod(request, (pod) => removeLink(pod, request.ifName));
 }
 
 /** Sockets for `work`, on the host and in the pod. Throws `CniError` 4 where the pod's namespace is gone. */
-export function withSides<T>(request: Request, work: (sides: Sides) => T): T {
+export function withSides<T>(request: CniRequest, work: (sides: Sides) => T): T {
   const namespace = request.requireNamespace();
   const host = openRoute(request.system);
   try {

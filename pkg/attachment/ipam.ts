@@ -1,7 +1,7 @@
 /** The address manager that a configuration names, as the plugins that make an interface call it. */
 import type { ConfigObject } from "../cni/config.ts";
 import { delegateAdd, delegateDel } from "../cni/delegate.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import type { Result } from "../cni/result.ts";
 import type { Undo } from "../cni/undo.ts";
 
@@ -11,7 +11,7 @@ export function ipamType(object: ConfigObject): string | undefined {
 }
 
 /** The addresses that `ipam` hands out for this attachment; they are given back when ADD fails later. */
-export function reserveAddresses(request: Request, ipam: string, undo: Undo): Result {
+export function reserveAddresses(request: CniRequest, ipam: string, undo: Undo): Result {
   const result = delegateAdd(request, ipam);
   undo.push(() => delegateDel(request, ipam));
   return result;

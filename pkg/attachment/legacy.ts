@@ -2,22 +2,22 @@
  * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours. An
  * attachment whose state of ours was found is ours: nobody looks for theirs then.
  */
-import type { Request as PluginRequest } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
+import { type ForwardOptions, forgetReference, lookAtReference } from "../foreign/foreign-forward.ts";
+import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../foreign/legacy-names.ts";
+import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "../foreign/legacy-nftables.ts";
+import { isInXtablesNat, xtablesNatRemoval } from "../foreign/legacy-xtables.ts";
 import type { Address, Family } from "../ip/address.ts";
-import { type ForwardOptions, forgetReference, lookAtReference } from "../kernel/foreign-forward.ts";
-import type { Read } from "../kernel/foreign-rules.ts";
-import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../kernel/legacy-names.ts";
-import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "../kernel/legacy-nftables.ts";
-import { isInXtablesNat, xtablesNatRemoval } from "../kernel/legacy-xtables.ts";
 import { openNetfilter } from "../netlink/blocking.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
+import type { Read } from "../nft/ruleset.ts";
 import type { System } from "../sys/system.ts";
 import { changeXtables, readXtables } from "./legacy-xtables.ts";
 
 /** Silent when nothing is there. One question where the Go plugins have left nothing on the node. */
-export function removeLegacy(request: PluginRequest, parts: readonly LegacyPart[]): void {
+export function removeLegacy(request: CniRequest, parts: readonly LegacyPart[]): void {
   if (parts.length === 0) return;
   const { network, containerId, ifName } = request;
   removeSelected(request.system, legacyOf({ network, containerId, ifName }, parts), parts);
@@ -28,18 +28,14 @@ export function removeLegacy(request: PluginRequest, parts: readonly LegacyPart[
  * or in any where none is given. A rule of portmap's in nf_tables names no more than the container. For CHECK, where
  * nothing of ours is there.
  */
-export function holdsLegacy(
-  request: PluginRequest,
-  parts: readonly LegacyPart[],
-  families?: readonly Family[],
-): boolean {
+export function holdsLegacy(request: CniRequest, parts: readonly LegacyPart[], families?: readonly Family[]): boolean {
   return parts.every((part) => {
     const isThere = lookFor(request, part);
     return families === undefined ? isThere(4) || isThere(6) : families.every(isThere);
   });
 }
 
-function lookFor({ network, containerId, ifName, system }: PluginRequest, part: LegacyPart) {
+function lookFor({ network, containerId, ifName, system }: CniRequest, part: LegacyPart) {
   const selection = legacyOf({ network, containerId, ifName }, [part]);
   const seen = look(system, (read) => lookAtLegacy(read, selection, [part]));
   return (family: Family): boolean =>
@@ -48,7 +44,7 @@ function lookFor({ network, containerId, ifName, system }: PluginRequest, part: 
 }
 
 /** GC: what is known to be of the network and of none of its valid attachments. */
-export function removeLegacyGarbage(request: PluginRequest, parts: readonly LegacyPart[]): void {
+export function removeLegacyGarbage(request: CniRequest, parts: readonly LegacyPart[]): void {
   const { network } = request;
   const valid = request.validAttachments.map((attachment) => ({ ...attachment, network }));
   removeSelected(request.system, legacyGarbage(network, valid, parts), parts);

@@ -2,23 +2,23 @@
  * ipMasq: the attachment's entries in the node's table of masqueraded pods, over one nfnetlink socket.
  */
 import { messageOf } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import type { ResultAddress } from "../cni/result.ts";
 import type { Undo } from "../cni/undo.ts";
 import { networkOf } from "../ip/prefix.ts";
+import { isNetlinkError } from "../netlink/errors.ts";
+import { changeRuleset, lacksNetfilter } from "../netlink/ruleset.ts";
+import type { System } from "../sys/system.ts";
 import {
   addPodMasquerade,
   deletePodMasquerade,
   type PodMasquerade,
   podMasqueradeDumps,
-} from "../kernel/pod-masquerade.ts";
-import { isNetlinkError } from "../netlink/errors.ts";
-import { changeRuleset, lacksNetfilter } from "../netlink/ruleset.ts";
-import type { System } from "../sys/system.ts";
+} from "../tables/pod-masquerade.ts";
 import { ownerOf } from "./owner.ts";
 
 /** ipMasq of a request's attachment, taken back when ADD fails later. */
-export function masqueradeAttachment(request: Request, ips: readonly ResultAddress[], undo: Undo): void {
+export function masqueradeAttachment(request: CniRequest, ips: readonly ResultAddress[], undo: Undo): void {
   const owner = ownerOf(request);
   undo.push(() => removeMasquerade(request.system, (mark) => mark === owner));
   addMasquerade(request.system, owner, ips);

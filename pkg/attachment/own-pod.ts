@@ -4,7 +4,7 @@
  * host is sorted out before: see cni/loop.ts.)
  */
 import { isCniError } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import type { Result } from "../cni/result.ts";
 import { isSamePrefix } from "../ip/prefix.ts";
 import { type Link, linkDump, parseLink } from "../kernel/link.ts";
@@ -17,7 +17,7 @@ import { ownerOf } from "./owner.ts";
 const BY_PROCESS = /(^|\/)proc\/\d+\//;
 
 /** Runs `work` with a socket of the pod's namespace; returns false where that is gone, or is another pod's by now. */
-export function inOwnPod(request: Request, work: (pod: BlockingNetlink) => void): boolean {
+export function inOwnPod(request: CniRequest, work: (pod: BlockingNetlink) => void): boolean {
   const { system, namespace } = request;
   if (namespace === undefined) return false;
   const pod = openRoute(system, namespace);
@@ -31,7 +31,7 @@ export function inOwnPod(request: Request, work: (pod: BlockingNetlink) => void)
 }
 
 /** True unless something tells that the namespace is another pod's: marks on the host, else the last result. */
-function isOwnPod(request: Request, pod: BlockingNetlink): boolean {
+function isOwnPod(request: CniRequest, pod: BlockingNetlink): boolean {
   const link = findLink(pod, request.ifName);
   const host = openRoute(request.system);
   try {
@@ -54,7 +54,7 @@ function isOwnPod(request: Request, pod: BlockingNetlink): boolean {
 }
 
 /** By the alias of the host's end of a cable. `undefined` where there is none, or it bears no mark. */
-function isMarkedAsOwn(request: Request, host: BlockingNetlink, link: Link): boolean | undefined {
+function isMarkedAsOwn(request: CniRequest, host: BlockingNetlink, link: Link): boolean | undefined {
   if (link.kind !== "veth" || link.peerIndex === 0) return undefined;
   const end = findLink(host, link.peerIndex);
   // The number may be a link's of another namespace.
@@ -70,7 +70,7 @@ const SHARING_KINDS = ["ipvlan", "vlan"];
  * has neither. One of the two may have been changed since, by a plugin behind in the chain or by the pod: where the result has
  * no addresses, another hardware address proves nothing (`undefined`).
  */
-function isAsTold(request: Request, pod: BlockingNetlink, link: Link): boolean | undefined {
+function isAsTold(request: CniRequest, pod: BlockingNetlink, link: Link): boolean | undefined {
   const told = lastResult(request);
   const at = told?.interfaces.findIndex(({ name, sandbox }) => name === request.ifName && sandbox !== undefined) ?? -1;
   const mac = told?.interfaces[at]?.mac;
@@ -84,7 +84,7 @@ function isAsTold(request: Request, pod: BlockingNetlink, link: Link): boolean |
 }
 
 /** DEL does not fail by a result that cannot be read. */
-function lastResult(request: Request): Result | undefined {
+function lastResult(request: CniRequest): Result | undefined {
   try {
     return request.prevResult;
   } catch (error) {

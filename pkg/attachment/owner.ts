@@ -1,14 +1,14 @@
 /** Whose the kernel objects of a call are: the marks of pkg/kernel/owner.ts, from what the runtime asked. */
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import { isOfNetwork, ownerMark } from "../kernel/owner.ts";
 
 /** The mark of a request's attachment. */
-export function ownerOf(request: Request): string {
+export function ownerOf(request: CniRequest): string {
   return ownerMark({ network: request.network, containerId: request.containerId, ifName: request.ifName });
 }
 
 /** GC: tells the marks of this network's attachments that the runtime does not name as valid. Throws `CniError` 7. */
-export function garbageOf(request: Request): (mark: string) => boolean {
+export function garbageOf(request: CniRequest): (mark: string) => boolean {
   const { network } = request;
   const valid = new Set(request.validAttachments.map((attachment) => ownerMark({ network, ...attachment })));
   return (mark) => isOfNetwork(mark, network) && !valid.has(mark);

@@ -1,10 +1,11 @@
 /** The link that an interface shares (`master` of macvlan, ipvlan and vlan): on the host, or in the pod itself. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
+import type { LinkKindData } from "../kernel/link.ts";
 import { changeLink, type Link } from "../kernel/link.ts";
 import { findLink } from "../kernel/read.ts";
 import { parseRoute, routeDump } from "../kernel/route.ts";
-import type { Device, SingleLink } from "../kernel/single-link.ts";
+import type { SingleLink } from "../kernel/single-link.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isExists } from "../netlink/errors.ts";
 import { RT_TABLE_MAIN } from "../netlink/route.ts";
@@ -23,7 +24,7 @@ export interface ParentConfig {
   readonly mtu: number | undefined;
 }
 
-export function parseParent({ config }: Request): ParentConfig {
+export function parseParent({ config }: CniRequest): ParentConfig {
   return {
     master: config.optionalString("master") || undefined,
     isInPod: config.optionalBoolean("linkInContainer") ?? false,
@@ -38,7 +39,7 @@ export function parseParent({ config }: Request): ParentConfig {
 export function prepareOnParent(
   making: Making,
   config: ParentConfig,
-  device: Device,
+  device: LinkKindData,
   mac?: string | undefined,
 ): () => void {
   const { sides } = making;
@@ -91,7 +92,11 @@ export function checkParent({ sides, link }: Checked, config: ParentConfig): voi
 }
 
 /** STATUS: the kernel has such devices, and the host the link that `master` names. Throws `CniError` 50. */
-export function requireParent({ system }: Request, { master, isInPod }: ParentConfig, kind: Device["kind"]): void {
+export function requireParent(
+  { system }: CniRequest,
+  { master, isInPod }: ParentConfig,
+  kind: LinkKindData["kind"],
+): void {
   const host = openRoute(system);
   try {
     requireDevice(host, kind);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { formatAddress } from "../ip/address.ts";
 import { formatPrefix } from "../ip/prefix.ts";
-import { describeHostPort } from "../kernel/port-map.ts";
+import { describeHostPort } from "../tables/port-map.ts";
 import { type CachedAttachment, parseCachedAttachment } from "./cached.ts";
 import { unchecked, wantedRules, withoutForeign } from "./wanted-rules.ts";
 

@@ -4,17 +4,17 @@
  */
 import { isCniError } from "../cni/errors.ts";
 import type { Result } from "../cni/result.ts";
-import type { GuardedPort } from "../kernel/mac-spoof.ts";
 import { ownerMark } from "../kernel/owner.ts";
-import type { PodMasquerade } from "../kernel/pod-masquerade.ts";
+import type { GuardedPort } from "../tables/mac-spoof.ts";
+import type { PodMasquerade } from "../tables/pod-masquerade.ts";
 import {
   FORWARD_WISHES,
   NO_FIREWALL,
   type PodRulePart,
   type PodRules,
   type PodRulesObstacle,
-} from "../kernel/pod-rules.ts";
-import { EMPTY_PORT_MAP, type PortMap } from "../kernel/port-map-table.ts";
+} from "../tables/pod-rules.ts";
+import { EMPTY_PORT_MAP, type PortMap } from "../tables/port-map-table.ts";
 import { ownAddresses } from "./addresses.ts";
 import { type CachedAttachment, mainPlugin } from "./cached.ts";
 import { parseFirewallConfig } from "./firewall/config.ts";

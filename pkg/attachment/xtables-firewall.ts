@@ -3,7 +3,6 @@
  * has such a table, or the host's `iptables` is the legacy one.
  */
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import {
   holdsXtablesAccepts,
   lacksXtablesAccepts,
@@ -11,7 +10,8 @@ import {
   xtablesFirewallRemoval,
   xtablesIsolatedBridges,
   xtablesStructureRemoval,
-} from "../kernel/legacy-xtables.ts";
+} from "../foreign/legacy-xtables.ts";
+import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import type { System } from "../sys/system.ts";
 import { changeSaved, changeXtables, findTools, hasXtable, prefersXtables, type Tools } from "./legacy-xtables.ts";
 

@@ -1,4 +1,5 @@
 /** The chained executables over a kernel and a disk in memory, as a runtime calls them. */
+
 import { describe, expect, test } from "vitest";
 import { runPlugin } from "../cni/loop.ts";
 import type { Plugin } from "../cni/plugin.ts";
@@ -7,12 +8,12 @@ import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
 import { addAddress } from "../kernel/address.ts";
 import { FakeKernel } from "../kernel/fake-kernel.ts";
 import { changeLink, deleteLink } from "../kernel/link.ts";
-import { readObserved } from "../kernel/read.ts";
 import { addRoute } from "../kernel/route.ts";
-import { RTPROT_WEFT } from "../kernel/route-plan.ts";
+import { readSnapshot } from "../kernel/snapshot.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, request } from "../netlink/message.ts";
+import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { FakeSystem } from "../sys/fake.ts";
 import { FakeFiles } from "../sys/fake-files.ts";
 import { chainedPlugin } from "./chained.ts";
@@ -94,10 +95,10 @@ function bench({ table: tableText, stamp: stampText, isAlive = false }: Setting)
   }
 
   const routes = () =>
-    readObserved(netlink)
+    readSnapshot(netlink)
       .routes.filter(({ protocol }) => protocol === RTPROT_WEFT)
       .map(({ destination }) => formatPrefix(destination));
-  const device = () => readObserved(netlink).links.find(({ name }) => name === "flannel.1");
+  const device = () => readSnapshot(netlink).links.find(({ name }) => name === "flannel.1");
   return { kernel, call, routes, device, files };
 }
 

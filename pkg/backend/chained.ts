@@ -3,12 +3,14 @@
  * it lives they only look that the node can serve. Without it they put back what the node table says and the kernel
  * lacks, and never remove a peer. prevResult is passed on as it came.
  */
+
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
-import type { Plugin, Request } from "../cni/plugin.ts";
-import { type DataPath, type Observed, planDataPath } from "../kernel/data-path.ts";
-import { findLink, readObserved } from "../kernel/read.ts";
+import type { CniRequest, Plugin } from "../cni/plugin.ts";
+import { findLink } from "../kernel/read.ts";
+import { type KernelSnapshot, readSnapshot } from "../kernel/snapshot.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isExists } from "../netlink/errors.ts";
+import { type DataPath, planDataPath } from "../reconcile/data-path.ts";
 import { readBootId } from "../sys/boot.ts";
 import { isSystemError } from "../sys/errors.ts";
 import { desiredState } from "./desired.ts";
@@ -56,7 +58,7 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
 }
 
 /** A pod that flannel attached, before weftd took the node over, still has its file there. */
-function forgetScratch({ system, config, containerId }: Request): void {
+function forgetScratch({ system, config, containerId }: CniRequest): void {
   const directory = config.optionalString("flannelDataDir");
   if (directory === undefined || directory === "") return;
   try {
@@ -66,7 +68,7 @@ function forgetScratch({ system, config, containerId }: Request): void {
   }
 }
 
-function withHost(request: Request, work: (host: BlockingNetlink) => void): void {
+function withHost(request: CniRequest, work: (host: BlockingNetlink) => void): void {
   const host = openRoute(request.system);
   try {
     work(host);
@@ -75,15 +77,15 @@ function withHost(request: Request, work: (host: BlockingNetlink) => void): void
   }
 }
 
-function runDirOf({ config }: Request): string {
+function runDirOf({ config }: CniRequest): string {
   return config.optionalString("runDir") || DEFAULT_RUN_DIR;
 }
 
-function hasInlinePeers({ config }: Request): boolean {
+function hasInlinePeers({ config }: CniRequest): boolean {
   return config.has("peers");
 }
 
-function provide(request: Request, backend: BackendType, host: BlockingNetlink): void {
+function provide(request: CniRequest, backend: BackendType, host: BlockingNetlink): void {
   if (hasInlinePeers(request)) {
     program(host, inlineDesire(request, backend));
     return;
@@ -113,7 +115,7 @@ function later(message: string, cause?: unknown): CniError {
 }
 
 /** A stamp of this boot, of a format we know. Throws `CniError` 11. */
-function readStamp(request: Request): Stamp {
+function readStamp(request: CniRequest): Stamp {
   const path = `${runDirOf(request)}/${STAMP_FILE}`;
   const stamp = readFile(request, path, parseStamp);
   assertThisBoot(request, path, stamp.bootId);
@@ -122,7 +124,7 @@ function readStamp(request: Request): Stamp {
 
 class NeverServedError extends CniError {}
 
-function readFile<T>(request: Request, path: string, parse: (bytes: Uint8Array) => T): T {
+function readFile<T>(request: CniRequest, path: string, parse: (bytes: Uint8Array) => T): T {
   let bytes: Uint8Array;
   try {
     bytes = request.system.readFile(path);
@@ -140,7 +142,7 @@ function readFile<T>(request: Request, path: string, parse: (bytes: Uint8Array) 
   }
 }
 
-function assertThisBoot({ system }: Request, path: string, bootId: string): void {
+function assertThisBoot({ system }: CniRequest, path: string, bootId: string): void {
   if (bootId === readBootId(system)) return;
   throw new NeverServedError(
     ErrorCode.tryAgainLater,
@@ -164,7 +166,7 @@ function assertDevices({ devices }: Stamp, host: BlockingNetlink): void {
  * Runtimes make the node NotReady on an error here, and Kubernetes then evicts its pods: only a node that has never been
  * able to serve since it booted says 50. A weftd that is dead, restarting or cut off from the API changes nothing.
  */
-function assertHasServed(request: Request): void {
+function assertHasServed(request: CniRequest): void {
   try {
     readStamp(request);
   } catch (error) {
@@ -172,7 +174,7 @@ function assertHasServed(request: Request): void {
   }
 }
 
-function programTable(request: Request, host: BlockingNetlink, stamp: Stamp): void {
+function programTable(request: CniRequest, host: BlockingNetlink, stamp: Stamp): void {
   const path = `${runDirOf(request)}/${TABLE_FILE}`;
   const table = readFile(request, path, parseNodeTable);
   if (table.bootId !== stamp.bootId)
@@ -184,15 +186,15 @@ function programTable(request: Request, host: BlockingNetlink, stamp: Stamp): vo
 }
 
 /** What the kernel should hold, given what it holds. */
-type Desire = (observed: Observed) => DataPath;
+type Desire = (observed: KernelSnapshot) => DataPath;
 
-function inlineDesire(request: Request, backend: BackendType): Desire {
+function inlineDesire(request: CniRequest, backend: BackendType): Desire {
   return (observed) => inlineDesired(request, backend, observed).dataPath;
 }
 
 function program(host: BlockingNetlink, desire: Desire): void {
   for (let round = 1; ; round++) {
-    const observed = readObserved(host);
+    const observed = readSnapshot(host);
     const plan = planDataPath(desire(observed), observed, { keep: true });
     const refused = host
       .exchange(plan.requests)
@@ -206,7 +208,7 @@ function program(host: BlockingNetlink, desire: Desire): void {
 }
 
 function assertHolds(host: BlockingNetlink, desire: Desire): void {
-  const observed = readObserved(host);
+  const observed = readSnapshot(host);
   const { requests, conflicts } = planDataPath(desire(observed), observed, { keep: true });
   const missing = [...requests.map(({ text }) => text), ...conflicts];
   if (missing.length > 0) throw later(`the way to other nodes' pods is not as it should be: ${missing.join("; ")}`);

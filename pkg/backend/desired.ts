@@ -6,7 +6,7 @@
  */
 
 import type { Prefix } from "../ip/prefix.ts";
-import type { PeerRoute } from "../kernel/data-path.ts";
+import type { PeerRoute } from "../reconcile/data-path.ts";
 import { admitPeers } from "./admission.ts";
 import { directRoute } from "./host-gw.ts";
 import { largestVni, type NetConf } from "./net-conf.ts";

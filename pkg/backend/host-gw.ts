@@ -1,7 +1,7 @@
 /** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. */
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
-import type { PeerRoute } from "../kernel/data-path.ts";
+import type { PeerRoute } from "../reconcile/data-path.ts";
 import type { Peer, Underlay } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 

@@ -6,11 +6,12 @@
  *     { "type": "vxlan", "device": "eth0", "vni": 1, "port": 8472, "mac": "0a:00:00:00:00:01",
  *       "peers": [{ "name": "b", "subnets": ["10.1.2.0/24"], "addresses": ["192.0.2.2"], "vtepMacs": { "4": "0a:…:02" } }] }
  */
+
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import type { Family } from "../ip/address.ts";
 import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
-import type { Observed } from "../kernel/data-path.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { desiredState } from "./desired.ts";
 import { type BackendType, largestVni, type NetConf } from "./net-conf.ts";
@@ -24,7 +25,7 @@ import type { DesiredState } from "./state.ts";
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 
 /** Throws `CniError` 7 for a configuration that is wrong. */
-export function inlineDesired(request: Request, backend: BackendType, observed: Observed): DesiredState {
+export function inlineDesired(request: CniRequest, backend: BackendType, observed: KernelSnapshot): DesiredState {
   const { config } = request;
   const node = localNode(request, observed);
   const isVxlan = backend === "vxlan";
@@ -45,20 +46,20 @@ export function inlineDesired(request: Request, backend: BackendType, observed: 
   return state;
 }
 
-function vxlan({ config }: Request, vni: number): NetConf["backend"] {
+function vxlan({ config }: CniRequest, vni: number): NetConf["backend"] {
   const port = config.optionalInteger("port", { min: 1, max: 65_535 }) ?? DEFAULT_VXLAN_PORT;
   return { type: "vxlan", vni, port, underlayMtu: undefined, directRouting: false };
 }
 
 /** The peers' configuration names this node's VTEP by its hardware address, so it is stated here, too. */
-function ownVteps({ config }: Request, vni: number): readonly KnownVtep[] {
+function ownVteps({ config }: CniRequest, vni: number): readonly KnownVtep[] {
   const mac = config.optionalMac("mac");
   if (mac === undefined) throw config.invalid("mac", "the hardware address that peers know this node's VTEP by");
   return ([4, 6] as const).map((family) => ({ name: vtepName(family, vni), mac, device: undefined }));
 }
 
 /** This node's subnets are those of the pod that is attached. */
-function localNode(request: Request, observed: Observed): LocalNode {
+function localNode(request: CniRequest, observed: KernelSnapshot): LocalNode {
   const name = request.config.requiredString("device");
   const link = observed.links.find((candidate) => candidate.name === name);
   if (link === undefined) throw request.config.invalid("device", "the name of the interface that reaches the peers");

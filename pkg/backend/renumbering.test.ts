@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { formatAddress, parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix, parseSubnet } from "../ip/prefix.ts";
-import type { Observed } from "../kernel/data-path.ts";
 import type { Link } from "../kernel/link.ts";
-import { podEnds } from "../kernel/pod-ends.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
+import { podEnds } from "../reconcile/pod-ends.ts";
 import { hasOtherAddress, type Reserved, renumberingOf } from "./renumbering.ts";
 
 const link = (index: number, name: string, more: Partial<Link>): Link => ({
@@ -21,7 +21,7 @@ const reserved = (address: string, containerId: string): Reserved => ({
 const held = (prefix: string, index = 5) => ({
   ...{ index, prefix: parsePrefix(prefix), scope: RT_SCOPE.universe, isTentative: false, isDuplicate: false },
 });
-const observed = (links: readonly Link[], addresses: readonly ReturnType<typeof held>[] = []): Observed => ({
+const observed = (links: readonly Link[], addresses: readonly ReturnType<typeof held>[] = []): KernelSnapshot => ({
   ...{ links: [BRIDGE, ...links], addresses, routes: [], neighbours: [], forwarding: [] },
 });
 
@@ -36,7 +36,7 @@ interface Numbers {
 function look(
   { subnets = ["10.244.5.0/24"], former = ["10.244.1.0/24"], peers = [], ...more }: Numbers,
   reservations: readonly Reserved[],
-  state: Observed,
+  state: KernelSnapshot,
 ) {
   const numbers = {
     subnets: subnets.map(parseSubnet),

@@ -2,12 +2,13 @@
  * A Node that was deleted and registered anew with other podCIDRs, while its pods went on running: which of them have
  * addresses outside the node's subnets, and what the host keeps for them until they are started anew. Pure.
  */
+
 import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, firstHost, isSamePrefix, networkOf, overlaps, type Prefix } from "../ip/prefix.ts";
-import type { Observed } from "../kernel/data-path.ts";
-import type { FormerGateway, FormerWishes } from "../kernel/former-gateways.ts";
 import { ownerMark } from "../kernel/owner.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
+import type { FormerGateway, FormerWishes } from "../reconcile/former-gateways.ts";
 
 /** An address as host-local has written it down. */
 export interface Reserved {
@@ -47,11 +48,14 @@ export interface Renumbering {
 }
 
 /** True when the bridge has an address that is no gateway of `subnets`: an earlier subnet's, or a stranger's. */
-export function hasOtherAddress({ bridge, subnets }: Pick<NodeNumbers, "bridge" | "subnets">, observed: Observed) {
+export function hasOtherAddress(
+  { bridge, subnets }: Pick<NodeNumbers, "bridge" | "subnets">,
+  observed: KernelSnapshot,
+) {
   return otherAddresses(bridge, subnets, observed).length > 0;
 }
 
-export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], observed: Observed): Renumbering {
+export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], observed: KernelSnapshot): Renumbering {
   const { subnets, peerSubnets } = node;
   const outside = podsOutside(node, reserved, observed);
   // The gateway of pods that run is the network's own, also where no memory of its subnet is left.
@@ -88,7 +92,7 @@ export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], 
 function podsOutside(
   { network, bridge, cables, subnets }: NodeNumbers,
   reserved: readonly Reserved[],
-  { links }: Observed,
+  { links }: KernelSnapshot,
 ): OutsidePod[] {
   const elsewhere = reserved.filter(({ address }) => !subnets.some((subnet) => contains(subnet, address)));
   if (elsewhere.length === 0) return [];
@@ -106,7 +110,7 @@ function podsOutside(
   });
 }
 
-function otherAddresses(bridge: string | undefined, subnets: readonly Prefix[], observed: Observed): Prefix[] {
+function otherAddresses(bridge: string | undefined, subnets: readonly Prefix[], observed: KernelSnapshot): Prefix[] {
   const link = observed.links.find(({ name, kind }) => name === bridge && kind === "bridge");
   if (link === undefined) return [];
   const isGateway = (prefix: Prefix) =>

@@ -1,6 +1,6 @@
 /** What a backend makes of the peers: the same shape for all of them. */
 import type { Address, Family } from "../ip/address.ts";
-import type { DataPath } from "../kernel/data-path.ts";
+import type { DataPath } from "../reconcile/data-path.ts";
 
 /** Why a peer cannot be served: a word for metrics and Events, and what it means. */
 export const PEER_TROUBLES = {

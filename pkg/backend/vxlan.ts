@@ -4,8 +4,8 @@
  */
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../kernel/data-path.ts";
 import type { Vtep } from "../kernel/vtep.ts";
+import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import type { Peer } from "./node.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
 import type { PeerProblem } from "./state.ts";

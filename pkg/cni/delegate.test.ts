@@ -5,7 +5,7 @@ import { FakeSystem, type Program } from "../sys/fake.ts";
 import { FakeFiles } from "../sys/fake-files.ts";
 import { delegateAdd, delegateCheck, delegateDel, delegateGc, delegateStatus, findPlugin } from "./delegate.ts";
 import { runPlugin } from "./loop.ts";
-import type { Plugin, Request } from "./plugin.ts";
+import type { CniRequest, Plugin } from "./plugin.ts";
 import { EMPTY_RESULT, encodeResult, type Result } from "./result.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -106,8 +106,8 @@ describe("a delegate in another file", () => {
 });
 
 describe("a delegate in our own file", () => {
-  const asked: { verb: string; request: Request }[] = [];
-  const note = (verb: string) => (request: Request) => {
+  const asked: { verb: string; request: CniRequest }[] = [];
+  const note = (verb: string) => (request: CniRequest) => {
     asked.push({ verb, request });
   };
   const inner: Plugin = {

@@ -12,7 +12,7 @@ import type { Verb } from "./environment.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "./errors.ts";
 import { callVerb } from "./loop.ts";
 import { parseJsonObject, parseNetworkConfig } from "./network.ts";
-import type { Call, Request } from "./plugin.ts";
+import type { Call, CniRequest } from "./plugin.ts";
 import { decodeResult, type Result } from "./result.ts";
 import type { Version } from "./versions.ts";
 
@@ -24,7 +24,7 @@ const BUSY_WAIT_MS = 200;
 export type DelegateConfig = Readonly<Record<string, unknown>>;
 
 /** Has `type` do ADD. Throws `CniError`: the delegate's own, with its code, where it gave one. */
-export function delegateAdd(request: Request, type: string, config?: DelegateConfig): Result {
+export function delegateAdd(request: CniRequest, type: string, config?: DelegateConfig): Result {
   const result = delegate(request, type, "ADD", config);
   if (result !== undefined) return result;
   throw new CniError(
@@ -33,16 +33,16 @@ export function delegateAdd(request: Request, type: string, config?: DelegateCon
   );
 }
 
-export function delegateDel(request: Request, type: string, config?: DelegateConfig): void {
+export function delegateDel(request: CniRequest, type: string, config?: DelegateConfig): void {
   delegate(request, type, "DEL", config);
 }
 
-export function delegateCheck(request: Request, type: string, config?: DelegateConfig): void {
+export function delegateCheck(request: CniRequest, type: string, config?: DelegateConfig): void {
   delegate(request, type, "CHECK", config);
 }
 
 /** An executable that is missing is code 50: every ADD would fail. */
-export function delegateStatus(request: Request, type: string, config?: DelegateConfig): void {
+export function delegateStatus(request: CniRequest, type: string, config?: DelegateConfig): void {
   try {
     delegate(request, type, "STATUS", config);
   } catch (error) {
@@ -51,11 +51,11 @@ export function delegateStatus(request: Request, type: string, config?: Delegate
   }
 }
 
-export function delegateGc(request: Request, type: string, config?: DelegateConfig): void {
+export function delegateGc(request: CniRequest, type: string, config?: DelegateConfig): void {
   delegate(request, type, "GC", config);
 }
 
-function delegate(request: Request, type: string, verb: Verb, config?: DelegateConfig): Result | undefined {
+function delegate(request: CniRequest, type: string, verb: Verb, config?: DelegateConfig): Result | undefined {
   const { system } = request;
   const call = callOf(request, verb, config);
   const file = findPlugin(type, call.environment.path, system);
@@ -68,7 +68,7 @@ function delegate(request: Request, type: string, verb: Verb, config?: DelegateC
 }
 
 /** The delegate's call: the caller's, but for the verb and, where it writes another, the configuration. */
-function callOf({ call }: Request, verb: Verb, config: DelegateConfig | undefined): Call {
+function callOf({ call }: CniRequest, verb: Verb, config: DelegateConfig | undefined): Call {
   const environment = { ...call.environment, verb };
   if (config === undefined) return { ...call, environment };
   const input = new TextEncoder().encode(JSON.stringify(config));

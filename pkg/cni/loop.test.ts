@@ -3,7 +3,7 @@ import { SystemError } from "../sys/errors.ts";
 import { type FakeOptions, FakeSystem, OWN_NAMESPACE } from "../sys/fake.ts";
 import { CniError } from "./errors.ts";
 import { runPlugin } from "./loop.ts";
-import type { Plugin, Request } from "./plugin.ts";
+import type { CniRequest, Plugin } from "./plugin.ts";
 import { EMPTY_RESULT } from "./result.ts";
 import { VERSIONS } from "./versions.ts";
 
@@ -20,22 +20,22 @@ const environment = {
 class Recorder implements Plugin {
   readonly name = "recorder";
   readonly about = "remembers what it was asked";
-  readonly asked: { verb: string; request: Request }[] = [];
+  readonly asked: { verb: string; request: CniRequest }[] = [];
   fail: (() => never) | undefined;
 
-  #note(verb: string, request: Request): void {
+  #note(verb: string, request: CniRequest): void {
     this.asked.push({ verb, request });
     this.fail?.();
   }
 
-  add(request: Request) {
+  add(request: CniRequest) {
     this.#note("ADD", request);
     return EMPTY_RESULT;
   }
-  del = (request: Request): void => this.#note("DEL", request);
-  check = (request: Request): void => this.#note("CHECK", request);
-  status = (request: Request): void => this.#note("STATUS", request);
-  gc = (request: Request): void => this.#note("GC", request);
+  del = (request: CniRequest): void => this.#note("DEL", request);
+  check = (request: CniRequest): void => this.#note("CHECK", request);
+  status = (request: CniRequest): void => this.#note("STATUS", request);
+  gc = (request: CniRequest): void => this.#note("GC", request);
 }
 
 interface Outcome {
@@ -231,10 +231,10 @@ describe("what a plugin throws", () => {
 });
 
 describe("a request", () => {
-  const ask = (values: object): Request => {
+  const ask = (values: object): CniRequest => {
     const plugin = new Recorder();
     run({}, { ...config, ...values }, plugin);
-    return plugin.asked[0]?.request as Request;
+    return plugin.asked[0]?.request as CniRequest;
   };
 
   test("has the previous result in the newest shape", () => {

@@ -8,7 +8,7 @@ import type { NetworkNamespace, System } from "../sys/system.ts";
 import { type CallEnvironment, readEnvironment, type Verb } from "./environment.ts";
 import { CniError, ErrorCode, messageOf } from "./errors.ts";
 import { type NetworkConfig, parseNetworkConfig } from "./network.ts";
-import { type Call, type Delegates, type Plugin, Request } from "./plugin.ts";
+import { type Call, CniRequest, type Delegates, type Plugin } from "./plugin.ts";
 import { formatResult, type Result } from "./result.ts";
 import { undoing } from "./undo.ts";
 import { isAtLeast, LATEST_VERSION, VERSIONS, type Version } from "./versions.ts";
@@ -67,7 +67,7 @@ function formatOrUndo(plugin: Plugin, call: Call, result: Result): string {
 /** Calls one verb of `plugin`, within the process. Only ADD has a result. */
 export function callVerb(plugin: Plugin, call: Call): Result | undefined {
   assertVersion(plugin, call.environment.verb, call.config);
-  const request = new Request(call);
+  const request = new CniRequest(call);
   switch (call.environment.verb) {
     case "ADD":
       return plugin.add(request);

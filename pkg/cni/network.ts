@@ -49,7 +49,7 @@ export function parseJsonObject(bytes: Uint8Array, what: string): Record<string,
 }
 
 /** One interface of one container in one network: what ADD makes and DEL removes. */
-export interface Attachment {
+export interface ValidAttachment {
   readonly containerId: string;
   readonly ifName: string;
 }
@@ -58,7 +58,7 @@ export interface Attachment {
  * The attachments that GC must keep. A list that is empty (or null, as Go writes an empty one) keeps none; a list that
  * is missing is refused, since that would remove everything. The second key is what older runtimes send.
  */
-export function readValidAttachments(object: ConfigObject): Attachment[] {
+export function readValidAttachments(object: ConfigObject): ValidAttachment[] {
   const key = ["cni.dev/valid-attachments", "cni.dev/attachments"].find((spelling) => object.hasKey(spelling));
   if (key === undefined) throw object.invalid("cni.dev/valid-attachments", "the list of attachments to keep");
   return object.objectList(key).map((entry) => ({

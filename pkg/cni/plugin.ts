@@ -4,7 +4,7 @@ import type { NetworkNamespace, System } from "../sys/system.ts";
 import type { ConfigObject } from "./config.ts";
 import type { CallEnvironment } from "./environment.ts";
 import { CniError, ErrorCode } from "./errors.ts";
-import { type Attachment, type NetworkConfig, readValidAttachments } from "./network.ts";
+import { type NetworkConfig, readValidAttachments, type ValidAttachment } from "./network.ts";
 import { decodeResult, type Result } from "./result.ts";
 import type { Version } from "./versions.ts";
 
@@ -26,12 +26,12 @@ export interface Plugin {
   readonly usesNamespace?: boolean;
   /** True where results before CNI 1.0.0 leave an empty `dns` out, as the reference's loopback does. [false] */
   readonly omitsEmptyDns?: boolean;
-  add(request: Request): Result;
-  del(request: Request): void;
-  check?(request: Request): void;
+  add(request: CniRequest): Result;
+  del(request: CniRequest): void;
+  check?(request: CniRequest): void;
   /** Throws `CniError` 50 only for what makes every ADD fail and no DEL can mend. */
-  status?(request: Request): void;
-  gc?(request: Request): void;
+  status?(request: CniRequest): void;
+  gc?(request: CniRequest): void;
 }
 
 /** Plugins that may be called within the process, by the name of their executable. */
@@ -50,7 +50,7 @@ export interface Call {
 }
 
 /** What a plugin gets to see of a call. */
-export class Request {
+export class CniRequest {
   readonly call: Call;
   readonly system: System;
   /** The network's name. */
@@ -112,7 +112,7 @@ export class Request {
   }
 
   /** What GC must keep. Throws `CniError` 7 when the list is missing. */
-  get validAttachments(): readonly Attachment[] {
+  get validAttachments(): readonly ValidAttachment[] {
     return readValidAttachments(this.config);
   }
 }

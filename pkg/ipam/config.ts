@@ -1,7 +1,7 @@
 /** host-local's part of a network configuration: the `ipam` object, and the wishes that come with one container. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Request } from "../cni/plugin.ts";
+import type { CniRequest } from "../cni/plugin.ts";
 import { decodeRoutes, type ResultRoute } from "../cni/result.ts";
 import { isAtLeast } from "../cni/versions.ts";
 import { type Address, AddressError, parseAddress } from "../ip/address.ts";
@@ -21,12 +21,12 @@ export interface IpamConfig {
 }
 
 /** Where reservations are. Reads nothing else, so that DEL works with a configuration that ADD would refuse. */
-export function readDataDir(request: Request): string {
+export function readDataDir(request: CniRequest): string {
   return request.config.object("ipam").optionalString("dataDir") || DEFAULT_DATA_DIR;
 }
 
 /** Throws `CniError` 7, and 4 for CNI_ARGS. */
-export function readIpamConfig(request: Request): IpamConfig {
+export function readIpamConfig(request: CniRequest): IpamConfig {
   const ipam = request.config.optionalObject("ipam");
   if (ipam === undefined) throw request.config.invalid("ipam", "an object that says where addresses come from");
   const rangeSets = readRangeSets(ipam, request.runtimeConfig);
@@ -41,7 +41,7 @@ export function readIpamConfig(request: Request): IpamConfig {
 }
 
 /** Results before 0.3.0 have room for one address of each family. */
-function assertTold(sets: readonly RangeSet[], request: Request): void {
+function assertTold(sets: readonly RangeSet[], request: CniRequest): void {
   const { version } = request.call.config;
   if (isAtLeast(version, "0.3.0")) return;
   for (const family of [4, 6] as const) {
@@ -53,7 +53,7 @@ function assertTold(sets: readonly RangeSet[], request: Request): void {
   }
 }
 
-function readRequested(request: Request): Address[] {
+function readRequested(request: CniRequest): Address[] {
   const fromArgs = request.args.read("IP").get("IP") ?? "";
   const wishes = [
     ...fromArgs.split(",").map((text): [string, string] => ["CNI_ARGS: IP", text]),

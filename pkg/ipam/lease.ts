@@ -1,7 +1,7 @@
 /** Giving one container its addresses: one from each range set, all of them or none. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
-import type { Attachment } from "../cni/network.ts";
+import type { ValidAttachment } from "../cni/network.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { type Candidate, candidates, refusalOf } from "./allocator.ts";
 import { formatRangeSet, type RangeSet, rangeOf } from "./ranges.ts";
@@ -21,7 +21,7 @@ export function leaseAddresses(
   store: ReservationStore,
   sets: readonly RangeSet[],
   requested: readonly Address[],
-  owner: Attachment,
+  owner: ValidAttachment,
 ): Candidate[] {
   const wishes = assignRequested(sets, requested);
   assertNotLeased(store.listOfNew(owner), sets);
@@ -85,7 +85,7 @@ function leaseRequested(
   set: RangeSet,
   index: number,
   wish: Candidate,
-  owner: Attachment,
+  owner: ValidAttachment,
 ): Candidate {
   if (store.reserve(wish.address, owner, index)) return wish;
   const holder = store.find(wish.address);
@@ -100,7 +100,7 @@ function leaseRequested(
   );
 }
 
-function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate {
+function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner: ValidAttachment): Candidate {
   const next = findNext(store, set, index, owner);
   if (next !== undefined) return next;
   throw new CniError(
@@ -116,7 +116,12 @@ export function isExhausted(store: ReservationStore, set: RangeSet): boolean {
   return true;
 }
 
-function findNext(store: ReservationStore, set: RangeSet, index: number, owner: Attachment): Candidate | undefined {
+function findNext(
+  store: ReservationStore,
+  set: RangeSet,
+  index: number,
+  owner: ValidAttachment,
+): Candidate | undefined {
   for (const candidate of candidates(set, store.lastReserved(index))) {
     // The names tell most of what is taken, without a system call each; the creation of the file decides.
     if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;

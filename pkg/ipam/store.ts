@@ -15,7 +15,7 @@
  * index of ours (owner-index.ts) tells that they are.
  */
 
-import type { Attachment } from "../cni/network.ts";
+import type { ValidAttachment } from "../cni/network.ts";
 import { type Address, formatAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileLock, System } from "../sys/system.ts";
@@ -117,7 +117,7 @@ export class ReservationStore {
   }
 
   /** False when somebody has the address. Otherwise it is reserved, and the cursor of `rangeSet` stands on it. */
-  reserve(address: Address, owner: Attachment, rangeSet: number): boolean {
+  reserve(address: Address, owner: ValidAttachment, rangeSet: number): boolean {
     const name = formatAddress(address);
     this.#hasChanged = true;
     const isNew = this.#create(name, `${owner.containerId}\r\n${owner.ifName}`);
@@ -172,17 +172,17 @@ export class ReservationStore {
   }
 
   /** The reservations of one attachment; failing those, those of old form that carry the container's id alone. */
-  listOf(owner: Attachment): Reservation[] {
+  listOf(owner: ValidAttachment): Reservation[] {
     const indexed = this.#indexedOf(owner) ?? [];
     return indexed.length > 0 ? indexed : this.#scanFor(owner);
   }
 
   /** As `listOf`, but where the index knows of none there are none: for an attachment that should be new. */
-  listOfNew(owner: Attachment): Reservation[] {
+  listOfNew(owner: ValidAttachment): Reservation[] {
     return this.#indexedOf(owner) ?? this.#scanFor(owner);
   }
 
-  #scanFor(owner: Attachment): Reservation[] {
+  #scanFor(owner: ValidAttachment): Reservation[] {
     const ofContainer = this.#scan().filter(({ containerId }) => containerId === owner.containerId);
     const exact = ofContainer.filter(({ ifName }) => ifName === owner.ifName);
     return (exact.length > 0 ? exact : ofContainer.filter(({ ifName }) => ifName === undefined)).flatMap(
@@ -191,7 +191,7 @@ export class ReservationStore {
   }
 
   /** `undefined` where the index does not know, or is found to be wrong. */
-  #indexedOf({ containerId, ifName }: Attachment): Reservation[] | undefined {
+  #indexedOf({ containerId, ifName }: ValidAttachment): Reservation[] | undefined {
     if (!this.#index?.isCurrent) return undefined;
     for (const owner of [
       { containerId, ifName },

@@ -18,8 +18,8 @@ import {
   originalProtocol,
 } from "../netlink/conntrack.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
+import type { HostPort } from "../tables/port-map-table.ts";
 import { addressFamily } from "./address.ts";
-import type { HostPort } from "./port-map-table.ts";
 
 export const IPPROTO_UDP = 17;
 

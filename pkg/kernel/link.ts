@@ -23,10 +23,17 @@ import {
   request,
 } from "../netlink/message.ts";
 
+/** What tells a link apart in a namespace: its name for people, its index for the kernel. */
+export interface LinkReference {
+  readonly name: string;
+  readonly index: number;
+}
+
 type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
-type Device = NonNullable<LinkInfo["device"]>;
+/** A link's kind, with the kind's own attributes. */
+export type LinkKindData = NonNullable<LinkInfo["device"]>;
 /** The attributes of a VXLAN device as the kernel tells them (IFLA_VXLAN_*). */
-export type VxlanDetails = NonNullable<Extract<Device, { kind: "vxlan" }>["data"]>;
+export type VxlanDetails = NonNullable<Extract<LinkKindData, { kind: "vxlan" }>["data"]>;
 
 /** IFLA_OPERSTATE (include/uapi/linux/if.h). */
 const IF_OPER_UP = 6;

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { type Message, type Request, request } from "../netlink/message.ts";
 import { NTF_PROXY, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { type ObservedProxy, parseProxy, planProxies, proxyDump, proxySettings } from "./neighbour-proxy.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 
 const BRIDGE = 5;
 const [first, second] = [parseAddress("fd00::4"), parseAddress("fd00::5")];

@@ -6,8 +6,8 @@ import { type Address, addressFromBytes, addressToBytes, type Family, formatAddr
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import { decode, dumpRequest, type Message, NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
 import { NTF_PROXY, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
+import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { addressFamily } from "./address.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 import type { SysctlName } from "./sysctl.ts";
 
 export interface NeighbourProxy {

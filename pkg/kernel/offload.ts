@@ -1,18 +1,14 @@
 /** Whether a device leaves the checksums of what it sends to the hardware below it. */
 import { ETHTOOL_MSG_FEATURES_GET, ETHTOOL_MSG_FEATURES_SET, featuresMessage } from "../netlink/ethtool.ts";
 import { decode, type Message, type Request, request } from "../netlink/message.ts";
+import type { LinkReference } from "./link.ts";
 
 /** The kernel's name for it (net/ethtool/common.c). */
 const FEATURE = "tx-checksum-ip-generic";
 const VERSION = 1;
 
-export interface Device {
-  readonly name: string;
-  readonly index: number;
-}
-
 /** `family` is the number of ethtool's family. */
-export function offloadQuestion(family: number, { name, index }: Device): Request {
+export function offloadQuestion(family: number, { name, index }: LinkReference): Request {
   const header = { command: ETHTOOL_MSG_FEATURES_GET, version: VERSION };
   return request(featuresMessage(family), `ethtool -k ${name}`, header, { header: { index } });
 }
@@ -25,7 +21,7 @@ export function readOffload(family: number, messages: readonly Message[]): boole
   });
 }
 
-export function setOffload(family: number, { name, index }: Device, isOn: boolean): Request {
+export function setOffload(family: number, { name, index }: LinkReference, isOn: boolean): Request {
   return request(
     featuresMessage(family),
     `ethtool -K ${name} ${FEATURE} ${isOn ? "on" : "off"}`,

@@ -3,7 +3,6 @@ import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../netlink/errors.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
-import { type Observed, observationDumps, parseObserved } from "./data-path.ts";
 import { getLink, type Link, mayNameLink, parseLink } from "./link.ts";
 import { type ObservedProxy, parseProxy, proxyDump } from "./neighbour-proxy.ts";
 import { type ObservedRoute, parseRoutes, routeDump } from "./route.ts";
@@ -27,11 +26,6 @@ export function readAddresses(netlink: BlockingNetlink, index: number): LinkAddr
     const address = parseLinkAddress(message);
     return address !== undefined && address.index === index ? [address] : [];
   });
-}
-
-/** Everything that a data path is compared with. */
-export function readObserved(netlink: BlockingNetlink): Observed {
-  return parseObserved(observationDumps().map((request) => netlink.dump(request)));
 }
 
 /** The addresses of `family` for which the kernel answers in place of their hosts. */

@@ -4,15 +4,10 @@
  */
 import { parseMac } from "../ip/mac.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import type { ValueOf } from "../netlink/codec.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
-import { type linkAttributes, RTM_NEWLINK } from "../netlink/link.ts";
+import { RTM_NEWLINK } from "../netlink/link.ts";
 import { decode, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import { getLink } from "./link.ts";
-
-type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
-/** A link's kind, with the kind's own attributes. */
-export type Device = NonNullable<LinkInfo["device"]>;
+import { getLink, type LinkKindData } from "./link.ts";
 
 /** MACVLAN_MODE_* (include/uapi/linux/if_link.h), by the names that ip(8) has for them. */
 export const MACVLAN_MODE = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
@@ -21,7 +16,7 @@ export const IPVLAN_MODE = { l2: 0, l3: 1, l3s: 2 } as const;
 
 export interface SingleLink {
   readonly name: string;
-  readonly device: Device;
+  readonly device: LinkKindData;
   /** The kernel's choice when left out: random, or the parent's. */
   readonly mac?: string | undefined;
   readonly mtu?: number | undefined;
@@ -52,14 +47,14 @@ export function createSingleLink(link: SingleLink): Request {
  * True when the kernel has devices of this kind, or can load them. It is asked for one that no kind accepts (a multicast
  * hardware address, no parent), so that nothing is made; which refusal comes tells whether it knows the kind.
  */
-export function supportsDevice(netlink: BlockingNetlink, kind: Device["kind"]): boolean {
+export function supportsDevice(netlink: BlockingNetlink, kind: LinkKindData["kind"]): boolean {
   const impossible = createSingleLink({ name: "weft-probe", device: { kind }, mac: "01:00:00:00:00:00" });
   const [reply] = netlink.exchange([impossible]);
   return !isNetlinkError(reply?.error, "EOPNOTSUPP");
 }
 
 /** The kind of a link that exists, with its attributes; `undefined` for physical devices. */
-export function readDevice(netlink: BlockingNetlink, link: string | number): Device | undefined {
+export function readDevice(netlink: BlockingNetlink, link: string | number): LinkKindData | undefined {
   const [message] = netlink.run(getLink(link));
   return message === undefined ? undefined : decode(RTM_NEWLINK, message).attributes.linkInfo?.device;
 }

@@ -3,7 +3,7 @@ import { removeLink } from "../../pkg/attachment/links.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
@@ -17,12 +17,12 @@ import { isExists } from "../../pkg/netlink/errors.ts";
 export type IfbRole = "bwp" | "bwi";
 
 /** Of `bwp` the reference's name, so that each of the two plugins removes what the other has made. */
-export function ifbName({ network, containerId }: Request, role: IfbRole = "bwp"): string {
+export function ifbName({ network, containerId }: CniRequest, role: IfbRole = "bwp"): string {
   return `${role}${sha512(`${network}${containerId}`)}`.slice(0, 15);
 }
 
 /** The host's end of the pod's veth, which must be among the devices of `previous`. Throws `CniError` 7. */
-export function hostDevice(request: Request, host: BlockingNetlink, previous: Result): Link {
+export function hostDevice(request: CniRequest, host: BlockingNetlink, previous: Result): Link {
   const index = peerIndex(request);
   const link = index === 0 ? undefined : findLink(host, index);
   const isTold = previous.interfaces.some(({ name, sandbox }) => !sandbox && name === link?.name);
@@ -34,7 +34,7 @@ export function hostDevice(request: Request, host: BlockingNetlink, previous: Re
   );
 }
 
-function peerIndex(request: Request): number {
+function peerIndex(request: CniRequest): number {
   return inPod(request, (pod) => {
     const link = findLink(pod, request.ifName);
     return link?.kind === "veth" ? link.peerIndex : 0;
@@ -46,7 +46,7 @@ function peerIndex(request: Request): number {
  * without. A name that is taken is an error: DEL comes first.
  */
 export function makeIfb(
-  request: Request,
+  request: CniRequest,
   host: BlockingNetlink,
   { role = "bwp", mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
   undo: Undo,
@@ -71,7 +71,7 @@ export function makeIfb(
 }
 
 /** The attachment's ifb device: ours by its mark, or one without any, of the reference's. */
-export function findIfb(request: Request, host: BlockingNetlink, role: IfbRole = "bwp"): Link | undefined {
+export function findIfb(request: CniRequest, host: BlockingNetlink, role: IfbRole = "bwp"): Link | undefined {
   const link = findLink(host, ifbName(request, role));
   return link?.kind === "ifb" && (link.alias === "" || link.alias === ownerOf(request)) ? link : undefined;
 }

@@ -6,7 +6,7 @@ import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { removeHostLinks, removeLink } from "../../pkg/attachment/links.ts";
 import { garbageOf } from "../../pkg/attachment/owner.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
@@ -29,7 +29,7 @@ import {
 } from "../../pkg/kernel/traffic-control.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
+import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { type Bandwidth, parseBandwidth, type Subnets } from "./config.ts";
 import { findIfb, hostDevice, type IfbRole, ifbName, makeIfb } from "./devices.ts";
 import { filtersOf, type Way, waysOf } from "./subnets.ts";
@@ -68,7 +68,7 @@ export const plugin: Plugin = {
   },
 };
 
-function onHost<T>({ system }: Request, work: (host: BlockingNetlink) => T): T {
+function onHost<T>({ system }: CniRequest, work: (host: BlockingNetlink) => T): T {
   const host = openRoute(system);
   try {
     return work(host);
@@ -82,7 +82,7 @@ function isUnlimited({ ingress, egress }: Bandwidth): boolean {
 }
 
 /** What the pod receives leaves the host's device; what it sends arrives there, and goes through the ifb device. */
-function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result, undo: Undo): Result {
+function shape(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result, undo: Undo): Result {
   const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
   try {
@@ -111,7 +111,7 @@ function shape(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, pr
 
 /** Of each direction that is limited an ifb device with the bucket, and filters that lead there. */
 function shapeSubnets(
-  request: Request,
+  request: CniRequest,
   host: BlockingNetlink,
   device: Link,
   bandwidth: Bandwidth & { readonly subnets: Subnets },
@@ -133,7 +133,7 @@ function shapeSubnets(
 }
 
 /** A change, and what takes it back. */
-type Step = readonly [change: NetlinkRequest, opposite: NetlinkRequest];
+type Step = readonly [change: Request, opposite: Request];
 
 /** Carries out all steps, and throws the first refusal; what was done then is on the undo list. */
 function perform(host: BlockingNetlink, steps: readonly Step[], undo: Undo): void {
@@ -146,12 +146,12 @@ function perform(host: BlockingNetlink, steps: readonly Step[], undo: Undo): voi
   if (refused?.error !== undefined) throw refused.error;
 }
 
-function takeBack(host: BlockingNetlink, opposite: NetlinkRequest): void {
+function takeBack(host: BlockingNetlink, opposite: Request): void {
   const [reply] = host.exchange([opposite]);
   if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }
 
-function check(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result): void {
+function check(request: CniRequest, host: BlockingNetlink, bandwidth: Bandwidth, previous: Result): void {
   const { ingress, egress } = bandwidth;
   const device = hostDevice(request, host, previous);
   if (bandwidth.subnets !== undefined) {
@@ -167,7 +167,7 @@ function check(request: Request, host: BlockingNetlink, bandwidth: Bandwidth, pr
   }
 }
 
-function checkWay(request: Request, host: BlockingNetlink, device: Link, subnets: Subnets, way: Way): void {
+function checkWay(request: CniRequest, host: BlockingNetlink, device: Link, subnets: Subnets, way: Way): void {
   const ifb = requireIfb(request, host, way.role);
   checkBucket(host, ifb, way.limit);
   const held = readFilters(host, filterDump(device.index, way.hook));
@@ -177,7 +177,7 @@ function checkWay(request: Request, host: BlockingNetlink, device: Link, subnets
   }
 }
 
-function requireIfb(request: Request, host: BlockingNetlink, role: IfbRole): Link {
+function requireIfb(request: CniRequest, host: BlockingNetlink, role: IfbRole): Link {
   const ifb = findIfb(request, host, role);
   if (ifb === undefined) throw wrong(`the device ${ifbName(request, role)} is missing in ${host.where}`);
   if (!ifb.isUp) throw wrong(`the device ${ifb.name} in ${host.where} is down`);
@@ -191,7 +191,7 @@ function checkBucket(host: BlockingNetlink, device: Link, limit: Limit): void {
   throw wrong(`${device.name} in ${host.where} is not limited as configured: expected tbf with ${expected}`);
 }
 
-function readFilters(host: BlockingNetlink, dump: NetlinkRequest): readonly Message[] {
+function readFilters(host: BlockingNetlink, dump: Request): readonly Message[] {
   try {
     return host.dump(dump);
   } catch (error) {

@@ -13,13 +13,13 @@ import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { decodeDns, EMPTY_RESULT, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { configureInterface } from "../../pkg/kernel/interface.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
-import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { type Addressing, planAddressing } from "./addressing.ts";
 import { announce } from "./announce.ts";
 import { type BridgeConfig, parseBridgeConfig } from "./config.ts";
@@ -32,7 +32,7 @@ import { plugPort, waitForPort } from "./port.ts";
 /** Each loses to another ADD that takes back the bridge it has just made. */
 const ATTEMPTS = 3;
 
-export function add(request: Request): Result {
+export function add(request: CniRequest): Result {
   const config = parseBridgeConfig(request.config, request.args);
   const dns = decodeDns(request.config.object("dns"));
   const namespace = request.requireNamespace();
@@ -120,7 +120,7 @@ function makeBridge({ request, config, sides, undo }: Work): FoundBridge {
 interface Prepared {
   readonly addressing: Addressing;
   /** What gives the bridge the gateway's addresses; undefined where another device holds them. */
-  readonly gatewayRequests: readonly NetlinkRequest[] | undefined;
+  readonly gatewayRequests: readonly Request[] | undefined;
 }
 
 /**

@@ -4,7 +4,7 @@
 import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
 import { withSides } from "../../pkg/attachment/interface-plugin.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { missingVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
@@ -14,7 +14,7 @@ import { planAddressing } from "./addressing.ts";
 import { type BridgeConfig, gatewayName } from "./config.ts";
 import { checkGuard } from "./mac-guard.ts";
 
-export function checkAttachment(request: Request, config: BridgeConfig): void {
+export function checkAttachment(request: CniRequest, config: BridgeConfig): void {
   const previous = request.requirePrevResult();
   withSides(request, ({ host, pod }) => {
     const expected = { kind: "veth", isUp: !config.staysDown };

@@ -1,9 +1,9 @@
 /** DEL and GC: what every veth pair has, and the table of guarded ports. */
 import { collect, detach } from "../../pkg/attachment/detach.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { removeGuards } from "./mac-guard.ts";
 
-export function del(request: Request): void {
+export function del(request: CniRequest): void {
   const { config, system } = request;
   const isSet = (key: string) => config.value(key) === true;
   detach(request, {
@@ -18,6 +18,6 @@ export function del(request: Request): void {
   });
 }
 
-export function gc(request: Request): void {
+export function gc(request: CniRequest): void {
   collect(request, { legacy: ["masquerade"], remove: (isWanted) => removeGuards(request.system, isWanted) });
 }

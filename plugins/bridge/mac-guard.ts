@@ -3,8 +3,13 @@ import { wrong } from "../../pkg/attachment/check.ts";
 import { holdsLegacy } from "../../pkg/attachment/legacy.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
+import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
+import { changeRuleset, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
 import {
   addGuards,
   deleteGuards,
@@ -13,17 +18,12 @@ import {
   holdsGuard,
   macSpoofDumps,
   macSpoofElementDumps,
-} from "../../pkg/kernel/mac-spoof.ts";
-import { openNetfilter } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message } from "../../pkg/netlink/message.ts";
-import { changeRuleset, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../pkg/tables/mac-spoof.ts";
 
 type Guarded = Omit<GuardedPort, "owner">;
 
 /** Before the pod's end comes up. Throws `CniError` 2 where the kernel has no nf_tables for bridges. */
-export function guardMac(request: Request, guarded: Guarded, undo: Undo): void {
+export function guardMac(request: CniRequest, guarded: Guarded, undo: Undo): void {
   const owner = ownerOf(request);
   undo.push(() => removeGuards(request.system, (mark) => mark === owner));
   try {
@@ -48,7 +48,7 @@ export function removeGuards(system: System, isWanted: (mark: string) => boolean
 }
 
 /** The reference's rules count where our table has nothing of the attachment. */
-export function checkGuard(request: Request, guarded: Guarded): void {
+export function checkGuard(request: CniRequest, guarded: Guarded): void {
   const owner = ownerOf(request);
   const seen = readGuards(request.system);
   if (holdsGuard(seen, { owner, ...guarded })) return;

@@ -3,7 +3,7 @@
  */
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import { delegateCheck, delegateStatus } from "../../pkg/cni/delegate.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { add } from "./add.ts";
 import { checkAttachment } from "./check.ts";
@@ -29,7 +29,7 @@ export const plugin: Plugin = {
   gc,
 };
 
-function checkStatus(request: Request): void {
+function checkStatus(request: CniRequest): void {
   const config = parseBridgeConfig(request.config, request.args);
   if (config.vlans === undefined) return;
   const host = openRoute(request.system);

@@ -20,21 +20,21 @@ import {
 } from "../../pkg/attachment/xtables-firewall.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
 import { BusError } from "../../pkg/dbus/bus.ts";
+import type { ForwardOptions } from "../../pkg/foreign/foreign-forward.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
-import type { Firewall } from "../../pkg/kernel/firewall.ts";
-import type { ForwardOptions } from "../../pkg/kernel/foreign-forward.ts";
-import { tablesDump } from "../../pkg/kernel/foreign-rules.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import { decode } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWTABLE } from "../../pkg/netlink/nftables.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
+import { tablesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import type { Firewall } from "../../pkg/tables/firewall.ts";
 import { Firewalld, notAnswering } from "./firewalld.ts";
 import { checkIsolation, isolatePort } from "./isolation.ts";
 import { addRules, findRules, type Removed, removeRules } from "./rules.ts";
@@ -64,7 +64,7 @@ export const plugin: Plugin = {
 };
 
 /** Our table knows every pod, whoever lets it through: DEL and GC find there what no prevResult tells. */
-function add(request: Request): Result {
+function add(request: CniRequest): Result {
   const config = parseFirewallConfig(request.config);
   const result = request.requirePrevResult();
   const wanted = wantedOf(request, config, result);
@@ -74,7 +74,7 @@ function add(request: Request): Result {
 }
 
 function letThrough(
-  request: Request,
+  request: CniRequest,
   config: FirewallConfig,
   result: Result,
   wanted: Firewall,
@@ -99,7 +99,7 @@ function letThrough(
   if (config.notice !== undefined) notice(system, "firewall", config.notice);
 }
 
-function check(request: Request): void {
+function check(request: CniRequest): void {
   const { system } = request;
   const config = parseFirewallConfig(request.config);
   const result = request.requirePrevResult();
@@ -144,7 +144,7 @@ function optionsFor(system: System, { adminChain }: FirewallConfig, firewalld: F
  * not run, or cannot be asked.
  */
 function withFirewalld(
-  request: Request,
+  request: CniRequest,
   { backend, zone }: Pick<FirewallConfig, "backend" | "zone">,
   work: (firewalld: Firewalld | undefined) => void,
 ): void {
@@ -168,7 +168,7 @@ function withFirewalld(
  * for firewalld; but not where firewalld's own table is in the kernel: the next reload of its rules would cut the pod off.
  */
 function useFirewalld(
-  { system }: Request,
+  { system }: CniRequest,
   backend: unknown,
   zone: string,
   work: (firewalld: Firewalld | undefined) => void,
@@ -205,12 +205,12 @@ function hasTableOfFirewalld(system: System): boolean {
   }
 }
 
-function wantedOf(request: Request, config: FirewallConfig, result: Result): Firewall {
+function wantedOf(request: CniRequest, config: FirewallConfig, result: Result): Firewall {
   return planFirewall(request.config, config, ownerOf(request), result);
 }
 
 /** None where prevResult is missing, or is none that anybody understands. */
-function toldAddresses(request: Request): readonly Address[] {
+function toldAddresses(request: CniRequest): readonly Address[] {
   try {
     return request.prevResult?.ips.map(({ address }) => address.address) ?? [];
   } catch (error) {
@@ -219,7 +219,7 @@ function toldAddresses(request: Request): readonly Address[] {
   }
 }
 
-function del(request: Request): void {
+function del(request: CniRequest): void {
   const owner = ownerOf(request);
   const config = lenientConfig(request.config);
   const addresses = toldAddresses(request);
@@ -230,7 +230,7 @@ function del(request: Request): void {
 /**
  * Rules and zones' sources of all owners that `isWanted` names, and of these addresses where no other pod has them.
  */
-function remove(request: Request, isWanted: (owner: string) => boolean, addresses: readonly Address[]): Removed {
+function remove(request: CniRequest, isWanted: (owner: string) => boolean, addresses: readonly Address[]): Removed {
   const { system } = request;
   const config = lenientConfig(request.config);
   const backend = request.config.value("backend");

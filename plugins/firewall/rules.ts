@@ -9,8 +9,34 @@
  */
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
+import { isolatedBridges } from "../../pkg/foreign/cni-forward.ts";
+import {
+  acceptForwarded,
+  type Forgetting,
+  type ForwardedPod,
+  type ForwardOptions,
+  forgetForwarded,
+  isAbandoned,
+  isolationDumps,
+  lookAtForwarding,
+  privateChainOf,
+  rulesOfAddress,
+} from "../../pkg/foreign/foreign-forward.ts";
+import { isPrivate, leadsTo } from "../../pkg/foreign/forward-chains.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
-import { isolatedBridges } from "../../pkg/kernel/cni-forward.ts";
+import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import {
+  chainRequest,
+  type ForeignRuleset,
+  readChains,
+  readRules,
+  ruleRequest,
+  rulesDump,
+} from "../../pkg/nft/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
 import {
   addToFirewall,
   deleteRuleRecords,
@@ -24,33 +50,7 @@ import {
   removeFromFirewall,
   ruleRecordRequests,
   type SeenFirewall,
-} from "../../pkg/kernel/firewall.ts";
-import {
-  acceptForwarded,
-  type Forgetting,
-  type ForwardedPod,
-  type ForwardOptions,
-  forgetForwarded,
-  isAbandoned,
-  isolationDumps,
-  lookAtForwarding,
-  privateChainOf,
-  rulesOfAddress,
-} from "../../pkg/kernel/foreign-forward.ts";
-import {
-  chainRequest,
-  type ForeignRuleset,
-  readChains,
-  readRules,
-  ruleRequest,
-  rulesDump,
-} from "../../pkg/kernel/foreign-rules.ts";
-import { isPrivate, leadsTo } from "../../pkg/kernel/forward-chains.ts";
-import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
-import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../pkg/tables/firewall.ts";
 
 /** What a change is planned from. */
 interface Seen {

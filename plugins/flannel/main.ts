@@ -5,7 +5,7 @@
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { delegateAdd, delegateCheck, delegateDel, delegateGc, delegateStatus } from "../../pkg/cni/delegate.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -33,7 +33,7 @@ export const plugin: Plugin = {
   gc,
 };
 
-function add(request: Request): Result {
+function add(request: CniRequest): Result {
   const { type, config } = render(request, readSubnetEnv(request, ErrorCode.tryAgainLater));
   const scratch = scratchOf(request);
   return undoing((undo) => {
@@ -51,7 +51,7 @@ function add(request: Request): Result {
 }
 
 /** With what ADD kept; where that is gone or another network's, with what the configuration says now. */
-function del(request: Request): void {
+function del(request: CniRequest): void {
   const scratch = scratchOf(request);
   const kept = scratch.find(request.containerId, request.network);
   const keptType = kept?.type;
@@ -66,7 +66,7 @@ function del(request: Request): void {
   scratch.forget(request.containerId);
 }
 
-function gc(request: Request): void {
+function gc(request: CniRequest): void {
   const valid = new Set(request.validAttachments.map(({ containerId }) => containerId));
   const scratch = scratchOf(request);
   const { type, config } = render(request, findSubnetEnv(request));
@@ -81,20 +81,20 @@ function gc(request: Request): void {
   ]);
 }
 
-function render(request: Request, env: SubnetEnv | undefined): Rendered {
+function render(request: CniRequest, env: SubnetEnv | undefined): Rendered {
   return renderDelegate(request.call.config, env);
 }
 
-function scratchOf({ system, config }: Request): Scratch {
+function scratchOf({ system, config }: CniRequest): Scratch {
   return new Scratch(system, config.optionalString("dataDir") || DEFAULT_DATA_DIR);
 }
 
-function subnetFileOf({ config }: Request): string {
+function subnetFileOf({ config }: CniRequest): string {
   return config.optionalString("subnetFile") || DEFAULT_SUBNET_FILE;
 }
 
 /** Throws `CniError` with `code` where flanneld has not said yet what is needed. */
-function readSubnetEnv(request: Request, code: number): SubnetEnv {
+function readSubnetEnv(request: CniRequest, code: number): SubnetEnv {
   const path = subnetFileOf(request);
   try {
     return parseSubnetEnv(new TextDecoder().decode(request.system.readFile(path)));
@@ -111,7 +111,7 @@ function readSubnetEnv(request: Request, code: number): SubnetEnv {
 }
 
 /** For what can do without: `undefined` where the file is absent or says too little. */
-function findSubnetEnv(request: Request): SubnetEnv | undefined {
+function findSubnetEnv(request: CniRequest): SubnetEnv | undefined {
   try {
     return readSubnetEnv(request, ErrorCode.tryAgainLater);
   } catch (error) {

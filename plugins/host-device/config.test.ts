@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { ConfigObject } from "../../pkg/cni/config.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { parseWanted } from "./config.ts";
 
 function parse(values: Record<string, unknown>) {
   const config = new ConfigObject(values);
-  return parseWanted({ config, runtimeConfig: config.object("runtimeConfig") } as unknown as Request);
+  return parseWanted({ config, runtimeConfig: config.object("runtimeConfig") } as unknown as CniRequest);
 }
 
 test("of several keys the reference's first one counts, and the runtime's device before all", () => {

@@ -1,6 +1,6 @@
 /** The configuration of `host-device`: which of the host's devices is meant. */
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 
 export type Wanted =
   | { readonly by: "device"; readonly name: string }
@@ -16,7 +16,7 @@ const SYS_DEVICES = "/sys/devices/";
 const DEVICE_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.:-]*$/;
 
 /** The runtime's device counts before all keys, and those in the reference's order. Throws `CniError` 7 and 2. */
-export function parseWanted({ config, runtimeConfig }: Request): Wanted {
+export function parseWanted({ config, runtimeConfig }: CniRequest): Wanted {
   if (config.optionalBoolean("useInterfaceNetwork") === true) {
     const message =
       "useInterfaceNetwork: true is not supported: the device's own addresses do not go with it, use ipam";

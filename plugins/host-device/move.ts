@@ -1,7 +1,7 @@
 /** A link's way from the host into the pod and back. Its name on the host stands in its alias while it is away. */
 import type { Making } from "../../pkg/attachment/interface-plugin.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { changeLink, type Link, linkDump, moveLink, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
@@ -28,7 +28,7 @@ export function moveIn({ request, namespace, sides, undo }: Making, { index, nam
  * DEL. A link that is gone has been given back before, or went with the container's namespace; one without an alias was
  * never moved in, but is another plugin's of the same name.
  */
-export function giveBack({ system, ifName }: Request, pod: BlockingNetlink): void {
+export function giveBack({ system, ifName }: CniRequest, pod: BlockingNetlink): void {
   const link = findLink(pod, ifName);
   if (link === undefined || !LINK_NAME.test(link.alias)) return;
   moveOut(system, pod, link, link.alias);
@@ -60,7 +60,7 @@ function moveOut(system: System, pod: BlockingNetlink, link: Link, name: string)
  * A physical device outlives its pod's namespace: the kernel puts it back on the host, under the name that it had in the
  * pod, or one of its own choice. By its alias it is the one that `device` names, and it gets that name again.
  */
-export function restoreName({ system, config }: Request): void {
+export function restoreName({ system, config }: CniRequest): void {
   const name = config.value("device");
   if (typeof name !== "string" || !LINK_NAME.test(name)) return;
   const host = openRoute(system);

@@ -4,8 +4,8 @@
  */
 
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
-import type { Attachment } from "../../pkg/cni/network.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { ValidAttachment } from "../../pkg/cni/network.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultDns } from "../../pkg/cni/result.ts";
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { readDataDir, readIpamConfig } from "../../pkg/ipam/config.ts";
@@ -30,7 +30,7 @@ export const plugin: Plugin = {
   gc,
 };
 
-function add(request: Request): Result {
+function add(request: CniRequest): Result {
   const config = readIpamConfig(request);
   const dns = config.resolvConf === undefined ? {} : readDns(request, config.resolvConf);
   const leased = withStore(request, (store) => leaseAddresses(store, config.rangeSets, config.requested, request));
@@ -41,14 +41,14 @@ function add(request: Request): Result {
   return { interfaces: [], ips, routes: config.routes, dns };
 }
 
-function del(request: Request): void {
+function del(request: CniRequest): void {
   withExistingStore(request, (store) => {
     for (const reservation of store.listOf(request)) store.release(reservation);
   });
 }
 
 /** The attachment has a reservation, and one for each of the result's addresses that are from our ranges. */
-function check(request: Request): void {
+function check(request: CniRequest): void {
   const { rangeSets } = readIpamConfig(request);
   const reservations = withExistingStore(request, (store) => store.listOf(request)) ?? [];
   if (reservations.length === 0) {
@@ -72,7 +72,7 @@ function check(request: Request): void {
  * Ranges that are used up are a reason to fail only on request (`statusOnExhausted`): a DEL mends that, and the node would
  * lose all its pods.
  */
-function status(request: Request): void {
+function status(request: CniRequest): void {
   // Ranges that only the runtime gives are not known to STATUS; those that are configured must be valid.
   const ipam = request.config.object("ipam");
   const sets = readRangeSets(ipam, request.runtimeConfig);
@@ -89,7 +89,7 @@ function status(request: Request): void {
   if (ipam.optionalBoolean("statusOnExhausted")) assertNotExhausted(request, sets);
 }
 
-function assertNotExhausted(request: Request, sets: readonly RangeSet[]): void {
+function assertNotExhausted(request: CniRequest, sets: readonly RangeSet[]): void {
   const exhausted = withExistingStore(request, (store) => sets.find((set) => isExhausted(store, set)));
   if (exhausted === undefined) return;
   throw new CniError(
@@ -100,7 +100,7 @@ function assertNotExhausted(request: Request, sets: readonly RangeSet[]): void {
 }
 
 /** Goes on past what cannot be released, and tells of all of it at the end. */
-function gc(request: Request): void {
+function gc(request: CniRequest): void {
   const valid = request.validAttachments;
   withExistingStore(request, (store) => {
     const failures: string[] = [];
@@ -121,17 +121,17 @@ function gc(request: Request): void {
   });
 }
 
-function isValid({ containerId, ifName }: Reservation, attachments: readonly Attachment[]): boolean {
+function isValid({ containerId, ifName }: Reservation, attachments: readonly ValidAttachment[]): boolean {
   return attachments.some((kept) => kept.containerId === containerId && kept.ifName === ifName);
 }
 
-function withStore<T>(request: Request, work: (store: ReservationStore) => T): T {
+function withStore<T>(request: CniRequest, work: (store: ReservationStore) => T): T {
   const { system, network } = request;
   return onDisk(request, () => closing(ReservationStore.open(system, readDataDir(request), network), work));
 }
 
 /** `undefined` where nothing was ever reserved; then no directory is made either. */
-function withExistingStore<T>(request: Request, work: (store: ReservationStore) => T): T | undefined {
+function withExistingStore<T>(request: CniRequest, work: (store: ReservationStore) => T): T | undefined {
   const { system, network } = request;
   return onDisk(request, () => {
     const store = ReservationStore.openExisting(system, readDataDir(request), network);
@@ -148,7 +148,7 @@ function closing<T>(store: ReservationStore, work: (store: ReservationStore) => 
 }
 
 /** Tells failures of the disk as code 5. */
-function onDisk<T>(request: Request, work: () => T): T {
+function onDisk<T>(request: CniRequest, work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -158,7 +158,7 @@ function onDisk<T>(request: Request, work: () => T): T {
   }
 }
 
-function readDns(request: Request, path: string): ResultDns {
+function readDns(request: CniRequest, path: string): ResultDns {
   try {
     return parseResolvConf(new TextDecoder().decode(request.system.readFile(path)));
   } catch (error) {
@@ -167,6 +167,6 @@ function readDns(request: Request, path: string): ResultDns {
   }
 }
 
-function directoryOf(request: Request): string {
+function directoryOf(request: CniRequest): string {
   return `${readDataDir(request)}/${request.network}`;
 }

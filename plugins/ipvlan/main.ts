@@ -13,7 +13,7 @@ import {
   requireParent,
 } from "../../pkg/attachment/parent.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { IPVLAN_MODE, readDevice } from "../../pkg/kernel/single-link.ts";
 
 interface IpvlanConfig extends ParentConfig {
@@ -51,7 +51,7 @@ export const plugin = interfacePlugin<IpvlanConfig>({
 });
 
 /** The only interface of the plugin before. */
-function chainedMaster(request: Request): string | undefined {
+function chainedMaster(request: CniRequest): string | undefined {
   const previous = request.prevResult;
   if (previous === undefined) return undefined;
   const [only, ...others] = previous.interfaces;

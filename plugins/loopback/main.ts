@@ -4,7 +4,7 @@
 import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { inPod } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
@@ -58,6 +58,6 @@ function addressesOf(pod: BlockingNetlink, lo: Link): ResultAddress[] {
   });
 }
 
-function describe(request: Request, lo: Link, ips: readonly ResultAddress[]): Result {
+function describe(request: CniRequest, lo: Link, ips: readonly ResultAddress[]): Result {
   return { interfaces: [{ name: NAME, mac: lo.mac, sandbox: request.netnsPath }], ips, routes: [], dns: {} };
 }

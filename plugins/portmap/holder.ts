@@ -16,7 +16,6 @@ import {
   probeNeighbour,
 } from "../../pkg/kernel/neighbour.ts";
 import { MARK_START, parseOwner } from "../../pkg/kernel/owner.ts";
-import type { PortHolder } from "../../pkg/kernel/port-map.ts";
 import { getRoute, type ObservedRoute, parseRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
@@ -31,6 +30,7 @@ import {
 import { RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import type { PortHolder } from "../../pkg/tables/port-map.ts";
 
 /** The kernel gives up after three seconds, unless the link's settings say otherwise. */
 const PROBE_ATTEMPTS = 200;

@@ -11,12 +11,12 @@ import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
 import { planPortMap, podAddresses } from "../../pkg/attachment/portmap/plan.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import type { PortMap } from "../../pkg/kernel/port-map-table.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
+import type { PortMap } from "../../pkg/tables/port-map-table.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
 import { addPorts, checkPorts, removePorts } from "./ports.ts";
 
@@ -60,7 +60,7 @@ export const plugin: Plugin = {
   },
 };
 
-function add(request: Request): Result {
+function add(request: CniRequest): Result {
   const result = request.requirePrevResult();
   const config = parsePortmapConfig(request.config);
   const wanted = wantedOf(config, request, result);
@@ -84,7 +84,7 @@ function add(request: Request): Result {
   return result;
 }
 
-function wantedOf(config: PortmapConfig, request: Request, result: Result): PortMap {
+function wantedOf(config: PortmapConfig, request: CniRequest, result: Result): PortMap {
   return planPortMap(config, ownerOf(request), podAddresses(result, request.ifName));
 }
 
@@ -96,7 +96,7 @@ function loopbackTargets({ mappings, masquerades }: PortMap): Address[] {
 }
 
 /** True when there was something. */
-function remove({ system }: Request, isWanted: (owner: string) => boolean): boolean {
+function remove({ system }: CniRequest, isWanted: (owner: string) => boolean): boolean {
   const removed = removePorts(system, isWanted);
   forgetConnections(system, { answered: removed });
   return removed.length > 0;

@@ -2,8 +2,14 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
-import type { Read } from "../../pkg/kernel/foreign-rules.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
+import { openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import type { Read } from "../../pkg/nft/ruleset.ts";
+import { isSystemError } from "../../pkg/sys/errors.ts";
+import type { System } from "../../pkg/sys/system.ts";
 import {
   addPortMap,
   deletePortMap,
@@ -12,14 +18,8 @@ import {
   lookAtPortMapElements,
   missingFromPortMap,
   PortTakenError,
-} from "../../pkg/kernel/port-map.ts";
-import { type PortMap, type PortMapping, readPortMap } from "../../pkg/kernel/port-map-table.ts";
-import { openNetfilter } from "../../pkg/netlink/blocking.ts";
-import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
-import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { isSystemError } from "../../pkg/sys/errors.ts";
-import type { System } from "../../pkg/sys/system.ts";
+} from "../../pkg/tables/port-map.ts";
+import { type PortMap, type PortMapping, readPortMap } from "../../pkg/tables/port-map-table.ts";
 import { goneHolders } from "./holder.ts";
 
 /** More than an error message should list. */

@@ -10,17 +10,17 @@ import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { enableForwarding, skipDetection } from "../../pkg/attachment/sysctls.ts";
 import { notice } from "../../pkg/cni/notice.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { decodeDns, type Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import { addAddress } from "../../pkg/kernel/address.ts";
-import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
 import { addRoute, joinRoute } from "../../pkg/kernel/route.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
+import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
 import { planAddressing } from "./addressing.ts";
 import { type PtpConfig, parsePtpConfig } from "./config.ts";
 
-export function add(request: Request): Result {
+export function add(request: CniRequest): Result {
   const config = parsePtpConfig(request.config);
   const dns = decodeDns(request.config.object("dns"));
   const namespace = request.requireNamespace();

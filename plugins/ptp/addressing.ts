@@ -8,9 +8,9 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
-import { single } from "../../pkg/kernel/pod-cables.ts";
 import type { Route } from "../../pkg/kernel/route.ts";
 import { RT_SCOPE } from "../../pkg/netlink/route.ts";
+import { single } from "../../pkg/reconcile/pod-cables.ts";
 
 export interface Addressing {
   /** For the result: with the index of the container's interface. */

@@ -1,12 +1,12 @@
 /** CHECK: everything that ADD made is still there and as it was. What others added later is not looked at. */
 import { checkAddresses, checkInterface, checkMac, checkRoutes, wrong } from "../../pkg/attachment/check.ts";
 import { withSides } from "../../pkg/attachment/interface-plugin.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
-import { hostRoute } from "../../pkg/kernel/pod-cables.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
+import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
 import { planAddressing } from "./addressing.ts";
 
-export function checkAttachment(request: Request): void {
+export function checkAttachment(request: CniRequest): void {
   const previous = request.requirePrevResult();
   withSides(request, (sides) => {
     const pod = checkInterface(sides.pod, request, previous, { kind: "veth" });

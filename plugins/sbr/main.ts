@@ -4,7 +4,7 @@
 import { wrong } from "../../pkg/attachment/check.ts";
 import { inOwnPodAlone, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
@@ -13,9 +13,9 @@ import { addRoute, deleteRoute, replaceRoute } from "../../pkg/kernel/route.ts";
 import { addRule, deleteRule } from "../../pkg/kernel/rule.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
-import type { Request as NetlinkRequest } from "../../pkg/netlink/message.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { parseSbrConfig, type SbrConfig } from "./config.ts";
-import { addressesOf, isTakeable, type Observed, planSbr } from "./plan.ts";
+import { addressesOf, isTakeable, type ObservedPod, planSbr } from "./plan.ts";
 
 export const plugin: Plugin = {
   name: "sbr",
@@ -41,12 +41,12 @@ export const plugin: Plugin = {
   },
 };
 
-function observe(pod: BlockingNetlink): Observed {
+function observe(pod: BlockingNetlink): ObservedPod {
   return { rules: readRules(pod), routes: readRoutes(pod) };
 }
 
 function apply(
-  request: Request,
+  request: CniRequest,
   pod: BlockingNetlink,
   config: SbrConfig,
   ips: readonly ResultAddress[],
@@ -61,13 +61,13 @@ function apply(
   pod.run(...plan.hints.map(replaceRoute));
 }
 
-function step(pod: BlockingNetlink, change: NetlinkRequest, opposite: NetlinkRequest, undo: Undo): void {
+function step(pod: BlockingNetlink, change: Request, opposite: Request, undo: Undo): void {
   pod.run(change);
   undo.push(() => pod.run(opposite));
 }
 
 /** The rules for the interface's addresses, and the interface's routes in the tables that ADD took for it. */
-function remove(request: Request, pod: BlockingNetlink): void {
+function remove(request: CniRequest, pod: BlockingNetlink): void {
   const { rules, routes } = observe(pod);
   const link = findLink(pod, request.ifName);
   const sources =
@@ -86,7 +86,7 @@ function remove(request: Request, pod: BlockingNetlink): void {
 }
 
 /** The interface's addresses, by the last result; none where that cannot be read. */
-function toldSources(request: Request): Address[] {
+function toldSources(request: CniRequest): Address[] {
   try {
     const { prevResult } = request;
     return prevResult === undefined
@@ -98,7 +98,7 @@ function toldSources(request: Request): Address[] {
   }
 }
 
-function check(request: Request, pod: BlockingNetlink, config: SbrConfig, ips: readonly ResultAddress[]): void {
+function check(request: CniRequest, pod: BlockingNetlink, config: SbrConfig, ips: readonly ResultAddress[]): void {
   const { index } = requireInterface(pod, request);
   const { rules, routes } = observe(pod);
   for (const { address, gateway: told } of ips) {

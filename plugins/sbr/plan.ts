@@ -6,9 +6,9 @@ import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute, Route } from "../../pkg/kernel/route.ts";
-import { hasDefaultMetric } from "../../pkg/kernel/route-plan.ts";
 import type { ObservedRule, SourceRule } from "../../pkg/kernel/rule.ts";
 import { RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
+import { hasDefaultMetric } from "../../pkg/reconcile/route-plan.ts";
 import type { SbrConfig } from "./config.ts";
 
 /** Tables below are the kernel's and the operator's. */
@@ -17,7 +17,7 @@ const FIRST_TABLE = 100;
 /** fe80::/10: hosts on the link speak by these addresses whatever is routed. */
 const LINK_LOCAL: Prefix = { address: { family: 6, value: 0xfe80n << 112n }, length: 10 };
 
-export interface Observed {
+export interface ObservedPod {
   /** All rules and routes of the pod's namespace. */
   readonly rules: readonly ObservedRule[];
   readonly routes: readonly ObservedRoute[];
@@ -41,7 +41,12 @@ export function addressesOf(previous: Result, ifName: string): ResultAddress[] {
   });
 }
 
-export function planSbr(config: SbrConfig, ips: readonly ResultAddress[], index: number, observed: Observed): SbrPlan {
+export function planSbr(
+  config: SbrConfig,
+  ips: readonly ResultAddress[],
+  index: number,
+  observed: ObservedPod,
+): SbrPlan {
   const { table } = config;
   if (table !== undefined) {
     const rules = ips.map(({ address }) => ({ source: address.address, table }));
@@ -64,7 +69,7 @@ export function isTakeable(table: number): boolean {
 }
 
 /** As many as needed, which neither rules lead to nor routes stand in. */
-function freeTables(count: number, { rules, routes }: Observed): number[] {
+function freeTables(count: number, { rules, routes }: ObservedPod): number[] {
   const taken = new Set([...rules, ...routes].map(({ table }) => table));
   const free: number[] = [];
   for (let table = FIRST_TABLE; free.length < count; table++)

@@ -5,14 +5,14 @@
 import { parseArgument } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { ResultAddress } from "../../pkg/cni/result.ts";
 import { isAtLeast } from "../../pkg/cni/versions.ts";
 import { type Address, parseAddress } from "../../pkg/ip/address.ts";
 import { contains, networkOf, type Prefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 
 /** Throws `CniError` 7, and 4 for CNI_ARGS. */
-export function readAddresses(request: Request, ipam: ConfigObject): ResultAddress[] {
+export function readAddresses(request: CniRequest, ipam: ConfigObject): ResultAddress[] {
   const listed = listedAddresses(request, ipam);
   const fromArgs = request.configArgs.prefixList("ips");
   const fromRuntime = request.runtimeConfig.prefixList("ips");
@@ -22,7 +22,7 @@ export function readAddresses(request: Request, ipam: ConfigObject): ResultAddre
   return chosen;
 }
 
-function listedAddresses({ args }: Request, ipam: ConfigObject): ResultAddress[] {
+function listedAddresses({ args }: CniRequest, ipam: ConfigObject): ResultAddress[] {
   const pairs = args.read("IP", "GATEWAY");
   const wished = parseArgument(pairs, "IP", parsePrefix).map((address) => ({ address }));
   const gateways = parseArgument(pairs, "GATEWAY", parseAddress);
@@ -47,7 +47,7 @@ function isInNetwork(address: Address, prefix: Prefix): boolean {
 }
 
 /** Results before 0.3.0 have room for one address of each family. */
-function assertTold(request: Request, addresses: readonly ResultAddress[]): void {
+function assertTold(request: CniRequest, addresses: readonly ResultAddress[]): void {
   const { version } = request.call.config;
   if (isAtLeast(version, "0.3.0")) return;
   for (const family of [4, 6] as const) {

@@ -4,7 +4,7 @@
  */
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import { decodeDns, decodeRoutes } from "../../pkg/cni/result.ts";
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix } from "../../pkg/ip/prefix.ts";
@@ -30,14 +30,14 @@ export const plugin: Plugin = {
   },
 };
 
-function ipamOf(request: Request): ConfigObject {
+function ipamOf(request: CniRequest): ConfigObject {
   const ipam = request.config.optionalObject("ipam");
   if (ipam === undefined) throw request.config.invalid("ipam", "an object that says which addresses to give");
   return ipam;
 }
 
 /** Each address is in the result of the last ADD, with the gateway that is stated. */
-function check(request: Request): void {
+function check(request: CniRequest): void {
   const previous = request.requirePrevResult().ips;
   for (const { address, gateway } of readAddresses(request, ipamOf(request))) {
     const found = previous.find((entry) => isSamePrefix(entry.address, address));

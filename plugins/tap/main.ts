@@ -7,7 +7,7 @@ import { type Checked, interfacePlugin, type Making } from "../../pkg/attachment
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { configuredMac, mtuOption } from "../../pkg/attachment/options.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { changeLink, type LinkChange } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { readDevice } from "../../pkg/kernel/single-link.ts";
@@ -75,7 +75,7 @@ function check({ sides, link }: Checked, config: TapConfig): void {
  * The kernel gives a tap the context of the process that makes it (selinux_tun_dev_alloc_security), and there is no way
  * to name another; the reference starts ip(8) in that context.
  */
-function refuseContext({ config }: Request): void {
+function refuseContext({ config }: CniRequest): void {
   const context = config.optionalString("selinuxContext");
   if (context === undefined || context === "") return;
   throw new CniError(

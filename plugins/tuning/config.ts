@@ -1,7 +1,7 @@
 /** What of an interface and of its namespace is to be changed. */
 import { assertUnicast, environmentMac, mtuOption } from "../../pkg/attachment/options.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 
 /** Attributes of the interface; what is left out stays as it is. */
 export interface Attributes {
@@ -33,7 +33,7 @@ export function dataDirectory(config: ConfigObject): string {
  * As with the reference, `args.cni` beats everything (also by saying 0, "" or false), then for `mac` the runtime's
  * capability, then CNI_ARGS, then the configuration. Throws `CniError` 7.
  */
-export function parseTuning({ config, configArgs, runtimeConfig, args }: Request): Tuning {
+export function parseTuning({ config, configArgs, runtimeConfig, args }: CniRequest): Tuning {
   const stating = (key: string) => (configArgs.has(key) ? configArgs : config);
   const mac = configArgs.has("mac")
     ? configArgs.optionalMac("mac")

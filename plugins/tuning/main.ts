@@ -8,7 +8,7 @@ import { inOwnPod } from "../../pkg/attachment/own-pod.ts";
 import { garbageOf, ownerOf } from "../../pkg/attachment/owner.ts";
 import { inPod, requireInterface } from "../../pkg/attachment/pod.ts";
 import { CniError, ErrorCode, isCniError, messageOf } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { changeLink, type Link } from "../../pkg/kernel/link.ts";
@@ -58,11 +58,11 @@ export const plugin: Plugin = {
   },
 };
 
-function backupOf({ system, config, containerId, ifName }: Request): Backup {
+function backupOf({ system, config, containerId, ifName }: CniRequest): Backup {
   return new Backup(system, dataDirectory(config), containerId, ifName);
 }
 
-function tune(request: Request, pod: BlockingNetlink, { attributes, sysctls }: Tuning, undo: Undo): void {
+function tune(request: CniRequest, pod: BlockingNetlink, { attributes, sysctls }: Tuning, undo: Undo): void {
   const link = hasAttributes(attributes) ? requireInterface(pod, request) : undefined;
   applySysctls(request, sysctls, undo);
   if (link === undefined) return;
@@ -84,7 +84,7 @@ function originalOf(link: Link, attributes: Attributes): Original {
 }
 
 /** What an earlier entry of the chain, or an ADD without its DEL, has kept is older and stays. */
-function keep(request: Request, original: Original, undo: Undo): void {
+function keep(request: CniRequest, original: Original, undo: Undo): void {
   const backup = backupOf(request);
   const owner = ownerOf(request);
   try {
@@ -117,7 +117,7 @@ function withMac(result: Result, ifName: string, mac: string | undefined): Resul
 }
 
 /** The interface's hardware address by the last plugin of the chain that told one. */
-function toldMac({ ifName, netnsPath }: Request, { interfaces }: Result): string | undefined {
+function toldMac({ ifName, netnsPath }: CniRequest, { interfaces }: Result): string | undefined {
   return interfaces.find(({ name, sandbox }) => name === ifName && sandbox === netnsPath)?.mac?.toLowerCase();
 }
 
@@ -125,7 +125,7 @@ function toldMac({ ifName, netnsPath }: Request, { interfaces }: Result): string
  * Puts back what it can. A refusal is told but fails no DEL: the pod could never be removed for an attribute of an
  * interface that is about to go.
  */
-function restoreInPod(request: Request, backup: Backup): void {
+function restoreInPod(request: CniRequest, backup: Backup): void {
   const warn = (text: string) => request.system.writeErrorOutput(new TextEncoder().encode(`tuning: ${text}\n`));
   let original: Original | undefined;
   try {
@@ -162,7 +162,7 @@ function checkAttributes(link: Link, attributes: Attributes, pod: BlockingNetlin
   }
 }
 
-function assertCanKeep({ system, config }: Request): void {
+function assertCanKeep({ system, config }: CniRequest): void {
   const directory = dataDirectory(config);
   try {
     assertWritable(system, directory);

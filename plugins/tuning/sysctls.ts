@@ -3,7 +3,7 @@
  */
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
-import type { Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
 import { readSysctl, type SysctlName, setSysctl } from "../../pkg/kernel/sysctl.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
@@ -57,7 +57,7 @@ function readAllowList(files: Files): RegExp[] | undefined {
 }
 
 /** Sets all of them; on failure those that were set get their old values back. */
-export function applySysctls(request: Request, sysctls: ReadonlyMap<string, string>, undo: Undo): void {
+export function applySysctls(request: CniRequest, sysctls: ReadonlyMap<string, string>, undo: Undo): void {
   const { system, ifName } = request;
   const namespace = request.requireNamespace();
   // All names are looked at before the first value is set.
@@ -84,7 +84,7 @@ export function applySysctls(request: Request, sysctls: ReadonlyMap<string, stri
 }
 
 /** CHECK: settings that can only be written are not looked at. */
-export function checkSysctls(request: Request, sysctls: ReadonlyMap<string, string>): void {
+export function checkSysctls(request: CniRequest, sysctls: ReadonlyMap<string, string>): void {
   const { system, ifName } = request;
   const namespace = request.requireNamespace();
   for (const [key, value] of sysctls) {

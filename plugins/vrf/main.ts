@@ -9,7 +9,7 @@ import { assertDeviceName } from "../../pkg/attachment/options.ts";
 import { inOwnPodAlone, inPod, inPodAlone, requireInterface } from "../../pkg/attachment/pod.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
-import type { Plugin, Request } from "../../pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
 import { changeLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
@@ -71,7 +71,7 @@ function parseConfig(object: ConfigObject): VrfConfig {
   };
 }
 
-function attach(request: Request, pod: BlockingNetlink, config: VrfConfig, undo: Undo): void {
+function attach(request: CniRequest, pod: BlockingNetlink, config: VrfConfig, undo: Undo): void {
   const link = requireInterface(pod, request);
   if (link.masterIndex !== 0) {
     const master = findLink(pod, link.masterIndex)?.name ?? `index ${link.masterIndex}`;
@@ -150,7 +150,7 @@ function detach(pod: BlockingNetlink, ifName: string, name: string): void {
   if (!isUsed) removeLink(pod, vrf.index);
 }
 
-function check(request: Request, pod: BlockingNetlink, config: VrfConfig): void {
+function check(request: CniRequest, pod: BlockingNetlink, config: VrfConfig): void {
   const vrf = findVrf(pod, config);
   if (vrf === undefined) throw wrong(`the VRF ${config.name} is missing in ${pod.where}`);
   if (!vrf.isUp) throw wrong(`the VRF ${config.name} in ${pod.where} is down`);

@@ -1,7 +1,7 @@
 /** Names for what is random in each run: the same thing has the same name wherever it stands in a case's story. */
 
 /** A device that was seen, by its name in a place. */
-export interface Device {
+export interface LabelledDevice {
   readonly name: string;
   readonly address: string;
 }
@@ -23,7 +23,7 @@ export class Labels {
   }
 
   /** Hardware addresses are called after the device that had them first; of several, a veth. */
-  meet(devices: readonly Device[]): void {
+  meet(devices: readonly LabelledDevice[]): void {
     const [veths, others] = [devices.filter(isVeth), devices.filter((device) => !isVeth(device))];
     for (const { name, address } of [...veths, ...others])
       if (!this.#addresses.has(address)) this.#addresses.set(address, `MAC of ${this.in(name)}`);
@@ -39,7 +39,7 @@ export class Labels {
   }
 }
 
-const isVeth = ({ name }: Device) => name.startsWith("veth");
+const isVeth = ({ name }: LabelledDevice) => name.startsWith("veth");
 
 function label(known: Map<string, string>, word: string, kind: string): string {
   const found = known.get(word) ?? `${kind}${known.size + 1}`;

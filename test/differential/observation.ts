@@ -1,6 +1,6 @@
 /** What is looked at in a namespace after each step, and how it is read: by name, so that differences have one, too. */
 
-import type { Device } from "./labels.ts";
+import type { LabelledDevice } from "./labels.ts";
 
 type Json = Record<string, unknown>;
 
@@ -49,7 +49,7 @@ function answersIn(text: string): ReadonlyMap<string, string> {
   );
 }
 
-export function readDevices(text: string): Device[] {
+export function readDevices(text: string): LabelledDevice[] {
   const links = JSON.parse(answersIn(text).get("links") || "[]") as { ifname: string; address?: string }[];
   return links.flatMap(({ ifname, address }) => (address === undefined ? [] : [{ name: ifname, address }]));
 }

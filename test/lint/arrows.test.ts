@@ -16,7 +16,7 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/dbus/b.ts", importing("../sys/errors.ts"), undefined],
   ["pkg/kernel/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/kernel/b.ts", importing("../cni/errors.ts"), "noRestrictedImports"],
-  ["pkg/kernel/nft/a.ts", importing("../../backend/node.ts"), "noRestrictedImports"],
+  ["pkg/nft/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cni/a.ts", importing("../../plugins/bridge/main.ts"), "noRestrictedImports"],
   ["pkg/backend/a.ts", importing("../cluster/node.ts"), "noRestrictedImports"],
   ["pkg/ipam/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],

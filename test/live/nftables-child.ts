@@ -6,14 +6,14 @@ import { readFileSync } from "node:fs";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { networkOf, parsePrefix } from "../../pkg/ip/prefix.ts";
-import { nodeMasquerade } from "../../pkg/kernel/masquerade.ts";
-import { isSameTable, tableDumps } from "../../pkg/kernel/nft/comparison.ts";
-import { replaceTable } from "../../pkg/kernel/nft/table.ts";
-import { addPodMasquerade, deletePodMasquerade, podMasqueradeDumps } from "../../pkg/kernel/pod-masquerade.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { type Message, NETLINK_NETFILTER, type Request } from "../../pkg/netlink/message.ts";
+import { isSameTable, tableDumps } from "../../pkg/nft/comparison.ts";
+import { replaceTable } from "../../pkg/nft/table.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
+import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
+import { addPodMasquerade, deletePodMasquerade, podMasqueradeDumps } from "../../pkg/tables/pod-masquerade.ts";
 
 export type Step =
   | { readonly do: "replace" | "compare"; readonly podRanges: readonly string[]; readonly exempt: readonly string[] }

@@ -10,14 +10,15 @@ import {
   overlaps,
   type Prefix,
 } from "../../../pkg/ip/prefix.ts";
-import { type DataPath, type Observed, planDataPath } from "../../../pkg/kernel/data-path.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { MARK_START } from "../../../pkg/kernel/owner.ts";
-import { planPodBridge } from "../../../pkg/kernel/pod-bridge.ts";
 import { describeRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
-import { RTPROT_WEFT } from "../../../pkg/kernel/route-plan.ts";
+import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { planVtep, type Vtep } from "../../../pkg/kernel/vtep.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
+import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
+import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
 import { withNames } from "../../node/kernel.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";
@@ -68,7 +69,7 @@ export const dataPath: Check = {
 };
 
 /** All that is missing: where a device has to be made first, what it is to hold then as well. */
-function wholePlan(wanted: DataPath, observed: Observed) {
+function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   const first = planDataPath(wanted, observed);
   if (first.isComplete) return { commands: first.requests.map(({ text }) => text), conflicts: first.conflicts };
   const made = wanted.vteps.filter((vtep) => {

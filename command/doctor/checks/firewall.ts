@@ -2,11 +2,11 @@
 
 import { type Address, formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
 import { firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
-import { type ChainPlace, type ForeignRule, placeText, verdictOf } from "../../../pkg/kernel/foreign-rules.ts";
-import { IPPROTO, type Packet } from "../../../pkg/kernel/walk/packet.ts";
-import { type Ending, type Ruleset, walk } from "../../../pkg/kernel/walk/ruleset.ts";
 import { NF_INET_HOOK, NFPROTO } from "../../../pkg/netlink/nftables.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
+import { type ChainPlace, type ForeignRule, placeText, verdictOf } from "../../../pkg/nft/ruleset.ts";
+import { IPPROTO, type Packet } from "../../../pkg/packet-walk/packet.ts";
+import { type Ending, type Ruleset, walk } from "../../../pkg/packet-walk/ruleset.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";
 import { underlayName } from "./kernel.ts";

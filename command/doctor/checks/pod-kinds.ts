@@ -2,8 +2,8 @@
 import { firstHost } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { planProxies, proxySettings } from "../../../pkg/kernel/neighbour-proxy.ts";
-import { leftBridge } from "../../../pkg/kernel/pod-bridge.ts";
-import { isHostRoute } from "../../../pkg/kernel/pod-ends.ts";
+import { leftBridge } from "../../../pkg/reconcile/pod-bridge.ts";
+import { isHostRoute } from "../../../pkg/reconcile/pod-ends.ts";
 import { withNames } from "../../node/kernel.ts";
 import { USUAL_BRIDGE } from "../../node/networks.ts";
 import type { Facts } from "../facts.ts";

@@ -1,6 +1,6 @@
 /** Rules of single pods, which another program may have removed while the pods run. */
 import { describeOwner } from "../../../pkg/kernel/owner.ts";
-import type { PodRulePart } from "../../../pkg/kernel/pod-rules.ts";
+import type { PodRulePart } from "../../../pkg/tables/pod-rules.ts";
 import { CNI_BIN_DIR } from "../../node/options.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";

@@ -5,7 +5,7 @@ import { capacityOf, isWithin } from "../../../pkg/ipam/ranges.ts";
 import type { Reservation } from "../../../pkg/ipam/reservation.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { lookAtReservations } from "../../ipam/look.ts";
-import type { Attachment } from "../../node/networks.ts";
+import type { AttachSettings } from "../../node/networks.ts";
 import { podRange } from "../../node/ranges.ts";
 import type { KnownNodes } from "../../node/run-dir.ts";
 import type { LeaseFacts } from "../facts.ts";
@@ -13,7 +13,7 @@ import type { LeaseFacts } from "../facts.ts";
 export function readLeases(
   system: System,
   confDir: string,
-  { dataDir, network }: Attachment,
+  { dataDir, network }: AttachSettings,
   table: KnownNodes | undefined,
 ): { readonly leases: LeaseFacts; readonly own: readonly Reservation[] } {
   const { networks, obstacle } = lookAtReservations(system, { dataDir, confDir });

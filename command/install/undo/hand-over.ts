@@ -5,23 +5,23 @@
  */
 
 import { changeSaved, run } from "../../../pkg/attachment/legacy-xtables.ts";
+import { xtablesIsolatedBridges } from "../../../pkg/foreign/legacy-xtables.ts";
+import { filterAddition, natAddition } from "../../../pkg/foreign/reference-iptables.ts";
+import { nftScript } from "../../../pkg/foreign/reference-nftables.ts";
+import type { ReferencePart } from "../../../pkg/foreign/reference-state.ts";
+import type { Request } from "../../../pkg/netlink/message.ts";
+import { changeSeen, readRuleset } from "../../../pkg/netlink/ruleset.ts";
+import { deleteTable } from "../../../pkg/nft/ruleset.ts";
+import type { System } from "../../../pkg/sys/system.ts";
 import {
   deleteRuleRecords,
   readRuleRecords,
   removeFromFirewall,
   ruleRecordRequests,
-} from "../../../pkg/kernel/firewall.ts";
-import { deleteTable } from "../../../pkg/kernel/foreign-rules.ts";
-import { xtablesIsolatedBridges } from "../../../pkg/kernel/legacy-xtables.ts";
-import { deleteGuards } from "../../../pkg/kernel/mac-spoof.ts";
-import { deletePodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
-import { deletePortMap } from "../../../pkg/kernel/port-map.ts";
-import { filterAddition, natAddition } from "../../../pkg/kernel/reference-iptables.ts";
-import { nftScript } from "../../../pkg/kernel/reference-nftables.ts";
-import type { ReferencePart } from "../../../pkg/kernel/reference-state.ts";
-import type { Request } from "../../../pkg/netlink/message.ts";
-import { changeSeen, readRuleset } from "../../../pkg/netlink/ruleset.ts";
-import type { System } from "../../../pkg/sys/system.ts";
+} from "../../../pkg/tables/firewall.ts";
+import { deleteGuards } from "../../../pkg/tables/mac-spoof.ts";
+import { deletePodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
+import { deletePortMap } from "../../../pkg/tables/port-map.ts";
 import { FAMILIES, lookAtTables, type OWN_TABLES, type SeenRules, type SeenTables, toolsFor } from "./look.ts";
 import type { HandOver, Obstacle, OwnedState } from "./states.ts";
 

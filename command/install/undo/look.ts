@@ -5,27 +5,21 @@ import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
 import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
+import { lookAtForwarding } from "../../../pkg/foreign/foreign-forward.ts";
+import { lookAtReferenceTables } from "../../../pkg/foreign/reference-nftables.ts";
 import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
-import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/kernel/firewall.ts";
-import { lookAtForwarding } from "../../../pkg/kernel/foreign-forward.ts";
-import {
-  type ForeignRule,
-  placeText,
-  readTables,
-  type TablePlace,
-  tablesDump,
-} from "../../../pkg/kernel/foreign-rules.ts";
 import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
-import { macSpoofElementDumps, readGuards } from "../../../pkg/kernel/mac-spoof.ts";
 import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
-import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
-import { lookAtPortMapElements } from "../../../pkg/kernel/port-map.ts";
-import { readPortMap } from "../../../pkg/kernel/port-map-table.ts";
-import { lookAtReferenceTables } from "../../../pkg/kernel/reference-nftables.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
+import { type ForeignRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
 import type { System } from "../../../pkg/sys/system.ts";
+import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/tables/firewall.ts";
+import { macSpoofElementDumps, readGuards } from "../../../pkg/tables/mac-spoof.ts";
+import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
+import { lookAtPortMapElements } from "../../../pkg/tables/port-map.ts";
+import { readPortMap } from "../../../pkg/tables/port-map-table.ts";
 import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
 import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";

@@ -6,20 +6,20 @@
 import { type CachedAttachment, mainPlugin } from "../../../pkg/attachment/cached.ts";
 import type { ConfigObject } from "../../../pkg/cni/config.ts";
 import { isCniError } from "../../../pkg/cni/errors.ts";
-import { type Address, addressBits, type Family, isSameAddress } from "../../../pkg/ip/address.ts";
-import { contains, IPV4_LOOPBACK, isSamePrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
-import type { Firewall } from "../../../pkg/kernel/firewall.ts";
-import type { GuardedPort } from "../../../pkg/kernel/mac-spoof.ts";
-import { type Attachment, describeOwner, ownerMark } from "../../../pkg/kernel/owner.ts";
-import type { PodMasquerade } from "../../../pkg/kernel/pod-masquerade.ts";
-import { DEFAULT_MARK_BIT, type PortMap } from "../../../pkg/kernel/port-map-table.ts";
 import type {
   ReferenceBackend,
   ReferencePart,
   ReferencePort,
   ReferencePorts,
   ReferenceState,
-} from "../../../pkg/kernel/reference-state.ts";
+} from "../../../pkg/foreign/reference-state.ts";
+import { type Address, addressBits, type Family, isSameAddress } from "../../../pkg/ip/address.ts";
+import { contains, IPV4_LOOPBACK, isSamePrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { type Attachment, describeOwner, ownerMark } from "../../../pkg/kernel/owner.ts";
+import type { Firewall } from "../../../pkg/tables/firewall.ts";
+import type { GuardedPort } from "../../../pkg/tables/mac-spoof.ts";
+import type { PodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
+import { DEFAULT_MARK_BIT, type PortMap } from "../../../pkg/tables/port-map-table.ts";
 
 /** What weft's tables of attachments hold. */
 export interface OwnTables {

@@ -1,7 +1,7 @@
 /** What the table of `firewall` should hold for an attachment. Pure. */
 import type { ConfigObject } from "../../cni/config.ts";
 import type { Result } from "../../cni/result.ts";
-import type { Firewall } from "../../kernel/firewall.ts";
+import type { Firewall } from "../../tables/firewall.ts";
 import type { FirewallConfig } from "./config.ts";
 
 /** `object` is what `config` was read from. Throws `CniError` 7 where a policy needs a bridge that `result` does not name. */

@@ -1,11 +1,11 @@
 /** The handles of a pod's rules in other programs' chains, kept in our own table for its DEL. */
 import type { Address } from "../../ip/address.ts";
-import type { RuleRecord } from "../../kernel/firewall.ts";
-import { recordRules } from "../../kernel/pod-forwarding.ts";
 import { openNetfilter } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
 import type { Message } from "../../netlink/message.ts";
 import type { System } from "../../sys/system.ts";
+import type { RuleRecord } from "../../tables/firewall.ts";
+import { recordRules } from "../../tables/pod-forwarding.ts";
 
 /**
  * Keeps what `echoes` tell of the new rules for `addresses`; `held` is kept already. One that fails costs the DEL a look at

@@ -6,7 +6,7 @@ import type { ConfigObject } from "../../cni/config.ts";
 import { CniError, ErrorCode } from "../../cni/errors.ts";
 import type { Family } from "../../ip/address.ts";
 import { commonSpans, type Span, wholeSpan } from "../../ip/span.ts";
-import { conditionBits, type PortCondition } from "../../kernel/port-condition.ts";
+import { conditionBits, type PortCondition } from "../../tables/port-condition.ts";
 import { iptablesMatches } from "./iptables-words.ts";
 import { nftMatches } from "./nft-words.ts";
 

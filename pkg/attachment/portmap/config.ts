@@ -5,8 +5,8 @@
 import type { ConfigObject } from "../../cni/config.ts";
 import { CniError, ErrorCode } from "../../cni/errors.ts";
 import { type Address, type Family, formatAddress } from "../../ip/address.ts";
-import type { PortCondition } from "../../kernel/port-condition.ts";
-import { DEFAULT_MARK_BIT } from "../../kernel/port-map-table.ts";
+import type { PortCondition } from "../../tables/port-condition.ts";
+import { DEFAULT_MARK_BIT } from "../../tables/port-map-table.ts";
 import { type Conditions, type Language, parseConditions } from "./conditions.ts";
 
 export interface PortmapConfig {

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../../ip/address.ts";
-import type { PortMapping } from "../../kernel/port-map-table.ts";
 import { ByteWriter } from "../../netlink/bytes.ts";
 import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_NEW } from "../../netlink/conntrack.ts";
 import {
@@ -13,6 +12,7 @@ import {
   splitDatagram,
 } from "../../netlink/message.ts";
 import { FakeSystem } from "../../sys/fake.ts";
+import type { PortMapping } from "../../tables/port-map-table.ts";
 import { forgetConnections } from "./connections.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text.split("."), Number);

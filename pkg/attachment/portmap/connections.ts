@@ -15,11 +15,11 @@ import {
   type TrackedConnection,
   udpConnections,
 } from "../../kernel/connection.ts";
-import { mappingsByPort, type PortMapping } from "../../kernel/port-map-table.ts";
 import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
 import type { Request } from "../../netlink/message.ts";
 import type { System } from "../../sys/system.ts";
+import { mappingsByPort, type PortMapping } from "../../tables/port-map-table.ts";
 
 export interface Stale {
   /** Those that were opened to these ports of the node's addresses. */

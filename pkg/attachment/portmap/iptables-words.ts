@@ -2,7 +2,7 @@
 import { addressBits, parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
-import { conditionBits, nameSpan, type PortCondition } from "../../kernel/port-condition.ts";
+import { conditionBits, nameSpan, type PortCondition } from "../../tables/port-condition.ts";
 import type { Match, Words } from "./conditions.ts";
 
 const OPTIONS: Readonly<Record<string, keyof PortCondition>> = {

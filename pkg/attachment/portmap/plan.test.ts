@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../ip/prefix.ts";
 import { prefixSpan, type Span, wholeSpan } from "../../ip/span.ts";
-import type { PortCondition } from "../../kernel/port-condition.ts";
-import { describeHostPort } from "../../kernel/port-map.ts";
+import type { PortCondition } from "../../tables/port-condition.ts";
+import { describeHostPort } from "../../tables/port-map.ts";
 import type { PortmapConfig, WantedPort } from "./config.ts";
 import { planPortMap, podAddresses } from "./plan.ts";
 

@@ -2,8 +2,8 @@
 import type { Result } from "../../cni/result.ts";
 import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../ip/prefix.ts";
 import { addressSpan, commonSpan, prefixSpan } from "../../ip/span.ts";
-import type { PortCondition } from "../../kernel/port-condition.ts";
-import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../kernel/port-map-table.ts";
+import type { PortCondition } from "../../tables/port-condition.ts";
+import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../tables/port-map-table.ts";
 import { ownAddresses } from "../addresses.ts";
 import type { PortmapConfig } from "./config.ts";
 

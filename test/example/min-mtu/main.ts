@@ -1,6 +1,6 @@
 /** `min-mtu`: a link of a chain that refuses a pod whose interface carries smaller packets than the network promises. */
 import { CniError, ErrorCode } from "weft/pkg/cni/errors.ts";
-import type { Plugin, Request } from "weft/pkg/cni/plugin.ts";
+import type { CniRequest, Plugin } from "weft/pkg/cni/plugin.ts";
 import { findLink } from "weft/pkg/kernel/read.ts";
 import { openRoute } from "weft/pkg/netlink/blocking.ts";
 
@@ -16,7 +16,7 @@ export const plugin: Plugin = {
   del() {},
 };
 
-function assertMtu(request: Request): void {
+function assertMtu(request: CniRequest): void {
   const wanted = request.config.requiredInteger("minMtu", { min: 68, max: 65_535 });
   const pod = openRoute(request.system, request.requireNamespace());
   try {

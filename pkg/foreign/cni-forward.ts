@@ -1,0 +1,232 @@
+/**
+ * The reference firewall plugin's chains in iptables' filter tables on nf_tables, made as that plugin makes them, so that
+ * either program finds what the other has made:
+ *
+ *     FORWARD      -> CNI-FORWARD                      comment "CNI firewall plugin rules"
+ *     CNI-FORWARD  -> the administrator's chain        comment "CNI firewall plugin admin overrides"
+ *     CNI-FORWARD  -d POD, established or related  accept
+ *     CNI-FORWARD  -s POD                          accept
+ *
+ * iptables-nft refuses to show or save a table with anything in it that it could not have written: hence no sets, and
+ * connection states by the xtables extension.
+ */
+import type { Address } from "../ip/address.ts";
+import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import {
+  type Expression,
+  NF_INET_HOOK,
+  NFPROTO,
+  NFT_CMP,
+  NFT_META,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWTABLE,
+  VERDICT,
+} from "../netlink/nftables.ts";
+import {
+  accept,
+  counter,
+  jump,
+  matchAddress,
+  matchEstablished,
+  matchFamily,
+  type Statement,
+} from "../nft/expressions.ts";
+import {
+  type ChainPlace,
+  deleteChain,
+  deleteRule,
+  deleteTable,
+  type ForeignChain,
+  type ForeignRule,
+  familyName,
+  placeText,
+  type TablePlace,
+  verdictOf,
+} from "../nft/ruleset.ts";
+import { commentUserdata } from "../nft/userdata.ts";
+import {
+  addRule,
+  type Forwarding,
+  isForward,
+  isIptablesChain,
+  isThere,
+  leadsTo,
+  PRIVATE_CHAIN,
+  type WantedRule,
+} from "./forward-chains.ts";
+
+const PRIVATE_COMMENT = "CNI firewall plugin rules";
+const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
+/** On tables and chains that weft made, so that weft removes them. */
+export const CHAIN_MARK = "weft";
+/** The reference plugin's chains for `ingressPolicy`; FORWARD leads to the first. */
+export const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
+
+/** Requests for a FORWARD as iptables-nft makes it, with its table where that is not among `tables`. */
+export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Request[] {
+  const isThere = tables.some(({ family, table }) => family === place.family && table === place.table);
+  const table = request(
+    NFT_MSG_NEWTABLE,
+    `nft add table ${familyName(place.family)} ${place.table}`,
+    { family: place.family },
+    { name: place.table, flags: 0, userdata: commentUserdata(CHAIN_MARK) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+  return [
+    ...(isThere ? [] : [table]),
+    request(
+      NFT_MSG_NEWCHAIN,
+      `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
+      { family: place.family },
+      {
+        table: place.table,
+        name: place.chain,
+        hook: { number: NF_INET_HOOK.forward, priority: 0 },
+        policy: VERDICT.accept,
+        type: "filter",
+        userdata: commentUserdata(CHAIN_MARK),
+      },
+      NLM_F_CREATE | NLM_F_EXCL,
+    ),
+  ];
+}
+
+/** A FORWARD that `addForward` is about to make. */
+export function newForward({ family, table }: TablePlace): ForeignChain {
+  const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
+  return { family, table, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
+}
+
+/**
+ * True where FORWARD is missing from the filter table of this family and may be made. A table of that name whose forward
+ * chain has another name is an administrator's own.
+ */
+export function lacksForward({ chains }: Forwarding, family: number): boolean {
+  return !chains.some((chain) => chain.family === family && chain.table === "filter" && isForward(chain));
+}
+
+/** What FORWARD -> CNI-FORWARD -> `adminChain` lacks. */
+export function addPrivateChain(forwarding: Forwarding, base: ForeignChain, adminChain: string): Request[] {
+  const own = { ...base, chain: PRIVATE_CHAIN };
+  const admin = { ...base, chain: adminChain };
+  const jumps: WantedRule[] = [
+    { place: base, statements: [counter, jump(PRIVATE_CHAIN)], comment: PRIVATE_COMMENT, first: true },
+    { place: own, statements: [counter, jump(adminChain)], comment: ADMIN_COMMENT, first: true },
+  ];
+  return [
+    ...[own, admin].filter((place) => forwarding.find(place) === undefined).map(addChain),
+    ...jumps.filter((rule) => !isThere(forwarding, rule)).map(addRule),
+  ];
+}
+
+function addChain(place: ChainPlace): Request {
+  return request(
+    NFT_MSG_NEWCHAIN,
+    `nft add chain ${placeText(place)}`,
+    { family: place.family },
+    { table: place.table, name: place.chain, userdata: commentUserdata(CHAIN_MARK) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+/** What lets an address through: answers to the pod, and all that it sends. In iptables' chains as iptables-nft writes it. */
+export function acceptAddress(place: ChainPlace, address: Address): readonly (readonly Statement[])[] {
+  const family = place.family === NFPROTO.inet ? [matchFamily(address.family)] : [];
+  const established = isIptablesChain(place) ? [establishedByXtables, counter] : [matchEstablished, counter];
+  return [
+    [...family, matchAddress("daddr", address), ...established, accept],
+    [...family, matchAddress("saddr", address), counter, accept],
+  ];
+}
+
+/** struct xt_conntrack_mtinfo3 (include/uapi/linux/netfilter/xt_conntrack.h), padded to eight bytes. */
+const CONNTRACK_SIZE = 168;
+const MATCH_FLAGS_OFFSET = 146;
+const STATE_MASK_OFFSET = 150;
+const XT_CONNTRACK_STATE = 1;
+/** XT_CONNTRACK_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED. */
+const ESTABLISHED_OR_RELATED = 2 | 4;
+
+/** `-m conntrack --ctstate RELATED,ESTABLISHED`: nft shows it as the connection's state, too. */
+const establishedByXtables: Statement = {
+  text: "ct state established,related",
+  expressions: [{ kind: "match", data: { name: "conntrack", revision: 3, info: conntrackInfo() } }],
+};
+
+function conntrackInfo(): Uint8Array {
+  const info = new Uint8Array(CONNTRACK_SIZE);
+  const view = new DataView(info.buffer);
+  view.setUint16(MATCH_FLAGS_OFFSET, XT_CONNTRACK_STATE, true);
+  view.setUint16(STATE_MASK_OFFSET, ESTABLISHED_OR_RELATED, true);
+  return info;
+}
+
+/** True when every rule of the chain, and every rule that leads to it, was seen. */
+export function isSeenWhole(forwarding: Forwarding, place: ForeignChain): boolean {
+  return place.use <= forwarding.rulesOf(place).length + leadingTo(forwarding, place).length;
+}
+
+function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace): ForeignRule[] {
+  return forwarding.rules.filter(
+    (rule) => rule.family === family && rule.table === table && verdictOf(rule)?.chain === chain,
+  );
+}
+
+/**
+ * CNI-FORWARD with the rules that lead to it and from it, then what weft or the reference plugin made for it alone: the
+ * administrator's chain where that is empty, FORWARD, the table. A chain that another rule leads to stays.
+ */
+export function removePrivateChain(
+  forwarding: Forwarding,
+  tables: readonly TablePlace[],
+  own: ForeignChain,
+  adminChain: string,
+): Request[] {
+  const base = { ...own, chain: "FORWARD" };
+  const toOwn = forwarding.rulesOf(base).filter((rule) => leadsTo(rule, PRIVATE_CHAIN));
+  const toAdmin = forwarding.rulesOf(own).filter((rule) => leadsTo(rule, adminChain));
+  if (own.use > forwarding.rulesOf(own).length + toOwn.length) return [];
+  const admin = forwarding.find({ ...own, chain: adminChain });
+  // Made by weft, or by the reference plugin, which makes both; empty, and nothing else leads there.
+  const isAdminSpare =
+    admin !== undefined && admin.use === toAdmin.length && (own.comment !== CHAIN_MARK || admin.comment === CHAIN_MARK);
+  const forward = forwarding.find(base);
+  const isForwardSpare =
+    forward?.comment === CHAIN_MARK && forward.policy === VERDICT.accept && forward.use === toOwn.length;
+  const chains = [own, ...(isAdminSpare ? [admin] : []), ...(isForwardSpare ? [forward] : [])];
+  const table = tables.find((one) => one.family === own.family && one.table === own.table);
+  const isTableSpare = isForwardSpare && table?.comment === CHAIN_MARK && table.use === chains.length;
+  return isTableSpare ? [deleteTable(table)] : [...[...toOwn, ...toAdmin].map(deleteRule), ...chains.map(deleteChain)];
+}
+
+/** The chains of `ingressPolicy`, where nothing else leads to them. */
+export function removeIsolation(forwarding: Forwarding, own: ForeignChain): Request[] {
+  const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
+  const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
+  const inner = stages.flatMap((stage) => forwarding.rulesOf(stage));
+  const isSpare = (stage: ForeignChain) => {
+    const leading = [...entries, ...inner].filter((rule) => verdictOf(rule)?.chain === stage.chain);
+    return stage.use === forwarding.rulesOf(stage).length + leading.length;
+  };
+  return stages.every(isSpare) ? [...entries.map(deleteRule), ...stages.map(deleteChain)] : [];
+}
+
+/**
+ * The bridges that the reference plugin closes to each other: CNI-ISOLATION-STAGE-1 has one rule for each,
+ * `-i BRIDGE ! -o BRIDGE -j CNI-ISOLATION-STAGE-2`.
+ */
+export function isolatedBridges(rules: readonly ForeignRule[]): string[] {
+  const names = rules
+    .filter((rule) => rule.chain === ISOLATION_CHAINS[0] && verdictOf(rule)?.chain === ISOLATION_CHAINS[1])
+    .flatMap(({ expressions }) => inputInterface(expressions) ?? []);
+  return [...new Set(names)];
+}
+
+/** The name in `iifname NAME`; `undefined` where the rule does not have it. */
+function inputInterface(expressions: readonly Expression[]): string | undefined {
+  const at = expressions.findIndex(({ kind, data }) => kind === "meta" && data?.key === NFT_META.iifname);
+  const next = at < 0 ? undefined : expressions[at + 1];
+  if (next?.kind !== "cmp" || next.data?.op !== NFT_CMP.eq) return undefined;
+  const name = new TextDecoder().decode(next.data.data?.value ?? new Uint8Array()).replace(/\0.*$/s, "");
+  return name === "" ? undefined : name;
+}

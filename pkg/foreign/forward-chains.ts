@@ -1,0 +1,138 @@
+/** What was seen of the chains that forwarded packets pass, and rules that belong there. */
+import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
+import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
+import { meaningOf } from "../nft/comparison.ts";
+import type { Statement } from "../nft/expressions.ts";
+import {
+  type ChainPlace,
+  type ForeignChain,
+  type ForeignRule,
+  type ForeignRuleset,
+  isSameChain,
+  isUnconditional,
+  placeText,
+  type TablePlace,
+  verdictOf,
+} from "../nft/ruleset.ts";
+import { commentUserdata } from "../nft/userdata.ts";
+
+/** The reference firewall plugin's chain in iptables' filter tables. */
+export const PRIVATE_CHAIN = "CNI-FORWARD";
+/** iptables' tables with a chain FORWARD. */
+export const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
+/** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
+const DEPTH = 16;
+
+/** Tables of other programs through which IP packets pass. */
+export function isIpTable({ family, table }: TablePlace): boolean {
+  return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
+}
+
+function isOurTable(table: string): boolean {
+  return table === "weft" || table.startsWith("weft_");
+}
+
+/** The filter tables that iptables-nft and ip6tables-nft work in. */
+export function isFilterTable({ family, table }: TablePlace): boolean {
+  return (family === NFPROTO.ip || family === NFPROTO.ip6) && table === "filter";
+}
+
+/** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
+export function isForward(chain: ForeignChain): boolean {
+  return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
+}
+
+export function isPrivate(place: ChainPlace): boolean {
+  return isFilterTable(place) && place.chain === PRIVATE_CHAIN;
+}
+
+/** What iptables-nft shows: rules there are of its kind. */
+export function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
+  return family !== NFPROTO.inet && IPTABLES_TABLES.has(table) && (chain === "FORWARD" || chain === PRIVATE_CHAIN);
+}
+
+export class Forwarding {
+  readonly chains: readonly ForeignChain[];
+  readonly rules: readonly ForeignRule[];
+  readonly #meanings = new Map<ForeignRule, string>();
+
+  constructor({ chains, rules }: ForeignRuleset) {
+    this.chains = chains;
+    this.rules = rules;
+  }
+
+  find(place: ChainPlace): ForeignChain | undefined {
+    return this.chains.find((chain) => isSameChain(chain, place));
+  }
+
+  rulesOf(place: ChainPlace): ForeignRule[] {
+    return this.rules.filter((rule) => isSameChain(rule, place));
+  }
+
+  /** The rule's meaning without its comment: after iptables-restore that is an expression among the others. */
+  meaning(rule: ForeignRule): string {
+    const known = this.#meanings.get(rule) ?? meaningOf(withoutComment(rule));
+    this.#meanings.set(rule, known);
+    return known;
+  }
+
+  /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
+  fate(chain: ForeignChain, depth = 0): "dropped" | "accepted" | undefined {
+    for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
+      const verdict = verdictOf(rule);
+      if (verdict === undefined) continue;
+      if (verdict.code === VERDICT.drop) return "dropped";
+      if (verdict.code === VERDICT.accept) return "accepted";
+      if (verdict.code === VERDICT.return) break;
+      const target = this.find({ ...chain, chain: verdict.chain ?? "" });
+      const inner = target === undefined || depth > DEPTH ? undefined : this.fate(target, depth + 1);
+      if (inner !== undefined) return inner;
+      if (verdict.code === VERDICT.goto) break;
+    }
+    if (chain.hook === undefined) return undefined;
+    return chain.policy === VERDICT.drop ? "dropped" : "accepted";
+  }
+}
+
+export function leadsTo(rule: ForeignRule, chain: string): boolean {
+  return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
+}
+
+/** A rule that is to be there. */
+export interface WantedRule {
+  readonly place: ChainPlace;
+  readonly statements: readonly Statement[];
+  /** `undefined`: a rule of this meaning serves whatever its comment is. */
+  readonly comment: string | undefined;
+  /** At the chain's head, not at its end. */
+  readonly first: boolean;
+  /** The kernel echoes it with its handle (NLM_F_ECHO). [false] */
+  readonly isEchoed?: boolean;
+}
+
+export function isThere(forwarding: Forwarding, { place, statements, comment }: WantedRule): boolean {
+  const wanted = meaningOf(statements.flatMap(({ expressions }) => expressions));
+  return forwarding
+    .rulesOf(place)
+    .some((rule) => (comment === undefined || rule.comment === comment) && forwarding.meaning(rule) === wanted);
+}
+
+export function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
+  return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
+}
+
+export function addRule({ place, statements, comment, first, isEchoed = false }: WantedRule): Request {
+  const text = statements.map((statement) => statement.text).join(" ");
+  return request(
+    NFT_MSG_NEWRULE,
+    `nft ${first ? "insert" : "add"} rule ${placeText(place)} ${text}${comment === undefined ? "" : ` comment "${comment}"`}`,
+    { family: place.family },
+    {
+      table: place.table,
+      chain: place.chain,
+      expressions: statements.flatMap(({ expressions }) => expressions),
+      userdata: commentUserdata(comment),
+    },
+    NLM_F_CREATE | (first ? 0 : NLM_F_APPEND) | (isEchoed ? NLM_F_ECHO : 0),
+  );
+}

@@ -1,0 +1,58 @@
+/**
+ * What the kernel holds in one namespace of all that a node's way to pods is made of, from one row of dumps: links, addresses,
+ * routes, neighbours and forwarding entries. What several plan from at the same time is dumped once.
+ */
+import type { Family } from "../ip/address.ts";
+import type { BlockingNetlink } from "../netlink/blocking.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
+import { type Link, linkDump, parseLink } from "./link.ts";
+import {
+  forwardingDump,
+  neighbourDump,
+  type ObservedForwarding,
+  type ObservedNeighbour,
+  parseForwarding,
+  parseNeighbour,
+} from "./neighbour.ts";
+import { type ObservedRoute, parseRoute, routeDump } from "./route.ts";
+
+/** What the kernel holds. */
+export interface KernelSnapshot {
+  readonly links: readonly Link[];
+  readonly addresses: readonly LinkAddress[];
+  readonly routes: readonly ObservedRoute[];
+  readonly neighbours: readonly ObservedNeighbour[];
+  readonly forwarding: readonly ObservedForwarding[];
+}
+
+/** The dumps that `parseSnapshot` reads, in its order. */
+export function snapshotDumps(): readonly Request[] {
+  return [linkDump(), addressDump(), routeDump(4), routeDump(6), neighbourDump(4), neighbourDump(6), forwardingDump()];
+}
+
+/** `replies` are the messages of each dump of `snapshotDumps`. */
+export function parseSnapshot(replies: readonly (readonly Message[])[]): KernelSnapshot {
+  const [links = [], addresses = [], routes4 = [], routes6 = [], neighbours4 = [], neighbours6 = [], forwarding = []] =
+    replies;
+  return {
+    links: links.map(parseLink),
+    addresses: addresses.flatMap((message) => parseLinkAddress(message) ?? []),
+    routes: [...routesOf(4, routes4), ...routesOf(6, routes6)],
+    neighbours: [...neighbours4, ...neighbours6].flatMap((message) => parseNeighbour(message) ?? []),
+    forwarding: forwarding.flatMap((message) => parseForwarding(message) ?? []),
+  };
+}
+
+/** A kernel without IPv6 (ipv6.disable=1) answers a dump of its routes with all it has: IPv4's, a second time. */
+function routesOf(family: Family, messages: readonly Message[]): ObservedRoute[] {
+  return messages.flatMap((message) => {
+    const route = parseRoute(message);
+    return route?.destination.address.family === family ? [route] : [];
+  });
+}
+
+/** All of it, by asking and waiting. */
+export function readSnapshot(netlink: BlockingNetlink): KernelSnapshot {
+  return parseSnapshot(snapshotDumps().map((request) => netlink.dump(request)));
+}

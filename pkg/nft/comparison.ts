@@ -1,0 +1,274 @@
+/**
+ * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
+ * and elements do not count.
+ */
+import { decode, dumpRequest, type Message, type MessageType, type Request } from "../netlink/message.ts";
+import {
+  type Expression,
+  NF_INET_HOOK,
+  NFT_MSG_GETCHAIN,
+  NFT_MSG_GETRULE,
+  NFT_MSG_GETSET,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_GETTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  type SetElement,
+  VERDICT,
+} from "../netlink/nftables.ts";
+import { keyAttributes, type NftSet, type TupleElement, type TupleSet, wireElements } from "./set.ts";
+import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
+import { readComment, readSetComment } from "./userdata.ts";
+
+/**
+ * The dumps that `readTable` and `isSameTable` need, in any order. Those of sets and elements are refused with ENOENT
+ * where there is no such table or set: the table is not as wanted then. Sets that `hasElements` leaves out read as empty.
+ */
+export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean = () => true): Request[] {
+  const header = tableHeader(table);
+  const name = tableText(table);
+  return [
+    // The kernel narrows tables and chains by family only; the reader picks ours.
+    dumpRequest(NFT_MSG_GETTABLE, `nft list tables ${table.family}`, header, {}),
+    dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
+    dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
+    setsDump(table),
+    ...elementDumps({ ...table, sets: table.sets.filter(hasElements) }),
+  ];
+}
+
+/** Which sets a table has, without their elements; ENOENT where there is no such table. */
+export function setsDump(table: Table): Request {
+  const header = tableHeader(table);
+  return dumpRequest(NFT_MSG_GETSET, `nft list sets table ${tableText(table)}`, header, { table: table.name });
+}
+
+/** The dumps that `readElements` needs; ENOENT where there is no such table or set. */
+export function elementDumps(table: Table): Request[] {
+  return table.sets.map((set) =>
+    dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${tableText(table)} ${set.name}`, tableHeader(table), {
+      table: table.name,
+      set: set.name,
+    }),
+  );
+}
+
+/** A table read back, in a form that compares by text. */
+export interface ObservedTable {
+  readonly handle: bigint;
+  /** Chains with their rules, and sets: what the table does. */
+  readonly shape: string;
+  readonly elements: ReadonlyMap<string, readonly SetElement[]>;
+  /** Names. */
+  readonly chains: readonly string[];
+  readonly sets: readonly string[];
+}
+
+/** Each by its dump, and by its table's family and name: a comparison asks for one table once for each attachment. */
+const READ = new WeakMap<readonly Message[], Map<string, ObservedTable | undefined>>();
+
+/** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
+export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
+  const tables = READ.get(messages) ?? new Map<string, ObservedTable | undefined>();
+  READ.set(messages, tables);
+  const name = tableText(wanted);
+  if (!tables.has(name)) tables.set(name, parseTable(wanted, messages));
+  return tables.get(name);
+}
+
+function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
+  const all = <H extends { family: number }, A>(type: MessageType<H, A>): A[] => ofFamily(wanted, type, messages);
+  const table = all(NFT_MSG_NEWTABLE).find(({ name }) => name === wanted.name);
+  if (table === undefined) return undefined;
+  const rules = all(NFT_MSG_NEWRULE).filter((rule) => rule.table === wanted.name);
+  const chains = all(NFT_MSG_NEWCHAIN)
+    .filter((chain) => chain.table === wanted.name)
+    .map(({ name = "", hook, type, policy, userdata }) => ({
+      name,
+      base: hook === undefined ? [] : [hook.number, hook.priority, type, policy],
+      comment: readComment(userdata),
+      rules: rules
+        .filter(({ chain }) => chain === name)
+        .map((rule) => shapeOfRule(rule.expressions ?? [], readComment(rule.userdata))),
+    }));
+  const sets = all(NFT_MSG_NEWSET)
+    .filter((set) => set.table === wanted.name)
+    .map((set) => shapeOfSet({ ...set, name: set.name ?? "" }, readSetComment(set.userdata)));
+  return {
+    handle: table.handle ?? 0n,
+    shape: shapeText({
+      flags: table.flags ?? 0,
+      comment: readComment(table.userdata),
+      use: table.use ?? 0,
+      chains,
+      sets,
+    }),
+    elements: readElements(wanted, messages),
+    chains: chains.map(({ name }) => name),
+    sets: sets.map(({ name }) => name),
+  };
+}
+
+/** The elements of the table's sets, by the set's name. */
+export function readElements(table: Table, messages: readonly Message[]): ReadonlyMap<string, readonly SetElement[]> {
+  const elements = new Map<string, SetElement[]>();
+  for (const list of ofFamily(table, NFT_MSG_NEWSETELEM, messages)) {
+    if (list.table !== table.name || list.set === undefined) continue;
+    const known = elements.get(list.set) ?? [];
+    // In place: a dump of many elements comes in many messages, and a new list for each would be quadratic.
+    for (const element of list.elements ?? []) known.push(element);
+    elements.set(list.set, known);
+  }
+  return elements;
+}
+
+function ofFamily<H extends { family: number }, A>(
+  table: Table,
+  type: MessageType<H, A>,
+  messages: readonly Message[],
+): A[] {
+  const { family } = tableHeader(table);
+  return messages
+    .filter((message) => message.type === type.type)
+    .map((message) => decode(type, message))
+    .filter(({ header }) => header.family === family)
+    .map(({ attributes }) => attributes);
+}
+
+/** True when the kernel holds the wanted chains, rules, sets and elements, and nothing besides. */
+export function isSameTable(wanted: Table, messages: readonly Message[]): boolean {
+  const observed = readTable(wanted, messages);
+  if (observed === undefined || !hasSameShape(wanted, observed)) return false;
+  return wanted.sets.every((set) => hasSameElements(set, observed));
+}
+
+/** True when the kernel holds the elements of `set`, and no others. */
+export function hasSameElements(set: NftSet, { elements }: ObservedTable): boolean {
+  const held = elements.get(set.name) ?? [];
+  const wanted = wireElements(set);
+  return held.length === wanted.length && holdsAll(held, wanted);
+}
+
+/** As `isSameTable`, whatever the elements. */
+export function hasSameShape(wanted: Table, observed: ObservedTable): boolean {
+  const shape = shapeText({
+    flags: 0,
+    comment: wanted.comment,
+    use: wanted.chains.length + wanted.sets.length,
+    chains: wanted.chains.map(wantedChain),
+    sets: wanted.sets.map(wantedSet),
+  });
+  return shape === observed.shape;
+}
+
+interface Shape {
+  readonly flags: number;
+  readonly comment: string | undefined;
+  /** Counts what is not looked at too: objects, flow tables. */
+  readonly use: number;
+  readonly chains: readonly { readonly name: string }[];
+  readonly sets: readonly { readonly name: string }[];
+}
+
+function shapeText(shape: Shape): string {
+  const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
+  return canonical({ ...shape, chains: [...shape.chains].sort(byName), sets: [...shape.sets].sort(byName) });
+}
+
+function wantedChain(chain: Chain) {
+  return {
+    name: chain.name,
+    base: chain.hook === undefined ? [] : [NF_INET_HOOK[chain.hook], chain.priority >>> 0, chain.type, VERDICT.accept],
+    rules: chain.rules.map(({ statements, comment }) =>
+      shapeOfRule(
+        statements.flatMap(({ expressions }) => expressions),
+        comment,
+      ),
+    ),
+  };
+}
+
+function wantedSet(set: NftSet) {
+  return shapeOfSet({ name: set.name, ...keyAttributes(set) }, set.comment);
+}
+
+interface SetKey {
+  readonly name: string;
+  readonly flags?: number | undefined;
+  readonly keyType?: number | undefined;
+  readonly keyLength?: number | undefined;
+  /** Of a map. How long a verdict is only the kernel knows, so the length of data does not count. */
+  readonly dataType?: number | undefined;
+}
+
+function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comment: string | undefined) {
+  return { name, flags, keyType, keyLength, dataType, comment };
+}
+
+/** Equal for two rules exactly when they do the same; what they have counted does not matter. */
+export function meaningOf(expressions: readonly Expression[]): string {
+  return canonical(shapeOfRule(expressions, undefined));
+}
+
+/** Counters are what the rule has done, not what it is. */
+function shapeOfRule(expressions: readonly Expression[], comment: string | undefined) {
+  return {
+    expressions: expressions.map(({ kind, data }) => (kind === "counter" ? { kind } : { kind, data })),
+    comment,
+  };
+}
+
+/** True when all of the set's elements are among `held`, with their data and comments. */
+export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean {
+  return holdsAll(held, wireElements(set));
+}
+
+function holdsAll(held: readonly SetElement[], wanted: readonly SetElement[]): boolean {
+  const keys = keysOf(held);
+  return wanted.every((element) => keys.has(elementKey(element)));
+}
+
+/** Those of the set's elements that are not among `held` with the same data and comment. Linear in both. */
+export function absentElements(set: TupleSet, held: readonly SetElement[]): readonly TupleElement[] {
+  const keys = keysOf(held);
+  const wire = wireElements(set).map(elementKey);
+  return set.elements.filter((_, at) => !keys.has(wire[at] ?? ""));
+}
+
+/** By the list: one set is compared with each attachment's part of it. */
+const KEYS = new WeakMap<readonly SetElement[], ReadonlySet<string>>();
+
+function keysOf(elements: readonly SetElement[]): ReadonlySet<string> {
+  const keys = KEYS.get(elements) ?? new Set(elements.map(elementKey));
+  KEYS.set(elements, keys);
+  return keys;
+}
+
+/**
+ * Equal for elements with the same key, end of range, data and comment. Sets may hold thousands: of most elements only the
+ * key is there.
+ */
+export function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
+  const text = `${key?.value?.join()} ${keyEnd?.value?.join() ?? ""} ${flags || ""} ${readComment(userdata) ?? ""}`;
+  return data === undefined ? text : `${text} ${canonical(data)}`;
+}
+
+/**
+ * The same text for the same meaning: fields by name; what is zero or empty as if it were left out, since dumps state
+ * defaults (a lookup's flags, a bitwise operation's kind); attributes newer than our tables left out.
+ */
+function canonical(value: unknown): string {
+  if (value instanceof Uint8Array) return value.join();
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(String(value));
+  const fields = Object.entries(value)
+    .filter(([name, field]) => name !== "unknown" && field !== undefined && field !== 0)
+    .map(([name, field]) => [name, canonical(field)] as const)
+    .filter(([, text]) => text !== "{}")
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, text]) => `${name}:${text}`);
+  return `{${fields.join(",")}}`;
+}

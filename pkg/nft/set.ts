@@ -1,0 +1,265 @@
+/**
+ * Sets and maps as data, and the form their elements have on the wire (include/uapi/linux/netfilter/nf_tables.h).
+ */
+import {
+  type Address,
+  addressBits,
+  addressFromBytes,
+  addressToBytes,
+  type Family,
+  formatAddress,
+} from "../ip/address.ts";
+import { formatPrefix, type Prefix } from "../ip/prefix.ts";
+import { mergeSpans, prefixSpan, type Span } from "../ip/span.ts";
+import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type NftData, type SetElement, VERDICT } from "../netlink/nftables.ts";
+import {
+  type Field,
+  type FieldValue,
+  fieldLength,
+  isPrefixValue,
+  readTupleBytes,
+  tupleBytes,
+  tupleText,
+  tupleType,
+} from "./tuple.ts";
+import { commentUserdata, readComment } from "./userdata.ts";
+
+interface Named {
+  readonly name: string;
+  readonly comment: string;
+}
+
+interface OfFamily extends Named {
+  readonly family: Family;
+}
+
+/** Single addresses, found by hash. */
+export interface AddressSet extends OfFamily {
+  readonly kind: "addresses";
+  readonly elements: readonly AddressElement[];
+}
+
+export interface AddressElement {
+  readonly address: Address;
+  readonly comment?: string;
+  /** In place of a comment: all that is kept beside the address. */
+  readonly userdata?: Uint8Array | undefined;
+}
+
+/** Ranges; those that touch or overlap become one, so they carry no comments. */
+export interface PrefixSet extends OfFamily {
+  readonly kind: "prefixes";
+  readonly elements: readonly Prefix[];
+}
+
+/** A source address with a range of destinations (a concatenation with intervals: Linux 5.6). */
+export interface PairSet extends OfFamily {
+  readonly kind: "pairs";
+  readonly elements: readonly PairElement[];
+}
+
+export interface PairElement {
+  readonly source: Address;
+  readonly destination: Prefix;
+  readonly comment?: string;
+}
+
+/** Keys of one or more fields; with `data` a map. */
+export interface TupleSet extends Named {
+  readonly kind: "tuples";
+  readonly fields: readonly Field[];
+  /** Addresses in keys may be prefixes (a concatenation with intervals: Linux 5.6); else keys are found by hash. */
+  readonly hasRanges?: boolean;
+  /** What a key leads to: a row of fields again, or a verdict. */
+  readonly data?: readonly Field[] | "verdict";
+  readonly elements: readonly TupleElement[];
+}
+
+export interface TupleElement {
+  readonly values: readonly FieldValue[];
+  /** In a map of verdicts the chain that is jumped to. */
+  readonly data?: readonly FieldValue[] | Jump;
+  readonly comment?: string;
+}
+
+export interface Jump {
+  readonly jump: string;
+}
+
+export type NftSet = AddressSet | PrefixSet | PairSet | TupleSet;
+
+/** NFT_DATA_VERDICT: the data type of a map whose elements are verdicts. */
+const VERDICT_DATA = 0xffff_ff00;
+
+const addressField = (family: Family) => `ipv${family}_addr` as const;
+
+function asTuples({ family, elements, ...named }: PairSet): TupleSet {
+  return {
+    ...named,
+    kind: "tuples",
+    fields: [addressField(family), addressField(family)],
+    hasRanges: true,
+    elements: elements.map(({ source, destination, ...rest }) => ({ values: [source, destination], ...rest })),
+  };
+}
+
+/** What NFT_MSG_NEWSET says about keys and data. */
+export function keyAttributes(set: NftSet) {
+  switch (set.kind) {
+    case "addresses":
+    case "prefixes": {
+      const { type, length } = tupleType([addressField(set.family)]);
+      return { flags: set.kind === "prefixes" ? NFT_SET.interval : 0, keyType: type, keyLength: length };
+    }
+    case "pairs":
+      return tupleAttributes(asTuples(set));
+    case "tuples":
+      return tupleAttributes(set);
+  }
+}
+
+function tupleAttributes({ fields, hasRanges = false, data }: TupleSet) {
+  const { type, length } = tupleType(fields);
+  const flags = (hasRanges ? NFT_SET.interval | NFT_SET.concat : 0) | (data === undefined ? 0 : NFT_SET.map);
+  return {
+    ...{ flags, keyType: type, keyLength: length },
+    ...(hasRanges ? { description: { concat: fields.map((field) => ({ length: fieldLength(field) })) } } : {}),
+    ...(data === undefined ? {} : dataAttributes(data)),
+  };
+}
+
+function dataAttributes(data: readonly Field[] | "verdict") {
+  if (data === "verdict") return { dataType: VERDICT_DATA };
+  const { type, length } = tupleType(data);
+  return { dataType: type, dataLength: length };
+}
+
+/** The elements as the kernel takes them. */
+export function wireElements(set: NftSet): SetElement[] {
+  switch (set.kind) {
+    case "addresses":
+      return set.elements.map(({ address, comment, userdata }) => ({
+        key: { value: addressToBytes(address) },
+        userdata: userdata ?? commentUserdata(comment),
+      }));
+    case "prefixes":
+      return mergeRanges(set.elements).flatMap((range) => rangeElements(set.family, range));
+    case "pairs":
+      return wireElements(asTuples(set));
+    case "tuples":
+      return set.elements.map((element) => wireTuple(set, element));
+  }
+}
+
+function wireTuple({ fields, hasRanges = false, data }: TupleSet, element: TupleElement): SetElement {
+  return {
+    key: { value: tupleBytes(fields, element.values) },
+    ...(hasRanges ? { keyEnd: { value: tupleBytes(fields, element.values, true) } } : {}),
+    ...(data === undefined || element.data === undefined ? {} : { data: wireData(data, element.data) }),
+    userdata: commentUserdata(element.comment),
+  };
+}
+
+function wireData(fields: readonly Field[] | "verdict", data: readonly FieldValue[] | Jump): NftData {
+  if ("jump" in data) return { verdict: { code: VERDICT.jump >>> 0, chain: data.jump } };
+  if (fields === "verdict") throw new RangeError("a map of verdicts takes verdicts");
+  return { value: tupleBytes(fields, data) };
+}
+
+/** More than an error message should list. */
+const LISTED_ELEMENTS = 16;
+
+/** The elements in nft's words, the first few of many. */
+export function elementsText(set: NftSet): string {
+  const comment = (text: string | undefined) => (text === undefined ? "" : ` comment "${text}"`);
+  const words = firstElementWords(set, comment);
+  const rest = set.elements.length - words.length;
+  return `{ ${words.join(", ")}${rest > 0 ? ` and ${rest} more` : ""} }`;
+}
+
+function firstElementWords(set: NftSet, comment: (text: string | undefined) => string): string[] {
+  switch (set.kind) {
+    case "addresses":
+      return set.elements
+        .slice(0, LISTED_ELEMENTS)
+        .map((element) => `${formatAddress(element.address)}${comment(element.comment)}`);
+    case "prefixes":
+      return set.elements.slice(0, LISTED_ELEMENTS).map(formatPrefix);
+    case "pairs":
+      return firstElementWords(asTuples({ ...set, elements: set.elements.slice(0, LISTED_ELEMENTS) }), comment);
+    case "tuples":
+      return set.elements.slice(0, LISTED_ELEMENTS).map((element) => {
+        const key = `${tupleText(set.fields, element.values)}${comment(element.comment)}`;
+        return element.data === undefined ? key : `${key} : ${dataText(set, element.data)}`;
+      });
+  }
+}
+
+function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump): string {
+  if ("jump" in data) return `jump ${data.jump}`;
+  return tupleText(fields === undefined || fields === "verdict" ? [] : fields, data);
+}
+
+/** A set's type in nft's words. */
+export function keyText(set: NftSet): string {
+  if (set.kind === "pairs") return keyText(asTuples(set));
+  if (set.kind !== "tuples") {
+    return `type ${addressField(set.family)};${set.kind === "prefixes" ? " flags interval;" : ""}`;
+  }
+  const { fields, data, hasRanges } = set;
+  const to = data === undefined ? "" : ` : ${data === "verdict" ? data : data.join(" . ")}`;
+  return `type ${fields.join(" . ")}${to};${hasRanges ? " flags interval;" : ""}`;
+}
+
+/** An element of a `TupleSet` read back; `undefined` where its key or its data has other fields. */
+export function readTuple(
+  { fields, data: dataFields }: Pick<TupleSet, "fields" | "data">,
+  { key, keyEnd, data, userdata }: SetElement,
+): TupleElement | undefined {
+  const values = readTupleBytes(fields, key?.value, keyEnd?.value);
+  const read = dataFields === undefined ? undefined : readData(dataFields, data);
+  if (values === undefined || (dataFields !== undefined && read === undefined)) return undefined;
+  const comment = readComment(userdata);
+  return { values, ...(read === undefined ? {} : { data: read }), ...(comment === undefined ? {} : { comment }) };
+}
+
+function readData(fields: readonly Field[] | "verdict", data: NftData = {}): readonly FieldValue[] | Jump | undefined {
+  if (fields !== "verdict") return readTupleBytes(fields, data.value);
+  return data.verdict?.code === VERDICT.jump >>> 0 ? { jump: data.verdict.chain ?? "" } : undefined;
+}
+
+/** The length of the (first) address in a key, by the key's length. */
+const SOURCE_LENGTH: Readonly<Record<number, number>> = { 4: 4, 8: 4, 16: 16, 32: 16 };
+
+/** Source and comment of an element of an `AddressSet` or a `PairSet` read back; `undefined` for other keys. */
+export function readElement(element: SetElement): { source: Address; comment: string | undefined } | undefined {
+  const key = element.key?.value;
+  const length = SOURCE_LENGTH[key?.length ?? 0];
+  if (key === undefined || length === undefined) return undefined;
+  return { source: addressFromBytes(key.subarray(0, length)), comment: readComment(element.userdata) };
+}
+
+/** An element of a `PairSet` read back; `undefined` where its destinations are no prefix. */
+export function readPair(element: SetElement): PairElement | undefined {
+  const source = readElement(element)?.source;
+  if (source === undefined || element.keyEnd === undefined) return undefined;
+  const fields = [addressField(source.family), addressField(source.family)];
+  const read = readTuple({ fields }, element);
+  if (read === undefined) return undefined;
+  const { values, ...rest } = read;
+  const [, destination] = values;
+  return isPrefixValue(destination) ? { source, destination, ...rest } : undefined;
+}
+
+/** The fewest spans that hold the same addresses, in order: the kernel refuses ranges that overlap. */
+export function mergeRanges(prefixes: readonly Prefix[]): Span[] {
+  return mergeSpans(prefixes.map(prefixSpan));
+}
+
+/** A range is two elements: its first address, and the one behind its last. What ends with the address space has no end. */
+function rangeElements(family: Family, { first, last }: Span): SetElement[] {
+  const start: SetElement = { key: { value: addressToBytes({ family, value: first }) } };
+  if (last + 1n === 1n << BigInt(addressBits(family))) return [start];
+  const end = addressToBytes({ family, value: last + 1n });
+  return [start, { key: { value: end }, flags: NFT_SET_ELEM_INTERVAL_END }];
+}

@@ -1,0 +1,219 @@
+/**
+ * An nf_tables table as data, and the one transaction that makes the kernel hold exactly it.
+ */
+import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import {
+  NF_INET_HOOK,
+  NFPROTO,
+  NFT_MSG_DELSETELEM,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_GETSETELEM,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  type SetElement,
+  VERDICT,
+} from "../netlink/nftables.ts";
+import type { Statement } from "./expressions.ts";
+import { elementsText, keyAttributes, keyText, type NftSet, wireElements } from "./set.ts";
+import { commentUserdata, setUserdata } from "./userdata.ts";
+
+export interface Rule {
+  readonly statements: readonly Statement[];
+  readonly comment: string;
+}
+
+/** A base chain: the kernel enters it at its hook. Packets that no rule decides about are accepted. */
+export interface BaseChain {
+  readonly name: string;
+  readonly type: "filter" | "nat" | "route";
+  readonly hook: keyof typeof NF_INET_HOOK;
+  /** nft's names are numbers, which depend on the family: srcnat is 100, in `bridge` 300. */
+  readonly priority: number;
+  readonly rules: readonly Rule[];
+}
+
+/** A chain that rules and elements jump to. */
+export interface RegularChain {
+  readonly name: string;
+  readonly hook?: undefined;
+  readonly rules: readonly Rule[];
+}
+
+export type Chain = BaseChain | RegularChain;
+
+export interface Table {
+  readonly family: keyof typeof NFPROTO;
+  readonly name: string;
+  readonly comment: string;
+  readonly sets: readonly NftSet[];
+  readonly chains: readonly Chain[];
+}
+
+/** nla_len holds 16 bits: with the longest comment 200 elements take 48 KiB. */
+const ELEMENTS_PER_MESSAGE = 200;
+
+/** The table and all in it, in one batch: whatever stood under this name before is gone with the same commit. */
+export function replaceTable(table: Table): Request[] {
+  // Deleting is refused where there is nothing, so the table is made sure of first.
+  return [addTable(table), deleteTable(table), addTable(table), ...fillTable(table)];
+}
+
+/** The same where no such table is: EEXIST otherwise, so that of two that create it at once one learns of the other. */
+export function createTable(table: Table): Request[] {
+  return [addTable(table, NLM_F_EXCL), ...fillTable(table)];
+}
+
+function fillTable(table: Table): Request[] {
+  // Rules refer to sets and chains, elements of maps to chains: those come first.
+  return [
+    ...table.sets.map((set, index) => addSet(table, set, index + 1)),
+    ...table.chains.map((chain) => addChain(table, chain)),
+    ...table.sets.flatMap((set) => addElements(table, set)),
+    ...table.chains.flatMap((chain) => chain.rules.map((rule) => addRule(table, chain, rule))),
+  ];
+}
+
+function addTable(table: Table, exclusive = 0): Request {
+  return request(
+    NFT_MSG_NEWTABLE,
+    `nft add table ${tableText(table)}`,
+    tableHeader(table),
+    { name: table.name, flags: 0, userdata: commentUserdata(table.comment) },
+    NLM_F_CREATE | exclusive,
+  );
+}
+
+/** With `handle` only that very table: ENOENT when another has come in its place. */
+export function deleteTable(table: Table, handle?: bigint): Request {
+  return request(
+    NFT_MSG_DELTABLE,
+    handle === undefined ? `nft delete table ${tableText(table)}` : `nft delete table ${table.family} handle ${handle}`,
+    tableHeader(table),
+    handle === undefined ? { name: table.name } : { handle },
+  );
+}
+
+function addSet(table: Table, set: NftSet, id: number): Request {
+  return request(
+    NFT_MSG_NEWSET,
+    `nft add ${isMap(set) ? "map" : "set"} ${tableText(table)} ${set.name} { ${keyText(set)} }`,
+    tableHeader(table),
+    { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: userdataOf(set) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+function isMap(set: NftSet): boolean {
+  return set.kind === "tuples" && set.data !== undefined;
+}
+
+function userdataOf(set: NftSet): Uint8Array {
+  return setUserdata(set.comment, { isName: set.kind === "tuples" && set.fields.every((field) => field === "ifname") });
+}
+
+/** EEXIST when an element is there already, whatever its comment; with `exclusive: false` it stays as it is. */
+export function addElements(
+  table: Table,
+  set: NftSet,
+  { exclusive = true }: { readonly exclusive?: boolean } = {},
+): Request[] {
+  const where = `${tableText(table)} ${set.name}`;
+  return inMessages(wireElements(set)).map((elements) =>
+    request(
+      NFT_MSG_NEWSETELEM,
+      `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
+      tableHeader(table),
+      { table: table.name, set: set.name, elements },
+      NLM_F_CREATE | (exclusive ? NLM_F_EXCL : 0),
+    ),
+  );
+}
+
+/** Asks for the elements that `set` names, by their keys; ENOENT where one of them is absent. */
+export function elementRequest(table: Table, set: NftSet): Request {
+  return request(
+    NFT_MSG_GETSETELEM,
+    `nft get element ${tableText(table)} ${set.name} ${elementsText(set)}`,
+    tableHeader(table),
+    { table: table.name, set: set.name, elements: wireElements(set).map(({ key, keyEnd }) => ({ key, keyEnd })) },
+  );
+}
+
+/** Those of the table's sets that `isChosen` names of what the kernel holds. */
+export function deleteElements(
+  table: Table,
+  held: ReadonlyMap<string, readonly SetElement[]>,
+  isChosen: (element: SetElement) => boolean,
+): Request[] {
+  return table.sets.flatMap(({ name }) => deleteFromSet(table, name, (held.get(name) ?? []).filter(isChosen)));
+}
+
+/** ENOENT when one of the elements is gone meanwhile. */
+export function deleteFromSet(table: Table, set: string, elements: readonly SetElement[]): Request[] {
+  return inMessages(elements.map(({ key, keyEnd }) => ({ key, keyEnd }))).map((keys) =>
+    request(
+      NFT_MSG_DELSETELEM,
+      `nft delete element ${tableText(table)} ${set} (${keys.length} of them)`,
+      tableHeader(table),
+      { table: table.name, set, elements: keys },
+    ),
+  );
+}
+
+/** Elements in messages that stay below what an attribute can hold. */
+function inMessages(elements: readonly SetElement[]): SetElement[][] {
+  const messages: SetElement[][] = [];
+  for (let at = 0; at < elements.length; at += ELEMENTS_PER_MESSAGE) {
+    messages.push(elements.slice(at, at + ELEMENTS_PER_MESSAGE));
+  }
+  return messages;
+}
+
+function addChain(table: Table, chain: Chain): Request {
+  return request(
+    NFT_MSG_NEWCHAIN,
+    `nft add chain ${tableText(table)} ${chain.name}${chain.hook === undefined ? "" : ` { ${baseText(chain)} }`}`,
+    tableHeader(table),
+    { table: table.name, name: chain.name, ...(chain.hook === undefined ? {} : baseAttributes(chain)) },
+    NLM_F_CREATE | NLM_F_EXCL,
+  );
+}
+
+function baseAttributes({ type, hook, priority }: BaseChain) {
+  return { hook: { number: NF_INET_HOOK[hook], priority: priority >>> 0 }, policy: VERDICT.accept, type };
+}
+
+function baseText({ type, hook, priority }: BaseChain): string {
+  return `type ${type} hook ${hook} priority ${priority}; policy accept;`;
+}
+
+function addRule(table: Table, chain: Chain, rule: Rule): Request {
+  return request(
+    NFT_MSG_NEWRULE,
+    `nft add rule ${tableText(table)} ${chain.name} ${ruleText(rule)}`,
+    tableHeader(table),
+    {
+      table: table.name,
+      chain: chain.name,
+      expressions: rule.statements.flatMap(({ expressions }) => expressions),
+      userdata: commentUserdata(rule.comment),
+    },
+    NLM_F_CREATE | NLM_F_APPEND,
+  );
+}
+
+export function ruleText({ statements, comment }: Rule): string {
+  return `${statements.map(({ text }) => text).join(" ")} comment "${comment}"`;
+}
+
+/** "inet weft", as nft names a table. */
+export function tableText({ family, name }: Table): string {
+  return `${family} ${name}`;
+}
+
+export function tableHeader({ family }: Table): { family: number } {
+  return { family: NFPROTO[family] };
+}

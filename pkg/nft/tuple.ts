@@ -1,0 +1,165 @@
+/**
+ * Keys and data of sets and maps as rows of fields: nft's concatenations. In one, each field is filled up to whole
+ * registers of four bytes; a field that stands alone is not.
+ */
+import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
+import { formatMac, parseMac } from "../ip/mac.ts";
+import { formatPrefix, lastAddress, networkOf, type Prefix } from "../ip/prefix.ts";
+
+/** nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. */
+const FIELD = {
+  ipv4_addr: { type: 7, length: 4 },
+  ipv6_addr: { type: 8, length: 16 },
+  ether_addr: { type: 9, length: 6 },
+  inet_proto: { type: 12, length: 1 },
+  inet_service: { type: 13, length: 2 },
+  ifname: { type: 41, length: 16 },
+} as const;
+export type Field = keyof typeof FIELD;
+
+/** In keys with ranges: values from one to another, both among them, as bytes of the field's length. */
+export interface FieldRange {
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+}
+
+/** An address or (in keys with ranges) a prefix, a number in network order, text for `ifname` and `ether_addr` (canonical). */
+export type FieldValue = Address | Prefix | FieldRange | number | string;
+
+/** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
+const TYPE_BITS = 6;
+const REGISTER_LENGTH = 4;
+
+/** The number of a tuple's type, and its length in bytes, as NFT_MSG_NEWSET states them of keys and data. */
+export function tupleType(fields: readonly Field[]): { readonly type: number; readonly length: number } {
+  return {
+    type: fields.reduce((type, field) => (type << TYPE_BITS) | FIELD[field].type, 0),
+    length: fields.reduce((sum, field) => sum + spaceOf(field, fields), 0),
+  };
+}
+
+/** Without what fills it up. */
+export function fieldLength(field: Field): number {
+  return FIELD[field].length;
+}
+
+function spaceOf(field: Field, fields: readonly Field[]): number {
+  const { length } = FIELD[field];
+  return fields.length === 1 ? length : Math.ceil(length / REGISTER_LENGTH) * REGISTER_LENGTH;
+}
+
+/** A key's first value or, with `isLast`, the last that its prefixes hold. Throws `RangeError` for other types' values. */
+export function tupleBytes(fields: readonly Field[], values: readonly FieldValue[], isLast = false): Uint8Array {
+  const whole = new Uint8Array(tupleType(fields).length);
+  let at = 0;
+  fields.forEach((field, index) => {
+    const bytes = fieldBytes(field, values[index] ?? "", isLast);
+    if (bytes.length !== FIELD[field].length) throw new RangeError(`${field}: ${bytes.length} bytes`);
+    whole.set(bytes, at);
+    at += spaceOf(field, fields);
+  });
+  return whole;
+}
+
+function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Array {
+  if (typeof value === "string") return field === "ether_addr" ? parseMac(value) : interfaceNameBytes(value);
+  if (typeof value === "number") return numberBytes(value, FIELD[field].length);
+  if ("from" in value) return isLast ? value.to : value.from;
+  if (!("length" in value)) return addressToBytes(value);
+  return addressToBytes(isLast ? lastAddress(value) : networkOf(value).address);
+}
+
+function numberBytes(value: number, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, at) => (value >>> (8 * (length - 1 - at))) & 0xff);
+}
+
+/** As the kernel compares names of interfaces: filled up with NUL. Throws `RangeError` for one too long. */
+export function interfaceNameBytes(name: string): Uint8Array {
+  const bytes = new TextEncoder().encode(name);
+  const { length } = FIELD.ifname;
+  if (bytes.length >= length) throw new RangeError(`"${name}": a name of an interface has at most ${length - 1} bytes`);
+  const padded = new Uint8Array(length);
+  padded.set(bytes);
+  return padded;
+}
+
+/**
+ * The values in a key (or data) read back: where the key has an end, its addresses as prefixes, and what is no prefix as a
+ * range. `undefined` where it has other fields than these.
+ */
+export function readTupleBytes(
+  fields: readonly Field[],
+  first: Uint8Array | undefined,
+  last?: Uint8Array,
+): FieldValue[] | undefined {
+  const { length } = tupleType(fields);
+  if (first?.length !== length || (last !== undefined && last.length !== length)) return undefined;
+  let at = 0;
+  const values: FieldValue[] = [];
+  for (const field of fields) {
+    const end = at + FIELD[field].length;
+    values.push(readField(field, first.subarray(at, end), last?.subarray(at, end)));
+    at += spaceOf(field, fields);
+  }
+  return values;
+}
+
+function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined): FieldValue {
+  switch (field) {
+    case "ifname":
+      if (last?.some((byte, at) => byte !== first[at])) return { from: first, to: last };
+      return new TextDecoder().decode(first).replace(/\0.*$/s, "");
+    case "ether_addr":
+      return formatMac(first);
+    case "inet_service":
+      if (last?.some((byte, at) => byte !== first[at])) return { from: first, to: last };
+      return readNumber(first);
+    case "inet_proto":
+      return readNumber(first);
+    default:
+      return last === undefined ? addressFromBytes(first) : (prefixBetween(first, last) ?? { from: first, to: last });
+  }
+}
+
+function readNumber(bytes: Uint8Array): number {
+  return bytes.reduce((number, byte) => (number << 8) | byte, 0);
+}
+
+function prefixBetween(first: Uint8Array, last: Uint8Array): Prefix | undefined {
+  const address = addressFromBytes(first);
+  const at = first.findIndex((byte, index) => byte !== last[index]);
+  if (at < 0) return { address, length: 8 * first.length };
+  const difference = (first[at] ?? 0) ^ (last[at] ?? 0);
+  const prefix = { address, length: 8 * at + Math.clz32(difference) - 24 };
+  const isWhole = isSameAddress(networkOf(prefix).address, address);
+  return isWhole && isSameAddress(lastAddress(prefix), addressFromBytes(last)) ? prefix : undefined;
+}
+
+/** True for what was read from a key with an end; a key without one has single addresses in the same places. */
+export function isPrefixValue(value: FieldValue | undefined): value is Prefix {
+  return typeof value === "object" && "length" in value;
+}
+
+/** In nft's words; a range of names by its first and its last one, as far as they can be shown. */
+export function tupleText(fields: readonly Field[], values: readonly FieldValue[]): string {
+  return values.map((value, at) => valueText(fields[at], value)).join(" . ");
+}
+
+const PROTOCOL_NAME: Readonly<Record<number, string>> = { 6: "tcp", 17: "udp", 132: "sctp" };
+
+function valueText(field: Field | undefined, value: FieldValue): string {
+  if (typeof value === "string") return field === "ifname" ? `"${value}"` : value;
+  if (typeof value === "object" && "from" in value) {
+    return value.from.every((byte) => byte === 0) && value.to.every((byte) => byte === 0xff)
+      ? "*"
+      : [value.from, value.to].map((bytes) => boundText(field, bytes)).join("-");
+  }
+  if (typeof value !== "number") return "length" in value ? formatPrefix(value) : formatAddress(value);
+  return (field === "inet_proto" ? PROTOCOL_NAME[value] : undefined) ?? String(value);
+}
+
+function boundText(field: Field | undefined, bytes: Uint8Array): string {
+  if (field === "inet_service") return String(readNumber(bytes));
+  if (field !== "ifname") return formatAddress(addressFromBytes(bytes));
+  return `"${[...bytes].map((byte) => (byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte === 0 ? "" : "?")).join("")}"`;
+}

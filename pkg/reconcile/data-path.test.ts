@@ -1,0 +1,312 @@
+import { describe, expect, test } from "vitest";
+import { parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import type { LinkAddress } from "../kernel/address.ts";
+import type { Link } from "../kernel/link.ts";
+import { addRoute, describeRoute, type ObservedRoute } from "../kernel/route.ts";
+import { type KernelSnapshot, parseSnapshot } from "../kernel/snapshot.ts";
+import { VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import { type DataPath, planDataPath } from "./data-path.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
+
+const UNDERLAY = 2;
+const VTEP = 7;
+
+const vtep: Vtep = {
+  name: "flannel.1",
+  vni: 1,
+  port: 8472,
+  local: parseAddress("192.0.2.1"),
+  underlayIndex: UNDERLAY,
+  mac: "0a:00:00:00:00:01",
+  mtu: 1450,
+  addresses: [parsePrefix("10.244.0.0/32")],
+};
+
+function link(overrides: Partial<Link> = {}): Link {
+  return {
+    ...{
+      index: VTEP,
+      name: "flannel.1",
+      mtu: 1450,
+      mac: vtep.mac,
+      isUp: true,
+      isPromiscuous: false,
+      isAllMulticast: false,
+      txQueueLength: 1000,
+      isOperational: true,
+    },
+    ...{ kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS, port: undefined, bridge: undefined },
+    vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 },
+    ...overrides,
+  };
+}
+
+const address: LinkAddress = {
+  index: VTEP,
+  prefix: parsePrefix("10.244.0.0/32"),
+  scope: 0,
+  isTentative: false,
+  isDuplicate: false,
+};
+
+function route(text: string, gateway: string, overrides: Partial<ObservedRoute> = {}): ObservedRoute {
+  return {
+    ...{ destination: parsePrefix(text), gateway: parseAddress(gateway), outputIndex: VTEP, protocol: RTPROT_WEFT },
+    ...{ table: 254, scope: 0, type: 1, isMultipath: false, isOnlink: true },
+    ...overrides,
+  };
+}
+
+/** One peer behind the VTEP. */
+const desired: DataPath = {
+  vteps: [vtep],
+  neighbours: [{ vtep: "flannel.1", address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02" }],
+  forwarding: [{ vtep: "flannel.1", mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") }],
+  routes: [
+    { destination: parsePrefix("10.244.1.0/24"), gateway: parseAddress("10.244.1.0"), by: { vtep: "flannel.1" } },
+  ],
+};
+
+const neighbour = { index: VTEP, address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02", isPermanent: true };
+const forwarding = { index: VTEP, mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2"), isPlain: true };
+const peerRoute = route("10.244.1.0/24", "10.244.1.0");
+
+const settled: KernelSnapshot = {
+  links: [link()],
+  addresses: [address],
+  neighbours: [neighbour],
+  forwarding: [forwarding],
+  routes: [peerRoute],
+};
+
+const nothing: DataPath = { vteps: [], neighbours: [], forwarding: [], routes: [] };
+const texts = (want: DataPath, observed: KernelSnapshot, options = {}) =>
+  planDataPath(want, observed, options).requests.map(({ text }) => text);
+
+test("a kernel without IPv6, which tells its IPv4 routes twice, has them once", () => {
+  const { type, body } = addRoute(peerRoute);
+  const message = { type, flags: 0, sequence: 1, portId: 0, payload: body };
+  expect(parseSnapshot([[], [], [message], [message]]).routes.map(describeRoute)).toEqual([describeRoute(peerRoute)]);
+});
+
+test("a kernel that holds what it should is left alone", () => {
+  expect(planDataPath(desired, settled)).toEqual({ requests: [], isComplete: true, conflicts: [] });
+});
+
+describe("the device", () => {
+  test("is made first, and the rest planned once its index is known", () => {
+    const plan = planDataPath(desired, { ...settled, links: [] });
+    expect(plan.isComplete).toBe(false);
+    expect(plan.requests.map(({ text }) => text)).toEqual([
+      "ip link add flannel.1 address 0a:00:00:00:00:01 mtu 1450 type vxlan id 1 dstport 8472 local 192.0.2.1 dev index 2 nolearning",
+    ]);
+  });
+
+  test.each([
+    ["its MAC changed", { mac: "0a:00:00:00:00:99" }],
+    ["its MTU changed", { mtu: 1400 }],
+    ["it is down", { isUp: false }],
+    ["it carries no mark yet", { alias: "" }],
+    ["it learns", { vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 1 } }],
+    [
+      "its local address changed",
+      { vxlan: { vni: 1, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 9), learning: 0 } },
+    ],
+  ])("is changed in place when %s", (_name, overrides) => {
+    expect(texts(desired, { ...settled, links: [link(overrides)] })).toEqual([
+      expect.stringMatching(/^ip link set flannel\.1 /),
+    ]);
+  });
+
+  test("loses its neighbours with its hardware address, so the rest is planned once it has the right one", () => {
+    expect(planDataPath(desired, { ...settled, links: [link({ mac: "0a:00:00:00:00:99" })] }).isComplete).toBe(false);
+    expect(planDataPath(desired, { ...settled, links: [link({ mtu: 1400 })] }).isComplete).toBe(true);
+  });
+
+  test.each([
+    ["another VNI", { vxlan: { vni: 2, port: 8472, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 } }],
+    [
+      "another port",
+      { vxlan: { vni: 1, port: 4789, link: UNDERLAY, local: Uint8Array.of(192, 0, 2, 1), learning: 0 } },
+    ],
+  ])("is made anew when it has %s", (_name, overrides) => {
+    expect(texts(desired, { ...settled, links: [link(overrides)] })).toEqual([
+      "ip link del index 7",
+      expect.stringMatching(/^ip link add flannel\.1 /),
+    ]);
+  });
+
+  test("of another kind under its name is a stranger's: a conflict with a name, and left alone", () => {
+    const plan = planDataPath(desired, { ...settled, links: [link({ kind: "bridge", vxlan: undefined })] });
+    expect(plan.requests).toEqual([]);
+    expect(plan.conflicts).toEqual([expect.stringContaining("the device flannel.1 stands where a VXLAN device")]);
+  });
+
+  test("of ours that nobody wants is removed, a stranger's is not", () => {
+    const observed = { ...settled, addresses: [], neighbours: [], forwarding: [], routes: [] };
+    expect(texts(nothing, { ...observed, links: [link(), link({ index: 8, name: "vxlan9", alias: "" })] })).toEqual([
+      "ip link del index 7",
+    ]);
+  });
+});
+
+test("a new peer gets forwarding entry and neighbour before its route", () => {
+  expect(texts(desired, { ...settled, neighbours: [], forwarding: [], routes: [] })).toEqual([
+    "bridge fdb replace 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self permanent",
+    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent",
+    "ip route add 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
+  ]);
+});
+
+test("a peer that left loses its route before the entries that served it", () => {
+  expect(texts({ ...nothing, vteps: [vtep] }, settled)).toEqual([
+    "ip route del 10.244.1.0/24 via 10.244.1.0 dev index 7 proto 119",
+    "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
+    "ip neigh del 10.244.1.0 dev index 7",
+  ]);
+});
+
+test("a peer's new VTEP is programmed before the old one is removed", () => {
+  const moved: DataPath = {
+    ...desired,
+    neighbours: desired.neighbours.map((entry) => ({ ...entry, mac: "0a:00:00:00:00:03" })),
+    forwarding: desired.forwarding.map((entry) => ({ ...entry, mac: "0a:00:00:00:00:03" })),
+  };
+  expect(texts(moved, settled)).toEqual([
+    "bridge fdb replace 0a:00:00:00:00:03 dev index 7 dst 192.0.2.2 self permanent",
+    "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:03 dev index 7 nud permanent",
+    "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
+  ]);
+});
+
+describe("an entry that another hand changed is put back", () => {
+  const neighbourText = "ip neigh replace 10.244.1.0 lladdr 0a:00:00:00:00:02 dev index 7 nud permanent";
+  const forwardingText = "bridge fdb replace 0a:00:00:00:00:02 dev index 7 dst 192.0.2.2 self permanent";
+  const routeText = "ip route replace 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119";
+
+  test.each<[string, Partial<KernelSnapshot>, string]>([
+    ["a neighbour that ages", { neighbours: [{ ...neighbour, isPermanent: false }] }, neighbourText],
+    ["a neighbour's hardware address", { neighbours: [{ ...neighbour, mac: "0a:00:00:00:00:66" }] }, neighbourText],
+    [
+      "a forwarding entry that ages or goes by another port",
+      { forwarding: [{ ...forwarding, isPlain: false }] },
+      forwardingText,
+    ],
+    [
+      "a forwarding entry's node",
+      { forwarding: [{ ...forwarding, destination: parseAddress("192.0.2.6") }] },
+      forwardingText,
+    ],
+    ["a route's gateway", { routes: [{ ...peerRoute, gateway: parseAddress("10.244.6.0") }] }, routeText],
+    ["a route's MTU", { routes: [{ ...peerRoute, mtu: 900 }] }, routeText],
+    ["a route's source", { routes: [{ ...peerRoute, preferredSource: parseAddress("192.0.2.1") }] }, routeText],
+    ["a route of several next hops", { routes: [{ ...peerRoute, isMultipath: true }] }, routeText],
+  ])("%s", (_name, damage, repair) => {
+    expect(texts(desired, { ...settled, ...damage })).toEqual([repair]);
+  });
+});
+
+test("with keep nothing is removed", () => {
+  expect(texts({ ...nothing, vteps: [vtep] }, settled, { keep: true })).toEqual([]);
+});
+
+test("with keep another device of that name is a conflict, and stays with its peers", () => {
+  const plan = planDataPath({ ...desired, vteps: [{ ...vtep, port: 4789 }] }, settled, { keep: true });
+  expect(plan).toEqual({
+    requests: [],
+    isComplete: true,
+    conflicts: [expect.stringContaining("flannel.1 stands where a VXLAN device with VNI 1 and port 4789")],
+  });
+});
+
+describe("routes of others", () => {
+  const hostGw: DataPath = {
+    ...nothing,
+    routes: [
+      { destination: parsePrefix("10.244.1.0/24"), gateway: parseAddress("192.0.2.2"), by: { index: UNDERLAY } },
+    ],
+  };
+  const bare: KernelSnapshot = { links: [], addresses: [], neighbours: [], forwarding: [], routes: [] };
+  const foreign = (gateway: string, overrides = {}) =>
+    route("10.244.1.0/24", gateway, { protocol: 4, outputIndex: UNDERLAY, isOnlink: false, ...overrides });
+
+  test("to the same subnet by another way are a conflict with a name, and stay", () => {
+    const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9")] });
+    expect(plan.requests).toEqual([]);
+    expect(plan.conflicts).toEqual([expect.stringContaining('"10.244.1.0/24 via 192.0.2.9 dev index 2 proto 4')]);
+  });
+
+  test("that lead the same way serve as well", () => {
+    expect(planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.2")] })).toMatchObject({
+      requests: [],
+      conflicts: [],
+    });
+  });
+
+  test("that flanneld made, and lead the same way, become ours in a take-over, in one step", () => {
+    const plan = (overrides: object) =>
+      planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.2", overrides)] }, { adopt: true });
+    expect(plan({ protocol: 3 }).requests.map(({ text }) => text)).toEqual([
+      "ip route replace 10.244.1.0/24 via 192.0.2.2 dev index 2 proto 119",
+    ]);
+    expect(plan({ protocol: 4 }).requests).toEqual([]);
+  });
+
+  test("beside a changed one of ours are not put at risk by replacing it", () => {
+    const changed = route("10.244.1.0/24", "192.0.2.6", { outputIndex: UNDERLAY, isOnlink: false });
+    const plan = planDataPath(hostGw, { ...bare, routes: [foreign("192.0.2.9"), changed] });
+    expect(plan.requests.map(({ text }) => text)).toEqual([
+      "ip route del 10.244.1.0/24 via 192.0.2.6 dev index 2 proto 119",
+    ]);
+    expect(plan.conflicts).toHaveLength(1);
+  });
+
+  test("with another metric are no conflict", () => {
+    expect(texts(hostGw, { ...bare, routes: [foreign("192.0.2.9", { priority: 50 })] })).toEqual([
+      "ip route add 10.244.1.0/24 via 192.0.2.2 dev index 2 proto 119",
+    ]);
+  });
+
+  test("through our own device are taken over from whoever made them", () => {
+    expect(texts(desired, { ...settled, routes: [route("10.244.1.0/24", "10.244.1.0", { protocol: 3 })] })).toEqual([
+      "ip route replace 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
+    ]);
+  });
+
+  test("are never removed, ours with another metric are", () => {
+    const stale = route("10.244.9.0/24", "192.0.2.9", { outputIndex: UNDERLAY, priority: 5 });
+    expect(texts(nothing, { ...bare, routes: [foreign("192.0.2.2"), stale] })).toEqual([
+      "ip route del 10.244.9.0/24 via 192.0.2.9 dev index 2 proto 119 metric 5",
+    ]);
+  });
+
+  test("IPv6 routes are recognised with the metric that the kernel gives them", () => {
+    const v6: DataPath = {
+      ...nothing,
+      routes: [
+        { destination: parsePrefix("fd00:1::/64"), gateway: parseAddress("2001:db8::2"), by: { index: UNDERLAY } },
+      ],
+    };
+    const held = route("fd00:1::/64", "2001:db8::2", { outputIndex: UNDERLAY, priority: 1024, isOnlink: false });
+    expect(texts(v6, { ...bare, routes: [held] })).toEqual([]);
+  });
+});
+
+test("addresses of the VTEP that are not wanted go, link-local ones stay", () => {
+  const old: LinkAddress = { ...address, prefix: parsePrefix("10.244.5.0/32") };
+  const local: LinkAddress = { ...address, prefix: parsePrefix("fe80::1/64"), scope: 253 };
+  expect(texts(desired, { ...settled, addresses: [address, old, local] })).toEqual([
+    "ip address del 10.244.5.0/32 dev index 7",
+  ]);
+});
+
+test("a VTEP's old address goes before a route leads by it: the subnet may be a peer's now", () => {
+  const moved = { ...desired, vteps: [{ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] }] };
+  const before = { ...settled, addresses: [{ ...address, prefix: parsePrefix("10.244.1.0/32") }], routes: [] };
+  expect(texts(moved, before)).toEqual([
+    "ip address add 10.244.5.0/32 dev index 7",
+    "ip address del 10.244.1.0/32 dev index 7",
+    "ip route add 10.244.1.0/24 via 10.244.1.0 dev index 7 onlink proto 119",
+  ]);
+});

@@ -1,0 +1,109 @@
+import { expect, test } from "vitest";
+import { parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import type { Link } from "../kernel/link.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { type FormerGateway, planFormerGateways } from "./former-gateways.ts";
+import { RTPROT_WEFT } from "./route-plan.ts";
+
+const BRIDGE: Link = {
+  ...{ index: 5, name: "cni0", mtu: 1450, mac: "0a:00:00:00:00:01", isUp: true, isPromiscuous: false },
+  ...{ isAllMulticast: false, txQueueLength: 1000, isOperational: true, kind: "bridge", masterIndex: 0 },
+  ...{ peerIndex: 0, alias: "", vxlan: undefined, bridge: undefined, port: undefined },
+};
+
+const address = (text: string, index = 5) => ({
+  ...{ index, prefix: parsePrefix(text), scope: RT_SCOPE.universe, isTentative: false, isDuplicate: false },
+});
+const route = (text: string, more: object = {}) => ({
+  ...{ destination: parsePrefix(text), outputIndex: 5, protocol: RTPROT_WEFT, table: RT_TABLE_MAIN },
+  ...{ scope: RT_SCOPE.link, type: RTN_UNICAST, isMultipath: false, ...more },
+});
+
+function plan(
+  gateway: string,
+  held: FormerGateway["held"],
+  on: readonly string[],
+  { hosts = [] as string[], routes = [] as ReturnType<typeof route>[], current = [] as string[], isUp = true } = {},
+) {
+  const observed = {
+    links: [BRIDGE],
+    addresses: on.map((one) => address(one)),
+    routes,
+    neighbours: [],
+    forwarding: [],
+  };
+  const wishes = { gateways: [{ gateway: parsePrefix(gateway), held }], hosts: hosts.map(parseAddress) };
+  const { requests, isComplete } = planFormerGateways(wishes, current.map(parsePrefix), { ...BRIDGE, isUp }, observed);
+  return { texts: requests.map(({ text }) => text), isComplete };
+}
+
+const add = (text: string) => `ip address add ${text} dev index 5`;
+const del = (text: string) => `ip address del ${text} dev index 5`;
+const done = { texts: [], isComplete: true };
+
+test("what is held as it should be is left alone", () => {
+  expect(plan("10.244.1.1/24", "subnet", ["10.244.1.1/24"])).toEqual(done);
+  expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"])).toEqual(done);
+  expect(plan("10.244.1.1/24", "none", [])).toEqual(done);
+  expect(plan("10.244.1.1/24", "none", ["10.244.2.1/24", "10.244.1.7/24"])).toEqual(done);
+});
+
+test("without pods the address goes, in whichever form it is held", () => {
+  expect(plan("10.244.1.1/24", "none", ["10.244.1.1/24"])).toEqual({
+    texts: [del("10.244.1.1/24")],
+    isComplete: false,
+  });
+  expect(plan("fd00:1::1/64", "none", ["fd00:1::1/128"])).toEqual({ texts: [del("fd00:1::1/128")], isComplete: false });
+});
+
+test("a gateway that pods use comes back where it was removed", () => {
+  expect(plan("10.244.1.1/24", "subnet", []).texts).toEqual([add("10.244.1.1/24")]);
+});
+
+test.each([
+  ["10.244.1.1/24", "10.244.1.1/32", [add("10.244.1.1/32"), del("10.244.1.1/24")]],
+  // IPv6 has an address once on a link.
+  ["fd00:1::1/64", "fd00:1::1/128", [del("fd00:1::1/64"), add("fd00:1::1/128")]],
+])(
+  "once another node has the subnet, %s becomes %s behind the pods' own routes, and what follows is to be seen",
+  (gateway, _single, texts) => {
+    const host = gateway.replace(/1\/\d+$/, "7");
+    expect(plan(gateway, "single", [gateway], { hosts: [host] })).toEqual({
+      texts: [expect.stringMatching(new RegExp(`^ip route add ${host}/\\d+ dev index 5 proto 119$`)), ...texts],
+      isComplete: false,
+    });
+  },
+);
+
+test("a pod's route goes with the pod, and only after the subnet's is back", () => {
+  const routes = [route("10.244.1.7/32"), route("10.244.1.8/32")];
+  expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.8"], routes }).texts).toEqual([
+    "ip route del 10.244.1.7/32 dev index 5 proto 119",
+  ]);
+  expect(plan("10.244.1.1/24", "subnet", ["10.244.1.1/32"], { routes }).texts.join()).not.toContain("route");
+  expect(plan("10.244.1.1/24", "subnet", ["10.244.1.1/24"], { routes }).texts).toHaveLength(2);
+});
+
+test("others' routes, and ours by other links, are left alone", () => {
+  const routes = [
+    route("10.244.1.7/32", { protocol: 4 }),
+    route("10.244.1.8/32", { outputIndex: 7 }),
+    route("10.244.1.9/32", { table: 100 }),
+    route("10.244.2.0/24", { gateway: parseAddress("10.244.2.0") }),
+  ];
+  expect(plan("10.244.1.1/24", "none", [], { routes })).toEqual(done);
+  expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.7"], routes })).toEqual(done);
+});
+
+test("a gateway of the node's subnets of today is not touched, though its address is the same", () => {
+  const current = ["10.244.0.1/24"];
+  expect(plan("10.244.0.1/23", "none", ["10.244.0.1/24"], { current })).toEqual(done);
+  expect(plan("10.244.0.1/23", "none", ["10.244.0.1/24", "10.244.0.1/23"], { current }).texts).toEqual([
+    del("10.244.0.1/23"),
+  ]);
+});
+
+test("on a bridge that is down no route is asked for", () => {
+  expect(plan("10.244.1.1/24", "single", ["10.244.1.1/32"], { hosts: ["10.244.1.7"], isUp: false })).toEqual(done);
+});

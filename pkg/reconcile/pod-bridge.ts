@@ -1,0 +1,133 @@
+/**
+ * The bridge of this node's pods: what it should hold against what it holds. The executables make it, a pod at a time;
+ * whoever lives longer puts back what others take from it while pods are on it. Pure.
+ */
+
+import { isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
+import { addAddress } from "../kernel/address.ts";
+import { changeLink, createBridge, deleteLink, type Link } from "../kernel/link.ts";
+import { addRoute } from "../kernel/route.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
+import type { Request } from "../netlink/message.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
+import type { Plan } from "./data-path.ts";
+import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
+import { single } from "./pod-cables.ts";
+
+export interface PodBridge {
+  readonly name: string;
+  /** Owners' marks of the pods' links that are its ports. */
+  readonly ports: ReadonlySet<string>;
+  /** Of each of this node's subnets the gateway's address, with the subnet's length. */
+  readonly gateways: readonly Prefix[];
+  /** What pods know the gateway by. */
+  readonly mac: string;
+  /** Of a bridge that is made anew, in bytes. */
+  readonly mtu: number;
+  /** Frames may leave by the port that they came by. */
+  readonly hairpin: boolean;
+  /** Subnets that the node had before. Undefined where it is not known whose pods run: nothing of them is changed. */
+  readonly former?: FormerWishes | undefined;
+}
+
+const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
+
+/** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
+const CONNECTED_METRIC6 = 256;
+
+/**
+ * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
+ * the last. What it holds of subnets of before goes.
+ */
+export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan {
+  const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
+  const bridge = observed.links.find(({ name }) => name === wanted.name);
+  if (ports.length === 0)
+    return bridge?.kind === "bridge" ? { ...planFormer(wanted, bridge, observed), conflicts: [] } : complete([]);
+  if (bridge === undefined) return incomplete([createBridge(wanted)]);
+  if (bridge.kind !== "bridge") {
+    const kind = bridge.kind || "a physical device";
+    const conflict = `the device ${wanted.name} is not a bridge but ${kind}: pods cannot be plugged into it; remove it`;
+    return { requests: [], isComplete: true, conflicts: [conflict] };
+  }
+  // What the kernel does by itself when the bridge comes up has to be seen first.
+  if (!bridge.isUp || bridge.mac !== wanted.mac)
+    return incomplete([changeLink(bridge.index, { up: true, mac: wanted.mac })]);
+  const former = planFormer(wanted, bridge, observed);
+  if (!former.isComplete) return incomplete(former.requests);
+  return complete([
+    ...former.requests,
+    ...ports.flatMap((port) => planPort(wanted, bridge, port)),
+    ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
+    ...(wanted.former ?? NO_FORMER).gateways
+      .filter(({ held }) => held === "subnet")
+      .flatMap(({ gateway }) => planGateway(bridge, gateway, observed)),
+  ]);
+}
+
+/**
+ * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
+ * only those: an address that another program has put there, or a port of any kind, keeps it; what it holds of subnets of
+ * before goes.
+ */
+export function planLeftBridge(left: PodBridge, observed: KernelSnapshot): Plan {
+  const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");
+  if (bridge === undefined) return complete([]);
+  // Those that no pod needs any more are its own, too, as they were or alone.
+  const former = left.former?.gateways.filter(({ held }) => held === "none").map(({ gateway }) => gateway) ?? [];
+  const gateways = [...left.gateways, ...former.flatMap((gateway) => [gateway, single(gateway.address)])];
+  if (leftBridge({ name: left.name, gateways }, observed) !== undefined) return complete([deleteLink(bridge.index)]);
+  return { ...planFormer(left, bridge, observed), conflicts: [] };
+}
+
+/** The bridge that `planLeftBridge` removes. */
+export function leftBridge(
+  { name, gateways }: Pick<PodBridge, "name" | "gateways">,
+  { links, addresses }: KernelSnapshot,
+): Link | undefined {
+  const bridge = links.find((link) => link.name === name && link.kind === "bridge");
+  if (bridge === undefined || links.some(({ masterIndex }) => masterIndex === bridge.index)) return undefined;
+  const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
+  const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
+  return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;
+}
+
+function planFormer({ former, gateways }: PodBridge, bridge: Link, observed: KernelSnapshot) {
+  if (former === undefined) return { requests: [], isComplete: true };
+  return planFormerGateways(former, gateways, bridge, observed);
+}
+
+const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete: true, conflicts: [] });
+const incomplete = (requests: readonly Request[]): Plan => ({ requests, isComplete: false, conflicts: [] });
+
+/** A link takes a port's settings only once it is one. */
+function planPort({ hairpin }: PodBridge, bridge: Link, { index, isUp, masterIndex, port }: Link): Request[] {
+  const isPlugged = masterIndex === bridge.index;
+  const isHairpin = isPlugged && port?.isHairpin === true;
+  return [
+    ...(isPlugged && isUp ? [] : [changeLink(index, { masterIndex: bridge.index, up: true })]),
+    ...(!hairpin || isHairpin ? [] : [changeLink(index, { port: { hairpin } })]),
+  ];
+}
+
+/** The address, and the route to the subnet that the kernel made for it: somebody may have removed that one alone. */
+function planGateway({ index }: Link, gateway: Prefix, { addresses, routes }: KernelSnapshot): Request[] {
+  const isHeld = addresses.some((held) => held.index === index && isSamePrefix(held.prefix, gateway));
+  if (!isHeld) return [addAddress({ index, prefix: gateway, skipDetection: true })];
+  const destination = networkOf(gateway);
+  const isConnected = routes.some(
+    (route) =>
+      route.table === RT_TABLE_MAIN &&
+      route.outputIndex === index &&
+      route.gateway === undefined &&
+      isSamePrefix(route.destination, destination),
+  );
+  if (isConnected) return [];
+  const { family } = gateway.address;
+  const connected = { destination, outputIndex: index, protocol: RTPROT_KERNEL };
+  return [
+    addRoute(
+      family === 4 ? { ...connected, preferredSource: gateway.address } : { ...connected, priority: CONNECTED_METRIC6 },
+    ),
+  ];
+}

@@ -1,0 +1,100 @@
+import { expect, test } from "vitest";
+import { parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import type { LinkAddress } from "../kernel/address.ts";
+import type { Link } from "../kernel/link.ts";
+import type { ObservedRoute } from "../kernel/route.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { hostRoute, type PodCable, planPodCables, podCableNames, wholeCables } from "./pod-cables.ts";
+
+const MARK = "cni:cbr0/c7/eth0";
+const END = 7;
+const gateways = [parseAddress("10.244.1.1"), parseAddress("fd00:1::1")];
+const podAddresses = [parseAddress("10.244.1.7"), parseAddress("fd00:1::7")];
+const wanted: PodCable[] = [{ mark: MARK, gateways, podAddresses }];
+
+const end: Link = {
+  ...{ index: END, name: "veth7", mtu: 1450, mac: "02:00:00:00:00:07", isUp: true, isPromiscuous: false },
+  ...{ isAllMulticast: false, txQueueLength: 1000, isOperational: true, kind: "veth", masterIndex: 0 },
+  ...{ peerIndex: 2, alias: MARK, vxlan: undefined, bridge: undefined, port: undefined },
+};
+const address = (text: string): LinkAddress => ({
+  ...{ index: END, prefix: parsePrefix(text), scope: RT_SCOPE.universe, isTentative: false, isDuplicate: false },
+});
+const routes = podAddresses.map(
+  (pod): ObservedRoute => ({
+    ...{ ...hostRoute(pod, END), protocol: 3, table: RT_TABLE_MAIN, type: RTN_UNICAST, isMultipath: false },
+  }),
+);
+const healthy: KernelSnapshot = {
+  links: [end],
+  addresses: [address("10.244.1.1/32"), address("fd00:1::1/128")],
+  routes,
+  neighbours: [],
+  forwarding: [],
+};
+const plan = (changes: Partial<KernelSnapshot>, whole = new Set([MARK])) => {
+  const { requests, isComplete } = planPodCables(wanted, whole, { ...healthy, ...changes });
+  return { texts: requests.map(({ text }) => text), isComplete };
+};
+
+test("a link that is as it should be is left alone", () => {
+  expect(plan({})).toEqual({ texts: [], isComplete: true });
+});
+
+test("what is missing on it comes back, of either family", () => {
+  expect(plan({ routes: routes.slice(0, 1), addresses: healthy.addresses.slice(1) }).texts).toEqual([
+    "ip address add 10.244.1.1/32 dev index 7",
+    "ip route add fd00:1::7/128 dev index 7",
+  ]);
+});
+
+test("a route to the pod by another link is no way to it", () => {
+  const elsewhere = routes.map((route) => ({ ...route, outputIndex: 3 }));
+  expect(plan({ routes: elsewhere }).texts).toHaveLength(2);
+});
+
+test("a link that is down comes up first, and what it has lost is looked at then", () => {
+  expect(plan({ links: [{ ...end, isUp: false }], routes: [] })).toEqual({
+    texts: ["ip link set index 7 up"],
+    isComplete: false,
+  });
+});
+
+test("a link that was plugged into a bridge is taken from it first", () => {
+  expect(plan({ links: [{ ...end, masterIndex: 5 }], routes: [] })).toEqual({
+    texts: ["ip link set index 7 nomaster up"],
+    isComplete: false,
+  });
+});
+
+test.each<[string, Partial<KernelSnapshot>, ReadonlySet<string>, readonly string[]]>([
+  ["one with addresses", {}, new Set(), [MARK]],
+  ["one in the making", { addresses: [] }, new Set(), []],
+  ["one that was whole before", { addresses: [] }, new Set([MARK]), [MARK]],
+  ["one whose pod is gone", { links: [] }, new Set([MARK]), []],
+  ["a bridge's port", { links: [{ ...end, masterIndex: 5 }], addresses: [], routes: [] }, new Set([MARK]), []],
+  ["a bridge's port with an address", { links: [{ ...end, masterIndex: 5 }], routes: [] }, new Set([MARK]), []],
+  ["one that was plugged into a bridge", { links: [{ ...end, masterIndex: 5 }] }, new Set(), [MARK]],
+  ["a stranger's", { links: [{ ...end, alias: "" }] }, new Set(), []],
+])("whole: %s", (_name, changes, before, expected) => {
+  expect([...wholeCables(before, { ...healthy, ...changes })]).toEqual(expected);
+});
+
+test("one in the making is left to who makes it", () => {
+  expect(plan({ routes: [], addresses: [] }, new Set()).texts).toEqual([]);
+});
+
+test("cables are known by their marks, bridged or not; what shapes their traffic bears them, too, and is none", () => {
+  const links = [
+    end,
+    { ...end, name: "veth8", alias: "cni:cbr0/c8/eth0", masterIndex: 3 },
+    { ...end, name: "veth9", alias: "" },
+    { ...end, name: "bwp0123", kind: "ifb" },
+  ];
+  expect([...podCableNames(links)]).toEqual([
+    [MARK, "veth7"],
+    ["cni:cbr0/c8/eth0", "veth8"],
+  ]);
+});

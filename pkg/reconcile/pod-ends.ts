@@ -1,0 +1,58 @@
+/**
+ * The host's ends of a network's pods, by the plugin that attached them: ports of the pods' bridge (`bridge`), and cables,
+ * which lead to one pod each (`ptp`). A node has both after its operator has changed the plugin, until the older pods are
+ * gone. Pure.
+ */
+
+import { addressBits } from "../ip/address.ts";
+import type { Link } from "../kernel/link.ts";
+import { isOfNetwork } from "../kernel/owner.ts";
+import type { ObservedRoute } from "../kernel/route.ts";
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
+
+/** Owners' marks, which the ends have as their aliases. */
+export interface PodEnds {
+  readonly ports: ReadonlySet<string>;
+  readonly cables: ReadonlySet<string>;
+}
+
+export const NO_ENDS: PodEnds = { ports: new Set(), cables: new Set() };
+
+/** The plugin that attaches pods from now on. */
+export type AttachPlugin = "bridge" | "ptp";
+
+/**
+ * The kernel tells a cable by its address or by the route to its pod, and a port by its bridge. An end that has lost these
+ * is what it was in `before`. One that is new is a port that lost its bridge where `plugin` is `bridge`; where it is `ptp`,
+ * its ADD is still under way, and it is neither.
+ */
+export function podEnds(
+  network: string,
+  plugin: AttachPlugin,
+  observed: KernelSnapshot,
+  before: PodEnds = NO_ENDS,
+): PodEnds {
+  const ports = new Set<string>();
+  const cables = new Set<string>();
+  const own = observed.links.filter(({ kind, alias }) => kind === "veth" && isOfNetwork(alias, network));
+  if (own.length === 0) return NO_ENDS;
+  const cableIndexes = new Set([
+    ...observed.addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index),
+    ...observed.routes.filter(isHostRoute).map(({ outputIndex }) => outputIndex),
+  ]);
+  const isCable = ({ index, masterIndex, alias }: Link) =>
+    cableIndexes.has(index) || (masterIndex === 0 && before.cables.has(alias));
+  const isPort = ({ masterIndex, alias }: Link) => masterIndex !== 0 || before.ports.has(alias) || plugin === "bridge";
+  for (const end of own) {
+    if (isCable(end)) cables.add(end.alias);
+    else if (isPort(end)) ports.add(end.alias);
+  }
+  return { ports, cables };
+}
+
+/** A route to a pod, as `ptp` makes it; the kernel's own, to the link's IPv6 address, is another. */
+export function isHostRoute({ table, protocol, destination, gateway }: ObservedRoute): boolean {
+  const isOfPods = table === RT_TABLE_MAIN && protocol !== RTPROT_KERNEL && gateway === undefined;
+  return isOfPods && destination.length === addressBits(destination.address.family);
+}

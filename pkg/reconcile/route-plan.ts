@@ -1,0 +1,142 @@
+/** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+import { addressBits, isSameAddress } from "../ip/address.ts";
+import { contains, formatPrefix } from "../ip/prefix.ts";
+import { addRoute, deleteRoute, describeRoute, type ObservedRoute, type Route, replaceRoute } from "../kernel/route.ts";
+import type { Request } from "../netlink/message.ts";
+import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+
+/**
+ * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
+ * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
+ */
+export const RTPROT_WEFT = 119;
+
+/** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+
+/** Protocol of a route that names none: made by hand, or by flanneld (include/uapi/linux/rtnetlink.h). */
+const RTPROT_BOOT = 3;
+
+export interface RoutePlan {
+  readonly add: readonly Request[];
+  readonly remove: readonly Request[];
+  /** Strangers' routes that stand where ours belong, in words for an operator. */
+  readonly conflicts: readonly string[];
+}
+
+/**
+ * Ours are routes with our protocol, but for those to this node's own pods, and whatever leads through our own devices (a predecessor's). A stranger's route to
+ * the same subnet with the same metric is left alone: if it leads the same way it serves as well, else it is a conflict.
+ * With `adopt`, for who takes a node over from flanneld, one that leads the same way and has no protocol becomes ours.
+ */
+export function planRoutes(
+  wanted: readonly Route[],
+  observed: readonly ObservedRoute[],
+  ownDevices: ReadonlySet<number>,
+  { adopt = false }: { readonly adopt?: boolean } = {},
+): RoutePlan {
+  const candidates = observed.filter(({ table, type }) => table === RT_TABLE_MAIN && type === RTN_UNICAST);
+  const isOurs = (route: ObservedRoute) => {
+    const isByOwn = ownDevices.has(route.outputIndex ?? 0);
+    return route.protocol === RTPROT_WEFT ? isByOwn || !isPods(route) : isByOwn && route.gateway !== undefined;
+  };
+  const rivals = bySubnet(candidates.filter(hasDefaultMetric));
+  const wide = candidates.filter(
+    (route) => route.destination.length > 0 && route.destination.length < 128 && !isOurs(route),
+  );
+  const add: Request[] = [];
+  const conflicts: string[] = [];
+  const kept = new Set<ObservedRoute>();
+  for (const route of wanted) {
+    const held = rivals.get(formatPrefix(route.destination)) ?? [];
+    const ours = held.filter(isOurs);
+    const [foreign, ...otherForeign] = held.filter((other) => !isOurs(other));
+    const same = ours.find((other) => isSame(other, route));
+    if (same !== undefined) {
+      kept.add(same);
+    } else if (adopt && held.length === 1 && foreign?.protocol === RTPROT_BOOT && leadsTheSameWay(foreign, route)) {
+      add.push(replaceRoute(route));
+    } else if (foreign !== undefined) {
+      // Of routes that share destination and metric the kernel replaces the first, whoever made it: replace none.
+      const isServed = [foreign, ...otherForeign].some((other) => leadsTheSameWay(other, route));
+      if (!isServed) conflicts.push(conflictText(route, foreign));
+    } else if (ours[0] !== undefined) {
+      kept.add(ours[0]);
+      add.push(...overGateway(route, replaceRoute(route), [ours[0]]));
+    } else {
+      add.push(...overGateway(route, addRoute(route), wide));
+    }
+  }
+  return { add, conflicts, remove: candidates.filter((route) => isOurs(route) && !kept.has(route)).map(removal) };
+}
+
+/** One to a pod of this node, which is the pods' bridge's to keep (former-gateways.ts). */
+function isPods({ destination, gateway }: Route): boolean {
+  return gateway === undefined && destination.length === addressBits(destination.address.family);
+}
+
+/**
+ * The kernel takes an IPv6 route by way of an onlink gateway only if the routes that stand (the one that it is to replace
+ * among them) do not lead to that gateway by another device (ip6_route_check_nh_onlink). Where they do, a route to the
+ * gateway alone shows the new way for as long as it is asked for.
+ */
+function overGateway(route: Route, change: Request, standing: readonly ObservedRoute[]): readonly Request[] {
+  const { gateway, outputIndex, isOnlink, protocol } = route;
+  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [change];
+  const isElsewhere = standing.some(
+    (other) => other.outputIndex !== outputIndex && contains(other.destination, gateway),
+  );
+  if (!isElsewhere) return [change];
+  const host = { destination: { address: gateway, length: 128 }, outputIndex, protocol };
+  return [replaceRoute(host), change, deleteRoute(host)];
+}
+
+function bySubnet(routes: readonly ObservedRoute[]): ReadonlyMap<string, readonly ObservedRoute[]> {
+  const found = new Map<string, ObservedRoute[]>();
+  for (const route of routes) {
+    const subnet = formatPrefix(route.destination);
+    const others = found.get(subnet);
+    if (others === undefined) found.set(subnet, [route]);
+    else others.push(route);
+  }
+  return found;
+}
+
+function removal(route: ObservedRoute): Request {
+  const { destination, gateway, outputIndex, protocol, priority, scope } = route;
+  return deleteRoute({ destination, gateway, outputIndex, protocol, priority, scope });
+}
+
+/** The metric that a route gets which states none. */
+export function hasDefaultMetric({ destination, priority = 0 }: Route): boolean {
+  return priority === DEFAULT_METRIC[destination.address.family];
+}
+
+/** Nothing about it was changed by another hand. */
+function isSame(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    held.protocol === RTPROT_WEFT &&
+    leadsTheSameWay(held, wanted) &&
+    held.isOnlink === (wanted.isOnlink ?? false) &&
+    held.mtu === undefined &&
+    held.advmss === undefined &&
+    held.preferredSource === undefined
+  );
+}
+
+function leadsTheSameWay(held: ObservedRoute, wanted: Route): boolean {
+  return (
+    !held.isMultipath &&
+    held.outputIndex === wanted.outputIndex &&
+    held.gateway !== undefined &&
+    wanted.gateway !== undefined &&
+    isSameAddress(held.gateway, wanted.gateway)
+  );
+}
+
+function conflictText(wanted: Route, foreign: ObservedRoute): string {
+  return (
+    `the route "${describeRoute(foreign)}" is not weft's and stands where "${describeRoute(wanted)}" belongs: ` +
+    "it is left alone, and the peer's pods are not reached as they should be; remove it, or give it another metric"
+  );
+}

@@ -1,0 +1,339 @@
+/**
+ * The table of `firewall`: which pods it knows, under which addresses, and which bridges are closed to each other. One
+ * element for each pod's address, with the attachment's mark as comment; a bridge stands in the table as long as a pod on
+ * it wants it to.
+ *
+ * What the table accepts is only counted: another program's chain may still drop it, and `foreign-forward.ts` sees to
+ * that. What it drops is dropped, whatever other chains say.
+ */
+import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import type { SetElement } from "../netlink/nftables.ts";
+import { changeElements } from "../nft/change.ts";
+import {
+  hasSameShape,
+  holdsElements,
+  type ObservedTable,
+  readElements,
+  readTable,
+  tableDumps,
+} from "../nft/comparison.ts";
+import {
+  accept,
+  counter,
+  drop,
+  matchDestinationInSet,
+  matchEstablished,
+  matchFamily,
+  matchInterfaceInSet,
+  matchInterfacesInSet,
+  matchSourceInSet,
+  returnToCaller,
+} from "../nft/expressions.ts";
+import { type AddressSet, type NftSet, readElement, readTuple, type TupleSet, wireElements } from "../nft/set.ts";
+import {
+  addElements,
+  createTable,
+  deleteFromSet,
+  deleteTable,
+  elementRequest,
+  type Rule,
+  type Table,
+} from "../nft/table.ts";
+import type { FieldValue } from "../nft/tuple.ts";
+import { readRuleHandles, ruleHandlesUserdata } from "../nft/userdata.ts";
+
+/**
+ * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
+ * same bridge, where the kernel shows such traffic to IP filters (br_netfilter).
+ */
+export type BridgePolicy = "same-bridge" | "isolated";
+
+/** A pod's address with the owner's mark (at most 127 bytes). */
+export interface FirewallPod {
+  readonly owner: string;
+  readonly address: Address;
+  /** The bridge whose policy the pod asks for. */
+  readonly bridge?: string;
+}
+
+/** What the table holds. */
+export interface Firewall {
+  readonly pods: readonly FirewallPod[];
+  readonly policies: ReadonlyMap<string, BridgePolicy>;
+}
+
+const FAMILIES = [4, 6] as const;
+const podsSet = (family: Family) => `pods${family}`;
+const membersSet = (family: Family) => `bridge-pods${family}`;
+const memberFields = (family: Family) => ["ifname", `ipv${family}_addr`] as const;
+const recordsSet = (family: Family) => `rule-handles${family}`;
+const BRIDGES = "bridges";
+const OPEN_BRIDGES = "open-bridges";
+const EMPTY: Firewall = { pods: [], policies: new Map() };
+
+/** `table inet weft_firewall`. */
+export function firewallTable({ pods, policies }: Firewall): Table {
+  const bridges = [...policies.keys()];
+  const open = bridges.filter((bridge) => policies.get(bridge) === "same-bridge");
+  return {
+    family: "inet",
+    name: "weft_firewall",
+    comment: "weft: pods that firewall lets through",
+    sets: [
+      ...FAMILIES.flatMap((family) => [...podSets(family, pods), recordSet([], family)]),
+      {
+        kind: "tuples",
+        name: BRIDGES,
+        comment: "bridges that are closed to each other",
+        fields: ["ifname"],
+        elements: bridges.map((bridge) => ({ values: [bridge] })),
+      },
+      {
+        kind: "tuples",
+        name: OPEN_BRIDGES,
+        comment: "bridges on which pods reach each other",
+        fields: ["ifname", "ifname"],
+        elements: open.map((bridge) => ({ values: [bridge, bridge] })),
+      },
+    ],
+    chains: [{ name: "forward", type: "filter", hook: "forward", priority: 0, rules: rules() }],
+  };
+}
+
+function podSets(family: Family, pods: readonly FirewallPod[]): NftSet[] {
+  const own = pods.filter(({ address }) => address.family === family);
+  return [
+    {
+      kind: "addresses",
+      name: podsSet(family),
+      comment: "addresses of the pods",
+      family,
+      elements: own.map(({ address, owner }) => ({ address, comment: owner })),
+    },
+    {
+      kind: "tuples",
+      name: membersSet(family),
+      comment: "who needs the bridges",
+      fields: memberFields(family),
+      elements: own.flatMap(({ address, owner, bridge }) =>
+        bridge === undefined ? [] : [{ values: [bridge, address], comment: owner }],
+      ),
+    },
+  ];
+}
+
+/** The elements are looked up by their keys and never dumped: their number does not matter to ADD and DEL. */
+function recordSet(records: readonly RuleRecord[], family: Family): AddressSet {
+  return {
+    kind: "addresses",
+    name: recordsSet(family),
+    comment: "handles of the pods' rules in CNI-FORWARD",
+    family,
+    elements: records
+      .filter(({ address }) => address.family === family)
+      .map(({ address, handles }) => ({ address, userdata: ruleHandlesUserdata(handles) })),
+  };
+}
+
+function rules(): Rule[] {
+  return [
+    { comment: "within one bridge", statements: [matchInterfacesInSet(OPEN_BRIDGES), returnToCaller] },
+    {
+      comment: "between bridges, and within isolated ones",
+      statements: [matchInterfaceInSet("iifname", BRIDGES), matchInterfaceInSet("oifname", BRIDGES), counter, drop],
+    },
+    ...FAMILIES.flatMap((family): Rule[] => [
+      {
+        comment: `answers to pods, IPv${family}`,
+        statements: [
+          matchFamily(family),
+          matchDestinationInSet(family, podsSet(family)),
+          matchEstablished,
+          counter,
+          accept,
+        ],
+      },
+      {
+        comment: `pods to anywhere, IPv${family}`,
+        statements: [matchFamily(family), matchSourceInSet(family, podsSet(family)), counter, accept],
+      },
+    ]),
+  ];
+}
+
+/** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
+export function firewallDumps(): Request[] {
+  const table = firewallTable(EMPTY);
+  const isRecord = (name: string) => FAMILIES.some((family) => name === recordsSet(family));
+  return tableDumps(table, (set) => !isRecord(set.name));
+}
+
+/** What the kernel holds: also of a table that an earlier version made, or that is damaged. */
+export interface SeenFirewall extends Firewall {
+  /** `undefined` where there is no table. */
+  readonly table: ObservedTable | undefined;
+}
+
+/** From the answers to `firewallDumps`. */
+export function readFirewall(seen: readonly Message[]): SeenFirewall {
+  const table = readTable(firewallTable(EMPTY), seen);
+  return { table, ...(table === undefined ? EMPTY : parseElements(table.elements)) };
+}
+
+function parseElements(elements: ReadonlyMap<string, readonly SetElement[]>): Firewall {
+  const tuples = (set: string, fields: TupleSet["fields"]) =>
+    (elements.get(set) ?? []).flatMap((element) => readTuple({ fields }, element)?.values ?? []);
+  const bridges = new Map<string, string>();
+  for (const family of FAMILIES) {
+    for (const element of elements.get(membersSet(family)) ?? []) {
+      const [bridge, address] = readTuple({ fields: memberFields(family) }, element)?.values ?? [];
+      bridges.set(textOf(address), String(bridge));
+    }
+  }
+  const open = new Set(tuples(OPEN_BRIDGES, ["ifname", "ifname"]));
+  return {
+    pods: FAMILIES.flatMap((family) => elements.get(podsSet(family)) ?? []).flatMap((element) => {
+      const read = readElement(element);
+      if (read?.comment === undefined) return [];
+      const bridge = bridges.get(textOf(read.source));
+      const pod = { owner: read.comment, address: read.source };
+      return [bridge === undefined ? pod : { ...pod, bridge }];
+    }),
+    policies: new Map(
+      tuples(BRIDGES, ["ifname"]).map((name) => [String(name), open.has(name) ? "same-bridge" : "isolated"]),
+    ),
+  };
+}
+
+function textOf(value: FieldValue | undefined): string {
+  return typeof value === "object" && "family" in value ? `${value.family} ${value.value}` : "";
+}
+
+/** The bridges that the reference plugin closes to each other in iptables' tables, as long as its pods are there. */
+function closedTo(policies: Firewall["policies"], others: readonly string[]): Firewall["policies"] {
+  if (policies.size === 0) return policies;
+  return new Map([...others.map((bridge) => [bridge, "same-bridge"] as const), ...policies]);
+}
+
+/**
+ * One transaction that adds `added`. An address that another owner left behind
+ * changes hands; a bridge that one pod wants isolated is. `others` are bridges that the reference plugin closes: ours are
+ * closed to them, too. A table that is not as it should be (an older version's, or damaged) is made anew with what its
+ * elements still tell. EEXIST or ENOENT: it has changed since the dump.
+ */
+export function addToFirewall(before: SeenFirewall, added: Firewall, others: readonly string[] = []): Request[] {
+  const isNew = (address: Address) => added.pods.some((pod) => isSameAddress(pod.address, address));
+  const after: Firewall = {
+    pods: [...before.pods.filter(({ address }) => !isNew(address)), ...added.pods],
+    policies: closedTo(stricter(before.policies, added.policies), others),
+  };
+  const observed = before.table;
+  if (observed === undefined) return createTable(firewallTable(after));
+  const table = firewallTable(after);
+  if (!hasSameShape(table, observed)) return [deleteTable(table, observed.handle), ...createTable(table)];
+  return [
+    ...changeElements(observed.elements, table),
+    // Stated again where they are there: the last pod of the bridge may be leaving at this moment.
+    ...table.sets
+      .filter(({ name }) => added.policies.size > 0 && (name === BRIDGES || name === OPEN_BRIDGES))
+      .flatMap((set) => addElements(table, set, { exclusive: false })),
+  ];
+}
+
+function stricter(held: Firewall["policies"], added: Firewall["policies"]): Firewall["policies"] {
+  const isolated = [...held].filter(([, policy]) => policy === "isolated");
+  return new Map([...held, ...added, ...isolated]);
+}
+
+/** What `removeFromFirewall` sends. */
+export interface Removal {
+  readonly requests: readonly Request[];
+  /** The pods that leave, and those that stay. */
+  readonly pods: readonly FirewallPod[];
+  readonly left: readonly FirewallPod[];
+  /** A bridge leaves with its last pod: only right while nobody has changed anything since the dump. */
+  readonly needsGeneration: boolean;
+  /** Bridges stay for others, who may be leaving at this moment. */
+  readonly sharesWithOthers: boolean;
+}
+
+/** The handles of the rules that let an address through in CNI-FORWARD: DEL finds the rules by them. */
+export interface RuleRecord {
+  readonly address: Address;
+  readonly handles: readonly bigint[];
+}
+
+/** Asks for the records of these addresses, each by its key; ENOENT where there is none. */
+export function ruleRecordRequests(addresses: readonly Address[]): Request[] {
+  const table = firewallTable(EMPTY);
+  return addresses.map((address) => elementRequest(table, recordSet([{ address, handles: [] }], address.family)));
+}
+
+/** From the answers to `ruleRecordRequests`. */
+export function readRuleRecords(seen: readonly Message[]): RuleRecord[] {
+  const elements = readElements(firewallTable(EMPTY), seen);
+  return FAMILIES.flatMap((family) => elements.get(recordsSet(family)) ?? []).flatMap((element) => {
+    const read = readElement(element);
+    return read === undefined ? [] : [{ address: read.source, handles: readRuleHandles(element.userdata) }];
+  });
+}
+
+/**
+ * Records, in place of those that are there under the same addresses. A replacement costs the caller a grace period of
+ * the kernel's when it closes its socket, an addition does not. ENOENT or EEXIST: another call has changed them.
+ */
+export function addRuleRecords(records: readonly RuleRecord[], replaced: readonly RuleRecord[]): Request[] {
+  const table = firewallTable(EMPTY);
+  const sets = FAMILIES.map((family) => recordSet(records, family));
+  return [...deleteRuleRecords(replaced), ...sets.flatMap((set) => addElements(table, set))];
+}
+
+/** ENOENT: one of them is gone. */
+export function deleteRuleRecords(records: readonly RuleRecord[]): Request[] {
+  const table = firewallTable(EMPTY);
+  const sets = FAMILIES.map((family) => recordSet(records, family));
+  return sets.flatMap((set) => deleteFromSet(table, set.name, wireElements(set)));
+}
+
+/**
+ * One transaction that removes the pods of all owners that `isWanted` names. `others` are bridges that the reference
+ * plugin closes. ENOENT: they have changed since the dump.
+ */
+export function removeFromFirewall(
+  before: SeenFirewall,
+  isWanted: (owner: string) => boolean,
+  others: readonly string[] = [],
+): Removal {
+  const observed = before.table;
+  if (observed === undefined)
+    return { requests: [], pods: [], left: [], needsGeneration: false, sharesWithOthers: false };
+  const pods = before.pods.filter(({ owner }) => isWanted(owner));
+  const rest = before.pods.filter(({ owner }) => !isWanted(owner));
+  const needed = [...before.policies].filter(([bridge]) => rest.some((pod) => pod.bridge === bridge));
+  const policies = closedTo(new Map(needed), others);
+  return {
+    requests: changeElements(observed.elements, firewallTable({ pods: rest, policies })),
+    pods,
+    left: rest,
+    needsGeneration: policies.size < before.policies.size,
+    sharesWithOthers: policies.size > 0,
+  };
+}
+
+/**
+ * True when all of `wanted` is in the kernel, in a table that is as it should be. Where pods of one bridge want different
+ * policies, the stricter one holds.
+ */
+export function holdsFirewall({ table: observed, policies: held }: SeenFirewall, wanted: Firewall): boolean {
+  if (observed === undefined || !hasSameShape(firewallTable(EMPTY), observed)) return false;
+  const policies = new Map([...stricter(held, wanted.policies)].filter(([bridge]) => wanted.policies.has(bridge)));
+  return firewallTable({ ...wanted, policies }).sets.every((set) =>
+    holdsElements(set, observed.elements.get(set.name) ?? []),
+  );
+}
+
+/** For people: "10.22.0.2 of cni:net/c1/eth0". */
+export function describePod({ address, owner }: FirewallPod): string {
+  return `${formatAddress(address)} of ${owner}`;
+}

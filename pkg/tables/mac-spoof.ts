@@ -1,0 +1,148 @@
+/**
+ * Ports of bridges whose pods may send frames only under their own hardware address (`macspoofchk`). One table for all
+ * attachments of the node; each guarded port has one element in a set of ports and one in a set of port and address, both
+ * with the attachment's mark as comment.
+ *
+ * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
+ * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
+ */
+import type { Message, Request } from "../netlink/message.ts";
+import type { SetElement } from "../netlink/nftables.ts";
+import { elementDumps, hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
+import { counter, drop, matchInSet } from "../nft/expressions.ts";
+import { etherSource, interfaceName } from "../nft/selector.ts";
+import { readTuple, type TupleSet } from "../nft/set.ts";
+import { addElements, createTable, deleteElements, deleteTable, type Table } from "../nft/table.ts";
+import { readComment } from "../nft/userdata.ts";
+
+/** A port of a bridge, the only source address (canonical spelling) of its frames, and the owner's mark (at most 127 bytes). */
+export interface GuardedPort {
+  readonly owner: string;
+  readonly port: string;
+  readonly mac: string;
+}
+
+const SOURCE_FIELDS = ["ifname", "ether_addr"] as const;
+const PORTS = "ports";
+const SOURCES = "sources";
+/** Before all others that look at bridged frames, as the reference plugin's chain; nft calls it dstnat in `bridge`. */
+const PRIORITY = -300;
+
+/** `table bridge weft_macspoof` with these ports. */
+export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readonly sets: readonly TupleSet[] } {
+  return {
+    family: "bridge",
+    name: "weft_macspoof",
+    comment: "weft: pods with macspoofchk",
+    sets: [
+      {
+        kind: "tuples",
+        name: PORTS,
+        comment: "guarded ports",
+        fields: ["ifname"],
+        elements: guarded.map(({ port, owner }) => ({ values: [port], comment: owner })),
+      },
+      {
+        kind: "tuples",
+        name: SOURCES,
+        comment: "the address that each of them may use",
+        fields: SOURCE_FIELDS,
+        elements: guarded.map(({ port, mac, owner }) => ({ values: [port, mac], comment: owner })),
+      },
+    ],
+    chains: [
+      {
+        name: "prerouting",
+        type: "filter",
+        hook: "prerouting",
+        priority: PRIORITY,
+        rules: [
+          {
+            comment: "frames under another's address",
+            statements: [
+              matchInSet([interfaceName("iifname")], PORTS),
+              matchInSet([interfaceName("iifname"), etherSource], SOURCES, { invert: true }),
+              counter,
+              drop,
+            ],
+          },
+        ],
+      },
+    ],
+  };
+}
+
+const EMPTY = macSpoofTable([]);
+
+/** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
+export function macSpoofDumps(): Request[] {
+  return tableDumps(EMPTY);
+}
+
+/** What `deleteGuards` needs of `macSpoofDumps`. */
+export function macSpoofElementDumps(): Request[] {
+  return elementDumps(EMPTY);
+}
+
+/**
+ * One transaction that guards ports; `dumped` are the answers to `macSpoofDumps`. What is left of an earlier port of such
+ * a name gives way. A table that is not as it should be (an older version's, or damaged) is made anew with what its elements
+ * still tell. EEXIST or ENOENT: the table has changed since the dump.
+ */
+export function addGuards(dumped: readonly Message[], guarded: readonly GuardedPort[]): Request[] {
+  const wanted = macSpoofTable(guarded);
+  const observed = readTable(wanted, dumped);
+  if (observed === undefined) return createTable(wanted);
+  const isNew = (port: string | undefined) => guarded.some((each) => each.port === port);
+  if (hasSameShape(wanted, observed)) {
+    const stale = deleteElements(wanted, observed.elements, (element) => isNew(portOf(element)));
+    return [...stale, ...wanted.sets.flatMap((set) => addElements(wanted, set))];
+  }
+  const kept = guardsOf(observed.elements).filter(({ port }) => !isNew(port));
+  return [deleteTable(wanted, observed.handle), ...createTable(macSpoofTable([...kept, ...guarded]))];
+}
+
+/** The ports that the elements among the answers to dumps guard. */
+export function readGuards(dumped: readonly Message[]): GuardedPort[] {
+  return guardsOf(readElements(EMPTY, dumped));
+}
+
+function guardsOf(elements: ReadonlyMap<string, readonly SetElement[]>): GuardedPort[] {
+  return (elements.get(SOURCES) ?? []).flatMap((element) => {
+    const read = readTuple({ fields: SOURCE_FIELDS }, element);
+    const [port, mac] = read?.values ?? [];
+    if (typeof port !== "string" || typeof mac !== "string" || read?.comment === undefined) return [];
+    return [{ owner: read.comment, port, mac }];
+  });
+}
+
+/**
+ * One transaction that removes what all owners have that `isWanted` names, or nothing to send; `dumped` are the answers to
+ * `macSpoofElementDumps`. ENOENT: the table has changed since the dump.
+ */
+export function deleteGuards(dumped: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
+  return deleteElements(EMPTY, readElements(EMPTY, dumped), ({ userdata }) => {
+    const owner = readComment(userdata);
+    return owner !== undefined && isWanted(owner);
+  });
+}
+
+/** True when the table has anything of the owner's, right or not. */
+export function hasGuardOf(dumped: readonly Message[], owner: string): boolean {
+  return deleteGuards(dumped, (mark) => mark === owner).length > 0;
+}
+
+/** True when the port is guarded, in a table that is as it should be. */
+export function holdsGuard(dumped: readonly Message[], guarded: GuardedPort): boolean {
+  const wanted = macSpoofTable([guarded]);
+  const observed = readTable(wanted, dumped);
+  if (observed === undefined || !hasSameShape(wanted, observed)) return false;
+  return wanted.sets.every((set) => holdsElements(set, observed.elements.get(set.name) ?? []));
+}
+
+/** Of an element of either set. */
+function portOf(element: SetElement): string | undefined {
+  const read = readTuple({ fields: ["ifname"] }, element) ?? readTuple({ fields: SOURCE_FIELDS }, element);
+  const port = read?.values[0];
+  return typeof port === "string" ? port : undefined;
+}

@@ -1,0 +1,95 @@
+/**
+ * The node's masquerade: what leaves the pods' ranges for elsewhere gets the node's address. One table, all of it ours,
+ * for all pods of the node. Nothing but addresses decides; no packet mark is read or changed.
+ */
+import type { Address, Family } from "../ip/address.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import {
+  counter,
+  masquerade,
+  matchDestinationInSet,
+  matchFamily,
+  matchNotMulticast,
+  matchSourceInSet,
+} from "../nft/expressions.ts";
+import type { NftSet } from "../nft/set.ts";
+import type { Chain, Rule, Table } from "../nft/table.ts";
+
+/** Hook priority that nft calls srcnat: after filtering, where source addresses are translated. */
+export const SRCNAT = 100;
+
+export interface MasqueradeSettings {
+  /** All pods' ranges, of this node and others: between them nothing is translated. */
+  readonly podRanges: readonly Prefix[];
+  /**
+   * Destinations outside the ranges that see a pod's own address nonetheless: the other nodes in host-gw, which know
+   * the way back. With vxlan there are none: a packet to a node goes by the underlay, where a pod's address is unknown.
+   */
+  readonly exempt: readonly Address[];
+  /** Networks outside the ranges that see a pod's own address, since they know the way back to it. */
+  readonly nonMasquerade?: readonly Prefix[];
+}
+
+/** `table inet weft`. Rules depend on the families alone; ranges and exempt addresses are elements. */
+export function nodeMasquerade({ podRanges, exempt, nonMasquerade = [] }: MasqueradeSettings): Table {
+  const families = ([4, 6] as const).filter((family) => podRanges.some(({ address }) => address.family === family));
+  return {
+    family: "inet",
+    name: "weft",
+    comment: "weftd: the node's rules",
+    sets: families.flatMap((family): NftSet[] => [
+      {
+        kind: "prefixes",
+        name: rangesSet(family),
+        comment: "addresses of all pods in the cluster",
+        family,
+        elements: podRanges.filter(({ address }) => address.family === family),
+      },
+      {
+        kind: "addresses",
+        name: exemptSet(family),
+        comment: "nodes that see pods' own addresses",
+        family,
+        elements: distinct(exempt.filter((address) => address.family === family)).map((address) => ({ address })),
+      },
+      {
+        kind: "prefixes",
+        name: nonMasqueradeSet(family),
+        comment: "networks that see pods' own addresses",
+        family,
+        elements: nonMasquerade.filter(({ address }) => address.family === family),
+      },
+    ]),
+    chains: [postrouting(families.map(nodeRule))],
+  };
+}
+
+const rangesSet = (family: Family) => `pod-ranges${family}`;
+const nonMasqueradeSet = (family: Family) => `non-masquerade${family}`;
+const exemptSet = (family: Family) => `exempt${family}`;
+
+function nodeRule(family: Family): Rule {
+  return {
+    comment: `pods to the outside, IPv${family}`,
+    statements: [
+      matchFamily(family),
+      matchSourceInSet(family, rangesSet(family)),
+      matchDestinationInSet(family, rangesSet(family), { invert: true }),
+      matchDestinationInSet(family, exemptSet(family), { invert: true }),
+      matchDestinationInSet(family, nonMasqueradeSet(family), { invert: true }),
+      matchNotMulticast(family),
+      counter,
+      masquerade({ fullyRandom: true }),
+    ],
+  };
+}
+
+/** The base chain that masquerade needs. */
+export function postrouting(rules: readonly Rule[]): Chain {
+  return { name: "postrouting", type: "nat", hook: "postrouting", priority: SRCNAT, rules };
+}
+
+/** The kernel refuses an address that is given twice. */
+export function distinct(addresses: readonly Address[]): Address[] {
+  return [...new Map(addresses.map((address) => [address.value, address])).values()];
+}

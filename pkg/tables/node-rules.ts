@@ -1,0 +1,66 @@
+/**
+ * All of the node's own rules: one table, since one transaction changes it. Pods' traffic to the outside is masqueraded;
+ * VXLAN packets are taken from the cluster's nodes and from nobody else, who could otherwise put frames of his making on
+ * the pods' network (VXLAN itself knows no authentication, RFC 7348 section 7).
+ */
+import type { Address, Family } from "../ip/address.ts";
+import { counter, drop, matchFamily, matchSourceInSet, matchVxlan } from "../nft/expressions.ts";
+import type { NftSet } from "../nft/set.ts";
+import type { Rule, Table } from "../nft/table.ts";
+import { distinct, type MasqueradeSettings, nodeMasquerade } from "./masquerade.ts";
+
+/** What tells a VTEP's packets from others. */
+export interface Tunnel {
+  /** Of the underlay. */
+  readonly family: Family;
+  readonly port: number;
+  readonly vni: number;
+}
+
+export interface NodeRulesSettings extends MasqueradeSettings {
+  /** This node's VTEPs; none: VXLAN packets are not looked at. */
+  readonly tunnels: readonly Tunnel[];
+  /** All addresses of the other nodes. */
+  readonly senders: readonly Address[];
+}
+
+const FAMILIES = [4, 6] as const;
+const sendersSet = (family: Family) => `vxlan-senders${family}`;
+
+/** `table inet weft`. */
+export function nodeRules({ tunnels, senders, ...masquerade }: NodeRulesSettings): Table {
+  const table = nodeMasquerade(masquerade);
+  if (tunnels.length === 0) return table;
+  const families = FAMILIES.filter((family) => tunnels.some((tunnel) => tunnel.family === family));
+  return {
+    ...table,
+    sets: [...table.sets, ...families.map((family) => sendersOf(family, senders))],
+    chains: [
+      ...table.chains,
+      { name: "input", type: "filter", hook: "input", priority: 0, rules: tunnels.map(tunnelRule) },
+    ],
+  };
+}
+
+function sendersOf(family: Family, senders: readonly Address[]): NftSet {
+  return {
+    kind: "addresses",
+    name: sendersSet(family),
+    comment: "the cluster's nodes",
+    family,
+    elements: distinct(senders.filter((address) => address.family === family)).map((address) => ({ address })),
+  };
+}
+
+function tunnelRule({ family, port, vni }: Tunnel): Rule {
+  return {
+    comment: `VXLAN from nobody's node, IPv${family}`,
+    statements: [
+      matchFamily(family),
+      matchVxlan({ port, vni }),
+      matchSourceInSet(family, sendersSet(family), { invert: true }),
+      counter,
+      drop,
+    ],
+  };
+}

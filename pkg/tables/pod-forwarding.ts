@@ -1,0 +1,100 @@
+/**
+ * Rules that let single pods through in other programs' forward chains, for many pods at once: what the plugin `firewall`
+ * adds for each, put back where another program removed it.
+ */
+
+import {
+  acceptForwarded,
+  type ForwardedPod,
+  type ForwardOptions,
+  forgetForwarded,
+  forwardingLook,
+  rulesOfAddress,
+} from "../foreign/foreign-forward.ts";
+import { type Address, isSameAddress } from "../ip/address.ts";
+import type { Message, Request } from "../netlink/message.ts";
+import { type ForeignRule, type ForeignRuleset, type Look, readRules } from "../nft/ruleset.ts";
+import { addRuleRecords, deleteRuleRecords, type RuleRecord, readRuleRecords, ruleRecordRequests } from "./firewall.ts";
+
+/** How an attachment is let through. */
+export interface ForwardWishes {
+  readonly adminChain: string;
+  /** True where firewalld lets it through, false where it does not, `undefined` where that is firewalld's to say. */
+  readonly usesFirewalld: boolean | undefined;
+}
+
+export interface AcceptedPod extends ForwardedPod, ForwardWishes {}
+
+export interface SeenForwarding {
+  readonly foreign: ForeignRuleset;
+  /** Of the addresses in question. */
+  readonly records: readonly RuleRecord[];
+}
+
+export function* podForwardingLook(adminChain: string, addresses: readonly Address[]): Look<SeenForwarding> {
+  return {
+    foreign: yield* forwardingLook({ adminChain }),
+    records: readRuleRecords(yield ruleRecordRequests(addresses)),
+  };
+}
+
+/**
+ * What has to be added for these pods, all of one administrator's chain; with `makesTables` also iptables' filter tables
+ * where they are missing.
+ */
+export function acceptPods({ foreign }: SeenForwarding, pods: readonly AcceptedPod[], makesTables: boolean): Request[] {
+  const hasFirewalld = foreign.tables.some(({ table }) => table === "firewalld");
+  const isLetThrough = ({ usesFirewalld = hasFirewalld }: AcceptedPod) => usesFirewalld;
+  const accept = (of: readonly AcceptedPod[], more: Partial<ForwardOptions>) => {
+    const [first] = of;
+    return first === undefined ? [] : acceptForwarded(foreign, of, { adminChain: first.adminChain, ...more });
+  };
+  const own = accept(
+    pods.filter((pod) => !isLetThrough(pod)),
+    { inFilter: "always", makesTables },
+  );
+  if (own.length > 0) return own;
+  return accept(pods.filter(isLetThrough), { except: ({ table }) => table === "firewalld" });
+}
+
+/** Those of `pods` that lack a rule. */
+export function unacceptedPods(
+  seen: SeenForwarding,
+  pods: readonly AcceptedPod[],
+  makesTables: boolean,
+): AcceptedPod[] {
+  const isMissing = (of: readonly AcceptedPod[]) => acceptPods(seen, of, makesTables).length > 0;
+  return isMissing(pods) ? pods.filter((pod) => isMissing([pod])) : [];
+}
+
+/** Takes out again what owners have that `isWanted` names, whose addresses are `addresses`. */
+export function forgetPods(
+  { foreign, records }: SeenForwarding,
+  isWanted: (owner: string) => boolean,
+  addresses: readonly Address[],
+  adminChain: string,
+): Request[] {
+  return [...deleteRuleRecords(records), ...forgetForwarded(foreign, { isWanted, addresses }, { adminChain }).requests];
+}
+
+/** The records of the rules that the kernel has made, from its echoes: the DEL of `firewall` finds the rules by them. */
+export function recordsOf(addresses: readonly Address[], made: readonly ForeignRule[]): RuleRecord[] {
+  return addresses.flatMap((address): RuleRecord[] => {
+    const handles = rulesOfAddress(made, address).map(({ handle }) => handle);
+    return handles.length === 0 ? [] : [{ address, handles }];
+  });
+}
+
+/** One transaction that writes them down, in place of those `held`; nothing to send where there are none. */
+export function recordRules(
+  addresses: readonly Address[],
+  held: readonly RuleRecord[],
+  echoes: readonly Message[],
+): Request[] {
+  const records = recordsOf(addresses, readRules(echoes));
+  if (records.length === 0) return [];
+  return addRuleRecords(
+    records,
+    held.filter(({ address }) => records.some((one) => isSameAddress(one.address, address))),
+  );
+}

@@ -1,0 +1,282 @@
+/**
+ * What nf_tables holds for single attachments, all of it together: masquerade, ports, guarded ports of bridges, firewall.
+ * The executables write each part for themselves; this is for putting back what another program removed (`nft flush
+ * ruleset`) while the pods run.
+ */
+
+import { isolatedBridges } from "../foreign/cni-forward.ts";
+import { isolationDumps } from "../foreign/foreign-forward.ts";
+import { isSameAddress } from "../ip/address.ts";
+import { describeOwner } from "../kernel/owner.ts";
+import { decode, type Message, type Request } from "../netlink/message.ts";
+import { NFPROTO, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
+import { generationOf, generationRequest } from "../netlink/ruleset.ts";
+import { type Look, readRules, tablesDump } from "../nft/ruleset.ts";
+import {
+  addToFirewall,
+  type Firewall,
+  firewallDumps,
+  holdsFirewall,
+  readFirewall,
+  removeFromFirewall,
+  type SeenFirewall,
+} from "./firewall.ts";
+import { addGuards, deleteGuards, type GuardedPort, holdsGuard, macSpoofDumps, readGuards } from "./mac-spoof.ts";
+import type { AcceptedPod, ForwardWishes } from "./pod-forwarding.ts";
+import {
+  addPodMasquerade,
+  deletePodMasquerade,
+  holdsPodMasquerade,
+  type PodMasquerade,
+  podMasqueradeDumps,
+  readPodMasquerade,
+} from "./pod-masquerade.ts";
+import {
+  addPortMap,
+  deletePortMap,
+  describeHostPort,
+  missingFromPortMap,
+  portMapLook,
+  portMapObstacle,
+} from "./port-map.ts";
+import { type PortMap, readPortMap } from "./port-map-table.ts";
+
+export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall"] as const;
+export type PodRulePart = (typeof POD_RULE_PARTS)[number];
+
+const TABLES: Readonly<Record<PodRulePart, { readonly family: number; readonly name: string }>> = {
+  masquerade: { family: NFPROTO.inet, name: "weft_masquerade" },
+  portmap: { family: NFPROTO.inet, name: "weft_portmap" },
+  macspoofchk: { family: NFPROTO.bridge, name: "weft_macspoof" },
+  firewall: { family: NFPROTO.inet, name: "weft_firewall" },
+};
+
+/** What an attachment should have; empty parts are none. */
+export interface PodRules {
+  readonly owner: string;
+  readonly masquerades: readonly PodMasquerade[];
+  readonly ports: PortMap;
+  readonly guards: readonly GuardedPort[];
+  readonly firewall: Firewall;
+  /** How those of `firewall` are let through in other programs' chains. */
+  readonly forward: ForwardWishes;
+}
+
+/** The usual ones. */
+export const FORWARD_WISHES: ForwardWishes = { adminChain: "CNI-ADMIN", usesFirewalld: undefined };
+export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
+
+export interface SeenPodRules {
+  /** Asked before anything else was read. */
+  readonly generation: number | undefined;
+  /** Of those tables that are there: another handle is another table, in place of one that was removed. */
+  readonly handles: PodTables;
+  readonly masquerades: readonly Message[];
+  readonly ports: readonly Message[];
+  readonly guards: readonly Message[];
+  readonly firewall: SeenFirewall;
+  /** Bridges that the reference plugin closes to each other. */
+  readonly isolated: readonly string[];
+}
+
+export type PodTables = ReadonlyMap<PodRulePart, bigint>;
+
+/** Which of the tables are there: one small dump. */
+export function* podTablesLook(): Look<PodTables> {
+  const tables = (yield [tablesDump()]).map((message) => decode(NFT_MSG_NEWTABLE, message));
+  return new Map(
+    POD_RULE_PARTS.flatMap((part) => {
+      const { family, name } = TABLES[part];
+      const table = tables.find(({ header, attributes }) => header.family === family && attributes.name === name);
+      return table === undefined ? [] : [[part, table.attributes.handle ?? 0n] as const];
+    }),
+  );
+}
+
+export function* podRulesLook(): Look<SeenPodRules> {
+  const generation = generationOf(yield [generationRequest()]);
+  return {
+    generation,
+    handles: yield* podTablesLook(),
+    masquerades: yield podMasqueradeDumps(),
+    ports: yield* portMapLook(),
+    guards: yield macSpoofDumps(),
+    firewall: readFirewall(yield firewallDumps()),
+    isolated: isolatedBridges(readRules(yield isolationDumps())),
+  };
+}
+
+/** The attachments of which the tables hold something, by part. */
+export function ownersOf(seen: SeenPodRules): ReadonlyMap<PodRulePart, ReadonlySet<string>> {
+  const owners = (entries: readonly { readonly owner: string }[]) => new Set(entries.map(({ owner }) => owner));
+  return new Map([
+    ["masquerade", owners(readPodMasquerade(seen.masquerades))],
+    ["portmap", owners(readPortMap(seen.ports).mappings)],
+    ["macspoofchk", owners(readGuards(seen.guards))],
+    ["firewall", owners(seen.firewall.pods)],
+  ]);
+}
+
+/** A part of an attachment. */
+export interface OwnedPart {
+  readonly owner: string;
+  readonly part: PodRulePart;
+}
+
+/** Why a part cannot be put back. */
+export interface PodRulesObstacle extends OwnedPart {
+  readonly reason: string;
+}
+
+export interface PodRulesPlan {
+  /** One transaction; to be committed for the generation of the look alone. */
+  readonly requests: readonly Request[];
+  /** What comes back by it. */
+  readonly restored: readonly OwnedPart[];
+  readonly obstacles: readonly PodRulesObstacle[];
+}
+
+/**
+ * Adds what the kernel lacks of `wanted`, beside what it holds of others. `isDue` says of a part that is missing whether it
+ * is to come back now. Nothing is taken from another attachment: an address or port that one has by now stays with it.
+ */
+export function planPodRules(
+  seen: SeenPodRules,
+  wanted: readonly PodRules[],
+  isDue: (missing: OwnedPart) => boolean = () => true,
+): PodRulesPlan {
+  const parts = [planMasquerades, planPorts, planGuards, planFirewall].map((plan) => plan(seen, wanted, isDue));
+  return {
+    requests: parts.flatMap(({ requests }) => requests),
+    restored: parts.flatMap(({ restored }) => restored),
+    obstacles: parts.flatMap(({ obstacles }) => obstacles),
+  };
+}
+
+type PlanPart = (
+  seen: SeenPodRules,
+  wanted: readonly PodRules[],
+  isDue: (missing: OwnedPart) => boolean,
+) => PodRulesPlan;
+
+/** Of the attachments in whose turn `obstacleOf` finds nothing; it is told of those that were taken before. */
+function select(
+  part: PodRulePart,
+  missing: readonly PodRules[],
+  isDue: (missing: OwnedPart) => boolean,
+  obstacleOf: (rules: PodRules, taken: readonly PodRules[]) => string | undefined,
+): { readonly taken: readonly PodRules[]; readonly obstacles: readonly PodRulesObstacle[] } {
+  const taken: PodRules[] = [];
+  const obstacles: PodRulesObstacle[] = [];
+  for (const rules of missing) {
+    const { owner } = rules;
+    if (!isDue({ owner, part })) continue;
+    const reason = obstacleOf(rules, taken);
+    if (reason === undefined) taken.push(rules);
+    else obstacles.push({ owner, part, reason });
+  }
+  return { taken, obstacles };
+}
+
+function planOf(
+  part: PodRulePart,
+  selected: ReturnType<typeof select>,
+  requests: () => readonly Request[],
+): PodRulesPlan {
+  const { taken, obstacles } = selected;
+  const restored = taken.map(({ owner }) => ({ owner, part }));
+  return { requests: taken.length === 0 ? [] : requests(), restored, obstacles };
+}
+
+/** Another attachment's entry for an address of `entries`. */
+function otherHolder<E extends Pick<PodMasquerade, "owner" | "address">>(
+  entries: readonly E[],
+  held: readonly E[],
+): string | undefined {
+  const other = held.find((entry) =>
+    entries.some(({ owner, address }) => owner !== entry.owner && isSameAddress(address, entry.address)),
+  );
+  return other === undefined ? undefined : `${describeOwner(other.owner)} has its address by now`;
+}
+
+const planMasquerades: PlanPart = (seen, wanted, isDue) => {
+  const held = readPodMasquerade(seen.masquerades);
+  const missing = wanted.filter(
+    ({ masquerades }) => masquerades.length > 0 && !holdsPodMasquerade(seen.masquerades, masquerades),
+  );
+  const selected = select("masquerade", missing, isDue, ({ masquerades }, taken) =>
+    otherHolder(masquerades, [...held, ...taken.flatMap((other) => other.masquerades)]),
+  );
+  const entries = selected.taken.flatMap(({ masquerades }) => masquerades);
+  return planOf("masquerade", selected, () => addPodMasquerade(seen.masquerades, entries));
+};
+
+const planPorts: PlanPart = (seen, wanted, isDue) => {
+  const held = readPortMap(seen.ports);
+  const missing = wanted.filter(
+    ({ ports }) => ports.mappings.length > 0 && missingFromPortMap(seen.ports, ports).length > 0,
+  );
+  const union = (rules: readonly PodRules[]): PortMap => ({
+    mappings: rules.flatMap(({ ports }) => ports.mappings),
+    masquerades: rules.flatMap(({ ports }) => ports.masquerades),
+  });
+  const selected = select("portmap", missing, isDue, ({ ports }, taken) => {
+    const obstacle = portMapObstacle(ports, held) ?? portMapObstacle(ports, union(taken));
+    if (obstacle === undefined) return undefined;
+    return `${describeOwner(obstacle.holder.owner)} has ${describeHostPort(obstacle.holder)} by now`;
+  });
+  return planOf("portmap", selected, () => addPortMap(seen.ports, union(selected.taken)).requests);
+};
+
+const planGuards: PlanPart = (seen, wanted, isDue) => {
+  const missing = wanted.filter(({ guards }) => !guards.every((guard) => holdsGuard(seen.guards, guard)));
+  const selected = select("macspoofchk", missing, isDue, () => undefined);
+  const guards = selected.taken.flatMap((rules) => rules.guards);
+  return planOf("macspoofchk", selected, () => addGuards(seen.guards, guards));
+};
+
+const planFirewall: PlanPart = (seen, wanted, isDue) => {
+  const missing = wanted.filter(({ firewall }) => firewall.pods.length > 0 && !holdsFirewall(seen.firewall, firewall));
+  const selected = select("firewall", missing, isDue, ({ firewall }, taken) =>
+    otherHolder(firewall.pods, [...seen.firewall.pods, ...taken.flatMap((other) => other.firewall.pods)]),
+  );
+  return planOf("firewall", selected, () => addToFirewall(seen.firewall, unionOf(selected.taken), seen.isolated));
+};
+
+/** A bridge that one pod wants isolated is. */
+function unionOf(rules: readonly PodRules[]): Firewall {
+  const policies = rules.flatMap(({ firewall }) => [...firewall.policies]);
+  const isolated = policies.filter(([, policy]) => policy === "isolated");
+  return {
+    pods: rules.flatMap(({ firewall }) => firewall.pods),
+    policies: new Map([...policies, ...isolated]),
+  };
+}
+
+/** One transaction that removes everything of the owners that `isWanted` names, or nothing to send. */
+export function removePodRules(seen: SeenPodRules, isWanted: (owner: string) => boolean): Request[] {
+  return [
+    ...deletePodMasquerade(seen.masquerades, isWanted),
+    ...deletePortMap(seen.ports, isWanted),
+    ...deleteGuards(seen.guards, isWanted),
+    ...removeFromFirewall(seen.firewall, isWanted, seen.isolated).requests,
+  ];
+}
+
+/** Pods that our own table knows, or is to know: others are on their way out. */
+export function acceptedPods(
+  seen: SeenPodRules,
+  wanted: readonly PodRules[],
+  restored: readonly OwnedPart[],
+): AcceptedPod[] {
+  const known = new Set([
+    ...seen.firewall.pods.map(({ owner }) => owner),
+    ...restored.filter(({ part }) => part === "firewall").map(({ owner }) => owner),
+  ]);
+  return wanted
+    .filter(({ owner, firewall }) => firewall.pods.length > 0 && known.has(owner))
+    .map(({ owner, firewall, forward }) => ({
+      ...{ owner, ...forward },
+      addresses: firewall.pods.map(({ address }) => address),
+    }));
+}

@@ -1,0 +1,261 @@
+/**
+ * Changing the node's table of ports, and comparing it. Many executables write it at once and none is there to repair it, so
+ * each looks first and commits for the ruleset that it saw only: ports for all addresses and ports for a single one are in
+ * different maps, and only together they tell whether a port is taken.
+ */
+import { type Address, addressKey, formatAddress } from "../ip/address.ts";
+import { describeOwner } from "../kernel/owner.ts";
+import { decode, type Message, type Request } from "../netlink/message.ts";
+import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
+import {
+  absentElements,
+  elementDumps,
+  hasSameShape,
+  readElements,
+  readTable,
+  setsDump,
+  tableDumps,
+} from "../nft/comparison.ts";
+import { answered, type Look, type Read } from "../nft/ruleset.ts";
+import { elementsText } from "../nft/set.ts";
+import { addElements, createTable, deleteElements, deleteTable } from "../nft/table.ts";
+import { tupleText } from "../nft/tuple.ts";
+import { readComment } from "../nft/userdata.ts";
+import { commonCondition } from "./port-condition.ts";
+import {
+  EMPTY_PORT_MAP,
+  type HostPort,
+  hasParts,
+  hostPortKey,
+  observedParts,
+  PLAIN_TABLE_PARTS,
+  type PortMap,
+  type PortMapping,
+  partsOf,
+  portMapOf,
+  portMapTable,
+  readPortMap,
+  singlePorts,
+  WHOLE_TABLE_PARTS,
+} from "./port-map-table.ts";
+
+const PLAIN_TABLE = portMapTable(EMPTY_PORT_MAP, PLAIN_TABLE_PARTS);
+const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);
+/** The sets that are there only while ports with conditions are. */
+const CONDITIONAL_SETS = {
+  ...WHOLE_TABLE,
+  sets: WHOLE_TABLE.sets.filter(({ name }) => !PLAIN_TABLE.sets.some((plain) => plain.name === name)),
+};
+
+/** What `addPortMap` and `missingFromPortMap` need; what is absent is left out. */
+export function lookAtPortMap(read: Read): readonly Message[] {
+  return answered(portMapLook(), read);
+}
+
+/** The same for those who wait for the kernel's answers. */
+export function* portMapLook(): Look<readonly Message[]> {
+  return yield* withConditional(yield tableDumps(PLAIN_TABLE));
+}
+
+/** What `deletePortMap` needs of that. */
+export function lookAtPortMapElements(read: Read): readonly Message[] {
+  return answered(portMapElementsLook(), read);
+}
+
+/** The same for those who wait for the kernel's answers. */
+export function* portMapElementsLook(): Look<readonly Message[]> {
+  return yield* withConditional(yield [...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)]);
+}
+
+function* withConditional(seen: readonly Message[]): Look<readonly Message[]> {
+  const isConditional = (message: Message) =>
+    message.type === NFT_MSG_NEWSET.type &&
+    CONDITIONAL_SETS.sets.some(({ name }) => name === decode(NFT_MSG_NEWSET, message).attributes.name);
+  return seen.some(isConditional) ? [...seen, ...(yield elementDumps(CONDITIONAL_SETS))] : seen;
+}
+
+/** Another attachment has the port already. */
+export class PortTakenError extends Error {
+  readonly wanted: PortMapping;
+  readonly holder: PortMapping;
+
+  constructor(wanted: PortMapping, holder: PortMapping) {
+    super(`host port ${describeHostPort(wanted)} is taken by ${describeOwner(holder.owner)}`);
+    this.name = "PortTakenError";
+    this.wanted = wanted;
+    this.holder = holder;
+  }
+}
+
+/** "8080/tcp of 192.0.2.1", or "of any IPv4 address". */
+export function describeHostPort({ host, target }: PortMapping): string {
+  const single = host.address === undefined ? `any IPv${target.family} address` : formatAddress(host.address);
+  return `${host.port}/${tupleText(["inet_proto"], [host.protocol])} of ${single}`;
+}
+
+/** An attachment that has a port, and where its ports lead. */
+export interface PortHolder {
+  readonly owner: string;
+  readonly targets: readonly Address[];
+}
+
+export interface PortMapAddition {
+  readonly requests: readonly Request[];
+  /** Ports of other attachments that go with this transaction. */
+  readonly replaced: readonly PortMapping[];
+}
+
+/**
+ * One transaction that adds `wanted`, which replaces what its owner had; `seen` are the answers to `lookAtPortMap`. Throws
+ * `PortTakenError` where another attachment has the same port in the same layer for some of the same connections, unless
+ * `isGone` says of the holder that nothing of it is left: then all of its ports go. What leads to an address that has gone
+ * over to `wanted` is no obstacle either: its attachment is gone.
+ *
+ * A table that is not as it should be (an older version's, or damaged) is made anew with what its elements still tell.
+ */
+export function addPortMap(
+  seen: readonly Message[],
+  wanted: PortMap,
+  isGone: (holder: PortHolder) => boolean = () => false,
+): PortMapAddition {
+  const observed = readTable(WHOLE_TABLE, seen);
+  const held = observed === undefined ? EMPTY_PORT_MAP : portMapOf(observed.elements);
+  const outgoing = outgoingOwners(wanted, held, isGone);
+  const isOutgoing = ({ owner }: { owner: string }) => outgoing.has(owner);
+  const own = new Set(wanted.mappings.map(({ owner }) => owner));
+  const whole = {
+    mappings: [...held.mappings.filter((mapping) => !isOutgoing(mapping)), ...wanted.mappings],
+    masquerades: [...held.masquerades.filter((entry) => !isOutgoing(entry)), ...wanted.masquerades],
+  };
+  const replaced = held.mappings.filter((mapping) => isOutgoing(mapping) && !own.has(mapping.owner));
+  if (observed === undefined) return { requests: createTable(portMapTable(whole)), replaced };
+  const parts = observedParts(observed);
+  if (!hasParts(parts, partsOf(wanted)) || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
+    const table = portMapTable(whole);
+    return { requests: [deleteTable(table, observed.handle), ...createTable(table)], replaced };
+  }
+  const added = portMapTable(wanted);
+  const requests = [
+    ...deleteElements(
+      WHOLE_TABLE,
+      observed.elements,
+      isOwned((owner) => outgoing.has(owner)),
+    ),
+    ...added.sets.flatMap((set) => addElements(added, set)),
+  ];
+  return { requests, replaced };
+}
+
+/** Whose ports go when `wanted` comes. */
+function outgoingOwners(wanted: PortMap, held: PortMap, isGone: (holder: PortHolder) => boolean): ReadonlySet<string> {
+  const newTargets = new Set(wanted.mappings.map(({ target }) => addressKey(target)));
+  const outgoing = new Set([
+    ...wanted.mappings.map(({ owner }) => owner),
+    ...held.mappings.filter(({ target }) => newTargets.has(addressKey(target))).map(({ owner }) => owner),
+  ]);
+  // By key: pods with thousands of ports are compared with a node that has thousands.
+  const rivals = new Map<string, PortMapping[]>(wanted.mappings.map((mapping) => [rivalKey(mapping), []]));
+  for (const mapping of held.mappings) rivals.get(rivalKey(mapping))?.push(mapping);
+  for (const mapping of wanted.mappings) {
+    for (const holder of rivals.get(rivalKey(mapping)) ?? []) {
+      const { owner } = holder;
+      if (outgoing.has(owner) || !haveCommonConnections(mapping.host, holder.host)) continue;
+      if (!isGone({ owner, targets: targetsOf(owner, held) })) throw new PortTakenError(mapping, holder);
+      outgoing.add(owner);
+    }
+  }
+  return outgoing;
+}
+
+/**
+ * What of `held` keeps `wanted` from being added beside it: another attachment's port, or another attachment's ports that
+ * lead to the same address.
+ */
+export function portMapObstacle(
+  wanted: PortMap,
+  held: PortMap,
+): { wanted: PortMapping; holder: PortMapping } | undefined {
+  const rivals = new Map<string, PortMapping[]>();
+  const led = new Map<string, PortMapping[]>();
+  for (const mapping of held.mappings) {
+    for (const [map, key] of [
+      [rivals, rivalKey(mapping)],
+      [led, addressKey(mapping.target)],
+    ] as const) {
+      const same = map.get(key);
+      if (same === undefined) map.set(key, [mapping]);
+      else same.push(mapping);
+    }
+  }
+  for (const mapping of wanted.mappings) {
+    const isOther = ({ owner }: PortMapping) => owner !== mapping.owner;
+    const holder =
+      rivals
+        .get(rivalKey(mapping))
+        ?.find((other) => isOther(other) && haveCommonConnections(mapping.host, other.host)) ??
+      led.get(addressKey(mapping.target))?.find(isOther);
+    if (holder !== undefined) return { wanted: mapping, holder };
+  }
+  return undefined;
+}
+
+/**
+ * Equal for the same port in the same layer. The narrower one of two ports has the connections that both want, so ports of
+ * different layers do not exclude each other.
+ */
+function rivalKey({ host, target }: PortMapping): string {
+  return `${target.family} ${hostPortKey(host)} ${host.condition === undefined ? "" : "conditional"}`;
+}
+
+/** Of two ports with equal `rivalKey`. */
+function haveCommonConnections(a: HostPort, b: HostPort): boolean {
+  if (a.condition === undefined || b.condition === undefined) return true;
+  return commonCondition(a.condition, b.condition) !== undefined;
+}
+
+/** Each once. */
+function targetsOf(owner: string, { mappings }: PortMap): Address[] {
+  const own = mappings.filter((mapping) => mapping.owner === owner);
+  return [...new Map(own.map(({ target }) => [addressKey(target), target])).values()];
+}
+
+/**
+ * One transaction that removes what the owners have that `isWanted` names, or nothing to send; `seen` are the answers to
+ * `lookAtPortMapElements`.
+ */
+export function deletePortMap(seen: readonly Message[], isWanted: (owner: string) => boolean): Request[] {
+  return deleteElements(WHOLE_TABLE, readElements(WHOLE_TABLE, seen), isOwned(isWanted));
+}
+
+function isOwned(isWanted: (owner: string) => boolean): (element: SetElement) => boolean {
+  return ({ userdata }) => {
+    const owner = readComment(userdata);
+    return owner !== undefined && isWanted(owner);
+  };
+}
+
+/** True when the table holds a port of this owner; `seen` are the answers to `lookAtPortMapElements`, or more. */
+export function hasPorts(seen: readonly Message[], owner: string): boolean {
+  return readPortMap(seen).mappings.some((mapping) => mapping.owner === owner);
+}
+
+/** What the kernel lacks of `wanted`, in words; `seen` are the answers to `lookAtPortMap`. */
+export function missingFromPortMap(seen: readonly Message[], wanted: PortMap): string[] {
+  const observed = readTable(WHOLE_TABLE, seen);
+  const text = `${WHOLE_TABLE.family} ${WHOLE_TABLE.name}`;
+  if (observed === undefined) return [`the table ${text} is missing`];
+  const parts = observedParts(observed);
+  if (!hasParts(parts, partsOf(wanted)) || !hasSameShape(portMapTable(EMPTY_PORT_MAP, parts), observed)) {
+    return [`the rules of the table ${text} were changed`];
+  }
+  return portMapTable(wanted)
+    .sets.flatMap((set) => {
+      if (set.kind !== "tuples") return [];
+      const elements = observed.elements.get(set.name) ?? [];
+      const absent = absentElements(set, elements);
+      if (absent.length === 0) return [];
+      const single = absent.flatMap((element) => singlePorts(set, element));
+      return absentElements({ ...set, elements: single }, elements).map((element) => ({ ...set, elements: [element] }));
+    })
+    .map((set) => `the element ${elementsText(set)} of ${text} ${set.name} is missing`);
+}
