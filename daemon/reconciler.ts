@@ -2,10 +2,10 @@
  * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
  * full comparison; there is no other way by which weftd changes the kernel.
  */
-import { desiredState } from "../pkg/backend/desired.ts";
-import type { NetConf } from "../pkg/backend/net-conf.ts";
+import { BACKENDS, backendNamed, backendOf } from "../pkg/backend/backends.ts";
+import { type Channels, desiredState, type KnownDevices, knownDevices } from "../pkg/backend/desired.ts";
+import { type NetConf, settingsOf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
-import { type KnownVtep, knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
@@ -24,8 +24,8 @@ import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./clu
 import { type GuardedDevice, guardedDevices } from "./datapath/checksum-guard.ts";
 import type { Keeper, Kept } from "./datapath/keeper.ts";
 import type { Interest } from "./datapath/notifications.ts";
+import { OldChannels } from "./datapath/old-channels.ts";
 import { OldSenders } from "./datapath/old-senders.ts";
-import { OldVteps } from "./datapath/old-vteps.ts";
 import type { Programmed, Programmer } from "./datapath/programmer.ts";
 import { strictReversePaths } from "./datapath/reverse-path.ts";
 import { SourceChange } from "./datapath/source-change.ts";
@@ -55,7 +55,7 @@ export interface ReconcilerParts {
   readonly programmer: Pick<Programmer, "observe" | "program">;
   readonly keeper: Keeper;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "knownSubnets" | "vtepMacs" | "writeTable" | "writeStamp">;
+  readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
   /** What weft's plugins do not take of a conflist. */
   readonly trial: RuntimeOfferParts["trial"];
   /** Takes away what flanneld has left; returns what that was, as commands. */
@@ -77,7 +77,7 @@ export class Reconciler {
   readonly #former: FormerSubnets;
   /** Of the last pass that programmed something. */
   #count = { peers: 0, connected: 0 };
-  readonly #oldVteps = new OldVteps();
+  readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
   readonly #oldSenders = new OldSenders();
   readonly #sourceChange = new SourceChange();
   /** Link and addresses that packets to other nodes went by in the last pass. */
@@ -102,7 +102,7 @@ export class Reconciler {
     return this.#interest;
   }
 
-  /** The VXLAN devices as the last pass has left them. */
+  /** The devices to other nodes as the last pass has left them. */
   get devices(): readonly GuardedDevice[] {
     return this.#devices;
   }
@@ -166,14 +166,14 @@ export class Reconciler {
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const desired = this.#desire(conf, node, peers, knownVteps(state.links, runFiles.vtepMacs), known.own);
-    const { vteps } = desired.dataPath;
+    const desired = this.#desire(conf, node, peers, knownDevices(state.links, runFiles.deviceMacs), known.own);
+    const { devices } = desired.dataPath;
     this.#noteUnderlay(underlay);
-    const vtepMacs = new Map(vteps.map(({ name, mac }) => [name, mac]));
+    const deviceMacs = new Map(devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac]])));
     const attempts = new Attempts();
     this.#former.serves(known.subnets);
     const formerSubnets = this.#former.all;
-    await attempts.try(() => runFiles.writeTable({ netConf: text, node, vtepMacs, peers, formerSubnets }));
+    await attempts.try(() => runFiles.writeTable({ netConf: text, node, deviceMacs, peers, formerSubnets }));
 
     const folder = await attempts.try(() => this.#offer.look());
     const { link } = underlay;
@@ -238,15 +238,17 @@ export class Reconciler {
     else if (heardMs.length > 0) log.info(line, "data path is as it should be");
     else log.debug(line, "data path is as it should be");
 
-    announcer.announce(announcementOf(backend, node, known.own, underlay, desired.vtepMacs), known.own);
-    const devices = backend.type === "vxlan" && vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
-    await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
+    announcer.announce(announcementOf(backend, node, known.own, underlay, desired.endpoints), known.own);
+    // Those of its own backend carry the node's pods; where it has none, the underlay does.
+    const own = devices.filter((device) => device.backend === backend.type).map(({ name }) => name);
+    const carrying = own.length > 0 ? own : [underlay.link.name];
+    await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices: carrying }));
     const offered = {
       attach: options.attach,
       subnets: node.subnets,
       networks,
       mtu: desired.podMtu,
-      backend: backend.type,
+      executable: backendOf(backend).executable,
       runDir: options.runDir,
     };
     if (folder !== undefined) await attempts.try(() => this.#offer.make(offered, folder));
@@ -259,21 +261,20 @@ export class Reconciler {
     health.holds("reconcile", connectedText(this.#count));
   }
 
-  /** With the VTEPs that this node itself, or the peers that have not heard of it, may still be sent to by. */
-  #desire(
-    conf: NetConf,
-    node: LocalNode,
-    peers: readonly Peer[],
-    known: readonly KnownVtep[],
-    own: ClusterNode,
-  ): DesiredState {
+  /** With the channels that this node itself, or the peers that have not heard of it, may still be sent to by. */
+  #desire(conf: NetConf, node: LocalNode, peers: readonly Peer[], known: KnownDevices, own: ClusterNode): DesiredState {
     const nowMs = this.#parts.clock.nowMs();
-    const { backendType, vni = conf.backend.vni, port = conf.backend.port } = peerOf(own);
-    const announced = backendType === "vxlan" ? [{ vni, port }] : [];
+    const announced = announcedChannels(conf, peerOf(own));
     const needed = desiredState(conf, node, peers, known, announced);
-    const kept = this.#oldVteps.kept(known, needed.dataPath.vteps, nowMs);
-    this.#again("an old VTEP may go", this.#oldVteps.nextMs(nowMs));
-    return kept.length === 0 ? needed : desiredState(conf, node, peers, known, [...announced, ...kept]);
+    const kept = new Map<string, readonly unknown[]>();
+    for (const [backend, old] of this.#oldChannels) {
+      const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
+      const had = backend.channelsOf(known.get(backend.name) ?? []);
+      const still = old.kept(had, backend.channelsIn(devices), nowMs);
+      this.#again("an old VTEP may go", old.nextMs(nowMs));
+      if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
+    }
+    return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
   }
 
   #noteOutside({ subnets }: LocalNode, { renumbering }: Kept): void {
@@ -323,7 +324,7 @@ export class Reconciler {
 
   #warnOfReversePath({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
     const { files, health, events, log } = this.#parts;
-    const devices = [link.name, ...dataPath.vteps.map(({ name }) => name)];
+    const devices = [link.name, ...dataPath.devices.map(({ name }) => name)];
     const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
     health.warns("rp_filter", warnings);
     if (!this.#news.isNews("rp_filter", warnings.join("\n")) || warnings.length === 0) return;
@@ -339,7 +340,7 @@ function interestOf(
   { state }: Programmed,
   ownPort: number,
 ): Omit<Interest, "bridge" | "cables" | "underlayAddresses"> {
-  const devices = new Set(dataPath.vteps.map(({ name }) => name));
+  const devices = new Set(dataPath.devices.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
   const linkNames = new Set([link.name, ...devices]);
@@ -352,6 +353,13 @@ function interestOf(
     routeProtocol: RTPROT_WEFT,
     ownPort,
   };
+}
+
+/** What this node was announced to receive by, as it was last heard. */
+function announcedChannels(conf: NetConf, own: Peer): Channels {
+  const backend = backendNamed(own.backendType);
+  const settings = backend && settingsOf(conf, backend);
+  return new Map(settings && backend ? [[backend.name, backend.channelsTo(settings, own)]] : []);
 }
 
 function hostPrefix(address: Address): Prefix {

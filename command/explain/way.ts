@@ -1,7 +1,8 @@
 /** The way of a packet from this node, step by step, to where it arrives, leaves the node, or ends. Pure. */
 
+import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
+import type { Hop, Inspection } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
-import { VXLAN_OVERHEAD } from "../../pkg/backend/overlay.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -14,8 +15,7 @@ import type { Packet } from "../../pkg/packet-walk/packet.ts";
 import { type Ending, walk } from "../../pkg/packet-walk/ruleset.ts";
 import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
 import { withNames } from "../node/kernel.ts";
-import { peerStates } from "../status/peers.ts";
-import type { Hop } from "./hop.ts";
+import { isSameGateway, peerStates } from "../status/peers.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 import { BLOCKING, deedText, endingText, noRouteText, podText, showChain, subnetText } from "./words.ts";
 
@@ -78,8 +78,7 @@ class Way {
     this.#filter(NF_INET_HOOK.postrouting, packet, "postrouting");
     this.#mtu(route, output);
     if (this.#isOwnPod(destination)) this.#toOwnPod(output);
-    else if (output?.vxlan !== undefined) this.#throughTunnel(route, output);
-    else this.#onLink(route, output);
+    else this.#toOtherNode(route, output);
   }
 
   #say(hop: Hop): void {
@@ -346,12 +345,10 @@ class Way {
       this.#end({ at: "route", text: `this is no route to ${peer.name}: ${reason}`, show }, "astray");
     }
     const index =
-      "vtep" in wanted.by
-        ? observed.links.find(({ name }) => "vtep" in wanted.by && name === wanted.by.vtep)?.index
+      "device" in wanted.by
+        ? observed.links.find(({ name }) => "device" in wanted.by && name === wanted.by.device)?.index
         : wanted.by.index;
-    const isRight =
-      route.outputIndex === index && route.gateway !== undefined && isSameAddress(route.gateway, wanted.gateway);
-    if (isRight) return;
+    if (route.outputIndex === index && isSameGateway(route.gateway, wanted.gateway)) return;
     this.#end(
       {
         at: "route",
@@ -494,90 +491,31 @@ class Way {
     });
   }
 
-  #throughTunnel({ gateway }: ObservedRoute, vtep: Link): void {
+  /** By a device of a backend's, which knows what becomes of the packet; else as it is. */
+  #toOtherNode(route: ObservedRoute, output: Link | undefined): void {
+    const inspection = output === undefined ? undefined : this.#inspectionOf(output);
+    if (output === undefined || inspection === undefined) {
+      this.#onLink(route, output);
+      return;
+    }
     const { observed, routeTo } = this.#knowledge;
-    const peer = this.#peerOf(this.#question.destination);
-    const to = gateway ?? this.#question.destination;
-    const text = formatAddress(to);
-    const entries = peer === undefined ? [] : (this.#entriesOf(peer)?.entries ?? []);
-    const wanted = (kind: "neighbour" | "fdb") => entries.find((entry) => entry.kind === kind);
-    const neighbour = observed.neighbours.find(
-      ({ index, address }) => index === vtep.index && isSameAddress(address, to),
-    );
-    const showNeighbour = `ip neigh show ${text} dev ${vtep.name}`;
-    const mendNeighbour =
-      wanted("neighbour") === undefined ? undefined : `ip neigh replace ${wanted("neighbour")?.text}`;
-    if (neighbour === undefined)
-      this.#end({
-        at: "neighbour",
-        text: `here the packet ends: no neighbour entry for ${text} on ${vtep.name}`,
-        show: showNeighbour,
-        remedy: mendNeighbour,
-      });
-    if (wanted("neighbour")?.presence === "other")
-      this.#end(
-        {
-          at: "neighbour",
-          text: `${text} has the hardware address ${neighbour.mac} here, which is not the peer's`,
-          show: showNeighbour,
-          remedy: mendNeighbour,
-        },
-        "astray",
-      );
-    this.#say({
-      at: "neighbour",
-      state: "goes",
-      text: `${text} on ${vtep.name} has the hardware address ${neighbour.mac}`,
-      show: showNeighbour,
+    const { destination } = this.#question;
+    const peer = this.#peerOf(destination);
+    const { hops, isOver } = inspection.pass({
+      device: output,
+      to: route.gateway ?? destination,
+      ...{ observed, routeTo },
+      peer: peer && { name: peer.name, entries: this.#entriesOf(peer)?.entries ?? [] },
     });
-    const forwarding = observed.forwarding.find(({ index, mac }) => index === vtep.index && mac === neighbour.mac);
-    const showForwarding = `bridge fdb show dev ${vtep.name}`;
-    const mendForwarding = wanted("fdb") === undefined ? undefined : `bridge fdb replace ${wanted("fdb")?.text}`;
-    if (forwarding === undefined)
-      this.#end({
-        at: "fdb",
-        text: `here the packet ends: no forwarding entry for ${neighbour.mac} on ${vtep.name}`,
-        show: showForwarding,
-        remedy: mendForwarding,
-      });
-    const outer = formatAddress(forwarding.destination);
-    if (wanted("fdb")?.presence === "other")
-      this.#end(
-        {
-          at: "fdb",
-          text: `${neighbour.mac} leads to ${outer}, and ${peer?.name} is elsewhere`,
-          show: showForwarding,
-          remedy: mendForwarding,
-        },
-        "astray",
-      );
-    this.#say({
-      at: "fdb",
-      state: "goes",
-      text: `${neighbour.mac} lives on the node at ${outer}`,
-      show: showForwarding,
-    });
-    const underlay = routeTo(forwarding.destination);
-    const show = `ip route get ${outer}`;
-    if (typeof underlay === "string") this.#end({ at: "underlay", text: `no way to ${outer}: ${underlay}`, show });
-    const link = this.#linkOf(underlay.outputIndex);
-    const { vni, port } = vtep.vxlan ?? {};
-    this.#say({
-      at: "underlay",
-      state: "goes",
-      text: `in a VXLAN packet (VNI ${vni}, UDP port ${port}) to ${outer}${underlay.gateway === undefined ? "" : ` via ${formatAddress(underlay.gateway)}`}, out by ${link?.name ?? "?"}`,
-      show,
-    });
-    const room = (link?.mtu ?? 0) - VXLAN_OVERHEAD[forwarding.destination.family];
-    if (link !== undefined && vtep.mtu > room)
-      this.#say({
-        at: "underlay",
-        state: "astray",
-        text: `${vtep.name} takes ${vtep.mtu} bytes, and ${link.name} leaves ${room} within VXLAN: larger packets are lost`,
-        show: `ip link show ${link.name}`,
-        remedy: `ip link set ${vtep.name} mtu ${room}`,
-      });
+    this.#hops.push(...hops);
+    if (isOver) throw new End();
     this.#leaves(peer);
+  }
+
+  /** Of the backend whose device it is; else of one whose devices work as it does. */
+  #inspectionOf(link: Link): Inspection | undefined {
+    const own = this.#knowledge.desired?.dataPath.devices.find(({ name }) => name === link.name);
+    return (backendNamed(own?.backend) ?? BACKENDS.find(({ inspection }) => inspection.leadsBy(link)))?.inspection;
   }
 
   #onLink({ gateway }: ObservedRoute, output: Link | undefined): void {

@@ -9,6 +9,7 @@ import type { Health } from "../status/health.ts";
 import type { Metrics } from "../status/metrics.ts";
 import type { EventReporter } from "./events.ts";
 import type { NodeView } from "./node-view.ts";
+import { announcedProblems } from "./peer.ts";
 
 export interface NodeEventsOptions {
   readonly view: NodeView;
@@ -59,7 +60,7 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
     if (view.own !== undefined && view.own !== own) {
       own = view.own;
       // Only of this node: what is wrong with another's Node, its own weftd tells.
-      for (const message of own.problems) events.report({ type: "Warning", reason: "NodeUnusable", message });
+      for (const message of problemsOf(own)) events.report({ type: "Warning", reason: "NodeUnusable", message });
     }
     if (view.isSynced) health.holds("nodes", `${view.peerCount} peers known`);
     options.onChange();
@@ -76,6 +77,12 @@ function describeNode(node: ClusterNode) {
   };
 }
 
-function logProblems(log: Logger, { name, problems }: ClusterNode): void {
-  if (problems.length > 0) log.warn({ peer: name, problems }, "Node has something that cannot be used");
+/** Of the Node, and of what it announces. */
+function problemsOf(node: ClusterNode): readonly string[] {
+  return [...node.problems, ...announcedProblems(node)];
+}
+
+function logProblems(log: Logger, node: ClusterNode): void {
+  const problems = problemsOf(node);
+  if (problems.length > 0) log.warn({ peer: node.name, problems }, "Node has something that cannot be used");
 }

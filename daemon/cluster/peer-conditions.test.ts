@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Peer } from "../../pkg/backend/node.ts";
+import type { VxlanPeer } from "../../pkg/backend/vxlan/announcement.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
@@ -17,7 +17,7 @@ import { Metrics } from "../status/metrics.ts";
 import type { Happening } from "./events.ts";
 import { isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
 
-const peer = (number: number): Peer => ({
+const peer = (number: number): VxlanPeer => ({
   name: `n${number}`,
   subnets: [parsePrefix(`10.244.${number}.0/24`)],
   addresses: [parseAddress(`192.0.2.${number}`)],

@@ -2,6 +2,7 @@
  * What keeps peers from being reached, told wherever an operator may look: the log, metrics, and /readyz, where a single
  * peer's trouble is a warning and no reason to call this node unready.
  */
+import { backendNamed } from "../../pkg/backend/backends.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
 import type { PeerProblem, PeerTrouble } from "../../pkg/backend/state.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
@@ -124,15 +125,16 @@ export function connectedText({ peers, connected }: { readonly peers: number; re
   return `${connected} of ${peers} peers connected`;
 }
 
-/** What requests about peers name, and whose it is: subnets, their first addresses, nodes' addresses, VTEP MACs. */
+/** What requests about peers name, and whose it is: subnets, their first addresses, nodes' addresses, and what it announces. */
 function ownersOfWords(peers: readonly Peer[]): ReadonlyMap<string, string> {
-  const words = peers.flatMap(({ name, subnets, addresses, vtepMacs }) =>
-    [
+  const words = peers.flatMap((peer) => {
+    const { name, subnets, addresses, backendType } = peer;
+    return [
       ...subnets.flatMap((subnet) => [formatPrefix(subnet), formatAddress(subnet.address)]),
       ...addresses.map(formatAddress),
-      ...Object.values(vtepMacs),
-    ].map((word) => [word, name] as const),
-  );
+      ...Object.values(backendNamed(backendType)?.encodePeer(peer) ?? {}).flatMap((part) => Object.values(part ?? {})),
+    ].map((word) => [word, name] as const);
+  });
   return new Map(words);
 }
 

@@ -4,6 +4,7 @@ import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { VtepDevice } from "../../pkg/kernel/vtep-device.ts";
 import { ruleText } from "../../pkg/nft/table.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { Attempts } from "../attempts.ts";
@@ -26,10 +27,10 @@ const FOLDER = "/var/lib/cni/networks/cbr0";
 
 const nothing: KernelSnapshot = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
-const vtep = {
+const vtep = new VtepDevice({
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-};
+});
 
 function stateOf(observed: KernelSnapshot, former: readonly string[] = []): NodeState {
   const subnets = [parseSubnet("10.244.1.0/24")];
@@ -40,8 +41,9 @@ function stateOf(observed: KernelSnapshot, former: readonly string[] = []): Node
     node: { name: "n1", subnets, underlay },
     former: former.map(parseSubnet),
     desired: {
-      ...{ podMtu: 1450, unmasqueraded: [], vtepMacs: {}, problems: [], isAsymmetric: false },
-      dataPath: { vteps: [vtep], routes: [], neighbours: [], forwarding: [] },
+      ...{ podMtu: 1450, unmasqueraded: [], endpoints: {}, problems: [], isAsymmetric: false },
+      tunnels: [{ family: 4, port: 8472, vni: 1 }],
+      dataPath: { devices: [vtep], routes: [], neighbours: [], forwarding: [] },
     },
   };
 }
@@ -111,10 +113,10 @@ test("what is right from the first pass on, and changed later, is a repair; what
 
 test("requests are repairs where nothing else was wanted before", () => {
   const { keeper, repaired } = bench();
-  const dataPath = () => ({ vteps: [vtep], routes: [], neighbours: [], forwarding: [] });
+  const dataPath = () => ({ devices: [vtep], routes: [], neighbours: [], forwarding: [] });
   expect(keeper.gate(dataPath()).mayPutBack("ip link add flannel.1")).toBe(true);
   keeper.programmed(dataPath());
-  keeper.gate({ ...dataPath(), vteps: [] }).mayPutBack("ip link del flannel.1");
+  keeper.gate({ ...dataPath(), devices: [] }).mayPutBack("ip link del flannel.1");
   expect(repaired).toEqual([]);
   keeper.gate(dataPath()).mayPutBack("ip link add flannel.1");
   expect(repaired).toEqual(["ip link add flannel.1"]);

@@ -168,7 +168,7 @@ export class Keeper {
   async #wantedSettings({ node, underlay, desired, observed, bridge }: NodeState, attempts: Attempts) {
     const { files, options } = this.#parts;
     const families = new Set(node.subnets.map(({ address }) => address.family));
-    const devices = [...desired.dataPath.vteps.map(({ name }) => name), bridge];
+    const devices = [...desired.dataPath.devices.map(({ name }) => name), bridge];
     const isBridged = options.attach === "bridge" || this.#hasPorts;
     const bridged = isBridged ? await attempts.try(() => bridgeFilterSettings(files, families)) : [];
     const forwarding = forwardingSettings(files, families, underlay.name, devices, advertisedLinks(observed));
@@ -251,10 +251,9 @@ export class Keeper {
 
   #rulesOf({ desired, networks, senders }: NodeState): Table {
     const { nonMasqueradeCidrs, vxlanFrom } = this.#parts.options;
-    const tunnels = desired.dataPath.vteps.map(({ local, port, vni }) => ({ family: local.family, port, vni }));
     return nodeRules({
       ...{ podRanges: networks, exempt: desired.unmasqueraded, nonMasquerade: nonMasqueradeCidrs },
-      ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
+      ...{ tunnels: vxlanFrom === "nodes" ? desired.tunnels : [], senders },
     });
   }
 }

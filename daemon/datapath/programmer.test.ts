@@ -3,6 +3,7 @@ import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { VtepDevice } from "../../pkg/kernel/vtep-device.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Reply } from "../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
@@ -21,7 +22,7 @@ const EBUSY = 16;
 const ENETUNREACH = 101;
 
 const nothing: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
-const noDevices: DataPath = { vteps: [], routes: [], neighbours: [], forwarding: [] };
+const noDevices: DataPath = { devices: [], routes: [], neighbours: [], forwarding: [] };
 
 /** A kernel that answers each request with the errno that `answer` gives it (0: done). */
 class FakeKernel {
@@ -115,7 +116,7 @@ describe("program", () => {
     expect((await programmer.program(noDevices, observed)).refusals).toHaveLength(1);
   });
 
-  const vtep = {
+  const vtep = new VtepDevice({
     name: "flannel.1",
     vni: 1,
     port: 8472,
@@ -124,18 +125,18 @@ describe("program", () => {
     mac: "0a:00:00:00:00:01",
     mtu: 1450,
     addresses: [],
-  };
+  });
 
   test("fails when its own device is refused", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = (text) => (text.startsWith("ip link add") ? EBUSY : 0);
-    await expect(programmer.program({ ...noDevices, vteps: [vtep] }, nothing)).rejects.toThrow(RefusedError);
+    await expect(programmer.program({ ...noDevices, devices: [vtep] }, nothing)).rejects.toThrow(RefusedError);
     expect(kernel.sent).toHaveLength(1);
   });
 
   test("gives up on a device that vanishes as soon as it is made", async () => {
     const { kernel, programmer } = bench();
-    const programming = programmer.program({ ...noDevices, vteps: [vtep] }, nothing);
+    const programming = programmer.program({ ...noDevices, devices: [vtep] }, nothing);
     await expect(programming).rejects.toThrow("another program removes it");
     expect(kernel.sent).toHaveLength(3);
   });
@@ -163,13 +164,13 @@ describe("what another program undoes", () => {
 
   test("keeps what builds on it from being done", async () => {
     const { kernel, programmer } = bench();
-    const vteps = [
-      {
+    const devices = [
+      new VtepDevice({
         ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
         ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-      },
+      }),
     ];
-    await expect(programmer.program({ ...noDevices, vteps }, nothing, { gate })).rejects.toThrow("it rests");
+    await expect(programmer.program({ ...noDevices, devices }, nothing, { gate })).rejects.toThrow("it rests");
     expect(kernel.sent).toEqual([]);
   });
 });

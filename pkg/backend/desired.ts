@@ -1,122 +1,123 @@
 /**
- * From the configuration and the peers to what the kernel should hold: the one way in, whatever the backend.
+ * From the configuration and the peers to what the kernel should hold: the one way in, whatever the backends.
  *
  * A node sends to each peer as the peer announces to receive, and receives by every way that some peer may still send. So
  * a cluster changes its backend, VNI or port node by node, and every pair of pods stays connected.
  */
 
 import type { Prefix } from "../ip/prefix.ts";
+import type { Link } from "../kernel/link.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
 import { admitPeers } from "./admission.ts";
-import { directRoute } from "./host-gw.ts";
-import { largestVni, type NetConf } from "./net-conf.ts";
+import { BACKENDS, backendNamed, backendOf } from "./backends.ts";
+import type { Backend, Contribution, KnownDevice, Sending } from "./contract.ts";
+import { directRoute } from "./direct-route.ts";
+import { type NetConf, settingsOf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import { type KnownVtep, type Overlay, planVteps } from "./overlay.ts";
 import type { DesiredState, PeerProblem } from "./state.ts";
-import { type Tunnelled, tunnelEntries } from "./vxlan.ts";
 
-/** An old one and a new one, and one for a node that is wrong: what peers announce must not cost devices without end. */
-const MOST_OVERLAYS = 3;
+/** Something of each backend, by its name; absent where there is nothing. */
+export type OfBackends<T> = ReadonlyMap<string, T>;
 
-/** `known` are the VTEPs that this node has already (`knownVteps`); on the overlays `keep` it goes on receiving. */
+/** The devices that lead to peers and that this node has, or has had. */
+export type KnownDevices = OfBackends<readonly KnownDevice[]>;
+
+/** What a node receives by, in each backend's own form. */
+export type Channels = OfBackends<readonly unknown[]>;
+
+export const NO_CHANNELS: Channels = new Map();
+
+/** `remembered`: hardware addresses by device name, as this node announced them last in this boot. */
+export function knownDevices(links: readonly Link[], remembered: ReadonlyMap<string, string>): KnownDevices {
+  return new Map(BACKENDS.map((backend) => [backend.name, backend.known(links, remembered)]));
+}
+
+/** `known` are the devices that this node has already (`knownDevices`); by the channels `keep` it goes on receiving. */
 export function desiredState(
-  { networks, backend }: NetConf,
+  conf: NetConf,
   node: LocalNode,
   peers: readonly Peer[],
-  known: readonly KnownVtep[],
-  keep: readonly Overlay[] = [],
+  known: KnownDevices,
+  keep: Channels = NO_CHANNELS,
 ): DesiredState {
+  const { networks, backend: ownConf } = conf;
+  const own = backendOf(ownConf);
   const admitted = admitPeers(networks, node, peers);
   const problems: PeerProblem[] = [...admitted.problems];
   const connectable = admitted.peers.filter(({ subnets }) => subnets.length > 0);
-  const overlayOf = ({ vni = backend.vni, port = backend.port }: Peer): Overlay => ({ vni, port });
-  const own = backend.type === "vxlan" ? [{ vni: backend.vni, port: backend.port }] : [];
-  const announced = connectable.filter(({ backendType }) => backendType === "vxlan").map(overlayOf);
-  const sending = distinct([...own, ...announced.filter(({ vni }) => vni >= 1 && vni <= largestVni(networks))]).slice(
-    0,
-    MOST_OVERLAYS,
-  );
-  const { underlayMtu } = backend.type === "vxlan" ? backend : { underlayMtu: undefined };
-  const overlays = distinct([...sending, ...keep]);
-  const vteps = planVteps({ overlays, underlayMtu }, node, known, problems);
-
   const direct: PeerRoute[] = [];
-  const tunnelled: Tunnelled[] = [];
+  const sending = new Map<Backend, Sending<Peer>[]>(BACKENDS.map((backend) => [backend, []]));
+  const isDirect = own.routesDirectly(ownConf);
   for (const peer of connectable) {
-    const overlay = overlayOf(peer);
-    const ways = peer.subnets.map((subnet) => ({ subnet, way: wayTo(backend, node, peer, subnet) }));
-    const subnets = ways.flatMap(({ subnet, way }) => (way === "tunnel" ? [subnet] : []));
-    const troubles = new Map<string, PeerProblem>();
-    for (const { way } of ways) {
-      if (way === "tunnel") continue;
-      if ("trouble" in way) troubles.set(way.reason, way);
-      else direct.push(way);
-    }
-    problems.push(...troubles.values());
+    const by = senderTo(own, peer);
+    const isPlain = isDirect && takesPlainRoutes(by);
+    const subnets = isPlain ? peer.subnets.filter((subnet) => !routesTo(node, peer, subnet, direct)) : peer.subnets;
     if (subnets.length === 0) continue;
-    if (sending.some((one) => isSame(one, overlay))) tunnelled.push({ peer, subnets, overlay });
-    else problems.push({ peer: peer.name, trouble: "OtherBackend", reason: tooMany(overlay) });
+    if ("trouble" in by) problems.push(by);
+    else sending.get(by)?.push({ peer, subnets });
   }
-  const entries = tunnelEntries(vteps, tunnelled);
-  const isSending = ({ vni, port }: Overlay) => sending.some((one) => isSame(one, { vni, port }));
-  const isOwn = ({ vni, port }: Overlay) => own.some((one) => isSame(one, { vni, port }));
+  const parts = BACKENDS.flatMap((backend): (readonly [Backend, Contribution])[] => {
+    const settings = settingsOf(conf, backend);
+    const task = {
+      ...{ isOwn: backend === own, networks, node },
+      peers: connectable.filter(({ backendType }) => backendType === backend.name),
+      sending: sending.get(backend) ?? [],
+      known: known.get(backend.name) ?? [],
+      keep: keep.get(backend.name) ?? [],
+    };
+    const isIdle = !task.isOwn && [task.peers, task.sending, task.keep].every(({ length }) => length === 0);
+    return settings === undefined || isIdle ? [] : [[backend, backend.plan({ conf: settings, ...task })]];
+  });
+  const all = parts.map(([, part]) => part);
+  const routes = all.flatMap((part) => part.routes);
+  const isThroughDevice = ({ by }: PeerRoute) => "device" in by;
+  const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
     dataPath: {
-      vteps,
-      routes: [...direct, ...entries.routes],
-      neighbours: entries.neighbours,
-      forwarding: entries.forwarding,
+      devices: all.flatMap(({ devices }) => devices),
+      routes: [...direct, ...routes.filter((route) => !isThroughDevice(route)), ...routes.filter(isThroughDevice)],
+      neighbours: all.flatMap(({ neighbours }) => neighbours),
+      forwarding: all.flatMap(({ forwarding }) => forwarding),
     },
-    podMtu: Math.min(...vteps.filter(isSending).map(({ mtu }) => mtu), node.underlay.mtu),
-    unmasqueraded:
-      backend.type === "vxlan" ? [] : connectable.filter(knowsTheWayBack).flatMap(({ addresses }) => addresses),
-    vtepMacs: Object.fromEntries(vteps.filter(isOwn).map(({ local, mac }) => [local.family, mac])),
-    isAsymmetric:
-      (backend.type === "vxlan" && backend.directRouting) ||
-      sending.length > 1 ||
-      connectable.some(({ backendType = backend.type }) => backendType !== backend.type),
-    problems: [...problems, ...entries.problems],
+    podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
+    unmasqueraded: own.seesPods ? connectable.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
+    endpoints: parts.find(([backend]) => backend === own)?.[1].endpoints ?? {},
+    tunnels: all.flatMap(({ tunnels }) => tunnels),
+    isAsymmetric: isDirect || all.some((part) => part.isAsymmetric) || connectable.some(isOtherwise),
+    problems: [...problems, ...all.flatMap((part) => part.problems)],
   };
 }
 
-/** How packets to `subnet` go to `peer`: by what it announces, else, for want of that, by this node's own backend. */
-function wayTo(
-  backend: NetConf["backend"],
-  node: LocalNode,
-  peer: Peer,
-  subnet: Prefix,
-): PeerRoute | PeerProblem | "tunnel" {
-  const { backendType } = peer;
-  if (backendType === "host-gw" || (backendType === undefined && backend.type === "host-gw"))
-    return directRoute(node.underlay, peer, subnet);
-  if (backendType !== undefined && backendType !== "vxlan") {
-    const reason = `its backend is ${backendType}: this node sends by vxlan and host-gw only`;
-    return { peer: peer.name, trouble: "OtherBackend", reason };
+/** The backend that `peer` is sent to by: what it announces, else, for want of that, this node's own where it can. */
+function senderTo(own: Backend, { name, backendType }: Peer): Backend | PeerProblem {
+  if (backendType === undefined) {
+    if (own.reachesUnannounced) return own;
+    return { peer: name, trouble: "NotAnnounced", reason: "it has announced no backend yet" };
   }
-  if (backend.type === "vxlan" && backend.directRouting) {
-    const direct = directRoute(node.underlay, peer, subnet);
-    if (!("trouble" in direct)) return direct;
-  }
-  if (backendType === "vxlan") return "tunnel";
-  return { peer: peer.name, trouble: "NotAnnounced", reason: "it has announced no backend yet" };
+  const backend = backendNamed(backendType);
+  if (backend !== undefined) return backend;
+  const known = BACKENDS.map((one) => one.name).join(" and ");
+  return {
+    peer: name,
+    trouble: "OtherBackend",
+    reason: `its backend is ${backendType}: this node sends by ${known} only`,
+  };
 }
 
-/** In host-gw a reply to a pod finds its way by the peer's own route, so nodes see pods under their own addresses. */
-function knowsTheWayBack({ backendType }: Peer): boolean {
-  return backendType === undefined || backendType === "host-gw";
+/** One that has announced nothing may get a plain route; one with a backend that is none of ours gets nothing. */
+function takesPlainRoutes(by: Backend | PeerProblem): boolean {
+  return "trouble" in by ? by.trouble === "NotAnnounced" : by.takesPlainRoutes;
 }
 
-function tooMany({ vni, port }: Overlay): string {
-  return (
-    `its VNI ${vni} at port ${port} is one that this node does not join: a cluster has one, or two while it changes from ` +
-    `one to the other, and this node takes part in ${MOST_OVERLAYS} at most`
-  );
+/** Adds the plain route to `subnet` to `routes`, if there can be one. */
+function routesTo({ underlay }: LocalNode, peer: Peer, subnet: Prefix, routes: PeerRoute[]): boolean {
+  const route = directRoute(underlay, peer, subnet);
+  if ("trouble" in route) return false;
+  routes.push(route);
+  return true;
 }
 
-function isSame(a: Overlay, b: Overlay): boolean {
-  return a.vni === b.vni && a.port === b.port;
-}
-
-function distinct(overlays: readonly Overlay[]): Overlay[] {
-  return overlays.filter((overlay, at) => overlays.findIndex((other) => isSame(other, overlay)) === at);
+/** Who announces nothing yet counts as one of this node's own backend. */
+function seesPods({ backendType }: Peer): boolean {
+  return backendType === undefined || backendNamed(backendType)?.seesPods === true;
 }

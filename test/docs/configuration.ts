@@ -1,6 +1,7 @@
 /** docs/configuration.md, made of what the code itself goes by. */
 import { optionsCommand } from "../../daemon/options.ts";
-import { BACKEND_KEYS, NETWORK_KEYS, type NetConfKey } from "../../pkg/backend/net-conf-keys.ts";
+import type { NetConfKey } from "../../pkg/backend/contract.ts";
+import { BACKEND_KEYS, NETWORK_KEYS } from "../../pkg/backend/net-conf-keys.ts";
 import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
 import { code, table } from "./markdown.ts";
 
@@ -51,11 +52,11 @@ function flags(): string {
 }
 
 function keys(known: readonly NetConfKey[]): string {
-  const rows = known.map(({ name, values, standard, meaning, backends, isIdle }) => [
+  const rows = known.map(({ name, values, standard, meaning, types, isIdle }) => [
     code(name),
     isIdle === true ? "" : values,
     standard === undefined ? "" : code(standard),
-    `${meaning}${backends === undefined ? "" : ` (${backends.map(code).join(", ")})`}`,
+    `${meaning}${types === undefined ? "" : ` (${types.map(code).join(", ")})`}`,
   ]);
   return table(["key", "value", "default", "meaning"], rows);
 }

@@ -1,4 +1,6 @@
 /** Pods that were attached by another plugin than new ones are: what they need, and what is left of them. */
+
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { firstHost } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { planProxies, proxySettings } from "../../../pkg/kernel/neighbour-proxy.ts";
@@ -7,7 +9,7 @@ import { isHostRoute } from "../../../pkg/reconcile/pod-ends.ts";
 import { withNames } from "../../node/kernel.ts";
 import { USUAL_BRIDGE } from "../../node/networks.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
 
 /** The pods' bridge where no pod uses it and no new one will. */

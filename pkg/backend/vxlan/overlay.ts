@@ -2,18 +2,24 @@
  * This node's VXLAN devices: one for each overlay that it takes part in and each family of underlay that carries pods.
  * flannel's names and MTUs, so that either takes over what the other made.
  */
-import type { Family } from "../ip/address.ts";
-import type { Prefix } from "../ip/prefix.ts";
-import { fnv1a64 } from "../kernel/digest.ts";
-import type { Link } from "../kernel/link.ts";
-import { VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
-import type { LocalNode } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+import type { Family } from "../../ip/address.ts";
+import type { Prefix } from "../../ip/prefix.ts";
+import { fnv1a64 } from "../../kernel/digest.ts";
+import type { Link } from "../../kernel/link.ts";
+import { VTEP_ALIAS, type Vtep } from "../../kernel/vtep.ts";
+import { VtepDevice } from "../../kernel/vtep-device.ts";
+import type { KnownDevice } from "../contract.ts";
+import type { LocalNode } from "../node.ts";
+import type { PeerProblem } from "../state.ts";
 
 /** Who speaks another VNI, or by another UDP port, hears nothing of it. */
 export interface Overlay {
   readonly vni: number;
   readonly port: number;
+}
+
+export function overlayOf({ vni, port }: Overlay): Overlay {
+  return { vni, port };
 }
 
 /** Outer Ethernet, IP, UDP and VXLAN headers, less the Ethernet header that the underlay's MTU does not count (RFC 7348). */
@@ -33,8 +39,7 @@ function secondName(family: Family, vni: number): string {
 }
 
 /** A VTEP that this node has: in the kernel, or, where somebody removed it, in the memory of what was announced. */
-export interface KnownVtep {
-  readonly name: string;
+export interface KnownVtep extends KnownDevice {
   /** By which peers know it. */
   readonly mac: string;
   /** What the kernel's device is; undefined where there is none. */
@@ -71,7 +76,7 @@ export function planVteps(
   node: LocalNode,
   known: readonly KnownVtep[],
   problems: PeerProblem[],
-): Vtep[] {
+): VtepDevice[] {
   if (overlays.length === 0) return [];
   const mtu = Math.min(underlayMtu ?? node.underlay.mtu, node.underlay.mtu);
   const carriers = planCarriers(node, mtu, problems);
@@ -79,9 +84,9 @@ export function planVteps(
   return carriers.flatMap(({ family, local, subnets }) => {
     const names = chooseNames(overlays, family, known, taken);
     const kept = known.find(({ device }) => device?.family === family)?.mac;
-    return overlays.map((overlay, at): Vtep => {
+    return overlays.map((overlay, at) => {
       const name = names[at] ?? vtepName(family, overlay.vni);
-      return {
+      return new VtepDevice({
         name,
         ...overlay,
         local,
@@ -91,7 +96,7 @@ export function planVteps(
           known.find((vtep) => vtep.name === name)?.mac ?? kept ?? deriveMac(node.name, vtepName(family, overlay.vni)),
         mtu: mtu - VXLAN_OVERHEAD[family],
         addresses: subnets.map(({ address }): Prefix => ({ address, length: address.family === 4 ? 32 : 128 })),
-      };
+      });
     });
   });
 }

@@ -1,7 +1,8 @@
-/** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. */
+/** Plain routes: a peer's subnet is routed to the peer itself, which must be on the same link. */
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
+import type { Sending } from "./contract.ts";
 import type { Peer, Underlay } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
@@ -27,4 +28,23 @@ export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): Pee
     return { peer: peer.name, trouble: "OffLink", reason };
   }
   return { destination: subnet, gateway, by: { index: underlay.index } };
+}
+
+/** Plain routes to all of `sending`, and, once for each peer, why there are none. */
+export function directRoutes(
+  underlay: Underlay,
+  sending: readonly Sending<Peer>[],
+): { readonly routes: readonly PeerRoute[]; readonly problems: readonly PeerProblem[] } {
+  const routes: PeerRoute[] = [];
+  const problems: PeerProblem[] = [];
+  for (const { peer, subnets } of sending) {
+    const troubles = new Map<string, PeerProblem>();
+    for (const subnet of subnets) {
+      const route = directRoute(underlay, peer, subnet);
+      if ("trouble" in route) troubles.set(route.reason, route);
+      else routes.push(route);
+    }
+    problems.push(...troubles.values());
+  }
+  return { routes, problems };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Link } from "../kernel/link.ts";
+import type { Link } from "../../kernel/link.ts";
 import { deriveMac, knownVteps } from "./overlay.ts";
 
 const link = {

@@ -1,0 +1,32 @@
+/** The registered backends, as a list and by name. */
+import type { Backend, BackendConf } from "./contract.ts";
+import * as registry from "./registry.ts";
+
+/** What net-conf.json means that names no `Type`. */
+export const DEFAULT_WORD = "auto";
+
+const serves = ({ words }: Backend, wanted: string) => words.some(({ word }) => word === wanted);
+
+/** The one that is meant by default comes first, the others by the names that they are registered under. */
+export const BACKENDS: readonly Backend[] = (Object.values(registry) as Backend[]).sort(
+  (a, b) => Number(serves(b, DEFAULT_WORD)) - Number(serves(a, DEFAULT_WORD)),
+);
+
+const byName: ReadonlyMap<string, Backend> = new Map(BACKENDS.map((backend) => [backend.name, backend]));
+
+/** Undefined where this version has none of that name. */
+export function backendNamed(name: string | undefined): Backend | undefined {
+  return byName.get(name ?? "");
+}
+
+/** The backend that a word of net-conf.json's `Type` means. */
+export function backendMeant(word: string): Backend | undefined {
+  return BACKENDS.find((backend) => serves(backend, word));
+}
+
+/** That of settings: those are only made for backends that are registered. */
+export function backendOf({ type }: BackendConf): Backend {
+  const backend = backendNamed(type);
+  if (backend === undefined) throw new Error(`no backend ${type} is registered`);
+  return backend;
+}
