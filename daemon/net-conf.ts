@@ -1,5 +1,5 @@
 /** net-conf.json as a file: read at the start, and again whenever it changes. */
-import { type NetConf, parseNetConf } from "../pkg/backend/net-conf.ts";
+import { type ParsedNetConf, parseNetConf } from "../pkg/backend/net-conf.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { Logger } from "./log.ts";
 import { readRegularFile } from "./regular-file.ts";
@@ -7,7 +7,7 @@ import type { Health } from "./status/health.ts";
 import { WatchedFile } from "./watched-file.ts";
 
 export interface NetConfFile {
-  readonly conf: NetConf;
+  readonly conf: ParsedNetConf;
   /** As it was read; the executables get it with the node table. */
   readonly text: string;
 }

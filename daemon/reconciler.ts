@@ -269,8 +269,8 @@ export class Reconciler {
     const kept = new Map<string, readonly unknown[]>();
     for (const [backend, old] of this.#oldChannels) {
       const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
-      const had = backend.channelsOf(known.get(backend.name) ?? []);
-      const still = old.kept(had, backend.channelsIn(devices), nowMs);
+      const had = backend.channels.of(known.get(backend.name) ?? []);
+      const still = old.kept(had, backend.channels.in(devices), nowMs);
       this.#again("an old VTEP may go", old.nextMs(nowMs));
       if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
     }
@@ -359,7 +359,7 @@ function interestOf(
 function announcedChannels(conf: NetConf, own: Peer): Channels {
   const backend = backendNamed(own.backendType);
   const settings = backend && settingsOf(conf, backend);
-  return new Map(settings && backend ? [[backend.name, backend.channelsTo(settings, own)]] : []);
+  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
 }
 
 function hostPrefix(address: Address): Prefix {

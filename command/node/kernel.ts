@@ -11,7 +11,7 @@ export function desireOf(table: KnownNodes, { links }: Pick<KernelSnapshot, "lin
   const known = knownDevices(links, table.deviceMacs);
   const kept = BACKENDS.map((backend) => {
     const meant = (known.get(backend.name) ?? []).filter(({ name }) => table.deviceMacs.has(name));
-    return [backend.name, backend.channelsOf(meant)] as const;
+    return [backend.name, backend.channels.of(meant)] as const;
   });
   return desiredState(table.conf, table.node, table.peers, known, new Map(kept));
 }

@@ -12,6 +12,7 @@
  */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
 import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
+import type { Backend } from "../../pkg/backend/contract.ts";
 import { type NetConf, settingsOf } from "../../pkg/backend/net-conf.ts";
 import type { ClusterNode } from "../../pkg/cluster/node.ts";
 import { type Address, AddressError, type Family, parseAddress } from "../../pkg/ip/address.ts";
@@ -25,7 +26,12 @@ export class NodeFileError extends Error {
   }
 }
 
-const KEYS = ["name", "podCIDRs", "addresses", "backend", ...BACKENDS.flatMap(({ fileKeys }) => Object.keys(fileKeys))];
+/** What backends have stated of a node, and how its text is read. */
+const FILE_KEYS = Object.assign(
+  {},
+  ...BACKENDS.map(({ announcement }) => announcement.fileKeys),
+) as Backend["announcement"]["fileKeys"];
+const KEYS = ["name", "podCIDRs", "addresses", "backend", ...Object.keys(FILE_KEYS)];
 
 type Conf = Pick<NetConf, "backend" | "others">;
 
@@ -68,7 +74,7 @@ function readNode(reader: Reader, entry: unknown, field: string, conf: Conf): Cl
     const names = BACKENDS.map((one) => one.name).join(" nor ");
     reader.mistake(offsetOf(map.get("backend", true)), at("backend"), `${type} is neither ${names}`);
   }
-  const stated = BACKENDS.flatMap(({ fileKeys }) => Object.entries(fileKeys)).flatMap(([key, parse]) => {
+  const stated = Object.entries(FILE_KEYS).flatMap(([key, parse]) => {
     const value = map.has(key) ? reader.value(map.get(key, true), at(key), map, parse) : undefined;
     return value === undefined ? [] : [[key, value] as const];
   });
@@ -76,7 +82,7 @@ function readNode(reader: Reader, entry: unknown, field: string, conf: Conf): Cl
   const [publicIp, publicIpv6] = [first(4), first(6)];
   const families = ([4, 6] as const).filter((family) => first(family) !== undefined);
   const settings = backend === undefined ? undefined : settingsOf(conf, backend);
-  const said = settings && backend?.announceFor(settings, { name, families, stated: new Map(stated) });
+  const said = settings && backend?.announcement.announceFor(settings, { name, families, stated: new Map(stated) });
   return {
     ...{ name, uid: "", managed: true, backend: { type, ...said }, podCidrs, internalAddresses: addresses },
     ...(publicIp && { publicIp }),

@@ -101,12 +101,12 @@ export function announcementOf(
   { ipv4, ipv6 }: UnderlayChoice,
   endpoints: DesiredState["endpoints"],
 ): Announcement {
-  const backend = backendOf(conf);
-  const families = backend.families(node, endpoints);
+  const { name, announcement } = backendOf(conf);
+  const families = announcement.families(node, endpoints);
   const publicIp = families.includes(4) ? (own.publicIpOverwrite ?? ipv4?.announced) : undefined;
   const publicIpv6 = families.includes(6) ? (own.publicIpv6Overwrite ?? ipv6?.announced) : undefined;
   return {
-    backend: { type: backend.name, ...backend.announce(conf, endpoints) },
+    backend: { type: name, ...announcement.announce(conf, endpoints) },
     ...(publicIp && { publicIp }),
     ...(publicIpv6 && { publicIpv6 }),
   };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { VxlanPeer } from "../../pkg/backend/vxlan/announcement.ts";
+import type { VxlanPeer } from "../../pkg/backend/vxlan/peer.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";

@@ -132,7 +132,9 @@ function ownersOfWords(peers: readonly Peer[]): ReadonlyMap<string, string> {
     return [
       ...subnets.flatMap((subnet) => [formatPrefix(subnet), formatAddress(subnet.address)]),
       ...addresses.map(formatAddress),
-      ...Object.values(backendNamed(backendType)?.encodePeer(peer) ?? {}).flatMap((part) => Object.values(part ?? {})),
+      ...Object.values(backendNamed(backendType)?.announcement.encodePeer(peer) ?? {}).flatMap((part): string[] =>
+        Object.values(part ?? {}),
+      ),
     ].map((word) => [word, name] as const);
   });
   return new Map(words);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { VxlanPeer } from "../../pkg/backend/vxlan/announcement.ts";
+import type { VxlanPeer } from "../../pkg/backend/vxlan/peer.ts";
 import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
 import { parseNode } from "../../pkg/cluster/node.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";

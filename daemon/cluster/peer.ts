@@ -45,7 +45,10 @@ function readPeer(node: ClusterNode): ReadPeer {
   };
   const tell = (family: Family, problem: string) =>
     void problems.push(`annotation ${DATA_ANNOTATION[family]}: ${problem}: ignored`);
-  return { peer: backendNamed(node.backend?.type)?.readPeer(base, node.backend ?? {}, tell) ?? base, problems };
+  return {
+    peer: backendNamed(node.backend?.type)?.announcement.readPeer(base, node.backend ?? {}, tell) ?? base,
+    problems,
+  };
 }
 
 /** All addresses that its packets may come from: what it announces, and what its Node has. */

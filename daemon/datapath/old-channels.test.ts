@@ -7,7 +7,7 @@ const vtep = (vni: number, port = 8472, isOurs = true): KnownVtep => ({
   ...{ name: `flannel.${vni}`, mac: "0a:00:00:00:00:01" },
   device: { vni, port, family: 4, isOurs },
 });
-const had = (...known: readonly KnownVtep[]) => vxlan.channelsOf(known);
+const had = (...known: readonly KnownVtep[]) => vxlan.channels.of(known);
 const [first, second] = [
   { vni: 1, port: 8472 },
   { vni: 2, port: 8472 },

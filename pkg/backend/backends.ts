@@ -5,7 +5,7 @@ import * as registry from "./registry.ts";
 /** What net-conf.json means that names no `Type`. */
 export const DEFAULT_WORD = "auto";
 
-const serves = ({ words }: Backend, wanted: string) => words.some(({ word }) => word === wanted);
+const serves = ({ words }: Backend, wanted: string) => words.includes(wanted);
 
 /** The one that is meant by default comes first, the others by the names that they are registered under. */
 export const BACKENDS: readonly Backend[] = (Object.values(registry) as Backend[]).sort(
@@ -29,4 +29,10 @@ export function backendOf({ type }: BackendConf): Backend {
   const backend = backendNamed(type);
   if (backend === undefined) throw new Error(`no backend ${type} is registered`);
   return backend;
+}
+
+/** What `Type` may be, as a message says it. */
+export function wordsText(): string {
+  const words = BACKENDS.flatMap((backend) => backend.words).map((word) => JSON.stringify(word));
+  return `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }

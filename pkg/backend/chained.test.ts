@@ -19,7 +19,7 @@ import { FakeFiles } from "../sys/fake-files.ts";
 import { chainedPlugin } from "./chained.ts";
 import { formatNodeTable, formatStamp, type NodeTable, type Stamp } from "./node-table.ts";
 import * as registry from "./registry.ts";
-import type { VxlanPeer } from "./vxlan/announcement.ts";
+import type { VxlanPeer } from "./vxlan/peer.ts";
 
 const vxlan = chainedPlugin(registry.vxlan, "a test");
 const hostGw = chainedPlugin(registry.hostGw, "a test");

@@ -101,10 +101,41 @@ export interface InlineConf<C extends BackendConf, Known extends KnownDevice> {
   readonly known: readonly Known[];
 }
 
-/** A word of net-conf.json's `Type`, and what it means. */
-export interface BackendWord {
-  readonly word: string;
-  readonly meaning: string;
+/** How a node tells its peers by which way it is sent to. */
+export interface Announcement<C extends BackendConf = BackendConf, P extends Peer = Peer> {
+  /** What this node announces. */
+  announce(conf: C, endpoints: Endpoints): Announced;
+  /** The families of the underlay that this node takes part in by it: those whose public address is announced. */
+  families(node: LocalNode, endpoints: Endpoints): readonly Family[];
+  /** `base` with what the peer announces of itself. What cannot be read is told, and left out; never throws. */
+  readPeer(base: Peer, announced: Announced, tell: (family: Family, problem: string) => void): P;
+  /** Its own part of a peer in the node table. */
+  encodePeer(peer: P): object;
+  /** Keys of a node in a nodes file: each reads its text, and throws `AddressError` for what is wrong. */
+  readonly fileKeys: Readonly<Record<string, (text: string) => string>>;
+  /** What a node of a nodes file is taken to announce; `stated` are its `fileKeys`. */
+  announceFor(
+    conf: C,
+    node: { readonly name: string; readonly families: readonly Family[]; readonly stated: ReadonlyMap<string, string> },
+  ): Announced;
+}
+
+/** What a node receives by (in vxlan: VNI and port). Plain data: two are the same if their JSON is. */
+export interface Channels<C extends BackendConf, P extends Peer, Known extends KnownDevice, Channel> {
+  /** On this node's own devices of `known` that are there. */
+  of(known: readonly Known[]): readonly Channel[];
+  /** On devices as they should be. */
+  in(devices: readonly Device[]): readonly Channel[];
+  /** As a node that announces this takes it. */
+  to(conf: C, peer: P): readonly Channel[];
+}
+
+/** What an operator should know of a backend's part of net-conf.json. */
+export interface Manual {
+  /** Its words of `Type`, each with its meaning. */
+  readonly words: Readonly<Record<string, string>>;
+  /** Its keys of `Backend`, `Type` apart. */
+  readonly keys: readonly NetConfKey[];
 }
 
 export interface Backend<
@@ -116,9 +147,7 @@ export interface Backend<
   /** As it is announced (backend-type), and called in net-conf.json. */
   readonly name: string;
   /** What net-conf.json's `Type` may say for it; its own name among them. */
-  readonly words: readonly BackendWord[];
-  /** Its keys of net-conf.json's `Backend`, `Type` apart. */
-  readonly keys: readonly NetConfKey[];
+  readonly words: readonly string[];
   /**
    * Reads its settings: all of them where `type` is one of its words, else those that this node needs to send to peers
    * that announce it. Throws `CniError` 7 for a value that is wrong.
@@ -136,39 +165,24 @@ export interface Backend<
   readonly seesPods: boolean;
   /** Where it is this node's own: peers that have not announced anything yet are sent to all the same. */
   readonly reachesUnannounced: boolean;
-  /** Where it is this node's own: peers on the link are sent to by plain routes, if they take them. */
-  routesDirectly(conf: C): boolean;
+  /** Where it is this node's own: peers on the link are sent to by plain routes, if they take them. [never] */
+  routesDirectly?(conf: C): boolean;
 
-  /** What this node announces. */
-  announce(conf: C, endpoints: Endpoints): Announced;
-  /** The families of the underlay that this node takes part in by it: those whose public address is announced. */
-  families(node: LocalNode, endpoints: Endpoints): readonly Family[];
-  /** `base` with what the peer announces of itself. What cannot be read is told, and left out; never throws. */
-  readPeer(base: Peer, announced: Announced, tell: (family: Family, problem: string) => void): P;
-  /** Its own part of a peer in the node table, and in an executable's `peers`. */
-  encodePeer(peer: P): object;
-  decodePeer(base: Peer, object: ConfigObject): P;
-  /** Keys of a node in a nodes file: each reads its text, and throws `AddressError` for what is wrong. */
-  readonly fileKeys: Readonly<Record<string, (text: string) => string>>;
-  /** What a node of a nodes file is taken to announce; `stated` are its `fileKeys`. */
-  announceFor(
-    conf: C,
-    node: { readonly name: string; readonly families: readonly Family[]; readonly stated: ReadonlyMap<string, string> },
-  ): Announced;
+  /** `base` with the backend's own part of a peer in the node table, or in an executable's `peers`. [base] */
+  decodePeer?(base: Peer, object: ConfigObject): P;
 
-  /** Its devices among `links`, and those that are only remembered: hardware addresses by name, as peers know them. */
-  known(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly Known[];
-  /** What this node receives by: on its own devices of `known` that are there, */
-  channelsOf(known: readonly Known[]): readonly Channel[];
-  /** on devices as they should be, */
-  channelsIn(devices: readonly Device[]): readonly Channel[];
-  /** and as a node that announces this takes it. Channels are plain data: two are the same if their JSON is. */
-  channelsTo(conf: C, peer: P): readonly Channel[];
-
+  /** Its devices among `links`, and those that are only remembered: hardware addresses by name, as peers know them. [none] */
+  known?(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly Known[];
   /** What the kernel should hold for it. Throws nothing: what cannot be served is one of `problems`. */
   plan(task: BackendTask<C, P, Known, Channel>): Contribution;
 
-  /** For `weft status`, `doctor` and `explain`; the executables' bundle is built without it (hack/compile/plugins.ts). */
+  /**
+   * For weftd, and for `weft status`, `doctor` and `explain`: each in a file of its name, which the executables' image is
+   * built without (hack/compile/plugins.ts).
+   */
+  readonly manual: Manual;
+  readonly announcement: Announcement<C, P>;
+  readonly channels: Channels<C, P, Known, Channel>;
   readonly inspection: Inspection<C>;
 }
 

@@ -5,8 +5,8 @@ import type { VtepDevice } from "../kernel/vtep-device.ts";
 import { type Channels, desiredState } from "./desired.ts";
 import { parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import type { VxlanPeer } from "./vxlan/announcement.ts";
 import { deriveMac, type KnownVtep } from "./vxlan/overlay.ts";
+import type { VxlanPeer } from "./vxlan/peer.ts";
 
 const conf = (backend: object, more: object = {}) =>
   parseNetConf(JSON.stringify({ Network: "10.244.0.0/16", Backend: backend, ...more }));

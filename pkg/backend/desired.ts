@@ -29,7 +29,7 @@ export const NO_CHANNELS: Channels = new Map();
 
 /** `remembered`: hardware addresses by device name, as this node announced them last in this boot. */
 export function knownDevices(links: readonly Link[], remembered: ReadonlyMap<string, string>): KnownDevices {
-  return new Map(BACKENDS.map((backend) => [backend.name, backend.known(links, remembered)]));
+  return new Map(BACKENDS.map((backend) => [backend.name, backend.known?.(links, remembered) ?? []]));
 }
 
 /** `known` are the devices that this node has already (`knownDevices`); by the channels `keep` it goes on receiving. */
@@ -47,7 +47,7 @@ export function desiredState(
   const connectable = admitted.peers.filter(({ subnets }) => subnets.length > 0);
   const direct: PeerRoute[] = [];
   const sending = new Map<Backend, Sending<Peer>[]>(BACKENDS.map((backend) => [backend, []]));
-  const isDirect = own.routesDirectly(ownConf);
+  const isDirect = own.routesDirectly?.(ownConf) === true;
   for (const peer of connectable) {
     const by = senderTo(own, peer);
     const isPlain = isDirect && takesPlainRoutes(by);

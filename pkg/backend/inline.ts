@@ -29,7 +29,7 @@ export function inlineDesired(request: CniRequest, backend: Backend, observed: K
   const node = localNode(request, observed);
   const stated = backend.readInline?.(config, node);
   if (stated === undefined) throw config.invalid("peers", `nothing: ${backend.name} takes peers from weftd alone`);
-  const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map(), warnings: [] };
+  const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
   const peers = config.objectList("peers").map((peer): Peer => decodePeerOf(peer, backend.name));
   const state = desiredState(conf, node, peers, new Map([[backend.name, stated.known]]));
   if (state.problems.length > 0) {

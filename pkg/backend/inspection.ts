@@ -118,6 +118,8 @@ export interface Inspection<C extends BackendConf = BackendConf> {
     readonly data: Readonly<Record<string, string | number>>;
     readonly text: string;
   };
+  /** A device as the kernel makes it of what is asked for, under that index: down, and without an alias. */
+  made(device: Device, index: number): Link;
   /** What packets between nodes may have, by the operator's word; bytes. */
   underlayMtu(conf: C): number | undefined;
   readonly checks: readonly BackendCheck[];

@@ -1,41 +1,39 @@
-/** The keys of net-conf.json: which there are, and what an operator should know of each. */
-import { BACKENDS, DEFAULT_WORD } from "./backends.ts";
+/** The keys of net-conf.json: which there are, and what an operator should know of each. Functions, since the executables lack it. */
+import { BACKENDS, DEFAULT_WORD, wordsText } from "./backends.ts";
 import type { NetConfKey } from "./contract.ts";
 
 const idle = (name: string): NetConfKey => ({ name, values: "any", meaning: "has no effect", isIdle: true });
 
-export const NETWORK_KEYS: readonly NetConfKey[] = [
-  {
-    name: "Network",
-    values: "an IPv4 network",
-    meaning: "where all IPv4 pods are: the cluster's `--cluster-cidr`; needed unless `EnableIPv4` is false",
-  },
-  { name: "EnableIPv4", values: "a boolean", standard: "true", meaning: "pods have IPv4 addresses" },
-  {
-    name: "IPv6Network",
-    values: "an IPv6 network",
-    meaning: "where all IPv6 pods are; needed where `EnableIPv6` is true",
-  },
-  { name: "EnableIPv6", values: "a boolean", standard: "false", meaning: "pods have IPv6 addresses" },
-  { name: "Backend", values: "an object", standard: "{}", meaning: "how packets get to other nodes: see below" },
-  ...["SubnetLen", "SubnetMin", "SubnetMax", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "EnableNFTables"].map(
-    idle,
-  ),
-];
+export function networkKeys(): readonly NetConfKey[] {
+  return [
+    {
+      name: "Network",
+      values: "an IPv4 network",
+      meaning: "where all IPv4 pods are: the cluster's `--cluster-cidr`; needed unless `EnableIPv4` is false",
+    },
+    { name: "EnableIPv4", values: "a boolean", standard: "true", meaning: "pods have IPv4 addresses" },
+    {
+      name: "IPv6Network",
+      values: "an IPv6 network",
+      meaning: "where all IPv6 pods are; needed where `EnableIPv6` is true",
+    },
+    { name: "EnableIPv6", values: "a boolean", standard: "false", meaning: "pods have IPv6 addresses" },
+    { name: "Backend", values: "an object", standard: "{}", meaning: "how packets get to other nodes: see below" },
+    ...["SubnetLen", "SubnetMin", "SubnetMax", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "EnableNFTables"].map(
+      idle,
+    ),
+  ];
+}
 
-const WORDS = BACKENDS.flatMap(({ words }) => words);
-
-/** What `Type` may be, as a message says it. */
-export const TYPE_VALUES = WORDS.map(({ word }) => JSON.stringify(word))
-  .join(", ")
-  .replace(/, ([^,]*)$/, " or $1");
-
-export const BACKEND_KEYS: readonly NetConfKey[] = [
-  {
-    name: "Type",
-    values: TYPE_VALUES,
-    standard: JSON.stringify(DEFAULT_WORD),
-    meaning: WORDS.map(({ word, meaning }) => `\`${word}\`: ${meaning}`).join("; "),
-  },
-  ...BACKENDS.flatMap(({ keys }) => keys),
-];
+export function backendKeys(): readonly NetConfKey[] {
+  const words = BACKENDS.flatMap(({ manual }) => Object.entries(manual.words));
+  return [
+    {
+      name: "Type",
+      values: wordsText(),
+      standard: JSON.stringify(DEFAULT_WORD),
+      meaning: words.map(([word, meaning]) => `\`${word}\`: ${meaning}`).join("; "),
+    },
+    ...BACKENDS.flatMap(({ manual }) => manual.keys),
+  ];
+}

@@ -6,9 +6,9 @@
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
-import { BACKENDS, backendMeant, DEFAULT_WORD } from "./backends.ts";
+import { BACKENDS, backendMeant, DEFAULT_WORD, wordsText } from "./backends.ts";
 import type { Backend, BackendConf, NetConfKey } from "./contract.ts";
-import { BACKEND_KEYS, NETWORK_KEYS, TYPE_VALUES } from "./net-conf-keys.ts";
+import { backendKeys, networkKeys } from "./net-conf-keys.ts";
 
 export interface NetConf {
   /** All pods' networks, at most one of a family. */
@@ -17,6 +17,9 @@ export interface NetConf {
   readonly backend: BackendConf;
   /** By name, of the others: what it needs to send to peers that announce them. */
   readonly others: ReadonlyMap<string, BackendConf>;
+}
+
+export interface ParsedNetConf extends NetConf {
   /** What was passed over, in words, each naming the key. */
   readonly warnings: readonly string[];
 }
@@ -29,25 +32,47 @@ export function settingsOf(
   return backend.type === name ? backend : others.get(name);
 }
 
-/** Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key. */
-export function parseNetConf(text: string): NetConf {
-  const object = new ConfigObject(
-    parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"),
-  );
+/**
+ * Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key.
+ */
+export function parseNetConf(text: string): ParsedNetConf {
+  const object = open(text);
   const warnings: string[] = [];
+  const conf = read(object, warnings);
+  const backend = object.object("Backend");
+  const type = typeIn(backend);
+  return {
+    ...conf,
+    warnings: [...warnings, ...unknownKeys(object, networkKeys()), ...unknownKeys(backend, backendKeys(), type)],
+  };
+}
+
+/** One that weftd has taken already: throws as `parseNetConf` does, and warns of nothing. */
+export function readNetConf(text: string): NetConf {
+  return read(open(text), []);
+}
+
+function open(text: string): ConfigObject {
+  return new ConfigObject(parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"));
+}
+
+function read(object: ConfigObject, warnings: string[]): NetConf {
   const networks = readNetworks(object, warnings);
   const backend = object.object("Backend");
-  // As flannel compares it.
-  const type = (backend.optionalString("Type") || DEFAULT_WORD).toLowerCase();
+  const type = typeIn(backend);
   const own = backendMeant(type);
-  if (own === undefined) throw backend.invalid("Type", TYPE_VALUES);
+  if (own === undefined) throw backend.invalid("Type", wordsText());
   const context = { type, networks };
   return {
     networks,
     backend: own.readConf(backend, context),
     others: new Map(BACKENDS.filter((one) => one !== own).map((one) => [one.name, one.readConf(backend, context)])),
-    warnings: [...warnings, ...unknownKeys(object, NETWORK_KEYS), ...unknownKeys(backend, BACKEND_KEYS, type)],
   };
+}
+
+/** In lower case: flannel compares it so. */
+function typeIn(backend: ConfigObject): string {
+  return (backend.optionalString("Type") || DEFAULT_WORD).toLowerCase();
 }
 
 function readNetworks(object: ConfigObject, warnings: string[]): Prefix[] {

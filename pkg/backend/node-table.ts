@@ -7,7 +7,7 @@ import { parseJsonObject } from "../cni/network.ts";
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
 import { BACKENDS, backendNamed } from "./backends.ts";
-import { type NetConf, parseNetConf } from "./net-conf.ts";
+import { type NetConf, readNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
 export const TABLE_FILE = "nodes.json";
@@ -88,7 +88,7 @@ export function parseNodeTable(bytes: Uint8Array): NodeTable & { readonly conf: 
     bootId: object.requiredString("bootId"),
     generation: object.requiredInteger("generation", { min: 0 }),
     netConf,
-    conf: parseNetConf(netConf),
+    conf: readNetConf(netConf),
     node: decodeNode(object.object("node")),
     deviceMacs: decodeMacs(object.object("vtepMacs")),
     peers: object.objectList("peers").map(decodePeer),
@@ -139,7 +139,7 @@ function decodeMacs(object: ConfigObject): ReadonlyMap<string, string> {
 function encodePeer(peer: Peer) {
   const { name, subnets, addresses, backendType } = peer;
   return {
-    ...{ name, backendType, ...backendNamed(backendType)?.encodePeer(peer) },
+    ...{ name, backendType, ...backendNamed(backendType)?.announcement.encodePeer(peer) },
     ...{ subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress) },
   };
 }
@@ -156,5 +156,5 @@ export function decodePeerOf(object: ConfigObject, backendType: string | undefin
     addresses: object.addressList("addresses"),
     backendType,
   };
-  return backendNamed(backendType)?.decodePeer(base, object) ?? base;
+  return backendNamed(backendType)?.decodePeer?.(base, object) ?? base;
 }

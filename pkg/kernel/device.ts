@@ -29,8 +29,6 @@ export interface Device {
   readonly conflict: { readonly belongs: string; readonly advice: string };
   /** `link`: the device of this name, if there is one. */
   plan(link: Link | undefined): DevicePlan;
-  /** As the kernel makes it of what is asked for, under that index; down, and without an alias. */
-  made(index: number): Link;
 }
 
 const MARK = "weft:device/";

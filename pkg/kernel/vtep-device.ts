@@ -1,5 +1,5 @@
 /** A VTEP as one of the devices that lead to other nodes. */
-import { type Address, addressToBytes } from "../ip/address.ts";
+import type { Address } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Device, DevicePlan } from "./device.ts";
 import type { Link } from "./link.ts";
@@ -38,22 +38,5 @@ export class VtepDevice implements Vtep, Device {
 
   plan(link: Link | undefined): DevicePlan {
     return planVtep(this, link);
-  }
-
-  made(index: number): Link {
-    const { name, mac, mtu, vni, port, local, underlayIndex, kind } = this;
-    const bytes = addressToBytes(local);
-    return {
-      ...{ index, name, mac, mtu, kind, alias: "", isUp: false, isOperational: false },
-      ...{ isPromiscuous: false, isAllMulticast: false, txQueueLength: 1000, masterIndex: 0, peerIndex: 0 },
-      ...{ bridge: undefined, port: undefined },
-      vxlan: {
-        vni,
-        port,
-        link: underlayIndex,
-        learning: 0,
-        ...(local.family === 4 ? { local: bytes } : { local6: bytes }),
-      },
-    };
   }
 }

@@ -5,6 +5,9 @@ export const inspection: Inspection = {
   kinds: [],
   settings: () => ({ data: {}, text: "" }),
   describe: () => ({ word: "device", data: {}, text: "" }),
+  made: ({ name }) => {
+    throw new Error(`host-gw has no device ${name}`);
+  },
   underlayMtu: () => undefined,
   checks: [],
   leadsBy: () => false,

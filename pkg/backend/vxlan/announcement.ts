@@ -1,23 +1,15 @@
 /**
  * What a vxlan node says about itself, in flannel's form: `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}` for each family of the
- * underlay that it has a VTEP on; and what a peer is known by. Reading never throws: one broken Node must not cost this
+ * underlay that it has a VTEP on; and what is read of that. Reading never throws: one broken Node must not cost this
  * node its other peers.
  */
-import type { ConfigObject } from "../../cni/config.ts";
 import { AddressError, type Family } from "../../ip/address.ts";
 import { formatMac, parseMac } from "../../ip/mac.ts";
-import type { Announced, Endpoints } from "../contract.ts";
+import type { Announced, Announcement, Endpoints } from "../contract.ts";
 import type { Peer } from "../node.ts";
 import type { VxlanConf } from "./conf.ts";
 import { deriveMac, vtepName } from "./overlay.ts";
-
-export interface VxlanPeer extends Peer {
-  /** The VNI and the UDP port that it takes VXLAN packets by; undefined: by the cluster's. */
-  readonly vni?: number | undefined;
-  readonly port?: number | undefined;
-  /** The hardware addresses of its VTEPs, by the family of the underlay they use. */
-  readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
-}
+import type { VxlanPeer } from "./peer.ts";
 
 /** One VXLAN endpoint. */
 export interface VtepData {
@@ -36,7 +28,7 @@ export function formatVtep({ vni, mac }: VtepData): string {
 }
 
 /** `endpoints` are the hardware addresses of this node's VTEPs. */
-export function announce({ vni, port }: VxlanConf, endpoints: Endpoints): Announced {
+function announce({ vni, port }: VxlanConf, endpoints: Endpoints): Announced {
   const data = Object.entries(endpoints as VxlanPeer["vtepMacs"]).map(([family, mac]) => [
     family,
     formatVtep({ vni, mac }),
@@ -45,7 +37,7 @@ export function announce({ vni, port }: VxlanConf, endpoints: Endpoints): Announ
 }
 
 /** What a node of that name announces in either family, its VTEPs' MACs as weft derives them unless `stated`. */
-export function announceFor(
+function announceFor(
   conf: VxlanConf,
   { name, families, stated }: { name: string; families: readonly Family[]; stated: ReadonlyMap<string, string> },
 ): Announced {
@@ -54,11 +46,7 @@ export function announceFor(
   return announce(conf, Object.fromEntries(families.map((family) => [family, macOf(family)])));
 }
 
-export function readPeer(
-  base: Peer,
-  { data, port }: Announced,
-  tell: (family: Family, problem: string) => void,
-): VxlanPeer {
+function readPeer(base: Peer, { data, port }: Announced, tell: (family: Family, problem: string) => void): VxlanPeer {
   const [vtep4, vtep6] = ([4, 6] as const).map((family) =>
     readVtep(data?.[family], (problem) => tell(family, problem)),
   );
@@ -106,19 +94,13 @@ function readMac(text: string): Uint8Array | undefined {
   }
 }
 
-export function encodePeer({ vni, port, vtepMacs }: VxlanPeer): object {
-  return { vni, port, vtepMacs };
-}
+const vtepMac = (text: string) => formatMac(parseMac(text));
 
-export function decodePeer(base: Peer, object: ConfigObject): VxlanPeer {
-  const macs = object.object("vtepMacs");
-  const [mac4, mac6] = [macs.optionalMac("4"), macs.optionalMac("6")];
-  const vni = object.optionalInteger("vni", { min: 0 });
-  const port = object.optionalInteger("port", { min: 0, max: 65_535 });
-  return {
-    ...base,
-    ...(vni !== undefined && { vni }),
-    ...(port !== undefined && { port }),
-    vtepMacs: { ...(mac4 === undefined ? {} : { 4: mac4 }), ...(mac6 === undefined ? {} : { 6: mac6 }) },
-  };
-}
+export const announcement: Announcement<VxlanConf, VxlanPeer> = {
+  announce,
+  families: (_node, endpoints) => ([4, 6] as const).filter((family) => endpoints[family] !== undefined),
+  readPeer,
+  encodePeer: ({ vni, port, vtepMacs }) => ({ vni, port, vtepMacs }),
+  fileKeys: { vtepMAC: vtepMac, vtepMACv6: vtepMac },
+  announceFor,
+};

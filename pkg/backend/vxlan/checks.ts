@@ -1,14 +1,9 @@
 /** `weft doctor`'s checks of VXLAN devices. */
 import { formatAddress } from "../../ip/address.ts";
-import type { Device } from "../../kernel/device.ts";
 import type { VtepDevice } from "../../kernel/vtep-device.ts";
 import type { BackendCheck, Finding } from "../inspection.ts";
 import type { DesiredState } from "../state.ts";
-
-/** Of a device that this backend has planned. */
-export function vtepOf(device: Device): VtepDevice {
-  return device as VtepDevice;
-}
+import { vtepOf } from "./overlay.ts";
 
 function vtepsOf(desired: DesiredState | undefined): readonly VtepDevice[] {
   return (desired?.dataPath.devices ?? []).filter(({ backend }) => backend === "vxlan").map(vtepOf);

@@ -1,7 +1,7 @@
 /** vxlan's part of net-conf.json, flannel's and `auto`. */
 import type { ConfigObject } from "../../cni/config.ts";
 import type { Prefix } from "../../ip/prefix.ts";
-import type { BackendConf, BackendWord, ConfContext, NetConfKey } from "../contract.ts";
+import type { BackendConf, ConfContext } from "../contract.ts";
 
 /** VNI and port are also those of peers that still announce vxlan, while the cluster changes from it to another backend. */
 export interface VxlanConf extends BackendConf {
@@ -20,53 +20,11 @@ export interface VxlanConf extends BackendConf {
 export const DEFAULT_VXLAN_PORT = 8472;
 export const DEFAULT_VNI = 1;
 /** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
-const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
+export const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
 /** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
-const UNDERLAY_MTU = { min: 576, max: 65_535 };
+export const UNDERLAY_MTU = { min: 576, max: 65_535 };
 
-export const WORDS: readonly BackendWord[] = [
-  { word: "auto", meaning: "by plain routes on the link, by VXLAN beyond it" },
-  { word: "vxlan", meaning: "in UDP packets, over any network" },
-];
-
-export const KEYS: readonly NetConfKey[] = [
-  {
-    name: "VNI",
-    values: `an integer from 1 to ${LARGEST_VNI[4]}, with IPv6 to ${LARGEST_VNI[6]}`,
-    standard: String(DEFAULT_VNI),
-    meaning: "VXLAN network identifier; devices are called `flannel.<VNI>`, over IPv6 `flannel-v6.<VNI>`",
-  },
-  {
-    name: "Port",
-    values: "an integer from 0 to 65535",
-    standard: String(DEFAULT_VXLAN_PORT),
-    meaning: "UDP port of VXLAN; 0 is the default; the standard's own is 4789 (RFC 7348)",
-  },
-  {
-    name: "MTU",
-    values: `0, or an integer from ${UNDERLAY_MTU.min} to ${UNDERLAY_MTU.max}`,
-    standard: "0",
-    meaning:
-      "bytes that the network between the nodes carries; 0: what the interface says. Pods get 50 less (over IPv6 70)",
-    types: ["auto", "vxlan"],
-  },
-  {
-    name: "DirectRouting",
-    values: "a boolean",
-    standard: "false",
-    meaning: "plain routes to nodes on the same link, as `auto` has it",
-    types: ["vxlan"],
-  },
-  ...["GBP", "Learning"].map(
-    (name): NetConfKey => ({
-      name,
-      values: "false",
-      standard: "false",
-      meaning: "true is refused: weft programs every peer and learns nothing from packets",
-      types: ["auto", "vxlan"],
-    }),
-  ),
-];
+export const WORDS: readonly string[] = ["auto", "vxlan"];
 
 export function readConf(object: ConfigObject, { type, networks }: ConfContext): VxlanConf {
   const overlay = {
@@ -74,7 +32,7 @@ export function readConf(object: ConfigObject, { type, networks }: ConfContext):
     // 0 is flannel's spelling of the default.
     port: object.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
   };
-  if (!WORDS.some(({ word }) => word === type)) return { type: "vxlan", ...overlay };
+  if (!WORDS.includes(type)) return { type: "vxlan", ...overlay };
   for (const key of ["GBP", "Learning"]) {
     if (object.optionalBoolean(key) === true)
       throw object.invalid(key, "false: weft programs every peer and learns nothing");

@@ -7,8 +7,8 @@ import type { Prefix } from "../../ip/prefix.ts";
 import type { Vtep } from "../../kernel/vtep.ts";
 import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../../reconcile/data-path.ts";
 import type { PeerProblem } from "../state.ts";
-import type { VxlanPeer } from "./announcement.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
+import type { VxlanPeer } from "./peer.ts";
 
 /** Subnets of a peer, and the overlay that it takes packets from. */
 export interface Tunnelled {

@@ -1,8 +1,9 @@
 /** What there is to say of VXLAN devices, and of packets that go through them. */
+import { addressToBytes } from "../../ip/address.ts";
 import type { Inspection } from "../inspection.ts";
-import { CHECKS, vtepOf } from "./checks.ts";
+import { CHECKS } from "./checks.ts";
 import type { VxlanConf } from "./conf.ts";
-import { VXLAN_OVERHEAD } from "./overlay.ts";
+import { VXLAN_OVERHEAD, vtepOf } from "./overlay.ts";
 import { passThrough } from "./passage.ts";
 
 export const inspection: Inspection<VxlanConf> = {
@@ -11,6 +12,19 @@ export const inspection: Inspection<VxlanConf> = {
   describe(device) {
     const { vni, port } = vtepOf(device);
     return { word: "vtep", data: { vni, port }, text: `VNI ${vni}, UDP port ${port}` };
+  },
+  made(device, index) {
+    const { name, mac, mtu, vni, port, local, underlayIndex, kind } = vtepOf(device);
+    const bytes = addressToBytes(local);
+    return {
+      ...{ index, name, mac, mtu, kind, alias: "", isUp: false, isOperational: false },
+      ...{ isPromiscuous: false, isAllMulticast: false, txQueueLength: 1000, masterIndex: 0, peerIndex: 0 },
+      ...{ bridge: undefined, port: undefined },
+      vxlan: {
+        ...{ vni, port, link: underlayIndex, learning: 0 },
+        ...(local.family === 4 ? { local: bytes } : { local6: bytes }),
+      },
+    };
   },
   underlayMtu: ({ underlayMtu }) => underlayMtu,
   checks: CHECKS,

@@ -1,19 +1,18 @@
 /** vxlan: pods' packets in UDP packets (RFC 7348), wire-compatible with flannel's backend of that name. */
-import { formatMac, parseMac } from "../../ip/mac.ts";
-import type { Backend, Endpoints } from "../contract.ts";
-import { announce, announceFor, decodePeer, encodePeer, readPeer, type VxlanPeer } from "./announcement.ts";
-import { KEYS, readConf, type VxlanConf, WORDS } from "./conf.ts";
+import type { Backend } from "../contract.ts";
+import { announcement } from "./announcement.ts";
+import { channels } from "./channels.ts";
+import { readConf, type VxlanConf, WORDS } from "./conf.ts";
 import { readInline } from "./inline.ts";
 import { inspection } from "./inspection.ts";
-import { type KnownVtep, knownVteps, type Overlay, overlayOf } from "./overlay.ts";
-import { joined, plan } from "./plan.ts";
-
-const vtepMac = (text: string) => formatMac(parseMac(text));
+import { manual } from "./manual.ts";
+import { type KnownVtep, knownVteps, type Overlay } from "./overlay.ts";
+import { decodePeer, type VxlanPeer } from "./peer.ts";
+import { plan } from "./plan.ts";
 
 export const vxlan: Backend<VxlanConf, VxlanPeer, KnownVtep, Overlay> = {
   name: "vxlan",
   words: WORDS,
-  keys: KEYS,
   readConf,
   executable: "vxlan",
   readInline,
@@ -22,17 +21,11 @@ export const vxlan: Backend<VxlanConf, VxlanPeer, KnownVtep, Overlay> = {
   takesPlainRoutes: true,
   reachesUnannounced: false,
   routesDirectly: ({ directRouting }) => directRouting === true,
-  announce,
-  families: (_node, endpoints: Endpoints) => ([4, 6] as const).filter((family) => endpoints[family] !== undefined),
-  readPeer,
-  encodePeer,
   decodePeer,
-  fileKeys: { vtepMAC: vtepMac, vtepMACv6: vtepMac },
-  announceFor,
   known: knownVteps,
-  channelsOf: (known) => known.flatMap(({ device }) => (device?.isOurs === true ? [overlayOf(device)] : [])),
-  channelsIn: (devices) => (devices as readonly unknown[] as readonly Overlay[]).map(overlayOf),
-  channelsTo: (conf, peer) => [joined(conf, peer)],
   plan,
+  manual,
+  announcement,
+  channels,
   inspection,
 };

@@ -4,6 +4,7 @@
  */
 import type { Family } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
+import type { Device } from "../../kernel/device.ts";
 import { fnv1a64 } from "../../kernel/digest.ts";
 import type { Link } from "../../kernel/link.ts";
 import { VTEP_ALIAS, type Vtep } from "../../kernel/vtep.ts";
@@ -20,6 +21,11 @@ export interface Overlay {
 
 export function overlayOf({ vni, port }: Overlay): Overlay {
   return { vni, port };
+}
+
+/** Of a device that this backend has planned. */
+export function vtepOf(device: Device): VtepDevice {
+  return device as VtepDevice;
 }
 
 /** Outer Ethernet, IP, UDP and VXLAN headers, less the Ethernet header that the underlay's MTU does not count (RFC 7348). */

@@ -5,10 +5,10 @@
  */
 import type { BackendTask, Contribution, Sending } from "../contract.ts";
 import type { PeerProblem } from "../state.ts";
-import type { VxlanPeer } from "./announcement.ts";
 import { largestVni, type VxlanConf } from "./conf.ts";
 import { type Tunnelled, tunnelEntries } from "./entries.ts";
 import { type KnownVtep, type Overlay, overlayOf, planVteps } from "./overlay.ts";
+import type { VxlanPeer } from "./peer.ts";
 
 /** An old one and a new one, and one for a node that is wrong: what peers announce must not cost devices without end. */
 const MOST_OVERLAYS = 3;
