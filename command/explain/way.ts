@@ -1,7 +1,7 @@
 /** The way of a packet from this node, step by step, to where it arrives, leaves the node, or ends. Pure. */
 
 import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
-import type { Hop, Inspection } from "../../pkg/backend/inspection.ts";
+import type { DeviceInspection, Hop } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
@@ -513,9 +513,10 @@ class Way {
   }
 
   /** Of the backend whose device it is; else of one whose devices work as it does. */
-  #inspectionOf(link: Link): Inspection | undefined {
+  #inspectionOf(link: Link): DeviceInspection | undefined {
     const own = this.#knowledge.desired?.dataPath.devices.find(({ name }) => name === link.name);
-    return (backendNamed(own?.backend) ?? BACKENDS.find(({ inspection }) => inspection.leadsBy(link)))?.inspection;
+    const inspections = BACKENDS.flatMap(({ inspection }) => inspection.devices ?? []);
+    return backendNamed(own?.backend)?.inspection.devices ?? inspections.find((devices) => devices.leadsBy(link));
   }
 
   #onLink({ gateway }: ObservedRoute, output: Link | undefined): void {

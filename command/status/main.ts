@@ -1,6 +1,7 @@
 /** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
 
 import { backendNamed, backendOf } from "../../pkg/backend/backends.ts";
+import type { Description } from "../../pkg/backend/inspection.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
@@ -154,7 +155,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
   return {
     name: node.name,
     backend: conf.backend.type,
-    ...backendOf(conf.backend).inspection.settings(conf.backend).data,
+    ...settingsOf(conf).data,
     subnets: node.subnets.map((subnet) => {
       const range = podRange(subnet);
       const used = reservations.filter(({ address }) => isWithin(range, address)).length;
@@ -198,13 +199,20 @@ function describeNode(system: System, { run, table, readiness, observed, desired
   };
 }
 
+const NOTHING: Description = { data: {}, text: "" };
+
+function settingsOf({ backend }: KnownNodes["conf"]): Description {
+  return backendOf(backend).inspection.settings?.(backend) ?? NOTHING;
+}
+
 function describeDevice(device: Device) {
-  return backendNamed(device.backend)?.inspection.describe(device) ?? { word: "device", data: {}, text: "" };
+  const inspection = backendNamed(device.backend)?.inspection.devices;
+  return { word: inspection?.word ?? "device", ...(inspection?.describe(device) ?? NOTHING) };
 }
 
 function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, desired }: About): Block[] {
   const { weftd, table, underlay, pods } = node;
-  const settings = backendOf(conf.backend).inspection.settings(conf.backend).text;
+  const settings = settingsOf(conf).text;
   const descriptions = desired.dataPath.devices.map(describeDevice);
   const rows: [string, Cell][] = [
     ["backend", settings === "" ? node.backend : `${node.backend} (${settings})`],

@@ -4,7 +4,7 @@ import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
-import { VtepDevice } from "../../pkg/kernel/vtep-device.ts";
+import { vtepDevice } from "../../pkg/kernel/vtep-device.ts";
 import { ruleText } from "../../pkg/nft/table.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { Attempts } from "../attempts.ts";
@@ -27,7 +27,7 @@ const FOLDER = "/var/lib/cni/networks/cbr0";
 
 const nothing: KernelSnapshot = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
-const vtep = new VtepDevice({
+const vtep = vtepDevice({
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 });

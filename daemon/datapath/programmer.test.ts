@@ -3,7 +3,7 @@ import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
-import { VtepDevice } from "../../pkg/kernel/vtep-device.ts";
+import { vtepDevice } from "../../pkg/kernel/vtep-device.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Reply } from "../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
@@ -116,7 +116,7 @@ describe("program", () => {
     expect((await programmer.program(noDevices, observed)).refusals).toHaveLength(1);
   });
 
-  const vtep = new VtepDevice({
+  const vtep = vtepDevice({
     name: "flannel.1",
     vni: 1,
     port: 8472,
@@ -165,7 +165,7 @@ describe("what another program undoes", () => {
   test("keeps what builds on it from being done", async () => {
     const { kernel, programmer } = bench();
     const devices = [
-      new VtepDevice({
+      vtepDevice({
         ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
         ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
       }),

@@ -54,7 +54,7 @@ export async function bundlePlugins(sources: readonly PluginSource[]): Promise<P
 }
 
 /** A part of each backend (pkg/backend/contract.ts): a file that exports something of its name. */
-export type BackendPart = "announcement" | "channels" | "inspection" | "manual";
+export type BackendPart = "announcement" | "channels" | "inline" | "inspection" | "manual";
 
 /** Leaves parts of backends out that a program does not ask for: what is in an image, or in bytecode, is dear. */
 export function withoutParts(...parts: readonly BackendPart[]): Plugin {

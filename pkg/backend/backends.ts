@@ -5,23 +5,19 @@ import * as registry from "./registry.ts";
 /** What net-conf.json means that names no `Type`. */
 export const DEFAULT_WORD = "auto";
 
-const serves = ({ words }: Backend, wanted: string) => words.includes(wanted);
-
 /** The one that is meant by default comes first, the others by the names that they are registered under. */
 export const BACKENDS: readonly Backend[] = (Object.values(registry) as Backend[]).sort(
-  (a, b) => Number(serves(b, DEFAULT_WORD)) - Number(serves(a, DEFAULT_WORD)),
+  (a, b) => Number(b.words.includes(DEFAULT_WORD)) - Number(a.words.includes(DEFAULT_WORD)),
 );
 
-const byName: ReadonlyMap<string, Backend> = new Map(BACKENDS.map((backend) => [backend.name, backend]));
-
 /** Undefined where this version has none of that name. */
-export function backendNamed(name: string | undefined): Backend | undefined {
-  return byName.get(name ?? "");
+export function backendNamed(wanted: string | undefined): Backend | undefined {
+  return BACKENDS.find(({ name }) => name === wanted);
 }
 
 /** The backend that a word of net-conf.json's `Type` means. */
 export function backendMeant(word: string): Backend | undefined {
-  return BACKENDS.find((backend) => serves(backend, word));
+  return BACKENDS.find(({ words }) => words.includes(word));
 }
 
 /** That of settings: those are only made for backends that are registered. */

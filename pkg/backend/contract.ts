@@ -82,17 +82,17 @@ export interface BackendTask<C extends BackendConf, P extends Peer, Known extend
   readonly keep: readonly Channel[];
 }
 
-/** What a backend adds to what the kernel should hold. */
-export interface Contribution extends DataPath {
-  /** Of the packets that it sends, in bytes; undefined: it sends none, or all that the underlay carries. */
-  readonly mtu?: number | undefined;
+/** What a backend adds to what the kernel should hold; what is absent is nothing. */
+export interface Contribution extends Partial<DataPath> {
+  /** Of the packets that it sends, in bytes; absent: it sends none, or all that the underlay carries. */
+  readonly mtu?: number;
   /** What is announced where this is the node's own backend. */
-  readonly endpoints: Endpoints;
+  readonly endpoints?: Endpoints;
   /** What its packets look like when they come in, where nothing else proves that they are a node's. */
-  readonly tunnels: readonly Tunnel[];
+  readonly tunnels?: readonly Tunnel[];
   /** Packets of a peer may come by another way than packets to it take. */
-  readonly isAsymmetric: boolean;
-  readonly problems: readonly PeerProblem[];
+  readonly isAsymmetric?: boolean;
+  readonly problems?: readonly PeerProblem[];
 }
 
 /** How a plugin's own configuration, on a host without weftd, states this backend. */
@@ -157,7 +157,7 @@ export interface Backend<
   /** The chained executable that ties a pod to it (plugins/<name>); undefined: there is none. */
   readonly executable: string | undefined;
   /** `peers` in that executable's own configuration. Throws `CniError` 7. */
-  readInline?(config: ConfigObject, node: LocalNode): InlineConf<C, Known>;
+  inline?(config: ConfigObject, node: LocalNode): InlineConf<C, Known>;
 
   /** Its nodes take a peer's packets by a plain route as well, where peers find that better. */
   readonly takesPlainRoutes: boolean;
@@ -185,9 +185,3 @@ export interface Backend<
   readonly channels: Channels<C, P, Known, Channel>;
   readonly inspection: Inspection<C>;
 }
-
-/** A contribution of nothing. */
-export const NOTHING: Contribution = {
-  ...{ devices: [], routes: [], neighbours: [], forwarding: [] },
-  ...{ endpoints: {}, tunnels: [], isAsymmetric: false, problems: [] },
-};

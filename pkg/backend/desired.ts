@@ -69,22 +69,22 @@ export function desiredState(
     return settings === undefined || isIdle ? [] : [[backend, backend.plan({ conf: settings, ...task })]];
   });
   const all = parts.map(([, part]) => part);
-  const routes = all.flatMap((part) => part.routes);
+  const routes = all.flatMap((part) => part.routes ?? []);
   const isThroughDevice = ({ by }: PeerRoute) => "device" in by;
   const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
     dataPath: {
-      devices: all.flatMap(({ devices }) => devices),
+      devices: all.flatMap(({ devices = [] }) => devices),
       routes: [...direct, ...routes.filter((route) => !isThroughDevice(route)), ...routes.filter(isThroughDevice)],
-      neighbours: all.flatMap(({ neighbours }) => neighbours),
-      forwarding: all.flatMap(({ forwarding }) => forwarding),
+      neighbours: all.flatMap(({ neighbours = [] }) => neighbours),
+      forwarding: all.flatMap(({ forwarding = [] }) => forwarding),
     },
     podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
     unmasqueraded: own.seesPods ? connectable.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
     endpoints: parts.find(([backend]) => backend === own)?.[1].endpoints ?? {},
-    tunnels: all.flatMap(({ tunnels }) => tunnels),
-    isAsymmetric: isDirect || all.some((part) => part.isAsymmetric) || connectable.some(isOtherwise),
-    problems: [...problems, ...all.flatMap((part) => part.problems)],
+    tunnels: all.flatMap(({ tunnels = [] }) => tunnels),
+    isAsymmetric: isDirect || all.some((part) => part.isAsymmetric === true) || connectable.some(isOtherwise),
+    problems: [...problems, ...all.flatMap((part) => part.problems ?? [])],
   };
 }
 

@@ -27,7 +27,7 @@ const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 export function inlineDesired(request: CniRequest, backend: Backend, observed: KernelSnapshot): DesiredState {
   const { config } = request;
   const node = localNode(request, observed);
-  const stated = backend.readInline?.(config, node);
+  const stated = backend.inline?.(config, node);
   if (stated === undefined) throw config.invalid("peers", `nothing: ${backend.name} takes peers from weftd alone`);
   const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
   const peers = config.objectList("peers").map((peer): Peer => decodePeerOf(peer, backend.name));

@@ -107,24 +107,34 @@ export interface PassageAnswer {
   readonly isOver: boolean;
 }
 
+/** Something as programs read it, and in words. */
+export interface Description {
+  readonly data: Readonly<Record<string, string | number>>;
+  readonly text: string;
+}
+
+/** Of a backend's devices. */
+export interface DeviceInspection {
+  /** What `weft status` calls one. */
+  readonly word: string;
+  /** A device as it should be, its name, MAC and MTU apart. */
+  describe(device: Device): Description;
+  /** A device as the kernel makes it of what is asked for, under that index: down, and without an alias. */
+  made(device: Device, index: number): Link;
+  /** True for links that work as these devices do, whoever made them. */
+  leadsBy(link: Link): boolean;
+  /** What becomes of a packet that goes out by one. */
+  pass(passage: Passage): PassageAnswer;
+}
+
 export interface Inspection<C extends BackendConf = BackendConf> {
   /** Kinds of links that the kernel has to make for a node of this backend. */
   readonly kinds: readonly string[];
-  /** The settings that `weft status` names beside the backend: by what programs read them, and in words. */
-  settings(conf: C): { readonly data: Readonly<Record<string, string | number>>; readonly text: string };
-  /** The same of a device as it should be, and what it is called. */
-  describe(device: Device): {
-    readonly word: string;
-    readonly data: Readonly<Record<string, string | number>>;
-    readonly text: string;
-  };
-  /** A device as the kernel makes it of what is asked for, under that index: down, and without an alias. */
-  made(device: Device, index: number): Link;
-  /** What packets between nodes may have, by the operator's word; bytes. */
-  underlayMtu(conf: C): number | undefined;
   readonly checks: readonly BackendCheck[];
-  /** True for links that work as this backend's devices do, whoever made them. */
-  leadsBy(link: Link): boolean;
-  /** What becomes of a packet that goes out by a device of this backend. */
-  pass(passage: Passage): PassageAnswer;
+  /** The settings that `weft status` names beside the backend. [none] */
+  settings?(conf: C): Description;
+  /** What packets between nodes may have, where the operator has said so; bytes. */
+  underlayMtu?(conf: C): number | undefined;
+  /** Undefined for a backend that has no devices. */
+  readonly devices?: DeviceInspection;
 }

@@ -1,42 +1,28 @@
 /** A VTEP as one of the devices that lead to other nodes. */
-import type { Address } from "../ip/address.ts";
-import type { Prefix } from "../ip/prefix.ts";
-import type { Device, DevicePlan } from "./device.ts";
-import type { Link } from "./link.ts";
+import type { Device } from "./device.ts";
 import { planVtep, type Vtep } from "./vtep.ts";
 
-export class VtepDevice implements Vtep, Device {
-  declare readonly name: string;
-  declare readonly vni: number;
-  declare readonly port: number;
-  declare readonly local: Address;
-  declare readonly underlayIndex: number;
-  declare readonly mac: string;
-  declare readonly mtu: number;
-  declare readonly addresses: readonly Prefix[];
-  declare readonly alias?: string;
+export interface VtepDevice extends Vtep, Device {
+  readonly mac: string;
+}
 
-  constructor(vtep: Vtep) {
-    Object.assign(this, vtep);
-  }
-
-  get kind() {
-    return "vxlan" as const;
-  }
-
-  get backend(): string {
-    return "vxlan";
-  }
-
+/** What all VTEPs have in common. */
+const SHARED: Pick<VtepDevice, "kind" | "backend" | "conflict" | "plan"> & ThisType<VtepDevice> = {
+  kind: "vxlan",
+  backend: "vxlan",
   get conflict() {
     const { vni, port, local } = this;
     return {
       belongs: `a VXLAN device with VNI ${vni} and port ${port} over IPv${local.family}`,
       advice: "remove it, or give this network another VNI",
     };
-  }
-
-  plan(link: Link | undefined): DevicePlan {
+  },
+  plan(link) {
     return planVtep(this, link);
-  }
+  },
+};
+
+/** `more` is what another backend, which makes such devices, has differently. */
+export function vtepDevice(vtep: Vtep, more: Partial<Pick<VtepDevice, "backend" | "conflict">> = {}): VtepDevice {
+  return Object.assign(Object.create(SHARED), vtep, more);
 }

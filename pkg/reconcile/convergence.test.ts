@@ -11,7 +11,7 @@ import { replaceForwarding, replaceNeighbour } from "../kernel/neighbour.ts";
 import { describeRoute, replaceRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, readSnapshot } from "../kernel/snapshot.ts";
 import { planVtep, VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
-import { VtepDevice } from "../kernel/vtep-device.ts";
+import { vtepDevice } from "../kernel/vtep-device.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
@@ -59,7 +59,7 @@ const desired: fc.Arbitrary<DataPath> = fc
     });
     const unique = [...new Map(peers.map((peer) => [peer.mac, peer])).values()];
     return {
-      devices: own === undefined ? [] : [new VtepDevice(own)],
+      devices: own === undefined ? [] : [vtepDevice(own)],
       routes: peers.map(via),
       neighbours:
         own === undefined

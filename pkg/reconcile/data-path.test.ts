@@ -6,7 +6,7 @@ import type { Link } from "../kernel/link.ts";
 import { addRoute, describeRoute, type ObservedRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, parseSnapshot } from "../kernel/snapshot.ts";
 import { VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
-import { VtepDevice } from "../kernel/vtep-device.ts";
+import { vtepDevice } from "../kernel/vtep-device.ts";
 import { type DataPath, planDataPath } from "./data-path.ts";
 import { RTPROT_WEFT } from "./route-plan.ts";
 
@@ -61,7 +61,7 @@ function route(text: string, gateway: string, overrides: Partial<ObservedRoute> 
 
 /** One peer behind the VTEP. */
 const desired: DataPath = {
-  devices: [new VtepDevice(vtep)],
+  devices: [vtepDevice(vtep)],
   neighbours: [{ device: "flannel.1", address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02" }],
   forwarding: [{ device: "flannel.1", mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") }],
   routes: [
@@ -161,7 +161,7 @@ test("a new peer gets forwarding entry and neighbour before its route", () => {
 });
 
 test("a peer that left loses its route before the entries that served it", () => {
-  expect(texts({ ...nothing, devices: [new VtepDevice(vtep)] }, settled)).toEqual([
+  expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled)).toEqual([
     "ip route del 10.244.1.0/24 via 10.244.1.0 dev index 7 proto 119",
     "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
     "ip neigh del 10.244.1.0 dev index 7",
@@ -209,11 +209,11 @@ describe("an entry that another hand changed is put back", () => {
 });
 
 test("with keep nothing is removed", () => {
-  expect(texts({ ...nothing, devices: [new VtepDevice(vtep)] }, settled, { keep: true })).toEqual([]);
+  expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled, { keep: true })).toEqual([]);
 });
 
 test("with keep another device of that name is a conflict, and stays with its peers", () => {
-  const plan = planDataPath({ ...desired, devices: [new VtepDevice({ ...vtep, port: 4789 })] }, settled, {
+  const plan = planDataPath({ ...desired, devices: [vtepDevice({ ...vtep, port: 4789 })] }, settled, {
     keep: true,
   });
   expect(plan).toEqual({
@@ -305,7 +305,7 @@ test("addresses of the VTEP that are not wanted go, link-local ones stay", () =>
 });
 
 test("a VTEP's old address goes before a route leads by it: the subnet may be a peer's now", () => {
-  const moved = { ...desired, devices: [new VtepDevice({ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] })] };
+  const moved = { ...desired, devices: [vtepDevice({ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] })] };
   const before = { ...settled, addresses: [{ ...address, prefix: parsePrefix("10.244.1.0/32") }], routes: [] };
   expect(texts(moved, before)).toEqual([
     "ip address add 10.244.5.0/32 dev index 7",

@@ -1,7 +1,7 @@
 /** The way to other nodes' pods: what the kernel holds against what it should, MTUs, others in the way, probes. */
 
-import { backendOf } from "../../../pkg/backend/backends.ts";
-import type { Finding, Inspection } from "../../../pkg/backend/inspection.ts";
+import { backendNamed } from "../../../pkg/backend/backends.ts";
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { isSameAddress } from "../../../pkg/ip/address.ts";
 import {
   contains,
@@ -12,7 +12,6 @@ import {
   overlaps,
   type Prefix,
 } from "../../../pkg/ip/prefix.ts";
-import type { Device } from "../../../pkg/kernel/device.ts";
 import { MARK_START } from "../../../pkg/kernel/owner.ts";
 import { describeRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
@@ -84,7 +83,9 @@ function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   const then = planDataPath(wanted, {
     links: [
       ...observed.links.filter(isLeft),
-      ...made.map((device, at) => inspectionOf(device).made(device, NOT_YET + at)),
+      ...made.flatMap(
+        (device, at) => backendNamed(device.backend)?.inspection.devices?.made(device, NOT_YET + at) ?? [],
+      ),
     ],
     addresses: observed.addresses.filter(isLeft),
     routes: observed.routes.filter(({ outputIndex = 0 }) => !gone.has(outputIndex)),
@@ -94,10 +95,6 @@ function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   const naming = (text: string) =>
     made.reduce((words, { name }, at) => words.replaceAll(`index ${NOT_YET + at}`, name), text);
   return { commands: [...first.requests, ...then.requests].map(({ text }) => naming(text)), conflicts: then.conflicts };
-}
-
-function inspectionOf({ backend: type }: Device): Inspection {
-  return backendOf({ type }).inspection;
 }
 
 /** Indexes of devices that are not there yet: beyond any that the kernel gives. */

@@ -31,7 +31,7 @@ export function probePeers(
 ): Probe[] {
   const { backend } = table.conf;
   const { underlay } = table.node;
-  const configured = backendOf(backend).inspection.underlayMtu(backend);
+  const configured = backendOf(backend).inspection.underlayMtu?.(backend);
   const fullBytes = Math.min(configured ?? underlay.mtu, underlay.mtu);
   const asked = someOf(table.peers).flatMap((peer): Asked[] => {
     const to = peer.addresses.find(({ family }) => underlay.local[family] !== undefined);

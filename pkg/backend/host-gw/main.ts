@@ -1,5 +1,5 @@
 /** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. flannel's backend of that name. */
-import { type Backend, NOTHING } from "../contract.ts";
+import type { Backend } from "../contract.ts";
 import { directRoutes } from "../direct-route.ts";
 import { announcement } from "./announcement.ts";
 import { channels } from "./channels.ts";
@@ -11,11 +11,11 @@ export const hostGw: Backend = {
   words: ["host-gw"],
   readConf: () => ({ type: "host-gw" }),
   executable: "host-gw",
-  readInline: () => ({ conf: { type: "host-gw" }, known: [] }),
+  inline: () => ({ conf: { type: "host-gw" }, known: [] }),
   takesPlainRoutes: true,
   seesPods: true,
   reachesUnannounced: true,
-  plan: ({ node, sending }) => ({ ...NOTHING, ...directRoutes(node.underlay, sending) }),
+  plan: ({ node, sending }) => directRoutes(node.underlay, sending),
   manual,
   announcement,
   channels,

@@ -5,7 +5,7 @@ import type { LocalNode } from "../node.ts";
 import { DEFAULT_VNI, DEFAULT_VXLAN_PORT, largestVni, type VxlanConf } from "./conf.ts";
 import { type KnownVtep, vtepName } from "./overlay.ts";
 
-export function readInline(config: ConfigObject, { subnets }: LocalNode): InlineConf<VxlanConf, KnownVtep> {
+export function inline(config: ConfigObject, { subnets }: LocalNode): InlineConf<VxlanConf, KnownVtep> {
   const vni = config.optionalInteger("vni", { min: 1, max: largestVni(subnets) }) ?? DEFAULT_VNI;
   const port = config.optionalInteger("port", { min: 1, max: 65_535 }) ?? DEFAULT_VXLAN_PORT;
   // The peers' configuration names this node's VTEP by its hardware address, so it is stated here, too.

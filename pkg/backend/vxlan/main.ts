@@ -3,7 +3,7 @@ import type { Backend } from "../contract.ts";
 import { announcement } from "./announcement.ts";
 import { channels } from "./channels.ts";
 import { readConf, type VxlanConf, WORDS } from "./conf.ts";
-import { readInline } from "./inline.ts";
+import { inline } from "./inline.ts";
 import { inspection } from "./inspection.ts";
 import { manual } from "./manual.ts";
 import { type KnownVtep, knownVteps, type Overlay } from "./overlay.ts";
@@ -15,7 +15,7 @@ export const vxlan: Backend<VxlanConf, VxlanPeer, KnownVtep, Overlay> = {
   words: WORDS,
   readConf,
   executable: "vxlan",
-  readInline,
+  inline,
   // A packet to a node's own address goes by the underlay, where a pod's address is unknown.
   seesPods: false,
   takesPlainRoutes: true,

@@ -8,7 +8,7 @@ import type { Device } from "../../kernel/device.ts";
 import { fnv1a64 } from "../../kernel/digest.ts";
 import type { Link } from "../../kernel/link.ts";
 import { VTEP_ALIAS, type Vtep } from "../../kernel/vtep.ts";
-import { VtepDevice } from "../../kernel/vtep-device.ts";
+import { type VtepDevice, vtepDevice } from "../../kernel/vtep-device.ts";
 import type { KnownDevice } from "../contract.ts";
 import type { LocalNode } from "../node.ts";
 import type { PeerProblem } from "../state.ts";
@@ -39,6 +39,10 @@ export function vtepName(family: Family, vni: number): string {
   return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
 }
 
+const FLANNELS_NAME = /^flannel(?:-v6)?\.\d+$/;
+/** Of either's. */
+const NAME = /^(?:flannel|weft)(?:-v6)?\.\d+$/;
+
 /** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
   return family === 4 ? `weft.${vni}` : `weft-v6.${vni}`;
@@ -59,13 +63,14 @@ export interface KnownVtep extends KnownDevice {
  */
 export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly KnownVtep[] {
   const held = links.flatMap(({ kind, name, alias, mac, vxlan }): KnownVtep[] => {
-    const isVtep = alias === VTEP_ALIAS || remembered.has(name) || /^flannel(?:-v6)?\.\d+$/.test(name);
+    const expected = remembered.has(name) ? NAME : FLANNELS_NAME;
+    const isVtep = alias === VTEP_ALIAS || expected.test(name);
     if (kind !== "vxlan" || !isVtep) return [];
     const family: Family = vxlan?.local6 === undefined ? 4 : 6;
     const device = { vni: vxlan?.vni ?? 0, port: vxlan?.port ?? 0, family, isOurs: alias === VTEP_ALIAS };
     return [{ name, mac: remembered.get(name) ?? mac, device }];
   });
-  const missing = [...remembered].filter(([name]) => !held.some((vtep) => vtep.name === name));
+  const missing = [...remembered].filter(([name]) => NAME.test(name) && !held.some((vtep) => vtep.name === name));
   return [...held, ...missing.map(([name, mac]) => ({ name, mac, device: undefined }))];
 }
 
@@ -92,7 +97,7 @@ export function planVteps(
     const kept = known.find(({ device }) => device?.family === family)?.mac;
     return overlays.map((overlay, at) => {
       const name = names[at] ?? vtepName(family, overlay.vni);
-      return new VtepDevice({
+      return vtepDevice({
         name,
         ...overlay,
         local,
