@@ -5,9 +5,9 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
-import { PROC_SYS } from "./datapath/settings-folder.ts";
-import type { InterfaceWishes } from "./datapath/underlay.ts";
-import type { AttachPlugin } from "./runtime/conflist.ts";
+import type { AttachPlugin } from "./controllers/attach/conflist.ts";
+import type { InterfaceWishes } from "./controllers/peers/underlay.ts";
+import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */

@@ -18,16 +18,16 @@ import type { Table } from "../pkg/nft/table.ts";
 import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { NodeView } from "./cluster/node-view.ts";
+import { CONFLIST_NAME } from "./controllers/attach/conflist.ts";
+import { LINGER_MS } from "./controllers/peers/old-vteps.ts";
+import type { StampContent, TableContent } from "./controllers/peers/run-files.ts";
+import { Health } from "./core/health.ts";
+import { openLog } from "./core/log.ts";
+import { Metrics } from "./core/metrics.ts";
 import { Contention } from "./datapath/contention.ts";
 import { Keeper } from "./datapath/keeper.ts";
-import { LINGER_MS } from "./datapath/old-vteps.ts";
-import { openLog } from "./log.ts";
 import { Reconciler } from "./reconciler.ts";
-import { CONFLIST_NAME } from "./runtime/conflist.ts";
-import type { StampContent, TableContent } from "./runtime/run-files.ts";
-import { Health } from "./status/health.ts";
-import { Metrics } from "./status/metrics.ts";
+import { NodeView } from "./sources/node-view.ts";
 
 const EROFS = 30;
 

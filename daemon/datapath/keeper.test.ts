@@ -6,11 +6,11 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { ruleText } from "../../pkg/nft/table.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
-import { Attempts } from "../attempts.ts";
+import type { FirewallWishes } from "../controllers/node-rules/firewall.ts";
+import { Attempts } from "../core/attempts.ts";
+import type { Gate } from "../core/drivers/programmer.ts";
 import { Contention } from "./contention.ts";
-import type { FirewallWishes } from "./firewall.ts";
 import { Keeper, type KeeperParts, type NodeState } from "./keeper.ts";
-import type { Gate } from "./programmer.ts";
 
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ index, name, mtu: 1450, mac: `02:00:00:00:00:0${index}`, isUp: true, isPromiscuous: false },

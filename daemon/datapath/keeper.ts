@@ -23,20 +23,25 @@ import { type PodCable, planPodCables, wholeCables } from "../../pkg/reconcile/p
 import { NO_ENDS, podEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import { nodeRules } from "../../pkg/tables/node-rules.ts";
-import type { Attempts } from "../attempts.ts";
+import { BridgeMemory } from "../controllers/attach/bridge-memory.ts";
+import type { BridgeNames } from "../controllers/attach/conflist.ts";
+import { PodProxy } from "../controllers/attach/pod-proxy.ts";
+import { Reservations } from "../controllers/attach/reservations.ts";
+import { bridgeFilterSettings } from "../controllers/node-rules/bridge-filter.ts";
+import type { Firewall } from "../controllers/node-rules/firewall.ts";
+import {
+  advertisedLinks,
+  ensureSetting,
+  forwardingSettings,
+  type Setting,
+} from "../controllers/node-rules/forwarding.ts";
+import type { LegacyForward } from "../controllers/node-rules/legacy-forward.ts";
+import type { Attempts } from "../core/attempts.ts";
+import { type Gate, type Programmer, RefusedError } from "../core/drivers/programmer.ts";
+import type { SettingWatch } from "../core/drivers/setting-watch.ts";
 import type { Options } from "../options.ts";
-import type { BridgeNames } from "../runtime/conflist.ts";
-import { Reservations } from "../runtime/reservations.ts";
-import { bridgeFilterSettings } from "./bridge-filter.ts";
-import { BridgeMemory } from "./bridge-memory.ts";
 import type { Contention } from "./contention.ts";
-import type { Firewall } from "./firewall.ts";
-import { advertisedLinks, ensureSetting, forwardingSettings, type Setting } from "./forwarding.ts";
-import type { LegacyForward } from "./legacy-forward.ts";
 import type { BridgeInterest, CableInterest } from "./notifications.ts";
-import { PodProxy } from "./pod-proxy.ts";
-import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
-import type { SettingWatch } from "./setting-watch.ts";
 
 export interface KeeperParts {
   readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;

@@ -8,7 +8,7 @@ import { AF_BRIDGE, AF_INET, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../../pkg/
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
-import { FakeEventSocket } from "./fake-event-socket.ts";
+import { FakeEventSocket } from "../core/fake-event-socket.ts";
 import { type Interest, listenToKernel, reasonToCompare } from "./notifications.ts";
 
 const PROTOCOL = 88;
