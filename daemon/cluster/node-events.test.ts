@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { parseNode } from "../../pkg/cluster/node.ts";
-import type { SourceEvent } from "../../pkg/cluster/source.ts";
+import { parseNode } from "../../pkg/cluster/node/node.ts";
+import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
 import { openLog } from "../log.ts";
 import { Health } from "../status/health.ts";
 import { Metrics } from "../status/metrics.ts";

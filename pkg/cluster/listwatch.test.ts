@@ -1,28 +1,35 @@
 /** The loop on a clock of its own and an API that does as the test says. */
 import { describe, expect, test } from "vitest";
 import { KubernetesError } from "./errors.ts";
-import { LIST_WATCH_DEFAULTS, ListWatch } from "./listwatch.ts";
+import {
+  LIST_WATCH_DEFAULTS,
+  type ListerWatcher,
+  ListWatch,
+  type Page,
+  type WatchHandlers,
+  type WatchRequest,
+} from "./listwatch.ts";
 import { ManualClock } from "./manual-clock.ts";
-import type { KubeNode } from "./node.ts";
-import type { NodePage, WatchHandlers, WatchRequest } from "./node-api.ts";
+import type { KubeObject } from "./resource.ts";
 
-type Watch = (request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal) => Promise<void>;
+type Watch = (request: WatchRequest, handlers: WatchHandlers<KubeObject>, signal: AbortSignal) => Promise<void>;
 
 /** Answers lists and watches from scripts; when they run out, a list is empty and a watch stays open and silent. */
-class ScriptedApi {
-  readonly lists: (NodePage | Error)[] = [];
+class ScriptedApi implements ListerWatcher<KubeObject> {
+  readonly subject = "nodes";
+  readonly lists: (Page<KubeObject> | Error)[] = [];
   readonly watches: Watch[] = [];
   readonly calls: string[] = [];
   readonly timeouts: number[] = [];
 
-  async listPage(limit: number, next: string | undefined): Promise<NodePage> {
+  async listPage(limit: number, next: string | undefined): Promise<Page<KubeObject>> {
     this.calls.push(`list ${limit}${next === undefined ? "" : ` ${next}`}`);
     const answer = this.lists.shift() ?? page([], "1");
     if (answer instanceof Error) throw answer;
     return answer;
   }
 
-  async watch(request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal = NEVER): Promise<void> {
+  async watch(request: WatchRequest, handlers: WatchHandlers<KubeObject>, signal: AbortSignal = NEVER): Promise<void> {
     this.calls.push(`watch ${request.version}`);
     this.timeouts.push(request.timeoutSeconds);
     const script = this.watches.shift() ?? stayOpen;
@@ -37,12 +44,12 @@ const stayOpen: Watch = async (_request, handlers, signal) => {
   await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
 };
 
-function node(name: string, version = "1"): KubeNode {
+function node(name: string, version = "1"): KubeObject {
   return { metadata: { name, resourceVersion: version } };
 }
 
-function page(names: string[], version: string, next?: string): NodePage {
-  return { nodes: names.map((name) => node(name)), version, next };
+function page(names: string[], version: string, next?: string): Page<KubeObject> {
+  return { items: names.map((name) => node(name)), version, next };
 }
 
 function refused(status: number, retryAfterMs = 0): KubernetesError {
@@ -62,11 +69,11 @@ function start(api: ScriptedApi, fail: { onList?: number } = {}) {
     api,
     { ...LIST_WATCH_DEFAULTS, clock },
     {
-      onList: (nodes) => {
+      onList: (items) => {
         if (fail.onList !== undefined && fail.onList-- > 0) throw new Error("listener failed");
-        events.push(`list ${nodes.map(({ metadata }) => metadata.name).join(" ")}`);
+        events.push(`list ${items.map(({ metadata }) => metadata.name).join(" ")}`);
       },
-      onChange: (event) => events.push(`${event.type} ${event.node.metadata.name}`),
+      onChange: (event) => events.push(`${event.type} ${event.object.metadata.name}`),
       onWatching: () => events.push("watching"),
       onFailure: (error, retryMs) => events.push(`${(error as Error).message}, again in ${retryMs}`),
     },
@@ -109,7 +116,7 @@ describe("ListWatch", () => {
     api.watches.push(
       async (_request, handlers) => {
         handlers.onOpen();
-        handlers.onEvent({ type: "MODIFIED", node: node("a"), version: "8" });
+        handlers.onEvent({ type: "MODIFIED", object: node("a"), version: "8" });
       },
       async (_request, handlers) => {
         handlers.onOpen();
