@@ -161,13 +161,13 @@ describe("KubernetesSource", () => {
     addNodes(server, "a", "b");
     const { has } = follow(connect(server.kubeconfig()));
     await has("connected");
-    const { port, store } = server;
+    const { port, store, cluster } = server;
     await server.close();
     await has("stale");
     store.delete("a");
     store.create({ metadata: { name: "c" } });
     store.compact();
-    const again = await startServer({ port, store });
+    const again = await startServer({ port, cluster });
     expect(names(await has("sync"))).toEqual(["b", "c"]);
     await has("connected");
     expect(lists(again)).toBe(1);
@@ -178,7 +178,7 @@ describe("KubernetesSource", () => {
     addNodes(server, "a");
     const { events, has } = follow(connect(server.kubeconfig()));
     await has("connected");
-    const { port, store } = server;
+    const { port, store, cluster } = server;
     await server.close();
     const first = await has("stale");
     expect(first.reason).toMatch(/^watch nodes at http:\/\/127\.0\.0\.1:\d+: aborted \(ECONNRESET\)/);
@@ -186,7 +186,7 @@ describe("KubernetesSource", () => {
     expect(second.reason).toMatch(/ECONNREFUSED.*check that the API server runs there/);
     expect(second.silentMs).toBeGreaterThan(first.silentMs);
     store.create({ metadata: { name: "b" } });
-    const again = await startServer({ port, store });
+    const again = await startServer({ port, cluster });
     expect((await has("upsert")).node.name).toBe("b");
     expect(lists(again)).toBe(0);
     expect(events.filter(({ type }) => type === "sync" || type === "delete")).toHaveLength(1);
