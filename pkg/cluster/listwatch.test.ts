@@ -61,13 +61,13 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await Promise.resolve();
 }
 
-function start(api: ScriptedApi, fail: { onList?: number } = {}) {
+function start(api: ScriptedApi, { absentRetryMs, ...fail }: { onList?: number; absentRetryMs?: number } = {}) {
   const clock = new ManualClock();
   const events: string[] = [];
   const stopping = new AbortController();
   const loop = new ListWatch(
     api,
-    { ...LIST_WATCH_DEFAULTS, clock },
+    { ...LIST_WATCH_DEFAULTS, clock, absentRetryMs },
     {
       onList: (items) => {
         if (fail.onList !== undefined && fail.onList-- > 0) throw new Error("listener failed");
@@ -76,6 +76,7 @@ function start(api: ScriptedApi, fail: { onList?: number } = {}) {
       onChange: (event) => events.push(`${event.type} ${event.object.metadata.name}`),
       onWatching: () => events.push("watching"),
       onFailure: (error, retryMs) => events.push(`${(error as Error).message}, again in ${retryMs}`),
+      onAbsent: (error, retryMs) => events.push(`absent: ${(error as Error).message}, again in ${retryMs}`),
     },
   );
   const ended = loop.run(stopping.signal);
@@ -262,5 +263,54 @@ describe("ListWatch", () => {
       expect(events).toHaveLength(before);
       expect(clock.pendingMs()).toEqual([]);
     }
+  });
+
+  test("takes a resource that the server does not know for absent at once, and asks again after a long time", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(refused(404), refused(404), refused(500), page(["a"], "7"));
+    const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
+    for (const ms of [150_000, 150_000, 250]) {
+      await settle();
+      expect(clock.pendingMs()).toEqual([ms]);
+      clock.advance(ms);
+    }
+    await settle();
+    expect(events).toEqual([
+      "absent: status 404, again in 150000",
+      "absent: status 404, again in 150000",
+      "status 500, again in 250",
+      "list a",
+      "watching",
+    ]);
+    await stop();
+  });
+
+  test("takes a resource that was there for absent only when three lists in turn say so", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"), refused(404), page(["a"], "8"), refused(404), refused(404), refused(404));
+    api.watches.push(
+      async () => Promise.reject(refused(404)),
+      async () => Promise.reject(refused(404)),
+    );
+    const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
+    for (let n = 0; n < 6; n++) {
+      await settle();
+      clock.advance(clock.pendingMs()[0] ?? Number.NaN);
+    }
+    const told = events.map((event) => event.split(",", 1)[0]);
+    const failed = "status 404";
+    expect(told).toEqual(["list a", failed, failed, "list a", failed, failed, failed, `absent: ${failed}`]);
+    await stop();
+  });
+
+  test("takes no resource for absent that is part of every server", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(refused(404), refused(404));
+    const { clock, events, stop } = start(api);
+    await settle();
+    clock.advance(250);
+    await settle();
+    expect(events).toEqual(["status 404, again in 250", "status 404, again in 500"]);
+    await stop();
   });
 });

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { Cluster } from "./cluster.ts";
 import { type Answer, type ApiRequest, handle } from "./handler.ts";
-import { isObject, type Json, type JsonObject, type NodeInput } from "./resource.ts";
-import { formatBookmark, startWatch } from "./watch.ts";
+import { isObject, type Json, type JsonObject, type NodeInput, type ObjectInput } from "./resource.ts";
+import { formatBookmark, formatChange, startWatch } from "./watch.ts";
 
 const FOLDER = new URL("../vectors/kube-api/", import.meta.url);
 
@@ -198,6 +198,100 @@ describe("recorded answers", () => {
     expect(actual.body).toBe(exchange.body);
   });
 });
+
+describe("recorded answers about other kinds", () => {
+  /** Objects that the recorded cluster had, too, and of which nothing is known but how many they were and what they sort after. */
+  const others = (count: number, rest: JsonObject = {}): ObjectInput[] =>
+    Array.from({ length: count }, (_, n) => ({ metadata: { name: `other-${n}`, namespace: "rec" }, ...rest }));
+
+  test.each([
+    ["30-list-services.http", "services", others(8)],
+    ["31-list-endpointslices.http", "endpointslices", recordedSlices()],
+    ["32-list-namespaces-metadata.http", "namespaces", []],
+    ["33-list-networkpolicies.http", "networkpolicies", []],
+    ["34-list-servicecidrs.http", "servicecidrs", []],
+    ["35-list-pods-on-node.http", "pods", [...others(4), ...others(1, { spec: { nodeName: "n1" } })]],
+    ["36-list-pods-metadata.http", "pods", others(9)],
+    ["37-list-services-selector.http", "services", others(1)],
+  ] as const)("%s is answered alike", (name, plural, more) => {
+    const exchange = readExchange(name);
+    const cluster = clusterWith([], 1);
+    cluster.of(plural).seed([...more, ...itemsOf(name)], 6297);
+    expectSame(answer(cluster, exchange), exchange);
+  });
+
+  const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+  test.each([
+    ["services", "/api/v1", itemsOf("30-list-services.http")],
+    ["endpointslices", "/apis/discovery.k8s.io/v1", recordedSlices()],
+    ["networkpolicies", "/apis/networking.k8s.io/v1", itemsOf("33-list-networkpolicies.http")],
+  ] as const)("%s made from the manifests of the recorded ones are stored as those were", (plural, root, recorded) => {
+    const cluster = clusterWith([], 1);
+    cluster.of("namespaces").create({ metadata: { name: "rec" } });
+    for (const object of recorded) {
+      const text = (object.metadata.annotations as JsonObject | undefined)?.[LAST_APPLIED];
+      // What a controller made has no manifest.
+      if (typeof text !== "string") continue;
+      const target = `${root}/namespaces/${String(object.metadata.namespace)}/${plural}`;
+      const made = answer(cluster, { ...POST, request: { ...POST.request, target, body: text } });
+      expect(made.status).toBe(201);
+      const hasAddress = text.includes('"clusterIP"');
+      expect(withoutChoices(JSON.parse(made.body), hasAddress)).toEqual(withoutChoices(object, hasAddress));
+    }
+    expect(cluster.of(plural).list()).not.toEqual([]);
+  });
+
+  test("38: a group that is not served is answered alike", () => {
+    const exchange = readExchange("38-crd-absent.http");
+    const actual = answer(clusterWith([], 1), exchange);
+    expect(actual.status).toBe(exchange.status);
+    expect(actual.headers["Content-Type"]).toBe(exchange.headers["content-type"]);
+    expect(actual.headers["X-Content-Type-Options"]).toBe(exchange.headers["x-content-type-options"]);
+    expect(actual.body.trimEnd()).toBe(exchange.body);
+  });
+
+  test("39: a streaming list of one namespace, and a change after it", () => {
+    const exchange = readExchange("39-watch-endpointslices-initial.http");
+    const cluster = clusterWith([], 1);
+    const slices = cluster.of("endpointslices");
+    const elsewhere = { metadata: { name: "elsewhere", namespace: "default" } };
+    slices.seed([...recordedSlices(), elsewhere], 6297);
+    const outcome = handle({ cluster }, exchange.request);
+    if (outcome.kind !== "watch") throw new Error("no watch");
+    const { lines } = startWatch(slices, outcome.query);
+    const later: string[] = [];
+    slices.subscribe((change) => later.push(...formatChange(change, outcome.query)));
+    // The counter moved on by other objects, before the endpoint was said to be not ready.
+    cluster.nodes.seed([], 6299);
+    slices.update("default/elsewhere", (slice) => slice);
+    slices.update("rec/web-1", (slice) => {
+      const [first, ...rest] = slice.endpoints as JsonObject[];
+      return { ...slice, endpoints: [{ ...first, conditions: { ready: false } }, ...rest] };
+    });
+    expect(parseLines([...lines, ...later].join(""))).toEqual(parseLines(exchange.body));
+  });
+});
+
+const POST: Exchange = {
+  request: { method: "POST", target: "", headers: { "content-type": "application/json" }, body: "" },
+  ...{ status: 201, headers: {}, body: "" },
+};
+
+/** An object without what kubectl adds to it and what a server chooses, which an address is where the manifest has none. */
+function withoutChoices(object: ObjectInput, hasAddress: boolean): Json | undefined {
+  const { kind: _kind, apiVersion: _apiVersion, metadata, spec, ...rest } = object;
+  const { annotations: _annotations, resourceVersion: _version, ...named } = metadata;
+  const chosen = hasAddress ? {} : { clusterIP: "(chosen)", clusterIPs: ["(chosen)"] };
+  return withoutIdentity({ ...rest, metadata: named, ...(isObject(spec) ? { spec: { ...spec, ...chosen } } : {}) });
+}
+
+/** The slices of namespace "rec" as the streaming list shows them. */
+function recordedSlices(): ObjectInput[] {
+  return parseLines(readExchange("39-watch-endpointslices-initial.http").body)
+    .map((line) => line as { type: string; object: ObjectInput })
+    .flatMap(({ type, object }) => (type === "ADDED" ? [object] : []));
+}
 
 describe("recorded watches", () => {
   function watchLines(cluster: Cluster, exchange: Exchange) {

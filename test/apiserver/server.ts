@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Admit } from "./admission.ts";
 import { Cluster } from "./cluster.ts";
 import type { EventStore } from "./events.ts";
@@ -66,6 +66,10 @@ export interface ApiServer {
   readonly events: EventStore;
   /** Every request since the start, oldest first, refused ones too. */
   readonly requests: readonly RequestRecord[];
+  /** TCP connections that are open now. */
+  connections(): number;
+  /** TCP connections that were accepted since the start. */
+  accepted(): number;
   kubeconfig(): string;
   createNode(node: NodeInput): NodeObject;
   /** Applies a merge patch to the whole Node, spec and status alike. */
@@ -151,6 +155,13 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       else send(response, refuse(refusal));
     });
   });
+  const sockets = new Set<Socket>();
+  let accepted = 0;
+  server.on("connection", (socket: Socket) => {
+    accepted++;
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   await listen(server, host, options.port ?? 0);
   const { port } = server.address() as AddressInfo;
   const url = `${options.tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -163,6 +174,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     store,
     events,
     requests,
+    connections: () => sockets.size,
+    accepted: () => accepted,
     kubeconfig: () => formatKubeconfig({ url, token, authority }),
     createNode: (node) => store.create(node),
     updateNode: (name, patch) => store.update(name, (node) => mergePatch(node, patch) as unknown as NodeInput),
