@@ -8,7 +8,7 @@ import type { LocalNode, Peer } from "../pkg/backend/node.ts";
 import { type KnownVtep, knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
-import type { ClusterNode } from "../pkg/cluster/node.ts";
+import type { ClusterNode } from "../pkg/cluster/node/node.ts";
 import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
 import { RTPROT_WEFT } from "../pkg/reconcile/route-plan.ts";

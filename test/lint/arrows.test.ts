@@ -18,7 +18,7 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/kernel/b.ts", importing("../cni/errors.ts"), "noRestrictedImports"],
   ["pkg/nft/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cni/a.ts", importing("../../plugins/bridge/main.ts"), "noRestrictedImports"],
-  ["pkg/backend/a.ts", importing("../cluster/node.ts"), "noRestrictedImports"],
+  ["pkg/backend/a.ts", importing("../cluster/node/node.ts"), "noRestrictedImports"],
   ["pkg/ipam/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cluster/a.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
   ["plugins/x/b.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
