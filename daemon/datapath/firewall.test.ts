@@ -89,7 +89,8 @@ test("what may not be put back yet is a failure", async () => {
 });
 
 const EPERM = 1;
-const rule = request(NFT_MSG_NEWRULE, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
+const object = { kind: "rule", key: "ip filter FORWARD accept" } as const;
+const rule = request(NFT_MSG_NEWRULE, object, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
 
 test("a chain that drops is told to accept, apart from our own table", async () => {
   const { firewall, kernel, forward, asked } = bench();

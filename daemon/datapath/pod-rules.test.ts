@@ -3,7 +3,7 @@ import { type CachedAttachment, parseCachedAttachment } from "../../pkg/attachme
 import { wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
-import { type Request, request } from "../../pkg/netlink/message.ts";
+import { type Encodable, query, type Request } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { readForeign } from "../../pkg/nft/ruleset.ts";
 import { dumpOf } from "../../pkg/nft/table-dump.ts";
@@ -64,7 +64,7 @@ class FakeKernel implements PodRulesKernel {
   /** Called before each commit; may throw. */
   beforeCommit: (requests: readonly Request[]) => void = () => undefined;
   /** What stands in other programs' tables. */
-  forward: readonly Request[] = [];
+  forward: readonly Encodable[] = [];
   #next = 1n;
 
   /** ADD is over. */
@@ -393,8 +393,8 @@ test("another program's table that lets no one in keeps weft's own from nothing"
   await rules.pass();
   kernel.flush();
   kernel.forward = [
-    request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "filter" }),
-    request(
+    query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "filter" }),
+    query(
       NFT_MSG_NEWCHAIN,
       "",
       { family: 2 },

@@ -88,11 +88,12 @@ export function planDataPath(
   const indexes = new Map(desired.vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
   const ownDevices = new Set(indexes.values());
   const stale = staleVteps(desired, observed);
+  const left = new Set([...ownDevices, ...stale.map(({ index }) => index)]);
   const wanted = resolve(desired, indexes);
   const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]), { adopt });
+  const routes = planRoutes(wanted.routes, observed.routes, left, { adopt });
   const removals = [...routes.remove, ...forwarding.remove, ...neighbours.remove, ...stale.map(deleteLink)];
   return {
     requests: [
@@ -205,10 +206,10 @@ function deviceConflictText({ name, vni, port, local }: Vtep): string {
   );
 }
 
-/** The indexes of VTEPs of ours that nobody wants any more (another VNI, another backend). */
-function staleVteps(desired: DataPath, observed: KernelSnapshot): number[] {
+/** VTEPs of ours that nobody wants any more (another VNI, another backend). */
+function staleVteps(desired: DataPath, observed: KernelSnapshot): Link[] {
   const names = new Set(desired.vteps.map(({ name }) => name));
-  return observed.links
-    .filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name))
-    .map(({ index }) => index);
+  return observed.links.filter(
+    ({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name),
+  );
 }
