@@ -16,10 +16,10 @@ import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import type { Table } from "../pkg/nft/table.ts";
 import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
+import { RepairGate } from "../pkg/reconcile/repair-gate.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
 import { NodeView } from "./cluster/node-view.ts";
-import { Contention } from "./datapath/contention.ts";
 import { Keeper } from "./datapath/keeper.ts";
 import { LINGER_MS } from "./datapath/old-vteps.ts";
 import { openLog } from "./log.ts";
@@ -115,7 +115,7 @@ function bench() {
     complaints: [] as string[],
     state,
   };
-  const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
+  const contention = new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: {

@@ -9,13 +9,13 @@ import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
+import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { openClusterSide } from "./cluster/cluster-side.ts";
 import { nodeEvents } from "./cluster/node-events.ts";
 import { NodeView } from "./cluster/node-view.ts";
 import { ChecksumGuard } from "./datapath/checksum-guard.ts";
-import { Contention, type ContentionListener } from "./datapath/contention.ts";
 import { execute } from "./datapath/execute.ts";
 import { Firewall } from "./datapath/firewall.ts";
 import { removeFlannelRules } from "./datapath/flannel-leftovers.ts";
@@ -26,7 +26,6 @@ import { LegacyForward } from "./datapath/legacy-forward.ts";
 import { listenToKernel } from "./datapath/notifications.ts";
 import { isPortUnreachable } from "./datapath/port-probe.ts";
 import { Programmer } from "./datapath/programmer.ts";
-import { repairKind } from "./datapath/repair-kind.ts";
 import { SettingWatch } from "./datapath/setting-watch.ts";
 import { assertSettingsIn, settingPath, withSettingsIn } from "./datapath/settings-folder.ts";
 import { VtepOffload } from "./datapath/vtep-offload.ts";
@@ -39,7 +38,7 @@ import { claimRunDir } from "./runtime/liveness.ts";
 import { ownExecutable, PluginTrial } from "./runtime/plugin-trial.ts";
 import { RunFiles } from "./runtime/run-files.ts";
 import { Health } from "./status/health.ts";
-import { Metrics } from "./status/metrics.ts";
+import { Metrics, repairKind } from "./status/metrics.ts";
 import { News } from "./status/news.ts";
 import { serveStatus } from "./status/status-server.ts";
 
@@ -100,15 +99,15 @@ async function start(
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
   const programmer = new Programmer(netlink, nftables);
-  const contentionListener: ContentionListener = {
-    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
-    onContention: (object) => {
-      log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+  const repairListener: RepairListener = {
+    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object.kind) }),
+    onContention: (_object, text) => {
+      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
   };
-  const contention = new Contention(clock, contentionListener);
+  const contention = new RepairGate(clock, repairListener);
   const news = new News();
   const firewall = new Firewall({
     clock,
@@ -163,7 +162,7 @@ async function start(
   atEnd(() => status.close());
   const podRules = keepPodRules({
     ...{ clock, netlink, nftables, health, news, log, files: nodeFiles },
-    gate: new Contention(clock, contentionListener),
+    gate: new RepairGate(clock, repairListener),
     backoff: BACKOFF,
   });
   atEnd(() => podRules.stop());

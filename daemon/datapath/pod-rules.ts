@@ -12,9 +12,10 @@ import type { CachedAttachments } from "../../pkg/attachment/cached-attachments.
 import { unchecked, type WantedRules, wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Address } from "../../pkg/ip/address.ts";
-import { describeOwner } from "../../pkg/kernel/owner.ts";
+import { attachmentObject, describeOwner } from "../../pkg/kernel/owner.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { ContentionError, type Gate } from "../../pkg/reconcile/repair-gate.ts";
 import type { RuleRecord } from "../../pkg/tables/firewall.ts";
 import {
   type AcceptedPod,
@@ -37,9 +38,7 @@ import {
   type SeenPodRules,
 } from "../../pkg/tables/pod-rules.ts";
 import { forwardedAddresses, removeStaleRules } from "../../pkg/tables/stale-pod-rules.ts";
-import { ContentionError } from "./contention.ts";
 import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
-import type { Gate } from "./programmer.ts";
 
 /** From one comparison with all that attachments should have to the next. */
 const INTERVAL_MS = 60_000;
@@ -199,7 +198,7 @@ export class RestoredPodRules {
     const isUnknown = [...cables.keys()].some((mark) => !this.#known.has(mark));
     if (isUnknown || !isComplete(seen, this.#wanted(cables))) this.#learn(cables);
     const isAllowed = (owner: string) => {
-      const verdict = allowed.get(owner) ?? gate.mayPutBack(objectOf(owner));
+      const verdict = allowed.get(owner) ?? gate.mayPutBack(attachmentObject(owner), () => rulesText(owner));
       allowed.set(owner, verdict);
       return verdict;
     };
@@ -367,7 +366,7 @@ function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
 }
 
 /** In an operator's words. */
-function objectOf(owner: string): string {
+function rulesText(owner: string): string {
   return `rules of ${describeOwner(owner)}`;
 }
 

@@ -10,9 +10,10 @@ import { type Encodable, type Message, type Query, query, type Request } from ".
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import type { DataPath } from "../../pkg/reconcile/data-path.ts";
+import type { Gate } from "../../pkg/reconcile/repair-gate.ts";
 import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
-import { type Gate, Programmer, RefusedError } from "./programmer.ts";
+import { Programmer, RefusedError } from "./programmer.ts";
 
 const EPERM = 1;
 const ENOENT = 2;
@@ -147,7 +148,7 @@ describe("what another program undoes", () => {
     routes: [routeTo("10.244.2.0/24", "192.0.2.2"), routeTo("10.244.3.0/24", "192.0.2.3")],
   };
   const gate: Gate = {
-    mayPutBack: (object) => !object.includes("10.244.2.0/24") && !object.startsWith("ip link add"),
+    mayPutBack: ({ kind, key }) => !key.includes("10.244.2.0/24") && kind !== "link",
     refused: () => undefined,
     assertNothingRests: () => {
       throw new Error("it rests");

@@ -51,8 +51,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
     return { requests: [], isComplete: true, conflicts: [conflict] };
   }
   // What the kernel does by itself when the bridge comes up has to be seen first.
-  if (!bridge.isUp || bridge.mac !== wanted.mac)
-    return incomplete([changeLink(bridge, { up: true, mac: wanted.mac })]);
+  if (!bridge.isUp || bridge.mac !== wanted.mac) return incomplete([changeLink(bridge, { up: true, mac: wanted.mac })]);
   const former = planFormer(wanted, bridge, observed);
   if (!former.isComplete) return incomplete(former.requests);
   return complete([

@@ -86,14 +86,18 @@ function isPods({ destination, gateway }: Route): boolean {
  * gateway alone shows the new way for as long as it is asked for.
  */
 function overGateway(route: Route, change: Request, standing: readonly ObservedRoute[]): readonly Request[] {
-  const { gateway, outputIndex, isOnlink, protocol } = route;
-  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [change];
+  const [host] = gatewayRoutes(route);
+  if (host === undefined) return [change];
   const isElsewhere = standing.some(
-    (other) => other.outputIndex !== outputIndex && contains(other.destination, gateway),
+    (other) => other.outputIndex !== route.outputIndex && contains(other.destination, host.destination.address),
   );
-  if (!isElsewhere) return [change];
-  const host = { destination: { address: gateway, length: 128 }, outputIndex, protocol };
-  return [replaceRoute(host), change, deleteRoute(host)];
+  return isElsewhere ? [replaceRoute(host), change, deleteRoute(host)] : [change];
+}
+
+/** The route to the gateway alone that a change of `route` may need beside it; none where it never does. */
+export function gatewayRoutes({ gateway, outputIndex, isOnlink, protocol }: Route): readonly Route[] {
+  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [];
+  return [{ destination: { address: gateway, length: 128 }, outputIndex, protocol }];
 }
 
 function bySubnet(routes: readonly ObservedRoute[]): ReadonlyMap<string, readonly ObservedRoute[]> {
