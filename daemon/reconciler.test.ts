@@ -16,6 +16,7 @@ import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import type { Table } from "../pkg/nft/table.ts";
 import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
+import { RepairGate } from "../pkg/reconcile/repair-gate.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
 import { CONFLIST_NAME } from "./controllers/attach/conflist.ts";
@@ -24,7 +25,6 @@ import type { StampContent, TableContent } from "./controllers/peers/run-files.t
 import { Health } from "./core/health.ts";
 import { openLog } from "./core/log.ts";
 import { Metrics } from "./core/metrics.ts";
-import { Contention } from "./datapath/contention.ts";
 import { Keeper } from "./datapath/keeper.ts";
 import { Reconciler } from "./reconciler.ts";
 import { NodeView } from "./sources/node-view.ts";
@@ -115,7 +115,7 @@ function bench() {
     complaints: [] as string[],
     state,
   };
-  const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
+  const contention = new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: {

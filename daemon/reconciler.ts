@@ -2,6 +2,7 @@
  * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
  * full comparison; there is no other way by which weftd changes the kernel.
  */
+import { attribution } from "../pkg/backend/attribution.ts";
 import { desiredState } from "../pkg/backend/desired.ts";
 import type { NetConf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
@@ -217,7 +218,12 @@ export class Reconciler {
     for (const { identifier } of sent) metrics.changes.inc({ request: identifier });
     if (kept.rules.length > 0) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
     this.#warnOfReversePath(desired, underlay);
-    const connected = this.#conditions.report(peers, desired.problems, programmed);
+    const connected = this.#conditions.report(
+      peers,
+      desired.problems,
+      programmed,
+      attribution(desired, programmed.state),
+    );
     this.#count = { peers: peers.length, connected };
     const { settings, rules } = kept;
     const changes = sent.length + settings.length + rules.length;

@@ -9,6 +9,7 @@ import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
+import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
 import { removeFlannelRules } from "./controllers/attach/flannel-leftovers.ts";
@@ -29,13 +30,11 @@ import { Health } from "./core/health.ts";
 import { claimRunDir } from "./core/liveness.ts";
 import type { Logger } from "./core/log.ts";
 import { Loop } from "./core/loop.ts";
-import { Metrics } from "./core/metrics.ts";
+import { Metrics, repairKind } from "./core/metrics.ts";
 import { News } from "./core/news.ts";
 import { serveStatus } from "./core/status-server.ts";
-import { Contention, type ContentionListener } from "./datapath/contention.ts";
 import { Keeper } from "./datapath/keeper.ts";
 import { listenToKernel } from "./datapath/notifications.ts";
-import { repairKind } from "./datapath/repair-kind.ts";
 import type { Options } from "./options.ts";
 import { Reconciler } from "./reconciler.ts";
 import { openClusterSide } from "./sources/cluster-side.ts";
@@ -100,15 +99,15 @@ async function start(
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
   const programmer = new Programmer(netlink, nftables);
-  const contentionListener: ContentionListener = {
-    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
-    onContention: (object) => {
-      log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+  const repairListener: RepairListener = {
+    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object.kind) }),
+    onContention: (_object, text) => {
+      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
   };
-  const contention = new Contention(clock, contentionListener);
+  const contention = new RepairGate(clock, repairListener);
   const news = new News();
   const firewall = new Firewall({
     clock,
@@ -163,7 +162,7 @@ async function start(
   atEnd(() => status.close());
   const podRules = keepPodRules({
     ...{ clock, netlink, nftables, health, news, log, files: nodeFiles },
-    gate: new Contention(clock, contentionListener),
+    gate: new RepairGate(clock, repairListener),
     backoff: BACKOFF,
   });
   atEnd(() => podRules.stop());

@@ -7,7 +7,7 @@ import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readRoutes } from "../../pkg/kernel/read.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Query } from "../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -116,7 +116,7 @@ function observeRules(system: System): RulesSeen {
 
 /** What of nf_tables may be weft's. Throws where the kernel has no nf_tables. */
 export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   return {
     generation: readGeneration(netfilter),
     tables: readTables(read([tablesDump()])),

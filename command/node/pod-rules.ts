@@ -7,7 +7,7 @@ import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Query, Request } from "../../pkg/netlink/message.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import { answered } from "../../pkg/nft/ruleset.ts";
 import { podCableNames } from "../../pkg/reconcile/pod-cables.ts";
@@ -80,7 +80,7 @@ export function lookAtPodRules(
   netfilter: BlockingNetlink,
   { cached, isForeign }: PodRulesKnowledge,
 ): PodRulesLook {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const seen = answered(podRulesLook(), read);
   // After the generation was asked for: an attachment without a link has none any more when the change is made.
   const cables = readCables(system);

@@ -5,7 +5,7 @@ import type { Address } from "../../pkg/ip/address.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { Message, Query } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import { answered } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -148,7 +148,7 @@ function removeStale(system: System, restored: ReadonlySet<string>): void {
   changeSeen(
     system,
     (netfilter) => {
-      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const seen = answered(podRulesLook(), read);
       // After the generation was asked for, as in each look.
       const isStale = isGone(readCables(system));

@@ -14,7 +14,7 @@ import { News } from "../core/news.ts";
 import type { Options } from "../options.ts";
 import { Announcer } from "./announcer.ts";
 import { type EventReporter, Events } from "./events.ts";
-import type { NetConfHolder, NetConfHolder } from "./net-conf.ts";
+import type { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
 import { NodeFileSource } from "./node-file.ts";
 import type { NodeView } from "./node-view.ts";

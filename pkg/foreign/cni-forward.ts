@@ -31,6 +31,7 @@ import {
   matchFamily,
   type Statement,
 } from "../nft/expressions.ts";
+import { chainObject, tableObject } from "../nft/object.ts";
 import {
   type ChainPlace,
   deleteChain,
@@ -38,9 +39,9 @@ import {
   deleteTable,
   type ForeignChain,
   type ForeignRule,
-  familyName,
   placeText,
   type TablePlace,
+  tablePlaceText,
   verdictOf,
 } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
@@ -67,7 +68,8 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
   const isThere = tables.some(({ family, table }) => family === place.family && table === place.table);
   const table = request(
     NFT_MSG_NEWTABLE,
-    `nft add table ${familyName(place.family)} ${place.table}`,
+    tableObject(tablePlaceText(place)),
+    `nft add table ${tablePlaceText(place)}`,
     { family: place.family },
     { name: place.table, flags: 0, userdata: commentUserdata(CHAIN_MARK) },
     NLM_F_CREATE | NLM_F_EXCL,
@@ -76,6 +78,7 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
     ...(isThere ? [] : [table]),
     request(
       NFT_MSG_NEWCHAIN,
+      chainObject(tablePlaceText(place), place.chain),
       `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
       { family: place.family },
       {
@@ -122,6 +125,7 @@ export function addPrivateChain(forwarding: Forwarding, base: ForeignChain, admi
 function addChain(place: ChainPlace): Request {
   return request(
     NFT_MSG_NEWCHAIN,
+    chainObject(tablePlaceText(place), place.chain),
     `nft add chain ${placeText(place)}`,
     { family: place.family },
     { table: place.table, name: place.chain, userdata: commentUserdata(CHAIN_MARK) },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parseSubnet } from "../ip/prefix.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query } from "../netlink/message.ts";
 import {
   type Expression,
   NFPROTO,
@@ -24,7 +24,7 @@ import {
 const POD = { owner: "cni:net/c1/eth0", addresses: [parseAddress("10.1.0.2"), parseAddress("fd00::2")] };
 const OPTIONS = { adminChain: "CNI-ADMIN" };
 
-const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
+const answer = ({ type, flags, body }: Encodable): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 
 interface Place {
   readonly family: keyof typeof NFPROTO;
@@ -35,24 +35,24 @@ interface Place {
 function base(place: Place, policy: "drop" | "accept", hook = 2): Message {
   const { table, chain: name } = place;
   const attributes = { table, name, hook: { number: hook, priority: 0 }, policy: VERDICT[policy], use: 0 };
-  return answer(request(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[place.family] }, attributes));
+  return answer(query(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[place.family] }, attributes));
 }
 
 function regular({ family, table, chain: name }: Place, use: number, comment?: string): Message {
   const attributes = { table, name, use, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[family] }, attributes));
+  return answer(query(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[family] }, attributes));
 }
 
 function table({ family, table: name }: Place, comment?: string, use = 0): Message {
   const attributes = { name, use, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, attributes));
+  return answer(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, attributes));
 }
 
 let handle = 0n;
 function rule(place: Place, expressions: readonly Expression[], comment?: string): Message {
   const { table, chain } = place;
   const attributes = { table, chain, handle: ++handle, expressions, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWRULE, "", { family: NFPROTO[place.family] }, attributes));
+  return answer(query(NFT_MSG_NEWRULE, "", { family: NFPROTO[place.family] }, attributes));
 }
 
 const SITE: Place = { family: "inet", table: "site", chain: "forward" };
@@ -257,7 +257,7 @@ test("rules are read only of the chains that decide, and iptables' chains are as
 test("a table called filter that is not iptables' is looked at like any other", () => {
   const own = { ...FORWARD, chain: "forward" };
   const answers: Record<string, Message[]> = {
-    "nft list tables": [answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
+    "nft list tables": [answer(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
     "nft list chains ip": [base(own, "drop")],
   };
   const seen = lookAtForwarding((questions) => questions.flatMap(({ text }) => answers[text] ?? []), OPTIONS);

@@ -10,10 +10,10 @@
  */
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import type { Request } from "../netlink/message.ts";
+import type { Query, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
-import { meaningOf } from "../nft/comparison.ts";
 import { accept, counter, matchFamily, matchPrefix } from "../nft/expressions.ts";
+import { meaningOf, withoutComment } from "../nft/meaning.ts";
 import {
   answered,
   type ChainPlace,
@@ -61,7 +61,6 @@ import {
   leadsTo,
   PRIVATE_CHAIN,
   type WantedRule,
-  withoutComment,
 } from "./forward-chains.ts";
 
 /** Whose traffic is accepted, under which mark. */
@@ -370,7 +369,7 @@ export function lookAtReference(read: Read, options: ForwardOptions): ForeignRul
 }
 
 /** The rules of the reference plugin's first isolation chain; one question each where there is none. */
-export function isolationDumps(): Request[] {
+export function isolationDumps(): Query[] {
   return [NFPROTO.ip, NFPROTO.ip6].map((family) => rulesDump({ family, table: "filter", chain: ISOLATION_CHAINS[0] }));
 }
 

@@ -1,8 +1,9 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
-import { meaningOf } from "../nft/comparison.ts";
 import type { Statement } from "../nft/expressions.ts";
+import { meaningOf, withoutComment } from "../nft/meaning.ts";
+import { ruleObject } from "../nft/object.ts";
 import {
   type ChainPlace,
   type ForeignChain,
@@ -12,6 +13,7 @@ import {
   isUnconditional,
   placeText,
   type TablePlace,
+  tablePlaceText,
   verdictOf,
 } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
@@ -117,20 +119,18 @@ export function isThere(forwarding: Forwarding, { place, statements, comment }: 
     .some((rule) => (comment === undefined || rule.comment === comment) && forwarding.meaning(rule) === wanted);
 }
 
-export function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
-  return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
-}
-
 export function addRule({ place, statements, comment, first, isEchoed = false }: WantedRule): Request {
   const text = statements.map((statement) => statement.text).join(" ");
+  const expressions = statements.flatMap((statement) => statement.expressions);
   return request(
     NFT_MSG_NEWRULE,
+    () => ruleObject(tablePlaceText(place), place.chain, { expressions, comment }),
     `nft ${first ? "insert" : "add"} rule ${placeText(place)} ${text}${comment === undefined ? "" : ` comment "${comment}"`}`,
     { family: place.family },
     {
       table: place.table,
       chain: place.chain,
-      expressions: statements.flatMap(({ expressions }) => expressions),
+      expressions,
       userdata: commentUserdata(comment),
     },
     NLM_F_CREATE | (first ? 0 : NLM_F_APPEND) | (isEchoed ? NLM_F_ECHO : 0),

@@ -4,7 +4,16 @@
  */
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
-import { decode, dumpRequest, type Message, NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  type ObjectIdentity,
+  type Query,
+  type Request,
+  request,
+} from "../netlink/message.ts";
 import { NTF_PROXY, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
 import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { addressFamily } from "./address.ts";
@@ -42,7 +51,7 @@ export function proxySettings(name: string, family: Family): readonly ProxySetti
 }
 
 /** Entries of all links. */
-export function proxyDump(family: Family): Request {
+export function proxyDump(family: Family): Query {
   const header = { family: addressFamily(family), flags: NTF_PROXY };
   return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show proxy`, header, {});
 }
@@ -74,9 +83,16 @@ export function planProxies(index: number, addresses: readonly Address[], held: 
   ];
 }
 
-function addProxy({ index, address }: NeighbourProxy): Request {
+/** The kernel keeps these apart from its neighbours. */
+function proxyObject({ index, address }: NeighbourProxy): ObjectIdentity {
+  return { kind: "neighbour", key: `proxy index ${index} ${formatAddress(address)}` };
+}
+
+function addProxy(entry: NeighbourProxy): Request {
+  const { index, address } = entry;
   return request(
     RTM_NEWNEIGH,
+    () => proxyObject(entry),
     `ip neigh add proxy ${formatAddress(address)} dev index ${index} protocol ${RTPROT_WEFT}`,
     { family: addressFamily(address.family), index, flags: NTF_PROXY },
     { destination: addressToBytes(address), protocol: RTPROT_WEFT },
@@ -84,9 +100,11 @@ function addProxy({ index, address }: NeighbourProxy): Request {
   );
 }
 
-function deleteProxy({ index, address }: NeighbourProxy): Request {
+function deleteProxy(entry: NeighbourProxy): Request {
+  const { index, address } = entry;
   return request(
     RTM_DELNEIGH,
+    () => proxyObject(entry),
     `ip neigh del proxy ${formatAddress(address)} dev index ${index}`,
     { family: addressFamily(address.family), index, flags: NTF_PROXY },
     { destination: addressToBytes(address) },

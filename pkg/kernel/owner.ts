@@ -2,7 +2,7 @@
  * Who a kernel object belongs to: the text in a link's alias (`ifalias`), in a rule's or an element's comment. Clean-up
  * touches only what carries such a mark.
  */
-
+import type { ObjectIdentity } from "../netlink/message.ts";
 import { fnv1a64, hexadecimal } from "./digest.ts";
 
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
@@ -54,6 +54,11 @@ export function isOfContainer(
   if (id === undefined) return undefined;
   if (end === "/") return id === containerId;
   return containerId.startsWith(id) ? undefined : false;
+}
+
+/** All rules of the attachment with this mark, in whichever tables. */
+export function attachmentObject(mark: string): ObjectIdentity {
+  return { kind: "attachment", key: mark };
 }
 
 /** For people; a mark that is not of this form is its own description. */

@@ -7,7 +7,7 @@ import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { RTM_NEWLINK } from "../netlink/link.ts";
 import { decode, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import { getLink, type LinkKindData } from "./link.ts";
+import { getLink, type LinkKindData, linkObject } from "./link.ts";
 
 /** MACVLAN_MODE_* (include/uapi/linux/if_link.h), by the names that ip(8) has for them. */
 export const MACVLAN_MODE = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
@@ -33,6 +33,7 @@ export function createSingleLink(link: SingleLink): Request {
   const where = namespaceFd === undefined ? "" : " netns (the pod's)";
   return request(
     RTM_NEWLINK,
+    linkObject(name),
     `ip link add ${name}${parent}${where} type ${device.kind}`,
     {},
     {

@@ -11,6 +11,9 @@ import {
   NLM_F_CREATE,
   NLM_F_ECHO,
   NLM_F_EXCL,
+  type ObjectIdentity,
+  type Query,
+  query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -61,6 +64,11 @@ function queueLimit({ bytesPerSecond, burstBytes }: Limit): number {
   return Math.min(Math.floor((bytesPerSecond * LATENCY_MICROSECONDS) / MICROSECONDS) + burstBytes, U32_MAX);
 }
 
+/** A device has one discipline at each place. */
+function qdiscObject(index: number, parent: number): ObjectIdentity {
+  return { kind: "qdisc", key: `index ${index} parent ${parent.toString(16)}` };
+}
+
 /** A token bucket for what leaves the device. EEXIST when the device has an outermost discipline of somebody's. */
 export function addBucket(index: number, limit: Limit): Request {
   const { bytesPerSecond, burstBytes } = limit;
@@ -72,6 +80,7 @@ export function addBucket(index: number, limit: Limit): Request {
   };
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_ROOT),
     `tc qdisc add dev index ${index} root handle 1: tbf rate ${bytesPerSecond}bps burst ${burstBytes} limit ${parms.limit}`,
     { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT },
     {
@@ -91,6 +100,7 @@ export function addBucket(index: number, limit: Limit): Request {
 export function addIngress(index: number): Request {
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_INGRESS),
     `tc qdisc add dev index ${index} handle ffff: ingress`,
     { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS },
     { kind: "ingress", data: {} },
@@ -128,7 +138,15 @@ interface U32Filter {
   readonly target: number | undefined;
 }
 
-function addU32(text: string, { index, parent, priority, protocol, keys, target }: U32Filter): Request {
+/** By place, priority and what it matches: the kernel chooses handles. */
+function filterObject({ index, parent, priority, protocol, keys }: U32Filter): ObjectIdentity {
+  const matches = keys.map(({ at, mask, value }) => `${at}:${mask.toString(16)}:${value.toString(16)}`).join(",");
+  const place = `index ${index} parent ${parent.toString(16)}`;
+  return { kind: "filter", key: `${place} prio ${priority} protocol ${protocol} ${matches}` };
+}
+
+function addU32(text: string, filter: U32Filter): Request {
+  const { index, parent, priority, protocol, keys, target } = filter;
   // In network byte order.
   const swapped = ((protocol & 0xff) << 8) | (protocol >> 8);
   const actions = {
@@ -139,6 +157,7 @@ function addU32(text: string, { index, parent, priority, protocol, keys, target 
   };
   return request(
     RTM_NEWTFILTER,
+    () => filterObject(filter),
     text,
     { index, parent, info: (priority << 16) | swapped },
     {
@@ -161,6 +180,7 @@ export type Hook = keyof typeof HOOKS;
 export function addClsact(index: number): Request {
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_INGRESS),
     `tc qdisc add dev index ${index} clsact`,
     { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS },
     { kind: "clsact", data: {} },
@@ -215,7 +235,7 @@ export function addSubnetFilter(filter: SubnetFilter): Request {
 }
 
 /** The filters on a hook; ENOENT, EINVAL or no answer where there is no place for them. */
-export function filterDump(index: number, hook: Hook): Request {
+export function filterDump(index: number, hook: Hook): Query {
   const text = `tc filter show dev index ${index} ${hook}`;
   return dumpRequest(RTM_GETTFILTER, text, { index, parent: HOOKS[hook] }, undefined);
 }
@@ -245,9 +265,9 @@ function isRedirectedTo(message: Message, target: number): boolean {
  * Asks for the outermost discipline; no answer but an acknowledgement where it is one that every device has. The kernel
  * answers only those who want to hear of changes of their own.
  */
-export function getBucket(index: number): Request {
+export function getBucket(index: number): Query {
   const text = `tc qdisc show dev index ${index} root`;
-  return request(RTM_GETQDISC, text, { index, parent: TC_H_ROOT }, undefined, NLM_F_ECHO);
+  return query(RTM_GETQDISC, text, { index, parent: TC_H_ROOT }, undefined, NLM_F_ECHO);
 }
 
 /** True when `message` answers `getBucket` with the discipline that `addBucket` makes of `limit`. */
@@ -269,7 +289,7 @@ function isBuffer(shown: number, limit: Limit): boolean {
 }
 
 /** The filters on what arrives at the device; ENOENT or no answer where there is no place for them. */
-export function redirectionDump(index: number): Request {
+export function redirectionDump(index: number): Query {
   return dumpRequest(
     RTM_GETTFILTER,
     `tc filter show dev index ${index} parent ffff:`,
@@ -289,11 +309,13 @@ export function isRedirection(message: Message, target: number): boolean {
 /** Removes what `addBucket` made. */
 export function deleteBucket(index: number): Request {
   const text = `tc qdisc del dev index ${index} root handle 1:`;
-  return request(RTM_DELQDISC, text, { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT }, undefined);
+  const header = { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT };
+  return request(RTM_DELQDISC, qdiscObject(index, TC_H_ROOT), text, header, undefined);
 }
 
 /** Removes what `addIngress` made, with all filters in it. */
 export function deleteIngress(index: number): Request {
   const text = `tc qdisc del dev index ${index} handle ffff: ingress`;
-  return request(RTM_DELQDISC, text, { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS }, undefined);
+  const header = { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS };
+  return request(RTM_DELQDISC, qdiscObject(index, TC_H_INGRESS), text, header, undefined);
 }

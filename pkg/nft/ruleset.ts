@@ -5,7 +5,7 @@
 
 import { MARK_START } from "../kernel/owner.ts";
 import { eachAttribute } from "../netlink/codec.ts";
-import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
+import { decode, dumpRequest, type Message, type Query, query, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
   expressionList,
@@ -21,6 +21,7 @@ import {
   NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { chainObject, ruleObject, tableObject } from "./object.ts";
 import { readComment } from "./userdata.ts";
 
 /** struct nfgenmsg, and the attribute that only base chains have. */
@@ -55,10 +56,10 @@ export interface ForeignRule extends ChainPlace {
 }
 
 /** Asks the kernel; what is absent gives nothing. */
-export type Read = (questions: readonly Request[]) => readonly Message[];
+export type Read = (questions: readonly Query[]) => readonly Message[];
 
 /** A look of several questions, each after the answers to those before: for those who wait, and for those who do not. */
-export type Look<T> = Generator<readonly Request[], T, readonly Message[]>;
+export type Look<T> = Generator<readonly Query[], T, readonly Message[]>;
 
 export function answered<T>(look: Look<T>, read: Read): T {
   for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
@@ -74,23 +75,23 @@ export interface TablePlace {
 }
 
 /** A dump of the tables of all families: there are few, whatever they hold. */
-export function tablesDump(): Request {
+export function tablesDump(): Query {
   return dumpRequest(NFT_MSG_GETTABLE, "nft list tables", {}, {});
 }
 
 /** A dump of all chains of a family: of thousands, where iptables' tables hold a cluster's services. */
-export function chainsDump(family: number): Request {
+export function chainsDump(family: number): Query {
   return dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${familyName(family)}`, { family }, {});
 }
 
 /** Asks for one chain; ENOENT where there is none. */
-export function chainRequest({ family, table, chain }: ChainPlace): Request {
+export function chainRequest({ family, table, chain }: ChainPlace): Query {
   const text = `nft list chain ${familyName(family)} ${table} ${chain} (alone)`;
-  return request(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
+  return query(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
 }
 
 /** A dump of one chain's rules; ENOENT where there is no such chain. */
-export function rulesDump({ family, table, chain }: ChainPlace): Request {
+export function rulesDump({ family, table, chain }: ChainPlace): Query {
   return dumpRequest(
     NFT_MSG_GETRULE,
     `nft list chain ${familyName(family)} ${table} ${chain}`,
@@ -100,9 +101,9 @@ export function rulesDump({ family, table, chain }: ChainPlace): Request {
 }
 
 /** Asks for one rule; ENOENT where there is none. */
-export function ruleRequest(place: ChainPlace, handle: bigint): Request {
+export function ruleRequest(place: ChainPlace, handle: bigint): Query {
   const { family, table, chain } = place;
-  return request(
+  return query(
     NFT_MSG_GETRULE,
     `nft list chain ${placeText(place)} (rule ${handle} alone)`,
     { family },
@@ -243,6 +244,7 @@ export function verdictOf({
 export function deleteChain(place: ChainPlace): Request {
   return request(
     NFT_MSG_DELCHAIN,
+    chainObject(tablePlaceText(place), place.chain),
     `nft delete chain ${placeText(place)}`,
     { family: place.family },
     { table: place.table, name: place.chain },
@@ -253,6 +255,7 @@ export function deleteRule(rule: ForeignRule): Request {
   const { family, table, chain, handle } = rule;
   return request(
     NFT_MSG_DELRULE,
+    () => ruleObject(tablePlaceText(rule), chain, rule),
     `nft delete rule ${placeText(rule)} handle ${handle}`,
     { family },
     { table, chain, handle },
@@ -260,11 +263,23 @@ export function deleteRule(rule: ForeignRule): Request {
 }
 
 /** With all that is in it. */
-export function deleteTable({ family, table }: TablePlace): Request {
-  return request(NFT_MSG_DELTABLE, `nft delete table ${familyName(family)} ${table}`, { family }, { name: table });
+export function deleteTable(place: TablePlace): Request {
+  const name = tablePlaceText(place);
+  return request(
+    NFT_MSG_DELTABLE,
+    tableObject(name),
+    `nft delete table ${name}`,
+    { family: place.family },
+    { name: place.table },
+  );
+}
+
+/** "ip filter", as nft names a table. */
+export function tablePlaceText({ family, table }: Pick<TablePlace, "family" | "table">): string {
+  return `${familyName(family)} ${table}`;
 }
 
 /** "ip filter FORWARD", as nft names a chain. */
-export function placeText({ family, table, chain }: ChainPlace): string {
-  return `${familyName(family)} ${table} ${chain}`;
+export function placeText(place: ChainPlace): string {
+  return `${tablePlaceText(place)} ${place.chain}`;
 }

@@ -66,7 +66,7 @@ export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<st
   // What the kernel has taken from a link that was down is to be seen first.
   if (displaced.length > 0)
     return planOf(
-      displaced.map(({ end }) => changeLink(end.index, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
+      displaced.map(({ end }) => changeLink(end, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
       false,
     );
   const addresses = byLink(observed.addresses, ({ index }) => index);

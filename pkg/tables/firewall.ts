@@ -7,7 +7,7 @@
  * that. What it drops is dropped, whatever other chains say.
  */
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { changeElements } from "../nft/change.ts";
 import {
@@ -163,7 +163,7 @@ function rules(): Rule[] {
 }
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
-export function firewallDumps(): Request[] {
+export function firewallDumps(): Query[] {
   const table = firewallTable(EMPTY);
   const isRecord = (name: string) => FAMILIES.some((family) => name === recordsSet(family));
   return tableDumps(table, (set) => !isRecord(set.name));
@@ -265,7 +265,7 @@ export interface RuleRecord {
 }
 
 /** Asks for the records of these addresses, each by its key; ENOENT where there is none. */
-export function ruleRecordRequests(addresses: readonly Address[]): Request[] {
+export function ruleRecordRequests(addresses: readonly Address[]): Query[] {
   const table = firewallTable(EMPTY);
   return addresses.map((address) => elementRequest(table, recordSet([{ address, handles: [] }], address.family)));
 }

@@ -6,7 +6,7 @@
  * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
  * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
  */
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { elementDumps, hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
 import { counter, drop, matchInSet } from "../nft/expressions.ts";
@@ -75,12 +75,12 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
 const EMPTY = macSpoofTable([]);
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
-export function macSpoofDumps(): Request[] {
+export function macSpoofDumps(): Query[] {
   return tableDumps(EMPTY);
 }
 
 /** What `deleteGuards` needs of `macSpoofDumps`. */
-export function macSpoofElementDumps(): Request[] {
+export function macSpoofElementDumps(): Query[] {
   return elementDumps(EMPTY);
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, VERDICT } from "../netlink/nftables.ts";
 import { readForeign } from "../nft/ruleset.ts";
 import {
@@ -12,11 +12,11 @@ import {
   unacceptedPods,
 } from "./pod-forwarding.ts";
 
-const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
-const table = (name: string) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name }));
+const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
+const table = (name: string) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name }));
 const base = (name: string, chain: string, policy: "drop" | "accept") =>
   asMessage(
-    request(
+    query(
       NFT_MSG_NEWCHAIN,
       "",
       { family: NFPROTO.ip },

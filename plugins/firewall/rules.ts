@@ -26,7 +26,7 @@ import { isPrivate, leadsTo } from "../../pkg/foreign/forward-chains.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Query } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
 import {
   chainRequest,
@@ -75,7 +75,7 @@ interface Scope {
 const HEAD = 8;
 
 function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, reads }: Scope): Seen {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const generation = readGeneration(netfilter);
   const own = readFirewall(read(firewallDumps()));
   const foreign = lookAtForwarding(read, { adminChain }, { isShallow: reads !== "all" });

@@ -33,6 +33,7 @@ type Kind = "bridge" | "veth" | "vxlan" | "dummy";
 function impossibleDevice(kind: Kind): Request {
   return request(
     RTM_NEWLINK,
+    { kind: "link", key: "weft-question" },
     `ip link add address (five bytes) type ${kind}`,
     {},
     { ifname: "weft-question", address: new Uint8Array(5), linkInfo: { device: { kind } } },

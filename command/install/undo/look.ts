@@ -11,7 +11,7 @@ import { type Address, type Family, formatAddress } from "../../../pkg/ip/addres
 import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
 import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
-import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import type { Message, Query } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
 import { type ForeignRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
 import type { System } from "../../../pkg/sys/system.ts";
@@ -42,7 +42,7 @@ export const OWN_TABLES = ["weft_masquerade", "weft_portmap", "weft_macspoof", "
 
 export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
   const generation = readGeneration(netfilter);
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const dumped = [
     ...read([...podMasqueradeDumps(), ...macSpoofElementDumps(), ...firewallDumps()]),
     ...lookAtPortMapElements(read),
@@ -72,7 +72,7 @@ export function lookAtAllRules(system: System): SeenRules | undefined {
   try {
     const netfilter = openNetfilter(system);
     try {
-      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const { rules } = lookAtForwarding(read, FORWARD_OPTIONS);
       return {
         tables: lookAtTables(netfilter),

@@ -6,7 +6,7 @@ import { parseAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { RT_SCOPE } from "../../../pkg/netlink/route.ts";
 import { announcementOf, localNode, ownSubnets } from "./own-node.ts";
-import type { UnderlayChoice, UnderlayChoice } from "./underlay.ts";
+import type { UnderlayChoice } from "./underlay.ts";
 
 const conf: NetConf = parseNetConf('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","VNI":7}}');
 

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeSystem } from "../../../pkg/sys/fake.ts";
 import type { Logger } from "../../core/log.ts";
 import { News } from "../../core/news.ts";
-import { Contention } from "../../datapath/contention.ts";
 import { keepPodRules } from "./keep-pod-rules.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -22,7 +22,7 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     netlink: { dump: async () => [] },
     nftables: { dump: refuse, exchange: refuse, commit: refuse },
     files: new FakeSystem(),
-    gate: new Contention(clock, { onRepair: () => undefined, onContention: () => undefined }),
+    gate: new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined }),
     health: { warns: () => undefined },
     news: new News(),
     log: { warn: (fields: unknown) => warned.push(fields), info: () => undefined } as unknown as Logger,

@@ -12,7 +12,9 @@ import { changeTable } from "../../../pkg/nft/change.ts";
 import { tableDumps } from "../../../pkg/nft/comparison.ts";
 import type { ChainPlace, ForeignRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
+
 import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { type Gate, OPEN_GATE, repairOf } from "../../../pkg/reconcile/repair-gate.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
@@ -56,24 +58,6 @@ export interface Accepted {
   /** Refusals of tables whose owners keep others out. */
   readonly blocked: readonly NetlinkError[];
 }
-
-/** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
-export interface Gate {
-  /** Everything may be sent: nobody needs to form the words of thousands of requests. */
-  readonly isOpen?: boolean;
-  mayPutBack(object: string): boolean;
-  /** The kernel refused it. */
-  refused(object: string): void;
-  /** Throws, with the reason, where something has been refused. */
-  assertNothingRests(): void;
-}
-
-const OPEN_GATE: Gate = {
-  isOpen: true,
-  mayPutBack: () => true,
-  refused: () => undefined,
-  assertNothingRests: () => undefined,
-};
 
 /** Comments of our rules in other programs' chains begin with it; a range follows. */
 const FORWARD_MARK = "weft:pods ";
@@ -139,14 +123,14 @@ export class Programmer {
   async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
     const requests: Request[] = [];
     const refusals: NetlinkError[] = [];
+    const mayPutBack = repairOf(gate);
     let state = observed;
     for (let round = 1; ; round++) {
       const { requests: planned, isComplete, conflicts } = plan(state);
-      const allowed =
-        planned.length === 0 || gate.isOpen ? planned : planned.filter(({ text }) => gate.mayPutBack(text));
+      const allowed = planned.length === 0 || gate.isOpen ? planned : planned.filter(mayPutBack);
       requests.push(...allowed);
       const refused = await this.#carryOut(allowed);
-      for (const { request } of refused) gate.refused(request.text);
+      for (const { object } of refused.map(({ request }) => request)) if (object !== undefined) gate.refused(object);
       refusals.push(...refused);
       if (isComplete) return { requests, refusals, conflicts, state };
       if (refusals.length > 0) throw new RefusedError(refusals);

@@ -17,7 +17,7 @@ import {
 } from "../../kernel/connection.ts";
 import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
-import type { Request } from "../../netlink/message.ts";
+import type { Query } from "../../netlink/message.ts";
 import type { System } from "../../sys/system.ts";
 import { mappingsByPort, type PortMapping } from "../../tables/port-map-table.ts";
 
@@ -70,7 +70,7 @@ function attempt(system: System, work: () => void): void {
 
 function forget(
   system: System,
-  dump: Request,
+  dump: Query,
   ports: ReadonlySet<number>,
   isStale: (connection: TrackedConnection) => boolean,
 ): void {
