@@ -9,7 +9,7 @@ import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
+import { type NftRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { firewallDumps, readFirewall } from "../../pkg/tables/firewall.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
@@ -38,7 +38,7 @@ export interface RulesSeen {
   /** Before anything else was read. */
   readonly generation: number | undefined;
   readonly tables: readonly TablePlace[];
-  readonly forwarding: ForeignRuleset;
+  readonly forwarding: NftRuleset;
   /** Those that `firewall` lets through, also by rules in CNI-FORWARD. */
   readonly podAddresses: readonly Address[];
 }

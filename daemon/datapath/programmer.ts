@@ -10,7 +10,7 @@ import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeTable } from "../../pkg/nft/change.ts";
 import { tableDumps } from "../../pkg/nft/comparison.ts";
-import type { ChainPlace, ForeignRuleset } from "../../pkg/nft/ruleset.ts";
+import type { ChainPlace, NftRuleset } from "../../pkg/nft/ruleset.ts";
 import type { Table } from "../../pkg/nft/table.ts";
 import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../pkg/reconcile/data-path.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
@@ -215,7 +215,7 @@ export class Programmer {
     }
   }
 
-  #lookAtForwarding(): Promise<ForeignRuleset> {
+  #lookAtForwarding(): Promise<NftRuleset> {
     return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
   }
 

@@ -36,9 +36,9 @@ import {
   deleteChain,
   deleteRule,
   deleteTable,
-  type ForeignChain,
-  type ForeignRule,
   familyName,
+  type NftChain,
+  type NftRule,
   placeText,
   type TablePlace,
   verdictOf,
@@ -92,7 +92,7 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
 }
 
 /** A FORWARD that `addForward` is about to make. */
-export function newForward({ family, table }: TablePlace): ForeignChain {
+export function newForward({ family, table }: TablePlace): NftChain {
   const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
   return { family, table, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
 }
@@ -106,7 +106,7 @@ export function lacksForward({ chains }: Forwarding, family: number): boolean {
 }
 
 /** What FORWARD -> CNI-FORWARD -> `adminChain` lacks. */
-export function addPrivateChain(forwarding: Forwarding, base: ForeignChain, adminChain: string): Request[] {
+export function addPrivateChain(forwarding: Forwarding, base: NftChain, adminChain: string): Request[] {
   const own = { ...base, chain: PRIVATE_CHAIN };
   const admin = { ...base, chain: adminChain };
   const jumps: WantedRule[] = [
@@ -162,11 +162,11 @@ function conntrackInfo(): Uint8Array {
 }
 
 /** True when every rule of the chain, and every rule that leads to it, was seen. */
-export function isSeenWhole(forwarding: Forwarding, place: ForeignChain): boolean {
+export function isSeenWhole(forwarding: Forwarding, place: NftChain): boolean {
   return place.use <= forwarding.rulesOf(place).length + leadingTo(forwarding, place).length;
 }
 
-function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace): ForeignRule[] {
+function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace): NftRule[] {
   return forwarding.rules.filter(
     (rule) => rule.family === family && rule.table === table && verdictOf(rule)?.chain === chain,
   );
@@ -179,7 +179,7 @@ function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace)
 export function removePrivateChain(
   forwarding: Forwarding,
   tables: readonly TablePlace[],
-  own: ForeignChain,
+  own: NftChain,
   adminChain: string,
 ): Request[] {
   const base = { ...own, chain: "FORWARD" };
@@ -200,11 +200,11 @@ export function removePrivateChain(
 }
 
 /** The chains of `ingressPolicy`, where nothing else leads to them. */
-export function removeIsolation(forwarding: Forwarding, own: ForeignChain): Request[] {
+export function removeIsolation(forwarding: Forwarding, own: NftChain): Request[] {
   const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
   const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
   const inner = stages.flatMap((stage) => forwarding.rulesOf(stage));
-  const isSpare = (stage: ForeignChain) => {
+  const isSpare = (stage: NftChain) => {
     const leading = [...entries, ...inner].filter((rule) => verdictOf(rule)?.chain === stage.chain);
     return stage.use === forwarding.rulesOf(stage).length + leading.length;
   };
@@ -215,7 +215,7 @@ export function removeIsolation(forwarding: Forwarding, own: ForeignChain): Requ
  * The bridges that the reference plugin closes to each other: CNI-ISOLATION-STAGE-1 has one rule for each,
  * `-i BRIDGE ! -o BRIDGE -j CNI-ISOLATION-STAGE-2`.
  */
-export function isolatedBridges(rules: readonly ForeignRule[]): string[] {
+export function isolatedBridges(rules: readonly NftRule[]): string[] {
   const names = rules
     .filter((rule) => rule.chain === ISOLATION_CHAINS[0] && verdictOf(rule)?.chain === ISOLATION_CHAINS[1])
     .flatMap(({ expressions }) => inputInterface(expressions) ?? []);

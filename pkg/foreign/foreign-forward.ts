@@ -8,26 +8,25 @@
  * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
  *   head, with the owner's mark as comment.
  */
+
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
+import { answered, type Look, type Read } from "../netlink/look.ts";
 import type { Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import { meaningOf } from "../nft/comparison.ts";
 import { accept, counter, matchFamily, matchPrefix } from "../nft/expressions.ts";
 import {
-  answered,
   type ChainPlace,
   chainRequest,
   chainsDump,
   deleteRule,
-  type ForeignChain,
-  type ForeignRule,
-  type ForeignRuleset,
   isBaseChain,
   isSameChain,
   isUnconditional,
-  type Look,
-  type Read,
+  type NftChain,
+  type NftRule,
+  type NftRuleset,
   readChains,
   readRules,
   readTables,
@@ -106,11 +105,7 @@ export interface Depth {
  * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
  * their names: its tables may hold thousands, and none of the others matters.
  */
-export function lookAtForwarding(
-  read: Read,
-  options: Pick<ForwardOptions, "adminChain">,
-  depth?: Depth,
-): ForeignRuleset {
+export function lookAtForwarding(read: Read, options: Pick<ForwardOptions, "adminChain">, depth?: Depth): NftRuleset {
   return answered(forwardingLook(options, depth), read);
 }
 
@@ -118,7 +113,7 @@ export function lookAtForwarding(
 export function* forwardingLook(
   { adminChain }: Pick<ForwardOptions, "adminChain">,
   { isShallow = false }: Depth = {},
-): Look<ForeignRuleset> {
+): Look<NftRuleset> {
   const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
     .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
@@ -132,7 +127,7 @@ export function* forwardingLook(
   const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
   chains.push(...bases.filter((base) => !isKnown(base)));
   const isRead = (place: ChainPlace) => !isShallow || !isFilterTable(place) || place.chain === "FORWARD";
-  const rules: ForeignRule[] = [];
+  const rules: NftRule[] = [];
   let open = chains.filter((chain) => (isForward(chain) || isPrivate(chain)) && isRead(chain));
   for (const asked: ChainPlace[] = []; open.length > 0 && asked.length < CHAINS; ) {
     asked.push(...open);
@@ -148,14 +143,14 @@ export function* forwardingLook(
 }
 
 /** Where no forward chain has any other name than FORWARD; what else calls its table "filter" has no such chain. */
-function isOfIptables({ family, table }: TablePlace, known: readonly ForeignChain[]): boolean {
+function isOfIptables({ family, table }: TablePlace, known: readonly NftChain[]): boolean {
   if (family === NFPROTO.inet) return false;
   if (table !== "filter") return IPTABLES_TABLES.has(table) || table === "nat" || table === "raw";
   return known.some((chain) => chain.family === family && chain.table === table && chain.chain === "FORWARD");
 }
 
 /** Where rules without conditions lead from these chains. */
-function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[]): ChainPlace[] {
+function targetsOf(rules: readonly NftRule[], chains: readonly ChainPlace[]): ChainPlace[] {
   return rules
     .filter((rule) => isUnconditional(rule) && chains.some((chain) => isSameChain(chain, rule)))
     .flatMap((rule) => {
@@ -171,11 +166,7 @@ function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[])
  * known to be there. EEXIST or ENOENT: the chains have changed since the look. The kernel echoes the rules that go into
  * CNI-FORWARD, with their handles.
  */
-export function acceptForwarded(
-  seen: ForeignRuleset,
-  pods: readonly ForwardedPod[],
-  options: ForwardOptions,
-): Request[] {
+export function acceptForwarded(seen: NftRuleset, pods: readonly ForwardedPod[], options: ForwardOptions): Request[] {
   const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
   return acceptBy(seen, families, options, (place, first) =>
     pods.flatMap(({ owner, addresses }) => {
@@ -187,7 +178,7 @@ export function acceptForwarded(
 
 /** The same for whole ranges. */
 export function acceptForwardedRanges(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   ranges: readonly ForwardedRange[],
   options: ForwardOptions,
 ): Request[] {
@@ -200,13 +191,13 @@ export function acceptForwardedRanges(
 }
 
 /** Takes out again what `acceptForwardedRanges` has put in under marks that `isStale` names. */
-export function forgetRanges({ rules }: ForeignRuleset, isStale: (owner: string) => boolean): Request[] {
+export function forgetRanges({ rules }: NftRuleset, isStale: (owner: string) => boolean): Request[] {
   return rules.filter(({ comment }) => comment !== undefined && isStale(comment)).map(deleteRule);
 }
 
 /** `rulesFor` tells what accepts in a chain, at its head or at its end. */
 function acceptBy(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   families: ReadonlySet<Family>,
   options: ForwardOptions,
   rulesFor: (place: ChainPlace, first: boolean) => readonly WantedRule[],
@@ -236,11 +227,7 @@ function isAskedAnyway(forwarding: Forwarding, base: TablePlace, options: Forwar
 }
 
 /** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
-function unbornForwards(
-  forwarding: Forwarding,
-  families: ReadonlySet<Family>,
-  options: ForwardOptions,
-): ForeignChain[] {
+function unbornForwards(forwarding: Forwarding, families: ReadonlySet<Family>, options: ForwardOptions): NftChain[] {
   const isMade = (place: TablePlace) =>
     options.inFilter === "always" ? options.makesTables === true : isAskedAnyway(forwarding, place, options);
   return [...families]
@@ -277,7 +264,7 @@ export function privateChainOf(family: Family): ChainPlace {
 }
 
 /** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
-export function rulesOfAddress(rules: readonly ForeignRule[], address: Address): ForeignRule[] {
+export function rulesOfAddress(rules: readonly NftRule[], address: Address): NftRule[] {
   const place = privateChainOf(address.family);
   const own = rules.filter((rule) => isSameChain(rule, place));
   return meaningsOf(place, [address]).flatMap(
@@ -313,7 +300,7 @@ export interface Forgotten {
  * administrator's chain stays where the administrator made it, or has filled it.
  */
 export function forgetForwarded(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   { isWanted, addresses }: Forgotten,
   { adminChain }: Pick<ForwardOptions, "adminChain">,
 ): Forgetting {
@@ -351,12 +338,12 @@ export function forgetForwarded(
 const STRUCTURE = 2;
 
 /** True for a CNI-FORWARD of weft's that holds no pod's rules, by its count of uses. */
-export function isAbandoned(chain: ForeignChain): boolean {
+export function isAbandoned(chain: NftChain): boolean {
   return isPrivate(chain) && chain.comment === CHAIN_MARK && chain.use <= STRUCTURE;
 }
 
 /** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
-export function lookAtReference(read: Read, options: ForwardOptions): ForeignRuleset {
+export function lookAtReference(read: Read, options: ForwardOptions): NftRuleset {
   const { tables, chains, rules } = lookAtForwarding(read, options);
   const places = chains.filter(isPrivate).flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
   const isIn = (list: readonly ChainPlace[]) => (place: ChainPlace) => list.some((one) => isSameChain(one, place));
@@ -380,7 +367,7 @@ export function isolationDumps(): Request[] {
  * whose rules look the same.
  */
 export function forgetReference(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   addresses: readonly Address[],
   ours: readonly Address[],
   { adminChain }: ForwardOptions,
@@ -393,7 +380,7 @@ export function forgetReference(
     const rules = all.filter((rule) => rule.comment === undefined && theirs.has(meaningOf(rule.expressions)));
     const left = all.filter((rule) => !rules.includes(rule) && !leadsTo(rule, adminChain));
     if (rules.length === 0) return [];
-    const isOurs = (rule: ForeignRule) => rule.comment !== undefined || known.has(meaningOf(rule.expressions));
+    const isOurs = (rule: NftRule) => rule.comment !== undefined || known.has(meaningOf(rule.expressions));
     return [
       rules.map(deleteRule),
       left.every(isOurs) ? removeIsolation(forwarding, own) : [],

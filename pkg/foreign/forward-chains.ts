@@ -5,11 +5,11 @@ import { meaningOf } from "../nft/comparison.ts";
 import type { Statement } from "../nft/expressions.ts";
 import {
   type ChainPlace,
-  type ForeignChain,
-  type ForeignRule,
-  type ForeignRuleset,
   isSameChain,
   isUnconditional,
+  type NftChain,
+  type NftRule,
+  type NftRuleset,
   placeText,
   type TablePlace,
   verdictOf,
@@ -38,7 +38,7 @@ export function isFilterTable({ family, table }: TablePlace): boolean {
 }
 
 /** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
-export function isForward(chain: ForeignChain): boolean {
+export function isForward(chain: NftChain): boolean {
   return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
 }
 
@@ -52,32 +52,32 @@ export function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
 }
 
 export class Forwarding {
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
-  readonly #meanings = new Map<ForeignRule, string>();
+  readonly chains: readonly NftChain[];
+  readonly rules: readonly NftRule[];
+  readonly #meanings = new Map<NftRule, string>();
 
-  constructor({ chains, rules }: ForeignRuleset) {
+  constructor({ chains, rules }: NftRuleset) {
     this.chains = chains;
     this.rules = rules;
   }
 
-  find(place: ChainPlace): ForeignChain | undefined {
+  find(place: ChainPlace): NftChain | undefined {
     return this.chains.find((chain) => isSameChain(chain, place));
   }
 
-  rulesOf(place: ChainPlace): ForeignRule[] {
+  rulesOf(place: ChainPlace): NftRule[] {
     return this.rules.filter((rule) => isSameChain(rule, place));
   }
 
   /** The rule's meaning without its comment: after iptables-restore that is an expression among the others. */
-  meaning(rule: ForeignRule): string {
+  meaning(rule: NftRule): string {
     const known = this.#meanings.get(rule) ?? meaningOf(withoutComment(rule));
     this.#meanings.set(rule, known);
     return known;
   }
 
   /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
-  fate(chain: ForeignChain, depth = 0): "dropped" | "accepted" | undefined {
+  fate(chain: NftChain, depth = 0): "dropped" | "accepted" | undefined {
     for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
       const verdict = verdictOf(rule);
       if (verdict === undefined) continue;
@@ -94,7 +94,7 @@ export class Forwarding {
   }
 }
 
-export function leadsTo(rule: ForeignRule, chain: string): boolean {
+export function leadsTo(rule: NftRule, chain: string): boolean {
   return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
 }
 
@@ -117,7 +117,7 @@ export function isThere(forwarding: Forwarding, { place, statements, comment }: 
     .some((rule) => (comment === undefined || rule.comment === comment) && forwarding.meaning(rule) === wanted);
 }
 
-export function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
+export function withoutComment({ expressions }: NftRule): NftRule["expressions"] {
   return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
 }
 

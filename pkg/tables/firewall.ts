@@ -6,6 +6,7 @@
  * What the table accepts is only counted: another program's chain may still drop it, and `foreign-forward.ts` sees to
  * that. What it drops is dropped, whatever other chains say.
  */
+import type { BridgePolicy } from "../foreign/reference-state.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
@@ -42,12 +43,6 @@ import {
 } from "../nft/table.ts";
 import type { FieldValue } from "../nft/tuple.ts";
 import { readRuleHandles, ruleHandlesUserdata } from "../nft/userdata.ts";
-
-/**
- * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
- * same bridge, where the kernel shows such traffic to IP filters (br_netfilter).
- */
-export type BridgePolicy = "same-bridge" | "isolated";
 
 /** A pod's address with the owner's mark (at most 127 bytes). */
 export interface FirewallPod {

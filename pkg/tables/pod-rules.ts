@@ -8,10 +8,11 @@ import { isolatedBridges } from "../foreign/cni-forward.ts";
 import { isolationDumps } from "../foreign/foreign-forward.ts";
 import { isSameAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
+import type { Look } from "../netlink/look.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
 import { generationOf, generationRequest } from "../netlink/ruleset.ts";
-import { type Look, readRules, tablesDump } from "../nft/ruleset.ts";
+import { readRules, tablesDump } from "../nft/ruleset.ts";
 import {
   addToFirewall,
   type Firewall,

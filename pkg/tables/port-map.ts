@@ -3,8 +3,10 @@
  * each looks first and commits for the ruleset that it saw only: ports for all addresses and ports for a single one are in
  * different maps, and only together they tell whether a port is taken.
  */
+
 import { type Address, addressKey, formatAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
+import { answered, type Look, type Read } from "../netlink/look.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
 import {
@@ -16,7 +18,6 @@ import {
   setsDump,
   tableDumps,
 } from "../nft/comparison.ts";
-import { answered, type Look, type Read } from "../nft/ruleset.ts";
 import { elementsText } from "../nft/set.ts";
 import { addElements, createTable, deleteElements, deleteTable } from "../nft/table.ts";
 import { tupleText } from "../nft/tuple.ts";

@@ -28,14 +28,7 @@ import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import {
-  chainRequest,
-  type ForeignRuleset,
-  readChains,
-  readRules,
-  ruleRequest,
-  rulesDump,
-} from "../../pkg/nft/ruleset.ts";
+import { chainRequest, type NftRuleset, readChains, readRules, ruleRequest, rulesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import {
   addToFirewall,
@@ -56,7 +49,7 @@ import {
 interface Seen {
   readonly generation: number | undefined;
   readonly own: SeenFirewall;
-  readonly foreign: ForeignRuleset;
+  readonly foreign: NftRuleset;
   /** Bridges that the reference plugin closes to each other. */
   readonly isolated: readonly string[];
   /** Of the addresses in question. */
@@ -276,7 +269,7 @@ export function findRules(system: System, wanted: Firewall, options: ForwardOpti
   }
 }
 
-function missingOfReference(foreign: ForeignRuleset, wanted: Firewall): string[] {
+function missingOfReference(foreign: NftRuleset, wanted: Firewall): string[] {
   const isThere = (address: Address) => rulesOfAddress(foreign.rules, address).length === RULES_OF_AN_ADDRESS;
   return wanted.pods.every(({ address }) => isThere(address))
     ? []

@@ -13,7 +13,7 @@ import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
-import { type ForeignRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
+import { type NftRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/tables/firewall.ts";
 import { macSpoofElementDumps, readGuards } from "../../../pkg/tables/mac-spoof.ts";
@@ -63,9 +63,9 @@ export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
 /** Rules of nf_tables, of weft's and of the reference's. `undefined` where the kernel has no nf_tables. */
 export interface SeenRules {
   readonly tables: SeenTables;
-  readonly reference: readonly ForeignRule[];
+  readonly reference: readonly NftRule[];
   /** Rules for pods of weft's in other programs' forward chains, which drop what they do not know. */
-  readonly foreign: readonly ForeignRule[];
+  readonly foreign: readonly NftRule[];
 }
 
 export function lookAtAllRules(system: System): SeenRules | undefined {
@@ -89,7 +89,7 @@ export function lookAtAllRules(system: System): SeenRules | undefined {
 }
 
 /** For an operator. */
-export function foreignRuleText(rule: ForeignRule): string {
+export function foreignRuleText(rule: NftRule): string {
   const place = placeText(rule);
   return (
     `the rule of ${describeOwner(rule.comment ?? "")} in ${place}, which drops what it does not know: the reference has ` +

@@ -1,8 +1,9 @@
 /**
  * The configuration of `firewall`: the reference plugin's keys, defaults and rules.
  */
+
 import type { ConfigObject } from "../../cni/config.ts";
-import type { BridgePolicy } from "../../tables/firewall.ts";
+import type { BridgePolicy } from "../../foreign/reference-state.ts";
 
 export interface FirewallConfig {
   /** `undefined` leaves it to the host: firewalld where it runs. "nftables" is weft's own: legacy iptables is left alone. */
