@@ -2,6 +2,7 @@
  * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
  * full comparison; there is no other way by which weftd changes the kernel.
  */
+
 import { desiredState } from "../pkg/backend/desired.ts";
 import type { NetConf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
@@ -9,9 +10,9 @@ import { type KnownVtep, knownVteps } from "../pkg/backend/overlay.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../pkg/cluster/node.ts";
+import { RTPROT_WEFT } from "../pkg/footprint.ts";
 import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
-import { RTPROT_WEFT } from "../pkg/reconcile/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
 import { Attempts } from "./attempts.ts";
 import type { Announcer } from "./cluster/announcer.ts";

@@ -1,7 +1,7 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
-import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
-import { lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
+import { HOST_LOCAL_INDEX, SOCKET_FILE } from "../../pkg/footprint.ts";
+import { FORWARD_OPTIONS, lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readRoutes } from "../../pkg/kernel/read.ts";
@@ -26,12 +26,6 @@ export interface Places {
   /** `undefined`: the executables stay. */
   readonly binDir: string | undefined;
 }
-
-/** As the plugin `firewall` and weftd have it. */
-export const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
-export const DISABLED = ".weft-disabled";
-/** host-local's index, beside the networks' directories. */
-const INDEX = ".weft";
 
 /** Of nf_tables. */
 export interface RulesSeen {
@@ -82,7 +76,7 @@ export function observe(system: System, places: Places): ObservedNode {
       runDirs: runDirs
         .filter((path) => system.status(path) !== undefined)
         .map((path) => ({ path, files: namesIn(system, path) })),
-      indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${INDEX}`)),
+      indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${HOST_LOCAL_INDEX}`)),
       reserved: dataDirs
         .map((dataDir) => ({ dataDir, count: countReserved(system, dataDir, places.cniConfDir) }))
         .filter(({ count }) => count > 0),

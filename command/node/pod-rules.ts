@@ -4,7 +4,7 @@ import type { CachedAttachment } from "../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts";
 import { prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
 import { unchecked, wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
-import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
+import { CACHE_DIRECTORIES } from "../../pkg/footprint.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";

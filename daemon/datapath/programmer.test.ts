@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { RTPROT_WEFT } from "../../pkg/footprint.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
@@ -10,7 +11,6 @@ import { type Message, type Request, request } from "../../pkg/netlink/message.t
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import type { DataPath } from "../../pkg/reconcile/data-path.ts";
-import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
 import { type Gate, Programmer, RefusedError } from "./programmer.ts";
 

@@ -1,6 +1,12 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
 
-import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_MARK } from "../../pkg/footprint.ts";
+import {
+  acceptForwardedRanges,
+  FORWARD_OPTIONS,
+  forgetRanges,
+  forwardingLook,
+} from "../../pkg/foreign/foreign-forward.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../pkg/kernel/neighbour-proxy.ts";
@@ -75,10 +81,6 @@ const OPEN_GATE: Gate = {
   assertNothingRests: () => undefined,
 };
 
-/** Comments of our rules in other programs' chains begin with it; a range follows. */
-const FORWARD_MARK = "weft:pods ";
-/** As the plugin `firewall`, whose chains they share. */
-const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
 const ATTEMPTS = 5;
 
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */

@@ -1,10 +1,11 @@
 /** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
 
+import { CONFLIST_NAME } from "../../pkg/footprint.ts";
 import type { EventReporter } from "../cluster/events.ts";
 import type { Logger } from "../log.ts";
 import type { Health } from "../status/health.ts";
 import { News } from "../status/news.ts";
-import { CONFLIST_NAME, type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
+import { type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
 import { type ConflistFolder, disable, readConflistFolder } from "./conflist-folder.ts";
 import type { PluginTrial } from "./plugin-trial.ts";
 

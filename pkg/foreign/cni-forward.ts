@@ -10,6 +10,14 @@
  * iptables-nft refuses to show or save a table with anything in it that it could not have written: hence no sets, and
  * connection states by the xtables extension.
  */
+import {
+  ADMIN_COMMENT,
+  CHAIN_MARK,
+  FILTER_PRIORITY,
+  ISOLATION_CHAINS,
+  PRIVATE_CHAIN,
+  PRIVATE_COMMENT,
+} from "../footprint.ts";
 import type { Address } from "../ip/address.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import {
@@ -51,16 +59,8 @@ import {
   isIptablesChain,
   isThere,
   leadsTo,
-  PRIVATE_CHAIN,
   type WantedRule,
 } from "./forward-chains.ts";
-
-const PRIVATE_COMMENT = "CNI firewall plugin rules";
-const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
-/** On tables and chains that weft made, so that weft removes them. */
-export const CHAIN_MARK = "weft";
-/** The reference plugin's chains for `ingressPolicy`; FORWARD leads to the first. */
-export const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
 
 /** Requests for a FORWARD as iptables-nft makes it, with its table where that is not among `tables`. */
 export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Request[] {
@@ -76,12 +76,12 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
     ...(isThere ? [] : [table]),
     request(
       NFT_MSG_NEWCHAIN,
-      `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
+      `nft add chain ${placeText(place)} { type filter hook forward priority ${FILTER_PRIORITY}; policy accept; }`,
       { family: place.family },
       {
         table: place.table,
         name: place.chain,
-        hook: { number: NF_INET_HOOK.forward, priority: 0 },
+        hook: { number: NF_INET_HOOK.forward, priority: FILTER_PRIORITY },
         policy: VERDICT.accept,
         type: "filter",
         userdata: commentUserdata(CHAIN_MARK),

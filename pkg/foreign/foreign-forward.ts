@@ -9,6 +9,7 @@
  *   head, with the owner's mark as comment.
  */
 
+import { CHAIN_MARK, DEFAULT_ADMIN_CHAIN, ISOLATION_CHAINS, PRIVATE_CHAIN } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { answered, type Look, type Read } from "../netlink/look.ts";
@@ -39,8 +40,6 @@ import {
   acceptAddress,
   addForward,
   addPrivateChain,
-  CHAIN_MARK,
-  ISOLATION_CHAINS,
   isSeenWhole,
   lacksForward,
   newForward,
@@ -58,7 +57,6 @@ import {
   isPrivate,
   isThere,
   leadsTo,
-  PRIVATE_CHAIN,
   type WantedRule,
   withoutComment,
 } from "./forward-chains.ts";
@@ -88,6 +86,9 @@ export interface ForwardOptions {
   /** With "always", iptables' filter tables are made where they are missing. [false] */
   readonly makesTables?: boolean;
 }
+
+/** weftd's, and the plugin `firewall`'s where its configuration names no other chain. */
+export const FORWARD_OPTIONS = { adminChain: DEFAULT_ADMIN_CHAIN } as const satisfies ForwardOptions;
 
 /** How many chains are read at most: one that is longer on its way to a drop is not known as one that drops. */
 const CHAINS = 64;

@@ -1,4 +1,5 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
+import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN } from "../footprint.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
 import { meaningOf } from "../nft/comparison.ts";
@@ -16,8 +17,6 @@ import {
 } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
 
-/** The reference firewall plugin's chain in iptables' filter tables. */
-export const PRIVATE_CHAIN = "CNI-FORWARD";
 /** iptables' tables with a chain FORWARD. */
 export const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
@@ -28,8 +27,9 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
-function isOurTable(table: string): boolean {
-  return table === "weft" || table.startsWith("weft_");
+/** True for weftd's table, and for those of pods. */
+export function isOurTable(table: string): boolean {
+  return table === NODE_TABLE || table.startsWith(POD_TABLE_START);
 }
 
 /** The filter tables that iptables-nft and ip6tables-nft work in. */

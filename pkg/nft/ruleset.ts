@@ -3,7 +3,7 @@
  * that no rule matches, and who owns a rule.
  */
 
-import { MARK_START } from "../kernel/owner.ts";
+import { MARK_START } from "../footprint.ts";
 import { eachAttribute } from "../netlink/codec.ts";
 import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
 import {

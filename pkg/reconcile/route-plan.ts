@@ -1,15 +1,10 @@
 /** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+import { RTPROT_WEFT } from "../footprint.ts";
 import { addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
 import { addRoute, deleteRoute, describeRoute, type ObservedRoute, type Route, replaceRoute } from "../kernel/route.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
-
-/**
- * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
- * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
- */
-export const RTPROT_WEFT = 119;
 
 /** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
 const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;

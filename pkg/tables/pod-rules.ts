@@ -4,6 +4,7 @@
  * ruleset`) while the pods run.
  */
 
+import { DEFAULT_ADMIN_CHAIN, POD_TABLE } from "../footprint.ts";
 import { isolatedBridges } from "../foreign/cni-forward.ts";
 import { isolationDumps } from "../foreign/foreign-forward.ts";
 import { isSameAddress } from "../ip/address.ts";
@@ -46,10 +47,10 @@ export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall
 export type PodRulePart = (typeof POD_RULE_PARTS)[number];
 
 const TABLES: Readonly<Record<PodRulePart, { readonly family: number; readonly name: string }>> = {
-  masquerade: { family: NFPROTO.inet, name: "weft_masquerade" },
-  portmap: { family: NFPROTO.inet, name: "weft_portmap" },
-  macspoofchk: { family: NFPROTO.bridge, name: "weft_macspoof" },
-  firewall: { family: NFPROTO.inet, name: "weft_firewall" },
+  masquerade: { family: NFPROTO.inet, name: POD_TABLE.masquerade },
+  portmap: { family: NFPROTO.inet, name: POD_TABLE.portmap },
+  macspoofchk: { family: NFPROTO.bridge, name: POD_TABLE.macspoofchk },
+  firewall: { family: NFPROTO.inet, name: POD_TABLE.firewall },
 };
 
 /** What an attachment should have; empty parts are none. */
@@ -64,7 +65,7 @@ export interface PodRules {
 }
 
 /** The usual ones. */
-export const FORWARD_WISHES: ForwardWishes = { adminChain: "CNI-ADMIN", usesFirewalld: undefined };
+export const FORWARD_WISHES: ForwardWishes = { adminChain: DEFAULT_ADMIN_CHAIN, usesFirewalld: undefined };
 export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 
 export interface SeenPodRules {

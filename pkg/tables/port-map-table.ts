@@ -11,6 +11,7 @@
  * all: the narrower one wins. Each of these layers has maps of its own, asked in turn; a translation ends the turn, so the
  * sources of one layer never concern another's ports. The layers with conditions are there only where ports use them.
  */
+import { BEHIND_DSTNAT_PRIORITY, DEFAULT_MARK_BIT, POD_TABLE, RAW_PRIORITY, SRCNAT_PRIORITY } from "../footprint.ts";
 import { type Address, addressKey, type Family } from "../ip/address.ts";
 import { IPV4_LOOPBACK, type Prefix } from "../ip/prefix.ts";
 import { addressSpan, commonSpan, prefixSpan, type Span } from "../ip/span.ts";
@@ -39,7 +40,6 @@ import { address, destinationPort, interfaceName, type Selector, transportProtoc
 import { readTuple, type TupleElement, type TupleSet } from "../nft/set.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
 import { type Field, type FieldValue, isPrefixValue } from "../nft/tuple.ts";
-import { SRCNAT } from "./masquerade.ts";
 import { conditionBits, fieldSpan, nameSpan, type PortCondition, spanField } from "./port-condition.ts";
 
 /** A port of the node as connections ask for it. */
@@ -86,17 +86,6 @@ export interface PortMap {
 
 export const EMPTY_PORT_MAP: PortMap = { mappings: [], masquerades: [] };
 
-/** The bit that the reference plugin takes, and other implementations of host ports with it. */
-export const DEFAULT_MARK_BIT = 13;
-
-/**
- * Right behind what nft calls dstnat (-100), where kube-proxy and others translate: of two who want the same connection,
- * the first one has it. A Service keeps what it had before the pod came, as with the reference plugin's chains.
- */
-const BEHIND_DSTNAT = -99;
-/** What nft calls raw: before connection tracking, so that replies to the node's loopback address are not met here yet. */
-const RAW = -300;
-
 const PORT_BITS = 16;
 
 const FAMILIES = [4, 6] as const;
@@ -139,7 +128,7 @@ export function portMapTable(map: PortMap, { markBits, conditional }: PortMapPar
     LAYERS.filter(({ hasCondition }) => !hasCondition || conditional.includes(family));
   return {
     family: "inet",
-    name: "weft_portmap",
+    name: POD_TABLE.portmap,
     comment: "weft: ports of the node that lead to pods",
     sets: FAMILIES.flatMap((family) => layersOf(family).flatMap((layer) => layerSets(layer, family, map))),
     chains: [
@@ -147,8 +136,14 @@ export function portMapTable(map: PortMap, { markBits, conditional }: PortMapPar
       { name: "translate", rules: FAMILIES.flatMap((family) => translationRules(family, layersOf(family))) },
       { ...natChain("prerouting"), rules: [translateRule] },
       { ...natChain("output"), rules: [translateRule] },
-      { name: "postrouting", type: "nat", hook: "postrouting", priority: SRCNAT, rules: markBits.map(masqueradeRule) },
-      { name: "loopback", type: "filter", hook: "prerouting", priority: RAW, rules: LOOPBACK_RULES },
+      {
+        name: "postrouting",
+        type: "nat",
+        hook: "postrouting",
+        priority: SRCNAT_PRIORITY,
+        rules: markBits.map(masqueradeRule),
+      },
+      { name: "loopback", type: "filter", hook: "prerouting", priority: RAW_PRIORITY, rules: LOOPBACK_RULES },
     ],
   };
 }
@@ -159,7 +154,7 @@ export const PLAIN_TABLE_PARTS: PortMapParts = { markBits: [DEFAULT_MARK_BIT], c
 export const WHOLE_TABLE_PARTS: PortMapParts = { markBits: [DEFAULT_MARK_BIT], conditional: FAMILIES };
 
 const natChain = (hook: "prerouting" | "output") =>
-  ({ name: hook, type: "nat", hook, priority: BEHIND_DSTNAT }) as const;
+  ({ name: hook, type: "nat", hook, priority: BEHIND_DSTNAT_PRIORITY }) as const;
 
 const markChainName = (bit: number) => `mark-${bit}`;
 

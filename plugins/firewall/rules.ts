@@ -7,8 +7,10 @@
  * rules with these handles alone. Where a handle is missing or leads to another rule (iptables-restore gives every rule a
  * new one), all of the chain is read.
  */
+
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
+import { POD_TABLE, PRIVATE_CHAIN } from "../../pkg/footprint.ts";
 import { isolatedBridges } from "../../pkg/foreign/cni-forward.ts";
 import {
   acceptForwarded,
@@ -273,5 +275,5 @@ function missingOfReference(foreign: NftRuleset, wanted: Firewall): string[] {
   const isThere = (address: Address) => rulesOfAddress(foreign.rules, address).length === RULES_OF_AN_ADDRESS;
   return wanted.pods.every(({ address }) => isThere(address))
     ? []
-    : ["neither table inet weft_firewall nor CNI-FORWARD has entries of the container"];
+    : [`neither table inet ${POD_TABLE.firewall} nor ${PRIVATE_CHAIN} has entries of the container`];
 }

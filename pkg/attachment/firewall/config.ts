@@ -3,6 +3,7 @@
  */
 
 import type { ConfigObject } from "../../cni/config.ts";
+import { DEFAULT_ADMIN_CHAIN } from "../../footprint.ts";
 import type { BridgePolicy } from "../../foreign/reference-state.ts";
 
 export interface FirewallConfig {
@@ -16,7 +17,6 @@ export interface FirewallConfig {
   readonly ingressPolicy: BridgePolicy | undefined;
 }
 
-const DEFAULT_ADMIN_CHAIN = "CNI-ADMIN";
 const DEFAULT_ZONE = "trusted";
 /** What iptables takes for the name of a chain (XT_EXTENSION_MAXNAMELEN). */
 const CHAIN_NAME = /^[^\s!-][^\s]{0,27}$/;
