@@ -1,7 +1,8 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
 import { HOST_LOCAL_INDEX, SOCKET_FILE } from "../../pkg/footprint.ts";
-import { FORWARD_OPTIONS, lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readRoutes } from "../../pkg/kernel/read.ts";

@@ -14,8 +14,9 @@ import {
   TABLE_FILE,
   VTEP_ALIAS,
 } from "../../pkg/footprint.ts";
-import { FORWARD_OPTIONS, forgetForwarded } from "../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
 import { isOurTable } from "../../pkg/foreign/forward-chains.ts";
+import { forgetForwarded } from "../../pkg/foreign/forward-removal.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
 import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { Request } from "../../pkg/netlink/message.ts";

@@ -3,7 +3,8 @@
 import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import { CONFLIST_NAME, FORWARD_MARK } from "../../pkg/footprint.ts";
-import { acceptForwardedRanges, FORWARD_OPTIONS, lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";

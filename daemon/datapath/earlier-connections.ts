@@ -2,6 +2,7 @@
  * UDP connections that were tracked while a port was not mapped would go on leading to the node itself: they are
  * deleted. A connection that the pod answers already stays.
  */
+
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, IPV4_LOOPBACK } from "../../pkg/ip/prefix.ts";
 import { addressDump, parseLinkAddress } from "../../pkg/kernel/address.ts";
@@ -16,7 +17,7 @@ import {
 } from "../../pkg/kernel/connection.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
-import { mappingsByPort, type PortMapping } from "../../pkg/tables/port-map-table.ts";
+import { mappingsByPort, type PortMapping } from "../../pkg/tables/port-mapping.ts";
 
 /** Throws `NetlinkError`. */
 export async function forgetEarlierConnections(

@@ -1,12 +1,8 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
 
 import { FORWARD_MARK } from "../../pkg/footprint.ts";
-import {
-  acceptForwardedRanges,
-  FORWARD_OPTIONS,
-  forgetRanges,
-  forwardingLook,
-} from "../../pkg/foreign/foreign-forward.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS, forgetRanges } from "../../pkg/foreign/foreign-forward.ts";
+import { forwardingLook } from "../../pkg/foreign/forward-look.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../pkg/kernel/neighbour-proxy.ts";

@@ -4,7 +4,9 @@
  */
 
 import type { CniRequest } from "../cni/plugin.ts";
-import { type ForwardOptions, forgetReference, lookAtReference } from "../foreign/foreign-forward.ts";
+import type { ForwardOptions } from "../foreign/foreign-forward.ts";
+import { lookAtReference } from "../foreign/forward-look.ts";
+import { forgetReference } from "../foreign/forward-removal.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../foreign/legacy-names.ts";
 import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "../foreign/legacy-nftables.ts";
 import { isInXtablesNat, xtablesNatRemoval } from "../foreign/legacy-xtables.ts";

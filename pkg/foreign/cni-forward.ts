@@ -18,7 +18,7 @@ import {
   PRIVATE_CHAIN,
   PRIVATE_COMMENT,
 } from "../footprint.ts";
-import type { Address } from "../ip/address.ts";
+import type { Address, Family } from "../ip/address.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
@@ -30,6 +30,7 @@ import {
   NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { meaningOf } from "../nft/comparison.ts";
 import {
   accept,
   counter,
@@ -45,6 +46,7 @@ import {
   deleteRule,
   deleteTable,
   familyName,
+  isSameChain,
   type NftChain,
   type NftRule,
   placeText,
@@ -57,9 +59,11 @@ import {
   type Forwarding,
   isForward,
   isIptablesChain,
+  isOfFamily,
   isThere,
   leadsTo,
   type WantedRule,
+  withoutComment,
 } from "./forward-chains.ts";
 
 /** Requests for a FORWARD as iptables-nft makes it, with its table where that is not among `tables`. */
@@ -229,4 +233,26 @@ function inputInterface(expressions: readonly Expression[]): string | undefined 
   if (next?.kind !== "cmp" || next.data?.op !== NFT_CMP.eq) return undefined;
   const name = new TextDecoder().decode(next.data.data?.value ?? new Uint8Array()).replace(/\0.*$/s, "");
   return name === "" ? undefined : name;
+}
+
+/** CNI-FORWARD in the filter table of iptables or ip6tables. */
+export function privateChainOf(family: Family): ChainPlace {
+  return { family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter", chain: PRIVATE_CHAIN };
+}
+
+/** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
+export function rulesOfAddress(rules: readonly NftRule[], address: Address): NftRule[] {
+  const place = privateChainOf(address.family);
+  const own = rules.filter((rule) => isSameChain(rule, place));
+  return meaningsOf(place, [address]).flatMap(
+    (meaning) => own.find((rule) => meaningOf(withoutComment(rule)) === meaning) ?? [],
+  );
+}
+
+/** What each rule that `acceptAddress` makes for these addresses means, those of other families left out. */
+export function meaningsOf(place: ChainPlace, addresses: readonly Address[]): string[] {
+  return addresses
+    .filter(({ family }) => isOfFamily(place, family))
+    .flatMap((address) => acceptAddress(place, address))
+    .map((statements) => meaningOf(statements.flatMap(({ expressions }) => expressions)));
 }

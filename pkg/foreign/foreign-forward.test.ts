@@ -13,13 +13,9 @@ import {
 import { accept, counter, drop, jump, matchAddress, returnToCaller } from "../nft/expressions.ts";
 import { type NftRuleset, readNftRuleset } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
-import {
-  acceptForwarded,
-  acceptForwardedRanges,
-  forgetForwarded,
-  forgetRanges,
-  lookAtForwarding,
-} from "./foreign-forward.ts";
+import { acceptForwarded, acceptForwardedRanges, forgetRanges } from "./foreign-forward.ts";
+import { lookAtForwarding } from "./forward-look.ts";
+import { forgetForwarded } from "./forward-removal.ts";
 
 const POD = { owner: "cni:net/c1/eth0", addresses: [parseAddress("10.1.0.2"), parseAddress("fd00::2")] };
 const OPTIONS = { adminChain: "CNI-ADMIN" };

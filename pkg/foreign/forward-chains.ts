@@ -1,5 +1,6 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
 import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN } from "../footprint.ts";
+import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
 import { meaningOf } from "../nft/comparison.ts";
@@ -19,6 +20,7 @@ import { commentUserdata } from "../nft/userdata.ts";
 
 /** iptables' tables with a chain FORWARD. */
 export const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
+
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
 
@@ -135,4 +137,9 @@ export function addRule({ place, statements, comment, first, isEchoed = false }:
     },
     NLM_F_CREATE | (first ? 0 : NLM_F_APPEND) | (isEchoed ? NLM_F_ECHO : 0),
   );
+}
+
+/** True where packets of this family pass the chain. */
+export function isOfFamily({ family }: ChainPlace, address: Family): boolean {
+  return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
 }

@@ -3,14 +3,10 @@
  * adds for each, put back where another program removed it.
  */
 
-import {
-  acceptForwarded,
-  type ForwardedPod,
-  type ForwardOptions,
-  forgetForwarded,
-  forwardingLook,
-  rulesOfAddress,
-} from "../foreign/foreign-forward.ts";
+import { rulesOfAddress } from "../foreign/cni-forward.ts";
+import { acceptForwarded, type ForwardedPod, type ForwardOptions } from "../foreign/foreign-forward.ts";
+import { forwardingLook } from "../foreign/forward-look.ts";
+import { forgetForwarded } from "../foreign/forward-removal.ts";
 import { type Address, isSameAddress } from "../ip/address.ts";
 import type { Look } from "../netlink/look.ts";
 import type { Message, Request } from "../netlink/message.ts";

@@ -6,7 +6,7 @@
 
 import { DEFAULT_ADMIN_CHAIN, POD_TABLE } from "../footprint.ts";
 import { isolatedBridges } from "../foreign/cni-forward.ts";
-import { isolationDumps } from "../foreign/foreign-forward.ts";
+import { isolationDumps } from "../foreign/forward-look.ts";
 import { isSameAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
 import type { Look } from "../netlink/look.ts";
@@ -41,7 +41,8 @@ import {
   portMapLook,
   portMapObstacle,
 } from "./port-map.ts";
-import { type PortMap, readPortMap } from "./port-map-table.ts";
+import { readPortMap } from "./port-map-reading.ts";
+import type { PortMap } from "./port-mapping.ts";
 
 export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall"] as const;
 export type PodRulePart = (typeof POD_RULE_PARTS)[number];

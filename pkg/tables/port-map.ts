@@ -23,22 +23,17 @@ import { addElements, createTable, deleteElements, deleteTable } from "../nft/ta
 import { tupleText } from "../nft/tuple.ts";
 import { readComment } from "../nft/userdata.ts";
 import { commonCondition } from "./port-condition.ts";
+import { singlePorts } from "./port-map-layers.ts";
+import { portMapOf, readPortMap } from "./port-map-reading.ts";
 import {
-  EMPTY_PORT_MAP,
-  type HostPort,
   hasParts,
-  hostPortKey,
   observedParts,
   PLAIN_TABLE_PARTS,
-  type PortMap,
-  type PortMapping,
   partsOf,
-  portMapOf,
   portMapTable,
-  readPortMap,
-  singlePorts,
   WHOLE_TABLE_PARTS,
 } from "./port-map-table.ts";
+import { EMPTY_PORT_MAP, type HostPort, hostPortKey, type PortMap, type PortMapping } from "./port-mapping.ts";
 
 const PLAIN_TABLE = portMapTable(EMPTY_PORT_MAP, PLAIN_TABLE_PARTS);
 const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);

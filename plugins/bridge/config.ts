@@ -2,12 +2,19 @@
  * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
  */
 
-import { LONGEST_NAME } from "../../pkg/kernel/link.ts";
 import { ipamType } from "../../pkg/attachment/ipam.ts";
-import { assertDeviceName, type MasqueradeOption, macGuardOption, masqueradeOption, mtuOption, requestedMac } from "../../pkg/attachment/options.ts";
+import {
+  assertDeviceName,
+  type MasqueradeOption,
+  macGuardOption,
+  masqueradeOption,
+  mtuOption,
+  requestedMac,
+} from "../../pkg/attachment/options.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { DEFAULT_BRIDGE } from "../../pkg/footprint.ts";
+import { LONGEST_NAME } from "../../pkg/kernel/link.ts";
 import { type VlanConfig, vlanOptions } from "./vlans.ts";
 
 export interface BridgeConfig extends MasqueradeOption {

@@ -11,20 +11,11 @@
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
 import { POD_TABLE, PRIVATE_CHAIN } from "../../pkg/footprint.ts";
-import { isolatedBridges } from "../../pkg/foreign/cni-forward.ts";
-import {
-  acceptForwarded,
-  type Forgetting,
-  type ForwardedPod,
-  type ForwardOptions,
-  forgetForwarded,
-  isAbandoned,
-  isolationDumps,
-  lookAtForwarding,
-  privateChainOf,
-  rulesOfAddress,
-} from "../../pkg/foreign/foreign-forward.ts";
+import { isolatedBridges, privateChainOf, rulesOfAddress } from "../../pkg/foreign/cni-forward.ts";
+import { acceptForwarded, type ForwardedPod, type ForwardOptions } from "../../pkg/foreign/foreign-forward.ts";
 import { isPrivate, leadsTo } from "../../pkg/foreign/forward-chains.ts";
+import { isolationDumps, lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
+import { type Forgetting, forgetForwarded, isAbandoned } from "../../pkg/foreign/forward-removal.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";

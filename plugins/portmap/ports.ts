@@ -20,7 +20,8 @@ import {
   missingFromPortMap,
   PortTakenError,
 } from "../../pkg/tables/port-map.ts";
-import { type PortMap, type PortMapping, readPortMap } from "../../pkg/tables/port-map-table.ts";
+import { readPortMap } from "../../pkg/tables/port-map-reading.ts";
+import type { PortMap, PortMapping } from "../../pkg/tables/port-mapping.ts";
 import { goneHolders } from "./holder.ts";
 
 /** More than an error message should list. */

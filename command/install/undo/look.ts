@@ -5,7 +5,8 @@ import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
 import { CACHE_DIRECTORIES, INGRESS_IFB_START, MARK_START, POD_TABLE } from "../../../pkg/footprint.ts";
-import { FORWARD_OPTIONS, lookAtForwarding } from "../../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_OPTIONS } from "../../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../../pkg/foreign/forward-look.ts";
 import { lookAtReferenceTables } from "../../../pkg/foreign/reference-nftables.ts";
 import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
@@ -19,7 +20,7 @@ import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/tab
 import { macSpoofElementDumps, readGuards } from "../../../pkg/tables/mac-spoof.ts";
 import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
 import { lookAtPortMapElements } from "../../../pkg/tables/port-map.ts";
-import { readPortMap } from "../../../pkg/tables/port-map-table.ts";
+import { readPortMap } from "../../../pkg/tables/port-map-reading.ts";
 import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";
 import type { OwnTables } from "./states.ts";

@@ -20,7 +20,7 @@ import { type Attachment, describeOwner, ownerMark } from "../../../pkg/kernel/o
 import type { Firewall } from "../../../pkg/tables/firewall.ts";
 import type { GuardedPort } from "../../../pkg/tables/mac-spoof.ts";
 import type { PodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
-import type { PortMap } from "../../../pkg/tables/port-map-table.ts";
+import type { PortMap } from "../../../pkg/tables/port-mapping.ts";
 
 /** What weft's tables of attachments hold. */
 export interface OwnTables {
