@@ -6,12 +6,12 @@ import { parseNetConf } from "../pkg/backend/net-conf.ts";
 import { ManualClock } from "../pkg/cluster/manual-clock.ts";
 import type { Announcement } from "../pkg/cluster/node/annotations.ts";
 import { type ClusterNode, parseNode } from "../pkg/cluster/node/node.ts";
+import { CONFLIST_NAME, VTEP_ALIAS } from "../pkg/footprint.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
 import { deleteLink, type Link } from "../pkg/kernel/link.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../pkg/kernel/snapshot.ts";
-import { VTEP_ALIAS } from "../pkg/kernel/vtep.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import type { Table } from "../pkg/nft/table.ts";
@@ -19,7 +19,7 @@ import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
 import { RepairGate } from "../pkg/reconcile/repair-gate.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { CONFLIST_NAME } from "./controllers/attach/conflist.ts";
+
 import { LINGER_MS } from "./controllers/peers/old-vteps.ts";
 import type { StampContent, TableContent } from "./controllers/peers/run-files.ts";
 import { Health } from "./core/health.ts";
@@ -27,6 +27,7 @@ import { openLog } from "./core/log.ts";
 import { Metrics } from "./core/metrics.ts";
 import { Keeper } from "./datapath/keeper.ts";
 import { Reconciler } from "./reconciler.ts";
+
 import { NodeView } from "./sources/node-view.ts";
 
 const EROFS = 30;

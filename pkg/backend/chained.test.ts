@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { runPlugin } from "../cni/loop.ts";
 import type { Plugin } from "../cni/plugin.ts";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
 import { addAddress } from "../kernel/address.ts";
@@ -13,7 +14,7 @@ import { readSnapshot } from "../kernel/snapshot.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, query } from "../netlink/message.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
+
 import { FakeSystem } from "../sys/fake.ts";
 import { FakeFiles } from "../sys/fake-files.ts";
 import { chainedPlugin } from "./chained.ts";

@@ -18,7 +18,6 @@ import {
   originalProtocol,
 } from "../netlink/conntrack.ts";
 import { decode, dumpRequest, type Message, type Query, type Request, request } from "../netlink/message.ts";
-import type { HostPort } from "../tables/port-map-table.ts";
 import { addressFamily } from "./address.ts";
 
 export const IPPROTO_UDP = 17;
@@ -90,10 +89,10 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   return { family: destination.family, destination, destinationPort: protocol.destinationPort, answeredBy, attributes };
 }
 
-/** True when it was opened to this port of the node; `isLocal` knows the node's addresses. */
+/** True when it was opened to this port: of `address`, or of any of the node's addresses (`isLocal`) where that is undefined. */
 export function isToHostPort(
   { destination, destinationPort }: TrackedConnection,
-  { address, port }: Pick<HostPort, "address" | "port">,
+  { address, port }: { readonly address: Address | undefined; readonly port: number },
   isLocal: (address: Address) => boolean,
 ): boolean {
   if (destinationPort !== port) return false;

@@ -132,7 +132,7 @@ export function getLink(link: string | number): Query {
 }
 
 /** IFNAMSIZ and ALTIFNAMSIZ (include/uapi/linux/if.h, netdevice.h), without the NUL. */
-const LONGEST_NAME = 15;
+export const LONGEST_NAME = 15;
 const LONGEST_ALTERNATIVE_NAME = 127;
 
 /** False for a name that the kernel gives no link: it refuses the question (ERANGE). */

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NTF_PROXY, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { type ObservedProxy, parseProxy, planProxies, proxyDump, proxySettings } from "./neighbour-proxy.ts";
 
 const BRIDGE = 5;

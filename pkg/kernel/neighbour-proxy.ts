@@ -2,6 +2,7 @@
  * Addresses for which the kernel answers on a link although their hosts are reached by another one. IPv4 needs a setting of
  * the link alone: the kernel answers for what its routes lead elsewhere. IPv6 needs an entry for each address, too. Pure.
  */
+import { RTPROT_WEFT, SETTING_PROXY, SETTING_PROXY_DELAY } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import {
@@ -15,7 +16,6 @@ import {
   request,
 } from "../netlink/message.ts";
 import { NTF_PROXY, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { addressFamily } from "./address.ts";
 import type { SysctlName } from "./sysctl.ts";
 
@@ -37,17 +37,17 @@ export interface ProxySetting {
   readonly initial: string;
 }
 
-const PROTOCOLS = { 4: { folder: "ipv4", proxy: "proxy_arp" }, 6: { folder: "ipv6", proxy: "proxy_ndp" } } as const;
+const FOLDERS = { 4: "ipv4", 6: "ipv6" } as const;
 
 /** What has the kernel answer on the link `name`, and at once: it waits up to 0.8 s otherwise, as for a second host. */
 export function proxySettings(name: string, family: Family): readonly ProxySetting[] {
-  const { folder, proxy } = PROTOCOLS[family];
+  const folder = FOLDERS[family];
   const setting = (kind: string, key: string, value: string, initial: string): ProxySetting => ({
     name: ["net", folder, kind, name, key],
     ...{ value, initial, default: ["net", folder, kind, "default", key] },
   });
   // In hundredths of a second.
-  return [setting("neigh", "proxy_delay", "0", "80"), setting("conf", proxy, "1", "0")];
+  return [setting("neigh", SETTING_PROXY_DELAY, "0", "80"), setting("conf", SETTING_PROXY[family], "1", "0")];
 }
 
 /** Entries of all links. */

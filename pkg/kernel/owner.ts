@@ -2,6 +2,7 @@
  * Who a kernel object belongs to: the text in a link's alias (`ifalias`), in a rule's or an element's comment. Clean-up
  * touches only what carries such a mark.
  */
+import { MARK_START } from "../footprint.ts";
 import type { ObjectIdentity } from "../netlink/message.ts";
 import { fnv1a64, hexadecimal } from "./digest.ts";
 
@@ -11,9 +12,6 @@ const LONGEST_MARK = 127;
 const LONGEST_NETWORK = 40;
 /** "~" and 16 hexadecimal digits. */
 const DIGEST_LENGTH = 17;
-
-/** What every mark of an attachment begins with. */
-export const MARK_START = "cni:";
 
 /** An attachment: one interface of one container on one network, as the CNI specification identifies it (section 2). */
 export interface Attachment {

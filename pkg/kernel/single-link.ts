@@ -2,6 +2,7 @@
  * Links that are made in a pod's namespace with nothing left on the host: dummy devices, and those that share a parent
  * (macvlan, ipvlan, vlan).
  */
+import { PROBE_LINK } from "../footprint.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
@@ -49,7 +50,7 @@ export function createSingleLink(link: SingleLink): Request {
  * hardware address, no parent), so that nothing is made; which refusal comes tells whether it knows the kind.
  */
 export function supportsDevice(netlink: BlockingNetlink, kind: LinkKindData["kind"]): boolean {
-  const impossible = createSingleLink({ name: "weft-probe", device: { kind }, mac: "01:00:00:00:00:00" });
+  const impossible = createSingleLink({ name: PROBE_LINK, device: { kind }, mac: "01:00:00:00:00:00" });
   const [reply] = netlink.exchange([impossible]);
   return !isNetlinkError(reply?.error, "EOPNOTSUPP");
 }

@@ -2,6 +2,7 @@
  * Limits on a device's traffic: a token bucket for what leaves it, and a second device (ifb) where what arrives is sent
  * through another one. Handles and arithmetic are those of the reference plugin, so that each finds the other's.
  */
+import { BUCKET_HANDLE, FILTER_PRIORITIES, INGRESS_HANDLE } from "../footprint.ts";
 import { addressBits } from "../ip/address.ts";
 import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import {
@@ -43,10 +44,6 @@ export interface Limit {
 
 const U32_RANGE = 2 ** 32;
 const U32_MAX = U32_RANGE - 1;
-
-/** `1:` and `ffff:` */
-const BUCKET_HANDLE = 0x0001_0000;
-const INGRESS_HANDLE = 0xffff_0000;
 
 const MICROSECONDS = 1_000_000;
 /** The kernel counts tokens in ticks of 64 ns (PSCHED_SHIFT in include/net/pkt_sched.h). */
@@ -111,12 +108,12 @@ export function addIngress(index: number): Request {
 /** All that arrives at the device leaves by `target` instead, before it goes on; `addIngress` comes first. */
 export function addRedirection(index: number, target: number): Request {
   const text =
-    `tc filter add dev index ${index} parent ffff: protocol all prio 1 u32 match u32 0 0 ` +
+    `tc filter add dev index ${index} parent ffff: protocol all prio ${FILTER_PRIORITIES.all} u32 match u32 0 0 ` +
     `action mirred egress redirect dev index ${target}`;
   return addU32(text, {
     index,
     parent: INGRESS_HANDLE,
-    priority: 1,
+    priority: FILTER_PRIORITIES.all,
     protocol: ETH_P_ALL,
     keys: [EVERY_PACKET],
     target,
@@ -203,9 +200,13 @@ const WORD_BITS = 32;
 
 function u32Of({ index, hook, match, target }: SubnetFilter): U32Filter {
   const place = { index, parent: HOOKS[hook], target };
-  if (match === undefined) return { ...place, priority: 3, protocol: ETH_P_ALL, keys: [EVERY_PACKET] };
+  if (match === undefined)
+    return { ...place, priority: FILTER_PRIORITIES.rest, protocol: ETH_P_ALL, keys: [EVERY_PACKET] };
   const { family } = match.prefix.address;
-  const of = family === 4 ? { priority: 1, protocol: ETH_P_IP } : { priority: 2, protocol: ETH_P_IPV6 };
+  const of =
+    family === 4
+      ? { priority: FILTER_PRIORITIES.ipv4, protocol: ETH_P_IP }
+      : { priority: FILTER_PRIORITIES.ipv6, protocol: ETH_P_IPV6 };
   return { ...place, ...of, keys: keysOf(match.prefix, ADDRESS_OFFSETS[family][match.side]) };
 }
 

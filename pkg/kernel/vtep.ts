@@ -1,15 +1,13 @@
 /**
  * The VXLAN device of a node, its VTEP: made, compared with what it should be, changed in place where the kernel can.
  */
+import { VTEP_ALIAS } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import { deleteLink, type Link, linkObject } from "./link.ts";
-
-/** The alias of a VTEP that is ours: what carries it may be removed when it is no longer wanted. */
-export const VTEP_ALIAS = "weft:vtep";
 
 export interface Vtep {
   readonly name: string;

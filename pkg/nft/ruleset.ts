@@ -1,9 +1,9 @@
 /**
- * Other programs' chains and rules, read back: as far as it takes to tell what becomes of a packet that no rule knows, and
- * whose rule it is.
+ * Tables, chains and rules as the kernel holds them, whoever made them: as far as it takes to tell what becomes of a packet
+ * that no rule matches, and who owns a rule.
  */
 
-import { MARK_START } from "../kernel/owner.ts";
+import { MARK_START } from "../footprint.ts";
 import { eachAttribute } from "../netlink/codec.ts";
 import { decode, dumpRequest, type Message, type Query, query, type Request, request } from "../netlink/message.ts";
 import {
@@ -35,7 +35,7 @@ export interface ChainPlace {
   readonly chain: string;
 }
 
-export interface ForeignChain extends ChainPlace {
+export interface NftChain extends ChainPlace {
   /** Of base chains: where it is hooked in, and what becomes of a packet at its end. */
   readonly hook: number | undefined;
   readonly policy: number | undefined;
@@ -48,21 +48,11 @@ export interface ForeignChain extends ChainPlace {
   readonly use: number;
 }
 
-export interface ForeignRule extends ChainPlace {
+export interface NftRule extends ChainPlace {
   readonly handle: bigint;
   readonly expressions: readonly Expression[];
   /** As nft keeps it beside the rule, or as iptables keeps it within (`-m comment`). */
   readonly comment: string | undefined;
-}
-
-/** Asks the kernel; what is absent gives nothing. */
-export type Read = (questions: readonly Query[]) => readonly Message[];
-
-/** A look of several questions, each after the answers to those before: for those who wait, and for those who do not. */
-export type Look<T> = Generator<readonly Query[], T, readonly Message[]>;
-
-export function answered<T>(look: Look<T>, read: Read): T {
-  for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
 }
 
 /** A table of any family. */
@@ -135,7 +125,7 @@ export function isBaseChain(message: Message): boolean {
   return isBase;
 }
 
-export function readChains(seen: readonly Message[]): ForeignChain[] {
+export function readChains(seen: readonly Message[]): NftChain[] {
   return seen
     .filter(({ type }) => type === NFT_MSG_NEWCHAIN.type)
     .map((message) => {
@@ -153,7 +143,7 @@ export function readChains(seen: readonly Message[]): ForeignChain[] {
 }
 
 /** In the order of their chains. Many are only counted or known by their comment: the rest is read when asked for. */
-class Rule implements ForeignRule {
+class Rule implements NftRule {
   readonly family: number;
   readonly table: string;
   readonly chain: string;
@@ -182,18 +172,18 @@ class Rule implements ForeignRule {
   }
 }
 
-export function readRules(seen: readonly Message[]): ForeignRule[] {
+export function readRules(seen: readonly Message[]): NftRule[] {
   return seen.filter(({ type }) => type === NFT_MSG_NEWRULE_OUTLINE.type).map((message) => new Rule(message));
 }
 
 /** Tables, chains and rules, as far as they were looked at. */
-export interface ForeignRuleset {
+export interface NftRuleset {
   readonly tables: readonly TablePlace[];
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
+  readonly chains: readonly NftChain[];
+  readonly rules: readonly NftRule[];
 }
 
-export function readForeign(seen: readonly Message[]): ForeignRuleset {
+export function readNftRuleset(seen: readonly Message[]): NftRuleset {
   return { tables: readTables(seen), chains: readChains(seen), rules: readRules(seen) };
 }
 
@@ -211,7 +201,7 @@ function commentOfMatch(expression: Expression): string | undefined {
 const WATCHES: ReadonlySet<string> = new Set(["counter", "log", "immediate", "reject", "notrack", "last"]);
 
 /** True when every packet that comes to the rule is treated by it. */
-export function isUnconditional(rule: ForeignRule): boolean {
+export function isUnconditional(rule: NftRule): boolean {
   // Ours are of one pod each, and many: what is in them need not be read.
   if (rule.comment?.startsWith(MARK_START) === true) return false;
   return rule.expressions.every(
@@ -223,9 +213,7 @@ export function isUnconditional(rule: ForeignRule): boolean {
 }
 
 /** What a rule does in the end: one of VERDICT's codes with the chain it leads to; `undefined` where it goes on. */
-export function verdictOf({
-  expressions,
-}: ForeignRule): { readonly code: number; readonly chain?: string } | undefined {
+export function verdictOf({ expressions }: NftRule): { readonly code: number; readonly chain?: string } | undefined {
   for (const expression of expressions) {
     if (expression.kind === "immediate") {
       const verdict = expression.data?.data?.verdict;
@@ -251,7 +239,7 @@ export function deleteChain(place: ChainPlace): Request {
   );
 }
 
-export function deleteRule(rule: ForeignRule): Request {
+export function deleteRule(rule: NftRule): Request {
   const { family, table, chain, handle } = rule;
   return request(
     NFT_MSG_DELRULE,

@@ -3,6 +3,7 @@
  * difference. Pure: the same plan serves the daemon and the executables.
  */
 
+import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../kernel/address.ts";
@@ -21,10 +22,10 @@ import {
 } from "../kernel/neighbour.ts";
 import { type Route, routeObject } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
-import { planVtep, VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import { planVtep, type Vtep } from "../kernel/vtep.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import { gatewayRoutes, planRoutes, RTPROT_WEFT } from "./route-plan.ts";
+import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
 /** A peer's subnet by way of the underlay, or of a VTEP. */
 export interface PeerRoute {

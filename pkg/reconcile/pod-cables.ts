@@ -3,11 +3,11 @@
  * executables make it; whoever lives longer puts back what others take from it while the pod is there. Pure.
  */
 
+import { MARK_START } from "../footprint.ts";
 import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, type LinkAddress } from "../kernel/address.ts";
 import { changeLink, type Link } from "../kernel/link.ts";
-import { MARK_START } from "../kernel/owner.ts";
 import { addRoute, type ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";

@@ -1,15 +1,27 @@
 import { expect, test } from "vitest";
-import { ManualClock } from "../cluster/manual-clock.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import { addRoute, replaceRoute } from "../kernel/route.ts";
 import { ContentionError, RepairGate, repairOf } from "./repair-gate.ts";
+
+/** A clock that is moved by hand. */
+class Hands {
+  #nowMs = 0;
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+  }
+}
 
 const ROUTE = "ip route add 10.244.2.0/24 via 192.0.2.2";
 const route = { kind: "route", key: "10.244.2.0/24" } as const;
 const link = { kind: "link", key: "flannel.1" } as const;
 
 function bench() {
-  const clock = new ManualClock();
+  const clock = new Hands();
   const said: string[] = [];
   const repaired: string[] = [];
   const contention = new RepairGate(clock, {
@@ -125,7 +137,7 @@ test("equal words do not make two objects one", () => {
 test("words that are late are not formed for an object that may be put back", () => {
   const { contention } = bench();
   let formed = 0;
-  const gate = new RepairGate(new ManualClock(), { onRepair: () => undefined, onContention: () => undefined });
+  const gate = new RepairGate(new Hands(), { onRepair: () => undefined, onContention: () => undefined });
   for (let at = 0; at < 20; at++) gate.mayPutBack(route, () => `${++formed}`);
   expect(formed).toBe(0);
   expect(contention.nextMs()).toBeUndefined();

@@ -1,4 +1,5 @@
 /** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+import { RTPROT_WEFT } from "../footprint.ts";
 import { addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
 import {
@@ -12,12 +13,6 @@ import {
 } from "../kernel/route.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
-
-/**
- * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
- * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
- */
-export const RTPROT_WEFT = 119;
 
 /** Protocol of a route that names none: made by hand, or by flanneld (include/uapi/linux/rtnetlink.h). */
 const RTPROT_BOOT = 3;

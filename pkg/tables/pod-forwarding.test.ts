@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, VERDICT } from "../netlink/nftables.ts";
-import { readForeign } from "../nft/ruleset.ts";
+import { readNftRuleset } from "../nft/ruleset.ts";
 import {
   type AcceptedPod,
   acceptPods,
@@ -44,7 +44,7 @@ function after(requests: readonly Request[], ...others: readonly Message[]): See
     new DataView(bytes.buffer).setBigUint64(4, ++handle);
     return { ...message, payload: Uint8Array.of(...message.payload, ...bytes) };
   });
-  return { foreign: readForeign([...others, ...made]), records: [] };
+  return { foreign: readNftRuleset([...others, ...made]), records: [] };
 }
 
 const EMPTY = after([]);

@@ -20,7 +20,8 @@ import {
   missingFromPortMap,
   PortTakenError,
 } from "./port-map.ts";
-import { type PortMap, type PortMapping, readPortMap } from "./port-map-table.ts";
+import { readPortMap } from "./port-map-reading.ts";
+import type { PortMap, PortMapping } from "./port-mapping.ts";
 
 const mapping = (owner: string, target: string, port: number, single?: string, protocol = 6): PortMapping => ({
   owner,

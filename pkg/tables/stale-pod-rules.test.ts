@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { type Encodable, query } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, VERDICT } from "../netlink/nftables.ts";
-import { readForeign } from "../nft/ruleset.ts";
+import { readNftRuleset } from "../nft/ruleset.ts";
 import { dumpOf } from "../nft/table-dump.ts";
 import { firewallTable, readFirewall } from "./firewall.ts";
 import { acceptPods } from "./pod-forwarding.ts";
@@ -35,10 +35,10 @@ test("what other programs' chains and the records hold of gone attachments goes 
   const accepted = pods.map(({ owner, address }) => ({
     ...{ owner, addresses: [address], adminChain: "CNI-ADMIN", usesFirewalld: undefined },
   }));
-  const before = readForeign(FORWARD.map(asMessage));
+  const before = readNftRuleset(FORWARD.map(asMessage));
   const made = acceptPods({ foreign: before, records: [] }, accepted, false);
   expect(made.some(({ type }) => type === NFT_MSG_NEWRULE.type)).toBe(true);
-  const foreign = readForeign([...FORWARD, ...made].map(asMessage));
+  const foreign = readNftRuleset([...FORWARD, ...made].map(asMessage));
   const isStale = (owner: string) => owner === "cni:net/a/eth0";
   const addresses = forwardedAddresses(seen, isStale);
   expect(addresses).toEqual([pods[0]?.address]);

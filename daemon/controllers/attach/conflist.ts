@@ -5,16 +5,13 @@
  * the network, runtimes keep their results under it, and pods hang on that bridge. On a node taken over from flannel the
  * pods that run keep their addresses and are deleted like all others; on a new node the names are as good as any.
  */
+
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
 import type { Predecessor } from "./predecessor.ts";
-
-/** Sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
-export const CONFLIST_NAME = "05-weft.conflist";
-const NETWORK_NAME = "cbr0";
-const BRIDGE_NAME = "cni0";
 
 /** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
 const CHAINED = [
@@ -51,7 +48,7 @@ export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
   const { bridge, hairpinMode } = predecessor?.bridge ?? {};
   return {
     network: predecessor?.network ?? NETWORK_NAME,
-    bridge: typeof bridge === "string" ? bridge : BRIDGE_NAME,
+    bridge: typeof bridge === "string" ? bridge : DEFAULT_BRIDGE,
     hairpin: hairpinMode !== false,
   };
 }
@@ -93,7 +90,7 @@ function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }
       ? { type: "ptp" }
       : {
           type: "bridge",
-          bridge: BRIDGE_NAME,
+          bridge: DEFAULT_BRIDGE,
           isDefaultGateway: true,
           // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
           hairpinMode: true,

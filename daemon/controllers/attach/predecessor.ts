@@ -5,6 +5,7 @@
 import { ConfigObject } from "../../../pkg/cni/config.ts";
 import { isCniError } from "../../../pkg/cni/errors.ts";
 import { parseJsonObject } from "../../../pkg/cni/network.ts";
+import { DEFAULT_FLANNEL_DIR } from "../../../pkg/footprint.ts";
 
 export interface Predecessor {
   /** The file that says so, in the runtime's folder. */
@@ -19,8 +20,6 @@ export interface Predecessor {
   /** The plugins that follow the one that attaches, as they stand there. */
   readonly chained: readonly Readonly<Record<string, unknown>>[];
 }
-
-const DEFAULT_SCRATCH = "/var/lib/cni/flannel";
 
 /** Keys of flannel's delegate that are read or written here. Go matches them without regard to case. */
 const BRIDGE_KEYS = ["bridge", "mtu", "ipMasq", "hairpinMode", "isGateway", "isDefaultGateway", "type", "ipam"];
@@ -47,7 +46,7 @@ export function parsePredecessor(file: string, text: string): Predecessor | stri
       network: list.requiredString("name"),
       bridge: Object.fromEntries(Object.entries(bridge).filter(([key]) => !OWN_KEYS.includes(key))),
       ipam: first.object("ipam").values(),
-      scratch: first.optionalString("dataDir") || DEFAULT_SCRATCH,
+      scratch: first.optionalString("dataDir") || DEFAULT_FLANNEL_DIR,
       chained: chained.map((plugin) => plugin.values()),
     };
   } catch (error) {

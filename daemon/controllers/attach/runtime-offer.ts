@@ -1,10 +1,11 @@
 /** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
 
+import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import { News } from "../../core/news.ts";
 import type { EventReporter } from "../../sources/events.ts";
-import { CONFLIST_NAME, type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
+import { type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
 import { type ConflistFolder, disable, readConflistFolder } from "./conflist-folder.ts";
 import type { PluginTrial } from "./plugin-trial.ts";
 

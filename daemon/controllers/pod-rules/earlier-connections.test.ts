@@ -4,7 +4,7 @@ import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { addAddress } from "../../../pkg/kernel/address.ts";
 import { IPCTNL_MSG_CT_GET } from "../../../pkg/netlink/conntrack.ts";
 import { type Encodable, type Message, query } from "../../../pkg/netlink/message.ts";
-import type { PortMapping } from "../../../pkg/tables/port-map-table.ts";
+import type { PortMapping } from "../../../pkg/tables/port-mapping.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 
 const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });

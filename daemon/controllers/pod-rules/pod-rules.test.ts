@@ -6,7 +6,7 @@ import { attachmentObject } from "../../../pkg/kernel/owner.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { type Encodable, query, type Request } from "../../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../../pkg/netlink/nftables.ts";
-import { readForeign } from "../../../pkg/nft/ruleset.ts";
+import { readNftRuleset } from "../../../pkg/nft/ruleset.ts";
 import { dumpOf } from "../../../pkg/nft/table-dump.ts";
 import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { firewallTable, readFirewall } from "../../../pkg/tables/firewall.ts";
@@ -126,7 +126,7 @@ class FakeKernel implements PodRulesKernel {
 
   async lookAtForwarding() {
     const messages = this.forward.map(({ type, body }) => ({ type, flags: 0, sequence: 0, portId: 0, payload: body }));
-    return { foreign: readForeign(messages), records: [] };
+    return { foreign: readNftRuleset(messages), records: [] };
   }
 
   async commit(requests: readonly Request[]) {

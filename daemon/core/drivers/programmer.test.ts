@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
@@ -6,13 +7,12 @@ import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Reply } from "../../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
-
 import { type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import type { DataPath } from "../../../pkg/reconcile/data-path.ts";
 import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
+
 import { nodeMasquerade } from "../../../pkg/tables/masquerade.ts";
 import { Programmer, RefusedError } from "./programmer.ts";
 

@@ -1,6 +1,8 @@
 /** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
 
-import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_MARK } from "../../../pkg/footprint.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS, forgetRanges } from "../../../pkg/foreign/foreign-forward.ts";
+import { forwardingLook } from "../../../pkg/foreign/forward-look.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../../pkg/kernel/neighbour-proxy.ts";
@@ -10,9 +12,8 @@ import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { changeTable } from "../../../pkg/nft/change.ts";
 import { tableDumps } from "../../../pkg/nft/comparison.ts";
-import type { ChainPlace, ForeignRuleset } from "../../../pkg/nft/ruleset.ts";
+import type { ChainPlace, NftRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
-
 import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { type Gate, OPEN_GATE, repairOf } from "../../../pkg/reconcile/repair-gate.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
@@ -59,10 +60,6 @@ export interface Accepted {
   readonly blocked: readonly NetlinkError[];
 }
 
-/** Comments of our rules in other programs' chains begin with it; a range follows. */
-const FORWARD_MARK = "weft:pods ";
-/** As the plugin `firewall`, whose chains they share. */
-const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
 const ATTEMPTS = 5;
 
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */
@@ -199,7 +196,7 @@ export class Programmer {
     }
   }
 
-  #lookAtForwarding(): Promise<ForeignRuleset> {
+  #lookAtForwarding(): Promise<NftRuleset> {
     return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
   }
 

@@ -2,8 +2,8 @@
 
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import type { Look } from "../../../pkg/netlink/look.ts";
 import type { Message, Query } from "../../../pkg/netlink/message.ts";
-import type { Look } from "../../../pkg/nft/ruleset.ts";
 
 type Nftables = Pick<EventedNetlink, "dump" | "exchange">;
 

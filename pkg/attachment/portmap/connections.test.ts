@@ -12,7 +12,7 @@ import {
   splitDatagram,
 } from "../../netlink/message.ts";
 import { FakeSystem } from "../../sys/fake.ts";
-import type { PortMapping } from "../../tables/port-map-table.ts";
+import type { PortMapping } from "../../tables/port-mapping.ts";
 import { forgetConnections } from "./connections.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text.split("."), Number);
