@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { BaseChains } from "../../pkg/foreign/base-chains.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
@@ -60,7 +61,7 @@ const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, seque
 
 function bench() {
   const kernel = new FakeKernel();
-  return { kernel, programmer: new Programmer(kernel, kernel) };
+  return { kernel, programmer: new Programmer(kernel, kernel, new BaseChains()) };
 }
 
 const routeTo = (subnet: string, gateway: string) => ({

@@ -18,12 +18,10 @@ import {
   answered,
   type ChainPlace,
   chainRequest,
-  chainsDump,
   deleteRule,
   type ForeignChain,
   type ForeignRule,
   type ForeignRuleset,
-  isBaseChain,
   isSameChain,
   isUnconditional,
   type Look,
@@ -36,6 +34,7 @@ import {
   tablesDump,
   verdictOf,
 } from "../nft/ruleset.ts";
+import { BaseChains } from "./base-chains.ts";
 import {
   acceptAddress,
   addForward,
@@ -100,6 +99,8 @@ export interface Depth {
    * of the node, so reading it costs more with each pod.
    */
   readonly isShallow?: boolean;
+  /** What earlier looks have found, for a program that hears of new base chains. [nothing: all chains are dumped] */
+  readonly bases?: BaseChains;
 }
 
 /**
@@ -117,7 +118,7 @@ export function lookAtForwarding(
 /** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
 export function* forwardingLook(
   { adminChain }: Pick<ForwardOptions, "adminChain">,
-  { isShallow = false }: Depth = {},
+  { isShallow = false, bases = new BaseChains() }: Depth = {},
 ): Look<ForeignRuleset> {
   const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
@@ -129,8 +130,7 @@ export function* forwardingLook(
   const chains = readChains(yield named.map(chainRequest));
   const isKnown = (place: ChainPlace) => chains.some((chain) => isSameChain(chain, place));
   const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
-  const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
-  chains.push(...bases.filter((base) => !isKnown(base)));
+  chains.push(...(yield* bases.look(others)).filter((base) => !isKnown(base)));
   const isRead = (place: ChainPlace) => !isShallow || !isFilterTable(place) || place.chain === "FORWARD";
   const rules: ForeignRule[] = [];
   let open = chains.filter((chain) => (isForward(chain) || isPrivate(chain)) && isRead(chain));

@@ -8,7 +8,14 @@
  */
 import type { Message, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { elementDumps, hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
+import {
+  elementDumps,
+  hasSameShape,
+  holdsElements,
+  readElements,
+  readTable,
+  tableQuestions,
+} from "../nft/comparison.ts";
 import { counter, drop, matchInSet } from "../nft/expressions.ts";
 import { etherSource, interfaceName } from "../nft/selector.ts";
 import { readTuple, type TupleSet } from "../nft/set.ts";
@@ -76,7 +83,7 @@ const EMPTY = macSpoofTable([]);
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
 export function macSpoofDumps(): Request[] {
-  return tableDumps(EMPTY);
+  return tableQuestions(EMPTY);
 }
 
 /** What `deleteGuards` needs of `macSpoofDumps`. */

@@ -5,6 +5,7 @@
 
 import {
   acceptForwarded,
+  type Depth,
   type ForwardedPod,
   type ForwardOptions,
   forgetForwarded,
@@ -31,9 +32,13 @@ export interface SeenForwarding {
   readonly records: readonly RuleRecord[];
 }
 
-export function* podForwardingLook(adminChain: string, addresses: readonly Address[]): Look<SeenForwarding> {
+export function* podForwardingLook(
+  adminChain: string,
+  addresses: readonly Address[],
+  depth: Depth = {},
+): Look<SeenForwarding> {
   return {
-    foreign: yield* forwardingLook({ adminChain }),
+    foreign: yield* forwardingLook({ adminChain }, depth),
     records: readRuleRecords(yield ruleRecordRequests(addresses)),
   };
 }
