@@ -30,7 +30,7 @@ class FakeKernel {
   readonly committed: Request[] = [];
   links: Message[] = [];
   answer: (text: string) => number = () => 0;
-  /** What a dump gives, by its text. */
+  /** What a question gives, by its text. */
   answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
   refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
@@ -39,7 +39,7 @@ class FakeKernel {
       this.sent.push(one.text);
       const errno = this.answer(one.text);
       const error = errno === 0 ? undefined : new NetlinkError(one, errno, undefined, "a test");
-      return { request: one, messages: [], error, interrupted: false };
+      return { request: one, messages: error === undefined ? this.answers(one.text) : [], error, interrupted: false };
     });
   }
 
@@ -180,7 +180,7 @@ test("a forward chain that another changes at this moment is looked at again", a
   const place = { table: "site", name: "forward" };
   kernel.answers = (text) => {
     if (text === "nft list tables") return [asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
-    if (!text.startsWith("nft list chains ip")) return [];
+    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (alone)") return [];
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
     return [asMessage(request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
   };
@@ -208,7 +208,9 @@ test("a table that its owner keeps others out of does not keep the next from bei
   kernel.answers = (text) => {
     if (text === "nft list tables")
       return ["owned", "site"].map((name) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
-    return text.startsWith("nft list chains ip") ? ["owned", "site"].map(chain) : [];
+    if (text === "nft list chains ip") return ["owned", "site"].map(chain);
+    const [, name] = /^nft list chain ip (\S+) forward \(alone\)$/.exec(text) ?? [];
+    return name === undefined ? [] : [chain(name)];
   };
   kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);
   const { sent, blocked } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
