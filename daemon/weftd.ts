@@ -6,6 +6,7 @@
  *     every minute ──────────┘                  └──────> announcer, condition, Events ──> API server
  */
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
+import { BaseChains } from "../pkg/foreign/base-chains.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
@@ -98,7 +99,8 @@ async function start(
   const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
-  const programmer = new Programmer(netlink, nftables);
+  const bases = new BaseChains();
+  const programmer = new Programmer(netlink, nftables, bases);
   const repairListener: RepairListener = {
     onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object.kind) }),
     onContention: (_object, text) => {
@@ -161,7 +163,7 @@ async function start(
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
   atEnd(() => status.close());
   const podRules = keepPodRules({
-    ...{ clock, netlink, nftables, health, news, log, files: nodeFiles },
+    ...{ clock, netlink, nftables, bases, health, news, log, files: nodeFiles },
     gate: new RepairGate(clock, repairListener),
     backoff: BACKOFF,
   });
@@ -193,6 +195,8 @@ async function start(
     pass: async () => {
       const restored = await firewall.restore();
       if (restored.length > 0) log.info({ restored }, "rules that another program removed are back");
+      const { forwardDueInMs } = firewall;
+      if (forwardDueInMs !== undefined) firewallLoop.ask("other programs' chains", { delayMs: forwardDueInMs });
     },
     // A pass says what is wrong.
     onFailure: () => loop.ask("nftables"),
@@ -208,6 +212,8 @@ async function start(
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
     listenToGenerations(generations, {
+      onBaseChains: (chains) => bases.announced(chains),
+      onUnknownChains: () => bases.forget(),
       onChange: () => {
         firewallLoop.ask("generation", { delayMs: firewall.delayMs });
         podRules.rulesetChanged();
