@@ -275,7 +275,7 @@ test("rights are those of the group: one on core's pods gives none on others'", 
   const account = { kind: "ServiceAccount", name: "weftd", namespace: "weft" };
   const rules = [
     { apiGroups: [""], resources: ["services"], verbs: ["list"] },
-    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"] },
+    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch", "update"] },
   ];
   const permits = permitsOf(
     [
@@ -290,15 +290,17 @@ test("rights are those of the group: one on core's pods gives none on others'", 
     account,
   );
   const { cluster } = start();
-  const status = (target: string) => {
-    const headers = { authorization: "Bearer x" };
-    const outcome = handle({ cluster, permits }, { method: "GET", target, headers, body: "" });
+  const status = (target: string, method = "GET") => {
+    const headers = { authorization: "Bearer x", "content-type": "application/json" };
+    const outcome = handle({ cluster, permits }, { method, target, headers, body: '{"metadata":{"name":"a"}}' });
     return outcome.kind === "watch" ? "watch" : outcome.answer.status;
   };
   expect(status("/api/v1/services")).toBe(200);
   expect(status("/api/v1/services?watch=1")).toBe(403);
   expect(status("/apis/discovery.k8s.io/v1/endpointslices?watch=1")).toBe("watch");
   expect(status("/apis/networking.k8s.io/v1/networkpolicies")).toBe(403);
+  const slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/a";
+  expect([status(slice, "PUT"), status(slice, "PATCH"), status(slice)]).toEqual([404, 403, 403]);
   // Who has no right does not learn that there is no such kind.
   expect(status("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies")).toBe(403);
 });
