@@ -7,7 +7,14 @@ import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { Reply } from "../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
-import { type Encodable, identityText, type Message, type Query, query, type Request } from "../../pkg/netlink/message.ts";
+import {
+  type Encodable,
+  identityText,
+  type Message,
+  type Query,
+  query,
+  type Request,
+} from "../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import type { DataPath } from "../../pkg/reconcile/data-path.ts";

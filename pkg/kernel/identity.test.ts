@@ -73,14 +73,22 @@ const ROWS: readonly AnyRow[] = [
       destination: somePrefix,
       table: fc.constantFrom(undefined, 254, 1000),
       priority: fc.constantFrom(undefined, 0, 1024, 7),
+      outputIndex: someIndex,
     }),
-    same: ({ destination, table, priority }) => {
+    same: ({ destination, table, priority, outputIndex }) => {
       const { address, length } = networkOf(destination);
-      return [address.family, address.value, length, table ?? 254, priority || (address.family === 6 ? 1024 : 0)];
+      return [
+        address.family,
+        address.value,
+        length,
+        table ?? 254,
+        outputIndex,
+        priority || (address.family === 6 ? 1024 : 0),
+      ];
     },
     changes: (key, salt) => {
       const gateway = gatewayOf(key.destination.address.family, salt);
-      const route = { ...key, gateway, outputIndex: salt, protocol: salt, mtu: 1000 + salt };
+      const route = { ...key, gateway, protocol: salt, mtu: 1000 + salt };
       return {
         addRoute: routes.addRoute(route),
         replaceRoute: routes.replaceRoute(route),
