@@ -1,3 +1,8 @@
+/**
+ * The pass, without a kernel: what it programs, announces, writes and says.
+ *
+ * Longer than 400 lines: half of it is the bench that all cases share.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
