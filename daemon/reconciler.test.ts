@@ -344,7 +344,7 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   const { reconciler, done, trouble, health, view, hear, metrics } = bench();
   hear(own, peer);
   health.holds("nodes", "listed");
-  const request = addRoute({ destination: parsePrefix("10.244.2.0/24") });
+  const request = addRoute({ destination: parsePrefix("10.244.2.0/24"), outputIndex: UNDERLAY.index });
   trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
   const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
   reconciler.failed(error, 100);
