@@ -11,6 +11,8 @@ export default defineConfig({
           name: "unit",
           include: ["{plugins,command,daemon,pkg,hack,test}/**/*.test.ts"],
           exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts", "**/*.release.test.ts"],
+          // Five seconds are soon over on a busy machine.
+          testTimeout: 60_000 * patience,
         },
       },
       {
@@ -33,12 +35,13 @@ export default defineConfig({
         },
       },
       {
-        // They share the kernel's tables and this machine's two or four processors: one file at a time.
+        // Each file has namespaces, folders and processes of its own, named after its process. They wait more than they
+        // compute: two run at a time, in the emulated machine one.
         test: {
           name: "live",
           include: ["test/**/*.live.test.ts"],
           globalSetup: "test/live/harness/setup.ts",
-          fileParallelism: false,
+          maxWorkers: patience > 1 ? 1 : 2,
           testTimeout: 60_000 * patience,
           hookTimeout: 60_000 * patience,
         },

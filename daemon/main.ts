@@ -1,5 +1,5 @@
 /** Entry of weftd: reads the command line, starts the daemon, and ends it on a signal. */
-import { openLog } from "./log.ts";
+import { openLog } from "./core/log.ts";
 import { parseOptions } from "./options.ts";
 import { runWeftd } from "./weftd.ts";
 

@@ -1,13 +1,15 @@
 /**
  * weftd's command line. Every flag has an environment twin; a flag beats its twin.
  */
+
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
-import { PROC_SYS } from "./datapath/settings-folder.ts";
-import type { InterfaceWishes } from "./datapath/underlay.ts";
-import type { AttachPlugin } from "./runtime/conflist.ts";
+import type { AttachPlugin } from "./controllers/attach/conflist.ts";
+import type { InterfaceWishes } from "./controllers/peers/underlay.ts";
+import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 
 export interface Options {
   /** Undefined: the service account of the pod that weftd runs in. */
@@ -46,9 +48,6 @@ export interface ListenAddress {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
-
-const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
-const DEFAULT_RUN_DIR = "/run/weft";
 
 const EXAMPLES = `
 Examples:
@@ -157,7 +156,7 @@ export function optionsCommand(): Command {
     )
     .addOption(
       flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(
-        "/etc/cni/net.d",
+        DEFAULT_CNI_CONF_DIR,
       ),
     )
     .addOption(
@@ -182,7 +181,7 @@ export function optionsCommand(): Command {
         "where health and metrics are served; :PORT for all addresses",
       )
         .argParser(parseListenAddress)
-        .default({ host: "127.0.0.1", port: 9468 }, "127.0.0.1:9468"),
+        .default(METRICS_LISTEN, `${METRICS_LISTEN.host}:${METRICS_LISTEN.port}`),
     )
     .addOption(
       flag("--log-level <level>", "WEFTD_LOG_LEVEL", "least severe lines to log").choices(LOG_LEVELS).default("info"),

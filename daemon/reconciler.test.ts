@@ -1,34 +1,40 @@
+/**
+ * The pass, without a kernel: what it programs, announces, writes and says.
+ *
+ * Longer than 400 lines: half of it is the bench that all cases share.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseNetConf } from "../pkg/backend/net-conf.ts";
 import { formatVtep } from "../pkg/backend/vxlan/announcement.ts";
-import type { Announcement } from "../pkg/cluster/annotations.ts";
 import { ManualClock } from "../pkg/cluster/manual-clock.ts";
-import { type ClusterNode, parseNode } from "../pkg/cluster/node.ts";
+import type { Announcement } from "../pkg/cluster/node/annotations.ts";
+import { type ClusterNode, parseNode } from "../pkg/cluster/node/node.ts";
+import { CONFLIST_NAME, VTEP_ALIAS } from "../pkg/footprint.ts";
 import { parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
 import { deleteLink, type Link } from "../pkg/kernel/link.ts";
 import { addRoute } from "../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../pkg/kernel/snapshot.ts";
-import { VTEP_ALIAS } from "../pkg/kernel/vtep.ts";
 import { NetlinkError } from "../pkg/netlink/errors.ts";
 import { RT_SCOPE } from "../pkg/netlink/route.ts";
 import type { Table } from "../pkg/nft/table.ts";
 import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
+import { RepairGate } from "../pkg/reconcile/repair-gate.ts";
 import { SystemError } from "../pkg/sys/errors.ts";
 import { FakeFiles } from "../pkg/sys/fake-files.ts";
-import { NodeView } from "./cluster/node-view.ts";
-import { Contention } from "./datapath/contention.ts";
+
+import { LINGER_MS } from "./controllers/peers/old-channels.ts";
+import type { StampContent, TableContent } from "./controllers/peers/run-files.ts";
+import { Health } from "./core/health.ts";
+import { openLog } from "./core/log.ts";
+import { Metrics } from "./core/metrics.ts";
 import { Keeper } from "./datapath/keeper.ts";
-import { LINGER_MS } from "./datapath/old-channels.ts";
-import { openLog } from "./log.ts";
 import { Reconciler } from "./reconciler.ts";
-import { CONFLIST_NAME } from "./runtime/conflist.ts";
-import type { StampContent, TableContent } from "./runtime/run-files.ts";
-import { Health } from "./status/health.ts";
-import { Metrics } from "./status/metrics.ts";
+
+import { NodeView } from "./sources/node-view.ts";
 
 const EROFS = 30;
 
@@ -116,7 +122,7 @@ function bench() {
     complaints: [] as string[],
     state,
   };
-  const contention = new Contention(clock, { onRepair: () => undefined, onContention: () => undefined });
+  const contention = new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined });
   const keeper = new Keeper({
     options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     programmer: {
@@ -342,7 +348,7 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   const { reconciler, done, trouble, health, view, hear, metrics } = bench();
   hear(own, peer);
   health.holds("nodes", "listed");
-  const request = addRoute({ destination: parsePrefix("10.244.2.0/24") });
+  const request = addRoute({ destination: parsePrefix("10.244.2.0/24"), outputIndex: UNDERLAY.index });
   trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
   const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
   reconciler.failed(error, 100);

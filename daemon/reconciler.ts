@@ -2,47 +2,48 @@
  * One pass: from what is known of the nodes to a kernel that connects them, and to a runtime that is told so. Always a
  * full comparison; there is no other way by which weftd changes the kernel.
  */
+import { attribution } from "../pkg/backend/attribution.ts";
 import { BACKENDS, backendNamed, backendOf } from "../pkg/backend/backends.ts";
 import { type Channels, desiredState, type KnownDevices, knownDevices } from "../pkg/backend/desired.ts";
 import { type NetConf, settingsOf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";
 import type { Clock } from "../pkg/cluster/clock.ts";
-import type { ClusterNode } from "../pkg/cluster/node.ts";
+import type { ClusterNode } from "../pkg/cluster/node/node.ts";
+import { RTPROT_WEFT } from "../pkg/footprint.ts";
 import { type Address, addressBits, formatAddress } from "../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../pkg/ip/prefix.ts";
-import { RTPROT_WEFT } from "../pkg/reconcile/route-plan.ts";
 import type { Files } from "../pkg/sys/system.ts";
-import { Attempts } from "./attempts.ts";
-import type { Announcer } from "./cluster/announcer.ts";
-import type { EventReporter } from "./cluster/events.ts";
-import type { NodeView } from "./cluster/node-view.ts";
-import { OutsidePods } from "./cluster/outside-pods.ts";
-import { announcementOf, localNode, ownSubnets } from "./cluster/own-node.ts";
-import { peerOf, sourcesOf } from "./cluster/peer.ts";
-import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./cluster/peer-conditions.ts";
-import { type GuardedDevice, guardedDevices } from "./datapath/checksum-guard.ts";
+import { type AddressUse, countAddresses, reservationsFolder } from "./controllers/attach/address-use.ts";
+import { namesOf } from "./controllers/attach/conflist.ts";
+import type { ConflistFolder } from "./controllers/attach/conflist-folder.ts";
+import { FormerSubnets } from "./controllers/attach/former-subnets.ts";
+import { OutsidePods } from "./controllers/attach/outside-pods.ts";
+import { RuntimeOffer, type RuntimeOfferParts } from "./controllers/attach/runtime-offer.ts";
+import { type GuardedDevice, guardedDevices } from "./controllers/checksum/checksum-guard.ts";
+import { type Aim, formatDebugState } from "./controllers/peers/debug-state.ts";
+import { OldChannels } from "./controllers/peers/old-channels.ts";
+import { OldSenders } from "./controllers/peers/old-senders.ts";
+import { announcementOf, localNode, ownSubnets } from "./controllers/peers/own-node.ts";
+import { peerOf, sourcesOf } from "./controllers/peers/peer.ts";
+import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./controllers/peers/peer-conditions.ts";
+import { strictReversePaths } from "./controllers/peers/reverse-path.ts";
+import type { RunFiles } from "./controllers/peers/run-files.ts";
+import { SourceChange } from "./controllers/peers/source-change.ts";
+import { chooseUnderlay, type InterfaceWishes, type UnderlayChoice } from "./controllers/peers/underlay.ts";
+import { Attempts } from "./core/attempts.ts";
+import type { Programmed, Programmer } from "./core/drivers/programmer.ts";
+import type { Health } from "./core/health.ts";
+import type { Logger } from "./core/log.ts";
+import type { Metrics } from "./core/metrics.ts";
+import { News } from "./core/news.ts";
 import type { Keeper, Kept } from "./datapath/keeper.ts";
 import type { Interest } from "./datapath/notifications.ts";
-import { OldChannels } from "./datapath/old-channels.ts";
-import { OldSenders } from "./datapath/old-senders.ts";
-import type { Programmed, Programmer } from "./datapath/programmer.ts";
-import { strictReversePaths } from "./datapath/reverse-path.ts";
-import { SourceChange } from "./datapath/source-change.ts";
-import { chooseUnderlay, type InterfaceWishes, type UnderlayChoice } from "./datapath/underlay.ts";
-import type { Logger } from "./log.ts";
-import type { NetConfHolder } from "./net-conf.ts";
 import type { Options } from "./options.ts";
-import { namesOf } from "./runtime/conflist.ts";
-import type { ConflistFolder } from "./runtime/conflist-folder.ts";
-import { FormerSubnets } from "./runtime/former-subnets.ts";
-import type { RunFiles } from "./runtime/run-files.ts";
-import { RuntimeOffer, type RuntimeOfferParts } from "./runtime/runtime-offer.ts";
-import { type AddressUse, countAddresses, reservationsFolder } from "./status/address-use.ts";
-import { type Aim, formatDebugState } from "./status/debug-state.ts";
-import type { Health } from "./status/health.ts";
-import type { Metrics } from "./status/metrics.ts";
-import { News } from "./status/news.ts";
+import type { Announcer } from "./sources/announcer.ts";
+import type { EventReporter } from "./sources/events.ts";
+import type { NetConfHolder } from "./sources/net-conf.ts";
+import type { NodeView } from "./sources/node-view.ts";
 
 export interface ReconcilerParts {
   readonly options: Pick<Options, "nodeName" | "publicIp" | "cniConfDir" | "runDir" | "attach"> & InterfaceWishes;
@@ -217,7 +218,12 @@ export class Reconciler {
     for (const { identifier } of sent) metrics.changes.inc({ request: identifier });
     if (kept.rules.length > 0) metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
     this.#warnOfReversePath(desired, underlay);
-    const connected = this.#conditions.report(peers, desired.problems, programmed);
+    const connected = this.#conditions.report(
+      peers,
+      desired.problems,
+      programmed,
+      attribution(desired, programmed.state),
+    );
     this.#count = { peers: peers.length, connected };
     const { settings, rules } = kept;
     const changes = sent.length + settings.length + rules.length;

@@ -6,42 +6,43 @@
  *     every minute ──────────┘                  └──────> announcer, condition, Events ──> API server
  */
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
+import { BaseChains } from "../pkg/foreign/base-chains.ts";
 import { EventedNetlink } from "../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../pkg/netlink/message.ts";
+import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { openEventNetlink } from "../pkg/sys/node-netlink.ts";
-import { openClusterSide } from "./cluster/cluster-side.ts";
-import { nodeEvents } from "./cluster/node-events.ts";
-import { NodeView } from "./cluster/node-view.ts";
-import { ChecksumGuard } from "./datapath/checksum-guard.ts";
-import { Contention, type ContentionListener } from "./datapath/contention.ts";
-import { execute } from "./datapath/execute.ts";
-import { Firewall } from "./datapath/firewall.ts";
-import { removeFlannelRules } from "./datapath/flannel-leftovers.ts";
-import { listenToGenerations } from "./datapath/generations.ts";
-import { keepPodRules } from "./datapath/keep-pod-rules.ts";
+import { removeFlannelRules } from "./controllers/attach/flannel-leftovers.ts";
+import { ownExecutable, PluginTrial } from "./controllers/attach/plugin-trial.ts";
+import { ChecksumGuard } from "./controllers/checksum/checksum-guard.ts";
+import { isPortUnreachable } from "./controllers/checksum/port-probe.ts";
+import { VtepOffload } from "./controllers/checksum/vtep-offload.ts";
+import { Firewall } from "./controllers/node-rules/firewall.ts";
+import { LegacyForward } from "./controllers/node-rules/legacy-forward.ts";
+import { announcedProblems } from "./controllers/peers/peer.ts";
+import { RunFiles } from "./controllers/peers/run-files.ts";
+import { keepPodRules } from "./controllers/pod-rules/keep-pod-rules.ts";
+import { execute } from "./core/drivers/execute.ts";
+import { Programmer } from "./core/drivers/programmer.ts";
+import { SettingWatch } from "./core/drivers/setting-watch.ts";
+import { assertSettingsIn, settingPath, withSettingsIn } from "./core/drivers/settings-folder.ts";
+import { listenToGenerations } from "./core/generations.ts";
+import { Health } from "./core/health.ts";
+import { claimRunDir } from "./core/liveness.ts";
+import type { Logger } from "./core/log.ts";
+import { Loop } from "./core/loop.ts";
+import { Metrics, repairKind } from "./core/metrics.ts";
+import { News } from "./core/news.ts";
+import { serveStatus } from "./core/status-server.ts";
 import { Keeper } from "./datapath/keeper.ts";
-import { LegacyForward } from "./datapath/legacy-forward.ts";
 import { listenToKernel } from "./datapath/notifications.ts";
-import { isPortUnreachable } from "./datapath/port-probe.ts";
-import { Programmer } from "./datapath/programmer.ts";
-import { repairKind } from "./datapath/repair-kind.ts";
-import { SettingWatch } from "./datapath/setting-watch.ts";
-import { assertSettingsIn, settingPath, withSettingsIn } from "./datapath/settings-folder.ts";
-import { VtepOffload } from "./datapath/vtep-offload.ts";
-import type { Logger } from "./log.ts";
-import { Loop } from "./loop.ts";
-import { NetConfHolder } from "./net-conf.ts";
 import type { Options } from "./options.ts";
 import { Reconciler } from "./reconciler.ts";
-import { claimRunDir } from "./runtime/liveness.ts";
-import { ownExecutable, PluginTrial } from "./runtime/plugin-trial.ts";
-import { RunFiles } from "./runtime/run-files.ts";
-import { Health } from "./status/health.ts";
-import { Metrics } from "./status/metrics.ts";
-import { News } from "./status/news.ts";
-import { serveStatus } from "./status/status-server.ts";
+import { openClusterSide } from "./sources/cluster-side.ts";
+import { NetConfHolder } from "./sources/net-conf.ts";
+import { nodeEvents } from "./sources/node-events.ts";
+import { NodeView } from "./sources/node-view.ts";
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -99,16 +100,17 @@ async function start(
   const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
   atEnd(() => cluster.close());
   const { source, announcer, events } = cluster;
-  const programmer = new Programmer(netlink, nftables);
-  const contentionListener: ContentionListener = {
-    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
-    onContention: (object) => {
-      log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+  const bases = new BaseChains();
+  const programmer = new Programmer(netlink, nftables, bases);
+  const repairListener: RepairListener = {
+    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object.kind) }),
+    onContention: (_object, text) => {
+      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
   };
-  const contention = new Contention(clock, contentionListener);
+  const contention = new RepairGate(clock, repairListener);
   const news = new News();
   const firewall = new Firewall({
     clock,
@@ -162,8 +164,8 @@ async function start(
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
   atEnd(() => status.close());
   const podRules = keepPodRules({
-    ...{ clock, netlink, nftables, health, news, log, files: nodeFiles },
-    gate: new Contention(clock, contentionListener),
+    ...{ clock, netlink, nftables, bases, health, news, log, files: nodeFiles },
+    gate: new RepairGate(clock, repairListener),
     backoff: BACKOFF,
   });
   atEnd(() => podRules.stop());
@@ -194,6 +196,8 @@ async function start(
     pass: async () => {
       const restored = await firewall.restore();
       if (restored.length > 0) log.info({ restored }, "rules that another program removed are back");
+      const { forwardDueInMs } = firewall;
+      if (forwardDueInMs !== undefined) firewallLoop.ask("other programs' chains", { delayMs: forwardDueInMs });
     },
     // A pass says what is wrong.
     onFailure: () => loop.ask("nftables"),
@@ -209,6 +213,8 @@ async function start(
   atEnd(() => notifications.close());
   const broken = new Promise<never>((_resolve, reject) => {
     listenToGenerations(generations, {
+      onBaseChains: (chains) => bases.announced(chains),
+      onUnknownChains: () => bases.forget(),
       onChange: () => {
         firewallLoop.ask("generation", { delayMs: firewall.delayMs });
         podRules.rulesetChanged();
@@ -232,7 +238,9 @@ async function start(
   });
 
   atEnd(() => source.stop());
-  source.start(nodeEvents({ view, clock, health, metrics, events, log, onChange: () => loop.ask("nodes") }));
+  source.start(
+    nodeEvents({ view, clock, health, metrics, events, log, announcedProblems, onChange: () => loop.ask("nodes") }),
+  );
   atEnd(netConf.follow({ clock, health, log, onChange: () => loop.ask("net-conf") }));
   log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
 

@@ -6,12 +6,13 @@ import type { Link } from "../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { vtepDevice } from "../../pkg/kernel/vtep-device.ts";
 import { ruleText } from "../../pkg/nft/table.ts";
+import type { Gate } from "../../pkg/reconcile/repair-gate.ts";
+import { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
-import { Attempts } from "../attempts.ts";
-import { Contention } from "./contention.ts";
-import type { FirewallWishes } from "./firewall.ts";
+
+import type { FirewallWishes } from "../controllers/node-rules/firewall.ts";
+import { Attempts } from "../core/attempts.ts";
 import { Keeper, type KeeperParts, type NodeState } from "./keeper.ts";
-import type { Gate } from "./programmer.ts";
 
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ index, name, mtu: 1450, mac: `02:00:00:00:00:0${index}`, isUp: true, isPromiscuous: false },
@@ -41,8 +42,15 @@ function stateOf(observed: KernelSnapshot, former: readonly string[] = []): Node
     node: { name: "n1", subnets, underlay },
     former: former.map(parseSubnet),
     desired: {
-      ...{ podMtu: 1450, unmasqueraded: [], endpoints: {}, problems: [], isAsymmetric: false },
-      tunnels: [{ family: 4, port: 8472, vni: 1 }],
+      ...{
+        entryPeers: { routes: [], neighbours: [], forwarding: [] },
+        podMtu: 1450,
+        unmasqueraded: [],
+        endpoints: {},
+        tunnels: [{ family: 4, port: 8472, vni: 1 }],
+        problems: [],
+        isAsymmetric: false,
+      },
       dataPath: { devices: [vtep], routes: [], neighbours: [], forwarding: [] },
     },
   };
@@ -60,8 +68,8 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
   const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
   let watched: readonly string[] = [];
   const firewalled: FirewallWishes[] = [];
-  const contention = new Contention(new ManualClock(), {
-    onRepair: (object) => repaired.push(object),
+  const contention = new RepairGate(new ManualClock(), {
+    onRepair: (_object, text) => repaired.push(text()),
     onContention: () => undefined,
   });
   const keeper = new Keeper({
@@ -111,14 +119,16 @@ test("what is right from the first pass on, and changed later, is a repair; what
   expect(repaired).toEqual(both.slice(0, 1));
 });
 
+const flannel1 = { kind: "link", key: "flannel.1" } as const;
+
 test("requests are repairs where nothing else was wanted before", () => {
   const { keeper, repaired } = bench();
   const dataPath = () => ({ devices: [vtep], routes: [], neighbours: [], forwarding: [] });
-  expect(keeper.gate(dataPath()).mayPutBack("ip link add flannel.1")).toBe(true);
+  expect(keeper.gate(dataPath()).mayPutBack(flannel1, "ip link add flannel.1")).toBe(true);
   keeper.programmed(dataPath());
-  keeper.gate({ ...dataPath(), devices: [] }).mayPutBack("ip link del flannel.1");
+  keeper.gate({ ...dataPath(), devices: [] }).mayPutBack(flannel1, "ip link del flannel.1");
   expect(repaired).toEqual([]);
-  keeper.gate(dataPath()).mayPutBack("ip link add flannel.1");
+  keeper.gate(dataPath()).mayPutBack(flannel1, "ip link add flannel.1");
   expect(repaired).toEqual(["ip link add flannel.1"]);
 });
 

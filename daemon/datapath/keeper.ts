@@ -13,7 +13,7 @@ import type { Reservation } from "../../pkg/ipam/reservation.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
-import { sysctlPath } from "../../pkg/kernel/sysctl.ts";
+import { settingObject, sysctlPath } from "../../pkg/kernel/sysctl.ts";
 import { RTM_DELLINK } from "../../pkg/netlink/link.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import type { Table } from "../../pkg/nft/table.ts";
@@ -21,29 +21,35 @@ import type { DataPath, Plan } from "../../pkg/reconcile/data-path.ts";
 import { type PodBridge, planLeftBridge, planPodBridge } from "../../pkg/reconcile/pod-bridge.ts";
 import { type PodCable, planPodCables, wholeCables } from "../../pkg/reconcile/pod-cables.ts";
 import { NO_ENDS, podEnds } from "../../pkg/reconcile/pod-ends.ts";
+import type { Gate } from "../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import { nodeRules } from "../../pkg/tables/node-rules.ts";
-import type { Attempts } from "../attempts.ts";
+import { BridgeMemory } from "../controllers/attach/bridge-memory.ts";
+import type { BridgeNames } from "../controllers/attach/conflist.ts";
+import { PodProxy } from "../controllers/attach/pod-proxy.ts";
+import { Reservations } from "../controllers/attach/reservations.ts";
+import { bridgeFilterSettings } from "../controllers/node-rules/bridge-filter.ts";
+import type { Firewall } from "../controllers/node-rules/firewall.ts";
+import {
+  advertisedLinks,
+  ensureSetting,
+  forwardingSettings,
+  type Setting,
+} from "../controllers/node-rules/forwarding.ts";
+import type { LegacyForward } from "../controllers/node-rules/legacy-forward.ts";
+import type { Attempts } from "../core/attempts.ts";
+import { type Programmer, RefusedError } from "../core/drivers/programmer.ts";
+import type { SettingWatch } from "../core/drivers/setting-watch.ts";
 import type { Options } from "../options.ts";
-import type { BridgeNames } from "../runtime/conflist.ts";
-import { Reservations } from "../runtime/reservations.ts";
-import { bridgeFilterSettings } from "./bridge-filter.ts";
-import { BridgeMemory } from "./bridge-memory.ts";
-import type { Contention } from "./contention.ts";
-import type { Firewall } from "./firewall.ts";
-import { advertisedLinks, ensureSetting, forwardingSettings, type Setting } from "./forwarding.ts";
-import type { LegacyForward } from "./legacy-forward.ts";
+
 import type { BridgeInterest, CableInterest } from "./notifications.ts";
-import { PodProxy } from "./pod-proxy.ts";
-import { type Gate, type Programmer, RefusedError } from "./programmer.ts";
-import type { SettingWatch } from "./setting-watch.ts";
 
 export interface KeeperParts {
   readonly options: Pick<Options, "attach" | "nonMasqueradeCidrs" | "vxlanFrom">;
   readonly programmer: Pick<Programmer, "attachPods" | "answerFor">;
   readonly firewall: Pick<Firewall, "keep">;
   readonly legacyForward: Pick<LegacyForward, "ensure">;
-  readonly contention: Contention;
+  readonly contention: Gate;
   readonly files: Files;
   readonly settingWatch: Pick<SettingWatch, "follow">;
 }
@@ -153,7 +159,7 @@ export class Keeper {
       get isOpen() {
         return !repairs();
       },
-      mayPutBack: (object) => !repairs() || contention.mayPutBack(object),
+      mayPutBack: (object, text) => !repairs() || contention.mayPutBack(object, text),
       refused: (object) => contention.refused(object),
       assertNothingRests: () => contention.assertNothingRests(),
     };
@@ -181,7 +187,9 @@ export class Keeper {
     const changed: string[] = [];
     for (const setting of wanted) {
       const name = setting.name.join(".");
-      const isAllowed = () => !this.#settled.has(name) || contention.mayPutBack(`${name}=${setting.value}`);
+      const isAllowed = () =>
+        !this.#settled.has(name) ||
+        contention.mayPutBack(settingObject(setting.name), () => `${name}=${setting.value}`);
       const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
       if (text !== undefined) changed.push(text);
       this.#settled.add(name);

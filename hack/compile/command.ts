@@ -18,7 +18,10 @@ provide("weft", () => runCommand(quickjs, build));
 /** Returns the script's name. */
 export async function bundleCommand(script = `${WORK}/command.js`): Promise<string> {
   // Its bytecode is a fifth of the file, and short names make it smaller by the size of a plugin.
-  await bundle(ENTRY, script, { plugins: [withoutNode, withoutParts("announcement", "inline", "manual")], hasShortNames: true });
+  await bundle(ENTRY, script, {
+    plugins: [withoutNode, withoutParts("announcement", "inline", "manual")],
+    hasShortNames: true,
+  });
   return script;
 }
 

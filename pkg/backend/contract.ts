@@ -13,7 +13,7 @@ import type { Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Device } from "../kernel/device.ts";
 import type { Link } from "../kernel/link.ts";
-import type { DataPath } from "../reconcile/data-path.ts";
+import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import type { Tunnel } from "../tables/node-rules.ts";
 import type { Inspection } from "./inspection.ts";
 import type { LocalNode, Peer } from "./node.ts";
@@ -82,8 +82,18 @@ export interface BackendTask<C extends BackendConf, P extends Peer, Known extend
   readonly keep: readonly Channel[];
 }
 
+/** What the kernel should hold for one peer; what is absent is nothing. */
+export interface PeerEntries {
+  readonly peer: string;
+  readonly routes?: readonly PeerRoute[];
+  readonly neighbours?: readonly PeerNeighbour[];
+  readonly forwarding?: readonly PeerForwarding[];
+}
+
 /** What a backend adds to what the kernel should hold; what is absent is nothing. */
-export interface Contribution extends Partial<DataPath> {
+export interface Contribution {
+  readonly devices?: readonly Device[];
+  readonly entries?: readonly PeerEntries[];
   /** Of the packets that it sends, in bytes; absent: it sends none, or all that the underlay carries. */
   readonly mtu?: number;
   /** What is announced where this is the node's own backend. */

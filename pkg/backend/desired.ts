@@ -5,12 +5,11 @@
  * a cluster changes its backend, VNI or port node by node, and every pair of pods stays connected.
  */
 
-import type { Prefix } from "../ip/prefix.ts";
 import type { Link } from "../kernel/link.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
 import { admitPeers } from "./admission.ts";
 import { BACKENDS, backendNamed, backendOf } from "./backends.ts";
-import type { Backend, Contribution, KnownDevice, Sending } from "./contract.ts";
+import type { Backend, Contribution, KnownDevice, PeerEntries, Sending } from "./contract.ts";
 import { directRoute } from "./direct-route.ts";
 import { type NetConf, settingsOf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
@@ -45,13 +44,14 @@ export function desiredState(
   const admitted = admitPeers(networks, node, peers);
   const problems: PeerProblem[] = [...admitted.problems];
   const connectable = admitted.peers.filter(({ subnets }) => subnets.length > 0);
-  const direct: PeerRoute[] = [];
+  const direct: PeerEntries[] = [];
   const sending = new Map<Backend, Sending<Peer>[]>(BACKENDS.map((backend) => [backend, []]));
   const isDirect = own.routesDirectly?.(ownConf) === true;
   for (const peer of connectable) {
     const by = senderTo(own, peer);
-    const isPlain = isDirect && takesPlainRoutes(by);
-    const subnets = isPlain ? peer.subnets.filter((subnet) => !routesTo(node, peer, subnet, direct)) : peer.subnets;
+    const routes = isDirect && takesPlainRoutes(by) ? plainRoutes(node, peer) : [];
+    if (routes.length > 0) direct.push({ peer: peer.name, routes });
+    const subnets = peer.subnets.filter((subnet) => !routes.some(({ destination }) => destination === subnet));
     if (subnets.length === 0) continue;
     if ("trouble" in by) problems.push(by);
     else sending.get(by)?.push({ peer, subnets });
@@ -69,15 +69,23 @@ export function desiredState(
     return settings === undefined || isIdle ? [] : [[backend, backend.plan({ conf: settings, ...task })]];
   });
   const all = parts.map(([, part]) => part);
-  const routes = all.flatMap((part) => part.routes ?? []);
-  const isThroughDevice = ({ by }: PeerRoute) => "device" in by;
+  const hasDevices = ({ devices = [] }: Contribution) => devices.length > 0;
+  const entries = [
+    ...direct,
+    ...[...all.filter((part) => !hasDevices(part)), ...all.filter(hasDevices)].flatMap((part) => part.entries ?? []),
+  ];
   const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
     dataPath: {
       devices: all.flatMap(({ devices = [] }) => devices),
-      routes: [...direct, ...routes.filter((route) => !isThroughDevice(route)), ...routes.filter(isThroughDevice)],
-      neighbours: all.flatMap(({ neighbours = [] }) => neighbours),
-      forwarding: all.flatMap(({ forwarding = [] }) => forwarding),
+      routes: entries.flatMap(({ routes = [] }) => routes),
+      neighbours: entries.flatMap(({ neighbours = [] }) => neighbours),
+      forwarding: entries.flatMap(({ forwarding = [] }) => forwarding),
+    },
+    entryPeers: {
+      routes: entries.flatMap(({ peer, routes = [] }) => routes.map(() => peer)),
+      neighbours: entries.flatMap(({ peer, neighbours = [] }) => neighbours.map(() => peer)),
+      forwarding: entries.flatMap(({ peer, forwarding = [] }) => forwarding.map(() => peer)),
     },
     podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
     unmasqueraded: own.seesPods ? connectable.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
@@ -109,12 +117,12 @@ function takesPlainRoutes(by: Backend | PeerProblem): boolean {
   return "trouble" in by ? by.trouble === "NotAnnounced" : by.takesPlainRoutes;
 }
 
-/** Adds the plain route to `subnet` to `routes`, if there can be one. */
-function routesTo({ underlay }: LocalNode, peer: Peer, subnet: Prefix, routes: PeerRoute[]): boolean {
-  const route = directRoute(underlay, peer, subnet);
-  if ("trouble" in route) return false;
-  routes.push(route);
-  return true;
+/** To the subnets of `peer` that there can be plain routes to. */
+function plainRoutes({ underlay }: LocalNode, peer: Peer): readonly PeerRoute[] {
+  return peer.subnets.flatMap((subnet) => {
+    const route = directRoute(underlay, peer, subnet);
+    return "trouble" in route ? [] : [route];
+  });
 }
 
 /** Who announces nothing yet counts as one of this node's own backend. */

@@ -2,7 +2,7 @@
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
-import type { Sending } from "./contract.ts";
+import type { PeerEntries, Sending } from "./contract.ts";
 import type { Peer, Underlay } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
@@ -34,17 +34,13 @@ export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): Pee
 export function directRoutes(
   underlay: Underlay,
   sending: readonly Sending<Peer>[],
-): { readonly routes: readonly PeerRoute[]; readonly problems: readonly PeerProblem[] } {
-  const routes: PeerRoute[] = [];
+): { readonly entries: readonly PeerEntries[]; readonly problems: readonly PeerProblem[] } {
   const problems: PeerProblem[] = [];
-  for (const { peer, subnets } of sending) {
-    const troubles = new Map<string, PeerProblem>();
-    for (const subnet of subnets) {
-      const route = directRoute(underlay, peer, subnet);
-      if ("trouble" in route) troubles.set(route.reason, route);
-      else routes.push(route);
-    }
-    problems.push(...troubles.values());
-  }
-  return { routes, problems };
+  const entries = sending.map(({ peer, subnets }): PeerEntries => {
+    const ways = subnets.map((subnet) => directRoute(underlay, peer, subnet));
+    const troubles = ways.flatMap((way) => ("trouble" in way ? [[way.reason, way] as const] : []));
+    problems.push(...new Map(troubles).values());
+    return { peer: peer.name, routes: ways.flatMap((way) => ("trouble" in way ? [] : [way])) };
+  });
+  return { entries, problems };
 }

@@ -1,8 +1,8 @@
 /** Devices of ours that lead to other nodes: what all kinds of them have in common. */
+import { DEVICE_ALIAS_START, VTEP_ALIAS } from "../footprint.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import type { Link } from "./link.ts";
-import { VTEP_ALIAS } from "./vtep.ts";
 
 /** What brings a device to what it should be. */
 export interface DevicePlan {
@@ -31,14 +31,12 @@ export interface Device {
   plan(link: Link | undefined): DevicePlan;
 }
 
-const MARK = "weft:device/";
-
 /** The alias of devices of a backend: what carries it may be removed when it is no longer wanted. */
 export function deviceAlias(backend: string): string {
-  return `${MARK}${backend}`;
+  return `${DEVICE_ALIAS_START}${backend}`;
 }
 
 /** True of a device that leads to other nodes and is ours, whichever backend's. */
 export function isOwnDevice({ alias }: Pick<Link, "alias">): boolean {
-  return alias === VTEP_ALIAS || alias.startsWith(MARK);
+  return alias === VTEP_ALIAS || alias.startsWith(DEVICE_ALIAS_START);
 }

@@ -3,26 +3,29 @@
  * difference. Pure: the same plan serves the daemon and the executables.
  */
 
+import { RTPROT_WEFT } from "../footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../kernel/address.ts";
 import { type Device, isOwnDevice } from "../kernel/device.ts";
-import { deleteLink } from "../kernel/link.ts";
+import { deleteLink, type Link } from "../kernel/link.ts";
 import {
   deleteForwarding,
   deleteNeighbour,
   type Forwarding,
+  forwardingObject,
   type Neighbour,
+  neighbourObject,
   type ObservedForwarding,
   type ObservedNeighbour,
   replaceForwarding,
   replaceNeighbour,
 } from "../kernel/neighbour.ts";
-import type { Route } from "../kernel/route.ts";
+import { type Route, routeObject } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import { planRoutes, RTPROT_WEFT } from "./route-plan.ts";
+import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
 /** A peer's subnet by way of the underlay, or of a device of ours. */
 export interface PeerRoute {
@@ -87,14 +90,15 @@ export function planDataPath(
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
 
-  const indexes = new Map(desired.devices.map(({ name }, at) => [name, links[at]?.index ?? 0]));
+  const indexes = deviceIndexes(desired, observed);
   const ownDevices = new Set(indexes.values());
   const stale = staleDevices(desired, observed);
+  const left = new Set([...ownDevices, ...stale.map(({ index }) => index)]);
   const wanted = resolve(desired, indexes);
   const addresses = planAddresses(desired.devices, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]), { adopt });
+  const routes = planRoutes(wanted.routes, observed.routes, left, { adopt });
   const removals = [...routes.remove, ...forwarding.remove, ...neighbours.remove, ...stale.map(deleteLink)];
   return {
     requests: [
@@ -109,6 +113,21 @@ export function planDataPath(
     ],
     isComplete: true,
     conflicts: routes.conflicts,
+  };
+}
+
+/** 0 for a device that is not there. */
+function deviceIndexes({ devices }: DataPath, { links }: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
+  return new Map(devices.map(({ name }) => [name, links.find((link) => link.name === name)?.index ?? 0]));
+}
+
+/** What requests about the entries of `desired` are about, in the order of the entries. */
+export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "links">) {
+  const { routes, neighbours, forwarding } = resolve(desired, deviceIndexes(desired, observed));
+  return {
+    routes: routes.map((route) => [route, ...gatewayRoutes(route)].map(routeObject)),
+    neighbours: neighbours.map(neighbourObject),
+    forwarding: forwarding.map(forwardingObject),
   };
 }
 
@@ -199,8 +218,8 @@ function deviceConflictText({ name, conflict: { belongs, advice } }: Device): st
   return `the device ${name} stands where ${belongs} belongs: it is left alone, with what is programmed into it; ${advice}`;
 }
 
-/** The indexes of devices of ours that nobody wants any more (another VNI, another backend). */
-function staleDevices(desired: DataPath, observed: KernelSnapshot): number[] {
+/** Devices of ours that nobody wants any more (another VNI, another backend). */
+function staleDevices(desired: DataPath, observed: KernelSnapshot): Link[] {
   const names = new Set(desired.devices.map(({ name }) => name));
-  return observed.links.filter((link) => isOwnDevice(link) && !names.has(link.name)).map(({ index }) => index);
+  return observed.links.filter((link) => isOwnDevice(link) && !names.has(link.name));
 }

@@ -2,7 +2,7 @@
 import { optionsCommand } from "../../daemon/options.ts";
 import type { NetConfKey } from "../../pkg/backend/contract.ts";
 import { backendKeys, networkKeys } from "../../pkg/backend/net-conf-keys.ts";
-import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
+import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import { code, table } from "./markdown.ts";
 
 export function configurationText(): string {

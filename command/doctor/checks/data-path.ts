@@ -2,6 +2,7 @@
 
 import { backendNamed } from "../../../pkg/backend/backends.ts";
 import type { Finding } from "../../../pkg/backend/inspection.ts";
+import { MARK_START, RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { isSameAddress } from "../../../pkg/ip/address.ts";
 import {
   contains,
@@ -12,13 +13,11 @@ import {
   overlaps,
   type Prefix,
 } from "../../../pkg/ip/prefix.ts";
-import { MARK_START } from "../../../pkg/kernel/owner.ts";
 import { describeRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
 import { withNames } from "../../node/kernel.ts";
 import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";

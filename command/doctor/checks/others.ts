@@ -1,5 +1,7 @@
 /** Other programs that have, or had, a hand in the node's network. */
+
 import type { Finding } from "../../../pkg/backend/inspection.ts";
+import { DAEMON_MARK } from "../../../pkg/footprint.ts";
 import type { Check } from "../finding.ts";
 import { deviceNames } from "./kernel.ts";
 
@@ -22,7 +24,7 @@ export const leftDevices: Check = {
     const own = deviceNames(facts);
     return facts.observed.links.flatMap(({ name, alias }): Finding[] => {
       const owner = DEVICES.find(([pattern]) => pattern.test(name))?.[1];
-      if (owner === undefined || own.includes(name) || alias.startsWith("weft:")) return [];
+      if (owner === undefined || own.includes(name) || alias.startsWith(DAEMON_MARK)) return [];
       return [
         {
           severity: "warning",

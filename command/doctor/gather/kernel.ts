@@ -1,6 +1,7 @@
 /** What the kernel can do. */
 
 import { BACKENDS } from "../../../pkg/backend/backends.ts";
+import { PROBE_LINK } from "../../../pkg/footprint.ts";
 import type { Link, LinkKindData } from "../../../pkg/kernel/link.ts";
 import { offloadQuestion, readOffload } from "../../../pkg/kernel/offload.ts";
 import { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
@@ -31,9 +32,10 @@ export function missingKinds(route: BlockingNetlink, kinds: readonly string[]): 
 function impossibleDevice(kind: string): Request {
   return request(
     RTM_NEWLINK,
+    { kind: "link", key: PROBE_LINK },
     `ip link add address (five bytes) type ${kind}`,
     {},
-    { ifname: "weft-question", address: new Uint8Array(5), linkInfo: { device: { kind } as LinkKindData } },
+    { ifname: PROBE_LINK, address: new Uint8Array(5), linkInfo: { device: { kind } as LinkKindData } },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }

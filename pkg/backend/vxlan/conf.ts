@@ -1,5 +1,6 @@
 /** vxlan's part of net-conf.json, flannel's and `auto`. */
 import type { ConfigObject } from "../../cni/config.ts";
+import { DEFAULT_VXLAN_PORT } from "../../footprint.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { BackendConf, ConfContext } from "../contract.ts";
 
@@ -16,8 +17,6 @@ export interface VxlanConf extends BackendConf {
   readonly directRouting?: boolean;
 }
 
-/** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
-export const DEFAULT_VXLAN_PORT = 8472;
 export const DEFAULT_VNI = 1;
 /** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
 export const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;

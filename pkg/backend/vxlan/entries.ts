@@ -6,6 +6,7 @@ import { type Address, type Family, isSameAddress } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { Vtep } from "../../kernel/vtep.ts";
 import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../../reconcile/data-path.ts";
+import type { PeerEntries } from "../contract.ts";
 import type { PeerProblem } from "../state.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
 import type { VxlanPeer } from "./peer.ts";
@@ -18,9 +19,7 @@ export interface Tunnelled {
 }
 
 export interface TunnelEntries {
-  readonly routes: readonly PeerRoute[];
-  readonly neighbours: readonly PeerNeighbour[];
-  readonly forwarding: readonly PeerForwarding[];
+  readonly entries: readonly PeerEntries[];
   readonly problems: readonly PeerProblem[];
 }
 
@@ -29,11 +28,10 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
   const problems: PeerProblem[] = [];
   const owners = new Map<string, Owner>();
   for (const { name, mac, local } of vteps) claim(owners, name, mac, { name: "this node", at: local });
-  const routes: PeerRoute[] = [];
-  const neighbours: PeerNeighbour[] = [];
-  const forwarding: PeerForwarding[] = [];
-  for (const { peer, subnets, overlay } of peers) {
-    const entered = new Set<string>();
+  const entries = peers.map(({ peer, subnets, overlay }): PeerEntries => {
+    const routes: PeerRoute[] = [];
+    const neighbours: PeerNeighbour[] = [];
+    const forwarding: PeerForwarding[] = [];
     for (const family of new Set(subnets.map(({ address }) => address.family))) {
       const endpoint = endpointOf(vteps, peer, overlay, family);
       if (endpoint === undefined) continue;
@@ -49,15 +47,16 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
         continue;
       }
       // Two Nodes at one address are one machine under its old and its new name.
-      if (owner.name === peer.name && !entered.has(device)) forwarding.push({ device, mac, destination });
-      entered.add(device);
+      const isEntered = owner.name !== peer.name || forwarding.some((entry) => entry.device === device);
+      if (!isEntered) forwarding.push(endpoint);
       for (const { address, length } of subnets.filter((subnet) => subnet.address.family === family)) {
         neighbours.push({ device, address, mac });
         routes.push({ destination: { address, length }, gateway: address, by: { device } });
       }
     }
-  }
-  return { routes, neighbours, forwarding, problems };
+    return { peer: peer.name, routes, neighbours, forwarding };
+  });
+  return { entries, problems };
 }
 
 /**

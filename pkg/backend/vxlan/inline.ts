@@ -1,8 +1,9 @@
 /** vxlan in the own configuration of the executable of that name: its VNI, port, and the MAC that peers know it by. */
 import type { ConfigObject } from "../../cni/config.ts";
+import { DEFAULT_VXLAN_PORT } from "../../footprint.ts";
 import type { InlineConf } from "../contract.ts";
 import type { LocalNode } from "../node.ts";
-import { DEFAULT_VNI, DEFAULT_VXLAN_PORT, largestVni, type VxlanConf } from "./conf.ts";
+import { DEFAULT_VNI, largestVni, type VxlanConf } from "./conf.ts";
 import { type KnownVtep, vtepName } from "./overlay.ts";
 
 export function inline(config: ConfigObject, { subnets }: LocalNode): InlineConf<VxlanConf, KnownVtep> {

@@ -1,6 +1,7 @@
 /** What an operator should know of vxlan's part of net-conf.json. */
+import { DEFAULT_VXLAN_PORT } from "../../footprint.ts";
 import type { Manual, NetConfKey } from "../contract.ts";
-import { DEFAULT_VNI, DEFAULT_VXLAN_PORT, LARGEST_VNI, UNDERLAY_MTU } from "./conf.ts";
+import { DEFAULT_VNI, LARGEST_VNI, UNDERLAY_MTU } from "./conf.ts";
 
 const keys: readonly NetConfKey[] = [
   {

@@ -2,12 +2,14 @@
  * This node's VXLAN devices: one for each overlay that it takes part in and each family of underlay that carries pods.
  * flannel's names and MTUs, so that either takes over what the other made.
  */
+
+import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_MAC_SEED, VTEP_NAME_START } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { Device } from "../../kernel/device.ts";
 import { fnv1a64 } from "../../kernel/digest.ts";
 import type { Link } from "../../kernel/link.ts";
-import { VTEP_ALIAS, type Vtep } from "../../kernel/vtep.ts";
+import type { Vtep } from "../../kernel/vtep.ts";
 import { type VtepDevice, vtepDevice } from "../../kernel/vtep-device.ts";
 import type { KnownDevice } from "../contract.ts";
 import type { LocalNode } from "../node.ts";
@@ -36,16 +38,20 @@ const SMALLEST_IPV6_MTU = 1280;
 
 /** flannel's names. */
 export function vtepName(family: Family, vni: number): string {
-  return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
+  return `${VTEP_NAME_START[family]}${vni}`;
 }
 
-const FLANNELS_NAME = /^flannel(?:-v6)?\.\d+$/;
-/** Of either's. */
-const NAME = /^(?:flannel|weft)(?:-v6)?\.\d+$/;
+const FLANNELS_NAMES = Object.values(VTEP_NAME_START);
+const ALL_NAMES = [...FLANNELS_NAMES, ...Object.values(SECOND_VTEP_NAME_START)];
+
+/** True for names that begin with one of `starts`, and go on with a VNI. */
+function isNamed(name: string, starts: readonly string[]): boolean {
+  return starts.some((start) => name.startsWith(start) && /^\d+$/.test(name.slice(start.length)));
+}
 
 /** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
-  return family === 4 ? `weft.${vni}` : `weft-v6.${vni}`;
+  return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 
 /** A VTEP that this node has: in the kernel, or, where somebody removed it, in the memory of what was announced. */
@@ -63,14 +69,15 @@ export interface KnownVtep extends KnownDevice {
  */
 export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly KnownVtep[] {
   const held = links.flatMap(({ kind, name, alias, mac, vxlan }): KnownVtep[] => {
-    const expected = remembered.has(name) ? NAME : FLANNELS_NAME;
-    const isVtep = alias === VTEP_ALIAS || expected.test(name);
+    const isVtep = alias === VTEP_ALIAS || isNamed(name, remembered.has(name) ? ALL_NAMES : FLANNELS_NAMES);
     if (kind !== "vxlan" || !isVtep) return [];
     const family: Family = vxlan?.local6 === undefined ? 4 : 6;
     const device = { vni: vxlan?.vni ?? 0, port: vxlan?.port ?? 0, family, isOurs: alias === VTEP_ALIAS };
     return [{ name, mac: remembered.get(name) ?? mac, device }];
   });
-  const missing = [...remembered].filter(([name]) => NAME.test(name) && !held.some((vtep) => vtep.name === name));
+  const missing = [...remembered].filter(
+    ([name]) => isNamed(name, ALL_NAMES) && !held.some((vtep) => vtep.name === name),
+  );
   return [...held, ...missing.map(([name, mac]) => ({ name, mac, device: undefined }))];
 }
 
@@ -179,7 +186,7 @@ function chooseNames(
  * same one once in some 5 million clusters (46 bits).
  */
 export function deriveMac(nodeName: string, deviceName: string): string {
-  const digest = fnv1a64(`weft/vtep/${deviceName}/${nodeName}`);
+  const digest = fnv1a64(`${VTEP_MAC_SEED}${deviceName}/${nodeName}`);
   const octets = [...Array(6).keys()].map((at) => Number((digest >> BigInt(8 * at)) & 0xffn));
   octets[0] = ((octets[0] as number) & 0xfc) | 0x02;
   return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");

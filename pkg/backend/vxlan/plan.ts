@@ -34,19 +34,17 @@ export function plan({ conf, isOwn, networks, node, peers, sending, known, keep 
     problems.push({ peer: peer.name, trouble: "OtherBackend", reason: tooMany(overlay) });
     return [];
   });
-  const entries = tunnelEntries(vteps, tunnelled);
+  const tunnels = tunnelEntries(vteps, tunnelled);
   return {
     devices: vteps,
-    routes: entries.routes,
-    neighbours: entries.neighbours,
-    forwarding: entries.forwarding,
+    entries: tunnels.entries,
     mtu: Math.min(...vteps.filter((vtep) => isAmong(used, vtep)).map(({ mtu }) => mtu)),
     endpoints: Object.fromEntries(
       vteps.filter((vtep) => isAmong(own, vtep)).map(({ local, mac }) => [local.family, mac]),
     ),
     tunnels: vteps.map(({ local, port, vni }) => ({ family: local.family, port, vni })),
     isAsymmetric: used.length > 1,
-    problems: [...problems, ...entries.problems],
+    problems: [...problems, ...tunnels.problems],
   };
 }
 

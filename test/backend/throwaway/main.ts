@@ -70,19 +70,17 @@ function plan({ conf, isOwn, node, sending, keep }: BackendTask<ThrowawayConf, T
   const problems: PeerProblem[] = [];
   const entries = sending.flatMap(({ peer: { name, station, addresses }, subnets }) => {
     const [destination] = addresses;
-    if (station?.tag === tag && destination !== undefined) return [{ subnets, mac: station.mac, destination }];
-    const reason = station === undefined ? "it has announced no station yet" : `its tag is ${station.tag}, not ${tag}`;
-    problems.push({ peer: name, trouble: "NotAnnounced", reason });
-    return [];
+    if (station?.tag !== tag || destination === undefined) {
+      const reason = station === undefined ? "it has announced no station" : `its tag is ${station.tag}, not ${tag}`;
+      problems.push({ peer: name, trouble: "NotAnnounced", reason });
+      return [];
+    }
+    return {
+      peer: name,
+      routes: subnets.map((subnet) => ({ destination: subnet, gateway: subnet.address, by: { device: DEVICE } })),
+      neighbours: subnets.map(({ address }) => ({ device: DEVICE, address, mac: station.mac })),
+      forwarding: [{ device: DEVICE, mac: station.mac, destination }],
+    };
   });
-  return {
-    ...{ devices: [device], mtu, problems, endpoints: { 4: mac } },
-    routes: entries.flatMap(({ subnets }) =>
-      subnets.map((subnet) => ({ destination: subnet, gateway: subnet.address, by: { device: DEVICE } })),
-    ),
-    neighbours: entries.flatMap(({ subnets, mac: theirs }) =>
-      subnets.map(({ address }) => ({ device: DEVICE, address, mac: theirs })),
-    ),
-    forwarding: entries.map(({ mac: theirs, destination }) => ({ device: DEVICE, mac: theirs, destination })),
-  };
+  return { devices: [device], entries, mtu, problems, endpoints: { 4: mac } };
 }

@@ -1,0 +1,61 @@
+/** How many of this node's addresses pods have: counted in host-local's directory, at the moment of the question. */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ConfigObject } from "../../../pkg/cni/config.ts";
+import { DEFAULT_HOST_LOCAL_DIR } from "../../../pkg/footprint.ts";
+import { AddressError, parseAddress } from "../../../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { capacityOf, isWithin, type Range, readRangeSets } from "../../../pkg/ipam/ranges.ts";
+import { namesOf } from "./conflist.ts";
+import type { Predecessor } from "./predecessor.ts";
+
+export interface AddressUse {
+  readonly subnet: string;
+  readonly used: number;
+  /** What the subnet can give to pods at all. */
+  readonly capacity: number;
+}
+
+/** The folder of reservations that the conflist leads to. */
+export function reservationsFolder(predecessor: Predecessor | undefined): string {
+  const { dataDir } = predecessor?.ipam ?? {};
+  return join(
+    typeof dataDir === "string" && dataDir !== "" ? dataDir : DEFAULT_HOST_LOCAL_DIR,
+    namesOf(predecessor).network,
+  );
+}
+
+/** Empty where the folder cannot be read: a weftd that does not see the host's files counts nothing, and says nothing. */
+export async function countAddresses(folder: string, subnets: readonly Prefix[]): Promise<AddressUse[]> {
+  let names: readonly string[];
+  try {
+    names = await readdir(folder);
+  } catch {
+    return [];
+  }
+  const addresses = names.flatMap((name) => {
+    try {
+      return [parseAddress(name)];
+    } catch (error) {
+      if (error instanceof AddressError) return [];
+      throw error;
+    }
+  });
+  return subnets.map((subnet) => {
+    const range = rangeOf(subnet);
+    return {
+      subnet: formatPrefix(subnet),
+      used: addresses.filter((address) => isWithin(range, address)).length,
+      capacity: Number(capacityOf(range)),
+    };
+  });
+}
+
+/** As host-local makes it of the conflist. */
+function rangeOf(subnet: Prefix): Range {
+  const ranges = [[{ subnet: formatPrefix(subnet) }]];
+  const [range] = readRangeSets(new ConfigObject({ ranges }), new ConfigObject({})).flat();
+  if (range === undefined) throw new Error(`no range in ${formatPrefix(subnet)}`);
+  return range;
+}

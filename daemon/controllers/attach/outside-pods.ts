@@ -1,0 +1,57 @@
+/**
+ * Tells of pods whose addresses are in no subnet of this node any more: they run and are Ready, and nothing else shows that
+ * other nodes do not reach them.
+ */
+import type { OutsidePod } from "../../../pkg/backend/renumbering.ts";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import { News } from "../../core/news.ts";
+import type { EventReporter } from "../../sources/events.ts";
+
+/** The API server takes 1,024 characters for a message, and an IPv6 address has up to 39. */
+const ADDRESSES_SHOWN = 16;
+
+export interface OutsidePodsParts {
+  readonly nodeName: string;
+  readonly health: Pick<Health, "warns">;
+  readonly events: EventReporter;
+  readonly log: Logger;
+}
+
+export class OutsidePods {
+  readonly #parts: OutsidePodsParts;
+  readonly #news = new News();
+  /** Addresses that an Event was about. */
+  #told: ReadonlySet<string> = new Set();
+
+  constructor(parts: OutsidePodsParts) {
+    this.#parts = parts;
+  }
+
+  /** As a pass found them; one that finds fewer than before is no reason for an Event. */
+  report(subnets: readonly Prefix[], outside: readonly OutsidePod[]): void {
+    const { nodeName, health, events, log } = this.#parts;
+    const addresses = outside.map(({ address }) => formatAddress(address));
+    const message = addresses.length === 0 ? "" : outsideText(nodeName, subnets, addresses);
+    health.warns("pods", message === "" ? [] : [message]);
+    if (addresses.some((address) => !this.#told.has(address)))
+      events.report({ type: "Warning", reason: "PodsOutsideSubnet", message });
+    this.#told = new Set(addresses);
+    if (!this.#news.isNews("pods", addresses.join())) return;
+    if (addresses.length > 0)
+      log.warn({ addresses, subnets: subnets.map(formatPrefix) }, "pods have addresses outside this node's subnets");
+    else log.info("no pod has an address outside this node's subnets any more");
+  }
+}
+
+export function outsideText(nodeName: string, subnets: readonly Prefix[], addresses: readonly string[]): string {
+  const shown = addresses.slice(0, ADDRESSES_SHOWN).join(", ");
+  const others = addresses.length > ADDRESSES_SHOWN ? ` and ${addresses.length - ADDRESSES_SHOWN} more` : "";
+  return (
+    `pods run with addresses outside this node's subnets (${subnets.map(formatPrefix).join(", ")}): ${shown}${others}; ` +
+    "other nodes do not reach them, since this Node was registered anew with other podCIDRs; delete these pods so that " +
+    `they start anew: kubectl get pods -A -o wide --field-selector spec.nodeName=${nodeName}`
+  );
+}

@@ -1,0 +1,111 @@
+/**
+ * Pods on the bridge take this node's whole subnet for their own link, and ask there for a pod that has a link of its own.
+ * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows.
+ */
+import type { Address, Family } from "../../../pkg/ip/address.ts";
+import type { Link } from "../../../pkg/kernel/link.ts";
+import { type ProxySetting, proxySettings } from "../../../pkg/kernel/neighbour-proxy.ts";
+import { readSysctl, settingObject } from "../../../pkg/kernel/sysctl.ts";
+import type { Request } from "../../../pkg/netlink/message.ts";
+import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import type { Attempts } from "../../core/attempts.ts";
+import { type Programmer, RefusedError } from "../../core/drivers/programmer.ts";
+import { ensureSetting, type Setting } from "../node-rules/forwarding.ts";
+
+export interface PodProxyParts {
+  readonly programmer: Pick<Programmer, "answerFor">;
+  readonly contention: Pick<Gate, "mayPutBack">;
+  readonly files: Files;
+}
+
+export interface PodProxyWishes {
+  readonly families: ReadonlySet<Family>;
+  /** Undefined where there is none. */
+  readonly bridge: Link | undefined;
+  /** Pods of both kinds are here, or will be. */
+  readonly isWanted: boolean;
+  /** Of the pods that have links of their own. */
+  readonly podAddresses: readonly Address[];
+}
+
+export interface KeptProxy {
+  /** "name=value" of each setting that was changed. */
+  readonly settings: readonly string[];
+  /** Settings that are to stay as they are. */
+  readonly watched: readonly Setting[];
+  readonly requests: readonly Request[];
+}
+
+const NOTHING: KeptProxy = { settings: [], watched: [], requests: [] };
+
+export class PodProxy {
+  readonly #parts: PodProxyParts;
+  /** The bridge's index while the last pass has had it answer; 0 while it has not. Undefined before the first pass. */
+  #index: number | undefined;
+
+  constructor(parts: PodProxyParts) {
+    this.#parts = parts;
+  }
+
+  async keep({ families, bridge, isWanted, podAddresses }: PodProxyWishes, attempts: Attempts): Promise<KeptProxy> {
+    const before = this.#index;
+    this.#index = isWanted ? (bridge?.index ?? 0) : 0;
+    if (bridge === undefined) return NOTHING;
+    const groups = [...families].map((family) => proxySettings(bridge.name, family));
+    if (isWanted) {
+      const settings = groups.flat();
+      const changed = await this.#keepSettings(settings, before === bridge.index, attempts);
+      const requests = await this.#keepEntries(families, bridge, podAddresses, attempts);
+      return { settings: changed, watched: settings, requests };
+    }
+    if (before === 0) return NOTHING;
+    // A weftd before this one may have been stopped in between: its settings are known by being set all together.
+    const own = before === undefined ? groups.filter((group) => this.#isSet(group)) : groups;
+    const settings = await this.#keepSettings(own.flat().map(this.#initial), false, attempts);
+    const requests = await this.#keepEntries(families, bridge, [], attempts);
+    return { settings, watched: [], requests };
+  }
+
+  /** What is changed by `isRepair` was undone by another program, and is counted. */
+  async #keepSettings(wanted: readonly Setting[], isRepair: boolean, attempts: Attempts): Promise<string[]> {
+    const { files, contention } = this.#parts;
+    const changed: string[] = [];
+    for (const setting of wanted) {
+      // The bridge has gone meanwhile, and its settings with it.
+      if (readSysctl(files, setting.name) === undefined) continue;
+      const { name, value } = setting;
+      const isAllowed = () =>
+        !isRepair || contention.mayPutBack(settingObject(name), () => `${name.join(".")}=${value}`);
+      const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
+      if (text !== undefined) changed.push(text);
+    }
+    return changed;
+  }
+
+  /** IPv4 needs none. */
+  async #keepEntries(
+    families: ReadonlySet<Family>,
+    { index }: Link,
+    podAddresses: readonly Address[],
+    attempts: Attempts,
+  ): Promise<readonly Request[]> {
+    const { programmer } = this.#parts;
+    if (!families.has(6)) return [];
+    const sent = await attempts.try(async () => {
+      const wanted = podAddresses.filter(({ family }) => family === 6);
+      const { requests, refusals } = await programmer.answerFor(index, 6, wanted);
+      if (refusals.length > 0) throw new RefusedError(refusals);
+      return requests;
+    });
+    return sent ?? [];
+  }
+
+  #isSet(group: readonly ProxySetting[]): boolean {
+    return group.every(({ name, value }) => readSysctl(this.#parts.files, name) === value);
+  }
+
+  readonly #initial = ({ name, default: general, initial }: ProxySetting): Setting => {
+    return { name, value: readSysctl(this.#parts.files, general) ?? initial };
+  };
+}

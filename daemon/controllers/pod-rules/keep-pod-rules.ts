@@ -1,0 +1,94 @@
+/** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
+import { CachedAttachments } from "../../../pkg/attachment/cached-attachments.ts";
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
+import { describeOwner } from "../../../pkg/kernel/owner.ts";
+import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import { ContentionError, type Gate, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import type { OwnedPart, PodRules } from "../../../pkg/tables/pod-rules.ts";
+import type { Health } from "../../core/health.ts";
+import { isTableInUse } from "../../core/legacy-tables.ts";
+import type { Logger } from "../../core/log.ts";
+import { Loop, type LoopOptions } from "../../core/loop.ts";
+import type { News } from "../../core/news.ts";
+import { forgetEarlierConnections } from "./earlier-connections.ts";
+import { RestoredPodRules } from "./pod-rules.ts";
+import { NetlinkPodRules } from "./pod-rules-kernel.ts";
+
+export interface PodRulesSide {
+  readonly clock: Clock;
+  readonly netlink: Pick<EventedNetlink, "dump">;
+  readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+  readonly bases: BaseChains;
+  readonly files: Files;
+  readonly gate: Gate & Pick<RepairGate, "nextMs">;
+  readonly health: Pick<Health, "warns">;
+  readonly news: Pick<News, "isNews">;
+  readonly log: Logger;
+  readonly backoff: LoopOptions["backoff"];
+}
+
+const TOPIC = "pods' rules";
+const FAILURE = "comparison of pods' rules";
+
+/** Begins with a comparison. */
+export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop(): Promise<void> } {
+  const { clock, netlink, nftables, bases, files, gate, health, news, log, backoff } = side;
+  const rules = new RestoredPodRules({
+    clock,
+    gate,
+    kernel: new NetlinkPodRules(netlink, nftables, bases),
+    cached: new CachedAttachments(files),
+    usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
+    onRestored: (restored, wanted) => tellRestored(side, restored, wanted),
+    onOrphansRemoved: (owners) =>
+      log.info({ attachments: owners.map(describeOwner) }, "rules of pods that ended while no weftd ran are removed"),
+    onMissing: (reasons) => {
+      health.warns(TOPIC, reasons);
+      if (news.isNews(TOPIC, reasons.join("\n")) && reasons.length > 0)
+        log.warn({ reasons }, "rules of running pods are missing");
+    },
+  });
+  const loop = new Loop({
+    clock,
+    backoff,
+    promisingMs: () => gate.nextMs(),
+    pauseMs: () => rules.delayMs,
+    // Only a pass that succeeds ends the back-off: other programs commit all the time.
+    patienceMs: Number.POSITIVE_INFINITY,
+    pass: async () => {
+      await rules.pass();
+      news.isNews(FAILURE, "");
+      // A pass answers all wishes, also those for later.
+      loop.ask("comparison", { delayMs: rules.dueInMs });
+    },
+    onFailure: (error, retryMs) => {
+      const message = error instanceof Error ? error.message : String(error);
+      health.warns(TOPIC, [message]);
+      // The message tells the time of the next attempt.
+      const cause = error instanceof ContentionError ? error.name : message;
+      if (news.isNews(FAILURE, cause))
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
+    },
+  });
+  loop.ask("start");
+  return {
+    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs, isPatient: true }),
+    stop: () => loop.stop(),
+  };
+}
+
+async function tellRestored(
+  { netlink, nftables, log }: PodRulesSide,
+  restored: readonly OwnedPart[],
+  wanted: readonly PodRules[],
+): Promise<void> {
+  const mappings = wanted.flatMap(({ ports }) => ports.mappings);
+  await forgetEarlierConnections(netlink, nftables, mappings).catch((error) =>
+    log.warn({ err: error }, "UDP connections from when host ports were missing keep their way until they time out"),
+  );
+  const attachments = new Set(restored.map(({ owner }) => owner)).size;
+  const parts = [...new Set(restored.map(({ part }) => part))];
+  log.info({ attachments, parts }, "rules of running pods that another program removed are back");
+}

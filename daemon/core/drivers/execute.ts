@@ -1,0 +1,19 @@
+/** The one place where weftd runs another program. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { Execute } from "../legacy-tables.ts";
+
+const TIME_LIMIT_MS = 20_000;
+/** In a container PATH may lack the host's folders for administrators. */
+const FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export const execute: Execute = async (program, args) => {
+  const env = { ...process.env, PATH: `${process.env.PATH ?? ""}:${FOLDERS}`, LC_ALL: "C" };
+  try {
+    return (await promisify(execFile)(program, args, { env, timeout: TIME_LIMIT_MS })).stdout;
+  } catch (error) {
+    const { code, stderr } = error as { code?: unknown; stderr?: string };
+    if (code === "ENOENT") return undefined;
+    throw new Error(`${program} ${args.join(" ")}: ${stderr?.trim() || String(error)}`, { cause: error });
+  }
+};

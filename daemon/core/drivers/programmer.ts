@@ -1,0 +1,220 @@
+/** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+
+import { FORWARD_MARK } from "../../../pkg/footprint.ts";
+import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS, forgetRanges } from "../../../pkg/foreign/foreign-forward.ts";
+import { forwardingLook } from "../../../pkg/foreign/forward-look.ts";
+import type { Address, Family } from "../../../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { parseProxy, planProxies, proxyDump } from "../../../pkg/kernel/neighbour-proxy.ts";
+import { type KernelSnapshot, parseSnapshot, snapshotDumps } from "../../../pkg/kernel/snapshot.ts";
+import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../../pkg/netlink/errors.ts";
+import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import { changeTable } from "../../../pkg/nft/change.ts";
+import { tableQuestions } from "../../../pkg/nft/comparison.ts";
+import type { ChainPlace, NftRuleset } from "../../../pkg/nft/ruleset.ts";
+import type { Table } from "../../../pkg/nft/table.ts";
+import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { type Gate, OPEN_GATE, repairOf } from "../../../pkg/reconcile/repair-gate.ts";
+import { answeredBy, readRuleset } from "./ruleset.ts";
+
+/** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
+export class RefusedError extends AggregateError {
+  constructor(refusals: readonly NetlinkError[]) {
+    const [first] = refusals;
+    const others = refusals.length > 1 ? ` (and ${refusals.length - 1} more)` : "";
+    super(refusals, `the kernel refused: ${first?.message}${others}`);
+    this.name = "RefusedError";
+  }
+}
+
+/** Only requests about single peers were refused: this node serves its pods, and reaches the others. */
+export class PeerRefusedError extends RefusedError {
+  constructor(refusals: readonly NetlinkError[]) {
+    super(refusals);
+    this.name = "PeerRefusedError";
+  }
+}
+
+export interface Observation {
+  readonly state: KernelSnapshot;
+  /** The netlink port that this process programs by: the kernel names it when it announces the change. */
+  readonly port: number;
+}
+
+export interface Programmed {
+  /** What was sent, in order. */
+  readonly requests: readonly Request[];
+  /** What the kernel would not do of it: single peers are not reached, the rest is as desired. */
+  readonly refusals: readonly NetlinkError[];
+  /** What stands in the way and is not ours. */
+  readonly conflicts: readonly string[];
+  /** What the last plan started from: all devices are in it. */
+  readonly state: KernelSnapshot;
+}
+
+/** What became of other programs' forward chains. */
+export interface Accepted {
+  readonly sent: readonly Request[];
+  /** Refusals of tables whose owners keep others out. */
+  readonly blocked: readonly NetlinkError[];
+}
+
+const ATTEMPTS = 5;
+
+/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
+const ROUNDS = 3;
+
+export class Programmer {
+  readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
+  readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+
+  readonly #bases: BaseChains;
+
+  /** `bases` hears of the base chains that other programs add. */
+  constructor(
+    netlink: Pick<EventedNetlink, "dump" | "exchange">,
+    nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
+    bases: BaseChains,
+  ) {
+    this.#netlink = netlink;
+    this.#nftables = nftables;
+    this.#bases = bases;
+  }
+
+  async observe(): Promise<Observation> {
+    const dumps: (readonly Message[])[] = [];
+    for (const dump of snapshotDumps()) dumps.push(await this.#netlink.dump(dump));
+    return { state: parseSnapshot(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
+  }
+
+  /**
+   * Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made, and what the gate throws
+   * where one is not to be.
+   */
+  program(
+    desired: DataPath,
+    observed: KernelSnapshot,
+    { gate = OPEN_GATE, ...options }: Pick<PlanOptions, "adopt"> & { readonly gate?: Gate } = {},
+  ): Promise<Programmed> {
+    return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
+  }
+
+  /** The same for what leads to this node's pods. What goes with its pod at this moment is no refusal. */
+  async attachPods(
+    plan: (state: KernelSnapshot) => Plan,
+    observed: KernelSnapshot,
+    gate: Gate = OPEN_GATE,
+  ): Promise<Programmed> {
+    const programmed = await this.#converge(plan, observed, gate);
+    return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
+  }
+
+  /** Has the kernel answer for `addresses` of `family` on the link `index`, in place of their hosts, and for no others. */
+  async answerFor(
+    index: number,
+    family: Family,
+    addresses: readonly Address[],
+  ): Promise<Pick<Programmed, "requests" | "refusals">> {
+    const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
+    const requests = planProxies(index, addresses, held);
+    const refusals = requests.length === 0 ? [] : await this.#carryOut(requests);
+    return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
+  }
+
+  async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
+    const requests: Request[] = [];
+    const refusals: NetlinkError[] = [];
+    const mayPutBack = repairOf(gate);
+    let state = observed;
+    for (let round = 1; ; round++) {
+      const { requests: planned, isComplete, conflicts } = plan(state);
+      const allowed = planned.length === 0 || gate.isOpen ? planned : planned.filter(mayPutBack);
+      requests.push(...allowed);
+      const refused = await this.#carryOut(allowed);
+      for (const { object } of refused.map(({ request }) => request)) if (object !== undefined) gate.refused(object);
+      refusals.push(...refused);
+      if (isComplete) return { requests, refusals, conflicts, state };
+      if (refusals.length > 0) throw new RefusedError(refusals);
+      if (allowed.length < planned.length) gate.assertNothingRests();
+      if (round === ROUNDS)
+        throw new Error(
+          `${planned.map(({ text }) => text).join("; ")}: it vanishes as soon as it is made: another program removes it`,
+        );
+      ({ state } = await this.observe());
+    }
+  }
+
+  /**
+   * Makes the kernel hold exactly `table`, in one transaction; false when it did already. `isAllowed` is asked before a
+   * change: false where that is not to be.
+   */
+  async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
+    const held = await readRuleset(this.#nftables, tableQuestions(table));
+    const requests = changeTable(table, held);
+    if (requests.length === 0 || !isAllowed()) return false;
+    await this.#nftables.commit(requests);
+    return true;
+  }
+
+  /**
+   * Has traffic from and to `ranges` accepted in other programs' forward chains that would drop it, and nothing else that
+   * an earlier call has had accepted. `isAllowed` is asked before a change. A table that its owner lets nobody else change
+   * (NFT_TABLE_F_OWNER) does not keep the others from being changed. Throws `NetlinkError`.
+   */
+  async acceptForwarded(
+    ranges: readonly Prefix[],
+    isAllowed: (requests: readonly Request[]) => boolean = () => true,
+  ): Promise<Accepted> {
+    const wanted = ranges.map((range) => ({ owner: `${FORWARD_MARK}${formatPrefix(range)}`, range }));
+    const isStale = (owner: string) =>
+      owner.startsWith(FORWARD_MARK) && !wanted.some((accepted) => accepted.owner === owner);
+    const sent: Request[] = [];
+    const blocked: NetlinkError[] = [];
+    const done = new Set<string>();
+    let seen = await this.#lookAtForwarding();
+    for (let attempt = 1; ; ) {
+      const table = seen.chains.find((chain) => !done.has(tableOf(chain)));
+      if (table === undefined) return { sent, blocked };
+      const except = (chain: ChainPlace) => tableOf(chain) !== tableOf(table);
+      const rules = seen.rules.filter((rule) => !except(rule));
+      const requests = [
+        ...forgetRanges({ ...seen, rules }, isStale),
+        ...acceptForwardedRanges(seen, wanted, { ...FORWARD_OPTIONS, except }),
+      ];
+      try {
+        if (requests.length > 0 && isAllowed(requests)) {
+          await this.#nftables.commit(requests);
+          sent.push(...requests);
+        }
+        done.add(tableOf(table));
+      } catch (error) {
+        if (isNetlinkError(error, "EPERM")) {
+          blocked.push(error);
+          done.add(tableOf(table));
+        } else if (attempt++ === ATTEMPTS || !isNetlinkError(error, "EEXIST", "ENOENT", "ERESTART")) {
+          throw error;
+        }
+        // Somebody may have been faster: what is there now has to be looked at.
+        seen = await this.#lookAtForwarding();
+      }
+    }
+  }
+
+  #lookAtForwarding(): Promise<NftRuleset> {
+    return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS, { bases: this.#bases }));
+  }
+
+  /** What was to be removed and is gone already counts as removed. */
+  async #carryOut(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
+    const replies = await this.#netlink.exchange(requests);
+    return replies.flatMap(({ request, error }) =>
+      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
+    );
+  }
+}
+
+function tableOf({ family, table }: ChainPlace): string {
+  return `${family} ${table}`;
+}

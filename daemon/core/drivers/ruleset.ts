@@ -1,0 +1,34 @@
+/** Looking at nf_tables on the event loop: what pkg/netlink/ruleset.ts is to the executables. */
+
+import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
+import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import type { Look } from "../../../pkg/netlink/look.ts";
+import type { Message, Query } from "../../../pkg/netlink/message.ts";
+
+type Nftables = Pick<EventedNetlink, "dump" | "exchange">;
+
+/** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
+export async function readRuleset(nftables: Nftables, questions: readonly Query[]): Promise<readonly Message[]> {
+  const replies = await nftables.exchange(questions.filter(({ isDump }) => !isDump));
+  const answers = replies.flatMap(({ error, messages }) => {
+    if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
+    return messages;
+  });
+  for (const dump of questions.filter(({ isDump }) => isDump)) answers.push(...(await dumpIfThere(nftables, dump)));
+  return answers;
+}
+
+export async function answeredBy<T>(nftables: Nftables, look: Look<T>): Promise<T> {
+  let step = look.next();
+  while (step.done !== true) step = look.next(await readRuleset(nftables, step.value));
+  return step.value;
+}
+
+async function dumpIfThere(nftables: Nftables, dump: Query): Promise<readonly Message[]> {
+  try {
+    return await nftables.dump(dump);
+  } catch (error) {
+    if (isNetlinkError(error, "ENOENT")) return [];
+    throw error;
+  }
+}

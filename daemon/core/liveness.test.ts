@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { SOCKET_FILE } from "../../pkg/footprint.ts";
+import { claimRunDir, RunDirInUse } from "./liveness.ts";
+
+let runDir = "";
+beforeEach(() => {
+  runDir = mkdtempSync(join(tmpdir(), "weftd-liveness-"));
+});
+afterEach(() => rmSync(runDir, { recursive: true, force: true }));
+
+const impatient = { waitMs: 0, onWait: () => undefined };
+
+async function isAlive(): Promise<boolean> {
+  const socket = net.connect(join(runDir, SOCKET_FILE));
+  const alive = await Promise.race([
+    once(socket, "connect").then(() => true),
+    once(socket, "error").then(() => false),
+  ]).catch(() => false);
+  socket.destroy();
+  return alive;
+}
+
+test("a claimed run directory shows a sign of life until it is given up", async () => {
+  const liveness = await claimRunDir(join(runDir), impatient);
+  expect(await isAlive()).toBe(true);
+  await liveness.close();
+  expect(await isAlive()).toBe(false);
+});
+
+test("a run directory that is missing is made", async () => {
+  const below = join(runDir, "a", "b");
+  const liveness = await claimRunDir(below, impatient);
+  expect(statSync(join(below, SOCKET_FILE)).isSocket()).toBe(true);
+  await liveness.close();
+});
+
+test("a second claim is refused while the first lives, and waits for its end", async () => {
+  const first = await claimRunDir(runDir, impatient);
+  await expect(claimRunDir(runDir, impatient)).rejects.toThrow(RunDirInUse);
+  expect(await isAlive()).toBe(true);
+
+  let waits = 0;
+  const second = claimRunDir(runDir, { waitMs: 10_000, onWait: () => waits++ });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await first.close();
+  const liveness = await second;
+  expect(waits).toBe(1);
+  expect(await isAlive()).toBe(true);
+  await liveness.close();
+});
+
+test("of many that start together on a stale socket, one wins", async () => {
+  await leaveStaleSocket();
+  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => claimRunDir(runDir, impatient)));
+  const winners = outcomes.filter((outcome) => outcome.status === "fulfilled");
+  expect(winners).toHaveLength(1);
+  expect(await isAlive()).toBe(true);
+  for (const winner of winners) await winner.value.close();
+});
+
+test("the socket of a killed process is taken over", async () => {
+  await leaveStaleSocket();
+  expect(await isAlive()).toBe(false);
+  const liveness = await claimRunDir(runDir, impatient);
+  expect(await isAlive()).toBe(true);
+  await liveness.close();
+});
+
+/** A socket file whose process was killed. */
+async function leaveStaleSocket(): Promise<void> {
+  const path = JSON.stringify(join(runDir, SOCKET_FILE));
+  const script = `require("node:net").createServer().listen(${path}, () => console.log("up"))`;
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout, "data");
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}

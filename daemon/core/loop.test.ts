@@ -1,0 +1,191 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import { Loop, type LoopOptions } from "./loop.ts";
+
+/** A loop whose passes end when the test says so. */
+class Bench {
+  readonly clock = new ManualClock();
+  readonly passes: { reasons: readonly string[]; end: (error?: Error) => Promise<void> }[] = [];
+  readonly failures: number[] = [];
+  readonly loop: Loop;
+
+  constructor(options: Partial<LoopOptions> = {}) {
+    this.loop = new Loop({
+      clock: this.clock,
+      backoff: { initialMs: 100, maxMs: 400 },
+      patienceMs: 20,
+      onFailure: (_error, retryMs) => this.failures.push(retryMs),
+      pass: (reasons) =>
+        new Promise((resolve, reject) => {
+          const end = async (error?: Error) => {
+            if (error === undefined) resolve();
+            else reject(error);
+            await settled();
+          };
+          this.passes.push({ reasons, end });
+        }),
+      ...options,
+    });
+  }
+
+  get last() {
+    const pass = this.passes.at(-1);
+    if (pass === undefined) throw new Error("no pass has begun");
+    return pass;
+  }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("wishes of one moment make one pass that names them", () => {
+  const { loop, clock, passes } = new Bench();
+  loop.ask("nodes");
+  loop.ask("nodes");
+  loop.ask("kernel", { delayMs: 10 });
+  clock.advance(0);
+  expect(passes.map(({ reasons }) => reasons)).toEqual([["nodes"]]);
+});
+
+test("a delay counts from the first wish, so that a stream of them cannot put the pass off", () => {
+  const { loop, clock, passes } = new Bench();
+  loop.ask("kernel", { delayMs: 10 });
+  clock.advance(8);
+  loop.ask("kernel", { delayMs: 10 });
+  expect(passes).toHaveLength(0);
+  clock.advance(2);
+  expect(passes).toHaveLength(1);
+});
+
+test("passes do not overlap, and a wish during one is answered by the next", async () => {
+  const bench = new Bench();
+  bench.loop.ask("first");
+  bench.clock.advance(0);
+  bench.loop.ask("second");
+  bench.clock.advance(1000);
+  expect(bench.passes).toHaveLength(1);
+  await bench.last.end();
+  bench.clock.advance(0);
+  expect(bench.last.reasons).toEqual(["second"]);
+});
+
+test("a failed pass is repeated after a growing wait, and a success begins anew", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  for (let n = 0; n < 4; n++) {
+    await bench.last.end(new Error("refused"));
+    bench.clock.advance(400);
+    expect(bench.last.reasons).toEqual(["retry"]);
+  }
+  expect(bench.failures).toEqual([50, 100, 200, 200]);
+  await bench.last.end();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures.at(-1)).toBe(50);
+});
+
+test("after a failure a patient wish waits for the repetition, another does not", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(1);
+  expect(bench.passes).toHaveLength(1);
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  expect(bench.last.reasons).toEqual(["nodes"]);
+});
+
+test("what comes later than a failed pass can have brought it about hurries the repetition, and the next one", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  for (let n = 0; n < 3; n++) {
+    await bench.last.end(new Error("refused"));
+    bench.clock.advance(400);
+  }
+  await bench.last.end(new Error("refused"));
+  bench.clock.advance(20);
+  const before = bench.passes.length;
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(1);
+  expect(bench.passes).toHaveLength(before + 1);
+  expect(bench.last.reasons).toEqual(["kernel"]);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures.at(-1)).toBe(50);
+});
+
+test("a patient wish during a pass is answered after it where it succeeds, and by its repetition where it fails", async () => {
+  const bench = new Bench();
+  bench.loop.ask("nodes");
+  bench.clock.advance(0);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  await bench.last.end(new Error("refused"));
+  bench.clock.advance(49);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  await bench.last.end();
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["kernel"]);
+});
+
+test("a success is followed by a pass after the interval", async () => {
+  const bench = new Bench({ intervalMs: 60_000 });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  await bench.last.end();
+  bench.clock.advance(59_999);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["interval"]);
+});
+
+test("stopping waits for the pass under way and lets none follow", async () => {
+  const bench = new Bench({ intervalMs: 1000 });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  bench.loop.ask("more");
+  let isStopped = false;
+  const stopped = bench.loop.stop().then(() => {
+    isStopped = true;
+  });
+  await settled();
+  expect(isStopped).toBe(false);
+  await bench.last.end();
+  await stopped;
+  bench.loop.ask("late");
+  bench.clock.advance(10_000);
+  expect(bench.passes).toHaveLength(1);
+  expect(bench.clock.pendingMs()).toEqual([]);
+});
+
+test("a failed pass is repeated when one is promising, where that is sooner than its wait", async () => {
+  let promisingMs: number | undefined = 30;
+  const bench = new Bench({ promisingMs: () => promisingMs });
+  bench.loop.ask("kernel");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("rests"));
+  expect(bench.failures).toEqual([30]);
+  bench.clock.advance(30);
+  expect(bench.passes).toHaveLength(2);
+  promisingMs = 100_000;
+  await bench.last.end(new Error("rests"));
+  expect(bench.failures[1]).toBeLessThanOrEqual(200);
+});
+
+test("a failed pass is not repeated before the pause that it asks for, even where one would be promising", async () => {
+  const bench = new Bench({ promisingMs: () => 30, pauseMs: () => 1000, patienceMs: Number.POSITIVE_INFINITY });
+  bench.loop.ask("start");
+  bench.clock.advance(0);
+  await bench.last.end(new Error("refused"));
+  expect(bench.failures).toEqual([1000]);
+  bench.clock.advance(500);
+  bench.loop.ask("kernel", { delayMs: 1, isPatient: true });
+  bench.clock.advance(499);
+  expect(bench.passes).toHaveLength(1);
+  bench.clock.advance(1);
+  expect(bench.last.reasons).toEqual(["retry", "kernel"]);
+});

@@ -1,0 +1,154 @@
+/** What weftd counts, for Prometheus. */
+
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { ObjectKind } from "../../pkg/netlink/message.ts";
+import type { AddressUse } from "../controllers/attach/address-use.ts";
+
+/** From half a millisecond (one peer) to half a minute (a mass start). */
+const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Values of the label `kind` of weft_repairs_total, but for "other". */
+export const REPAIR_KINDS = [
+  ...(["route", "neighbour", "forwarding", "link", "address"] as const),
+  ...(["table", "attachment", "rule", "setting"] as const),
+] satisfies readonly ObjectKind[];
+
+/** What a table holds counts as its rules. */
+const RULE_PARTS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["chain", "set", "element"]);
+
+/** One of `REPAIR_KINDS`; "other" for objects that are repaired too rarely to be counted by themselves. */
+export function repairKind(kind: ObjectKind): string {
+  if (RULE_PARTS.has(kind)) return "rule";
+  return REPAIR_KINDS.find((known) => known === kind) ?? "other";
+}
+
+export class Metrics {
+  /** A registry of its own, so that two daemons in one process (a test) do not meet. */
+  readonly #registry = new Registry();
+  readonly #registers = [this.#registry];
+
+  readonly programmingLatency = new Histogram({
+    name: "weft_programming_latency_seconds",
+    help: "Time from the arrival of a Node event to the end of the pass that programmed it into the kernel.",
+    buckets: LATENCY_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly passes = new Counter({
+    name: "weft_reconcile_passes_total",
+    help: "Comparisons of what the kernel holds with what it should hold, by result.",
+    labelNames: ["result"] as const,
+    registers: this.#registers,
+  });
+  readonly passDuration = new Histogram({
+    name: "weft_reconcile_duration_seconds",
+    help: "Duration of one comparison, changes included.",
+    buckets: LATENCY_BUCKETS,
+    registers: this.#registers,
+  });
+  readonly changes = new Counter({
+    name: "weft_kernel_changes_total",
+    help: "Requests that changed the kernel, by netlink message type.",
+    labelNames: ["request"] as const,
+    registers: this.#registers,
+  });
+  readonly repairs = new Counter({
+    name: "weft_repairs_total",
+    help: "Things put back that another program had removed or changed, by kind.",
+    labelNames: ["kind"] as const,
+    registers: this.#registers,
+  });
+  readonly peers = new Gauge({
+    name: "weft_peers",
+    help: "Other nodes, by whether the last pass could connect this node to their pods.",
+    labelNames: ["state"] as const,
+    registers: this.#registers,
+  });
+  readonly peerTroubles = new Gauge({
+    name: "weft_peer_trouble",
+    help: "1 for each peer that the last pass could not connect this node to, with the reason (of the first hundred).",
+    labelNames: ["peer", "reason"] as const,
+    registers: this.#registers,
+  });
+  readonly checksumOffload = new Gauge({
+    name: "weft_vtep_checksum_offload",
+    help: "1 while the hardware fills in the checksums of what a VXLAN device sends, 0 where the kernel does.",
+    labelNames: ["device"] as const,
+    registers: this.#registers,
+  });
+  readonly notificationOverruns = new Counter({
+    name: "weft_netlink_overruns_total",
+    help: "Times the kernel dropped notifications because they were not read in time; each is answered by a full comparison.",
+    registers: this.#registers,
+  });
+  readonly watchConnected = new Gauge({
+    name: "weft_node_watch_connected",
+    help: "1 while changes of Nodes are heard of as they happen, 0 while the API server cannot be reached.",
+    registers: this.#registers,
+  });
+  readonly watchFailures = new Counter({
+    name: "weft_node_watch_failures_total",
+    help: "Failed attempts to list or watch Nodes.",
+    registers: this.#registers,
+  });
+  readonly announcementFailures = new Counter({
+    name: "weft_announcement_failures_total",
+    help: "Failed attempts to publish this node's annotations.",
+    registers: this.#registers,
+  });
+
+  constructor({ addressUse = async () => [] }: { readonly addressUse?: () => Promise<readonly AddressUse[]> } = {}) {
+    observeAddresses(addressUse, this.#registers);
+    for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
+    for (const kind of REPAIR_KINDS) this.repairs.inc({ kind }, 0);
+    observeProcess(this.#registers);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** The exposition text. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}
+
+/**
+ * The two standard process metrics that cost nothing. prom-client's own collection of them comes with a monitor of the
+ * event loop that wakes the processor a hundred times a second.
+ */
+function observeProcess(registers: Registry[]): void {
+  new Gauge({
+    name: "process_resident_memory_bytes",
+    help: "Resident memory size in bytes.",
+    registers,
+    collect() {
+      this.set(process.memoryUsage.rss());
+    },
+  });
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "Total user and system CPU time spent in seconds.",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+}
+
+/** Prometheus's question is the moment at which they are counted. */
+function observeAddresses(addressUse: () => Promise<readonly AddressUse[]>, registers: Registry[]): void {
+  const gauge = (name: string, help: string, count: (use: AddressUse) => number) =>
+    new Gauge({
+      ...{ name, help, registers, labelNames: ["subnet"] as const },
+      async collect() {
+        const uses = await addressUse();
+        this.reset();
+        for (const use of uses) this.set({ subnet: use.subnet }, count(use));
+      },
+    });
+  gauge("weft_ipam_addresses_in_use", "Addresses of this node's subnets that pods have.", ({ used }) => used);
+  gauge("weft_ipam_addresses", "Addresses that this node's subnets can give to pods.", ({ capacity }) => capacity);
+}

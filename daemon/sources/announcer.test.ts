@@ -1,0 +1,98 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import { ANNOTATION, formatAnnotations, type WantedAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { type KubeNode, parseNode } from "../../pkg/cluster/node/node.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { openLog } from "../core/log.ts";
+import { Metrics } from "../core/metrics.ts";
+import { Announcer } from "./announcer.ts";
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+const node: KubeNode = { metadata: { name: "n1" } };
+const announcement = { backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.1") };
+
+function bench() {
+  const clock = new ManualClock();
+  const published: WantedAnnotations[] = [];
+  const state = { failure: undefined as Error | undefined, signal: undefined as AbortSignal | undefined };
+  const metrics = new Metrics();
+  const announcer = new Announcer({
+    nodeName: "n1",
+    clock,
+    log: openLog("fatal", "n1"),
+    metrics,
+    api: {
+      publishAnnotations: async (_name, wanted, signal) => {
+        state.signal = signal;
+        if (state.failure !== undefined) throw state.failure;
+        published.push(wanted);
+        return node;
+      },
+    },
+  });
+  return { clock, published, state, announcer, metrics };
+}
+
+test("an announcement is published once, however often it is made", async () => {
+  const { clock, published, announcer } = bench();
+  const own = parseNode(node);
+  announcer.announce(announcement, own);
+  announcer.announce({ ...announcement }, own);
+  clock.advance(0);
+  await settled();
+  announcer.announce(announcement, own);
+  clock.advance(60_000);
+  await settled();
+  expect(published).toEqual([expect.objectContaining({ [ANNOTATION.publicIp]: "192.0.2.1" })]);
+});
+
+test("a Node that now says what was announced needs nothing more", async () => {
+  const { clock, published, announcer } = bench();
+  announcer.announce(announcement, parseNode(node));
+  clock.advance(0);
+  await settled();
+  const annotations = Object.fromEntries(
+    Object.entries(formatAnnotations(announcement)).filter((entry): entry is [string, string] => entry[1] !== null),
+  );
+  announcer.announce(announcement, parseNode({ metadata: { name: "n1", annotations } }));
+  clock.advance(0);
+  await settled();
+  expect(published).toHaveLength(1);
+});
+
+test("another announcement, or a Node that somebody changed, is published again", async () => {
+  const { clock, published, announcer } = bench();
+  const own = parseNode(node);
+  for (const [said, seen] of [
+    [announcement, own],
+    [{ ...announcement, publicIp: parseAddress("192.0.2.2") }, own],
+    [{ ...announcement, publicIp: parseAddress("192.0.2.2") }, parseNode(node)],
+  ] as const) {
+    announcer.announce(said, seen);
+    clock.advance(0);
+    await settled();
+  }
+  expect(published.map((one) => one[ANNOTATION.publicIp])).toEqual(["192.0.2.1", "192.0.2.2", "192.0.2.2"]);
+});
+
+test("a refusal is counted and tried again", async () => {
+  const { clock, published, state, announcer, metrics } = bench();
+  state.failure = new Error("annotate node n1: 403");
+  announcer.announce(announcement, parseNode(node));
+  clock.advance(0);
+  await settled();
+  expect(published).toEqual([]);
+  expect(await metrics.text()).toContain("weft_announcement_failures_total 1");
+  state.failure = undefined;
+  clock.advance(1000);
+  await settled();
+  expect(published).toHaveLength(1);
+});
+
+test("stopping aborts the request under way", async () => {
+  const { clock, state, announcer } = bench();
+  announcer.announce(announcement, parseNode(node));
+  clock.advance(0);
+  await announcer.stop();
+  expect(state.signal?.aborted).toBe(true);
+});

@@ -1,0 +1,82 @@
+/**
+ * Keeps this node's annotations as its peers need them. Apart from the reconcile loop: the data path does not wait for
+ * the API server.
+ */
+
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import type { NodeApi } from "../../pkg/cluster/node/node-api.ts";
+import type { Logger } from "../core/log.ts";
+import { Loop } from "../core/loop.ts";
+import type { Metrics } from "../core/metrics.ts";
+
+export interface AnnouncerOptions {
+  readonly api: Pick<NodeApi, "publishAnnotations">;
+  readonly nodeName: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+const BACKOFF = { initialMs: 500, maxMs: 30_000 };
+
+export class Announcer {
+  readonly #options: AnnouncerOptions;
+  readonly #stopping = new AbortController();
+  readonly #loop: Loop;
+  #announcement: Announcement | undefined;
+  #text = "";
+  #own: ClusterNode | undefined;
+
+  constructor(options: AnnouncerOptions) {
+    const { clock, log, metrics } = options;
+    this.#options = options;
+    this.#loop = new Loop({
+      clock,
+      backoff: BACKOFF,
+      pass: () => this.#publish(),
+      onFailure: (error, retryMs) => {
+        if (this.#stopping.signal.aborted) return;
+        metrics.announcementFailures.inc();
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, "annotations not published");
+      },
+    });
+  }
+
+  /**
+   * What the node's annotations should say from now on. `own` is the Node as it was last heard of: when it says something
+   * else, somebody has changed it.
+   */
+  announce(announcement: Announcement, own: ClusterNode): void {
+    const text = textOf(announcement);
+    if (text === this.#text && (own === this.#own || isAnnounced(own, text))) return;
+    this.#text = text;
+    this.#own = own;
+    this.#announcement = announcement;
+    this.#loop.ask("announcement");
+  }
+
+  /** Gives up an attempt under way. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop.stop();
+  }
+
+  async #publish(): Promise<void> {
+    if (this.#announcement === undefined) return;
+    const { api, nodeName, log } = this.#options;
+    const wanted = formatAnnotations(this.#announcement);
+    await api.publishAnnotations(nodeName, wanted, this.#stopping.signal);
+    log.info({ annotations: wanted }, "annotations are published");
+  }
+}
+
+function textOf(announcement: Announcement): string {
+  return JSON.stringify(formatAnnotations(announcement));
+}
+
+function isAnnounced({ managed, backend, publicIp, publicIpv6 }: ClusterNode, text: string): boolean {
+  if (!managed || backend === undefined) return false;
+  return textOf({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) }) === text;
+}

@@ -1,0 +1,96 @@
+/** Where this node's peers are heard of, and where it says what they must know: Kubernetes, or a file and nowhere. */
+
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
+import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
+import type { NodeSource } from "../../pkg/cluster/node/source.ts";
+import type { Health } from "../core/health.ts";
+import type { Logger } from "../core/log.ts";
+import type { Metrics } from "../core/metrics.ts";
+import { News } from "../core/news.ts";
+import type { Options } from "../options.ts";
+import { Announcer } from "./announcer.ts";
+import { type EventReporter, Events } from "./events.ts";
+import type { NetConfHolder } from "./net-conf.ts";
+import { NetworkCondition } from "./network-condition.ts";
+import { NodeFileSource } from "./node-file.ts";
+import type { NodeView } from "./node-view.ts";
+
+export interface ClusterSide {
+  readonly source: NodeSource;
+  readonly announcer: Pick<Announcer, "announce">;
+  readonly events: EventReporter;
+  /** This node serves pods; `own` is what the source says of it. */
+  serves(own: ClusterNode): void;
+  /** The node's own addresses have changed: connections begin anew. */
+  reconnect(): void;
+  /** Gives up what is under way. The source is stopped by whoever started it. */
+  close(): Promise<void>;
+}
+
+export interface ClusterSideParts {
+  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "nodes">;
+  readonly netConf: NetConfHolder;
+  readonly view: NodeView;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+export function openClusterSide(parts: ClusterSideParts): ClusterSide {
+  const { nodes } = parts.options;
+  return nodes === undefined ? kubernetesSide(parts) : fileSide(nodes, parts);
+}
+
+function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts): ClusterSide {
+  const { nodeName } = options;
+  const connection = connectKubernetes(options.kubeconfig, clock);
+  const api = new NodeApi(connection);
+  const announcer = new Announcer({ api, nodeName, clock, log, metrics });
+  const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
+  const condition = new NetworkCondition({ api, nodeName, clock, log });
+  return {
+    source: new KubernetesSource(api, { clock, ownName: nodeName }),
+    announcer,
+    events,
+    serves: (own) => condition.serves(own),
+    reconnect: () => connection.reconnect(),
+    close: async () => {
+      await Promise.all([announcer.stop(), events.stop(), condition.stop()]);
+      connection.close();
+    },
+  };
+}
+
+/** Nobody is told anything: what others must know of this node is in their files, and is compared with what is so. */
+function fileSide(path: string, { netConf, health, log, clock }: ClusterSideParts): ClusterSide {
+  const news = new News();
+  return {
+    source: new NodeFileSource({ path, clock, netConf: () => netConf.current.conf }),
+    announcer: {
+      announce: (announcement, own) => {
+        const differences = differencesOf(announcement, own);
+        health.warns("nodes file", differences);
+        if (news.isNews("nodes file", differences.join("\n")) && differences.length > 0)
+          log.warn({ path, differences }, "the nodes file says something else of this node than is so");
+      },
+    },
+    events: { report: (happening) => log.warn({ happening }, "an operator should know") },
+    serves: () => undefined,
+    reconnect: () => undefined,
+    close: async () => undefined,
+  };
+}
+
+/** What peers that go by the same file take for true of this node, and is not. */
+export function differencesOf(announcement: Announcement, own: ClusterNode): string[] {
+  const { backend = { type: "nothing" }, publicIp, publicIpv6 } = own;
+  const said = formatAnnotations({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) });
+  return Object.entries(formatAnnotations(announcement)).flatMap(([key, value]) =>
+    value === null || said[key] === value ? [] : [`${key}: ${value}, in the file ${said[key] ?? "nothing"}`],
+  );
+}

@@ -1,0 +1,101 @@
+/** net-conf.json as a file: read at the start, and again whenever it changes. */
+
+import { type ParsedNetConf, parseNetConf } from "../../pkg/backend/net-conf.ts";
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { Health } from "../core/health.ts";
+import type { Logger } from "../core/log.ts";
+import { readRegularFile } from "../core/regular-file.ts";
+import { WatchedFile } from "../core/watched-file.ts";
+
+export interface NetConfFile {
+  readonly conf: ParsedNetConf;
+  /** As it was read; the executables get it with the node table. */
+  readonly text: string;
+}
+
+export interface FollowOptions {
+  readonly clock: Clock;
+  readonly health: Pick<Health, "warns">;
+  readonly log: Logger;
+  /** `current` is another one. */
+  readonly onChange: () => void;
+}
+
+/** The configuration that holds: the last one that was right. */
+export class NetConfHolder {
+  readonly #path: string;
+  #current: NetConfFile;
+  #problem = "";
+
+  private constructor(path: string, current: NetConfFile) {
+    this.#path = path;
+    this.#current = current;
+  }
+
+  /** Logs what was passed over. Throws with the path and, for a value that is wrong, its key. */
+  static async open(path: string, log: Logger): Promise<NetConfHolder> {
+    return new NetConfHolder(path, await readNetConf(path, log));
+  }
+
+  get current(): NetConfFile {
+    return this.#current;
+  }
+
+  /**
+   * From now on the file's changes are taken over. One that is wrong, or gone, is told, and changes nothing. Returns the
+   * function that ends it.
+   */
+  follow(options: FollowOptions): () => void {
+    const file = new WatchedFile(this.#path, options.clock, () => void this.#read(options));
+    return () => file.close();
+  }
+
+  async #read({ health, log, onChange }: FollowOptions): Promise<void> {
+    try {
+      const text = await readText(this.#path);
+      if (text === this.#current.text) {
+        this.#tell("", health, log);
+        return;
+      }
+      this.#current = parse(this.#path, text, log);
+    } catch (error) {
+      this.#tell(error instanceof Error ? error.message : String(error), health, log);
+      return;
+    }
+    this.#tell("", health, log);
+    log.info({ netConf: this.#path, backend: this.#current.conf.backend }, "network configuration has changed");
+    onChange();
+  }
+
+  #tell(problem: string, health: FollowOptions["health"], log: Logger): void {
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    health.warns("net-conf", problem === "" ? [] : [`${problem}: the last one that was right stays in force`]);
+    if (problem !== "") log.error({ problem }, "the last network configuration that was right stays in force");
+  }
+}
+
+async function readNetConf(path: string, log: Logger): Promise<NetConfFile> {
+  return parse(path, await readText(path), log);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readRegularFile(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`network configuration: ${reason}; name the file by --net-conf`, { cause });
+  }
+}
+
+function parse(path: string, text: string, log: Logger): NetConfFile {
+  try {
+    const conf = parseNetConf(text);
+    for (const warning of conf.warnings)
+      log.warn({ netConf: path, warning }, "net-conf: not all of it is taken as it stands");
+    return { conf, text };
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`network configuration ${path}: ${reason}`, { cause });
+  }
+}

@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
+import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import { parseNode } from "../../pkg/cluster/node/node.ts";
+import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
+import { differencesOf } from "./cluster-side.ts";
+import { NodeFileSource } from "./node-file.ts";
+import { parseNodeFile } from "./node-file-format.ts";
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "weftd-nodes-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const entry = (n: number) => ({ name: `n${n}`, podCIDRs: [`10.244.${n}.0/24`], addresses: [`192.0.2.${n}`] });
+const fileWith = (...numbers: number[]) => JSON.stringify({ nodes: numbers.map(entry) });
+const conf = (type: string) => parseNetConf(`{"Network":"10.244.0.0/16","Backend":{"Type":"${type}"}}`);
+
+function bench() {
+  const path = join(folder, "nodes.yaml");
+  const clock = new ManualClock();
+  const events: SourceEvent[] = [];
+  const state = { conf: conf("vxlan") };
+  const source = new NodeFileSource({ path, clock, netConf: () => state.conf });
+  const start = () => source.start((event) => events.push(event));
+  const of = <Type extends SourceEvent["type"]>(type: Type) =>
+    events.filter((event): event is Extract<SourceEvent, { type: Type }> => event.type === type);
+  /** Time passes until it is so: the kernel may tell of a change as well as the clock. */
+  const until = (check: () => void) =>
+    vi.waitFor(() => {
+      clock.advance(60_000);
+      check();
+    });
+  return { path, events, state, source, start, of, until };
+}
+
+test("tells of all nodes at the start, and again when the file, or this node's backend, has changed", async () => {
+  const { path, events, state, source, start, of, until } = bench();
+  writeFileSync(path, fileWith(1, 2));
+  start();
+  await until(() => expect(of("connected").length).toBeGreaterThan(3));
+  expect(of("sync")).toHaveLength(1);
+  writeFileSync(path, fileWith(1, 2, 3));
+  await until(() => expect(of("sync")).toHaveLength(2));
+  expect(of("sync")[1]?.nodes.map(({ name }) => name)).toEqual(["n1", "n2", "n3"]);
+  state.conf = conf("host-gw");
+  await until(() => expect(of("sync")).toHaveLength(3));
+  await source.stop();
+  const before = events.length;
+  writeFileSync(path, fileWith(1));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(events).toHaveLength(before);
+});
+
+test("a file that is wrong, or gone, is told by its line, and changes nothing", async () => {
+  const { path, source, start, of, until } = bench();
+  start();
+  await until(() => expect(of("stale")).not.toEqual([]));
+  expect(of("stale")[0]).toMatchObject({ reason: expect.stringContaining("ENOENT"), retryMs: 5000 });
+  writeFileSync(path, fileWith(1));
+  await until(() => expect(of("connected")).not.toEqual([]));
+  writeFileSync(path, "nodes:\n  - name: n1\n");
+  await until(() => {
+    const pattern = /^nodes file .*nodes\.yaml: line 2: nodes\[0\]\.podCIDRs: expected a list/;
+    expect(of("stale").at(-1)?.reason).toMatch(pattern);
+  });
+  const { length } = of("connected");
+  writeFileSync(path, fileWith(1));
+  await until(() => expect(of("connected").length).toBeGreaterThan(length));
+  // The view never changed meanwhile.
+  expect(of("sync")).toHaveLength(1);
+  await source.stop();
+});
+
+test("what the file says of this node is compared with what is so", () => {
+  const [own] = parseNodeFile(fileWith(1), conf("vxlan"));
+  if (own === undefined) throw new Error("no node");
+  const { backend, publicIp } = own;
+  if (backend === undefined || publicIp === undefined) throw new Error("no announcement");
+  expect(differencesOf({ backend, publicIp }, own)).toEqual([]);
+  const data = { 4: formatVtep({ vni: 1, mac: "0a:00:00:00:00:99" }) };
+  expect(differencesOf({ backend: { ...backend, data }, publicIp }, own)).toEqual([
+    expect.stringMatching(/backend-data: .*0a:00:00:00:00:99.*, in the file .*VtepMAC/),
+  ]);
+  expect(differencesOf({ backend, publicIp }, parseNode({ metadata: { name: "n1" } }))).not.toEqual([]);
+});

@@ -1,0 +1,223 @@
+import { describe, expect, test } from "vitest";
+import { type Address, formatAddress, parseAddress } from "../../ip/address.ts";
+import { formatPrefix } from "../../ip/prefix.ts";
+import { ANNOTATION, differingAnnotations, formatAnnotations } from "./annotations.ts";
+import { type ClusterNode, type KubeNode, nodeFingerprint, parseNode } from "./node.ts";
+
+/** As flannel 0.28.9 left it on a dual-stack vxlan cluster, less what nobody reads. */
+const DUAL_STACK = {
+  metadata: {
+    name: "n1",
+    uid: "4c23f130-eabd-40c4-8532-647e6a857b7e",
+    annotations: {
+      "flannel.alpha.coreos.com/backend-data": '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}',
+      "flannel.alpha.coreos.com/backend-type": "vxlan",
+      "flannel.alpha.coreos.com/backend-v6-data": '{"VNI":1,"VtepMAC":"ce:41:b7:d1:b7:42"}',
+      "flannel.alpha.coreos.com/kube-subnet-manager": "true",
+      "flannel.alpha.coreos.com/public-ip": "192.168.77.11",
+      "flannel.alpha.coreos.com/public-ipv6": "fd00:77::11",
+      "node.alpha.kubernetes.io/ttl": "0",
+    },
+  },
+  spec: { podCIDR: "10.244.0.0/24", podCIDRs: ["10.244.0.0/24", "fd00:10:244::/64"] },
+  status: {
+    addresses: [
+      { type: "InternalIP", address: "192.168.77.11" },
+      { type: "InternalIP", address: "fd00:77::11" },
+      { type: "Hostname", address: "n1" },
+    ],
+  },
+} as const satisfies KubeNode;
+
+/** As flannel 0.28.9 left it on a host-gw cluster. */
+const HOST_GW = {
+  metadata: {
+    name: "n2",
+    uid: "u2",
+    annotations: {
+      "flannel.alpha.coreos.com/backend-data": "null",
+      "flannel.alpha.coreos.com/backend-type": "host-gw",
+      "flannel.alpha.coreos.com/kube-subnet-manager": "true",
+      "flannel.alpha.coreos.com/public-ip": "192.168.77.12",
+    },
+  },
+  spec: { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24"] },
+} as const satisfies KubeNode;
+
+function withAnnotations(annotations: { [key: string]: string }): KubeNode {
+  return { ...DUAL_STACK, metadata: { ...DUAL_STACK.metadata, annotations } };
+}
+
+function text(address: Address | undefined): string | undefined {
+  return address === undefined ? undefined : formatAddress(address);
+}
+
+describe("parseNode", () => {
+  test("reads a dual-stack vxlan node of flannel's", () => {
+    const node = parseNode(DUAL_STACK);
+    expect(node).toMatchObject({
+      name: "n1",
+      uid: "4c23f130-eabd-40c4-8532-647e6a857b7e",
+      managed: true,
+      backend: {
+        type: "vxlan",
+        data: {
+          4: '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}',
+          6: '{"VNI":1,"VtepMAC":"ce:41:b7:d1:b7:42"}',
+        },
+      },
+      problems: [],
+    });
+    expect(node.podCidrs.map(formatPrefix)).toEqual(["10.244.0.0/24", "fd00:10:244::/64"]);
+    expect(node.internalAddresses.map(formatAddress)).toEqual(["192.168.77.11", "fd00:77::11"]);
+    expect([text(node.publicIp), text(node.publicIpv6)]).toEqual(["192.168.77.11", "fd00:77::11"]);
+  });
+
+  test("reads a host-gw node of flannel's, whose backend data is null", () => {
+    const node = parseNode(HOST_GW);
+    expect(node.backend).toEqual({ type: "host-gw" });
+    expect([node.internalAddresses, node.problems]).toEqual([[], []]);
+  });
+
+  test("of a Node with nothing but a name is empty and without problems", () => {
+    const expected = { name: "n", uid: "", managed: false, podCidrs: [], internalAddresses: [], problems: [] };
+    expect(parseNode({ metadata: { name: "n" } })).toEqual({ ...expected, hasRefusedClaim: false });
+  });
+
+  test("takes podCIDR where podCIDRs is missing or empty", () => {
+    for (const spec of [{ podCIDR: "10.1.0.0/24" }, { podCIDR: "10.1.0.0/24", podCIDRs: [] }]) {
+      expect(parseNode({ metadata: { name: "n" }, spec }).podCidrs.map(formatPrefix)).toEqual(["10.1.0.0/24"]);
+    }
+  });
+
+  test("takes no subnet from an annotation", () => {
+    const annotations = { "flannel.alpha.coreos.com/pod-cidr": "10.9.0.0/24", "flannel.alpha.coreos.com/subnet": "x" };
+    const node: KubeNode = { metadata: { name: "n", annotations } };
+    expect(parseNode(node).podCidrs).toEqual([]);
+  });
+
+  test.each([
+    ["publicIp", "203.0.113.1", "192.168.77.11"],
+    ["publicIpv6", "2001:db8::1", "fd00:77::11"],
+  ] as const)("refuses by name %s %s, which is not the Node's", (key, claimed, own) => {
+    const annotation = ANNOTATION[key];
+    const node = parseNode(withAnnotations({ ...DUAL_STACK.metadata.annotations, [annotation]: claimed }));
+    expect([node[key], node.hasRefusedClaim]).toEqual([undefined, true]);
+    expect(node.problems).toEqual([
+      expect.stringContaining(`annotation ${annotation}: ${claimed} is none of the Node's addresses (${own}): refused`),
+    ]);
+  });
+
+  test.each([
+    ["an ExternalIP", {}, [{ type: "ExternalIP", address: "203.0.113.1" }]],
+    ["what the administrator states", { [ANNOTATION.publicIpOverwrite]: "203.0.113.1" }, []],
+  ])("an announced address may be %s", (_what, annotations, more) => {
+    const node = parseNode({
+      ...withAnnotations({ [ANNOTATION.publicIp]: "203.0.113.1", ...annotations }),
+      status: { addresses: [...DUAL_STACK.status.addresses, ...more] },
+    });
+    expect([text(node.publicIp), node.problems]).toEqual(["203.0.113.1", []]);
+  });
+
+  test("keeps what the administrator wants published instead", () => {
+    const node = parseNode(
+      withAnnotations({
+        [ANNOTATION.publicIp]: "192.168.77.11",
+        [ANNOTATION.publicIpOverwrite]: "203.0.113.1",
+        [ANNOTATION.publicIpv6Overwrite]: "2001:db8::1",
+      }),
+    );
+    const { publicIp, publicIpOverwrite, publicIpv6Overwrite } = node;
+    expect([publicIp, publicIpOverwrite, publicIpv6Overwrite].map(text)).toEqual([
+      "192.168.77.11",
+      "203.0.113.1",
+      "2001:db8::1",
+    ]);
+  });
+
+  test.each([
+    ["publicIp", "192.168.77", '"192.168.77" is not an IP address'],
+    ["publicIp", "fd00::1", "fd00::1 is not an IPv4 address"],
+    ["publicIpv6", "192.168.77.11", "192.168.77.11 is not an IPv6 address"],
+    ["publicIpOverwrite", "host.example", "is not an IP address"],
+  ] as const)("annotation %s %s is a problem that names it, and the rest is kept", (key, value, problem) => {
+    const annotation = ANNOTATION[key];
+    const node = parseNode(withAnnotations({ ...DUAL_STACK.metadata.annotations, [annotation]: value }));
+    expect(node.problems).toHaveLength(1);
+    expect(node.problems[0]).toContain(annotation);
+    expect(node.problems[0]).toContain(problem);
+    expect(node[key]).toBeUndefined();
+    expect(node.backend?.type).toBe("vxlan");
+    expect(node.podCidrs).toHaveLength(2);
+  });
+
+  test.each([
+    [["10.244.0.0/24", "nonsense"], ["10.244.0.0/24"], 'spec.podCIDRs: "nonsense" is not a prefix'],
+    [["10.244.0.7/24"], ["10.244.0.0/24"], "10.244.0.7/24 has host bits set: taken as 10.244.0.0/24"],
+  ])("podCIDRs %j are read as %j with a problem", (podCIDRs, expected, problem) => {
+    const node = parseNode({ ...DUAL_STACK, spec: { podCIDRs } });
+    expect(node.podCidrs.map(formatPrefix)).toEqual(expected);
+    expect(node.problems[0]).toContain(problem);
+  });
+
+  test("an internal address that is none is a problem", () => {
+    const addresses = [{ type: "InternalIP", address: "n1.example" }];
+    const node = parseNode({ ...DUAL_STACK, status: { addresses } });
+    expect(node.internalAddresses).toEqual([]);
+    expect(node.problems[0]).toMatch(/^status.addresses: "n1.example" is not an IP address/);
+  });
+});
+
+describe("nodeFingerprint", () => {
+  const fingerprint = nodeFingerprint(DUAL_STACK);
+  const { metadata, spec, status } = DUAL_STACK;
+
+  test("is the same for what does not concern the network", () => {
+    const annotations = { ...metadata.annotations, "node.alpha.kubernetes.io/ttl": "15" };
+    const later = { ...DUAL_STACK, metadata: { ...metadata, resourceVersion: "999", annotations } };
+    expect(nodeFingerprint(later)).toBe(fingerprint);
+  });
+
+  test.each<[string, KubeNode]>([
+    ["uid", { ...DUAL_STACK, metadata: { ...metadata, uid: "another" } }],
+    ["podCIDRs", { ...DUAL_STACK, spec: { podCIDRs: spec.podCIDRs.toReversed() } }],
+    ["addresses", { ...DUAL_STACK, status: { addresses: status.addresses.slice(1) } }],
+    ...Object.values(ANNOTATION).map((key): [string, KubeNode] => [
+      key,
+      withAnnotations({ ...metadata.annotations, [key]: "changed" }),
+    ]),
+  ])("differs by %s", (_what, changed) => {
+    expect(nodeFingerprint(changed)).not.toBe(fingerprint);
+  });
+});
+
+describe("formatAnnotations", () => {
+  const announced = (node: ClusterNode) => {
+    const { backend = { type: "none" }, publicIp, publicIpv6 } = node;
+    return formatAnnotations({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) });
+  };
+
+  test.each([DUAL_STACK, HOST_GW])("writes what flannel wrote on $metadata.name", (node) => {
+    const wanted = announced(parseNode(node));
+    expect(differingAnnotations(node.metadata.annotations, wanted)).toBeUndefined();
+  });
+
+  test("takes away what belongs to a family that no longer takes part", () => {
+    const backend = { type: "vxlan", data: { 4: '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}' } };
+    const wanted = formatAnnotations({ backend, publicIp: parseAddress("192.168.77.11") });
+    expect(differingAnnotations(DUAL_STACK.metadata.annotations, wanted)).toEqual({
+      [ANNOTATION.backendV6Data]: null,
+      [ANNOTATION.publicIpv6]: null,
+    });
+  });
+
+  test("on a Node without annotations differs in what is to be there, not in what is to be away", () => {
+    const wanted = formatAnnotations({ backend: { type: "host-gw" }, publicIpv6: parseAddress("fd00:77::11") });
+    expect(differingAnnotations({}, wanted)).toEqual({
+      [ANNOTATION.subnetManager]: "true",
+      [ANNOTATION.backendType]: "host-gw",
+      [ANNOTATION.backendV6Data]: "null",
+      [ANNOTATION.publicIpv6]: "fd00:77::11",
+    });
+  });
+});

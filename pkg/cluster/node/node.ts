@@ -1,0 +1,201 @@
+/**
+ * A node as the network sees it, read from a Kubernetes Node object (core/v1). Pure, and never throws: see
+ * `annotations.ts` for why.
+ */
+import {
+  type Address,
+  AddressError,
+  type Family,
+  formatAddress,
+  isSameAddress,
+  parseAddress,
+} from "../../ip/address.ts";
+import { formatPrefix, isSamePrefix, networkOf, type Prefix, parsePrefix } from "../../ip/prefix.ts";
+import { ANNOTATION, type AnnotationContent, type Annotations, parseAnnotations } from "./annotations.ts";
+
+/** A Node as a watch for metadata tells of it (PartialObjectMetadata). */
+export interface PartialNode {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+    readonly annotations?: Annotations;
+  };
+}
+
+/** The parts of a Node object that are read. Everything but the name may be missing. */
+export interface KubeNode extends PartialNode {
+  readonly spec?: {
+    readonly podCIDR?: string;
+    readonly podCIDRs?: readonly string[];
+  };
+  readonly status?: {
+    readonly addresses?: readonly { readonly type: string; readonly address: string }[];
+    readonly conditions?: readonly NodeCondition[];
+  };
+}
+
+/** One of status.conditions. Times are RFC 3339's. */
+export interface NodeCondition {
+  readonly type: string;
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason?: string;
+  readonly message?: string;
+  readonly lastHeartbeatTime?: string | null;
+  readonly lastTransitionTime?: string | null;
+}
+
+/** The condition that tells the scheduler to keep pods away from a Node whose network is not set up. */
+export const NETWORK_UNAVAILABLE = "NetworkUnavailable";
+
+export interface ClusterNode extends AnnotationContent {
+  readonly name: string;
+  /** Differs when a Node was deleted and another of the same name created. */
+  readonly uid: string;
+  /**
+   * The node's pod subnets, from spec.podCIDRs and nowhere else: a subnet taken from an annotation would let whoever
+   * may annotate a Node draw other nodes' traffic to it. Empty until the controller manager assigned them.
+   */
+  readonly podCidrs: readonly Prefix[];
+  /** status.addresses of type InternalIP, in their order. */
+  readonly internalAddresses: readonly Address[];
+  /** Its condition of that name. */
+  readonly networkUnavailable?: NodeCondition;
+  /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
+  readonly hasRefusedClaim: boolean;
+  /** What could not be read, in words, each naming the field; empty for a Node in good order. */
+  readonly problems: readonly string[];
+}
+
+/** Reads a Node object. What is malformed, or claimed without right, is left out and named in `problems`. */
+export function parseNode(node: KubeNode): ClusterNode {
+  const problems: string[] = [];
+  const addressesOf = (type: string) => addressTexts(node, type).flatMap((text) => readNodeAddress(text, problems));
+  const internalAddresses = addressesOf("InternalIP");
+  const addresses = [...internalAddresses, ...addressesOf("ExternalIP")];
+  const networkUnavailable = conditionOf(node);
+  const { publicIp, publicIpv6, ...content } = parseAnnotations(node.metadata.annotations ?? {}, problems);
+  const accepted4 = acceptClaim(4, publicIp, content.publicIpOverwrite, addresses, problems);
+  const accepted6 = acceptClaim(6, publicIpv6, content.publicIpv6Overwrite, addresses, problems);
+  return {
+    name: node.metadata.name,
+    uid: node.metadata.uid ?? "",
+    podCidrs: podCidrTexts(node).flatMap((text) => readPodCidr(text, problems)),
+    internalAddresses,
+    ...(networkUnavailable && { networkUnavailable }),
+    ...content,
+    ...(accepted4 && { publicIp: accepted4 }),
+    ...(accepted6 && { publicIpv6: accepted6 }),
+    hasRefusedClaim: accepted4 !== publicIp || accepted6 !== publicIpv6,
+    problems,
+  };
+}
+
+/**
+ * The announced address, unless the Node's status says otherwise: an annotation alone must not send traffic to another
+ * machine. What the administrator wrote into the overwriting annotation stands; so does an address of a family that the
+ * status has none of, since nothing there speaks against it.
+ */
+function acceptClaim(
+  family: Family,
+  claimed: Address | undefined,
+  overwrite: Address | undefined,
+  addresses: readonly Address[],
+  problems: string[],
+): Address | undefined {
+  const own = addresses.filter((address) => address.family === family);
+  const isAccepted = (address: Address) =>
+    own.length === 0 || [...own, ...(overwrite ? [overwrite] : [])].some((one) => isSameAddress(one, address));
+  if (claimed === undefined || isAccepted(claimed)) return claimed;
+  const [key, overwriteKey] =
+    family === 4
+      ? [ANNOTATION.publicIp, ANNOTATION.publicIpOverwrite]
+      : [ANNOTATION.publicIpv6, ANNOTATION.publicIpv6Overwrite];
+  problems.push(
+    `annotation ${key}: ${formatAddress(claimed)} is none of the Node's addresses (${own.map(formatAddress).join(", ")}): ` +
+      `refused; if it is right, let the kubelet report it (--node-ip), or state it in the annotation ${overwriteKey}`,
+  );
+  return undefined;
+}
+
+/** Only what is read here, of an object that may hold a hundred times as much (images, conditions, managed fields). */
+export function essentialNode(node: KubeNode): KubeNode {
+  const { podCIDR, podCIDRs } = node.spec ?? {};
+  const { addresses } = node.status ?? {};
+  const condition = conditionOf(node);
+  return {
+    ...essentialMetadata(node),
+    spec: { ...(podCIDR !== undefined && { podCIDR }), ...(podCIDRs !== undefined && { podCIDRs }) },
+    status: { ...(addresses !== undefined && { addresses }), ...(condition && { conditions: [condition] }) },
+  };
+}
+
+/** The same for a Node that came as metadata. */
+export function essentialMetadata({ metadata }: PartialNode): PartialNode {
+  const { name, uid, resourceVersion, annotations = {} } = metadata;
+  const relevant = Object.values(ANNOTATION).flatMap((key) => {
+    const value = annotations[key];
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  return {
+    metadata: {
+      name,
+      ...(uid !== undefined && { uid }),
+      ...(resourceVersion !== undefined && { resourceVersion }),
+      annotations: Object.fromEntries(relevant),
+    },
+  };
+}
+
+/**
+ * A text that is equal for two states of a Node exactly when `parseNode` reads the same from both. Node objects change
+ * every few minutes for reasons that do not concern the network (conditions, image lists).
+ */
+export function nodeFingerprint(node: KubeNode): string {
+  const annotations = node.metadata.annotations ?? {};
+  const relevant = Object.values(ANNOTATION).map((key) => annotations[key] ?? null);
+  const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
+  const { status, reason } = conditionOf(node) ?? {};
+  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, relevant]);
+}
+
+function conditionOf({ status }: KubeNode): NodeCondition | undefined {
+  return status?.conditions?.find(({ type }) => type === NETWORK_UNAVAILABLE);
+}
+
+/** podCIDR is the older, single field; a server fills in both. */
+function podCidrTexts({ spec }: KubeNode): readonly string[] {
+  if (spec?.podCIDRs !== undefined && spec.podCIDRs.length > 0) return spec.podCIDRs;
+  return spec?.podCIDR ? [spec.podCIDR] : [];
+}
+
+function addressTexts({ status }: KubeNode, wanted: string): readonly string[] {
+  return (status?.addresses ?? []).filter(({ type }) => type === wanted).map(({ address }) => address);
+}
+
+function readPodCidr(text: string, problems: string[]): Prefix[] {
+  try {
+    const prefix = parsePrefix(text);
+    const network = networkOf(prefix);
+    if (!isSamePrefix(prefix, network)) {
+      problems.push(`spec.podCIDRs: ${text} has host bits set: taken as ${formatPrefix(network)}`);
+    }
+    return [network];
+  } catch (error) {
+    return noted("spec.podCIDRs", error, problems);
+  }
+}
+
+function readNodeAddress(text: string, problems: string[]): Address[] {
+  try {
+    return [parseAddress(text)];
+  } catch (error) {
+    return noted("status.addresses", error, problems);
+  }
+}
+
+function noted(field: string, error: unknown, problems: string[]): [] {
+  if (!(error instanceof AddressError)) throw error;
+  problems.push(`${field}: ${error.message}: ignored`);
+  return [];
+}
