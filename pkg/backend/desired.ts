@@ -5,8 +5,9 @@
  * a cluster changes its backend, VNI or port node by node, and every pair of pods stays connected.
  */
 
+import type { Device } from "../kernel/device.ts";
 import type { Link } from "../kernel/link.ts";
-import type { PeerRoute } from "../reconcile/data-path.ts";
+import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import { admitPeers } from "./admission.ts";
 import { BACKENDS, backendNamed, backendOf } from "./backends.ts";
 import type { Backend, Contribution, KnownDevice, PeerEntries, Sending } from "./contract.ts";
@@ -51,7 +52,10 @@ export function desiredState(
     const by = senderTo(own, peer);
     const routes = isDirect && takesPlainRoutes(by) ? plainRoutes(node, peer) : [];
     if (routes.length > 0) direct.push({ peer: peer.name, routes });
-    const subnets = peer.subnets.filter((subnet) => !routes.some(({ destination }) => destination === subnet));
+    const subnets =
+      routes.length === 0
+        ? peer.subnets
+        : peer.subnets.filter((subnet) => !routes.some(({ destination }) => destination === subnet));
     if (subnets.length === 0) continue;
     if ("trouble" in by) problems.push(by);
     else sending.get(by)?.push({ peer, subnets });
@@ -76,17 +80,7 @@ export function desiredState(
   ];
   const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
-    dataPath: {
-      devices: all.flatMap(({ devices = [] }) => devices),
-      routes: entries.flatMap(({ routes = [] }) => routes),
-      neighbours: entries.flatMap(({ neighbours = [] }) => neighbours),
-      forwarding: entries.flatMap(({ forwarding = [] }) => forwarding),
-    },
-    entryPeers: {
-      routes: entries.flatMap(({ peer, routes = [] }) => routes.map(() => peer)),
-      neighbours: entries.flatMap(({ peer, neighbours = [] }) => neighbours.map(() => peer)),
-      forwarding: entries.flatMap(({ peer, forwarding = [] }) => forwarding.map(() => peer)),
-    },
+    ...flatten(entries, all.flatMap(({ devices = [] }) => devices)),
     podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
     unmasqueraded: own.seesPods ? connectable.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
     endpoints: parts.find(([backend]) => backend === own)?.[1].endpoints ?? {},
@@ -94,6 +88,31 @@ export function desiredState(
     isAsymmetric: isDirect || all.some((part) => part.isAsymmetric === true) || connectable.some(isOtherwise),
     problems: [...problems, ...all.flatMap((part) => part.problems ?? [])],
   };
+}
+
+/** Loops: of thousands of peers each has a few. */
+function flatten(
+  entries: readonly PeerEntries[],
+  devices: readonly Device[],
+): Pick<DesiredState, "dataPath" | "entryPeers"> {
+  const routes: PeerRoute[] = [];
+  const neighbours: PeerNeighbour[] = [];
+  const forwarding: PeerForwarding[] = [];
+  const entryPeers = { routes: [] as string[], neighbours: [] as string[], forwarding: [] as string[] };
+  for (const part of entries) {
+    add(part.routes, routes, entryPeers.routes, part.peer);
+    add(part.neighbours, neighbours, entryPeers.neighbours, part.peer);
+    add(part.forwarding, forwarding, entryPeers.forwarding, part.peer);
+  }
+  return { dataPath: { devices, routes, neighbours, forwarding }, entryPeers };
+}
+
+function add<T>(from: readonly T[] | undefined, to: T[], peers: string[], peer: string): void {
+  if (from === undefined) return;
+  for (const entry of from) {
+    to.push(entry);
+    peers.push(peer);
+  }
 }
 
 /** The backend that `peer` is sent to by: what it announces, else, for want of that, this node's own where it can. */
