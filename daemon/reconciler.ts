@@ -4,7 +4,8 @@
  */
 import { attribution } from "../pkg/backend/attribution.ts";
 import { BACKENDS, backendNamed, backendOf } from "../pkg/backend/backends.ts";
-import { type Channels, desiredState, type KnownDevices, knownDevices } from "../pkg/backend/desired.ts";
+import { type Channels, type KnownDevices, knownDevices } from "../pkg/backend/contributions.ts";
+import { desiredState } from "../pkg/backend/desired.ts";
 import { type NetConf, settingsOf } from "../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../pkg/backend/node.ts";
 import type { DesiredState } from "../pkg/backend/state.ts";

@@ -1,7 +1,8 @@
 /** What the kernel should hold, as weftd and the executables work it out, and its words for an operator. */
 
 import { BACKENDS } from "../../pkg/backend/backends.ts";
-import { desiredState, knownDevices } from "../../pkg/backend/desired.ts";
+import { knownDevices } from "../../pkg/backend/contributions.ts";
+import { desiredState } from "../../pkg/backend/desired.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { KnownNodes } from "./run-dir.ts";

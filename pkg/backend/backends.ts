@@ -7,7 +7,7 @@ export const DEFAULT_WORD = "auto";
 
 /** The one that is meant by default comes first, the others by the names that they are registered under. */
 export const BACKENDS: readonly Backend[] = (Object.values(registry) as Backend[]).sort(
-  (a, b) => Number(b.words.includes(DEFAULT_WORD)) - Number(a.words.includes(DEFAULT_WORD)),
+  (a, b) => +b.words.includes(DEFAULT_WORD) - +a.words.includes(DEFAULT_WORD),
 );
 
 /** Undefined where this version has none of that name. */
@@ -23,7 +23,7 @@ export function backendMeant(word: string): Backend | undefined {
 /** That of settings: those are only made for backends that are registered. */
 export function backendOf({ type }: BackendConf): Backend {
   const backend = backendNamed(type);
-  if (backend === undefined) throw new Error(`no backend ${type} is registered`);
+  if (backend === undefined) throw new Error(`no backend ${type}`);
   return backend;
 }
 

@@ -15,8 +15,8 @@ import { type DataPath, planDataPath } from "../reconcile/data-path.ts";
 import { readBootId } from "../sys/boot.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { Backend } from "./contract.ts";
-import { desiredState, knownDevices } from "./desired.ts";
-import { inlineDesired } from "./inline.ts";
+import { contributionsOf, knownDevices, pathOf } from "./contributions.ts";
+import { inlineContributions } from "./inline.ts";
 import { parseNodeTable, parseStamp, type Stamp } from "./node-table.ts";
 
 /** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
@@ -173,7 +173,7 @@ function programTable(request: CniRequest, host: BlockingNetlink, stamp: Stamp):
     throw later(`${path} and ${STAMP_FILE} are of different boots: wait until weftd is ready`);
   program(host, ({ links }) => {
     const known = knownDevices(links, table.deviceMacs);
-    return desiredState(table.conf, table.node, table.peers, known).dataPath;
+    return pathOf(contributionsOf(table.conf, table.node, table.peers, known));
   });
 }
 
@@ -181,7 +181,7 @@ function programTable(request: CniRequest, host: BlockingNetlink, stamp: Stamp):
 type Desire = (observed: KernelSnapshot) => DataPath;
 
 function inlineDesire(request: CniRequest, backend: Backend): Desire {
-  return (observed) => inlineDesired(request, backend, observed).dataPath;
+  return (observed) => pathOf(inlineContributions(request, backend, observed));
 }
 
 function program(host: BlockingNetlink, desire: Desire): void {

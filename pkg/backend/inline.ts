@@ -14,29 +14,28 @@ import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import type { Backend } from "./contract.ts";
-import { desiredState } from "./desired.ts";
+import { type Contributions, contributionsOf } from "./contributions.ts";
 import type { NetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 import { decodePeerOf } from "./node-table.ts";
-import type { DesiredState } from "./state.ts";
 
 /** The list is the operator's own: no network is drawn around it. */
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 
 /** Throws `CniError` 7 for a configuration that is wrong. */
-export function inlineDesired(request: CniRequest, backend: Backend, observed: KernelSnapshot): DesiredState {
+export function inlineContributions(request: CniRequest, backend: Backend, observed: KernelSnapshot): Contributions {
   const { config } = request;
   const node = localNode(request, observed);
   const stated = backend.inline?.(config, node);
-  if (stated === undefined) throw config.invalid("peers", `nothing: ${backend.name} takes peers from weftd alone`);
+  if (stated === undefined) throw config.invalid("peers", "none: they come from weftd");
   const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
   const peers = config.objectList("peers").map((peer): Peer => decodePeerOf(peer, backend.name));
-  const state = desiredState(conf, node, peers, new Map([[backend.name, stated.known]]));
-  if (state.problems.length > 0) {
-    const told = state.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
+  const contributions = contributionsOf(conf, node, peers, new Map([[backend.name, stated.known]]));
+  if (contributions.problems.length > 0) {
+    const told = contributions.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
     throw new CniError(ErrorCode.invalidConfig, `peers: ${told}`);
   }
-  return state;
+  return contributions;
 }
 
 /** This node's subnets are those of the pod that is attached. */
