@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { deriveMac } from "../../pkg/backend/derived-mac.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
-import { deriveMac } from "../../pkg/backend/vxlan/overlay.ts";
 import type { NodeBackend } from "../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";

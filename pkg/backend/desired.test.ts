@@ -3,10 +3,11 @@ import { parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
 import type { VtepDevice } from "../kernel/vtep-device.ts";
 import type { Channels } from "./contributions.ts";
+import { deriveMac } from "./derived-mac.ts";
 import { desiredState } from "./desired.ts";
 import { parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import { deriveMac, type KnownVtep } from "./vxlan/overlay.ts";
+import type { KnownVtep } from "./vxlan/overlay.ts";
 import type { VxlanPeer } from "./vxlan/peer.ts";
 
 const conf = (backend: object, more: object = {}) =>

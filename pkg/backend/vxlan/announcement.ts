@@ -6,9 +6,10 @@
 import { AddressError, type Family } from "../../ip/address.ts";
 import { formatMac, parseMac } from "../../ip/mac.ts";
 import type { Announced, Announcement, Endpoints } from "../contract.ts";
+import { deriveMac } from "../derived-mac.ts";
 import type { Peer } from "../node.ts";
 import type { VxlanConf } from "./conf.ts";
-import { deriveMac, vtepName } from "./overlay.ts";
+import { vtepName } from "./overlay.ts";
 import type { VxlanPeer } from "./peer.ts";
 
 /** One VXLAN endpoint. */

@@ -3,15 +3,15 @@
  * flannel's names and MTUs, so that either takes over what the other made.
  */
 
-import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_MAC_SEED, VTEP_NAME_START } from "../../footprint.ts";
+import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_NAME_START } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { Device } from "../../kernel/device.ts";
-import { fnv1a64 } from "../../kernel/digest.ts";
 import type { Link } from "../../kernel/link.ts";
 import type { Vtep } from "../../kernel/vtep.ts";
 import { type VtepDevice, vtepDevice } from "../../kernel/vtep-device.ts";
 import type { KnownDevice } from "../contract.ts";
+import { deriveMac } from "../derived-mac.ts";
 import type { LocalNode } from "../node.ts";
 import type { PeerProblem } from "../state.ts";
 
@@ -178,16 +178,4 @@ function chooseNames(
     taken.add(name ?? "");
     return name ?? vtepName(family, vni);
   });
-}
-
-/**
- * A unicast, locally administered hardware address that follows from the node's name and the device's: the same after a
- * restart, a reboot, and for a Node that was created again, without anything being stored. Of 5,000 nodes two get the
- * same one once in some 5 million clusters (46 bits).
- */
-export function deriveMac(nodeName: string, deviceName: string): string {
-  const digest = fnv1a64(`${VTEP_MAC_SEED}${deviceName}/${nodeName}`);
-  const octets = [...Array(6).keys()].map((at) => Number((digest >> BigInt(8 * at)) & 0xffn));
-  octets[0] = ((octets[0] as number) & 0xfc) | 0x02;
-  return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");
 }

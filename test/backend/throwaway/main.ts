@@ -4,9 +4,9 @@
  */
 
 import type { Backend, BackendConf, BackendTask, KnownDevice } from "../../../pkg/backend/contract.ts";
+import { deriveMac } from "../../../pkg/backend/derived-mac.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
 import type { PeerProblem } from "../../../pkg/backend/state.ts";
-import { deriveMac } from "../../../pkg/backend/vxlan/overlay.ts";
 import type { ConfigObject } from "../../../pkg/cni/config.ts";
 import { deviceAlias } from "../../../pkg/kernel/device.ts";
 import { vtepDevice } from "../../../pkg/kernel/vtep-device.ts";
