@@ -44,6 +44,10 @@ const weft = async (subcommand: string, ...args: string[]) => {
 };
 const findings = async (...args: string[]) =>
   (await weft("doctor", "--only", `${NAME}-tag,data-path`, ...args)).json.findings;
+const deviceTo = async ({ inside }: Node, { address }: Pod) => {
+  const [route] = await inside.json<{ dev: string }[]>("ip", ["-j", "route", "get", address]);
+  return route?.dev;
+};
 const reachesAll = () =>
   eventually(async () => {
     const { failures, pairs, reached } = await measureReach(cluster);
@@ -125,6 +129,7 @@ test("a node of vxlan and one of this send to each other as each announces", asy
     const { json } = await weft("status");
     expect(json.peers).toMatchObject([{ backend: "vxlan", ways: ["vxlan"], isProgrammed: true }]);
   }, 20_000);
+  expect([await deviceTo(node, remote), await deviceTo(remote.node, own)]).toEqual(["flannel.1", "throw0"]);
   await reachesAll();
   cluster.configure(remote.node, { Type: NAME });
   await reachesAll();
