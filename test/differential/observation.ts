@@ -5,14 +5,19 @@ import type { Device } from "./labels.ts";
 type Json = Record<string, unknown>;
 
 /**
- * Settles first: new addresses are tentative until their device is ready. A device without carrier (a tap that no program
- * has open) is never ready; a bridge gets its carrier a moment after its first port: such devices get ten looks. tc prints the
- * queues of a device that has several (mq) in text only; these are left out.
+ * Settles first: a new IPv6 address is tentative until its device is ready, and has its local route a moment later. A device
+ * without carrier is never ready (a tap that no program has open); a bridge gets its carrier when its port is ready. Ready
+ * soon is what has LOWER_UP and still NO-CARRIER. tc prints the queues of a device that has several (mq) in text only; these
+ * are left out.
  */
 export const OBSERVE = `
+unsettled() {
+	awk 'NF == 10 && $2 == "80" { routed[$1] } NF == 6 && ($5 ~ /^[4-7c-f]/ || !($1 in routed)) { all = all "|" $6 }
+		END { print substr(all, 2) }' /proc/net/ipv6_route /proc/net/if_inet6
+}
+changing() { ip -o link show | grep -qE "NO-CARRIER.*LOWER_UP|^[0-9]+: ($1)[:@].*LOWER_UP"; }
 n=0
-while tentative=$(ip address show tentative); [ -n "$tentative" ] && [ $n -lt 100 ]; do
-	case $tentative in *LOWER_UP*) ;; *) [ $n -lt 10 ] || break ;; esac
+while devices=$(unsettled); [ -n "$devices" ] && [ $n -lt 100 ] && changing "$devices"; do
 	sleep 0.02
 	n=$((n + 1))
 done
