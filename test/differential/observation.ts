@@ -22,18 +22,31 @@ while devices=$(unsettled); [ -n "$devices" ] && [ $n -lt 100 ] && changing "$de
 	n=$((n + 1))
 done
 answer() { printf '\\n=%s\\n' "$1"; }
-answer links,routes; printf 'link show\\nroute show table all\\n' | ip -j -d -batch -
-answer addresses,rules; printf 'address show\\nrule show\\n' | ip -j -batch -
+answer links,routes
+ip -j -d -batch - <<END
+link show
+route show table all
+END
+answer addresses,rules
+ip -j -batch - <<END
+address show
+rule show
+END
 answer rules6; ip -6 -j rule show
 answer ports; bridge -j -d link show
 answer vlans; bridge -j vlan show
-answer qdiscs; tc -j qdisc show
-for dev in $(tc qdisc show | sed -n '/noqueue/!s/.* dev \\([^ ]*\\) .*/\\1/p' | sort -u); do
-	answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
-	answer "filters $dev"; tc -j filter show dev $dev
-	answer "ingress $dev"; tc -j filter show dev $dev ingress
-done
-answer sysctls; grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6
+qdiscs=$(tc -j qdisc show)
+answer qdiscs; printf '%s\\n' "$qdiscs"
+case $qdiscs in *'"kind":"'[!n]* | *'"kind":"n'[!o]*)
+	for dev in $(tc qdisc show | sed -n '/noqueue/!s/.* dev \\([^ ]*\\) .*/\\1/p' | sort -u); do
+		answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
+		answer "filters $dev"; tc -j filter show dev $dev
+		answer "ingress $dev"; tc -j filter show dev $dev ingress
+	done ;;
+esac
+answer sysctls
+for path in /proc/sys/net/ipv[46]/*; do [ "\${path##*/}" = neigh ] || set -- "$@" "$path"; done
+exec grep -rs . "$@"
 `;
 
 /** Every entry below the folders that plugins write to: a line "MODE PATH" each; then "=PATH" and the lines of each file. */
@@ -113,7 +126,7 @@ export function readKernel(text: string): Json {
       (answers.get("sysctls") ?? "")
         .split("\n")
         .map((line) => line.replace("/proc/sys/net/", ""))
-        .filter((line) => line !== "" && !/^ipv[46]\/neigh\//.test(line))
+        .filter((line) => line !== "")
         .map((line) => [line.slice(0, line.indexOf(":")).replaceAll("/", "."), line.slice(line.indexOf(":") + 1)]),
     ),
   };
