@@ -216,9 +216,9 @@ export class ScaleBed {
         const routes = (await this.#cluster.peerRoutes(this.#node)).size;
         if (routes !== this.#entryCount) throw new Error(`${routes} routes of ${this.#entryCount}:\n${weftd.output}`);
         for (const { senders } of this.#overlays) {
-          const shown = await inside.json<{ nftables: { set?: { elem?: unknown[] } }[] }>("nft", [
-            ...["-j", "list", "set", "inet", "weft", senders],
-          ]);
+          const { status, stdout } = await inside.run("nft", ["-j", "list", "set", "inet", "weft", senders]);
+          const shown: { nftables: { set?: { elem?: unknown[] } }[] } =
+            status === 0 ? JSON.parse(stdout) : { nftables: [] };
           const count = shown.nftables.flatMap(({ set }) => set?.elem ?? []).length;
           if (count < this.#peers) throw new Error(`${count} senders of ${this.#peers}:\n${weftd.output}`);
         }
