@@ -180,3 +180,11 @@ test("our own table does not wait for a look at other programs' chains that take
   expect(await firewall.restore()).toEqual([rule.text]);
   expect(firewall.forwardDueInMs).toBeUndefined();
 });
+
+test("a look at our own table that took long puts the next one off by a quarter of a second at most", async () => {
+  const { firewall, kernel } = bench();
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  kernel.lookMs = 100;
+  await firewall.restore();
+  expect(firewall.delayMs).toBe(250);
+});
