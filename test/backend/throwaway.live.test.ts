@@ -134,3 +134,10 @@ test("a node of vxlan and one of this send to each other as each announces", asy
   cluster.configure(remote.node, { Type: NAME });
   await reachesAll();
 });
+
+test("cleanup takes its device along", async () => {
+  await node.weftd.stop("SIGTERM");
+  const args = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir, "--dry-run"];
+  const { stdout, stderr } = await node.inside.run(`${bin}/weft`, ["cleanup", ...args]);
+  expect(stdout, stderr).toMatch(/ip link del throw0/);
+});
