@@ -1,0 +1,275 @@
+/**
+ * An nf_tables in memory, for unit tests: it decodes the real bytes of transactions, validates them as the kernel does,
+ * carries them out whole or not at all, and dumps what it holds. `test/contract/nftables` holds it against the kernel.
+ *
+ * Not known: objects (counters, quotas), flow tables, anonymous sets, elements with a timeout. Expressions that weft's
+ * tables do not know are kept unchecked. Of notifications only NFT_MSG_NEWGEN is sent.
+ */
+import { ByteWriter } from "../netlink/bytes.ts";
+import { attribute, attributes, be32, CodecError, i32, struct, u16, u32 } from "../netlink/codec.ts";
+import {
+  decode,
+  type Message,
+  NLM_F_ACK,
+  NLM_F_DUMP,
+  NLM_F_ECHO,
+  NLM_F_MULTI,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  type Request,
+  request,
+  splitDatagram,
+  writeRequest,
+} from "../netlink/message.ts";
+import {
+  NFT_MSG_DELCHAIN,
+  NFT_MSG_DELRULE,
+  NFT_MSG_DELSET,
+  NFT_MSG_DELSETELEM,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_GETGEN,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWGEN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSET,
+  NFT_MSG_NEWSETELEM,
+  NFT_MSG_NEWTABLE,
+  nfgenmsg,
+} from "../netlink/nftables.ts";
+import { deleteChain, newChain } from "./fake/chains.ts";
+import { Draft } from "./fake/draft.ts";
+import { dump, get, tellChain, tellElements, tellRule, tellSet, tellTable } from "./fake/dumps.ts";
+import { deleteElements, newElements } from "./fake/elements.ts";
+import { ERRNO, Refusal } from "./fake/refusal.ts";
+import { deleteRules, newRule } from "./fake/rules.ts";
+import { deleteSet, newSet } from "./fake/sets.ts";
+import type { RulesetState } from "./fake/state.ts";
+import { deleteTables, newTable } from "./fake/tables.ts";
+import { validateTable } from "./fake/validation.ts";
+
+const NFNL_MSG_BATCH_BEGIN = 16;
+const NFNL_MSG_BATCH_END = 17;
+const PORT_OFFSET = 12;
+
+const BEGIN = {
+  ...{ identifier: "NFNL_MSG_BATCH_BEGIN", type: NFNL_MSG_BATCH_BEGIN, header: nfgenmsg },
+  attributes: attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) }),
+};
+
+/** Tells what a message has made, to those who asked for an echo. */
+type Echo = () => Request[];
+
+/** Changes the draft. Throws `Refusal`, or `CodecError` for attributes of a wrong length. */
+type Change = (draft: Draft, message: Message) => Echo;
+
+const NO_ECHO: Echo = () => [];
+const silently =
+  (change: (draft: Draft, message: Message) => void): Change =>
+  (draft, message) => {
+    change(draft, message);
+    return NO_ECHO;
+  };
+
+const CHANGES: Readonly<Record<number, Change>> = {
+  [NFT_MSG_NEWTABLE.type]: (draft, message) => {
+    const table = newTable(draft, message);
+    return () => [tellTable(table)];
+  },
+  [NFT_MSG_DELTABLE.type]: silently(deleteTables),
+  [NFT_MSG_NEWCHAIN.type]: (draft, message) => {
+    const { table, chain } = newChain(draft, message);
+    return () => [tellChain(table, chain)];
+  },
+  [NFT_MSG_DELCHAIN.type]: silently(deleteChain),
+  [NFT_MSG_NEWRULE.type]: (draft, message) => {
+    const { table, chain, rule } = newRule(draft, message);
+    return () => [tellRule(table, chain, rule)];
+  },
+  [NFT_MSG_DELRULE.type]: silently(deleteRules),
+  [NFT_MSG_NEWSET.type]: (draft, message) => {
+    const { table, set } = newSet(draft, message);
+    return () => [tellSet(table, set)];
+  },
+  [NFT_MSG_DELSET.type]: silently(deleteSet),
+  [NFT_MSG_NEWSETELEM.type]: (draft, message) => {
+    const { table, set, added } = newElements(draft, message);
+    return () => added.map((element) => tellElements(table, set, [element]));
+  },
+  [NFT_MSG_DELSETELEM.type]: silently(deleteElements),
+};
+
+/** What became of the messages of a transaction. */
+interface Outcome {
+  readonly draft: Draft;
+  /** By the place of their message. */
+  readonly errors: ReadonlyMap<number, number>;
+  readonly echoes: readonly { readonly message: Message; readonly echo: Echo }[];
+}
+
+/** The port of the programs that `do` plays. */
+const STRANGERS_PORT = 0xffff;
+
+export class FakeNftables {
+  /** How many transactions came, refused ones among them. */
+  transactions = 0;
+  /** Called before a datagram is served: a test can let another program be faster. */
+  beforeAnswer: (messages: readonly Message[]) => void = () => undefined;
+  #tables: RulesetState = new Map();
+  #generation = 1;
+  #lastTable = 0n;
+  readonly #listeners = new Set<(datagram: Uint8Array, port: number) => void>();
+
+  /** The datagrams that answer one from the socket of `port`. */
+  answer(datagram: Uint8Array, port: number): Uint8Array[] {
+    const messages = splitDatagram(datagram);
+    this.beforeAnswer(messages);
+    const [first] = messages;
+    if (first?.type === NFNL_MSG_BATCH_BEGIN) return this.#transact(first, messages.slice(1), port);
+    return messages.flatMap((message) => this.#tell(message, port));
+  }
+
+  /** Does, in one transaction, what a program other than the one under test does. Throws when it is refused. */
+  do(...requests: readonly Request[]): void {
+    const writer = new ByteWriter();
+    requests.forEach((item, index) => {
+      writeRequest(writer, item, index, 0);
+    });
+    const { draft, errors } = this.#run(splitDatagram(writer.finish()), STRANGERS_PORT);
+    for (const [at, errno] of errors) throw new Error(`${requests[at]?.text}: errno ${errno}`);
+    this.#commit(draft, STRANGERS_PORT);
+  }
+
+  /** Counts commits that changed something. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Calls `listener` with NFT_MSG_NEWGEN after each commit, and with the port of the socket that it came by. */
+  listen(listener: (datagram: Uint8Array, port: number) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The socket of `port` is closed: tables that it owns go with it. */
+  release(port: number): void {
+    for (const [key, { owner }] of this.#tables) if (owner === port) this.#tables.delete(key);
+  }
+
+  #transact(begin: Message, messages: readonly Message[], port: number): Uint8Array[] {
+    this.transactions += 1;
+    const { generation = 0 } = decode(BEGIN, begin).attributes;
+    if (generation !== 0 && generation !== this.#generation) return [acknowledge(begin, ERRNO.ERESTART)];
+    const end = messages.findIndex(({ type }) => type === NFNL_MSG_BATCH_END);
+    // Without an end nothing takes effect.
+    if (end < 0) return [];
+    const changes = messages.slice(0, end);
+    const { draft, errors, echoes } = this.#run(changes, port);
+    const answers: Uint8Array[] = [];
+    if (errors.size === 0) {
+      this.#commit(draft, port);
+      for (const { message, echo } of echoes) answers.push(...echo().map((told) => tell(told, message, port, 0)));
+    }
+    changes.forEach((message, at) => {
+      const errno = errors.get(at) ?? 0;
+      if (errno !== 0 || (message.flags & NLM_F_ACK) !== 0) answers.push(acknowledge(message, errno));
+    });
+    return answers;
+  }
+
+  /** As the kernel: where the whole does not hold, again with a look at the whole after each message. */
+  #run(messages: readonly Message[], port: number): Outcome {
+    const outcome = this.#attempt(messages, port, false);
+    return outcome.errors.size === 0 && !isValid(outcome.draft) ? this.#attempt(messages, port, true) : outcome;
+  }
+
+  /** A refused message does not keep the others from being tried: all refusals are told. */
+  #attempt(messages: readonly Message[], port: number, validatesAtOnce: boolean): Outcome {
+    const draft = new Draft(this.#tables, port, () => ++this.#lastTable);
+    const errors = new Map<number, number>();
+    const echoes: { message: Message; echo: Echo }[] = [];
+    messages.forEach((message, at) => {
+      try {
+        const change = CHANGES[message.type];
+        if (change === undefined) throw new Refusal("EINVAL");
+        const echo = change(draft, message);
+        const mayLead = message.type === NFT_MSG_NEWRULE.type || message.type === NFT_MSG_NEWSETELEM.type;
+        if (validatesAtOnce && mayLead) for (const table of draft.unvalidated) validateTable(table);
+        if ((message.flags & NLM_F_ECHO) !== 0) echoes.push({ message, echo });
+      } catch (error) {
+        errors.set(at, errnoOf(error));
+      }
+    });
+    return { draft, errors, echoes };
+  }
+
+  #commit(draft: Draft, port: number): void {
+    if (!draft.isChanged) return;
+    this.#tables = draft.tables;
+    this.#generation += 1;
+    const writer = new ByteWriter();
+    writeMessage(writer, this.#tellGeneration(), 0, 0, 0);
+    const datagram = writer.finish();
+    for (const listener of this.#listeners) listener(datagram, port);
+  }
+
+  #tellGeneration(): Request {
+    return request(NFT_MSG_NEWGEN, "", {}, { id: this.#generation });
+  }
+
+  #tell(message: Message, port: number): Uint8Array[] {
+    const isDump = (message.flags & NLM_F_DUMP) === NLM_F_DUMP;
+    try {
+      if (CHANGES[message.type] !== undefined) throw new Refusal("EINVAL");
+      const told =
+        message.type === NFT_MSG_GETGEN.type ? [this.#tellGeneration()] : (isDump ? dump : get)(this.#tables, message);
+      const datagrams = told.map((item) => tell(item, message, port, isDump ? NLM_F_MULTI : 0));
+      if (isDump) return [...datagrams, ending(message, NLMSG_DONE, 0)];
+      return (message.flags & NLM_F_ACK) === 0 ? datagrams : [...datagrams, acknowledge(message, 0)];
+    } catch (error) {
+      return [acknowledge(message, errnoOf(error))];
+    }
+  }
+}
+
+function isValid(draft: Draft): boolean {
+  try {
+    for (const table of draft.unvalidated) validateTable(table);
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
+
+function errnoOf(error: unknown): number {
+  if (error instanceof Refusal) return error.errno;
+  if (error instanceof CodecError) return ERRNO.ERANGE;
+  throw error;
+}
+
+function tell(told: Request, { sequence }: Message, port: number, flags: number): Uint8Array {
+  const writer = new ByteWriter();
+  writeMessage(writer, told, sequence, port, flags);
+  return writer.finish();
+}
+
+function writeMessage(to: ByteWriter, told: Request, sequence: number, port: number, flags: number): void {
+  const start = to.length;
+  writeRequest(to, told, sequence, flags);
+  to.patchU32(start + PORT_OFFSET, port);
+}
+
+/** struct nlmsgerr */
+const header = struct({ error: i32, length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
+const ENDING = { identifier: "struct nlmsgerr", header, attributes: attributes({}) };
+
+function ending({ sequence, type, flags, payload }: Message, kind: number, errno: number): Uint8Array {
+  const writer = new ByteWriter();
+  const repeated = { length: payload.length + 16, type, flags, sequence };
+  writeRequest(writer, request({ ...ENDING, type: kind }, "", { error: -errno, ...repeated }, {}), sequence, 0);
+  return writer.finish();
+}
+
+function acknowledge(message: Message, errno: number): Uint8Array {
+  return ending(message, NLMSG_ERROR, errno);
+}

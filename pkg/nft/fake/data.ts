@@ -1,0 +1,39 @@
+/** Values and verdicts in expressions and elements (nft_data_init). */
+import { type NftData, VERDICT } from "../../netlink/nftables.ts";
+import { chainByName } from "./draft.ts";
+import { Refusal, required } from "./refusal.ts";
+import type { TableState } from "./state.ts";
+
+/** NFT_DATA_VALUE_MAXLEN: sixteen words. */
+const LONGEST_VALUE = 64;
+
+/** NFT_CONTINUE, NFT_BREAK, NF_QUEUE: no rule of ours uses them. */
+const FOREIGN = [-1, -2, 3];
+const PLAIN: ReadonlySet<number> = new Set([VERDICT.accept, VERDICT.drop, VERDICT.return, ...FOREIGN]);
+
+/** A value of exactly `length` bytes; of any where that is undefined, up to `size`. */
+export function checkValue(data: NftData | undefined, length?: number, size = LONGEST_VALUE): Uint8Array {
+  const value = required(required(data).value);
+  if (value.length === 0) throw new Refusal("EINVAL");
+  if (value.length > size) throw new Refusal("EOVERFLOW");
+  if (length !== undefined && value.length !== length) throw new Refusal("EINVAL");
+  return value;
+}
+
+/** A verdict; a chain that it leads to is there and hangs at no hook. Returns that chain's name. */
+export function checkVerdict(data: NftData | undefined, table: TableState): string | undefined {
+  const verdict = required(required(data).verdict);
+  const code = required(verdict.code) | 0;
+  if (code === VERDICT.jump || code === VERDICT.goto) {
+    const target = chainByName(table, verdict.chain);
+    if (target.base !== undefined) throw new Refusal("EOPNOTSUPP");
+    return target.name;
+  }
+  if (!PLAIN.has(code)) throw new Refusal("EINVAL");
+  return undefined;
+}
+
+/** Where a verdict leads; undefined for one that leads nowhere. */
+export function targetOf(data: NftData | undefined): string | undefined {
+  return data?.verdict?.chain;
+}

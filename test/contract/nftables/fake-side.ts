@@ -1,0 +1,31 @@
+/** The contract's cases against the fake. */
+import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import { FakeNftables } from "../../../pkg/nft/fake-nftables.ts";
+import { FakeNftablesSocket } from "../../../pkg/nft/fake-nftables-socket.ts";
+import type { Side } from "./side.ts";
+
+export function fakeSide(): Side {
+  const nftables = new FakeNftables();
+  let port = 1;
+  let count = 0;
+  const open = () => new EventedNetlink(new FakeNftablesSocket(nftables, port++), "the fake", new ManualClock());
+  const listener = new FakeNftablesSocket(nftables, port++);
+  listener.addMembership(7);
+  listener.onDatagram(() => {
+    count += 1;
+  });
+  return {
+    netlink: open(),
+    openProgram: async () => {
+      const netlink = open();
+      return { netlink, close: () => netlink.close() };
+    },
+    heard: async () => {
+      await Promise.resolve();
+      const heard = count;
+      count = 0;
+      return heard;
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** The contract's cases against the kernel, in a namespace of their own. */
+import { execFileSync } from "node:child_process";
+import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
+import { ByteWriter } from "../../../pkg/netlink/bytes.ts";
+import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import { type Request, request, splitDatagram, writeRequest } from "../../../pkg/netlink/message.ts";
+import { NFPROTO_UNSPEC, NFT_MSG_DELTABLE, NFT_MSG_NEWGEN } from "../../../pkg/netlink/nftables.ts";
+import { generationRequest } from "../../../pkg/netlink/ruleset.ts";
+import type { EventNetlinkSocket } from "../../../pkg/sys/event-netlink.ts";
+import { openKernelSocket } from "./kernel-socket.ts";
+import type { Side } from "./side.ts";
+
+/** A sequence number that no transaction of a case has. */
+const QUESTION = 0x7fff_ffff;
+/** NFNLGRP_NFTABLES */
+const GROUP = 7;
+
+export class KernelSide implements Side {
+  readonly netlink: EventedNetlink;
+  readonly #namespace: string;
+  readonly #listener: EventNetlinkSocket;
+  #heard = 0;
+  #onAnswer: () => void = () => undefined;
+
+  private constructor(namespace: string, socket: EventNetlinkSocket, listener: EventNetlinkSocket) {
+    this.#namespace = namespace;
+    this.netlink = asNetlink(socket);
+    this.#listener = listener;
+    listener.onDatagram((datagram) => {
+      for (const { type, sequence } of splitDatagram(datagram)) {
+        if (type !== NFT_MSG_NEWGEN.type) continue;
+        if (sequence === QUESTION) this.#onAnswer();
+        else this.#heard += 1;
+      }
+    });
+  }
+
+  static async open(namespace: string): Promise<KernelSide> {
+    execFileSync("ip", ["netns", "add", namespace]);
+    return new KernelSide(namespace, await openKernelSocket(namespace), await openKernelSocket(namespace, [GROUP]));
+  }
+
+  /** Nothing is left of the case before. */
+  async empty(): Promise<void> {
+    await this.netlink.commit([request(NFT_MSG_DELTABLE, "flush ruleset", { family: NFPROTO_UNSPEC }, {})]);
+    await this.heard();
+  }
+
+  async openProgram() {
+    const netlink = asNetlink(await openKernelSocket(this.#namespace));
+    return { netlink, close: () => netlink.close() };
+  }
+
+  /** A question by the socket that listens: what was told before has come by then. */
+  async heard(): Promise<number> {
+    await new Promise<void>((resolve) => {
+      this.#onAnswer = resolve;
+      this.#listener.send(datagramOf(generationRequest()));
+    });
+    const heard = this.#heard;
+    this.#heard = 0;
+    return heard;
+  }
+
+  close(): void {
+    this.netlink.close();
+    this.#listener.close();
+    execFileSync("ip", ["netns", "del", this.#namespace]);
+  }
+}
+
+function asNetlink(socket: EventNetlinkSocket): EventedNetlink {
+  return new EventedNetlink(socket, "the kernel", SYSTEM_CLOCK);
+}
+
+function datagramOf(question: Request): Uint8Array {
+  const writer = new ByteWriter();
+  writeRequest(writer, question, QUESTION, 0);
+  return writer.finish();
+}

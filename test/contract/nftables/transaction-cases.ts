@@ -1,0 +1,107 @@
+import { generationOf, generationRequest } from "../../../pkg/netlink/ruleset.ts";
+import type { Cases } from "./case.ts";
+import {
+  addChain,
+  addElements,
+  addRule,
+  addSet,
+  addTable,
+  deleteChain,
+  deleteElements,
+  deleteRule,
+  deleteTable,
+  getChain,
+  jump,
+  key,
+  SETS,
+} from "./requests.ts";
+import { commit, commitEach, list, outcomeOf, type Side } from "./side.ts";
+
+async function generation({ netlink }: Pick<Side, "netlink">): Promise<number> {
+  const [reply] = await netlink.exchange([generationRequest()]);
+  return generationOf(reply?.messages ?? []) ?? Number.NaN;
+}
+
+export const transactionCases: Cases = {
+  "a transaction takes effect whole, or not at all": {
+    async run(side) {
+      await commit(side, addTable(), addChain("c"), addRule("c", "1"));
+      const outcome = await commit(side, addChain("d"), addRule("c", "2"), deleteRule("x"), deleteChain("y"));
+      return [outcome, await list(side)];
+    },
+    expected: ["ENOENT: delete rule x undefined", { c: ["1"] }],
+  },
+  "a message sees what those before it in its transaction did": {
+    async run(side) {
+      const outcome = await commit(
+        side,
+        ...[addTable(), addChain("c"), addRule("c", "1"), deleteTable(), addTable(), addChain("d")],
+        ...[addChain("e"), addRule("d", "2", [jump("e")]), deleteRule("d"), deleteChain("e")],
+        ...[addSet("s", SETS.addresses), addElements("s", [key(1)]), deleteElements("s", [key(1)])],
+      );
+      return [outcome, await list(side)];
+    },
+    expected: ["done", { d: [], s: [] }],
+  },
+  "an element that is refused takes those of its message along": {
+    async run(side) {
+      await commit(side, addTable(), addSet("s", SETS.addresses));
+      const outcome = await commit(side, addElements("s", [key(1), { key: { value: Uint8Array.of(1) } }]));
+      return [outcome, await list(side)];
+    },
+    expected: ["EINVAL: add element s", { s: [] }],
+  },
+  "a transaction for a generation is refused when another program was faster": {
+    async run(side) {
+      await commit(side, addTable());
+      const other = await side.openProgram();
+      const seen = await generation(side);
+      const first = await outcomeOf(side.netlink.commit([addChain("a")], seen));
+      const late = await outcomeOf(side.netlink.commit([addChain("b")], seen));
+      const between = await commit(other, addChain("c"));
+      const outdated = await outcomeOf(side.netlink.commit([addChain("d")], seen + 1));
+      const anew = await outcomeOf(side.netlink.commit([addChain("e")], await generation(side)));
+      other.close();
+      return [first, late.split(":")[0] ?? "", between, outdated.split(":")[0] ?? "", anew, await list(side)];
+    },
+    expected: ["done", "ERESTART", "done", "ERESTART", "done", { a: [], c: [], e: [] }],
+  },
+  "a commit that changes something is a new generation, and is told": {
+    async run(side) {
+      await commit(side, addTable());
+      await side.heard();
+      const grown: number[] = [];
+      for (const request of [
+        ...[addTable(), addChain("c"), addChain("x", { table: "x" }), addSet("s", SETS.addresses)],
+        ...[addElements("s", [key(1)]), addElements("s", [key(1)]), deleteRule("c"), deleteElements("s")],
+      ]) {
+        const before = await generation(side);
+        await commit(side, request);
+        grown.push((await generation(side)) - before);
+      }
+      return [grown, await side.heard()];
+    },
+    expected: [[0, 1, 0, 1, 1, 0, 0, 1], 4],
+  },
+  "questions have no place in a transaction, nor changes outside of one": {
+    async run(side) {
+      const [reply] = await side.netlink.exchange([addTable()]);
+      return [await commit(side, getChain("c")), reply?.error?.code ?? "done"];
+    },
+    expected: ["EINVAL: get chain c", "EINVAL"],
+  },
+  "each of many programs finds what the others did": {
+    async run(side) {
+      const other = await side.openProgram();
+      const outcomes = [
+        ...(await commitEach(side, addTable(), addChain("c"))),
+        await commit(other, addRule("c", "theirs")),
+        await commit(side, addRule("c", "ours")),
+        await commit(other, deleteRule("c")),
+      ];
+      other.close();
+      return [...outcomes, await list(side)];
+    },
+    expected: ["done", "done", "done", "done", "done", { c: [] }],
+  },
+};
