@@ -101,8 +101,8 @@ function assertHangsThere(
 ): void {
   const { number, priority } = hook;
   if (number === undefined || priority === undefined) throw new Error("the fake nftables knows only whole hooks");
-  existing(hooksOf(type, family));
   if (number !== base.hook || (priority | 0) !== base.priority) throw new Refusal("EOPNOTSUPP");
+  existing(hooksOf(type, family));
   if (type !== base.type) throw new Refusal("EEXIST");
 }
 

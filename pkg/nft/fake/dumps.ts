@@ -83,9 +83,14 @@ export function tellRule({ family, name }: TableState, chain: ChainState, rule: 
 }
 
 export function tellSet({ family, name: table }: TableState, set: SetState): Request {
-  const { elements, dataLength, dataType, description, ...told } = set;
+  const { elements: _, flags, dataLength, dataType, description, ...told } = set;
   const data = dataType === undefined ? {} : { dataType, dataLength: dataLength ?? VERDICT_BYTES };
-  return request(NFT_MSG_NEWSET, "", { family }, { ...{ table, description, ...told }, ...data });
+  return request(
+    NFT_MSG_NEWSET,
+    "",
+    { family },
+    { ...{ table, flags: flags || undefined, description, ...told }, ...data },
+  );
 }
 
 /** sizeof(struct nft_verdict) */

@@ -45,7 +45,7 @@ export function newElements(draft: Draft, message: Message): AddedElements {
       continue;
     }
     assertHasRoom(set);
-    const taken = userdata === undefined || userdata.length === 0 ? { ...fields, userdata: undefined } : fields;
+    const taken = { ...fields, flags: fields.flags || undefined, userdata: userdata?.length ? userdata : undefined };
     set.elements.set(identityOf(set, taken), taken);
     added.push(taken);
     if (taken.data?.verdict?.chain !== undefined) draft.unvalidated.add(table);

@@ -7,7 +7,6 @@ import {
   NFPROTO_UNSPEC,
   NFT_MSG_NEWCHAIN,
   NFT_MSG_NEWRULE,
-  NFT_MSG_NEWRULE_OUTLINE,
   NFT_MSG_NEWSET,
   NFT_MSG_NEWSETELEM,
   NFT_MSG_NEWTABLE,
@@ -103,7 +102,7 @@ export async function handlesOf({ netlink }: Pick<Side, "netlink">, chain: strin
   return messages.map((message) => decode(NFT_MSG_NEWRULE, message).attributes.handle ?? 0n);
 }
 
-/** All there is, byte by byte, but for handles and for the order of elements. */
+/** All there is, field by field, but for handles and for the order of elements. */
 export async function listAll({ netlink }: Side): Promise<readonly unknown[]> {
   const tables = await netlink.dump(dumps.tables(NFPROTO_UNSPEC));
   const all: unknown[] = [];
@@ -117,13 +116,8 @@ export async function listAll({ netlink }: Side): Promise<readonly unknown[]> {
       if (chain.table === table) all.push(chain);
     }
     for (const message of await netlink.dump(dumps.rules(family, table))) {
-      const {
-        handle: _,
-        unknown: _position,
-        expressions,
-        ...rule
-      } = decode(NFT_MSG_NEWRULE_OUTLINE, message).attributes;
-      all.push({ ...rule, expressions: hex(expressions) });
+      const { handle: _, position: _before, ...rule } = decode(NFT_MSG_NEWRULE, message).attributes;
+      all.push(rule);
     }
     for (const message of await netlink.dump(dumps.sets(family, table))) {
       const { handle: _, unknown: _newer, ...set } = decode(NFT_MSG_NEWSET, message).attributes;
