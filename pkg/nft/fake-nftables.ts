@@ -40,6 +40,7 @@ import { deleteChain, newChain } from "./fake/chains.ts";
 import { Draft } from "./fake/draft.ts";
 import { dump, get, tellChain, tellElements, tellRule, tellSet, tellTable } from "./fake/dumps.ts";
 import { deleteElements, newElements } from "./fake/elements.ts";
+import { listRuleset } from "./fake/listing.ts";
 import { ERRNO, Refusal } from "./fake/refusal.ts";
 import { deleteRules, newRule } from "./fake/rules.ts";
 import { deleteSet, newSet } from "./fake/sets.ts";
@@ -137,6 +138,11 @@ export class FakeNftables {
     const { draft, errors } = this.#run(splitDatagram(writer.finish()), STRANGERS_PORT);
     for (const [at, errno] of errors) throw new Error(`${requests[at]?.text}: errno ${errno}`);
     this.#commit(draft, STRANGERS_PORT);
+  }
+
+  /** All there is, an object a line (`listRuleset`). */
+  list(): string[] {
+    return listRuleset(this.#tables);
   }
 
   /** Counts commits that changed something. */

@@ -66,6 +66,7 @@ function addChain(draft: Draft, table: TableState, name: string, attributes: Cha
   const base = attributes.hook === undefined ? undefined : parseBase(table, attributes);
   const chain: ChainState = { handle: nextHandle(table), name, base, userdata, rules: [] };
   table.chains.set(name, chain);
+  if (base !== undefined) draft.rehooked.add(table);
   draft.isChanged = true;
   return chain;
 }
@@ -91,6 +92,7 @@ function changeChain(draft: Draft, table: TableState, chain: ChainState, attribu
   const { handle, name, policy } = attributes;
   if (handle !== undefined && name !== undefined && name !== chain.name) rename(table, chain, name);
   if (policy !== undefined && base !== undefined) chain.base = { ...base, policy };
+  draft.rehooked.add(table);
   draft.isChanged = true;
 }
 
@@ -128,5 +130,6 @@ export function deleteChain(draft: Draft, message: Message): void {
   chain.rules.length = 0;
   if (use > length) throw new Refusal("EBUSY");
   table.chains.delete(chain.name);
+  if (chain.base !== undefined) draft.rehooked.add(table);
   draft.isChanged = true;
 }

@@ -20,17 +20,15 @@ export function checkValue(data: NftData | undefined, length?: number, size = LO
   return value;
 }
 
-/** A verdict; a chain that it leads to is there and hangs at no hook. Returns that chain's name. */
-export function checkVerdict(data: NftData | undefined, table: TableState): string | undefined {
+/** A verdict; a chain that it leads to is there and hangs at no hook. */
+export function checkVerdict(data: NftData | undefined, table: TableState): void {
   const verdict = required(required(data).verdict);
   const code = required(verdict.code) | 0;
   if (code === VERDICT.jump || code === VERDICT.goto) {
-    const target = chainByName(table, verdict.chain);
-    if (target.base !== undefined) throw new Refusal("EOPNOTSUPP");
-    return target.name;
+    if (chainByName(table, verdict.chain).base !== undefined) throw new Refusal("EOPNOTSUPP");
+  } else if (!PLAIN.has(code)) {
+    throw new Refusal("EINVAL");
   }
-  if (!PLAIN.has(code)) throw new Refusal("EINVAL");
-  return undefined;
 }
 
 /** Where a verdict leads; undefined for one that leads nowhere. */

@@ -11,6 +11,8 @@ export class Draft {
   isChanged = false;
   /** Tables whose way from chain to chain has to be validated before the commit. */
   readonly unvalidated = new Set<TableState>();
+  /** Tables whose chains change: such a one may not fall asleep or wake up in the same transaction. */
+  readonly rehooked = new Set<TableState>();
   readonly #numberTable: () => bigint;
 
   constructor(held: RulesetState, port: number, numberTable: () => bigint) {

@@ -83,7 +83,7 @@ export function tellRule({ family, name }: TableState, chain: ChainState, rule: 
 }
 
 export function tellSet({ family, name: table }: TableState, set: SetState): Request {
-  const { elements: _, flags, dataLength, dataType, description, ...told } = set;
+  const { elements: _, named: _named, flags, dataLength, dataType, description, ...told } = set;
   const data = dataType === undefined ? {} : { dataType, dataLength: dataLength ?? VERDICT_BYTES };
   return request(
     NFT_MSG_NEWSET,

@@ -32,6 +32,26 @@ export function identityOf(set: SetState, element: SetElement): string {
   return isConcatenation(set) ? `${key} ${hex(lastOf(element))}` : `${key} ${isEnd(element) ? "end" : "start"}`;
 }
 
+/** The element that is meant by a request that removes `element`: the end of a range only with its start. */
+export function findRemoved(set: SetState, element: SetElement): SetElement | undefined {
+  const held = findElement(set, element);
+  if (held === undefined || !isInterval(set) || isConcatenation(set)) return held;
+  if (!isEnd(held)) set.named.start = held;
+  else if (!endsNamedStart(set, held)) return undefined;
+  return held;
+}
+
+/** Where a start was named before, an end is known only as that of the same range (since Linux 6.18). */
+function endsNamedStart(set: SetState, end: SetElement): boolean {
+  const { start: named } = set.named;
+  if (named === undefined) return true;
+  set.named.start = undefined;
+  const from = hex(named.key?.value);
+  const to = hex(end.key?.value);
+  const isBetween = ({ key }: SetElement) => hex(key?.value) > from && hex(key?.value) < to;
+  return from < to && ![...set.elements.values()].some(isBetween);
+}
+
 /** The element that a request for `element` means. */
 export function findElement(set: SetState, element: SetElement): SetElement | undefined {
   if (isInterval(set) && isConcatenation(set)) return matching(set, element.key?.value);
@@ -74,8 +94,14 @@ function clashOfEnds(set: SetState, added: SetElement): SetElement | undefined {
     above = element;
   }
   const isSame = (held: SetElement) => hex(held.key?.value) === key && isEnd(held) === isEnd(added);
-  if (above !== undefined && isSame(above)) return above;
-  if (below !== undefined && isSame(below)) return below;
+  if (above !== undefined && isSame(above)) {
+    set.named.start = above;
+    return above;
+  }
+  if (below !== undefined && isSame(below)) {
+    if (!endsNamedStart(set, below)) throw new Refusal("EEXIST");
+    return below;
+  }
   const startsWithin = below !== undefined && !isEnd(below) && !isEnd(added);
   const endsBehindEnd = below !== undefined && isEnd(below) && isEnd(added);
   const endsBeforeEnd = above !== undefined && isEnd(above) && isEnd(added);

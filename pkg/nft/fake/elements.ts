@@ -9,11 +9,10 @@ import {
   type SetElement,
 } from "../../netlink/nftables.ts";
 import { checkValue, checkVerdict } from "./data.ts";
-import { chainByName, type Draft, setByName } from "./draft.ts";
-import { findClash, findElement, identityOf } from "./element-store.ts";
+import { type Draft, setByName } from "./draft.ts";
+import { findClash, findRemoved, identityOf } from "./element-store.ts";
 import { checkUserdata, existing, Refusal, required } from "./refusal.ts";
 import { lookupsOf, type SetState, type TableState } from "./state.ts";
-import { validateChain } from "./validation.ts";
 
 /** NFT_SET_ELEM_CATCHALL */
 const CATCH_ALL = 2;
@@ -85,13 +84,8 @@ function checkData(table: TableState, set: SetState, { data, userdata, flags = 0
   if (isEnd && (data !== undefined || userdata !== undefined)) throw new Refusal("EINVAL");
   if (isMap ? data === undefined && !isEnd : data !== undefined) throw new Refusal("EINVAL");
   if (data === undefined) return;
-  if (set.dataLength !== undefined) {
-    checkValue(data, set.dataLength);
-    return;
-  }
-  const target = checkVerdict(data, table);
-  if (target === undefined) return;
-  for (const { chain } of lookupsOf(table, set.name)) validateChain(table, chainByName(table, target), chain.base);
+  if (set.dataLength === undefined) checkVerdict(data, table);
+  else checkValue(data, set.dataLength);
 }
 
 function dataText(data: NftData | undefined): string {
@@ -111,7 +105,7 @@ export function deleteElements(draft: Draft, message: Message): void {
   }
   for (const element of attributes.elements) {
     checkKeys(set, element);
-    const held = existing(findElement(set, element));
+    const held = existing(findRemoved(set, element));
     set.elements.delete(identityOf(set, held));
     draft.isChanged = true;
   }

@@ -18,39 +18,34 @@ import {
   NFT_SET,
 } from "../../netlink/nftables.ts";
 import { checkValue, checkVerdict } from "./data.ts";
-import { chainByName, setByName } from "./draft.ts";
+import { setByName } from "./draft.ts";
 import { DATA_BYTES, FIB_ADDRESS, parseExpression } from "./expression-parse.ts";
 import { Refusal, required } from "./refusal.ts";
 import { dumpedRegister, Registers } from "./registers.ts";
-import type { ChainState, RuleState, TableState } from "./state.ts";
-import { validateChain } from "./validation.ts";
+import type { RuleState, TableState } from "./state.ts";
 
 /** NFT_RULE_MAXEXPRS */
 const MOST_EXPRESSIONS = 128;
 /** struct nlattr */
 const ATTRIBUTE_HEADER = 4;
 
-interface Place {
+interface Scope {
   readonly table: TableState;
-  readonly chain: ChainState;
-}
-
-interface Scope extends Place {
   readonly registers: Registers;
 }
 
 /** Takes the payload of NFTA_RULE_EXPRESSIONS. Throws `Refusal`. */
-export function readExpressions(raw: Uint8Array, place: Place): Pick<RuleState, "expressions" | "encoded"> {
+export function readExpressions(raw: Uint8Array, table: TableState): Pick<RuleState, "expressions" | "encoded"> {
   const parsed: { readonly expression: Expression; readonly element: Uint8Array }[] = [];
   eachAttribute(raw, (_type, start, end) => {
     if (parsed.length === MOST_EXPRESSIONS) throw new Refusal("ENOMEM");
     const element = raw.subarray(start - ATTRIBUTE_HEADER, end);
     const [expression] = expressionList.read(element);
     if (expression === undefined) throw new Refusal("EINVAL");
-    if (!isOpaque(expression)) parseExpression(expression, place.table.family);
+    if (!isOpaque(expression)) parseExpression(expression, table.family);
     parsed.push({ expression, element });
   });
-  const scope = { ...place, registers: new Registers() };
+  const scope = { table, registers: new Registers() };
   const encoded = new ByteWriter();
   const expressions = parsed.map(({ expression, element }) => {
     const dumped = isOpaque(expression) ? undefined : initialised(expression, scope);
@@ -103,11 +98,10 @@ function initialised(expression: Expression, scope: Scope): Expression | undefin
   }
 }
 
-function immediate({ dreg, data }: Data<"immediate">, { table, chain, registers }: Scope): Data<"immediate"> {
+function immediate({ dreg, data }: Data<"immediate">, { table, registers }: Scope): Data<"immediate"> {
   const register = required(dreg);
   if (register === NFT_REG.verdict) {
-    const target = checkVerdict(data, table);
-    if (target !== undefined) validateChain(table, chainByName(table, target), chain.base);
+    checkVerdict(data, table);
     return { dreg: register, data };
   }
   registers.store(register, checkValue(data, undefined, DATA_BYTES).length);
@@ -128,7 +122,7 @@ function bitwise({ sreg, dreg, length, mask, xor, op = 0 }: Data<"bitwise">, { r
   return { sreg: dumpedRegister(source), dreg: dumpedRegister(target), length, op, mask, xor };
 }
 
-function lookup(data: Data<"lookup">, { table, chain, registers }: Scope): Data<"lookup"> {
+function lookup(data: Data<"lookup">, { table, registers }: Scope): Data<"lookup"> {
   const { sreg, dreg, flags = 0 } = data;
   const name = required(data.set);
   const register = required(sreg);
@@ -136,15 +130,11 @@ function lookup(data: Data<"lookup">, { table, chain, registers }: Scope): Data<
   registers.load(register, set.keyLength);
   const isMap = (set.flags & NFT_SET.map) !== 0;
   if (flags !== 0 && isMap) throw new Refusal("EINVAL");
-  if ((dreg !== undefined) !== isMap) throw new Refusal("EINVAL");
   if (dreg !== undefined) {
+    if (!isMap) throw new Refusal("EINVAL");
     const isVerdictMap = set.dataLength === undefined;
     if (isVerdictMap !== (dreg === NFT_REG.verdict)) throw new Refusal("EINVAL");
     if (!isVerdictMap) registers.store(dreg, set.dataLength ?? 0);
-    for (const { data: to } of set.elements.values()) {
-      const target = to?.verdict?.chain;
-      if (target !== undefined) validateChain(table, chainByName(table, target), chain.base);
-    }
   }
   return { set: name, sreg: dumpedRegister(register), dreg: dumpedRegister(dreg), flags };
 }

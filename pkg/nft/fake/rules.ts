@@ -30,7 +30,7 @@ export function newRule(draft: Draft, message: Message): PlacedRule {
   if (!isReplacing && attributes.position !== undefined) near = ruleAt(chain, attributes.position);
   const raw = decode(NFT_MSG_NEWRULE_OUTLINE, message).attributes.expressions ?? new Uint8Array(0);
   const userdata = checkUserdata(attributes.userdata);
-  const rule = { handle, ...readExpressions(raw, { table, chain }), userdata };
+  const rule = { handle, ...readExpressions(raw, table), userdata };
   const isBehind = (flags & NLM_F_APPEND) !== 0;
   if (isReplacing) chain.rules.splice(near ?? 0, 1, rule);
   else if (near !== undefined) chain.rules.splice(isBehind ? near + 1 : near, 0, rule);

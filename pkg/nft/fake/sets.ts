@@ -17,7 +17,7 @@ const LONGEST_VALUE = 64;
 const MOST_WORDS = 16;
 const WORD_BYTES = 4;
 
-type SetDescription = Omit<SetState, "handle" | "elements">;
+type SetDescription = Omit<SetState, "handle" | "elements" | "named">;
 
 export function newSet(draft: Draft, message: Message): { readonly table: TableState; readonly set: SetState } {
   const { header, attributes } = decode(NFT_MSG_NEWSET, message);
@@ -34,7 +34,7 @@ export function newSet(draft: Draft, message: Message): { readonly table: TableS
   }
   if ((message.flags & NLM_F_CREATE) === 0) throw new Refusal("ENOENT");
   assertHasBackend(wanted);
-  const set: SetState = { ...wanted, handle: nextHandle(table), elements: new Map() };
+  const set: SetState = { ...wanted, handle: nextHandle(table), elements: new Map(), named: { start: undefined } };
   table.sets.set(set.name, set);
   draft.isChanged = true;
   return { table, set };

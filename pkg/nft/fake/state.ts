@@ -43,6 +43,8 @@ export interface SetState {
   readonly userdata: Uint8Array | undefined;
   /** By what tells an element from others of its kind of set (`identityOf`). */
   readonly elements: Map<string, SetElement>;
+  /** Of a set of ranges: the start that was named last. It is one for all copies, as `TableState.handles`. */
+  readonly named: { start: SetElement | undefined };
 }
 
 interface Field {

@@ -15,12 +15,11 @@ export function validateTable(table: TableState): void {
   for (const chain of table.chains.values()) if (chain.base !== undefined) validateChain(table, chain, chain.base);
 }
 
-/** What `chain` leads to, for packets that come from `base` (from no base chain: undefined). */
-export function validateChain(table: TableState, chain: ChainState, base: BaseState | undefined, level = 0): void {
+function validateChain(table: TableState, chain: ChainState, base: BaseState, level = 0): void {
   if (level === DEEPEST) throw new Refusal("EMLINK");
   for (const { expressions } of chain.rules)
     for (const expression of expressions) {
-      if (base !== undefined) assertFits(expression, base);
+      assertFits(expression, base);
       for (const target of targetsOf(table, expression)) validateChain(table, target, base, level + 1);
     }
 }

@@ -1,0 +1,28 @@
+import { elementKey, meaningOf } from "../comparison.ts";
+import { familyName } from "../ruleset.ts";
+import { readComment } from "../userdata.ts";
+import { inDumpOrder } from "./element-store.ts";
+import type { RulesetState, TableState } from "./state.ts";
+
+/** All there is in words that compare: one line an object, "family table" first; handles and counters left out. */
+export function listRuleset(tables: RulesetState): string[] {
+  return [...tables.values()].flatMap(listTable);
+}
+
+function listTable(table: TableState): string[] {
+  const place = `${familyName(table.family)} ${table.name}`;
+  const chains = [...table.chains.values()].flatMap(({ name, base, rules, userdata }) => [
+    `${place} chain ${name} ${JSON.stringify(base ?? {})}${commentText(userdata)}`,
+    ...rules.map((rule) => `${place} rule ${name}${commentText(rule.userdata)} ${meaningOf(rule.expressions)}`),
+  ]);
+  const sets = [...table.sets.values()].flatMap((set) => [
+    `${place} set ${set.name} ${[set.flags, set.keyType, set.keyLength, set.dataType ?? "", set.dataLength ?? ""].join()}`,
+    ...inDumpOrder(set).map((element) => `${place} element ${set.name} ${elementKey(element)}`),
+  ]);
+  return [`${place} flags ${table.flags}${commentText(table.userdata)}`, ...chains, ...sets];
+}
+
+function commentText(userdata: Uint8Array | undefined): string {
+  const comment = readComment(userdata);
+  return comment === undefined ? "" : ` "${comment}"`;
+}
