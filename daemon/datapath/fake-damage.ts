@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { NLM_F_CREATE, type Request, request } from "../../pkg/netlink/message.ts";
 import {
+  NFPROTO,
   NFT_MSG_DELRULE,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
@@ -12,27 +13,26 @@ import {
 } from "../../pkg/netlink/nftables.ts";
 import { elementDumps, readElements } from "../../pkg/nft/comparison.ts";
 import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
-import { keyAttributes } from "../../pkg/nft/set.ts";
+import { keyAttributes, type NftSet } from "../../pkg/nft/set.ts";
 import { type Table, tableHeader } from "../../pkg/nft/table.ts";
 import { chain, rule, STRANGERS } from "./fake-strangers.ts";
 import { readRuleset } from "./ruleset.ts";
 
-type Simple<K> = K extends string ? { readonly kind: K } : never;
-/** The number chooses among the table's sets, and `at` among the set's elements. */
+type OfKind<K> = K extends string ? { readonly kind: K } : never;
+/** `set` chooses among the table's sets, and `at` among the set's elements. */
 type ToSet =
-  | (Simple<"set" | "stray"> & { readonly set: number })
-  | (Simple<"element" | "value"> & { readonly set: number; readonly at: number });
-export type Damage =
-  | Simple<"ruleset" | "table" | "dormant" | "chain">
-  | ToSet
-  | (Simple<"rules"> & { readonly chain: number })
-  | (Simple<"arrival" | "departure"> & { readonly program: string });
+  | (OfKind<"set" | "stray"> & { readonly set: number })
+  | (OfKind<"element" | "value"> & { readonly set: number; readonly at: number });
+type ToTable = OfKind<"table" | "dormant" | "chain"> | (OfKind<"rules"> & { readonly chain: number }) | ToSet;
+type Around = OfKind<"ruleset" | "forward"> | (OfKind<"arrival" | "departure"> & { readonly program: string });
+export type Damage = ToTable | Around;
 
 const number = fc.nat({ max: 5 });
 const program = fc.constantFrom(...Object.keys(STRANGERS));
 const kind = <K extends string>(name: K) => fc.constant(name);
 export const damage: fc.Arbitrary<Damage> = fc.oneof(
   fc.record({ kind: kind("ruleset") }),
+  fc.record({ kind: kind("forward") }),
   fc.record({ kind: kind("table") }),
   fc.record({ kind: kind("dormant") }),
   fc.record({ kind: kind("chain") }),
@@ -45,114 +45,131 @@ export const damage: fc.Arbitrary<Damage> = fc.oneof(
   fc.record({ kind: kind("departure"), program }),
 );
 
-/** One after the other. What meets nothing (a table that is gone already) does nothing. */
-export async function applyDamage(
-  nftables: FakeNftables,
-  netlink: EventedNetlink,
-  table: Table,
-  damages: readonly Damage[],
-): Promise<void> {
-  for (const one of damages)
-    for (const requests of await requestsOf(nftables, netlink, table, one)) nftables.do(...requests);
+/** What other programs may damage: `table`, and what stands around it. */
+export interface Target {
+  readonly nftables: FakeNftables;
+  /** A socket of theirs. */
+  readonly theirs: EventedNetlink;
+  readonly table: Table;
 }
 
-const DORMANT = 1;
+/** One after the other. What meets nothing (a table that is gone already) does nothing. */
+export async function applyDamage(target: Target, ...damages: readonly Damage[]): Promise<void> {
+  for (const one of damages) {
+    const requests = isAround(one) ? around(target, one) : await toTable(target, one);
+    if (requests.length > 0) target.nftables.do(...requests);
+  }
+}
 
-async function requestsOf(
-  nftables: FakeNftables,
-  netlink: EventedNetlink,
-  table: Table,
-  one: Damage,
-): Promise<readonly (readonly Request[])[]> {
-  const { family, name } = table;
-  const list = nftables.list();
-  const isThere = (place: string) => list.some((line) => line.startsWith(`${place} `));
+function isAround(one: Damage): one is Around {
+  return ["ruleset", "forward", "arrival", "departure"].includes(one.kind);
+}
+
+function isThere({ nftables }: Target, place: string): boolean {
+  return nftables.list().some((line) => line.startsWith(`${place} `));
+}
+
+/** Where weft's rules stand beside those of others. */
+const FORWARD_CHAINS = [
+  ["inet", "site", "forward"],
+  ["ip", "filter", "FORWARD"],
+  ["ip", "filter", "CNI-FORWARD"],
+] as const;
+
+function around(target: Target, one: Around): Request[] {
   switch (one.kind) {
     case "ruleset":
-      return [[request(NFT_MSG_DELTABLE, "flush ruleset", {}, {})]];
+      return [request(NFT_MSG_DELTABLE, "flush ruleset", {}, {})];
+    case "forward":
+      return FORWARD_CHAINS.filter(([family, name, chain]) => isThere(target, `${family} ${name} chain ${chain}`)).map(
+        ([family, name, chain]) => flushChain({ family, name }, chain),
+      );
     case "arrival": {
-      // A table that is there, asleep or not, is this program's already.
-      const isHere = placesOf(one.program).some(isThere);
-      return isHere ? [] : [STRANGERS[one.program] ?? []];
+      const isHere = tablesOf(one.program).some(({ family, name }) => isThere(target, `${family} ${name}`));
+      return isHere ? [] : [...(STRANGERS[one.program] ?? [])];
     }
     case "departure":
-      return placesOf(one.program).includes("inet firewalld") ? [] : departure(one.program, isThere);
+      return tablesOf(one.program)
+        .filter(({ family, name }) => isThere(target, `${family} ${name}`))
+        .map(deleteTable);
   }
-  if (!isThere(`${family} ${name}`)) return [];
+}
+
+type TableName = Pick<Table, "family" | "name">;
+
+function tablesOf(stranger: string): TableName[] {
+  return (STRANGERS[stranger] ?? [])
+    .map(({ text }) => text.split(" "))
+    .filter(([verb, object]) => verb === "add" && object === "table")
+    .map(([, , family = "", name = ""]) => ({ family: family as Table["family"], name }));
+}
+
+/** NFT_TABLE_F_DORMANT */
+const DORMANT = 1;
+
+async function toTable(target: Target, one: ToTable): Promise<Request[]> {
+  const { table } = target;
+  const { family, name } = table;
+  if (!isThere(target, `${family} ${name}`)) return [];
   switch (one.kind) {
     case "table":
-      return [[deleteTable(table)]];
+      return [deleteTable(table)];
     case "dormant":
-      return [[request(NFT_MSG_NEWTABLE, "dormant", tableHeader(table), { name, flags: DORMANT }, NLM_F_CREATE)]];
+      return [request(NFT_MSG_NEWTABLE, "dormant", tableHeader(table), { name, flags: DORMANT }, NLM_F_CREATE)];
     case "chain":
-      return [[chain(family, name, "stray"), rule(family, name, "stray", { kind: "counter", data: {} })]];
+      return [chain(family, name, "stray"), rule(family, name, "stray", { kind: "counter", data: {} })];
     case "rules": {
-      const { name: from } = table.chains[one.chain % table.chains.length] ?? { name: "" };
-      const isHeld = isThere(`${family} ${name} chain ${from}`);
-      return isHeld
-        ? [[request(NFT_MSG_DELRULE, "flush chain", tableHeader(table), { table: name, chain: from })]]
-        : [];
+      const { name: from = "" } = table.chains[one.chain % table.chains.length] ?? {};
+      return isThere(target, `${family} ${name} chain ${from}`) ? [flushChain(table, from)] : [];
     }
     default:
-      return elementDamage(netlink, table, isThere, one);
+      return toSet(target, one);
   }
 }
 
-async function elementDamage(
-  netlink: EventedNetlink,
-  table: Table,
-  isThere: (place: string) => boolean,
-  one: ToSet,
-): Promise<readonly (readonly Request[])[]> {
+async function toSet(target: Target, one: ToSet): Promise<Request[]> {
+  const { table, theirs } = target;
   const set = table.sets[one.set % table.sets.length];
-  const header = tableHeader(table);
-  if (set === undefined || !isThere(`${table.family} ${table.name} set ${set.name}`)) return [];
-  const place = { table: table.name, set: set.name };
-  const added = (element: SetElement) =>
-    request(NFT_MSG_NEWSETELEM, "add element", header, { ...place, elements: [element] }, NLM_F_CREATE);
-  const deleted = (elements: readonly SetElement[] | undefined) =>
-    request(NFT_MSG_DELSETELEM, "delete element", header, { ...place, elements });
-  if (one.kind === "set") return [[deleted(undefined)]];
-  const elements =
-    readElements(table, await readRuleset(netlink, elementDumps({ ...table, sets: [set] }))).get(set.name) ?? [];
-  const { keyLength, dataLength, dataType } = keyAttributes(set) as {
-    keyLength: number;
-    dataLength?: number;
-    dataType?: number;
-  };
-  if (one.kind === "stray") {
-    const isPlain = set.kind === "addresses" || (set.kind === "tuples" && set.hasRanges !== true);
-    if (!isPlain || dataType !== undefined) return [];
-    return [[added({ key: { value: new Uint8Array(keyLength).fill(0xcb) } })]];
-  }
-  const element = elements[one.at % Math.max(1, elements.length)];
+  if (set === undefined || !isThere(target, `${table.family} ${table.name} set ${set.name}`)) return [];
+  if (one.kind === "set") return [deleteElements(table, set.name)];
+  if (one.kind === "stray") return isPlain(set) ? [addElement(table, set.name, strayOf(set))] : [];
+  const answers = await readRuleset(theirs, elementDumps({ ...table, sets: [set] }));
+  const held = readElements(table, answers).get(set.name) ?? [];
+  const element = held[one.at % Math.max(1, held.length)];
   if (element === undefined) return [];
-  if (one.kind === "element") return [[deleted([bare(element)])]];
-  if (dataLength === undefined) return [];
-  const { key, keyEnd, userdata } = element;
-  const other = { key, keyEnd, userdata, data: { value: new Uint8Array(dataLength).fill(0xcb) } };
-  return [[deleted([bare(element)]), added(other)]];
+  const { key, keyEnd, flags, data, userdata } = element;
+  const removal = deleteElements(table, set.name, [{ key, keyEnd, flags }]);
+  if (one.kind === "element") return [removal];
+  if (data?.value === undefined) return [];
+  const other = { key, keyEnd, userdata, data: { value: data.value.map(() => STRAY_BYTE) } };
+  return [removal, addElement(table, set.name, other)];
 }
 
-/** As it is removed. */
-function bare({ key, keyEnd, flags }: SetElement): SetElement {
-  return { key, keyEnd, flags };
+const STRAY_BYTE = 0xcb;
+
+/** A set of single keys, which lead nowhere. */
+function isPlain(set: NftSet): boolean {
+  return set.kind === "addresses" || (set.kind === "tuples" && set.hasRanges !== true && set.data === undefined);
 }
 
-export function deleteTable(table: Pick<Table, "family" | "name">): Request {
-  return request(NFT_MSG_DELTABLE, "delete table", tableHeader(table as Table), { name: table.name });
+function strayOf(set: NftSet): SetElement {
+  return { key: { value: new Uint8Array(keyAttributes(set).keyLength).fill(STRAY_BYTE) } };
 }
 
-const placesOf = (name: keyof typeof STRANGERS): string[] =>
-  (STRANGERS[name] ?? [])
-    .filter(({ text }) => text.startsWith("add table"))
-    .map(({ text }) => text.slice("add table ".length));
+function addElement(table: Table, set: string, element: SetElement): Request {
+  const attributes = { table: table.name, set, elements: [element] };
+  return request(NFT_MSG_NEWSETELEM, "add element", tableHeader(table), attributes, NLM_F_CREATE);
+}
 
-function departure(name: keyof typeof STRANGERS, isThere: (place: string) => boolean): Request[][] {
-  return placesOf(name)
-    .filter(isThere)
-    .map((place) => {
-      const [family = "", table = ""] = place.split(" ");
-      return [deleteTable({ family: family as Table["family"], name: table })];
-    });
+/** Without `elements` all of them. */
+function deleteElements(table: Table, set: string, elements?: readonly SetElement[]): Request {
+  return request(NFT_MSG_DELSETELEM, "delete element", tableHeader(table), { table: table.name, set, elements });
+}
+
+function flushChain({ family, name }: TableName, chain: string): Request {
+  return request(NFT_MSG_DELRULE, "flush chain", { family: NFPROTO[family] }, { table: name, chain });
+}
+
+export function deleteTable({ family, name }: TableName): Request {
+  return request(NFT_MSG_DELTABLE, "delete table", { family: NFPROTO[family] }, { name });
 }

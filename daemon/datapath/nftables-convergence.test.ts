@@ -105,10 +105,10 @@ test("from whatever there was, one look leads to what is wanted, and the next on
   await fc.assert(
     fc.asyncProperty(settings, damages, settings, damages, async (former, before, wanted, between) => {
       const made = bench();
-      const { nftables, firewall, theirs } = made;
+      const { firewall } = made;
       const past = wishesOf(former);
       await firewall.keep(past);
-      await applyDamage(nftables, theirs, past.table, before);
+      await applyDamage({ ...made, table: past.table }, ...before);
       const wishes = wishesOf(wanted);
       const untouched = strangersIn(made);
       await firewall.keep(wishes);
@@ -116,7 +116,7 @@ test("from whatever there was, one look leads to what is wanted, and the next on
       expect(strangersIn(made)).toEqual(untouched);
       await assertRests(made);
 
-      await applyDamage(nftables, theirs, wishes.table, between);
+      await applyDamage({ ...made, table: wishes.table }, ...between);
       const left = strangersIn(made);
       await firewall.restore();
       await assertHeld(made, wishes);
@@ -141,7 +141,7 @@ test.each<[string, Damage]>([
   const made = bench();
   const wishes = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
   await made.firewall.keep(wishes);
-  await applyDamage(made.nftables, made.theirs, wishes.table, [one]);
+  await applyDamage({ ...made, table: wishes.table }, one);
   expect(await made.firewall.restore()).not.toEqual([]);
   await assertHeld(made, wishes);
 });
@@ -173,10 +173,10 @@ test("a forward chain that goes between the look and the change is looked at aga
 
 test("a table that goes between the look and the change is a failure, and made anew by the next look", async () => {
   const made = bench();
-  const { nftables, firewall, theirs } = made;
+  const { firewall } = made;
   const wishes = wishesOf(settled);
   await firewall.keep(wishes);
-  await applyDamage(nftables, theirs, wishes.table, [{ kind: "stray", set: 1 }]);
+  await applyDamage({ ...made, table: wishes.table }, { kind: "stray", set: 1 });
   meanwhile(made, deleteTable(wishes.table));
   await expect(firewall.restore()).rejects.toThrow("(ENOENT)");
   expect(await firewall.restore()).toEqual(["table inet weft"]);

@@ -120,7 +120,7 @@ async function assertHeld(made: Bench): Promise<void> {
 async function assertRests(made: Bench): Promise<void> {
   const { nftables } = made;
   const [list, transactions] = [nftables.list(), nftables.transactions];
-  await settle(made);
+  await pass(made);
   expect(nftables.list()).toEqual(list);
   expect(nftables.transactions).toBe(transactions);
 }
@@ -144,17 +144,17 @@ test("whatever is damaged comes back, and then nothing is sent", { timeout: 60_0
   await fc.assert(
     fc.asyncProperty(pods, damages, damages, async (running, before, between) => {
       const made = bench(running);
-      for (const [table, one] of before) await applyDamage(made.nftables, made.theirs, table, [one]);
+      for (const [table, one] of before) await applyDamage({ ...made, table }, one);
       await settle(made);
       await assertHeld(made);
-      for (const [table, one] of between) await applyDamage(made.nftables, made.theirs, table, [one]);
+      for (const [table, one] of between) await applyDamage({ ...made, table }, one);
       const untouched = strangersIn(made);
       await settle(made);
       await assertHeld(made);
       expect(strangersIn(made)).toEqual(untouched);
       await assertRests(made);
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
 });
 

@@ -63,6 +63,7 @@ export function newChain(draft: Draft, message: Message): { readonly table: Tabl
 
 function addChain(draft: Draft, table: TableState, name: string, attributes: ChainAttributes): ChainState {
   const userdata = checkUserdata(attributes.userdata);
+  if (attributes.hook !== undefined && draft.toggled.has(table)) throw new Refusal("EINVAL");
   const base = attributes.hook === undefined ? undefined : parseBase(table, attributes);
   const chain: ChainState = { handle: nextHandle(table), name, base, userdata, rules: [] };
   table.chains.set(name, chain);

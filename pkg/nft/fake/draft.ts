@@ -13,6 +13,8 @@ export class Draft {
   readonly unvalidated = new Set<TableState>();
   /** Tables whose chains change: such a one may not fall asleep or wake up in the same transaction. */
   readonly rehooked = new Set<TableState>();
+  /** Tables that fall asleep or wake up. */
+  readonly toggled = new Set<TableState>();
   readonly #numberTable: () => bigint;
 
   constructor(held: RulesetState, port: number, numberTable: () => bigint) {

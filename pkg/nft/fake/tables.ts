@@ -42,8 +42,8 @@ function changeTable(draft: Draft, table: TableState, flags: number): TableState
   if ((flags & ~TABLE_FLAGS) !== 0) throw new Refusal("EOPNOTSUPP");
   if (flags === table.flags) return table;
   if (((flags ^ table.flags) & ~TABLE_FLAG.dormant) !== 0) throw new Refusal("EOPNOTSUPP");
-  if (draft.rehooked.has(table)) throw new Refusal("EINVAL");
-  draft.rehooked.add(table);
+  if (draft.rehooked.has(table) || draft.toggled.has(table)) throw new Refusal("EINVAL");
+  draft.toggled.add(table);
   table.flags = flags;
   draft.isChanged = true;
   return table;
