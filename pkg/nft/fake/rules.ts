@@ -1,4 +1,7 @@
-/** NFT_MSG_NEWRULE and NFT_MSG_DELRULE (nf_tables_newrule, nf_tables_delrule). */
+/**
+ * NFT_MSG_NEWRULE and NFT_MSG_DELRULE (nf_tables_newrule, nf_tables_delrule). A rule that the same transaction has removed,
+ * which the kernel still finds as a place for another, is ENOENT here.
+ */
 import { decode, type Message, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "../../netlink/message.ts";
 import { NFT_MSG_DELRULE, NFT_MSG_NEWRULE, NFT_MSG_NEWRULE_OUTLINE } from "../../netlink/nftables.ts";
 import { chainByName, type Draft } from "./draft.ts";
