@@ -166,7 +166,7 @@ function deleteElements(table: Table, set: string, elements?: readonly SetElemen
   return request(NFT_MSG_DELSETELEM, "delete element", tableHeader(table), { table: table.name, set, elements });
 }
 
-function flushChain({ family, name }: TableName, chain: string): Request {
+export function flushChain({ family, name }: TableName, chain: string): Request {
   return request(NFT_MSG_DELRULE, "flush chain", { family: NFPROTO[family] }, { table: name, chain });
 }
 

@@ -115,6 +115,8 @@ export class FakeNftables {
   transactions = 0;
   /** Called before a datagram is served: a test can let another program be faster. */
   beforeAnswer: (messages: readonly Message[]) => void = () => undefined;
+  /** Makes single changes fail: the errno for it, or 0. What programs that `do` plays ask for does not come here. */
+  refuse: (message: Message) => number = () => 0;
   #tables: RulesetState = new Map();
   #generation = 1;
   #lastTable = 0n;
@@ -197,6 +199,11 @@ export class FakeNftables {
       try {
         const change = CHANGES[message.type];
         if (change === undefined) throw new Refusal("EINVAL");
+        const errno = port === STRANGERS_PORT ? 0 : this.refuse(message);
+        if (errno !== 0) {
+          errors.set(at, errno);
+          return;
+        }
         const echo = change(draft, message);
         const mayLead = message.type === NFT_MSG_NEWRULE.type || message.type === NFT_MSG_NEWSETELEM.type;
         if (validatesAtOnce && mayLead) for (const table of draft.unvalidated) validateTable(table);

@@ -106,6 +106,7 @@ function clashOfEnds(set: SetState, added: SetElement): SetElement | undefined {
   const endsBehindEnd = below !== undefined && isEnd(below) && isEnd(added);
   const endsBeforeEnd = above !== undefined && isEnd(above) && isEnd(added);
   if (startsWithin || endsBehindEnd || endsBeforeEnd) throw new Refusal("EEXIST");
+  set.named.start = undefined;
   return undefined;
 }
 

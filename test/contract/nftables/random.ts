@@ -138,7 +138,9 @@ const wildElements = fc.constantFrom<readonly SetElement[]>(
   [key(1), key(1)],
 );
 const someElements = (name: keyof typeof SETS) =>
-  fc.oneof({ weight: 15, arbitrary: ELEMENTS[name] ?? wildElements }, { weight: 1, arbitrary: wildElements });
+  name === "ranges"
+    ? ELEMENTS.ranges
+    : fc.oneof({ weight: 15, arbitrary: ELEMENTS[name] ?? wildElements }, { weight: 1, arbitrary: wildElements });
 
 const fixed =
   (request: Request): RandomRequest =>
