@@ -1,4 +1,4 @@
-/** For tests: what other programs, and people, do to a table of weft's and around it. */
+/** For tests: damage that other programs do to a table of weft's and around it. */
 import fc from "fast-check";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { NLM_F_CREATE, type Request, request } from "../../pkg/netlink/message.ts";
@@ -19,7 +19,7 @@ import { chain, rule, STRANGERS } from "./fake-strangers.ts";
 import { readRuleset } from "./ruleset.ts";
 
 type OfKind<K> = K extends string ? { readonly kind: K } : never;
-/** `set` chooses among the table's sets, and `at` among the set's elements. */
+/** `set` and `at` are indexes of a set and of one of its elements, modulo their number. */
 type ToSet =
   | (OfKind<"set" | "stray"> & { readonly set: number })
   | (OfKind<"element" | "value"> & { readonly set: number; readonly at: number });
@@ -45,15 +45,15 @@ export const damage: fc.Arbitrary<Damage> = fc.oneof(
   fc.record({ kind: kind("departure"), program }),
 );
 
-/** What other programs may damage: `table`, and what stands around it. */
+/** The table to damage, and the ruleset around it. */
 export interface Target {
   readonly nftables: FakeNftables;
-  /** A socket of theirs. */
+  /** A socket of another program. */
   readonly theirs: EventedNetlink;
   readonly table: Table;
 }
 
-/** One after the other. What meets nothing (a table that is gone already) does nothing. */
+/** Applies each damage in turn; one whose object is absent does nothing. */
 export async function applyDamage(target: Target, ...damages: readonly Damage[]): Promise<void> {
   for (const one of damages) {
     const requests = isAround(one) ? around(target, one) : await toTable(target, one);
@@ -69,7 +69,7 @@ function isThere({ nftables }: Target, place: string): boolean {
   return nftables.list().some((line) => line.startsWith(`${place} `));
 }
 
-/** Where weft's rules stand beside those of others. */
+/** Chains of other programs that weft adds rules to. */
 const FORWARD_CHAINS = [
   ["inet", "site", "forward"],
   ["ip", "filter", "FORWARD"],
@@ -147,7 +147,7 @@ async function toSet(target: Target, one: ToSet): Promise<Request[]> {
 
 const STRAY_BYTE = 0xcb;
 
-/** A set of single keys, which lead nowhere. */
+/** A set of single keys without data. */
 function isPlain(set: NftSet): boolean {
   return set.kind === "addresses" || (set.kind === "tuples" && set.hasRanges !== true && set.data === undefined);
 }
@@ -161,7 +161,7 @@ function addElement(table: Table, set: string, element: SetElement): Request {
   return request(NFT_MSG_NEWSETELEM, "add element", tableHeader(table), attributes, NLM_F_CREATE);
 }
 
-/** Without `elements` all of them. */
+/** Without `elements`, flushes the set. */
 function deleteElements(table: Table, set: string, elements?: readonly SetElement[]): Request {
   return request(NFT_MSG_DELSETELEM, "delete element", tableHeader(table), { table: table.name, set, elements });
 }

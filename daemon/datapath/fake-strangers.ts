@@ -1,4 +1,4 @@
-/** For tests: what other programs have in nf_tables beside weft, and how it is told from what is weft's. */
+/** For tests: the nf_tables objects of other programs on a node. */
 import { NLM_F_APPEND, NLM_F_CREATE, type Request, request } from "../../pkg/netlink/message.ts";
 import {
   type Expression,
@@ -52,15 +52,15 @@ export const rule = (
     NLM_F_CREATE | NLM_F_APPEND,
   );
 
-/** An extension of xtables, as iptables-nft writes it. */
+/** An xtables extension, as iptables-nft writes it. */
 export const xtables = (kind: "match" | "target", name: string): Expression => ({
   kind,
   data: { name, revision: 0, info: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8) },
 });
 
-/** Each is a program with tables of its own; all of them can be at work on one node. */
+/** Programs and what they create. Their tables differ, so all of them may run on one node. */
 export const STRANGERS: Readonly<Record<string, readonly Request[]>> = {
-  /** iptables-nft with a FORWARD that drops, and a rule of an extension. */
+  /** iptables-nft with a FORWARD policy of drop, and a rule with an extension. */
   docker: [
     table("ip", "filter"),
     chain("ip", "filter", "FORWARD", { hook: forward, policy: VERDICT.drop }),
@@ -68,7 +68,7 @@ export const STRANGERS: Readonly<Record<string, readonly Request[]>> = {
     rule("ip", "filter", "FORWARD", xtables("match", "conntrack"), xtables("target", "LOG")),
     rule("ip", "filter", "FORWARD", ...jump("DOCKER-USER").expressions),
   ],
-  /** kube-proxy with iptables: chains for each service, found by nobody else. */
+  /** kube-proxy in iptables mode: a chain for each service. */
   kubeProxy: [
     table("ip", "nat"),
     chain("ip", "nat", "POSTROUTING", { hook: postrouting, type: "nat" }),
@@ -97,7 +97,7 @@ export const STRANGERS: Readonly<Record<string, readonly Request[]>> = {
       NLM_F_CREATE,
     ),
   ],
-  /** A table that its owner keeps others out of. */
+  /** A table with NFT_TABLE_F_OWNER. */
   firewalld: [
     table("inet", "firewalld", OWNED),
     chain("inet", "firewalld", "filter_FORWARD", { hook: forward, policy: VERDICT.drop }),

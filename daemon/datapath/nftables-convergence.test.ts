@@ -1,6 +1,6 @@
 /**
- * Whatever other programs have done to nf_tables: after a look weft's table is exactly what is wanted, pods' traffic passes
- * other programs' forward chains, what is a stranger's is untouched, and another look sends nothing.
+ * The firewall converges from any ruleset: weft's table is exactly as desired, other programs' forward chains accept pods'
+ * traffic, other programs' objects are untouched, and a second pass sends nothing.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -60,7 +60,7 @@ function bench() {
 }
 type Bench = ReturnType<typeof bench>;
 
-/** Without what weft adds to other programs' tables. */
+/** Without weft's rules in other programs' tables. */
 const strangersIn = ({ nftables }: Bench): string[] =>
   nftables.list().filter((line) => !line.startsWith("inet weft ") && !/"weft|CNI-FORWARD/.test(line));
 
@@ -90,7 +90,7 @@ async function assertHeld(made: Bench, wishes: FirewallWishes): Promise<void> {
   expect(made.blocked).toHaveLength(has("inet firewalld chain filter_FORWARD") ? 1 : 0);
 }
 
-/** A table that is kept from weft is tried each time; all else rests. */
+/** An owned table is tried in each pass and refused; nothing else is sent. */
 async function assertRests(made: Bench): Promise<void> {
   const { nftables, firewall, blocked } = made;
   const [list, transactions] = [nftables.list(), nftables.transactions];
@@ -99,7 +99,7 @@ async function assertRests(made: Bench): Promise<void> {
   expect(nftables.transactions - transactions).toBe(blocked.length);
 }
 
-test("from whatever there was, one look leads to what is wanted, and the next one sends nothing", {
+test("converges from any ruleset in one pass; the next pass sends nothing", {
   timeout: 60_000,
 }, async () => {
   await fc.assert(
@@ -137,7 +137,7 @@ test.each<[string, Damage]>([
   ["the table is removed", { kind: "table" }],
   ["all is removed", { kind: "ruleset" }],
   ["a program comes whose chain drops", { kind: "arrival", program: "docker" }],
-])("after %s something is put back", async (_, one) => {
+])("restores the table after: %s", async (_, one) => {
   const made = bench();
   const wishes = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
   await made.firewall.keep(wishes);
@@ -148,7 +148,7 @@ test.each<[string, Damage]>([
 
 const settled = { podRanges: RANGES, exempt: PEERS, senders: [], tunnels: [] };
 
-/** Does something as the first transaction comes after the look. */
+/** Commits `requests` just before weft's next transaction, after its dumps. */
 function meanwhile({ nftables }: Bench, ...requests: readonly Request[]): void {
   nftables.beforeAnswer = ([first]) => {
     const isTransaction = first?.type === 16;
@@ -158,7 +158,7 @@ function meanwhile({ nftables }: Bench, ...requests: readonly Request[]): void {
   };
 }
 
-test("a forward chain that goes between the look and the change is looked at again", async () => {
+test("a forward chain deleted between dump and commit is dumped again", async () => {
   const made = bench();
   const { nftables, firewall } = made;
   await firewall.keep(wishesOf(settled));
@@ -171,7 +171,7 @@ test("a forward chain that goes between the look and the change is looked at aga
   await assertRests(made);
 });
 
-test("a table that goes between the look and the change is a failure, and made anew by the next look", async () => {
+test("a table deleted between dump and commit fails the pass; the next pass creates it", async () => {
   const made = bench();
   const { firewall } = made;
   const wishes = wishesOf(settled);
@@ -183,7 +183,7 @@ test("a table that goes between the look and the change is a failure, and made a
   await assertHeld(made, wishes);
 });
 
-test("a chain that drops no more keeps what was put there", async () => {
+test("a chain that no longer drops keeps weft's rules", async () => {
   const made = bench();
   const { nftables, firewall } = made;
   nftables.do(...(STRANGERS.site ?? []));
@@ -194,7 +194,7 @@ test("a chain that drops no more keeps what was put there", async () => {
   expect(nftables.list()).toEqual(list);
 });
 
-test("of two programs that commit at once one is heard of by the other", async () => {
+test("NFT_MSG_NEWGEN announces only commits of other sockets", async () => {
   const { nftables, firewall } = bench();
   const listener = new FakeNftablesSocket(nftables, 3);
   let heard = 0;

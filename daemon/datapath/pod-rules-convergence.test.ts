@@ -1,6 +1,6 @@
 /**
- * Whatever other programs do to the rules of running pods: they come back, all of them, what is a stranger's is untouched,
- * and another comparison sends nothing.
+ * The rules of running pods converge after any damage: all are restored, other programs' objects are untouched, and a second
+ * comparison sends nothing.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
@@ -36,7 +36,7 @@ const CONFIG = JSON.stringify({
 });
 const markOf = (number: number) => `cni:net/pod${number}/eth0`;
 
-/** As the runtime remembers it. */
+/** From the runtime's cache. */
 function attachment(number: number): CachedAttachment {
   const content = {
     ...{ containerId: `pod${number}`, ifName: "eth0", networkName: "net" },
@@ -54,7 +54,7 @@ function attachment(number: number): CachedAttachment {
   return parseCachedAttachment(new TextEncoder().encode(JSON.stringify(content))) as CachedAttachment;
 }
 
-/** Longer than what is missing in a table that stands is left alone. */
+/** Longer than the patience for rules that are missing in an existing table, and than the interval. */
 const LATER_MS = 61_000;
 const FIRST_INDEX = 2;
 
@@ -89,7 +89,7 @@ function bench(pods: readonly number[]) {
 }
 type Bench = ReturnType<typeof bench>;
 
-/** A pass that was overtaken waits by the clock. */
+/** Lets the clock run for a pass that waits before a retry. */
 async function pass({ clock, rules }: Bench): Promise<void> {
   let isDone = false;
   const work = rules.pass().finally(() => {
@@ -103,7 +103,7 @@ async function pass({ clock, rules }: Bench): Promise<void> {
   await work;
 }
 
-/** Until what was missing in tables that stand has been missing for long enough. */
+/** Passes until rules that are missing in existing tables are restored, too. */
 async function settle(made: Bench): Promise<void> {
   for (let passes = 0; passes < 3; passes++) {
     await pass(made);
@@ -125,7 +125,7 @@ async function assertRests(made: Bench): Promise<void> {
   expect(nftables.transactions).toBe(transactions);
 }
 
-/** Without what is weft's, and what weft adds to other programs' tables. */
+/** Without weft's tables, and its rules in others. */
 const strangersIn = ({ nftables }: Bench): string[] =>
   nftables.list().filter((line) => !/^\w+ weft_/.test(line) && !/"cni:|"weft|CNI-FORWARD/.test(line));
 
@@ -136,11 +136,13 @@ const TABLES: readonly Table[] = [
   firewallTable({ pods: [], policies: new Map() }),
 ];
 const pods = fc.uniqueArray(fc.integer({ min: 2, max: 6 }), { minLength: 1 });
-/** Of firewalld's kind of table weft tells, and leaves it: that is another test's. */
+/** weft reports tables with an owner and leaves them alone; another test covers that. */
 const isPassable = (one: Damage) => one.kind !== "arrival" || one.program !== "firewalld";
 const damages = fc.array(fc.tuple(fc.constantFrom(...TABLES), damage.filter(isPassable)), { maxLength: 4 });
 
-test("whatever is damaged comes back, and then nothing is sent", { timeout: 60_000 }, async () => {
+test("restores the rules of pods after any damage; the next comparison sends nothing", {
+  timeout: 60_000,
+}, async () => {
   await fc.assert(
     fc.asyncProperty(pods, damages, damages, async (running, before, between) => {
       const made = bench(running);
@@ -158,7 +160,7 @@ test("whatever is damaged comes back, and then nothing is sent", { timeout: 60_0
   );
 });
 
-test("all of it is back after one pass where another program removed whole tables", async () => {
+test("one pass restores tables that another program deleted", async () => {
   const made = bench([2, 3]);
   await pass(made);
   await assertHeld(made);
@@ -169,7 +171,7 @@ test("all of it is back after one pass where another program removed whole table
   expect([...made.nftables.list()].sort()).toEqual([...list].sort());
 });
 
-test("a pass that other programs overtake again and again gets through in the end", async () => {
+test("a pass retries while other programs commit first", async () => {
   const made = bench([2]);
   const { nftables } = made;
   let overtaken = 0;
@@ -183,7 +185,7 @@ test("a pass that other programs overtake again and again gets through in the en
   await assertHeld(made);
 });
 
-test("of a pod that goes nothing is left, and of the others all", async () => {
+test("removes the restored rules of a pod that ends, and keeps those of others", async () => {
   const made = bench([2, 3]);
   await pass(made);
   made.nftables.do(request(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
@@ -196,7 +198,7 @@ test("of a pod that goes nothing is left, and of the others all", async () => {
   expect(made.nftables.list().filter((line) => line.includes(markOf(3)))).not.toEqual([]);
 });
 
-test("pods' traffic passes a chain that drops, and the chain's owner keeps all that was there", async () => {
+test("accepts pods' traffic in chains that drop, and leaves their own rules alone", async () => {
   const made = bench([2]);
   await settle(made);
   made.nftables.do(...(STRANGERS.site ?? []), ...(STRANGERS.docker ?? []));

@@ -1,9 +1,9 @@
 /**
- * An nf_tables in memory, for unit tests: it decodes the real bytes of transactions, validates them as the kernel does,
- * carries them out whole or not at all, and dumps what it holds. `test/contract/nftables` holds it against the kernel.
+ * An nf_tables in memory, for unit tests: it decodes the real bytes of transactions, validates and applies them as the kernel
+ * does, and answers dumps. `test/contract` compares it with the kernel (Linux 6.18).
  *
- * Not known: objects (counters, quotas), flow tables, anonymous sets, elements with a timeout. Expressions that weft's
- * tables do not know are kept unchecked. Of notifications only NFT_MSG_NEWGEN is sent.
+ * Not supported: objects (counters, quotas), flow tables, anonymous sets, timeouts of elements. Expressions that weft's codec
+ * does not know are kept unchecked. NFT_MSG_NEWGEN is the only notification.
  */
 import { ByteWriter } from "../netlink/bytes.ts";
 import { attribute, attributes, be32, CodecError, i32, struct, u16, u32 } from "../netlink/codec.ts";
@@ -57,7 +57,7 @@ const BEGIN = {
   attributes: attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) }),
 };
 
-/** Tells what a message has made, to those who asked for an echo. */
+/** The messages that NLM_F_ECHO returns after the commit. */
 type Echo = () => Request[];
 
 /** Changes the draft. Throws `Refusal`, or `CodecError` for attributes of a wrong length. */
@@ -99,30 +99,30 @@ const CHANGES: Readonly<Record<number, Change>> = {
   [NFT_MSG_DELSETELEM.type]: silently(deleteElements),
 };
 
-/** What became of the messages of a transaction. */
+/** The outcome of a transaction before its commit. */
 interface Outcome {
   readonly draft: Draft;
-  /** By the place of their message. */
+  /** Errno by the index of the message. */
   readonly errors: ReadonlyMap<number, number>;
   readonly echoes: readonly { readonly message: Message; readonly echo: Echo }[];
 }
 
-/** The port of the programs that `do` plays. */
+/** The port of other programs (`do`). */
 const STRANGERS_PORT = 0xffff;
 
 export class FakeNftables {
-  /** How many transactions came, refused ones among them. */
+  /** The number of transactions received, refused ones included. */
   transactions = 0;
-  /** Called before a datagram is served: a test can let another program be faster. */
+  /** Called before each datagram is served, so that a test can play a race. */
   beforeAnswer: (messages: readonly Message[]) => void = () => undefined;
-  /** Makes single changes fail: the errno for it, or 0. What programs that `do` plays ask for does not come here. */
+  /** Makes single changes fail: returns an errno, or 0. Not called for `do`. */
   refuse: (message: Message) => number = () => 0;
   #tables: RulesetState = new Map();
   #generation = 1;
   #lastTable = 0n;
   readonly #listeners = new Set<(datagram: Uint8Array, port: number) => void>();
 
-  /** The datagrams that answer one from the socket of `port`. */
+  /** The datagrams that answer `datagram` from the socket of `port`. */
   answer(datagram: Uint8Array, port: number): Uint8Array[] {
     const messages = splitDatagram(datagram);
     this.beforeAnswer(messages);
@@ -131,7 +131,7 @@ export class FakeNftables {
     return messages.flatMap((message) => this.#tell(message, port));
   }
 
-  /** Does, in one transaction, what a program other than the one under test does. Throws when it is refused. */
+  /** Commits a transaction of another program. Throws when it is refused. */
   do(...requests: readonly Request[]): void {
     const writer = new ByteWriter();
     requests.forEach((item, index) => {
@@ -142,23 +142,23 @@ export class FakeNftables {
     this.#commit(draft, STRANGERS_PORT);
   }
 
-  /** All there is, an object a line (`listRuleset`). */
+  /** One line for each object (`listRuleset`). */
   list(): string[] {
     return listRuleset(this.#tables);
   }
 
-  /** Counts commits that changed something. */
+  /** The generation; each commit that changes something increments it. */
   get generation(): number {
     return this.#generation;
   }
 
-  /** Calls `listener` with NFT_MSG_NEWGEN after each commit, and with the port of the socket that it came by. */
+  /** Calls `listener` after each commit with NFT_MSG_NEWGEN and the port of the committing socket. Returns what stops it. */
   listen(listener: (datagram: Uint8Array, port: number) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** The socket of `port` is closed: tables that it owns go with it. */
+  /** The socket of `port` was closed: deletes the tables that it owns. */
   release(port: number): void {
     for (const [key, { owner }] of this.#tables) if (owner === port) this.#tables.delete(key);
   }
@@ -168,7 +168,7 @@ export class FakeNftables {
     const { generation = 0 } = decode(BEGIN, begin).attributes;
     if (generation !== 0 && generation !== this.#generation) return [acknowledge(begin, ERRNO.ERESTART)];
     const end = messages.findIndex(({ type }) => type === NFNL_MSG_BATCH_END);
-    // Without an end nothing takes effect.
+    // The kernel aborts a batch without an end.
     if (end < 0) return [];
     const changes = messages.slice(0, end);
     const { draft, errors, echoes } = this.#run(changes, port);
@@ -184,13 +184,13 @@ export class FakeNftables {
     return answers;
   }
 
-  /** As the kernel: where the whole does not hold, again with a look at the whole after each message. */
+  /** As the kernel, runs a transaction that fails validation again and validates after each message, to find the one at fault. */
   #run(messages: readonly Message[], port: number): Outcome {
     const outcome = this.#attempt(messages, port, false);
     return outcome.errors.size === 0 && !isValid(outcome.draft) ? this.#attempt(messages, port, true) : outcome;
   }
 
-  /** A refused message does not keep the others from being tried: all refusals are told. */
+  /** Goes on after a refused message, as the kernel does: it reports all refusals. */
   #attempt(messages: readonly Message[], port: number, validatesAtOnce: boolean): Outcome {
     const draft = new Draft(this.#tables, port, () => ++this.#lastTable);
     const errors = new Map<number, number>();

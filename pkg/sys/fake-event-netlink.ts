@@ -1,7 +1,7 @@
 import type { SystemError } from "./errors.ts";
 import type { EventNetlinkSocket } from "./event-netlink.ts";
 
-/** A netlink socket on an event loop whose kernel is a function: the datagrams that answer one that was sent. */
+/** A netlink socket on an event loop whose kernel is a function from a datagram to its answers. */
 export class FakeEventNetlink implements EventNetlinkSocket {
   readonly port: number;
   readonly #answer: (datagram: Uint8Array) => readonly Uint8Array[];
@@ -13,12 +13,12 @@ export class FakeEventNetlink implements EventNetlinkSocket {
     this.#answer = answer;
   }
 
-  /** Answers come later. */
+  /** The answers arrive asynchronously. */
   send(datagram: Uint8Array): void {
     this.deliver(...this.#answer(datagram.slice()));
   }
 
-  /** Each of them comes by itself, in a later turn of the event loop. */
+  /** Delivers the datagrams one by one in a microtask. */
   deliver(...datagrams: readonly Uint8Array[]): void {
     queueMicrotask(() => {
       for (const datagram of datagrams) if (this.#isOpen) this.#onDatagram(datagram);
@@ -29,14 +29,14 @@ export class FakeEventNetlink implements EventNetlinkSocket {
     this.#onDatagram = listener;
   }
 
-  /** Nothing is ever lost here. */
+  /** This socket never fails. */
   onError(_listener: (error: SystemError) => void): void {}
   addMembership(_group: number): void {
-    throw new Error("nothing is announced here");
+    throw new Error("this socket has no notifications");
   }
   setReceiveBufferBytes(): void {}
   ignore(_port: number): void {
-    throw new Error("nothing is announced here");
+    throw new Error("this socket has no notifications");
   }
 
   close(): void {

@@ -6,17 +6,17 @@ import { checkName, checkUserdata, existing, Refusal, required } from "./refusal
 import { type BaseState, type ChainState, chainUse, nextHandle, type TableState } from "./state.ts";
 import { NLM_F_NONREC } from "./tables.ts";
 
-/** NFPROTO_ARP, and NFPROTO_NETDEV, where a chain hangs at a device. */
+/** NFPROTO_ARP, and NFPROTO_NETDEV, whose base chains belong to a device. */
 const NFPROTO_ARP = 3;
 const NFPROTO_NETDEV = 5;
 const { prerouting, input, output, postrouting } = NF_INET_HOOK;
 const INET_HOOKS: readonly number[] = Object.values(NF_INET_HOOK);
-/** NF_INET_INGRESS; NF_NETDEV_INGRESS and NF_NETDEV_EGRESS have its number and the one before it in their own family. */
+/** NF_INET_INGRESS, and NF_NETDEV_INGRESS and NF_NETDEV_EGRESS. */
 const INET_INGRESS = 5;
 const NETDEV_HOOKS = [0, 1];
 
 const INET_FAMILIES: readonly number[] = [NFPROTO.ip, NFPROTO.ip6, NFPROTO.inet];
-/** Which types there are in a family, with the hooks that each has. */
+/** The hooks of a chain type in a family; undefined where the family lacks the type. */
 function hooksOf(type: string, family: number): readonly number[] | undefined {
   const isInet = INET_FAMILIES.includes(family);
   switch (type) {
@@ -33,7 +33,7 @@ function hooksOf(type: string, family: number): readonly number[] | undefined {
   }
 }
 
-/** NF_IP_PRI_CONNTRACK: addresses are translated behind it. */
+/** NF_IP_PRI_CONNTRACK: nat chains come after it. */
 const CONNTRACK_PRIORITY = -200;
 
 type ChainAttributes = ReturnType<typeof decodeChain>["attributes"];
@@ -83,7 +83,7 @@ function parseBase({ family }: TableState, { hook = {}, type = "filter", policy 
   return { type, hook: number, priority, device: hook.device, policy: policy ?? VERDICT.accept };
 }
 
-/** Its policy may change, and (known by its handle) its name; where it hangs stays. */
+/** The policy may change, and, for a chain given by its handle, the name; the hook may not. */
 function changeChain(draft: Draft, table: TableState, chain: ChainState, attributes: ChainAttributes): void {
   const { base } = chain;
   if (attributes.hook !== undefined) {
@@ -111,7 +111,7 @@ function assertHangsThere(
 
 function rename(table: TableState, chain: ChainState, name: string): void {
   if (table.chains.has(name)) throw new Refusal("EEXIST");
-  // What leads to a chain is kept by name here.
+  // Jumps refer to a chain by its name here.
   if (chainUse(table, chain) > chain.rules.length) throw new Error("the fake nftables renames no chain that is led to");
   const chains = [...table.chains.values()];
   chain.name = name;
@@ -126,7 +126,7 @@ export function deleteChain(draft: Draft, message: Message): void {
   const chain = handle === undefined ? chainByName(table, name) : chainByHandle(table, handle);
   const use = chainUse(table, chain);
   if ((message.flags & NLM_F_NONREC) !== 0 && use > 0) throw new Refusal("EBUSY");
-  // Its rules go with it, even where it is led to: the transaction fails then.
+  // As the kernel does, drop the rules before the check: the transaction fails anyway.
   const { length } = chain.rules;
   chain.rules.length = 0;
   if (use > length) throw new Refusal("EBUSY");

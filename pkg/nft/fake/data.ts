@@ -11,7 +11,7 @@ const LONGEST_VALUE = 64;
 const FOREIGN = [-1, -2, 3];
 const PLAIN: ReadonlySet<number> = new Set([VERDICT.accept, VERDICT.drop, VERDICT.return, ...FOREIGN]);
 
-/** A value of exactly `length` bytes; of any where that is undefined, up to `size`. */
+/** A value of exactly `length` bytes or, without `length`, of at most `size`. Throws `Refusal`. */
 export function checkValue(data: NftData | undefined, length?: number, size = LONGEST_VALUE): Uint8Array {
   const value = required(required(data).value);
   if (value.length === 0) throw new Refusal("EINVAL");
@@ -20,7 +20,7 @@ export function checkValue(data: NftData | undefined, length?: number, size = LO
   return value;
 }
 
-/** A verdict; a chain that it leads to is there and hangs at no hook. */
+/** A verdict; the target of a jump must exist and be no base chain. Throws `Refusal`. */
 export function checkVerdict(data: NftData | undefined, table: TableState): void {
   const verdict = required(required(data).verdict);
   const code = required(verdict.code) | 0;
@@ -31,7 +31,7 @@ export function checkVerdict(data: NftData | undefined, table: TableState): void
   }
 }
 
-/** Where a verdict leads; undefined for one that leads nowhere. */
+/** The chain that a verdict jumps to, if any. */
 export function targetOf(data: NftData | undefined): string | undefined {
   return data?.verdict?.chain;
 }

@@ -1,19 +1,19 @@
-/** A transaction in the making: a copy of the ruleset, and what its messages may ask of it. */
+/** A transaction in progress: a copy of the ruleset, and lookups in it. */
 
 import { checkName, existing, Refusal, required } from "./refusal.ts";
 import { type ChainState, copyRuleset, type RulesetState, type SetState, type TableState, tableKey } from "./state.ts";
 
 export class Draft {
   readonly tables: RulesetState;
-  /** Whose transaction it is. */
+  /** The port of the socket that sent the transaction. */
   readonly port: number;
-  /** Something was changed: the commit makes a new generation. */
+  /** The commit starts a new generation. */
   isChanged = false;
-  /** Tables whose way from chain to chain has to be validated before the commit. */
+  /** Tables to validate as a whole before the commit. */
   readonly unvalidated = new Set<TableState>();
-  /** Tables whose chains change: such a one may not fall asleep or wake up in the same transaction. */
+  /** Tables with changed chains: their dormant flag may not change in the same transaction. */
   readonly rehooked = new Set<TableState>();
-  /** Tables that fall asleep or wake up. */
+  /** Tables whose dormant flag changes. */
   readonly toggled = new Set<TableState>();
   readonly #numberTable: () => bigint;
 
@@ -27,7 +27,7 @@ export class Draft {
     return this.#numberTable();
   }
 
-  /** Undefined where there is none. Throws `Refusal` EPERM for another socket's. */
+  /** Undefined where there is none. Throws `Refusal` EPERM for a table that another socket owns. */
   find(family: number, name: string): TableState | undefined {
     const table = this.tables.get(tableKey(family, name));
     if (table !== undefined) assertMayChange(table, this.port);

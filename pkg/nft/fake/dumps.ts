@@ -1,4 +1,4 @@
-/** What the kernel tells of its objects: in dumps, to those who ask for one, and as echoes. */
+/** The messages that describe objects: in dumps, in answers to GET, and as echoes. */
 import { be32, be64, encode, type UnknownAttribute } from "../../netlink/codec.ts";
 import { decode, type Message, type Request, request } from "../../netlink/message.ts";
 import {
@@ -28,10 +28,10 @@ import {
   tableKey,
 } from "./state.ts";
 
-/** NFTA_TABLE_OWNER, NFTA_RULE_POSITION: not among what weft reads of tables and of many rules. */
+/** NFTA_TABLE_OWNER, NFTA_RULE_POSITION: not in weft's tables of attributes. */
 const OWNER = 7;
 const POSITION = 6;
-/** A dump has so many elements in a message. */
+/** Elements in one message of a dump. */
 const ELEMENTS_PER_MESSAGE = 100;
 
 const unknown = (type: number, bytes: Uint8Array): { readonly unknown: readonly UnknownAttribute[] } => ({
@@ -100,7 +100,7 @@ export function tellElements(table: TableState, set: SetState, elements: readonl
   return request(NFT_MSG_NEWSETELEM, "", { family: table.family }, { table: table.name, set: set.name, elements });
 }
 
-/** The answers to one that asks for a dump. Throws `Refusal`. */
+/** The answers to a dump request (NLM_F_DUMP). Throws `Refusal`. */
 export function dump(tables: RulesetState, message: Message): Request[] {
   switch (message.type) {
     case NFT_MSG_GETTABLE.type:
@@ -131,7 +131,7 @@ export function dump(tables: RulesetState, message: Message): Request[] {
   }
 }
 
-/** Rules of what is not there are none. */
+/** A dump of an absent table's or chain's rules is empty, not refused. */
 function dumpRules(tables: RulesetState, message: Message): Request[] {
   const { header, attributes } = decode(NFT_MSG_GETRULE, message);
   const { table: name, chain } = attributes;
@@ -144,7 +144,7 @@ function dumpRules(tables: RulesetState, message: Message): Request[] {
     );
 }
 
-/** In messages of a few; the last one has none, as the kernel's. */
+/** The kernel ends the dump with a message without elements. */
 function dumpElements(table: TableState, set: SetState): Request[] {
   const elements = inDumpOrder(set);
   const count = Math.ceil(elements.length / ELEMENTS_PER_MESSAGE);
@@ -153,7 +153,7 @@ function dumpElements(table: TableState, set: SetState): Request[] {
   );
 }
 
-/** The answers to one that asks for single objects. Throws `Refusal`. */
+/** The answers to a GET request without NLM_F_DUMP. Throws `Refusal`. */
 export function get(tables: RulesetState, message: Message): Request[] {
   switch (message.type) {
     case NFT_MSG_GETTABLE.type: {

@@ -1,6 +1,6 @@
 /**
- * How the kernel's kinds of sets tell elements from one another, and which they refuse beside others: hashes
- * (nft_set_hash.c), ranges as two ends each in a tree (nft_set_rbtree.c), ranges of concatenations (nft_set_pipapo.c).
+ * Identity and overlap of elements in the kernel's kinds of sets: hashes (nft_set_hash.c), trees of interval starts and ends
+ * (nft_set_rbtree.c), concatenations with ranges (nft_set_pipapo.c).
  */
 import { NFT_SET, NFT_SET_ELEM_INTERVAL_END, type SetElement } from "../../netlink/nftables.ts";
 import { Refusal } from "./refusal.ts";
@@ -8,7 +8,7 @@ import type { SetState } from "./state.ts";
 
 const WORD_BYTES = 4;
 
-/** Bytes as text, in the same order. */
+/** Sorts as the bytes do. */
 function hex(bytes: Uint8Array | undefined): string {
   return Array.from(bytes ?? [], (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -32,7 +32,7 @@ export function identityOf(set: SetState, element: SetElement): string {
   return isConcatenation(set) ? `${key} ${hex(lastOf(element))}` : `${key} ${isEnd(element) ? "end" : "start"}`;
 }
 
-/** The element that is meant by a request that removes `element`: the end of a range only with its start. */
+/** The element that a request to delete `element` removes. The end of a range is found only with its start. */
 export function findRemoved(set: SetState, element: SetElement): SetElement | undefined {
   const held = findElement(set, element);
   if (held === undefined || !isInterval(set) || isConcatenation(set)) return held;
@@ -41,7 +41,7 @@ export function findRemoved(set: SetState, element: SetElement): SetElement | un
   return held;
 }
 
-/** Where a start was named before, an end is known only as that of the same range (since Linux 6.18). */
+/** After the start of a range, only the end of that range is found (Linux 6.18). */
 function endsNamedStart(set: SetState, end: SetElement): boolean {
   const { start: named } = set.named;
   if (named === undefined) return true;
@@ -52,24 +52,24 @@ function endsNamedStart(set: SetState, end: SetElement): boolean {
   return from < to && ![...set.elements.values()].some(isBetween);
 }
 
-/** The element that a request for `element` means. */
+/** The element that a GET request for `element` returns. */
 export function findElement(set: SetState, element: SetElement): SetElement | undefined {
   if (isInterval(set) && isConcatenation(set)) return matching(set, element.key?.value);
   return set.elements.get(identityOf(set, element));
 }
 
-/** The same element where it is there already. Throws `Refusal` EEXIST for one that overlaps another. */
+/** The same element if it exists. Throws `Refusal` EEXIST for a new one that overlaps another. */
 export function findClash(set: SetState, element: SetElement): SetElement | undefined {
   if (!isInterval(set)) return findElement(set, element);
   return isConcatenation(set) ? clashOfRanges(set, element) : clashOfEnds(set, element);
 }
 
-/** In the order of a dump. */
+/** In the order of a dump (of a hash the kernel's order is arbitrary). */
 export function inDumpOrder(set: SetState): SetElement[] {
   return isInterval(set) && !isConcatenation(set) ? descending(set) : [...set.elements.values()];
 }
 
-/** From the highest key to the lowest; where two ranges meet the start of the one before the end of the other. */
+/** From the highest key to the lowest; at equal keys starts come before ends. */
 function descending({ elements }: SetState): SetElement[] {
   const keyed = [...elements.values()].map((element) => ({ element, key: hex(element.key?.value) }));
   keyed.sort((a, b) => compare(b.key, a.key) || Number(isEnd(a.element)) - Number(isEnd(b.element)));
@@ -80,7 +80,7 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Looks only at the neighbours of a new start or end (__nft_rbtree_insert). */
+/** Compares a new start or end with its neighbours only, as __nft_rbtree_insert does. */
 function clashOfEnds(set: SetState, added: SetElement): SetElement | undefined {
   const key = hex(added.key?.value);
   let above: SetElement | undefined;
@@ -114,7 +114,7 @@ function lastOf({ key, keyEnd }: SetElement): Uint8Array | undefined {
   return keyEnd?.value ?? key?.value;
 }
 
-/** Only a new range's two corners are looked up: one that encloses others is taken (nft_pipapo_insert). */
+/** Looks up only the two corners of a new range, as nft_pipapo_insert does: a range may enclose others. */
 function clashOfRanges(set: SetState, added: SetElement): SetElement | undefined {
   const held = matching(set, added.key?.value);
   if (held !== undefined && identityOf(set, held) === identityOf(set, added)) return held;

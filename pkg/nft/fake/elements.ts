@@ -23,7 +23,7 @@ export interface AddedElements {
   readonly added: readonly SetElement[];
 }
 
-/** What a message has added before one of its elements is refused stays in the transaction, which fails. */
+/** Elements before a refused one stay in the draft: the transaction fails anyway. */
 export function newElements(draft: Draft, message: Message): AddedElements {
   const { header, attributes } = decode(NFT_MSG_NEWSETELEM, message);
   const elements = required(attributes.elements);
@@ -53,7 +53,7 @@ export function newElements(draft: Draft, message: Message): AddedElements {
   return { table, set, added };
 }
 
-/** A set whose elements rules may rely on changes only while no rule looks into it. */
+/** A constant set may change only while no rule looks it up. */
 function assertVariable(table: TableState, { name, flags }: SetState): void {
   const isConstant = (flags & NFT_SET.constant) !== 0;
   if (isConstant && lookupsOf(table, name).next().done !== true) throw new Refusal("EBUSY");
@@ -80,7 +80,7 @@ function checkKeys(set: SetState, { key, keyEnd, flags = 0 }: SetElement): void 
 function checkData(table: TableState, set: SetState, { data, userdata, flags = 0 }: SetElement): void {
   const isMap = (set.flags & NFT_SET.map) !== 0;
   const isEnd = (flags & NFT_SET_ELEM_INTERVAL_END) !== 0;
-  // The end of a range is a bare key.
+  // An interval end has nothing but a key.
   if (isEnd && (data !== undefined || userdata !== undefined)) throw new Refusal("EINVAL");
   if (isMap ? data === undefined && !isEnd : data !== undefined) throw new Refusal("EINVAL");
   if (data === undefined) return;
@@ -92,7 +92,7 @@ function dataText(data: NftData | undefined): string {
   return `${data?.value?.join() ?? ""} ${data?.verdict?.code ?? ""} ${data?.verdict?.chain ?? ""}`;
 }
 
-/** Without a list of elements all go. */
+/** Without a list of elements the set is flushed. */
 export function deleteElements(draft: Draft, message: Message): void {
   const { header, attributes } = decode(NFT_MSG_DELSETELEM, message);
   const table = draft.table(header.family, attributes.table);

@@ -1,6 +1,6 @@
 /**
- * What the kernel refuses of a rule's expressions while it parses them, all of them before it sets up the first: unknown
- * kinds, attributes out of their policy, and what tells the variants of a kind apart (`select_ops` in net/netfilter/nft_*.c).
+ * The checks of a rule's expressions that the kernel makes while it parses them. It parses all expressions before it sets up
+ * the first: unknown kinds, attribute policies, and the choice among variants of a kind (`select_ops` in net/netfilter/nft_*.c).
  */
 import {
   type Expression,

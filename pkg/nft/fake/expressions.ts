@@ -1,7 +1,6 @@
 /**
- * What the kernel checks of a rule's expressions when it sets them up (the `init` of net/netfilter/nft_*.c), and the form in
- * which it dumps them. Kinds and attributes that weft's tables do not know (those of iptables-nft and kube-proxy, say)
- * are kept as they came, unchecked.
+ * The checks of a rule's expressions that the kernel makes when it sets them up (`init` in net/netfilter/nft_*.c), and the form
+ * of its dumps. Expressions and attributes that weft's codec does not know are kept unchecked, as bytes.
  */
 import { ByteWriter } from "../../netlink/bytes.ts";
 import { eachAttribute } from "../../netlink/codec.ts";
@@ -66,7 +65,7 @@ function isOpaque({ data }: Expression): boolean {
 
 type Data<K extends Expression["kind"]> = NonNullable<Extract<Expression, { readonly kind: K }>["data"]>;
 
-/** The expression as it is dumped; undefined for one that is kept as it came. */
+/** The expression as the kernel dumps it; undefined for one that is kept as bytes. */
 function initialised(expression: Expression, scope: Scope): Expression | undefined {
   switch (expression.kind) {
     case "immediate":

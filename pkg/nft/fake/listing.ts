@@ -4,7 +4,7 @@ import { readComment } from "../userdata.ts";
 import { inDumpOrder } from "./element-store.ts";
 import type { RulesetState, TableState } from "./state.ts";
 
-/** All there is in words that compare: one line an object, "family table" first; handles and counters left out. */
+/** One line for each object, beginning with family and table; handles and counters are left out. */
 export function listRuleset(tables: RulesetState): string[] {
   return [...tables.values()].flatMap(listTable);
 }

@@ -1,4 +1,4 @@
-/** What the fake kernel answers instead of doing what it was asked to. */
+/** Refusals, by their errno. */
 
 /** asm-generic/errno-base.h, errno.h */
 export const ERRNO = {

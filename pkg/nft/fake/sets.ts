@@ -1,4 +1,4 @@
-/** NFT_MSG_NEWSET and NFT_MSG_DELSET (nf_tables_newset, nf_tables_delset). Anonymous sets, which only nft makes, are unknown. */
+/** NFT_MSG_NEWSET and NFT_MSG_DELSET (nf_tables_newset, nf_tables_delset). Anonymous sets are not supported. */
 import { decode, type Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "../../netlink/message.ts";
 import { NFT_MSG_DELSET, NFT_MSG_NEWSET, NFT_SET } from "../../netlink/nftables.ts";
 import { type Draft, setByName } from "./draft.ts";
@@ -80,7 +80,7 @@ function describeData(flags: number, { dataType, dataLength }: SetAttributes) {
   return { dataType, dataLength: checkLength(dataLength) };
 }
 
-/** A concatenation is described by the lengths of its fields, each of which fills whole words. */
+/** The description of a concatenation has the lengths of its fields; each field fills whole words. */
 function checkFields(flags: number, keyLength: number, fields: NonNullable<SetState["description"]["concat"]>): void {
   if (fields.length > MOST_WORDS) throw new Refusal("E2BIG");
   const lengths = fields.map(({ length }) => required(length));
@@ -91,7 +91,7 @@ function checkFields(flags: number, keyLength: number, fields: NonNullable<SetSt
   if (isConcatenation !== fields.length > 1) throw new Refusal("EINVAL");
 }
 
-/** Ranges of a value of one field are kept in a tree, of several ones in a set that knows their lengths. */
+/** A plain interval set has no description of a concatenation. */
 function assertHasBackend({ flags, keyLength, description }: SetDescription): void {
   const isConcatenation = (flags & NFT_SET.concat) !== 0;
   if ((flags & NFT_SET.interval) === 0 || isConcatenation) return;

@@ -1,13 +1,13 @@
 /**
- * What the fake kernel holds. A transaction works on a copy of it (`copyRuleset`): the maps and lists are copied, rules,
- * elements and base chains are never changed in place.
+ * The ruleset of the fake. A transaction works on a copy (`copyRuleset`) of the maps and lists; rules, elements and base chains
+ * are immutable.
  */
 import type { Expression, SetElement } from "../../netlink/nftables.ts";
 
 export interface RuleState {
   readonly handle: bigint;
   readonly expressions: readonly Expression[];
-  /** The same as a dump has them: the payload of NFTA_RULE_EXPRESSIONS. */
+  /** The payload of NFTA_RULE_EXPRESSIONS in a dump. */
   readonly encoded: Uint8Array;
   readonly userdata: Uint8Array | undefined;
 }
@@ -29,7 +29,7 @@ export interface ChainState {
   readonly rules: RuleState[];
 }
 
-/** What NFT_MSG_NEWSET said of a set. */
+/** A set as NFT_MSG_NEWSET defined it, with its elements. */
 export interface SetState {
   readonly handle: bigint;
   readonly name: string;
@@ -41,9 +41,9 @@ export interface SetState {
   readonly dataLength: number | undefined;
   readonly description: { readonly size?: number | undefined; readonly concat?: readonly Field[] | undefined };
   readonly userdata: Uint8Array | undefined;
-  /** By what tells an element from others of its kind of set (`identityOf`). */
+  /** By `identityOf`. */
   readonly elements: Map<string, SetElement>;
-  /** Of a set of ranges: the start that was named last. It is one for all copies, as `TableState.handles`. */
+  /** Of an interval set: the last start that a request named. All copies share it, as `TableState.handles`. */
   readonly named: { start: SetElement | undefined };
 }
 
@@ -56,16 +56,16 @@ export interface TableState {
   readonly name: string;
   readonly handle: bigint;
   flags: number;
-  /** The port of the socket that keeps others out. */
+  /** The port of the socket that owns the table (NFT_TABLE_F_OWNER). */
   readonly owner: number | undefined;
   readonly userdata: Uint8Array | undefined;
   readonly chains: Map<string, ChainState>;
   readonly sets: Map<string, SetState>;
-  /** Numbers chains, rules and sets. It is one for all copies: a refused transaction uses numbers up, too. */
+  /** Numbers chains, rules and sets. All copies share it: a refused transaction uses up numbers, too. */
   readonly handles: { last: bigint };
 }
 
-/** Tables by `tableKey`, in the order in which they were made. */
+/** Tables by `tableKey`, in the order of their creation. */
 export type RulesetState = Map<string, TableState>;
 
 export function tableKey(family: number, name: string): string {
@@ -89,7 +89,7 @@ function copyTable(table: TableState): TableState {
   return { ...table, chains, sets };
 }
 
-/** How many expressions and elements jump or go to the chain: what keeps it from being removed. */
+/** The number of expressions and elements that jump or go to the chain. It is busy while there are any. */
 export function referencesTo({ chains, sets }: TableState, chain: string): number {
   let count = 0;
   for (const { rules } of chains.values())
@@ -108,7 +108,7 @@ export function chainUse(table: TableState, { name, rules }: ChainState): number
   return rules.length + referencesTo(table, name);
 }
 
-/** Each look-up of a set, with the chain whose rule does it. */
+/** The lookups of a set by rules, with their destination register. */
 export function* lookupsOf(
   { chains }: TableState,
   set: string,

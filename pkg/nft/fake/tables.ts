@@ -11,7 +11,7 @@ const TABLE_FLAGS = TABLE_FLAG.dormant | TABLE_FLAG.owner | TABLE_FLAG.persist;
 
 /** NFPROTO_ARP, NFPROTO_NETDEV beside those that weft uses. */
 const FAMILIES: ReadonlySet<number> = new Set([...Object.values(NFPROTO), 3, 5]);
-/** NLM_F_NONREC: only an empty object is removed. */
+/** NLM_F_NONREC: refuse to delete an object that is not empty. */
 export const NLM_F_NONREC = NLM_F_REPLACE;
 
 export function newTable(draft: Draft, message: Message): TableState {
@@ -37,7 +37,7 @@ export function newTable(draft: Draft, message: Message): TableState {
   return table;
 }
 
-/** A table may fall asleep and wake up; who owns it stays. */
+/** The dormant flag may change; the owner flags may not. */
 function changeTable(draft: Draft, table: TableState, flags: number): TableState {
   if ((flags & ~TABLE_FLAGS) !== 0) throw new Refusal("EOPNOTSUPP");
   if (flags === table.flags) return table;
@@ -49,7 +49,7 @@ function changeTable(draft: Draft, table: TableState, flags: number): TableState
   return table;
 }
 
-/** Without a name and a handle all tables of the family go, or all there are. */
+/** Without a name and a handle this deletes all tables of the family, or of all families. */
 export function deleteTables(draft: Draft, message: Message): void {
   const { header, attributes } = decode(NFT_MSG_DELTABLE, message);
   const { name, handle } = attributes;

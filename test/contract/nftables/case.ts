@@ -1,7 +1,7 @@
 import type { Outcome } from "../outcome.ts";
 import type { Side } from "./side.ts";
 
-/** What a program does to nf_tables, and what it then sees. */
+/** A sequence of transactions and dumps, and its outcome. */
 export interface Case {
   readonly run: (side: Side) => Promise<Outcome>;
   readonly expected: Outcome;

@@ -1,6 +1,6 @@
 /**
- * The contract of nf_tables, as far as weft uses it: what each transaction leads to, the kernel's errno included. Known from
- * Linux 6.18 (net/netfilter/nf_tables_api.c).
+ * The contract of nf_tables as far as weft uses it: errno and dumps after each transaction, as of Linux 6.18
+ * (net/netfilter/nf_tables_api.c).
  */
 import type { Cases } from "./case.ts";
 import { chainCases } from "./chain-cases.ts";

@@ -22,7 +22,7 @@ import { commit, commitEach, list, outcomeOf } from "./side.ts";
 const { forward, output, postrouting } = NF_INET_HOOK;
 
 export const chainCases: Cases = {
-  "a chain is made in a table that is there, once": {
+  "creating a chain needs a table, and fails the second time only with NLM_F_EXCL or NLM_F_REPLACE": {
     run: (side) =>
       commitEach(
         side,
@@ -39,7 +39,7 @@ export const chainCases: Cases = {
       ...["EEXIST: add chain c", "EOPNOTSUPP: add chain c", "EINVAL: add chain c"],
     ],
   },
-  "a base chain has a type of its family, at one of that type's hooks": {
+  "a base chain needs a type of its family and a hook of that type": {
     async run(side) {
       await commit(side, addTable(), addTable("t", {}, { family: NFPROTO.bridge }));
       return commitEach(
@@ -62,7 +62,7 @@ export const chainCases: Cases = {
       ...["ENOENT: add chain g", "ENOENT: add chain h", "done", "EOPNOTSUPP: add chain j", "ENOENT: add chain k"],
     ],
   },
-  "a policy is a base chain's, and may change; where it hangs may not": {
+  "a base chain's policy may change, its hook may not": {
     async run(side) {
       await commit(side, addTable(), addChain("f", hooked(forward)), addChain("c"));
       const outcomes = await commitEach(
@@ -88,7 +88,7 @@ export const chainCases: Cases = {
       [forward, 0, VERDICT.drop, "filter", 0],
     ],
   },
-  "a chain goes with its rules, but not while a rule or an element leads to it": {
+  "deleting a chain removes its rules; it is busy while a rule or an element jumps to it": {
     async run(side) {
       await commit(
         side,
@@ -114,7 +114,7 @@ export const chainCases: Cases = {
       ...["EBUSY: delete chain b", "done", "done", { a: [], m: [] }],
     ],
   },
-  "a chain's use counts its rules and what leads to it": {
+  "a chain's use counts its rules and the jumps to it": {
     async run(side) {
       await commit(
         side,
@@ -129,7 +129,7 @@ export const chainCases: Cases = {
     },
     expected: [2, 4],
   },
-  "who asks for one chain gets it, or hears that it is not there": {
+  "getting a chain returns it, or ENOENT": {
     async run(side) {
       const absent = await outcomeOf(single(getChain("c")));
       await commit(side, addTable(), addChain("c"));

@@ -59,7 +59,7 @@ const made = (side: Side) =>
     ...[addSet("s", SETS.addresses), addSet("m", SETS.verdicts), addSet("p", SETS.ports)],
   );
 
-/** The rules by number, each in a transaction of its own. */
+/** Adds each rule in a transaction of its own; returns their errnos. */
 async function taken(side: Side, ...rules: readonly (readonly [chain: string, ...Expression[]])[]): Promise<string[]> {
   const outcomes = await commitEach(
     side,
@@ -69,7 +69,7 @@ async function taken(side: Side, ...rules: readonly (readonly [chain: string, ..
 }
 
 export const expressionCases: Cases = {
-  "a verdict leads to a chain that is there and hangs at no hook": {
+  "a verdict may jump to a regular chain that exists": {
     async run(side) {
       await made(side);
       return taken(
@@ -88,7 +88,7 @@ export const expressionCases: Cases = {
     },
     expected: [...["done", "done", "ENOENT", "EOPNOTSUPP", "EINVAL", "done", "done", "EINVAL", "EINVAL", "EINVAL"]],
   },
-  "a register is loaded only after it was stored, as many bytes of it": {
+  "an expression may load only bytes that an earlier one stored": {
     async run(side) {
       await made(side);
       return taken(
@@ -112,7 +112,7 @@ export const expressionCases: Cases = {
       ...["done", "done", "ERANGE"],
     ],
   },
-  "a mask is as long as what it masks": {
+  "a mask has the length of its operand": {
     async run(side) {
       await made(side);
       return taken(
@@ -125,7 +125,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "EINVAL", "EINVAL", "ENODATA"],
   },
-  "a look-up names a set that is there, and a register for what a map gives": {
+  "a lookup needs an existing set, and a destination register of the map's data type": {
     async run(side) {
       await made(side);
       return taken(
@@ -142,7 +142,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "ENOENT", "ENODATA", "EINVAL", "done", "EINVAL", "done", "EINVAL"],
   },
-  "addresses are translated in chains for it, at hooks for it, wherever from": {
+  "NAT expressions are refused outside of nat chains and their hooks, also behind jumps": {
     async run(side) {
       await made(side);
       const source = loadSource;
@@ -168,7 +168,7 @@ export const expressionCases: Cases = {
       ...["done", "EOPNOTSUPP", "done", "done", "EOPNOTSUPP"],
     ],
   },
-  "what a family lacks is no expression there": {
+  "an expression that a family lacks is ENOENT": {
     async run(side) {
       const { bridge } = NFPROTO;
       await commit(side, addTable("t", {}, { family: bridge }), addChain("c", {}, { family: bridge }));
@@ -185,7 +185,7 @@ export const expressionCases: Cases = {
     },
     expected: ["ENOENT: add rule c masq", "ENOENT: add rule c fib", "done", "done"],
   },
-  "the packet's mark is set, its length is not; a fib is asked for one address": {
+  "meta sets only the mark; fib takes exactly one address": {
     async run(side) {
       await made(side);
       const fib = (flags: number, result = 3): Expression => ({ kind: "fib", data: { dreg: r1, result, flags } });
@@ -209,7 +209,7 @@ export const expressionCases: Cases = {
       ...["done", "EOPNOTSUPP", "EINVAL", "EINVAL", "done", "EINVAL", "EINVAL", "done", "EOPNOTSUPP", "done", "done"],
     ],
   },
-  "jumps lead at most sixteen chains deep from a hook": {
+  "jumps from a base chain are at most sixteen deep": {
     async run(side) {
       const names = Array.from({ length: 17 }, (_, at) => `c${at}`);
       await made(side);
@@ -220,7 +220,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "EMLINK: add rule c14 deeper"],
   },
-  "a circle of jumps stands while no hook leads to it": {
+  "a loop of jumps is refused once a base chain reaches it": {
     async run(side) {
       await made(side);
       const circle = await commit(side, addRule("c", "1", [jump("d")]), addRule("d", "2", [jump("c")]));
@@ -228,7 +228,7 @@ export const expressionCases: Cases = {
     },
     expected: ["done", "EMLINK: add rule f 3"],
   },
-  "an element leads no farther than a rule": {
+  "a verdict map's element is validated like a rule": {
     async run(side) {
       await made(side);
       await commit(side, addRule("c", "masq", [masquerade]), addRule("f", "map", [loadSource, lookup("m", 0)]));

@@ -1,4 +1,4 @@
-/** The contract's cases against the fake. */
+/** The fake as a side of the contract. */
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { FakeNftables } from "../../../pkg/nft/fake-nftables.ts";

@@ -9,7 +9,7 @@ export function framed(datagram: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** Puts datagrams together again from pieces of a stream. */
+/** Reassembles datagrams from the pieces of a stream. */
 export class Frames {
   readonly #onDatagram: (datagram: Uint8Array) => void;
   #waiting = new Uint8Array(0);

@@ -1,6 +1,6 @@
 /**
- * Runs inside a namespace of the live tests: hands datagrams from standard input to nfnetlink and its answers to standard
- * output, each behind its length (four bytes, little-endian). Ends with its input. An argument is a group to join.
+ * Runs inside a namespace of the live tests: forwards framed datagrams from standard input to nfnetlink, and answers to standard
+ * output. The first frame is the socket's port. Ends with its input. Arguments are groups to join.
  */
 import { NETLINK_NETFILTER } from "../../../pkg/netlink/message.ts";
 import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";

@@ -1,4 +1,4 @@
-/** The contract's cases against the kernel, in a namespace of their own. */
+/** The kernel, in a namespace of its own, as a side of the contract. */
 import { execFileSync } from "node:child_process";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
 import { ByteWriter } from "../../../pkg/netlink/bytes.ts";
@@ -10,7 +10,7 @@ import type { EventNetlinkSocket } from "../../../pkg/sys/event-netlink.ts";
 import { openKernelSocket } from "./kernel-socket.ts";
 import type { Side } from "./side.ts";
 
-/** A sequence number that no transaction of a case has. */
+/** A sequence number that no case uses. */
 const QUESTION = 0x7fff_ffff;
 /** NFNLGRP_NFTABLES */
 const GROUP = 7;
@@ -40,7 +40,7 @@ export class KernelSide implements Side {
     return new KernelSide(namespace, await openKernelSocket(namespace), await openKernelSocket(namespace, [GROUP]));
   }
 
-  /** Nothing is left of the case before. */
+  /** Deletes what the last case has left. */
   async empty(): Promise<void> {
     await this.netlink.commit([request(NFT_MSG_DELTABLE, "flush ruleset", { family: NFPROTO_UNSPEC }, {})]);
     await this.heard();
@@ -51,7 +51,7 @@ export class KernelSide implements Side {
     return { netlink, close: () => netlink.close() };
   }
 
-  /** A question by the socket that listens: what was told before has come by then. */
+  /** Asks by the listening socket: earlier announcements arrive before the answer. */
   async heard(): Promise<number> {
     await new Promise<void>((resolve) => {
       this.#onAnswer = resolve;

@@ -27,7 +27,7 @@ class KernelSocket implements EventNetlinkSocket {
   accept(datagram: Uint8Array): void {
     this.#onDatagram(datagram);
   }
-  /** The process ends with a message on standard error, and the test by its time limit. */
+  /** The child reports an error on standard error and ends. */
   onError(): void {}
   addMembership(): void {
     throw new Error("groups are joined when the socket is opened");
@@ -41,7 +41,7 @@ class KernelSocket implements EventNetlinkSocket {
   }
 }
 
-/** Opens a socket in the namespace of that name, which hears of `groups`. */
+/** Opens a socket in the named namespace and joins `groups`. */
 export function openKernelSocket(namespace: string, groups: readonly number[] = []): Promise<EventNetlinkSocket> {
   const child = spawn("ip", ["netns", "exec", namespace, process.execPath, CHILD, ...groups.map(String)], {
     stdio: ["pipe", "pipe", "inherit"],
@@ -50,7 +50,7 @@ export function openKernelSocket(namespace: string, groups: readonly number[] = 
     let socket: KernelSocket | undefined;
     const frames = new Frames((datagram) => {
       if (socket !== undefined) return socket.accept(datagram);
-      // The first one tells the port.
+      // The first frame has the port.
       socket = new KernelSocket(Number(new TextDecoder().decode(datagram)), child);
       resolve(socket);
     });

@@ -1,4 +1,4 @@
-/** Transactions at random, valid or not, in a world of few names: most of them meet what others have made. */
+/** Random transactions, valid or not, over few names, so that most of them refer to existing objects. */
 import fc from "fast-check";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Request } from "../../../pkg/netlink/message.ts";
 import {
@@ -39,13 +39,13 @@ import {
   verdict,
 } from "./requests.ts";
 
-/** The handles of a chain's rules, as they were before the transaction. */
+/** The handles of a chain's rules before the transaction. */
 export type Handles = (chain: string) => readonly bigint[];
-/** The same request for both sides, whose rules may have other handles. */
+/** One request for both sides, whose rules may have different handles. */
 export type RandomRequest = (handles: Handles) => Request;
 
 const CHAINS = ["a", "b", "c", "f", "n"];
-/** Mostly `usual`, now and then one of the others. */
+/** One of `usual` nine times out of ten, else one of `unusual`. */
 const mostly = <T>(usual: readonly T[], unusual: readonly T[]): fc.Arbitrary<T> =>
   fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...usual) }, { weight: 1, arbitrary: fc.constantFrom(...unusual) });
 const chain = mostly(CHAINS, ["absent"]);
@@ -103,7 +103,7 @@ const anyExpression: fc.Arbitrary<Expression> = fc.oneof(
   fc.constant({ kind: "counter", data: {} } as const),
 );
 
-/** What the plain ones lead to is mostly valid, so that there is something for the others to meet. */
+/** Mostly valid ones, so that later requests find objects. */
 const expressions: fc.Arbitrary<readonly Expression[]> = fc.oneof(
   { weight: 3, arbitrary: chain.map((to) => [jump(to)]) },
   { weight: 2, arbitrary: set.map((name) => [loadSource, loadMore, lookup(name, mapRegister(name))]) },
@@ -121,7 +121,7 @@ function mapRegister(name: string): number | undefined {
 const userdata = fc.constantFrom(undefined, undefined, commentUserdata("x"));
 const ELEMENTS: Readonly<Record<keyof typeof SETS, fc.Arbitrary<readonly SetElement[]>>> = {
   addresses: fc.tuple(small, userdata).map(([last, kept]) => [{ ...key(last), userdata: kept }]),
-  // Halves of ranges are left out: which of them the kernel takes depends on what was done before.
+  // Whole ranges only: whether the kernel accepts one end alone depends on earlier requests.
   ranges: fc.tuple(small, small).map(([first, length]) => range(first, first + length)),
   pairs: fc
     .tuple(small, small, fc.constantFrom(-1, 0, 0, 1, 3), fc.constantFrom(0, 0, 1, 3))
@@ -149,7 +149,7 @@ const fixed =
 const rank = fc.nat({ max: 2 });
 const handleAt = (handles: readonly bigint[], at: number) => handles[at] ?? 4711n;
 
-/** `near` says whether the rule goes beside another one, or in its place. */
+/** `near` names the attribute that refers to an existing rule, if any. */
 const ruleAddition = (near: fc.Arbitrary<"" | "position" | "handle">): fc.Arbitrary<RandomRequest> =>
   fc
     .tuple(chain, comment, expressions, ruleFlags, near, rank)
@@ -212,7 +212,7 @@ function bare({ data: _data, userdata: _userdata, ...element }: SetElement): Set
   return element;
 }
 
-/** A world where most names are known already. */
+/** Creates most of the names. */
 export const START: readonly Request[] = [
   addTable(),
   ...["a", "b", "c"].map((name) => addChain(name)),
@@ -234,8 +234,8 @@ const transactionOf = (rules: fc.Arbitrary<RandomRequest>) =>
   });
 
 /**
- * Transactions, one after the other. None of them removes a rule and places another beside it: the kernel finds rules that
- * the same transaction has removed, the fake does not.
+ * A sequence of transactions. None both deletes rules and uses positions: the kernel accepts a rule that the same transaction
+ * has deleted as a position, the fake does not.
  */
 export const randomHistory = fc.array(
   fc.oneof(

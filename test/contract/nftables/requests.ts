@@ -1,4 +1,4 @@
-/** Requests of nf_tables as the contract's cases make them: all in tables of family inet unless a case says otherwise. */
+/** Requests for the contract's cases; the family is inet by default. */
 import { dumpRequest, NLM_F_APPEND, NLM_F_CREATE, type Request, request } from "../../../pkg/netlink/message.ts";
 import {
   type Expression,
@@ -34,7 +34,7 @@ type ChainAttributes = AttributesOf<typeof NFT_MSG_NEWCHAIN>;
 type RuleAttributes = AttributesOf<typeof NFT_MSG_NEWRULE>;
 type SetAttributes = AttributesOf<typeof NFT_MSG_NEWSET>;
 
-/** NLM_F_* in place of those that nft would set, and the family. */
+/** Replaces the flags that nft would set, and the family. */
 interface Options {
   readonly flags?: number;
   readonly family?: number;
@@ -65,7 +65,7 @@ export function addChain(name: string, more: ChainAttributes = {}, options: Opti
   return request(NFT_MSG_NEWCHAIN, `add chain ${name}`, familyOf(options), attributes, options.flags ?? NLM_F_CREATE);
 }
 
-/** What makes a base chain of it. */
+/** The attributes of a base chain. */
 export function hooked(hook: number, type = "filter", priority = 0): ChainAttributes {
   return { hook: { number: hook, priority: priority >>> 0 }, type, policy: VERDICT.accept };
 }
@@ -82,7 +82,7 @@ export function deleteChain(name: string, options: Options = {}): Request {
 
 const APPEND = NLM_F_CREATE | NLM_F_APPEND;
 
-/** Known by its comment. */
+/** The comment identifies the rule. */
 export function addRule(
   chain: string,
   comment: string,
@@ -157,7 +157,7 @@ export const dumps = {
 const VERDICT_TYPE = 0xffff_ff00;
 const ADDRESS = { keyType: 7, keyLength: 4 };
 
-/** The kinds of sets that weft has. */
+/** The kinds of sets that weft uses. */
 export const SETS = {
   addresses: ADDRESS,
   ranges: { ...ADDRESS, flags: NFT_SET.interval },

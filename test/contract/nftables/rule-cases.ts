@@ -17,7 +17,7 @@ const made = (side: Side) =>
   commit(side, addTable(), addChain("c"), addRule("c", "1"), addRule("c", "2"), addRule("c", "3"));
 
 export const ruleCases: Cases = {
-  "a rule is made in a chain that is there, by who says that it is to be made": {
+  "creating a rule needs a chain and NLM_F_CREATE": {
     run: (side) =>
       commitEach(
         side,
@@ -35,7 +35,7 @@ export const ruleCases: Cases = {
       ...["EINVAL: add rule c 1", "EINVAL: add rule c 1", "done"],
     ],
   },
-  "a rule goes to the end, the head, behind another or before it": {
+  "a rule is appended, inserted at the head, or placed behind or before another": {
     async run(side) {
       await made(side);
       const [, second = 0n] = await handlesOf(side, "c");
@@ -54,7 +54,7 @@ export const ruleCases: Cases = {
       { c: ["head", "1", "before 2", "2", "behind 2", "3", "end"] },
     ],
   },
-  "a rule is replaced in its place, by a rule with the same handle": {
+  "replacing a rule keeps its place and its handle": {
     async run(side) {
       await made(side);
       const [, second = 0n] = await handlesOf(side, "c");
@@ -74,7 +74,7 @@ export const ruleCases: Cases = {
       ...["done", true, { c: ["1", "new", "3"] }],
     ],
   },
-  "a rule is removed by its handle, once": {
+  "deleting a rule twice is ENOENT": {
     async run(side) {
       await made(side);
       const [, second = 0n] = await handlesOf(side, "c");
@@ -88,7 +88,7 @@ export const ruleCases: Cases = {
     },
     expected: ["done", "ENOENT", "ENOENT", { c: ["1", "3"] }],
   },
-  "a chain's rules go together, and a table's": {
+  "deleting without a handle flushes a chain, without a chain a table": {
     async run(side) {
       await made(side);
       await commit(side, addChain("d"), addRule("d", "4"), addChain("e"), addRule("e", "5"));
@@ -98,7 +98,7 @@ export const ruleCases: Cases = {
     },
     expected: ["done", { c: [], d: ["4"], e: ["5"] }, "done", { c: [], d: [], e: [] }],
   },
-  "who asks for an echo gets the rules that were made, with their handles": {
+  "NLM_F_ECHO returns the new rules with their handles": {
     async run(side) {
       await commit(side, addTable(), addChain("c"));
       const flags = NLM_F_CREATE | NLM_F_APPEND | NLM_F_ECHO;
@@ -118,7 +118,7 @@ export const ruleCases: Cases = {
       ["3", 2],
     ],
   },
-  "rules are dumped of a chain, of a table, of a family; of what is absent there are none": {
+  "rules are dumped for a chain, a table or a family; an absent one has none": {
     async run(side) {
       await made(side);
       await commit(side, addChain("d"), addRule("d", "4"), addTable("u"));
@@ -134,7 +134,7 @@ export const ruleCases: Cases = {
     },
     expected: [3, 4, 4, 0, 0, 0],
   },
-  "who asks for one rule gets it, or hears that it is not there": {
+  "getting a rule returns it, or ENOENT": {
     async run(side) {
       await made(side);
       const [, second = 0n] = await handlesOf(side, "c");
@@ -147,7 +147,7 @@ export const ruleCases: Cases = {
     },
     expected: [[true], "ENOENT: get rule 4711", "ENOENT: get rule 4711"],
   },
-  "what is kept beside a rule has at most 256 bytes": {
+  "a rule's userdata has at most 256 bytes": {
     async run(side) {
       await made(side);
       const keeping = (length: number) => addRule("c", "x", [], { userdata: new Uint8Array(length) });

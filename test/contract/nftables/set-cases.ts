@@ -46,7 +46,7 @@ const unordered = (outcome: Awaited<ReturnType<typeof elements>>) =>
   outcome.map((part) => (Array.isArray(part) ? [...part].sort() : part));
 
 export const setCases: Cases = {
-  "a set is made once, and again only as it is": {
+  "creating a set twice fails with NLM_F_EXCL, NLM_F_REPLACE or another definition": {
     run: (side) =>
       commitEach(
         side,
@@ -65,7 +65,7 @@ export const setCases: Cases = {
       ...["EEXIST: add set s", "EOPNOTSUPP: add set s", "EEXIST: add set s", "EEXIST: add set s"],
     ],
   },
-  "a set has keys of some length, and only a map has data": {
+  "a set needs a key length, and data only for a map": {
     async run(side) {
       await commit(side, addTable());
       return commitEach(
@@ -90,7 +90,7 @@ export const setCases: Cases = {
       ...["EOPNOTSUPP: add set k", "EINVAL: add set l"],
     ],
   },
-  "a concatenation with ranges says the lengths of its fields": {
+  "a concatenation with ranges needs the lengths of its fields": {
     async run(side) {
       await commit(side, addTable());
       const of = (...lengths: number[]) => ({
@@ -109,7 +109,7 @@ export const setCases: Cases = {
     },
     expected: ["done", "EINVAL: add set b", "EINVAL: add set c", "EINVAL: add set d", "done", "EINVAL: add set f"],
   },
-  "a set tells what it was made of": {
+  "a dump of a set has its definition": {
     async run(side) {
       await commit(side, addTable(), addSet("p", { ...SETS.pairs, userdata: Uint8Array.of(7, 2, 65, 0) }));
       await commit(side, addSet("d", SETS.ports), addSet("m", SETS.verdicts));
@@ -125,7 +125,7 @@ export const setCases: Cases = {
       ["m", 8, 7, 4, 0xffff_ff00, 16, "", []],
     ],
   },
-  "a set goes with its elements, but not while a rule looks into it": {
+  "deleting a set removes its elements; it is busy while a rule looks it up": {
     async run(side) {
       await made(side);
       await commit(side, addElements("s", [key(1)]), addRule("c", "looks", [loadSource, lookup("s")]));
@@ -146,7 +146,7 @@ export const setCases: Cases = {
       ...["EBUSY: delete set s", "done", "ENOENT: delete set s"],
     ],
   },
-  "a rule and its set go together, in the right order": {
+  "one transaction may delete a rule and then its set": {
     async run(side) {
       await made(side);
       await commit(side, addRule("c", "looks", [loadSource, lookup("s")]));
@@ -154,7 +154,7 @@ export const setCases: Cases = {
     },
     expected: ["EBUSY: delete set s", "done"],
   },
-  "a constant set changes only while no rule looks into it": {
+  "a constant set is busy while a rule looks it up": {
     async run(side) {
       await made(side);
       return commitEach(
@@ -168,7 +168,7 @@ export const setCases: Cases = {
     },
     expected: ["done", "done", "done", "EBUSY: add element k", "EBUSY: delete element k"],
   },
-  "an element is added once; who insists that it is new is refused": {
+  "adding an element twice fails only with NLM_F_EXCL": {
     run: async (side) =>
       unordered(
         await elements(
@@ -185,7 +185,7 @@ export const setCases: Cases = {
       ),
     expected: ["done", "done", "EEXIST", "ENOENT", "EINVAL", "done", "ENOENT", ["2", "3"]],
   },
-  "an element that stands keeps its comment": {
+  "adding an existing element keeps its comment": {
     run: (side) =>
       elements(
         side,
@@ -195,7 +195,7 @@ export const setCases: Cases = {
       ),
     expected: ["done", "done", ['1 "first"']],
   },
-  "an element is removed and added anew in one transaction": {
+  "one transaction may delete an element and add it again": {
     async run(side) {
       await made(side);
       await commit(side, addElements("s", [{ ...key(1), userdata: commentUserdata("first") }]));
@@ -204,11 +204,11 @@ export const setCases: Cases = {
     },
     expected: ["done", { c: [], f: [], d: [], m: [], p: [], r: [], s: ['1 "second"'] }],
   },
-  "all elements go together": {
+  "deleting without elements flushes a set": {
     run: (side) => elements(side, "s", addElements("s", [key(1), key(2)]), deleteElements("s"), deleteElements("s")),
     expected: ["done", "done", "done", []],
   },
-  "an element has a key as long as the set's, no data in a set, and no end outside of ranges": {
+  "an element needs a key of the set's length, and neither data nor an interval end in a plain set": {
     run: (side) =>
       elements(
         side,
@@ -225,7 +225,7 @@ export const setCases: Cases = {
       ),
     expected: ["EINVAL", "EINVAL", "EINVAL", "EINVAL", "EINVAL", "EOPNOTSUPP", "EINVAL", "EINVAL", "EINVAL", []],
   },
-  "a key of a map leads to one thing": {
+  "a key of a map has one value": {
     run: async (side) => {
       const port = (last: number, to: number): SetElement => ({ ...key(last), data: bytes(0, to) });
       return unordered(
@@ -245,7 +245,7 @@ export const setCases: Cases = {
     },
     expected: ["done", "done", "EEXIST", "EINVAL", "EINVAL", "EINVAL", "done", "done", ["1 : 81", "2 : 81"]],
   },
-  "an element of a map of verdicts leads to a chain, or decides": {
+  "an element of a verdict map needs a verdict or a regular chain": {
     run: async (side) => {
       const to = (last: number, code: number, chain?: string) =>
         addElements("m", [{ ...key(last), data: verdict(code, chain) }]);
@@ -265,7 +265,7 @@ export const setCases: Cases = {
     },
     expected: ["done", "done", "EOPNOTSUPP", "ENOENT", "done", "EEXIST", "EINVAL", ["1 : c", "2 : 1"]],
   },
-  "ranges meet, and do not overlap": {
+  "ranges may touch but not overlap": {
     run: (side) =>
       elements(
         side,
@@ -287,7 +287,7 @@ export const setCases: Cases = {
       ["60", "50 end", "40", "30 end", "20", "20 end", "10", "5 end"],
     ],
   },
-  "the ends of a range are removed one by one": {
+  "deleting a range needs both of its ends": {
     run: (side) =>
       elements(
         side,
@@ -301,12 +301,12 @@ export const setCases: Cases = {
       ),
     expected: ["done", "ENOENT", "ENOENT", "ENOENT", "done", "ENOENT", []],
   },
-  "the end of a range is a bare key": {
+  "an interval end has no userdata": {
     run: (side) =>
       elements(side, "r", addElements("r", [key(1), { ...key(2), flags: 1, userdata: commentUserdata("x") }])),
     expected: ["EINVAL", []],
   },
-  "of a new pair of ranges the kernel looks up the corners": {
+  "a new range of a concatenation overlaps where one of its corners is taken": {
     run: async (side) =>
       unordered(
         await elements(
@@ -329,7 +329,7 @@ export const setCases: Cases = {
       ["10-20", "30-40", "91"],
     ],
   },
-  "a pair of ranges is removed by what lies within": {
+  "deleting from a concatenation with ranges finds the range that holds the key": {
     run: (side) =>
       elements(
         side,
@@ -341,7 +341,7 @@ export const setCases: Cases = {
       ),
     expected: ["done", "ENOENT", "done", "ENOENT", []],
   },
-  "a set holds no more than it was made for": {
+  "a set with a size refuses more elements": {
     async run(side) {
       await commit(side, addTable(), addSet("s", { ...SETS.addresses, description: { size: 2 } }));
       return commitEach(
@@ -353,7 +353,7 @@ export const setCases: Cases = {
     },
     expected: ["done", "done", "ENFILE: add element s"],
   },
-  "who asks for elements gets each, or hears that one is not there": {
+  "getting elements returns each, or ENOENT": {
     async run(side) {
       await made(side);
       await commit(side, addElements("s", [key(1), key(2), key(3)]), addElements("p", [pair(10, 10, 20, 20)]));
@@ -371,7 +371,7 @@ export const setCases: Cases = {
     },
     expected: [["1", "3"], "ENOENT: get element s", "ENOENT: get element x", ["10-20"]],
   },
-  "sets and elements of what is absent are not there": {
+  "dumping sets or elements of an absent table or set is ENOENT": {
     async run(side) {
       await commit(side, addTable());
       return [
@@ -383,7 +383,7 @@ export const setCases: Cases = {
     },
     expected: ["ENOENT: list sets", "ENOENT: list elements", "ENOENT: list elements", 0],
   },
-  "thousands of elements are dumped whole": {
+  "a dump of a thousand elements is complete": {
     async run(side) {
       await made(side);
       const all = Array.from({ length: 1000 }, (_, at): SetElement => ({ key: bytes(10, 1, at >> 8, at & 255) }));

@@ -14,7 +14,7 @@ async function tablesOf({ netlink }: Side, family: number) {
 }
 
 export const tableCases: Cases = {
-  "a table is made once, and again only where nobody minds": {
+  "creating a table twice fails only with NLM_F_EXCL or NLM_F_REPLACE": {
     run: (side) =>
       commitEach(
         side,
@@ -26,7 +26,7 @@ export const tableCases: Cases = {
       ),
     expected: ["done", "done", "EEXIST: add table t", "EOPNOTSUPP: add table t", "done"],
   },
-  "a table has a family and a name": {
+  "a table needs a known family and a name": {
     run: (side) =>
       commitEach(
         side,
@@ -45,11 +45,11 @@ export const tableCases: Cases = {
     },
     expected: ["done", "ERANGE"],
   },
-  "a table is removed with all that is in it, where it is there": {
+  "deleting a table removes its content; deleting an absent table is ENOENT": {
     run: (side) => commitEach(side, addTable(), addChain("c"), deleteTable(), deleteTable(), addTable(), addChain("c")),
     expected: ["done", "done", "done", "ENOENT: delete table t", "done", "done"],
   },
-  "a table is removed by its handle, and no other in its place": {
+  "deleting a table by its handle spares another table of the same name": {
     async run(side) {
       await commit(side, addTable());
       const [{ handle = 0n } = {}] = await tablesOf(side, NFPROTO.inet);
@@ -61,7 +61,7 @@ export const tableCases: Cases = {
     },
     expected: ["done", "ENOENT", "done", 0],
   },
-  "a table with something in it is busy for who removes empty ones only": {
+  "NLM_F_NONREC refuses to delete a table that is not empty": {
     run: (side) =>
       commitEach(
         side,
@@ -73,7 +73,7 @@ export const tableCases: Cases = {
       ),
     expected: ["done", "done", "EBUSY: delete table t", "done", "done"],
   },
-  "a table tells its flags, what it holds, and what was kept beside it": {
+  "a dump of a table has its flags, use count and userdata": {
     async run(side) {
       await commit(side, addTable("t", { userdata: Uint8Array.of(0, 2, 65, 0) }), addChain("c"));
       const dormant = await commit(side, addTable("t", { flags: DORMANT }));
@@ -87,7 +87,7 @@ export const tableCases: Cases = {
     },
     expected: ["done", "EOPNOTSUPP: add table t", ["t", DORMANT, 1, "0,2,65,0"]],
   },
-  "tables are dumped of one family, or of all": {
+  "tables are dumped for one family or for all": {
     async run(side) {
       await commit(side, addTable("b"), addTable("a", {}, { family: NFPROTO.ip }), addTable("a"));
       const names = async (family: number) => (await tablesOf(side, family)).map(({ name = "" }) => name);
@@ -95,7 +95,7 @@ export const tableCases: Cases = {
     },
     expected: [["b", "a"], ["a"], [], ["b", "a", "a"]],
   },
-  "an owner keeps others out of its table, and takes it along": {
+  "an owned table refuses other sockets and goes with its owner": {
     async run(side) {
       const owner = await side.openProgram();
       const made = await commit(owner, addTable("t", { flags: OWNER }), addChain("c"));

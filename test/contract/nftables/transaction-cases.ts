@@ -23,7 +23,7 @@ async function generation({ netlink }: Pick<Side, "netlink">): Promise<number> {
 }
 
 export const transactionCases: Cases = {
-  "a transaction takes effect whole, or not at all": {
+  "a failed transaction changes nothing": {
     async run(side) {
       await commit(side, addTable(), addChain("c"), addRule("c", "1"));
       const outcome = await commit(side, addChain("d"), addRule("c", "2"), deleteRule("x"), deleteChain("y"));
@@ -31,7 +31,7 @@ export const transactionCases: Cases = {
     },
     expected: ["ENOENT: delete rule x undefined", { c: ["1"] }],
   },
-  "a message sees what those before it in its transaction did": {
+  "a message sees the effect of earlier messages of its transaction": {
     async run(side) {
       const outcome = await commit(
         side,
@@ -43,7 +43,7 @@ export const transactionCases: Cases = {
     },
     expected: ["done", { d: [], s: [] }],
   },
-  "an element that is refused takes those of its message along": {
+  "a refused element also takes back the earlier elements of its message": {
     async run(side) {
       await commit(side, addTable(), addSet("s", SETS.addresses));
       const outcome = await commit(side, addElements("s", [key(1), { key: { value: Uint8Array.of(1) } }]));
@@ -51,7 +51,7 @@ export const transactionCases: Cases = {
     },
     expected: ["EINVAL: add element s", { s: [] }],
   },
-  "a transaction for a generation is refused when another program was faster": {
+  "a transaction for an outdated generation is ERESTART": {
     async run(side) {
       await commit(side, addTable());
       const other = await side.openProgram();
@@ -66,7 +66,7 @@ export const transactionCases: Cases = {
     },
     expected: ["done", "ERESTART", "done", "ERESTART", "done", { a: [], c: [], e: [] }],
   },
-  "a commit that changes something is a new generation, and is told": {
+  "a commit that changes something starts a generation and announces it": {
     async run(side) {
       await commit(side, addTable());
       await side.heard();
@@ -83,14 +83,14 @@ export const transactionCases: Cases = {
     },
     expected: [[0, 1, 0, 1, 1, 0, 0, 1], 4],
   },
-  "questions have no place in a transaction, nor changes outside of one": {
+  "GET inside a transaction and NEW outside of one are EINVAL": {
     async run(side) {
       const [reply] = await side.netlink.exchange([addTable()]);
       return [await commit(side, getChain("c")), reply?.error?.code ?? "done"];
     },
     expected: ["EINVAL: get chain c", "EINVAL"],
   },
-  "each of many programs finds what the others did": {
+  "programs see each other's changes": {
     async run(side) {
       const other = await side.openProgram();
       const outcomes = [
