@@ -1,25 +1,20 @@
 import { describe, expect, test } from "vitest";
-import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { parseSubnet } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
-import { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { Reply } from "../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
 import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
-import { NF_INET_HOOK, VERDICT } from "../../pkg/netlink/nftables.ts";
+import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
-import { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
-import { FakeNftablesSocket } from "../../pkg/nft/fake-nftables-socket.ts";
 import type { DataPath } from "../../pkg/reconcile/data-path.ts";
 import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
-import { flushChain } from "./fake-damage.ts";
-import { chain, table } from "./fake-strangers.ts";
 import { type Gate, Programmer, RefusedError } from "./programmer.ts";
 
+const EPERM = 1;
 const ENOENT = 2;
 const ESRCH = 3;
 const EBUSY = 16;
@@ -34,6 +29,9 @@ class FakeKernel {
   readonly committed: Request[] = [];
   links: Message[] = [];
   answer: (text: string) => number = () => 0;
+  /** What a dump gives, by its text. */
+  answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
+  refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
   async exchange(requests: readonly Request[]): Promise<Reply[]> {
     return requests.map((one) => {
@@ -47,14 +45,18 @@ class FakeKernel {
   async dump(one: Request): Promise<readonly Message[]> {
     const errno = this.answer(one.text);
     if (errno !== 0) throw new NetlinkError(one, errno, undefined, "a test");
-    return one.text === "ip link show" ? this.links : [];
+    return this.answers(one.text);
   }
 
   async commit(requests: readonly Request[]): Promise<readonly Message[]> {
+    const errno = this.refuseCommit(requests);
+    if (errno !== 0) throw new NetlinkError(requests[0] as Request, errno, undefined, "a test");
     this.committed.push(...requests);
     return [];
   }
 }
+
+const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 
 function bench() {
   const kernel = new FakeKernel();
@@ -172,39 +174,42 @@ describe("what another program undoes", () => {
   });
 });
 
-/** The same with an nf_tables instead of answers by rote. */
-function nftablesBench() {
-  const nftables = new FakeNftables();
-  const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, 1), "a test", new ManualClock());
-  return { nftables, programmer: new Programmer(new FakeKernel(), netlink) };
-}
-
-const DROPPING = { hook: NF_INET_HOOK.forward, policy: VERDICT.drop };
-
 test("a forward chain that another changes at this moment is looked at again", async () => {
-  const { nftables, programmer } = nftablesBench();
-  nftables.do(table("ip", "site"), chain("ip", "site", "forward", DROPPING));
+  const { kernel, programmer } = bench();
+  const place = { table: "site", name: "forward" };
+  kernel.answers = (text) => {
+    if (text === "nft list tables") return [asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
+    if (!text.startsWith("nft list chains ip")) return [];
+    const hook = { number: NF_INET_HOOK.forward, priority: 0 };
+    return [asMessage(request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
+  };
   let refusals = 2;
-  nftables.refuse = () => (refusals-- > 0 ? ENOENT : 0);
+  kernel.refuseCommit = () => (refusals-- > 0 ? ENOENT : 0);
   const { sent } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
   expect(sent.map(({ text }) => text)).toEqual([
     'nft insert rule ip site forward ip saddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
     'nft insert rule ip site forward ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
   ]);
-  const committed = () => nftables.list().filter((line) => line.startsWith('ip site rule forward "weft:pods '));
-  expect(committed()).toHaveLength(2);
-  nftables.do(flushChain({ family: "ip", name: "site" }, "forward"));
+  expect(kernel.committed).toHaveLength(2);
   expect((await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")], () => false)).sent).toEqual([]);
-  expect(committed()).toEqual([]);
-  nftables.refuse = () => EBUSY;
+  kernel.refuseCommit = () => EBUSY;
   await expect(programmer.acceptForwarded([parseSubnet("10.244.0.0/16")])).rejects.toThrow("(EBUSY)");
 });
 
 test("a table that its owner keeps others out of does not keep the next from being changed", async () => {
-  const { nftables, programmer } = nftablesBench();
-  const owned = 2;
-  nftables.do(table("ip", "owned", owned), chain("ip", "owned", "forward", DROPPING));
-  nftables.do(table("ip", "site"), chain("ip", "site", "forward", DROPPING));
+  const { kernel, programmer } = bench();
+  const chain = (table: string) => {
+    const hook = { number: NF_INET_HOOK.forward, priority: 0 };
+    return asMessage(
+      request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { table, name: "forward", hook, policy: VERDICT.drop }),
+    );
+  };
+  kernel.answers = (text) => {
+    if (text === "nft list tables")
+      return ["owned", "site"].map((name) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
+    return text.startsWith("nft list chains ip") ? ["owned", "site"].map(chain) : [];
+  };
+  kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);
   const { sent, blocked } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);
   expect(sent.map(({ text }) => text)).toEqual([
     expect.stringContaining("ip site forward ip saddr"),
@@ -214,19 +219,19 @@ test("a table that its owner keeps others out of does not keep the next from bei
 });
 
 describe("replaceTable", () => {
-  const wanted = nodeMasquerade({ podRanges: [parseSubnet("10.244.0.0/16")], exempt: [] });
+  const table = nodeMasquerade({ podRanges: [parseSubnet("10.244.0.0/16")], exempt: [] });
 
   test("makes a table that is not there", async () => {
-    const { nftables, programmer } = nftablesBench();
-    expect(await programmer.replaceTable(wanted)).toBe(true);
-    expect(nftables.list().length).toBeGreaterThan(3);
-    expect(await programmer.replaceTable(wanted)).toBe(false);
+    const { kernel, programmer } = bench();
+    kernel.answer = (text) => (/list (set|table|sets) /.test(text) ? ENOENT : 0);
+    expect(await programmer.replaceTable(table)).toBe(true);
+    expect(kernel.committed.length).toBeGreaterThan(3);
   });
 
   test("does not take another failure for an absent table", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = () => EBUSY;
-    await expect(programmer.replaceTable(wanted)).rejects.toThrow("(EBUSY)");
+    await expect(programmer.replaceTable(table)).rejects.toThrow("(EBUSY)");
     expect(kernel.committed).toEqual([]);
   });
 });

@@ -3,7 +3,8 @@
  * does, and answers dumps. `test/contract` compares it with the kernel (Linux 6.18).
  *
  * Not supported: objects (counters, quotas), flow tables, anonymous sets, timeouts of elements. Expressions that weft's codec
- * does not know are kept unchecked. NFT_MSG_NEWGEN is the only notification.
+ * does not know are kept unchecked. A commit announces what it has created or changed, then NFT_MSG_NEWGEN; deletions are not
+ * announced by themselves.
  */
 import { ByteWriter } from "../netlink/bytes.ts";
 import { attribute, attributes, be32, CodecError, i32, struct, u16, u32 } from "../netlink/codec.ts";
@@ -17,7 +18,6 @@ import {
   NLMSG_DONE,
   NLMSG_ERROR,
   type Request,
-  request,
   splitDatagram,
   writeRequest,
 } from "../netlink/message.ts";
@@ -46,19 +46,19 @@ import { deleteRules, newRule } from "./fake/rules.ts";
 import { deleteSet, newSet } from "./fake/sets.ts";
 import type { RulesetState } from "./fake/state.ts";
 import { deleteTables, newTable } from "./fake/tables.ts";
+import { type Told, told, writeTold } from "./fake/told.ts";
 import { validateTable } from "./fake/validation.ts";
 
 const NFNL_MSG_BATCH_BEGIN = 16;
 const NFNL_MSG_BATCH_END = 17;
-const PORT_OFFSET = 12;
 
 const BEGIN = {
   ...{ identifier: "NFNL_MSG_BATCH_BEGIN", type: NFNL_MSG_BATCH_BEGIN, header: nfgenmsg },
   attributes: attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) }),
 };
 
-/** The messages that NLM_F_ECHO returns after the commit. */
-type Echo = () => Request[];
+/** The messages about what was created or changed: announcements, and the answers to NLM_F_ECHO. */
+type Echo = () => Told[];
 
 /** Changes the draft. Throws `Refusal`, or `CodecError` for attributes of a wrong length. */
 type Change = (draft: Draft, message: Message) => Echo;
@@ -137,9 +137,9 @@ export class FakeNftables {
     requests.forEach((item, index) => {
       writeRequest(writer, item, index, 0);
     });
-    const { draft, errors } = this.#run(splitDatagram(writer.finish()), STRANGERS_PORT);
-    for (const [at, errno] of errors) throw new Error(`${requests[at]?.text}: errno ${errno}`);
-    this.#commit(draft, STRANGERS_PORT);
+    const outcome = this.#run(splitDatagram(writer.finish()), STRANGERS_PORT);
+    for (const [at, errno] of outcome.errors) throw new Error(`${requests[at]?.text}: errno ${errno}`);
+    this.#commit(outcome, STRANGERS_PORT);
   }
 
   /** One line for each object (`listRuleset`). */
@@ -152,7 +152,7 @@ export class FakeNftables {
     return this.#generation;
   }
 
-  /** Calls `listener` after each commit with NFT_MSG_NEWGEN and the port of the committing socket. Returns what stops it. */
+  /** Calls `listener` after each commit with its announcements and the port of the committing socket. Returns what stops it. */
   listen(listener: (datagram: Uint8Array, port: number) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -171,11 +171,13 @@ export class FakeNftables {
     // The kernel aborts a batch without an end.
     if (end < 0) return [];
     const changes = messages.slice(0, end);
-    const { draft, errors, echoes } = this.#run(changes, port);
+    const outcome = this.#run(changes, port);
+    const { errors, echoes } = outcome;
     const answers: Uint8Array[] = [];
     if (errors.size === 0) {
-      this.#commit(draft, port);
-      for (const { message, echo } of echoes) answers.push(...echo().map((told) => tell(told, message, port, 0)));
+      this.#commit(outcome, port);
+      for (const { message, echo } of echoes)
+        if ((message.flags & NLM_F_ECHO) !== 0) answers.push(...echo().map((item) => tell(item, message, port, 0)));
     }
     changes.forEach((message, at) => {
       const errno = errors.get(at) ?? 0;
@@ -207,7 +209,7 @@ export class FakeNftables {
         const echo = change(draft, message);
         const mayLead = message.type === NFT_MSG_NEWRULE.type || message.type === NFT_MSG_NEWSETELEM.type;
         if (validatesAtOnce && mayLead) for (const table of draft.unvalidated) validateTable(table);
-        if ((message.flags & NLM_F_ECHO) !== 0) echoes.push({ message, echo });
+        echoes.push({ message, echo });
       } catch (error) {
         errors.set(at, errnoOf(error));
       }
@@ -215,27 +217,29 @@ export class FakeNftables {
     return { draft, errors, echoes };
   }
 
-  #commit(draft: Draft, port: number): void {
+  #commit({ draft, echoes }: Outcome, port: number): void {
     if (!draft.isChanged) return;
     this.#tables = draft.tables;
     this.#generation += 1;
     const writer = new ByteWriter();
-    writeMessage(writer, this.#tellGeneration(), 0, 0, 0);
+    for (const { message, echo } of echoes)
+      for (const item of echo()) writeTold(writer, item, message.sequence, port, 0);
+    writeTold(writer, this.#tellGeneration(), 0, port, 0);
     const datagram = writer.finish();
     for (const listener of this.#listeners) listener(datagram, port);
   }
 
-  #tellGeneration(): Request {
-    return request(NFT_MSG_NEWGEN, "", {}, { id: this.#generation });
+  #tellGeneration(): Told {
+    return told(NFT_MSG_NEWGEN, {}, { id: this.#generation });
   }
 
   #tell(message: Message, port: number): Uint8Array[] {
     const isDump = (message.flags & NLM_F_DUMP) === NLM_F_DUMP;
     try {
       if (CHANGES[message.type] !== undefined) throw new Refusal("EINVAL");
-      const told =
+      const items =
         message.type === NFT_MSG_GETGEN.type ? [this.#tellGeneration()] : (isDump ? dump : get)(this.#tables, message);
-      const datagrams = told.map((item) => tell(item, message, port, isDump ? NLM_F_MULTI : 0));
+      const datagrams = items.map((item) => tell(item, message, port, isDump ? NLM_F_MULTI : 0));
       if (isDump) return [...datagrams, ending(message, NLMSG_DONE, 0)];
       return (message.flags & NLM_F_ACK) === 0 ? datagrams : [...datagrams, acknowledge(message, 0)];
     } catch (error) {
@@ -260,26 +264,20 @@ function errnoOf(error: unknown): number {
   throw error;
 }
 
-function tell(told: Request, { sequence }: Message, port: number, flags: number): Uint8Array {
+function tell(item: Told, { sequence }: Message, port: number, flags: number): Uint8Array {
   const writer = new ByteWriter();
-  writeMessage(writer, told, sequence, port, flags);
+  writeTold(writer, item, sequence, port, flags);
   return writer.finish();
-}
-
-function writeMessage(to: ByteWriter, told: Request, sequence: number, port: number, flags: number): void {
-  const start = to.length;
-  writeRequest(to, told, sequence, flags);
-  to.patchU32(start + PORT_OFFSET, port);
 }
 
 /** struct nlmsgerr */
 const header = struct({ error: i32, length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
-const ENDING = { identifier: "struct nlmsgerr", header, attributes: attributes({}) };
+const ENDING = { header, attributes: attributes({}) };
 
 function ending({ sequence, type, flags, payload }: Message, kind: number, errno: number): Uint8Array {
   const writer = new ByteWriter();
   const repeated = { length: payload.length + 16, type, flags, sequence };
-  writeRequest(writer, request({ ...ENDING, type: kind }, "", { error: -errno, ...repeated }, {}), sequence, 0);
+  writeTold(writer, told({ ...ENDING, type: kind }, { error: -errno, ...repeated }, {}), sequence, 0, 0);
   return writer.finish();
 }
 

@@ -1,6 +1,6 @@
 /** The messages that describe objects: in dumps, in answers to GET, and as echoes. */
 import { be32, be64, encode, type UnknownAttribute } from "../../netlink/codec.ts";
-import { decode, type Message, type Request, request } from "../../netlink/message.ts";
+import { decode, type Message } from "../../netlink/message.ts";
 import {
   NFPROTO_UNSPEC,
   NFT_MSG_GETCHAIN,
@@ -27,6 +27,7 @@ import {
   type TableState,
   tableKey,
 } from "./state.ts";
+import { type Told, told } from "./told.ts";
 
 /** NFTA_TABLE_OWNER, NFTA_RULE_POSITION: not in weft's tables of attributes. */
 const OWNER = 7;
@@ -38,10 +39,9 @@ const unknown = (type: number, bytes: Uint8Array): { readonly unknown: readonly 
   unknown: [{ type, bytes }],
 });
 
-export function tellTable({ family, name, flags, handle, userdata, owner, chains, sets }: TableState): Request {
-  return request(
+export function tellTable({ family, name, flags, handle, userdata, owner, chains, sets }: TableState): Told {
+  return told(
     NFT_MSG_NEWTABLE,
-    "",
     { family },
     {
       ...{ name, flags, handle, userdata, use: chains.size + sets.size },
@@ -50,7 +50,7 @@ export function tellTable({ family, name, flags, handle, userdata, owner, chains
   );
 }
 
-export function tellChain(table: TableState, chain: ChainState): Request {
+export function tellChain(table: TableState, chain: ChainState): Told {
   const { handle, name, base, userdata } = chain;
   const hanging =
     base === undefined
@@ -60,20 +60,18 @@ export function tellChain(table: TableState, chain: ChainState): Request {
           ...{ policy: base.policy, type: base.type },
         };
   const use = chainUse(table, chain);
-  return request(
+  return told(
     NFT_MSG_NEWCHAIN,
-    "",
     { family: table.family },
     { table: table.name, handle, name, ...hanging, use, userdata },
   );
 }
 
-export function tellRule({ family, name }: TableState, chain: ChainState, rule: RuleState): Request {
+export function tellRule({ family, name }: TableState, chain: ChainState, rule: RuleState): Told {
   const before = chain.rules[chain.rules.indexOf(rule) - 1];
   const { handle, encoded, userdata } = rule;
-  return request(
+  return told(
     NFT_MSG_NEWRULE_OUTLINE,
-    "",
     { family },
     {
       ...{ table: name, chain: chain.name, handle, expressions: encoded, userdata },
@@ -82,26 +80,21 @@ export function tellRule({ family, name }: TableState, chain: ChainState, rule: 
   );
 }
 
-export function tellSet({ family, name: table }: TableState, set: SetState): Request {
-  const { elements: _, named: _named, flags, dataLength, dataType, description, ...told } = set;
+export function tellSet({ family, name: table }: TableState, set: SetState): Told {
+  const { elements: _, named: _named, flags, dataLength, dataType, description, ...rest } = set;
   const data = dataType === undefined ? {} : { dataType, dataLength: dataLength ?? VERDICT_BYTES };
-  return request(
-    NFT_MSG_NEWSET,
-    "",
-    { family },
-    { ...{ table, flags: flags || undefined, description, ...told }, ...data },
-  );
+  return told(NFT_MSG_NEWSET, { family }, { ...{ table, flags: flags || undefined, description, ...rest }, ...data });
 }
 
 /** sizeof(struct nft_verdict) */
 const VERDICT_BYTES = 16;
 
-export function tellElements(table: TableState, set: SetState, elements: readonly SetElement[]): Request {
-  return request(NFT_MSG_NEWSETELEM, "", { family: table.family }, { table: table.name, set: set.name, elements });
+export function tellElements(table: TableState, set: SetState, elements: readonly SetElement[]): Told {
+  return told(NFT_MSG_NEWSETELEM, { family: table.family }, { table: table.name, set: set.name, elements });
 }
 
 /** The answers to a dump request (NLM_F_DUMP). Throws `Refusal`. */
-export function dump(tables: RulesetState, message: Message): Request[] {
+export function dump(tables: RulesetState, message: Message): Told[] {
   switch (message.type) {
     case NFT_MSG_GETTABLE.type:
       return ofFamily(tables, decode(NFT_MSG_GETTABLE, message).header.family).map(tellTable);
@@ -132,7 +125,7 @@ export function dump(tables: RulesetState, message: Message): Request[] {
 }
 
 /** A dump of an absent table's or chain's rules is empty, not refused. */
-function dumpRules(tables: RulesetState, message: Message): Request[] {
+function dumpRules(tables: RulesetState, message: Message): Told[] {
   const { header, attributes } = decode(NFT_MSG_GETRULE, message);
   const { table: name, chain } = attributes;
   return ofFamily(tables, header.family)
@@ -145,7 +138,7 @@ function dumpRules(tables: RulesetState, message: Message): Request[] {
 }
 
 /** The kernel ends the dump with a message without elements. */
-function dumpElements(table: TableState, set: SetState): Request[] {
+function dumpElements(table: TableState, set: SetState): Told[] {
   const elements = inDumpOrder(set);
   const count = Math.ceil(elements.length / ELEMENTS_PER_MESSAGE);
   return Array.from({ length: count + 1 }, (_, at) =>
@@ -154,7 +147,7 @@ function dumpElements(table: TableState, set: SetState): Request[] {
 }
 
 /** The answers to a GET request without NLM_F_DUMP. Throws `Refusal`. */
-export function get(tables: RulesetState, message: Message): Request[] {
+export function get(tables: RulesetState, message: Message): Told[] {
   switch (message.type) {
     case NFT_MSG_GETTABLE.type: {
       const { header, attributes } = decode(NFT_MSG_GETTABLE, message);
@@ -184,7 +177,7 @@ export function get(tables: RulesetState, message: Message): Request[] {
   }
 }
 
-function getElements(tables: RulesetState, message: Message): Request[] {
+function getElements(tables: RulesetState, message: Message): Told[] {
   const { header, attributes } = decode(NFT_MSG_GETSETELEM, message);
   const table = find(tables, header.family, attributes.table);
   const set = setByName(table, attributes.set);

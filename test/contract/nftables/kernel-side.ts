@@ -3,10 +3,11 @@ import { execFileSync } from "node:child_process";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
 import { ByteWriter } from "../../../pkg/netlink/bytes.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
-import { type Request, request, splitDatagram, writeRequest } from "../../../pkg/netlink/message.ts";
-import { NFPROTO_UNSPEC, NFT_MSG_DELTABLE, NFT_MSG_NEWGEN } from "../../../pkg/netlink/nftables.ts";
+import { type Request, splitDatagram, writeRequest } from "../../../pkg/netlink/message.ts";
+import { NFPROTO_UNSPEC, NFT_MSG_DELTABLE } from "../../../pkg/netlink/nftables.ts";
 import { generationRequest } from "../../../pkg/netlink/ruleset.ts";
 import type { EventNetlinkSocket } from "../../../pkg/sys/event-netlink.ts";
+import { change } from "../../convergence/change.ts";
 import { openKernelSocket } from "./kernel-socket.ts";
 import type { Side } from "./side.ts";
 
@@ -19,7 +20,7 @@ export class KernelSide implements Side {
   readonly netlink: EventedNetlink;
   readonly #namespace: string;
   readonly #listener: EventNetlinkSocket;
-  #heard = 0;
+  #heard: number[] = [];
   #onAnswer: () => void = () => undefined;
 
   private constructor(namespace: string, socket: EventNetlinkSocket, listener: EventNetlinkSocket) {
@@ -28,9 +29,8 @@ export class KernelSide implements Side {
     this.#listener = listener;
     listener.onDatagram((datagram) => {
       for (const { type, sequence } of splitDatagram(datagram)) {
-        if (type !== NFT_MSG_NEWGEN.type) continue;
         if (sequence === QUESTION) this.#onAnswer();
-        else this.#heard += 1;
+        else this.#heard.push(type);
       }
     });
   }
@@ -42,7 +42,7 @@ export class KernelSide implements Side {
 
   /** Deletes what the last case has left. */
   async empty(): Promise<void> {
-    await this.netlink.commit([request(NFT_MSG_DELTABLE, "flush ruleset", { family: NFPROTO_UNSPEC }, {})]);
+    await this.netlink.commit([change(NFT_MSG_DELTABLE, "flush ruleset", { family: NFPROTO_UNSPEC }, {})]);
     await this.heard();
   }
 
@@ -52,13 +52,13 @@ export class KernelSide implements Side {
   }
 
   /** Asks by the listening socket: earlier announcements arrive before the answer. */
-  async heard(): Promise<number> {
+  async heard(): Promise<readonly number[]> {
     await new Promise<void>((resolve) => {
       this.#onAnswer = resolve;
       this.#listener.send(datagramOf(generationRequest()));
     });
     const heard = this.#heard;
-    this.#heard = 0;
+    this.#heard = [];
     return heard;
   }
 

@@ -1,5 +1,5 @@
 /** Requests for the contract's cases; the family is inet by default. */
-import { dumpRequest, NLM_F_APPEND, NLM_F_CREATE, type Request, request } from "../../../pkg/netlink/message.ts";
+import { dumpRequest, NLM_F_APPEND, NLM_F_CREATE, type Request } from "../../../pkg/netlink/message.ts";
 import {
   type Expression,
   NFPROTO,
@@ -25,6 +25,7 @@ import {
   VERDICT,
 } from "../../../pkg/netlink/nftables.ts";
 import { commentUserdata } from "../../../pkg/nft/userdata.ts";
+import { change } from "../../convergence/change.ts";
 
 export const TABLE = "t";
 
@@ -43,7 +44,7 @@ interface Options {
 const familyOf = ({ family = NFPROTO.inet }: Options) => ({ family });
 
 export function addTable(name: string = TABLE, more: TableAttributes = {}, options: Options = {}): Request {
-  return request(
+  return change(
     NFT_MSG_NEWTABLE,
     `add table ${name}`,
     familyOf(options),
@@ -53,16 +54,16 @@ export function addTable(name: string = TABLE, more: TableAttributes = {}, optio
 }
 
 export function deleteTable(name: string = TABLE, options: Options = {}): Request {
-  return request(NFT_MSG_DELTABLE, `delete table ${name}`, familyOf(options), { name }, options.flags ?? 0);
+  return change(NFT_MSG_DELTABLE, `delete table ${name}`, familyOf(options), { name }, options.flags ?? 0);
 }
 
 export function deleteTableByHandle(handle: bigint): Request {
-  return request(NFT_MSG_DELTABLE, `delete table handle ${handle}`, { family: NFPROTO.inet }, { handle });
+  return change(NFT_MSG_DELTABLE, `delete table handle ${handle}`, { family: NFPROTO.inet }, { handle });
 }
 
 export function addChain(name: string, more: ChainAttributes = {}, options: Options = {}): Request {
   const attributes = { table: TABLE, name, ...more };
-  return request(NFT_MSG_NEWCHAIN, `add chain ${name}`, familyOf(options), attributes, options.flags ?? NLM_F_CREATE);
+  return change(NFT_MSG_NEWCHAIN, `add chain ${name}`, familyOf(options), attributes, options.flags ?? NLM_F_CREATE);
 }
 
 /** The attributes of a base chain. */
@@ -71,7 +72,7 @@ export function hooked(hook: number, type = "filter", priority = 0): ChainAttrib
 }
 
 export function deleteChain(name: string, options: Options = {}): Request {
-  return request(
+  return change(
     NFT_MSG_DELCHAIN,
     `delete chain ${name}`,
     familyOf(options),
@@ -91,7 +92,7 @@ export function addRule(
   options: Options = {},
 ): Request {
   const attributes = { table: TABLE, chain, expressions, userdata: commentUserdata(comment), ...more };
-  return request(
+  return change(
     NFT_MSG_NEWRULE,
     `add rule ${chain} ${comment}`,
     familyOf(options),
@@ -102,45 +103,39 @@ export function addRule(
 
 export function deleteRule(chain: string | undefined, handle?: bigint): Request {
   const attributes = { table: TABLE, chain, handle };
-  return request(NFT_MSG_DELRULE, `delete rule ${chain} ${handle}`, { family: NFPROTO.inet }, attributes);
+  return change(NFT_MSG_DELRULE, `delete rule ${chain} ${handle}`, { family: NFPROTO.inet }, attributes);
 }
 
 export function addSet(name: string, attributes: SetAttributes, options: Options = {}): Request {
   const whole = { table: TABLE, name, id: 1, ...attributes };
-  return request(NFT_MSG_NEWSET, `add set ${name}`, familyOf(options), whole, options.flags ?? NLM_F_CREATE);
+  return change(NFT_MSG_NEWSET, `add set ${name}`, familyOf(options), whole, options.flags ?? NLM_F_CREATE);
 }
 
 export function deleteSet(name: string, options: Options = {}): Request {
-  return request(NFT_MSG_DELSET, `delete set ${name}`, familyOf(options), { table: TABLE, name }, options.flags ?? 0);
+  return change(NFT_MSG_DELSET, `delete set ${name}`, familyOf(options), { table: TABLE, name }, options.flags ?? 0);
 }
 
 export function addElements(set: string, elements: readonly SetElement[] | undefined, options: Options = {}): Request {
   const attributes = { table: TABLE, set, elements };
-  return request(
-    NFT_MSG_NEWSETELEM,
-    `add element ${set}`,
-    familyOf(options),
-    attributes,
-    options.flags ?? NLM_F_CREATE,
-  );
+  return change(NFT_MSG_NEWSETELEM, `add element ${set}`, familyOf(options), attributes, options.flags ?? NLM_F_CREATE);
 }
 
 export function deleteElements(set: string, elements?: readonly SetElement[]): Request {
   const attributes = { table: TABLE, set, elements };
-  return request(NFT_MSG_DELSETELEM, `delete element ${set}`, { family: NFPROTO.inet }, attributes);
+  return change(NFT_MSG_DELSETELEM, `delete element ${set}`, { family: NFPROTO.inet }, attributes);
 }
 
 export function getElements(set: string, elements: readonly SetElement[]): Request {
   const attributes = { table: TABLE, set, elements };
-  return request(NFT_MSG_GETSETELEM, `get element ${set}`, { family: NFPROTO.inet }, attributes);
+  return change(NFT_MSG_GETSETELEM, `get element ${set}`, { family: NFPROTO.inet }, attributes);
 }
 
 export function getChain(name: string): Request {
-  return request(NFT_MSG_GETCHAIN, `get chain ${name}`, { family: NFPROTO.inet }, { table: TABLE, name });
+  return change(NFT_MSG_GETCHAIN, `get chain ${name}`, { family: NFPROTO.inet }, { table: TABLE, name });
 }
 
 export function getRule(chain: string, handle: bigint): Request {
-  return request(NFT_MSG_GETRULE, `get rule ${handle}`, { family: NFPROTO.inet }, { table: TABLE, chain, handle });
+  return change(NFT_MSG_GETRULE, `get rule ${handle}`, { family: NFPROTO.inet }, { table: TABLE, chain, handle });
 }
 
 export const dumps = {

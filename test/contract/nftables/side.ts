@@ -27,8 +27,8 @@ export interface Side {
   readonly netlink: EventedNetlink;
   /** Another program with a socket of its own. */
   openProgram(): Promise<Program>;
-  /** How many commits NFT_MSG_NEWGEN has told of since the last call. */
-  heard(): Promise<number>;
+  /** The types of the announcements since the last call, in their order. */
+  heard(): Promise<readonly number[]>;
 }
 
 /** "done", or what the kernel says to which of the requests. */

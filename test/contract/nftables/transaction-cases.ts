@@ -1,3 +1,4 @@
+import { NFT_MSG_NEWGEN } from "../../../pkg/netlink/nftables.ts";
 import { generationOf, generationRequest } from "../../../pkg/netlink/ruleset.ts";
 import type { Cases } from "./case.ts";
 import {
@@ -11,6 +12,7 @@ import {
   deleteRule,
   deleteTable,
   getChain,
+  hooked,
   jump,
   key,
   SETS,
@@ -79,9 +81,24 @@ export const transactionCases: Cases = {
         await commit(side, request);
         grown.push((await generation(side)) - before);
       }
-      return [grown, await side.heard()];
+      return [grown, (await side.heard()).filter((type) => type === NFT_MSG_NEWGEN.type).length];
     },
     expected: [[0, 1, 0, 1, 1, 0, 0, 1], 4],
+  },
+  "a commit announces what it created or changed, and then the generation": {
+    async run(side) {
+      await side.heard();
+      const ranges = [key(1), key(2)];
+      await commit(
+        side,
+        ...[addTable(), addChain("c"), addChain("f", hooked(2)), addSet("s", SETS.addresses)],
+        ...[addElements("s", ranges), addRule("c", "1")],
+      );
+      const made = await side.heard();
+      await commit(side, addChain("f", { policy: 0 }));
+      return [...made, ...(await side.heard())].map((type) => type & 0xff);
+    },
+    expected: [0, 3, 3, 9, 12, 12, 6, 15, 3, 15],
   },
   "GET inside a transaction and NEW outside of one are EINVAL": {
     async run(side) {

@@ -1,5 +1,5 @@
-/** For tests: the nf_tables objects of other programs on a node. */
-import { NLM_F_APPEND, NLM_F_CREATE, type Request, request } from "../../pkg/netlink/message.ts";
+/** The nf_tables objects of other programs on a node. */
+import { NLM_F_APPEND, NLM_F_CREATE, type Request } from "../../pkg/netlink/message.ts";
 import {
   type Expression,
   NF_INET_HOOK,
@@ -12,6 +12,7 @@ import {
   VERDICT,
 } from "../../pkg/netlink/nftables.ts";
 import { jump } from "../../pkg/nft/expressions.ts";
+import { change } from "./change.ts";
 
 type FamilyName = keyof typeof NFPROTO;
 /** NFT_TABLE_F_OWNER */
@@ -19,7 +20,7 @@ const OWNED = 2;
 const { forward, postrouting } = NF_INET_HOOK;
 
 export const table = (family: FamilyName, name: string, flags = 0): Request =>
-  request(NFT_MSG_NEWTABLE, `add table ${family} ${name}`, { family: NFPROTO[family] }, { name, flags }, NLM_F_CREATE);
+  change(NFT_MSG_NEWTABLE, `add table ${family} ${name}`, { family: NFPROTO[family] }, { name, flags }, NLM_F_CREATE);
 
 export function chain(
   family: FamilyName,
@@ -29,7 +30,7 @@ export function chain(
 ): Request {
   const { hook = 0, type = "filter", policy = VERDICT.accept } = base ?? {};
   const at = base === undefined ? {} : { hook: { number: hook, priority: type === "nat" ? 100 : 0 }, type, policy };
-  return request(
+  return change(
     NFT_MSG_NEWCHAIN,
     `add chain ${family} ${tableName} ${name}`,
     { family: NFPROTO[family] },
@@ -44,7 +45,7 @@ export const rule = (
   chainName: string,
   ...expressions: readonly Expression[]
 ): Request =>
-  request(
+  change(
     NFT_MSG_NEWRULE,
     `add rule ${family} ${tableName} ${chainName}`,
     { family: NFPROTO[family] },
@@ -82,14 +83,14 @@ export const STRANGERS: Readonly<Record<string, readonly Request[]>> = {
     table("inet", "site"),
     chain("inet", "site", "forward", { hook: forward, policy: VERDICT.drop }),
     rule("inet", "site", "forward", { kind: "counter", data: {} }),
-    request(
+    change(
       NFT_MSG_NEWSET,
       "add set inet site blocked",
       { family: NFPROTO.inet },
       { table: "site", name: "blocked", keyType: 7, keyLength: 4, id: 1 },
       NLM_F_CREATE,
     ),
-    request(
+    change(
       NFT_MSG_NEWSETELEM,
       "add element inet site blocked",
       { family: NFPROTO.inet },

@@ -4,13 +4,14 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { RestoredPodRules } from "../../daemon/datapath/pod-rules.ts";
+import { NetlinkPodRules } from "../../daemon/datapath/pod-rules-kernel.ts";
 import { type CachedAttachment, parseCachedAttachment } from "../../pkg/attachment/cached.ts";
 import { wantedRules } from "../../pkg/attachment/wanted-rules.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { FakeKernel } from "../../pkg/kernel/fake-kernel.ts";
 import { changeLink, createVeth, deleteLink } from "../../pkg/kernel/link.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
-import { request } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_DELTABLE } from "../../pkg/netlink/nftables.ts";
 import { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import { FakeNftablesSocket } from "../../pkg/nft/fake-nftables-socket.ts";
@@ -21,10 +22,9 @@ import { macSpoofTable } from "../../pkg/tables/mac-spoof.ts";
 import { podMasquerade } from "../../pkg/tables/pod-masquerade.ts";
 import { planPodRules } from "../../pkg/tables/pod-rules.ts";
 import { EMPTY_PORT_MAP, portMapTable } from "../../pkg/tables/port-map-table.ts";
-import { applyDamage, type Damage, damage } from "./fake-damage.ts";
-import { rule, STRANGERS, table } from "./fake-strangers.ts";
-import { RestoredPodRules } from "./pod-rules.ts";
-import { NetlinkPodRules } from "./pod-rules-kernel.ts";
+import { change } from "./change.ts";
+import { applyDamage, type Damage, damage } from "./damage.ts";
+import { rule, STRANGERS, table } from "./strangers.ts";
 
 const CONFIG = JSON.stringify({
   name: "net",
@@ -165,7 +165,7 @@ test("one pass restores tables that another program deleted", async () => {
   await pass(made);
   await assertHeld(made);
   const list = made.nftables.list();
-  made.nftables.do(request(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
+  made.nftables.do(change(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
   await pass(made);
   await assertHeld(made);
   expect([...made.nftables.list()].sort()).toEqual([...list].sort());
@@ -188,7 +188,7 @@ test("a pass retries while other programs commit first", async () => {
 test("removes the restored rules of a pod that ends, and keeps those of others", async () => {
   const made = bench([2, 3]);
   await pass(made);
-  made.nftables.do(request(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
+  made.nftables.do(change(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
   await pass(made);
   made.links.do(deleteLink(FIRST_INDEX));
   made.cached.delete(markOf(2));

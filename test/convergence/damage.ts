@@ -1,7 +1,8 @@
-/** For tests: damage that other programs do to a table of weft's and around it. */
+/** Damage that other programs do to a table of weft's and around it. */
 import fc from "fast-check";
+import { readRuleset } from "../../daemon/datapath/ruleset.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
-import { NLM_F_CREATE, type Request, request } from "../../pkg/netlink/message.ts";
+import { NLM_F_CREATE, type Request } from "../../pkg/netlink/message.ts";
 import {
   NFPROTO,
   NFT_MSG_DELRULE,
@@ -15,8 +16,8 @@ import { elementDumps, readElements } from "../../pkg/nft/comparison.ts";
 import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import { keyAttributes, type NftSet } from "../../pkg/nft/set.ts";
 import { type Table, tableHeader } from "../../pkg/nft/table.ts";
-import { chain, rule, STRANGERS } from "./fake-strangers.ts";
-import { readRuleset } from "./ruleset.ts";
+import { change } from "./change.ts";
+import { chain, rule, STRANGERS } from "./strangers.ts";
 
 type OfKind<K> = K extends string ? { readonly kind: K } : never;
 /** `set` and `at` are indexes of a set and of one of its elements, modulo their number. */
@@ -79,7 +80,7 @@ const FORWARD_CHAINS = [
 function around(target: Target, one: Around): Request[] {
   switch (one.kind) {
     case "ruleset":
-      return [request(NFT_MSG_DELTABLE, "flush ruleset", {}, {})];
+      return [change(NFT_MSG_DELTABLE, "flush ruleset", {}, {})];
     case "forward":
       return FORWARD_CHAINS.filter(([family, name, chain]) => isThere(target, `${family} ${name} chain ${chain}`)).map(
         ([family, name, chain]) => flushChain({ family, name }, chain),
@@ -115,7 +116,7 @@ async function toTable(target: Target, one: ToTable): Promise<Request[]> {
     case "table":
       return [deleteTable(table)];
     case "dormant":
-      return [request(NFT_MSG_NEWTABLE, "dormant", tableHeader(table), { name, flags: DORMANT }, NLM_F_CREATE)];
+      return [change(NFT_MSG_NEWTABLE, "dormant", tableHeader(table), { name, flags: DORMANT }, NLM_F_CREATE)];
     case "chain":
       return [chain(family, name, "stray"), rule(family, name, "stray", { kind: "counter", data: {} })];
     case "rules": {
@@ -158,18 +159,18 @@ function strayOf(set: NftSet): SetElement {
 
 function addElement(table: Table, set: string, element: SetElement): Request {
   const attributes = { table: table.name, set, elements: [element] };
-  return request(NFT_MSG_NEWSETELEM, "add element", tableHeader(table), attributes, NLM_F_CREATE);
+  return change(NFT_MSG_NEWSETELEM, "add element", tableHeader(table), attributes, NLM_F_CREATE);
 }
 
 /** Without `elements`, flushes the set. */
 function deleteElements(table: Table, set: string, elements?: readonly SetElement[]): Request {
-  return request(NFT_MSG_DELSETELEM, "delete element", tableHeader(table), { table: table.name, set, elements });
+  return change(NFT_MSG_DELSETELEM, "delete element", tableHeader(table), { table: table.name, set, elements });
 }
 
 export function flushChain({ family, name }: TableName, chain: string): Request {
-  return request(NFT_MSG_DELRULE, "flush chain", { family: NFPROTO[family] }, { table: name, chain });
+  return change(NFT_MSG_DELRULE, "flush chain", { family: NFPROTO[family] }, { table: name, chain });
 }
 
 export function deleteTable({ family, name }: TableName): Request {
-  return request(NFT_MSG_DELTABLE, "delete table", { family: NFPROTO[family] }, { name });
+  return change(NFT_MSG_DELTABLE, "delete table", { family: NFPROTO[family] }, { name });
 }

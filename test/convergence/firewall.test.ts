@@ -4,21 +4,22 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { Firewall, type FirewallWishes } from "../../daemon/datapath/firewall.ts";
+import { type Gate, Programmer } from "../../daemon/datapath/programmer.ts";
+import { readRuleset } from "../../daemon/datapath/ruleset.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
-import { type Request, request } from "../../pkg/netlink/message.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { NFPROTO, NFT_MSG_DELCHAIN, NFT_MSG_DELTABLE, VERDICT } from "../../pkg/netlink/nftables.ts";
 import { isSameTable, tableDumps } from "../../pkg/nft/comparison.ts";
 import { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import { FakeNftablesSocket } from "../../pkg/nft/fake-nftables-socket.ts";
 import { type NodeRulesSettings, nodeRules } from "../../pkg/tables/node-rules.ts";
-import { applyDamage, type Damage, damage, deleteTable } from "./fake-damage.ts";
-import { rule, STRANGERS } from "./fake-strangers.ts";
-import { Firewall, type FirewallWishes } from "./firewall.ts";
-import { type Gate, Programmer } from "./programmer.ts";
-import { readRuleset } from "./ruleset.ts";
+import { change } from "./change.ts";
+import { applyDamage, type Damage, damage, deleteTable } from "./damage.ts";
+import { rule, STRANGERS } from "./strangers.ts";
 
 const OPEN: Gate = { mayPutBack: () => true, refused: () => undefined, assertNothingRests: () => undefined };
 const NO_LINKS = {
@@ -164,7 +165,7 @@ test("a forward chain deleted between dump and commit is dumped again", async ()
   await firewall.keep(wishesOf(settled));
   nftables.do(...(STRANGERS.site ?? []), ...(STRANGERS.docker ?? []));
   const place = { table: "filter", name: "FORWARD" };
-  meanwhile(made, request(NFT_MSG_DELCHAIN, "delete chain", { family: NFPROTO.ip }, place));
+  meanwhile(made, change(NFT_MSG_DELCHAIN, "delete chain", { family: NFPROTO.ip }, place));
   await firewall.restore();
   expect(nftables.transactions).toBeGreaterThan(2);
   await assertHeld(made, wishesOf(settled));
@@ -205,7 +206,7 @@ test("NFT_MSG_NEWGEN announces only commits of other sockets", async () => {
   listener.ignore(1);
   await firewall.keep(wishesOf(settled));
   expect(heard).toBe(0);
-  nftables.do(request(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
+  nftables.do(change(NFT_MSG_DELTABLE, "flush ruleset", {}, {}));
   await firewall.restore();
   expect(heard).toBe(1);
 });
