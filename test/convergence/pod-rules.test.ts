@@ -85,7 +85,8 @@ function bench(pods: readonly number[]) {
     onMissing: (reasons) => missing.splice(0, missing.length, ...reasons),
   });
   const wanted = () => [...cached].map(([mark, each]) => wantedRules(each, `veth${mark.match(/\d+/)?.[0]}`).rules);
-  return { clock, nftables, links, cached, kernel, rules, missing, restored, wanted, theirs: open(2) };
+  const attached = () => pods.filter((pod) => cached.has(markOf(pod)));
+  return { clock, nftables, links, cached, kernel, rules, missing, restored, wanted, pods: attached, theirs: open(2) };
 }
 type Bench = ReturnType<typeof bench>;
 
@@ -111,7 +112,14 @@ async function settle(made: Bench): Promise<void> {
   }
 }
 
+/** The lines of weft's own tables. */
+const ownIn = ({ nftables }: Bench): string[] => nftables.list().filter((line) => /^\w+ weft_/.test(line));
+
+/** Whatever else the tables hold: all that they hold after an ADD on a node without damage. */
 async function assertHeld(made: Bench): Promise<void> {
+  const undamaged = bench(made.pods());
+  await pass(undamaged);
+  expect(ownIn(made)).toEqual(expect.arrayContaining(ownIn(undamaged)));
   const { requests, restored, obstacles } = planPodRules(await made.kernel.look(), made.wanted());
   expect([requests.map(({ text }) => text), restored, obstacles]).toEqual([[], [], []]);
   expect(made.missing).toEqual([]);

@@ -1,4 +1,5 @@
-import { elementKey, meaningOf } from "../comparison.ts";
+import type { SetElement } from "../../netlink/nftables.ts";
+import { meaningOf } from "../comparison.ts";
 import { familyName } from "../ruleset.ts";
 import { readComment } from "../userdata.ts";
 import { inDumpOrder } from "./element-store.ts";
@@ -17,9 +18,15 @@ function listTable(table: TableState): string[] {
   ]);
   const sets = [...table.sets.values()].flatMap((set) => [
     `${place} set ${set.name} ${[set.flags, set.keyType, set.keyLength, set.dataType ?? "", set.dataLength ?? ""].join()}`,
-    ...inDumpOrder(set).map((element) => `${place} element ${set.name} ${elementKey(element)}`),
+    ...inDumpOrder(set).map((element) => `${place} element ${set.name} ${elementText(element)}`),
   ]);
   return [`${place} flags ${table.flags}${commentText(table.userdata)}`, ...chains, ...sets];
+}
+
+function elementText({ key, keyEnd, flags, data, userdata }: SetElement): string {
+  const bytes = [key, keyEnd, data].map((each) => each?.value?.join(".") ?? "").join(" ");
+  const { code = "", chain = "" } = data?.verdict ?? {};
+  return `${bytes} ${flags ?? ""} ${code} ${chain}${commentText(userdata)}`;
 }
 
 function commentText(userdata: Uint8Array | undefined): string {
