@@ -21,31 +21,13 @@ import {
   splitDatagram,
   writeRequest,
 } from "../netlink/message.ts";
-import {
-  NFT_MSG_DELCHAIN,
-  NFT_MSG_DELRULE,
-  NFT_MSG_DELSET,
-  NFT_MSG_DELSETELEM,
-  NFT_MSG_DELTABLE,
-  NFT_MSG_GETGEN,
-  NFT_MSG_NEWCHAIN,
-  NFT_MSG_NEWGEN,
-  NFT_MSG_NEWRULE,
-  NFT_MSG_NEWSET,
-  NFT_MSG_NEWSETELEM,
-  NFT_MSG_NEWTABLE,
-  nfgenmsg,
-} from "../netlink/nftables.ts";
-import { deleteChain, newChain } from "./fake/chains.ts";
+import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN, NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM, nfgenmsg } from "../netlink/nftables.ts";
+import { CHANGES, type Echo } from "./fake/changes.ts";
 import { Draft } from "./fake/draft.ts";
-import { dump, get, tellChain, tellElements, tellRule, tellSet, tellTable } from "./fake/dumps.ts";
-import { deleteElements, newElements } from "./fake/elements.ts";
+import { dump, get } from "./fake/dumps.ts";
 import { listRuleset } from "./fake/listing.ts";
 import { ERRNO, Refusal } from "./fake/refusal.ts";
-import { deleteRules, newRule } from "./fake/rules.ts";
-import { deleteSet, newSet } from "./fake/sets.ts";
 import type { RulesetState } from "./fake/state.ts";
-import { deleteTables, newTable } from "./fake/tables.ts";
 import { type Told, told, writeTold } from "./fake/told.ts";
 import { validateTable } from "./fake/validation.ts";
 
@@ -55,48 +37,6 @@ const NFNL_MSG_BATCH_END = 17;
 const BEGIN = {
   ...{ identifier: "NFNL_MSG_BATCH_BEGIN", type: NFNL_MSG_BATCH_BEGIN, header: nfgenmsg },
   attributes: attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) }),
-};
-
-/** The messages about what was created or changed: announcements, and the answers to NLM_F_ECHO. */
-type Echo = () => Told[];
-
-/** Changes the draft. Throws `Refusal`, or `CodecError` for attributes of a wrong length. */
-type Change = (draft: Draft, message: Message) => Echo;
-
-const NO_ECHO: Echo = () => [];
-const silently =
-  (change: (draft: Draft, message: Message) => void): Change =>
-  (draft, message) => {
-    change(draft, message);
-    return NO_ECHO;
-  };
-
-const CHANGES: Readonly<Record<number, Change>> = {
-  [NFT_MSG_NEWTABLE.type]: (draft, message) => {
-    const table = newTable(draft, message);
-    return () => [tellTable(table)];
-  },
-  [NFT_MSG_DELTABLE.type]: silently(deleteTables),
-  [NFT_MSG_NEWCHAIN.type]: (draft, message) => {
-    const { table, chain } = newChain(draft, message);
-    return () => [tellChain(table, chain)];
-  },
-  [NFT_MSG_DELCHAIN.type]: silently(deleteChain),
-  [NFT_MSG_NEWRULE.type]: (draft, message) => {
-    const { table, chain, rule } = newRule(draft, message);
-    return () => [tellRule(table, chain, rule)];
-  },
-  [NFT_MSG_DELRULE.type]: silently(deleteRules),
-  [NFT_MSG_NEWSET.type]: (draft, message) => {
-    const { table, set } = newSet(draft, message);
-    return () => [tellSet(table, set)];
-  },
-  [NFT_MSG_DELSET.type]: silently(deleteSet),
-  [NFT_MSG_NEWSETELEM.type]: (draft, message) => {
-    const { table, set, added } = newElements(draft, message);
-    return () => added.map((element) => tellElements(table, set, [element]));
-  },
-  [NFT_MSG_DELSETELEM.type]: silently(deleteElements),
 };
 
 /** The outcome of a transaction before its commit. */

@@ -14,7 +14,8 @@ const FAMILIES: ReadonlySet<number> = new Set([...Object.values(NFPROTO), 3, 5])
 /** NLM_F_NONREC: refuse to delete an object that is not empty. */
 export const NLM_F_NONREC = NLM_F_REPLACE;
 
-export function newTable(draft: Draft, message: Message): TableState {
+/** The table that was created or changed; undefined where it is as wanted already. */
+export function newTable(draft: Draft, message: Message): TableState | undefined {
   const { header, attributes } = decode(NFT_MSG_NEWTABLE, message);
   if (!FAMILIES.has(header.family)) throw new Refusal("EOPNOTSUPP");
   const name = required(checkName(attributes.name));
@@ -38,9 +39,9 @@ export function newTable(draft: Draft, message: Message): TableState {
 }
 
 /** The dormant flag may change; the owner flags may not. */
-function changeTable(draft: Draft, table: TableState, flags: number): TableState {
+function changeTable(draft: Draft, table: TableState, flags: number): TableState | undefined {
   if ((flags & ~TABLE_FLAGS) !== 0) throw new Refusal("EOPNOTSUPP");
-  if (flags === table.flags) return table;
+  if (flags === table.flags) return undefined;
   if (((flags ^ table.flags) & ~TABLE_FLAG.dormant) !== 0) throw new Refusal("EOPNOTSUPP");
   if (draft.rehooked.has(table) || draft.toggled.has(table)) throw new Refusal("EINVAL");
   draft.toggled.add(table);

@@ -13,7 +13,6 @@ import {
   type NftData,
 } from "../../../pkg/netlink/nftables.ts";
 import { readComment } from "../../../pkg/nft/userdata.ts";
-import { errnoName } from "../../../pkg/sys/errors.ts";
 import type { Outcome } from "../outcome.ts";
 import { dumps, TABLE } from "./requests.ts";
 
@@ -41,8 +40,7 @@ export async function outcomeOf(work: Promise<unknown>): Promise<string> {
     await work;
     return "done";
   } catch (error) {
-    if (isNetlinkError(error))
-      return `${error.errno === 61 ? "ENODATA" : errnoName(error.errno)}: ${error.request.text}`;
+    if (isNetlinkError(error)) return `${error.code}: ${error.request.text}`;
     throw error;
   }
 }

@@ -95,7 +95,7 @@ export const transactionCases: Cases = {
         ...[addElements("s", ranges), addRule("c", "1")],
       );
       const made = await side.heard();
-      await commit(side, addChain("f", { policy: 0 }));
+      await commit(side, addTable(), addElements("s", ranges), addChain("f", { policy: 0 }));
       return [...made, ...(await side.heard())].map((type) => type & 0xff);
     },
     expected: [0, 3, 3, 9, 12, 12, 6, 15, 3, 15],
