@@ -1,7 +1,5 @@
 /** Damage that other programs do to a table of weft's and around it. */
 import fc from "fast-check";
-import { readRuleset } from "../../daemon/datapath/ruleset.ts";
-import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { NLM_F_CREATE, type Request } from "../../pkg/netlink/message.ts";
 import {
   NFPROTO,
@@ -16,6 +14,7 @@ import { elementDumps, readElements } from "../../pkg/nft/comparison.ts";
 import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import { keyAttributes, type NftSet } from "../../pkg/nft/set.ts";
 import { type Table, tableHeader } from "../../pkg/nft/table.ts";
+import { answersTo } from "./answers.ts";
 import { change } from "./change.ts";
 import { chain, rule, STRANGERS } from "./strangers.ts";
 
@@ -49,15 +48,13 @@ export const damage: fc.Arbitrary<Damage> = fc.oneof(
 /** The table to damage, and the ruleset around it. */
 export interface Target {
   readonly nftables: FakeNftables;
-  /** A socket of another program. */
-  readonly theirs: EventedNetlink;
   readonly table: Table;
 }
 
 /** Applies each damage in turn; one whose object is absent does nothing. */
-export async function applyDamage(target: Target, ...damages: readonly Damage[]): Promise<void> {
+export function applyDamage(target: Target, ...damages: readonly Damage[]): void {
   for (const one of damages) {
-    const requests = isAround(one) ? around(target, one) : await toTable(target, one);
+    const requests = isAround(one) ? around(target, one) : toTable(target, one);
     if (requests.length > 0) target.nftables.do(...requests);
   }
 }
@@ -108,7 +105,7 @@ function tablesOf(stranger: string): TableName[] {
 /** NFT_TABLE_F_DORMANT */
 const DORMANT = 1;
 
-async function toTable(target: Target, one: ToTable): Promise<Request[]> {
+function toTable(target: Target, one: ToTable): Request[] {
   const { table } = target;
   const { family, name } = table;
   if (!isThere(target, `${family} ${name}`)) return [];
@@ -128,13 +125,13 @@ async function toTable(target: Target, one: ToTable): Promise<Request[]> {
   }
 }
 
-async function toSet(target: Target, one: ToSet): Promise<Request[]> {
-  const { table, theirs } = target;
+function toSet(target: Target, one: ToSet): Request[] {
+  const { table, nftables } = target;
   const set = table.sets[one.set % table.sets.length];
   if (set === undefined || !isThere(target, `${table.family} ${table.name} set ${set.name}`)) return [];
   if (one.kind === "set") return [deleteElements(table, set.name)];
   if (one.kind === "stray") return isPlain(set) ? [addElement(table, set.name, strayOf(set))] : [];
-  const answers = await readRuleset(theirs, elementDumps({ ...table, sets: [set] }));
+  const answers = answersTo(nftables, elementDumps({ ...table, sets: [set] }));
   const held = readElements(table, answers).get(set.name) ?? [];
   const element = held[one.at % Math.max(1, held.length)];
   if (element === undefined) return [];

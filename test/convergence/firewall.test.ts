@@ -47,8 +47,7 @@ const damages = fc.array(damage, { maxLength: 5 });
 function bench() {
   const nftables = new FakeNftables();
   const clock = new ManualClock();
-  const open = (port: number) => new EventedNetlink(new FakeNftablesSocket(nftables, port), "a test", clock);
-  const ours = open(1);
+  const ours = new EventedNetlink(new FakeNftablesSocket(nftables, 1), "a test", clock);
   const blocked: string[] = [];
   const firewall = new Firewall({
     clock,
@@ -56,7 +55,7 @@ function bench() {
     gate: OPEN,
     onBlocked: (reasons) => blocked.splice(0, blocked.length, ...reasons),
   });
-  return { nftables, ours, theirs: open(2), firewall, blocked };
+  return { nftables, ours, firewall, blocked };
 }
 type Bench = ReturnType<typeof bench>;
 
@@ -117,7 +116,7 @@ test("converges from any ruleset in one pass; the next pass sends nothing", {
       const { firewall } = made;
       const past = wishesOf(former);
       await firewall.keep(past);
-      await applyDamage({ ...made, table: past.table }, ...before);
+      applyDamage({ ...made, table: past.table }, ...before);
       const wishes = wishesOf(wanted);
       const untouched = strangersIn(made);
       await firewall.keep(wishes);
@@ -125,7 +124,7 @@ test("converges from any ruleset in one pass; the next pass sends nothing", {
       expect(strangersIn(made)).toEqual(untouched);
       await assertRests(made);
 
-      await applyDamage({ ...made, table: wishes.table }, ...between);
+      applyDamage({ ...made, table: wishes.table }, ...between);
       const left = strangersIn(made);
       await firewall.restore();
       assertHeld(made, wishes);
@@ -150,7 +149,7 @@ test.each<[string, Damage]>([
   const made = bench();
   const wishes = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
   await made.firewall.keep(wishes);
-  await applyDamage({ ...made, table: wishes.table }, one);
+  applyDamage({ ...made, table: wishes.table }, one);
   expect(await made.firewall.restore()).not.toEqual([]);
   assertHeld(made, wishes);
 });
@@ -185,7 +184,7 @@ test("a table deleted between dump and commit fails the pass; the next pass crea
   const { firewall } = made;
   const wishes = wishesOf(settled);
   await firewall.keep(wishes);
-  await applyDamage({ ...made, table: wishes.table }, { kind: "stray", set: 1 });
+  applyDamage({ ...made, table: wishes.table }, { kind: "stray", set: 1 });
   meanwhile(made, deleteTable(wishes.table));
   await expect(firewall.restore()).rejects.toThrow("(ENOENT)");
   expect(await firewall.restore()).toEqual(["table inet weft"]);
