@@ -143,6 +143,9 @@ try {
     await cleanup.run();
     console.log(`record: ${name} as Linux ${release()} answers it`);
   }
+} catch (error) {
+  console.error(`record: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = cleanup.interruption ?? 1;
 } finally {
   await cleanup.run();
   await compiled.run();
