@@ -9,12 +9,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
-import type { Predecessor } from "./predecessor.ts";
-
-/** Sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
-export const CONFLIST_NAME = "05-weft.conflist";
-const NETWORK_NAME = "cbr0";
-const BRIDGE_NAME = "cni0";
+import { CONFLIST_NAME } from "../../sources/conflist-folder.ts";
+import { BRIDGE_NAME, NETWORK_NAME, type Predecessor } from "../../sources/predecessor.ts";
 
 /** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
 const CHAINED = [
@@ -38,22 +34,6 @@ export interface ConflistSettings {
   readonly runDir: string;
   /** Whose network this was. */
   readonly predecessor?: Predecessor | undefined;
-}
-
-/** What the conflist calls the pods' network and bridge, and whether ports send back what came by them. */
-export interface BridgeNames {
-  readonly network: string;
-  readonly bridge: string;
-  readonly hairpin: boolean;
-}
-
-export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
-  const { bridge, hairpinMode } = predecessor?.bridge ?? {};
-  return {
-    network: predecessor?.network ?? NETWORK_NAME,
-    bridge: typeof bridge === "string" ? bridge : BRIDGE_NAME,
-    hairpin: hairpinMode !== false,
-  };
 }
 
 /** Writes `conflist`, and makes its directory, where it is not as it should be; true when it wrote. */

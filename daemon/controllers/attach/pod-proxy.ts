@@ -10,8 +10,8 @@ import type { Request } from "../../../pkg/netlink/message.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Attempts } from "../../core/attempts.ts";
 import { type Programmer, RefusedError } from "../../core/drivers/programmer.ts";
+import { ensureSetting, type Setting } from "../../core/drivers/settings.ts";
 import type { Contention } from "../../datapath/contention.ts";
-import { ensureSetting, type Setting } from "../node-rules/forwarding.ts";
 
 export interface PodProxyParts {
   readonly programmer: Pick<Programmer, "answerFor">;

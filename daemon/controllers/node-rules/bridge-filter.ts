@@ -5,7 +5,7 @@
 import type { Family } from "../../../pkg/ip/address.ts";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
-import type { Setting } from "./forwarding.ts";
+import type { Setting } from "../../core/drivers/settings.ts";
 
 /** Each network namespace has its own (br_netfilter_hooks.c). */
 const BRIDGE_CALLS: Readonly<Record<Family, string>> = { 4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables" };

@@ -13,6 +13,7 @@ import { tableDumps } from "../../../pkg/nft/comparison.ts";
 import type { ChainPlace, ForeignRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
 import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import type { Observation } from "../shared-kernel.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
@@ -31,12 +32,6 @@ export class PeerRefusedError extends RefusedError {
     super(refusals);
     this.name = "PeerRefusedError";
   }
-}
-
-export interface Observation {
-  readonly state: KernelSnapshot;
-  /** The netlink port that this process programs by: the kernel names it when it announces the change. */
-  readonly port: number;
 }
 
 export interface Programmed {
@@ -87,13 +82,17 @@ const ROUNDS = 3;
 export class Programmer {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
   readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+  readonly #onSend: () => void;
 
+  /** `onSend` is called before rtnetlink requests are sent: what was dumped before is out of date. */
   constructor(
     netlink: Pick<EventedNetlink, "dump" | "exchange">,
     nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
+    onSend: () => void = () => undefined,
   ) {
     this.#netlink = netlink;
     this.#nftables = nftables;
+    this.#onSend = onSend;
   }
 
   async observe(): Promise<Observation> {
@@ -132,8 +131,22 @@ export class Programmer {
   ): Promise<Pick<Programmed, "requests" | "refusals">> {
     const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
     const requests = planProxies(index, addresses, held);
-    const refusals = requests.length === 0 ? [] : await this.#carryOut(requests);
+    const refusals = requests.length === 0 ? [] : await this.send(requests);
     return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
+  }
+
+  /** Sends requests in order; returns what was refused. What was to be removed and is gone already counts as removed. */
+  async send(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
+    this.#onSend();
+    const replies = await this.#netlink.exchange(requests);
+    return replies.flatMap(({ request, error }) =>
+      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
+    );
+  }
+
+  /** One nftables transaction. Throws `NetlinkError`. */
+  async commit(requests: readonly Request[]): Promise<void> {
+    await this.#nftables.commit(requests);
   }
 
   async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
@@ -145,7 +158,7 @@ export class Programmer {
       const allowed =
         planned.length === 0 || gate.isOpen ? planned : planned.filter(({ text }) => gate.mayPutBack(text));
       requests.push(...allowed);
-      const refused = await this.#carryOut(allowed);
+      const refused = await this.send(allowed);
       for (const { request } of refused) gate.refused(request.text);
       refusals.push(...refused);
       if (isComplete) return { requests, refusals, conflicts, state };
@@ -217,14 +230,6 @@ export class Programmer {
 
   #lookAtForwarding(): Promise<ForeignRuleset> {
     return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
-  }
-
-  /** What was to be removed and is gone already counts as removed. */
-  async #carryOut(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
-    const replies = await this.#netlink.exchange(requests);
-    return replies.flatMap(({ request, error }) =>
-      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
-    );
   }
 }
 

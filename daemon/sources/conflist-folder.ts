@@ -4,8 +4,11 @@
  */
 import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { NotAFileError, readRegularFile } from "../../core/regular-file.ts";
+import { NotAFileError, readRegularFile } from "../core/regular-file.ts";
 import { type Predecessor, parsePredecessor } from "./predecessor.ts";
+
+/** Weftd's own. It sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
+export const CONFLIST_NAME = "05-weft.conflist";
 
 /** What runtimes take for a configuration (libcni's ConfFiles). */
 const EXTENSIONS = [".conflist", ".conf", ".json"];
@@ -24,7 +27,7 @@ export interface ConflistFolder {
 }
 
 /** Reads the folder; an absent one is empty. `own` is the name of weftd's own file. */
-export async function readConflistFolder(folder: string, own: string): Promise<ConflistFolder> {
+export async function readConflistFolder(folder: string, own = CONFLIST_NAME): Promise<ConflistFolder> {
   const names = (await entriesOf(folder)).sort();
   const isRead = (name: string) => EXTENSIONS.some((extension) => name.endsWith(extension));
   const irregular: string[] = [];

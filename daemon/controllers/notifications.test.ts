@@ -9,7 +9,21 @@ import { type Message, type Request, request } from "../../pkg/netlink/message.t
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
 import { FakeEventSocket } from "../core/fake-event-socket.ts";
-import { type Interest, listenToKernel, reasonToCompare } from "./notifications.ts";
+import { listenToKernel } from "../core/kernel-events.ts";
+import { type AttachInterest, attachReason } from "./attach/interest.ts";
+import { settingReason } from "./node-rules/node-rules.ts";
+import { type PeersInterest, peersReason, peersTrigger } from "./peers/interest.ts";
+
+type Interest = PeersInterest & AttachInterest;
+
+/** Why one of the controllers compares. */
+function reasonToCompare(message: Message, known: Interest): string | undefined {
+  const settingIndexes = new Set([...known.linkIndexes, ...(known.bridge === undefined ? [] : [known.bridge.index])]);
+  const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, settingIndexes)];
+  const [first, ...others] = reasons.filter((reason) => reason !== undefined);
+  for (const other of others) expect(other).toBe(first);
+  return first;
+}
 
 const PROTOCOL = 88;
 const UNDERLAY = 2;
@@ -155,8 +169,11 @@ function listen(known: Interest | undefined) {
   const socket = new FakeEventSocket();
   const heard: string[] = [];
   listenToKernel(socket, {
-    interest: () => known,
-    onChange: (reason, mayBeEcho) => heard.push(mayBeEcho ? `${reason}, maybe by us` : reason),
+    onMessage: (message) => {
+      const trigger = peersTrigger(message, known);
+      if (trigger !== undefined) heard.push(trigger.isPatient ? `${trigger.reason}, maybe by us` : trigger.reason);
+    },
+    onUnreadable: () => heard.push("unreadable notification, maybe by us"),
     onOverrun: () => heard.push("overrun"),
     onBroken: (error) => heard.push(`broken: ${error.message}`),
   });
