@@ -47,6 +47,7 @@ const interest: Interest = {
     ...{ name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
     outside: new Set([OUTSIDE]),
   },
+  subnets: new Set(["10.244.1.0/24"]),
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };

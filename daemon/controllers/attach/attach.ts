@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
-import { contains, firstHost, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { contains, firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../../pkg/ipam/reservation.ts";
 import { ownerMark } from "../../../pkg/kernel/owner.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
@@ -305,6 +305,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return {
       bridge: this.#isLeft(wanted, seen) ? undefined : bridge,
       cables: this.#hasCables ? { network, gateways: subnets.map(firstHost), subnets, outside } : undefined,
+      subnets: new Set(choice.node.subnets.map(formatPrefix)),
       ownPort: seen.port,
     };
   }

@@ -4,7 +4,7 @@
  * or later anyway.
  */
 import { type Address, isSameAddress } from "../../../pkg/ip/address.ts";
-import { contains, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { contains, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseLinkAddress } from "../../../pkg/kernel/address.ts";
 import { type Link, parseLink } from "../../../pkg/kernel/link.ts";
 import { isOfNetwork } from "../../../pkg/kernel/owner.ts";
@@ -12,7 +12,7 @@ import { parseRoute } from "../../../pkg/kernel/route.ts";
 import { RTM_DELADDR, RTM_NEWADDR } from "../../../pkg/netlink/address.ts";
 import { AF_BRIDGE, RTM_DELLINK, RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
 import { decode, type Message } from "../../../pkg/netlink/message.ts";
-import { RTM_DELROUTE } from "../../../pkg/netlink/route.ts";
+import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
 
 /** The pods' bridge as the last pass left it, and whose pods its ports are. */
 export interface BridgeInterest {
@@ -47,6 +47,8 @@ export interface AttachInterest {
   readonly bridge: BridgeInterest | undefined;
   /** Undefined where all pods are on the bridge. */
   readonly cables: CableInterest | undefined;
+  /** This node's pod subnets, as `formatPrefix` writes them: the kernel has a route to each by the bridge. */
+  readonly subnets: ReadonlySet<string>;
   /** The port of the socket that programs: what carries it is the echo of our own doing. */
   readonly ownPort: number;
 }
@@ -71,10 +73,14 @@ export function attachReason(message: Message, interest: AttachInterest): string
       const address = parseLinkAddress(message)?.prefix.address;
       return address && touchesGateway(message, index, address, interest) ? "address" : undefined;
     }
+    case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
       const { destination } = parseRoute(message) ?? {};
-      const isPods = destination && interest.cables?.subnets.some((subnet) => contains(subnet, destination.address));
-      return isPods === true ? "route" : undefined;
+      if (destination === undefined) return undefined;
+      const isPods =
+        message.type === RTM_DELROUTE.type &&
+        interest.cables?.subnets.some((subnet) => contains(subnet, destination.address));
+      return isPods === true || interest.subnets.has(formatPrefix(destination)) ? "route" : undefined;
     }
     default:
       return undefined;

@@ -10,7 +10,7 @@ import type { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../../pkg/netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
 import { SeveralFailures } from "../../core/attempts.ts";
-import { PeerRefusedError, type Programmed, RefusedError } from "../../core/drivers/programmer.ts";
+import { PeerRefusedError, RefusedError } from "../../core/drivers/programmer.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
@@ -53,7 +53,7 @@ export class PeerConditions {
   report(
     peers: readonly Peer[],
     problems: readonly PeerProblem[],
-    { conflicts, refusals }: Pick<Programmed, "conflicts" | "refusals">,
+    { conflicts, refusals }: { readonly conflicts: readonly string[]; readonly refusals: readonly NetlinkError[] },
   ): number {
     const { health, metrics, log } = this.#parts;
     const owners = refusals.length === 0 ? new Map<string, string>() : ownersOfWords(peers);

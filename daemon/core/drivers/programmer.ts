@@ -1,10 +1,10 @@
-/** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+/** What is read from the kernel and sent to it, with every refusal reported. */
 
 import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../../pkg/foreign/foreign-forward.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../../pkg/kernel/neighbour-proxy.ts";
-import { type KernelSnapshot, parseSnapshot, snapshotDumps } from "../../../pkg/kernel/snapshot.ts";
+import { parseSnapshot, snapshotDumps } from "../../../pkg/kernel/snapshot.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
@@ -12,7 +12,6 @@ import { changeTable } from "../../../pkg/nft/change.ts";
 import { tableDumps } from "../../../pkg/nft/comparison.ts";
 import type { ChainPlace, ForeignRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
-import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import type { Observation } from "../shared-kernel.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
@@ -34,15 +33,10 @@ export class PeerRefusedError extends RefusedError {
   }
 }
 
-export interface Programmed {
-  /** What was sent, in order. */
+/** What was sent, and what the kernel would not do of it. */
+export interface Sent {
   readonly requests: readonly Request[];
-  /** What the kernel would not do of it: single peers are not reached, the rest is as desired. */
   readonly refusals: readonly NetlinkError[];
-  /** What stands in the way and is not ours. */
-  readonly conflicts: readonly string[];
-  /** What the last plan started from: all devices are in it. */
-  readonly state: KernelSnapshot;
 }
 
 /** What became of other programs' forward chains. */
@@ -54,8 +48,6 @@ export interface Accepted {
 
 /** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
 export interface Gate {
-  /** Everything may be sent: nobody needs to form the words of thousands of requests. */
-  readonly isOpen?: boolean;
   mayPutBack(object: string): boolean;
   /** The kernel refused it. */
   refused(object: string): void;
@@ -63,21 +55,11 @@ export interface Gate {
   assertNothingRests(): void;
 }
 
-const OPEN_GATE: Gate = {
-  isOpen: true,
-  mayPutBack: () => true,
-  refused: () => undefined,
-  assertNothingRests: () => undefined,
-};
-
 /** Comments of our rules in other programs' chains begin with it; a range follows. */
 const FORWARD_MARK = "weft:pods ";
 /** As the plugin `firewall`, whose chains they share. */
 const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
 const ATTEMPTS = 5;
-
-/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
-const ROUNDS = 3;
 
 export class Programmer {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
@@ -101,34 +83,8 @@ export class Programmer {
     return { state: parseSnapshot(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
   }
 
-  /**
-   * Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made, and what the gate throws
-   * where one is not to be.
-   */
-  program(
-    desired: DataPath,
-    observed: KernelSnapshot,
-    { gate = OPEN_GATE, ...options }: Pick<PlanOptions, "adopt"> & { readonly gate?: Gate } = {},
-  ): Promise<Programmed> {
-    return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
-  }
-
-  /** The same for what leads to this node's pods. What goes with its pod at this moment is no refusal. */
-  async attachPods(
-    plan: (state: KernelSnapshot) => Plan,
-    observed: KernelSnapshot,
-    gate: Gate = OPEN_GATE,
-  ): Promise<Programmed> {
-    const programmed = await this.#converge(plan, observed, gate);
-    return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
-  }
-
   /** Has the kernel answer for `addresses` of `family` on the link `index`, in place of their hosts, and for no others. */
-  async answerFor(
-    index: number,
-    family: Family,
-    addresses: readonly Address[],
-  ): Promise<Pick<Programmed, "requests" | "refusals">> {
+  async answerFor(index: number, family: Family, addresses: readonly Address[]): Promise<Sent> {
     const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
     const requests = planProxies(index, addresses, held);
     const refusals = requests.length === 0 ? [] : await this.send(requests);
@@ -147,29 +103,6 @@ export class Programmer {
   /** One nftables transaction. Throws `NetlinkError`. */
   async commit(requests: readonly Request[]): Promise<void> {
     await this.#nftables.commit(requests);
-  }
-
-  async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
-    const requests: Request[] = [];
-    const refusals: NetlinkError[] = [];
-    let state = observed;
-    for (let round = 1; ; round++) {
-      const { requests: planned, isComplete, conflicts } = plan(state);
-      const allowed =
-        planned.length === 0 || gate.isOpen ? planned : planned.filter(({ text }) => gate.mayPutBack(text));
-      requests.push(...allowed);
-      const refused = await this.send(allowed);
-      for (const { request } of refused) gate.refused(request.text);
-      refusals.push(...refused);
-      if (isComplete) return { requests, refusals, conflicts, state };
-      if (refusals.length > 0) throw new RefusedError(refusals);
-      if (allowed.length < planned.length) gate.assertNothingRests();
-      if (round === ROUNDS)
-        throw new Error(
-          `${planned.map(({ text }) => text).join("; ")}: it vanishes as soon as it is made: another program removes it`,
-        );
-      ({ state } = await this.observe());
-    }
   }
 
   /**
