@@ -1,15 +1,28 @@
 /**
  * weftd's command line. Every flag has an environment twin; a flag beats its twin.
  */
+
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
-import type { AttachPlugin } from "./controllers/attach/conflist.ts";
-import type { InterfaceWishes } from "./controllers/peers/underlay.ts";
+import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 
-export interface Options {
+/** Which interface is the underlay's; nothing given: found by the Node's address. */
+export interface InterfaceWishes {
+  /** Its name, or an alternative one. */
+  readonly iface: string | undefined;
+  /** It has an address in one of these. */
+  readonly ifaceCidr: readonly Prefix[];
+  /** Its name, or one of its addresses, matches. */
+  readonly ifaceRegex: RegExp | undefined;
+  /** Packets to this address leave by it, as the main routing table has it. */
+  readonly ifaceCanReach: Address | undefined;
+}
+
+export interface Options extends InterfaceWishes {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** Path of a file with all nodes, instead of an API server. */
@@ -17,11 +30,6 @@ export interface Options {
   readonly nodeName: string;
   /** Path of net-conf.json. */
   readonly netConf: string;
-  /** Which interface is the underlay's; nothing given: found by the Node's address. */
-  readonly iface: InterfaceWishes["iface"];
-  readonly ifaceCidr: InterfaceWishes["ifaceCidr"];
-  readonly ifaceRegex: InterfaceWishes["ifaceRegex"];
-  readonly ifaceCanReach: InterfaceWishes["ifaceCanReach"];
   /** What this node tells its peers to reach it by; at most one of a family. */
   readonly publicIp: readonly Address[];
   /** What ties a pod to the node. */
@@ -46,9 +54,6 @@ export interface ListenAddress {
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
-
-const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
-const DEFAULT_RUN_DIR = "/run/weft";
 
 const EXAMPLES = `
 Examples:
@@ -157,7 +162,7 @@ export function optionsCommand(): Command {
     )
     .addOption(
       flag("--cni-conf-dir <dir>", "WEFTD_CNI_CONF_DIR", "where the runtime looks for conflists").default(
-        "/etc/cni/net.d",
+        DEFAULT_CNI_CONF_DIR,
       ),
     )
     .addOption(
@@ -182,7 +187,7 @@ export function optionsCommand(): Command {
         "where health and metrics are served; :PORT for all addresses",
       )
         .argParser(parseListenAddress)
-        .default({ host: "127.0.0.1", port: 9468 }, "127.0.0.1:9468"),
+        .default(METRICS_LISTEN, `${METRICS_LISTEN.host}:${METRICS_LISTEN.port}`),
     )
     .addOption(
       flag("--log-level <level>", "WEFTD_LOG_LEVEL", "least severe lines to log").choices(LOG_LEVELS).default("info"),

@@ -7,6 +7,7 @@
  *     every minute                   ──┘
  */
 import { SYSTEM_CLOCK } from "../pkg/cluster/clock.ts";
+import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts";
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
@@ -23,12 +24,10 @@ import { Health } from "./core/health.ts";
 import { Kernel } from "./core/kernel.ts";
 import { claimRunDir } from "./core/liveness.ts";
 import type { Logger } from "./core/log.ts";
-import { Metrics } from "./core/metrics.ts";
+import { Metrics, repairKind } from "./core/metrics.ts";
 import { Runner } from "./core/runner.ts";
 import { serveStatus } from "./core/status-server.ts";
 import { Facts, Topic } from "./core/topic.ts";
-import { Contention, type ContentionListener } from "./datapath/contention.ts";
-import { repairKind } from "./datapath/repair-kind.ts";
 import type { Options } from "./options.ts";
 import { openClusterSide } from "./sources/cluster-side.ts";
 import { NetConfHolder } from "./sources/net-conf.ts";
@@ -106,11 +105,11 @@ async function start(
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
   atEnd(() => status.close());
 
-  const gateListener: ContentionListener = {
-    onRepair: (object) => metrics.repairs.inc({ kind: repairKind(object) }),
-    onContention: (object) => {
-      log.warn({ object }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${object}; weftd takes its time now`;
+  const gateListener: RepairListener = {
+    onRepair: ({ kind }) => metrics.repairs.inc({ kind: repairKind(kind) }),
+    onContention: (_object, text) => {
+      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
       events.report({ type: "Warning", reason: "RepairUndone", message });
     },
   };
@@ -121,7 +120,7 @@ async function start(
     sources: { view, nodes, netConf, netConfChange },
     ...{ programmer: kernel.programmer, netlink: kernel.netlink, nftables: kernel.nftables, generic: kernel.generic },
     drivers: new Drivers({ kernel: kernel.programmer, settings: files, processes }),
-    newGate: () => new Contention(clock, gateListener),
+    newGate: () => new RepairGate(clock, gateListener),
     watchSettings: (topic: Topic) => {
       const locate = (path: string) => settingPath(options.procSys, path);
       const watch = new SettingWatch(nodeFiles, locate, () => topic.notify({ isPatient: true }));

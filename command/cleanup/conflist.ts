@@ -2,14 +2,9 @@
 
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
+import { CONFLIST_NAME, REMOVED_CONFLIST } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { bridgeOf, OWN_CONFLIST, readNetwork, readNetworks } from "../node/networks.ts";
-
-/**
- * What a cleanup that began calls weft's conflist, until all that it names is gone: no runtime takes a file of this ending
- * for a configuration.
- */
-export const REMOVED_CONFLIST = `.${OWN_CONFLIST}.removed`;
+import { bridgeOf, readNetwork, readNetworks } from "../node/networks.ts";
 
 export interface Stated {
   /** `undefined` where nothing of weft's names one. */
@@ -23,14 +18,14 @@ export interface Stated {
 
 /** Throws `SystemError`. */
 export function readStated(system: System, folder: string): Stated {
-  const own = [OWN_CONFLIST, REMOVED_CONFLIST].flatMap((name) => readNetwork(system, folder, name));
+  const own = [CONFLIST_NAME, REMOVED_CONFLIST].flatMap((name) => readNetwork(system, folder, name));
   const plugins = own.flatMap((file) => file.plugins);
   return {
     bridge: plugins.map(bridgeOf).find((name) => name !== undefined),
     runDirs: plugins.flatMap((plugin) => pathIn(plugin, "runDir")),
     dataDirs: plugins.flatMap((plugin) => ipamOf(plugin).flatMap((ipam) => pathIn(ipam, "dataDir"))),
     others: readNetworks(system, folder)
-      .files.filter(({ name }) => name !== OWN_CONFLIST)
+      .files.filter(({ name }) => name !== CONFLIST_NAME)
       .flatMap(({ name, plugins }) =>
         plugins.map(bridgeOf).flatMap((bridge) => (bridge === undefined ? [] : [{ file: name, bridge }])),
       ),

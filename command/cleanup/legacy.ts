@@ -1,10 +1,8 @@
 /** weftd's rules in iptables-legacy's chain FORWARD: no part of nftables, and changed by iptables-legacy alone. */
 
+import { LEGACY_FORWARD_COMMENT } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { legacyProgram, readLegacyFamilies, runLegacy } from "../node/legacy.ts";
-
-/** What weftd writes beside its rules there. */
-const COMMENT = "weft: pods";
 
 export interface LegacyRules {
   readonly program: string;
@@ -25,10 +23,10 @@ export function readLegacyRules(system: System): LegacyRules[] {
 
 /** Of `-S FORWARD`: `-A FORWARD -s 10.244.0.0/16 -m comment --comment "weft: pods" -j ACCEPT`. */
 export function parseDeletions(shown: string): string[][] {
-  const marked = `--comment "${COMMENT}"`;
+  const marked = `--comment "${LEGACY_FORWARD_COMMENT}"`;
   return shown
     .split("\n")
     .filter((line) => line.startsWith("-A FORWARD ") && line.includes(marked))
     .map((line) => line.replace(marked, "--comment \u0000").split(" "))
-    .map(([, ...words]) => ["-D", ...words.map((word) => word.replace("\u0000", COMMENT))]);
+    .map(([, ...words]) => ["-D", ...words.map((word) => word.replace("\u0000", LEGACY_FORWARD_COMMENT))]);
 }

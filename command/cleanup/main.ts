@@ -1,9 +1,10 @@
 /** `weft cleanup`: removes from this node everything that weft has made, and nothing else. */
 
+import { BRIDGE_CALLS, FORWARDING } from "../../pkg/footprint.ts";
+import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone } from "../../pkg/netlink/errors.ts";
 import { changeSeen } from "../../pkg/netlink/ruleset.ts";
-import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { changeBlocks } from "../change-report.ts";
 import { DATA_DIR } from "../ipam/look.ts";
@@ -146,24 +147,12 @@ function take(step: Step, system: System): void {
 }
 
 /** What weftd and the plugins switch on where it is off. */
-const SETTINGS = [
-  "net/ipv4/ip_forward",
-  "net/ipv6/conf/all/forwarding",
-  "net/bridge/bridge-nf-call-iptables",
-  "net/bridge/bridge-nf-call-ip6tables",
-];
+const SETTINGS: readonly SysctlName[] = [...Object.values(FORWARDING), ...Object.values(BRIDGE_CALLS)];
 
 function settingsThatStay(system: System): string[] {
-  const on = SETTINGS.filter((path) => {
-    try {
-      return new TextDecoder().decode(system.readFile(`/proc/sys/${path}`)).trim() === "1";
-    } catch (error) {
-      if (isSystemError(error, "ENOENT")) return false;
-      throw error;
-    }
-  });
+  const on = SETTINGS.filter((name) => readSysctl(system, name) === "1");
   if (on.length === 0) return [];
   return [
-    `kernel settings that weft switches on where they are off: ${on.map((path) => `${path.replaceAll("/", ".")}=1`).join(" ")}`,
+    `kernel settings that weft switches on where they are off: ${on.map((name) => `${name.join(".")}=1`).join(" ")}`,
   ];
 }

@@ -1,15 +1,16 @@
 /** What of weft's there is on this node, and what must be known beside it. Nothing is changed by looking. */
 
-import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
-import { lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
+import { HOST_LOCAL_INDEX, SOCKET_FILE } from "../../pkg/footprint.ts";
+import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { readRoutes } from "../../pkg/kernel/read.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Query } from "../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { type ForeignRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
+import { type NftRuleset, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { firewallDumps, readFirewall } from "../../pkg/tables/firewall.ts";
 import { type BinDirectory, observeBinDirectory } from "../install/bin-directory.ts";
@@ -27,18 +28,12 @@ export interface Places {
   readonly binDir: string | undefined;
 }
 
-/** As the plugin `firewall` and weftd have it. */
-export const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
-export const DISABLED = ".weft-disabled";
-/** host-local's index, beside the networks' directories. */
-const INDEX = ".weft";
-
 /** Of nf_tables. */
 export interface RulesSeen {
   /** Before anything else was read. */
   readonly generation: number | undefined;
   readonly tables: readonly TablePlace[];
-  readonly forwarding: ForeignRuleset;
+  readonly forwarding: NftRuleset;
   /** Those that `firewall` lets through, also by rules in CNI-FORWARD. */
   readonly podAddresses: readonly Address[];
 }
@@ -82,7 +77,7 @@ export function observe(system: System, places: Places): ObservedNode {
       runDirs: runDirs
         .filter((path) => system.status(path) !== undefined)
         .map((path) => ({ path, files: namesIn(system, path) })),
-      indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${INDEX}`)),
+      indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${HOST_LOCAL_INDEX}`)),
       reserved: dataDirs
         .map((dataDir) => ({ dataDir, count: countReserved(system, dataDir, places.cniConfDir) }))
         .filter(({ count }) => count > 0),
@@ -116,7 +111,7 @@ function observeRules(system: System): RulesSeen {
 
 /** What of nf_tables may be weft's. Throws where the kernel has no nf_tables. */
 export function lookAtRules(netfilter: BlockingNetlink): RulesSeen {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   return {
     generation: readGeneration(netfilter),
     tables: readTables(read([tablesDump()])),

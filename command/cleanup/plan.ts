@@ -1,25 +1,32 @@
 /** What is removed from a node, in which order, and what stays. Pure: from what was observed to steps that print themselves. */
 
-import { LOCK_FILE, SOCKET_FILE, STAMP_FILE, TABLE_FILE } from "../../pkg/backend/node-table.ts";
-import { forgetForwarded } from "../../pkg/foreign/foreign-forward.ts";
+import {
+  CONFLIST_NAME,
+  DAEMON_MARK,
+  DEFAULT_BRIDGE,
+  DISABLED_SUFFIX,
+  LOCK_FILE,
+  MARK_START,
+  REMOVED_CONFLIST,
+  RTPROT_WEFT,
+  SOCKET_FILE,
+  STAMP_FILE,
+  TABLE_FILE,
+  VTEP_ALIAS,
+} from "../../pkg/footprint.ts";
+import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
+import { isOurTable } from "../../pkg/foreign/forward-chains.ts";
+import { forgetForwarded } from "../../pkg/foreign/forward-removal.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
-import { MARK_START } from "../../pkg/kernel/owner.ts";
 import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
-import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
 import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
 import { deleteTable } from "../../pkg/nft/ruleset.ts";
-import { RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
 import { planRestoration } from "../install/restoration.ts";
 import { type FileStep, fileStepText, quoted } from "../node/file-steps.ts";
 import { withNames } from "../node/kernel.ts";
-import { OWN_CONFLIST, USUAL_BRIDGE } from "../node/networks.ts";
-import { REMOVED_CONFLIST } from "./conflist.ts";
-import { DISABLED, FORWARD_OPTIONS, type ObservedNode, type RulesSeen } from "./observed.ts";
-
-/** What every mark of weftd's begins with. */
-const DAEMON_MARK = "weft:";
+import type { ObservedNode, RulesSeen } from "./observed.ts";
 
 export type Step =
   | { readonly kind: "file"; readonly file: FileStep }
@@ -104,9 +111,9 @@ function isPodLink({ kind, alias }: Link): boolean {
 function planConfiguration({ places, confFiles }: ObservedNode, restores: boolean, left: string[]): Step[] {
   const path = (name: string) => `${places.cniConfDir}/${name}`;
   const own = confFiles
-    .filter((name) => name === OWN_CONFLIST || name === `.${OWN_CONFLIST}.new`)
-    .map((name) => (name === OWN_CONFLIST ? renaming(path(name), path(REMOVED_CONFLIST)) : removal(path(name))));
-  const disabled = confFiles.filter((name) => name.endsWith(DISABLED)).sort();
+    .filter((name) => name === CONFLIST_NAME || name === `.${CONFLIST_NAME}.new`)
+    .map((name) => (name === CONFLIST_NAME ? renaming(path(name), path(REMOVED_CONFLIST)) : removal(path(name))));
+  const disabled = confFiles.filter((name) => name.endsWith(DISABLED_SUFFIX)).sort();
   if (!restores) {
     left.push(...disabled.map((name) => `${path(name)}: out of use for weft's sake; --restore puts it back`));
     return own;
@@ -114,7 +121,7 @@ function planConfiguration({ places, confFiles }: ObservedNode, restores: boolea
   return [
     ...own,
     ...disabled.flatMap((name): Step[] => {
-      const to = name.slice(0, -DISABLED.length);
+      const to = name.slice(0, -DISABLED_SUFFIX.length);
       if (!confFiles.includes(to)) return [renaming(path(name), path(to))];
       left.push(`${path(name)}: there is a ${to} again`);
       return [];
@@ -123,14 +130,14 @@ function planConfiguration({ places, confFiles }: ObservedNode, restores: boolea
 }
 
 function planClosing({ places, confFiles }: ObservedNode): Step[] {
-  const isThere = confFiles.includes(OWN_CONFLIST) || confFiles.includes(REMOVED_CONFLIST);
+  const isThere = confFiles.includes(CONFLIST_NAME) || confFiles.includes(REMOVED_CONFLIST);
   return isThere ? [removal(`${places.cniConfDir}/${REMOVED_CONFLIST}`)] : [];
 }
 
 /** Every rule of weft's, and its tables, as one transaction. */
 export function planRules({ generation, tables, forwarding, podAddresses: addresses }: RulesSeen): Change {
   const isOurs = (owner: string) => owner.startsWith(MARK_START) || owner.startsWith(DAEMON_MARK);
-  const own = tables.filter(({ table }) => table === "weft" || table.startsWith("weft_"));
+  const own = tables.filter(({ table }) => isOurTable(table));
   const { requests, needsGeneration } = forgetForwarded(forwarding, { isWanted: isOurs, addresses }, FORWARD_OPTIONS);
   return { requests: [...requests, ...own.map(deleteTable)], generation: needsGeneration ? generation : undefined };
 }
@@ -161,7 +168,7 @@ function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Obs
   );
   const unused = marked.filter((device) => !isUsed(device));
   const steps = unused.map(({ name }): Step => ({ kind: "route", request: deleteLink(name) }));
-  const device = links.find(({ name, kind }) => name === (bridge ?? USUAL_BRIDGE) && kind === "bridge");
+  const device = links.find(({ name, kind }) => name === (bridge ?? DEFAULT_BRIDGE) && kind === "bridge");
   if (device === undefined) return steps;
   const other = others.find((each) => each.bridge === device.name);
   if (bridge === undefined) {
@@ -185,7 +192,7 @@ function planLinks({ links, routes, stated: { bridge, others }, confFiles }: Obs
     );
     return steps;
   }
-  if (confFiles.some((name) => name.endsWith(DISABLED))) {
+  if (confFiles.some((name) => name.endsWith(DISABLED_SUFFIX))) {
     left.push(
       `bridge ${device.name}: it was there before weft, and the network that it was taken over from may need it`,
     );

@@ -6,7 +6,7 @@ import type { Family } from "../../pkg/ip/address.ts";
 import type { ObservedProxy } from "../../pkg/kernel/neighbour-proxy.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { SysctlName } from "../../pkg/kernel/sysctl.ts";
-import type { ForeignChain } from "../../pkg/nft/ruleset.ts";
+import type { NftChain } from "../../pkg/nft/ruleset.ts";
 import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { Room } from "../../pkg/sys/system.ts";
@@ -71,7 +71,7 @@ export interface KernelFacts {
 export interface RuleFacts {
   readonly ruleset: Ruleset;
   /** All chains of IP packets. */
-  readonly chains: readonly ForeignChain[];
+  readonly chains: readonly NftChain[];
   /** nft commands without which other programs' forward chains drop pods' packets. */
   readonly missingAccepts: readonly string[];
   readonly legacy: readonly LegacyTable[];

@@ -2,7 +2,9 @@
 
 import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
-import { acceptForwardedRanges, lookAtForwarding } from "../../pkg/foreign/foreign-forward.ts";
+import { CONFLIST_NAME, FORWARD_MARK } from "../../pkg/footprint.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Reservation } from "../../pkg/ipam/reservation.ts";
@@ -14,7 +16,7 @@ import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
-import { type AttachSettings, attachmentOf, type NetworkFolder, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type AttachSettings, attachmentOf, type NetworkFolder, readNetworks } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { type NodeRules, openRules } from "../node/rules.ts";
 import { currentTable, type KnownNodes, readRunDirectory } from "../node/run-dir.ts";
@@ -65,7 +67,7 @@ export function gather(
   const observed = readSnapshot(route);
   const desired = table === undefined ? undefined : desireOf(table, observed);
   const networks = readNetworks(system, options.cniConfDir);
-  const own = networks.files.find(({ name }) => name === OWN_CONFLIST);
+  const own = networks.files.find(({ name }) => name === CONFLIST_NAME);
   const { attachment, ends } = podKinds(attachmentOf(own), observed);
   const families = new Set<Family>(table?.node.subnets.map(({ address }) => address.family) ?? [4]);
   const complaints = tryNetworks(system, networks.files, options.build);
@@ -114,8 +116,6 @@ function readRenumbering(
   return renumberingOf({ network, bridge, cables, subnets: node.subnets, former, peerSubnets }, reserved, observed);
 }
 
-/** As weftd and the plugin `firewall`. */
-const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
 const NO_RULES: NodeRules = { bases: [], chains: [], rulesOf: () => [], elementsOf: () => undefined };
 
 function readRuleFacts(
@@ -128,7 +128,7 @@ function readRuleFacts(
   const families = new Set(table?.node.subnets.map(({ address }) => address.family));
   const ranges = (table?.conf.networks ?? [])
     .filter(({ address }) => families.has(address.family))
-    .map((range) => ({ owner: `weft:pods ${formatPrefix(range)}`, range }));
+    .map((range) => ({ owner: `${FORWARD_MARK}${formatPrefix(range)}`, range }));
   const seen = lookAtForwarding((questions) => readRuleset(netfilter, questions), FORWARD_OPTIONS);
   const missingAccepts = acceptForwardedRanges(seen, ranges, FORWARD_OPTIONS).map(({ text }) => text);
   const ruleset = openRules(netfilter);

@@ -1,5 +1,6 @@
 /** `weft explain`: the way of a packet to an address, hop by hop, and where it breaks. */
 
+import { CONFLIST_NAME } from "../../pkg/footprint.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
 import { readProxies } from "../../pkg/kernel/read.ts";
@@ -12,7 +13,7 @@ import type { System } from "../../pkg/sys/system.ts";
 import { desireOf } from "../node/kernel.ts";
 import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
-import { type AttachSettings, attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { type AttachSettings, attachmentOf, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
@@ -115,7 +116,7 @@ function withKnowledge<T>(
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
-  const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === OWN_CONFLIST);
+  const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === CONFLIST_NAME);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
   try {

@@ -5,11 +5,9 @@
  *     .weft-replaced/   others' files that stood under names that weft took, so that they can be put back
  */
 
+import { REPLACED_DIR, UNFINISHED_INSTALL_START } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { buildIdOf } from "./mark.ts";
-
-export const UNFINISHED = ".weft-install-";
-export const REPLACED = ".weft-replaced";
 
 /** No build of weft was ever a quarter as large: a larger file is not even read. */
 const LARGEST_WEFT_BYTES = 16 * 2 ** 20;
@@ -43,20 +41,20 @@ export function observeBinDirectory(path: string, system: System): BinDirectory 
     return { path, isThere: false, files: new Map(), replaced: [], unfinished: [] };
   }
   const names = system.readDirectory(path).sort();
-  const kept = `${path}/${REPLACED}`;
+  const kept = `${path}/${REPLACED_DIR}`;
   const replaced = system.status(kept)?.kind === "directory" ? system.readDirectory(kept).sort() : [];
   const buildIds = new Map<string, string | undefined>();
   const files = names
-    .filter((name) => !name.startsWith(UNFINISHED) && name !== REPLACED)
+    .filter((name) => !name.startsWith(UNFINISHED_INSTALL_START) && name !== REPLACED_DIR)
     .map((name) => observeFile(path, name, buildIds, system));
   return {
     path,
     isThere: true,
     files: new Map(files.map((file) => [file.name, file])),
-    replaced: replaced.filter((name) => !name.startsWith(UNFINISHED)),
+    replaced: replaced.filter((name) => !name.startsWith(UNFINISHED_INSTALL_START)),
     unfinished: [
-      ...names.filter((name) => name.startsWith(UNFINISHED)).map((name) => `${path}/${name}`),
-      ...replaced.filter((name) => name.startsWith(UNFINISHED)).map((name) => `${kept}/${name}`),
+      ...names.filter((name) => name.startsWith(UNFINISHED_INSTALL_START)).map((name) => `${path}/${name}`),
+      ...replaced.filter((name) => name.startsWith(UNFINISHED_INSTALL_START)).map((name) => `${kept}/${name}`),
     ],
   };
 }

@@ -4,10 +4,10 @@
  * is made under other names first; then each takes its place by rename(2).
  */
 
+import { EXECUTABLE, REPLACED_DIR, UNFINISHED_INSTALL_START } from "../../pkg/footprint.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { REPLACED, UNFINISHED } from "./bin-directory.ts";
-import { BASE, type InstallationPlan, MODE, namesOf } from "./plan.ts";
+import { type InstallationPlan, MODE, namesOf } from "./plan.ts";
 
 /** What link(2) answers where a file has one name alone, or as many as it can have. */
 const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS", "EMLINK"];
@@ -17,10 +17,10 @@ export function carryOut(plan: InstallationPlan, image: Uint8Array, system: Syst
   for (const path of plan.unfinished) removeFile(path, system);
   const prepared = new Preparation(plan.directory, system);
   try {
-    if (plan.copies) prepared.write(BASE, image);
-    const base = plan.copies ? prepared.pathOf(BASE) : `${plan.directory}/${BASE}`;
+    if (plan.copies) prepared.write(EXECUTABLE, image);
+    const base = plan.copies ? prepared.pathOf(EXECUTABLE) : `${plan.directory}/${EXECUTABLE}`;
     for (const name of namesOf(plan, "add", "update", "replace")) {
-      if (name !== BASE) prepared.linkOrCopy(base, name, image);
+      if (name !== EXECUTABLE) prepared.linkOrCopy(base, name, image);
     }
     for (const name of plan.keeps) prepared.keep(name);
   } catch (error) {
@@ -29,7 +29,7 @@ export function carryOut(plan: InstallationPlan, image: Uint8Array, system: Syst
   }
   try {
     // The old `weft` goes last: it tells what else is of its build, to the next installation, too.
-    prepared.putInPlace(BASE);
+    prepared.putInPlace(EXECUTABLE);
     for (const name of namesOf(plan, "remove")) removeFile(`${plan.directory}/${name}`, system);
     prepared.putInPlace();
   } finally {
@@ -51,7 +51,7 @@ class Preparation {
   }
 
   pathOf(name: string): string {
-    return `${this.#directory}/${UNFINISHED}${name}`;
+    return `${this.#directory}/${UNFINISHED_INSTALL_START}${name}`;
   }
 
   write(name: string, content: Uint8Array): void {
@@ -83,9 +83,9 @@ class Preparation {
 
   /** Another program's file, before it is replaced: both names are the same file for a moment. */
   keep(name: string): void {
-    const folder = `${this.#directory}/${REPLACED}`;
+    const folder = `${this.#directory}/${REPLACED_DIR}`;
     const source = `${this.#directory}/${name}`;
-    const from = `${folder}/${UNFINISHED}${name}`;
+    const from = `${folder}/${UNFINISHED_INSTALL_START}${name}`;
     if (this.#system.status(folder) === undefined) {
       this.#system.makeDirectory(folder, MODE);
       this.#madeDirectory = folder;

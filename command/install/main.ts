@@ -1,5 +1,6 @@
 /** `weft install`: puts this file, and a link to it for each plugin, where the container runtime looks. */
 
+import { REPLACED_DIR } from "../../pkg/footprint.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { FileLock, System } from "../../pkg/sys/system.ts";
 import { CACHE_DIR } from "../ipam/look.ts";
@@ -8,7 +9,7 @@ import { CNI_CONF_DIR } from "../node/options.ts";
 import { tryNetworks } from "../node/trial.ts";
 import { type Block, CommandError, ExitStatus, type Outcome, text } from "../outcome.ts";
 import { type Build, declareSubcommand } from "../subcommand.ts";
-import { type BinDirectory, observeBinDirectory, REPLACED } from "./bin-directory.ts";
+import { type BinDirectory, observeBinDirectory } from "./bin-directory.ts";
 import { carryOut } from "./carry-out.ts";
 import { type Action, type InstallationPlan, isEmpty, namesOf, planInstallation, type Wishes } from "./plan.ts";
 import { dryRun, undoInstallation } from "./undo/run.ts";
@@ -240,7 +241,7 @@ function blocksOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Bloc
     { kind: "table", head: [isDryRun ? "WHAT" : "DONE", "FILES"], rows },
   ];
   if (keeps.length > 0 && !isDryRun) {
-    blocks.push(text(`The files that were replaced are in ${directory}/${REPLACED}.`));
+    blocks.push(text(`The files that were replaced are in ${directory}/${REPLACED_DIR}.`));
   }
   return blocks;
 }

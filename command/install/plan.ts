@@ -1,5 +1,6 @@
 /** What an installation has to do: from what is there and what is wanted, to a word for each name. Pure. */
 
+import { EXECUTABLE } from "../../pkg/footprint.ts";
 import type { BinDirectory, BinFile } from "./bin-directory.ts";
 
 export interface Wishes {
@@ -33,7 +34,6 @@ export interface InstallationPlan {
   readonly unfinished: readonly string[];
 }
 
-export const BASE = "weft";
 /** Whatever the umask is. */
 export const MODE = 0o755;
 
@@ -43,18 +43,18 @@ export function planInstallation(
   { names, knownNames, keepsForeign, discards }: Wishes,
   isThisBuild: (file: BinFile) => boolean,
 ): InstallationPlan {
-  const base = observed.files.get(BASE);
+  const base = observed.files.get(EXECUTABLE);
   const isBaseRight = base !== undefined && base.mode === MODE && isThisBuild(base);
   const actionOf = (name: string): Action => {
     const file = observed.files.get(name);
-    if (name === BASE ? isBaseRight : isBaseRight && file?.identity === base.identity) return "right";
+    if (name === EXECUTABLE ? isBaseRight : isBaseRight && file?.identity === base.identity) return "right";
     // Where the file system has no links.
     if (isBaseRight && file?.mode === MODE && !file.isSymlink && isThisBuild(file)) return "right";
     if (file === undefined) return "add";
     if (file.buildId !== undefined) return "update";
-    return keepsForeign && name !== BASE ? "leave" : "replace";
+    return keepsForeign && name !== EXECUTABLE ? "leave" : "replace";
   };
-  const wanted = [BASE, ...names].map((name) => ({ name, action: actionOf(name) }));
+  const wanted = [EXECUTABLE, ...names].map((name) => ({ name, action: actionOf(name) }));
   const isLeftover = (file: BinFile) => knownNames?.includes(file.name) === false && isLinkOf(base, file);
   const leftovers = isBaseRight ? [] : [...observed.files.values()].filter(isLeftover);
   const isObstacle = (name: string): boolean => {

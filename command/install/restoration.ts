@@ -1,8 +1,9 @@
 /** The executables that `weft install` has put into a directory go, and those that stood there before come back. Pure. */
 
+import { EXECUTABLE, REPLACED_DIR } from "../../pkg/footprint.ts";
 import type { FileStep } from "../node/file-steps.ts";
-import { type BinDirectory, type BinFile, REPLACED } from "./bin-directory.ts";
-import { BASE, isLinkOf } from "./plan.ts";
+import type { BinDirectory, BinFile } from "./bin-directory.ts";
+import { isLinkOf } from "./plan.ts";
 
 export interface Restoration {
   readonly steps: readonly FileStep[];
@@ -23,10 +24,10 @@ export function planRestoration(
   isNeeded: (name: string) => boolean = () => false,
 ): Restoration {
   const path = (name: string) => `${bin.path}/${name}`;
-  const keptPath = (name: string) => `${bin.path}/${REPLACED}/${name}`;
-  const given = new Set([BASE, ...pluginNames, ...bin.replaced]);
+  const keptPath = (name: string) => `${bin.path}/${REPLACED_DIR}/${name}`;
+  const given = new Set([EXECUTABLE, ...pluginNames, ...bin.replaced]);
   const weft = [...bin.files.values()].filter(({ buildId }) => buildId !== undefined);
-  const ours = weft.filter((file) => given.has(file.name) || isLinkOf(bin.files.get(BASE), file));
+  const ours = weft.filter((file) => given.has(file.name) || isLinkOf(bin.files.get(EXECUTABLE), file));
   const isOurs = (name: string) => ours.some((file) => file.name === name);
   // In one step where another program's file comes back: its name is never without a file.
   const back = bin.replaced.filter((name) => !bin.files.has(name) || isOurs(name));
@@ -38,11 +39,11 @@ export function planRestoration(
   const isEmptied = stale.length === 0 && bin.replaced.length > 0;
   return {
     steps: [
-      ...names.filter((name) => name !== BASE).map(stepOf),
+      ...names.filter((name) => name !== EXECUTABLE).map(stepOf),
       ...bin.unfinished.map((each): FileStep => ({ do: "remove", path: each })),
       // Last: it tells what else is of its build, to the next call, too.
-      ...names.filter((name) => name === BASE).map(stepOf),
-      ...(isEmptied ? [{ do: "removeDirectory", path: `${bin.path}/${REPLACED}` } as const] : []),
+      ...names.filter((name) => name === EXECUTABLE).map(stepOf),
+      ...(isEmptied ? [{ do: "removeDirectory", path: `${bin.path}/${REPLACED_DIR}` } as const] : []),
     ],
     left: [
       ...stale.map((name) => `${keptPath(name)}: another ${name} stands in ${bin.path} by now`),
@@ -63,7 +64,7 @@ function partOurs(
   isNeeded: (name: string) => boolean,
 ): { readonly kept: string[]; readonly gone: string[] } {
   const own = ours.map(({ name }) => name).filter((name) => !back.includes(name));
-  const needed = own.filter((name) => name !== BASE && isNeeded(name));
-  const kept = own.filter((name) => needed.includes(name) || (name === BASE && needed.length > 0));
+  const needed = own.filter((name) => name !== EXECUTABLE && isNeeded(name));
+  const kept = own.filter((name) => needed.includes(name) || (name === EXECUTABLE && needed.length > 0));
   return { kept, gone: own.filter((name) => !kept.includes(name)) };
 }

@@ -1,7 +1,6 @@
 /** The reservations with a verdict on each: what both `weft ipam` subcommands, and the doctor, look at. */
 
-import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
-import { MARK_START } from "../../pkg/kernel/owner.ts";
+import { CACHE_DIRECTORIES, DEFAULT_HOST_LOCAL_DIR, MARK_START } from "../../pkg/footprint.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { type Obstacle, readNamespaces } from "../node/namespaces.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
@@ -14,7 +13,7 @@ export const DATA_DIR = {
   kind: "text",
   value: "DIR",
   about: "host-local's reservations (ipam.dataDir)",
-  default: "/var/lib/cni/networks",
+  default: DEFAULT_HOST_LOCAL_DIR,
   completes: "directory",
 } as const satisfies TextOption;
 

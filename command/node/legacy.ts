@@ -1,11 +1,9 @@
 /** iptables-legacy's tables: no part of nf_tables, so that only its own program shows them. */
+import { LEGACY_TABLE_NAMES } from "../../pkg/foreign/legacy-names.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { CommandError } from "../outcome.ts";
-
-/** Names of the tables in use, one a line; absent where the kernel has none. */
-const TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
 
 /** Families whose table `filter` is in use. */
 export function readLegacyFamilies(system: System): Family[] {
@@ -14,7 +12,7 @@ export function readLegacyFamilies(system: System): Family[] {
 
 function namesOf(system: System, family: Family): string[] {
   try {
-    return new TextDecoder().decode(system.readFile(TABLE_NAMES[family])).split("\n");
+    return new TextDecoder().decode(system.readFile(LEGACY_TABLE_NAMES[family])).split("\n");
   } catch (error) {
     if (isSystemError(error, "ENOENT", "EACCES", "EPERM")) return [];
     throw error;

@@ -1,15 +1,12 @@
 /** The folder in which the container runtime looks for networks, as the runtime reads it. */
+
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
-import { parseJsonObject } from "../../pkg/cni/network.ts";
+import { isNetworkFile, parseJsonObject } from "../../pkg/cni/network.ts";
+import { DEFAULT_BRIDGE, DEFAULT_HOST_LOCAL_DIR, NETWORK_NAME } from "../../pkg/footprint.ts";
 import type { AttachPlugin } from "../../pkg/reconcile/pod-ends.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
-
-/** What runtimes take for a configuration (libcni's ConfFiles). */
-const EXTENSIONS = [".conflist", ".conf", ".json"];
-/** weftd's. */
-export const OWN_CONFLIST = "05-weft.conflist";
 
 export interface NetworkFile {
   readonly name: string;
@@ -28,7 +25,7 @@ export interface NetworkFolder {
 
 /** An absent folder is empty. */
 export function readNetworks(system: System, path: string): NetworkFolder {
-  const names = namesIn(system, path).filter((name) => EXTENSIONS.some((extension) => name.endsWith(extension)));
+  const names = namesIn(system, path).filter(isNetworkFile);
   return { path, files: names.sort().flatMap((name) => readNetwork(system, path, name)) };
 }
 
@@ -71,22 +68,17 @@ export interface AttachSettings {
   readonly subnets: readonly string[];
 }
 
-/** Of the plugin `bridge`, and of flannel's, where the configuration names none. */
-export const USUAL_BRIDGE = "cni0";
-
 /** The bridge on which `plugin` puts pods; `undefined` where it puts them on none. */
 export function bridgeOf(plugin: ConfigObject): string | undefined {
   const type = plugin.value("type");
   if (type !== "bridge" && type !== "flannel") return undefined;
   const settings = type === "bridge" ? plugin.value("bridge") : delegatedBridge(plugin.value("delegate"));
-  return typeof settings === "string" && settings !== "" ? settings : USUAL_BRIDGE;
+  return typeof settings === "string" && settings !== "" ? settings : DEFAULT_BRIDGE;
 }
 
 function delegatedBridge(delegate: unknown): unknown {
   return typeof delegate === "object" && delegate !== null && "bridge" in delegate ? delegate.bridge : undefined;
 }
-
-const HOST_LOCAL_DIR = "/var/lib/cni/networks";
 
 /** What `file` says of pods' attachment. */
 export function attachmentOf(file: NetworkFile | undefined): AttachSettings {
@@ -96,11 +88,11 @@ export function attachmentOf(file: NetworkFile | undefined): AttachSettings {
   const mtu = first?.value("mtu");
   const dataDir = ipam?.value("dataDir");
   return {
-    network: file?.network || "cbr0",
+    network: file?.network || NETWORK_NAME,
     plugin: isBridge ? "bridge" : "ptp",
-    bridge: isBridge ? ((first && bridgeOf(first)) ?? USUAL_BRIDGE) : undefined,
+    bridge: isBridge ? ((first && bridgeOf(first)) ?? DEFAULT_BRIDGE) : undefined,
     mtu: typeof mtu === "number" ? mtu : undefined,
-    dataDir: typeof dataDir === "string" && dataDir !== "" ? dataDir : HOST_LOCAL_DIR,
+    dataDir: typeof dataDir === "string" && dataDir !== "" ? dataDir : DEFAULT_HOST_LOCAL_DIR,
     subnets: ipam === undefined ? [] : subnetsOf(ipam),
   };
 }

@@ -1,11 +1,12 @@
 /** Where things lie on a node: the options that all subcommands have which look at one. */
+import { DEFAULT_CNI_BIN_DIR, DEFAULT_CNI_CONF_DIR, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../../pkg/footprint.ts";
 import type { NumberOption, TextOption } from "../subcommand.ts";
 
 export const RUN_DIR = {
   kind: "text",
   value: "DIR",
   about: "weftd's run directory",
-  default: "/run/weft",
+  default: DEFAULT_RUN_DIR,
   completes: "directory",
 } as const satisfies TextOption;
 
@@ -13,7 +14,7 @@ export const CNI_CONF_DIR = {
   kind: "text",
   value: "DIR",
   about: "where the runtime looks for network configurations",
-  default: "/etc/cni/net.d",
+  default: DEFAULT_CNI_CONF_DIR,
   completes: "directory",
 } as const satisfies TextOption;
 
@@ -21,7 +22,7 @@ export const CNI_BIN_DIR = {
   kind: "text",
   value: "DIR",
   about: "where the runtime looks for plugins",
-  default: "/opt/cni/bin",
+  default: DEFAULT_CNI_BIN_DIR,
   completes: "directory",
 } as const satisfies TextOption;
 
@@ -29,7 +30,7 @@ export const METRICS_ADDRESS = {
   kind: "text",
   value: "HOST:PORT",
   about: "where weftd answers /readyz",
-  default: "127.0.0.1:9468",
+  default: `${METRICS_LISTEN.host}:${METRICS_LISTEN.port}`,
 } as const satisfies TextOption;
 
 export const TIMEOUT = {

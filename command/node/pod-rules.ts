@@ -1,15 +1,16 @@
 /** Rules of running pods: what the runtime's results say they should have, and what the kernel lacks of it. */
+
 import type { CachedAttachment } from "../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../pkg/attachment/cached-attachments.ts";
 import { prefersXtables } from "../../pkg/attachment/legacy-xtables.ts";
 import { unchecked, wantedRules, withoutForeign } from "../../pkg/attachment/wanted-rules.ts";
-import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
+import { CACHE_DIRECTORIES } from "../../pkg/footprint.ts";
 import { linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import { answered } from "../../pkg/netlink/look.ts";
+import type { Query, Request } from "../../pkg/netlink/message.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { answered } from "../../pkg/nft/ruleset.ts";
 import { podCableNames } from "../../pkg/reconcile/pod-cables.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } from "../../pkg/tables/pod-forwarding.ts";
@@ -80,7 +81,7 @@ export function lookAtPodRules(
   netfilter: BlockingNetlink,
   { cached, isForeign }: PodRulesKnowledge,
 ): PodRulesLook {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const seen = answered(podRulesLook(), read);
   // After the generation was asked for: an attachment without a link has none any more when the change is made.
   const cables = readCables(system);

@@ -2,11 +2,10 @@
  * Datagrams to closed ports of peers: "port unreachable" proves that all of a datagram arrived, by weft's peers and
  * flannel's alike.
  */
+import { CLOSED_PORT } from "../../pkg/footprint.ts";
 import { type Address, addressToBytes } from "../../pkg/ip/address.ts";
 import type { Knock, KnockAnswer, System } from "../../pkg/sys/system.ts";
 
-/** tcpmux, which nobody serves over UDP. */
-const CLOSED_PORT = 1;
 const ECONNREFUSED = 111;
 const ETIMEDOUT = 110;
 /** A descriptor for each; the usual limit is 1,024. */

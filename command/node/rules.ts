@@ -8,9 +8,9 @@ import { readRuleset } from "../../pkg/netlink/ruleset.ts";
 import {
   type ChainPlace,
   chainsDump,
-  type ForeignChain,
-  type ForeignRule,
   isBaseChain,
+  type NftChain,
+  type NftRule,
   readChains,
   readRules,
   rulesDump,
@@ -20,14 +20,14 @@ import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 
 export type NodeRules = Ruleset & {
   /** Base chains and others. */
-  readonly chains: readonly ForeignChain[];
+  readonly chains: readonly NftChain[];
 };
 
 /** Reads the rules of each chain and the elements of each set once, when they are first asked for. */
 export function openRules(netfilter: BlockingNetlink): NodeRules {
   const families = [NFPROTO.ip, NFPROTO.ip6, NFPROTO.inet];
   const dumped = readRuleset(netfilter, families.map(chainsDump));
-  const rules = new Map<string, readonly ForeignRule[]>();
+  const rules = new Map<string, readonly NftRule[]>();
   const elements = new Map<string, readonly SetElement[] | undefined>();
   return {
     bases: readChains(dumped.filter(isBaseChain)),

@@ -1,16 +1,9 @@
 /** What weftd has left in its run directory: whether it lives, what it has last programmed, and of which boot that is. */
 
 import type { NetConf } from "../../pkg/backend/net-conf.ts";
-import {
-  type NodeTable,
-  parseNodeTable,
-  parseStamp,
-  SOCKET_FILE,
-  STAMP_FILE,
-  type Stamp,
-  TABLE_FILE,
-} from "../../pkg/backend/node-table.ts";
+import { type NodeTable, parseNodeTable, parseStamp, type Stamp } from "../../pkg/backend/node-table.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
+import { SOCKET_FILE, STAMP_FILE, TABLE_FILE } from "../../pkg/footprint.ts";
 import { readBootId } from "../../pkg/sys/boot.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";

@@ -1,13 +1,14 @@
 /** `weft restore`: rules of running pods come back that another program has removed. */
+
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { forgetConnections } from "../../pkg/attachment/portmap/connections.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+import { answered } from "../../pkg/netlink/look.ts";
+import type { Message, Query } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { answered } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { podForwardingLook } from "../../pkg/tables/pod-forwarding.ts";
 import { FORWARD_WISHES, type PodRulesObstacle, podRulesLook } from "../../pkg/tables/pod-rules.ts";
@@ -148,7 +149,7 @@ function removeStale(system: System, restored: ReadonlySet<string>): void {
   changeSeen(
     system,
     (netfilter) => {
-      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const seen = answered(podRulesLook(), read);
       // After the generation was asked for, as in each look.
       const isStale = isGone(readCables(system));

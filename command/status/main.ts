@@ -1,5 +1,6 @@
 /** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
 
+import { CONFLIST_NAME } from "../../pkg/footprint.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
@@ -9,7 +10,7 @@ import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { formatAge } from "../ipam/ls.ts";
 import { desireOf } from "../node/kernel.ts";
-import { attachmentOf, OWN_CONFLIST, readNetworks } from "../node/networks.ts";
+import { attachmentOf, readNetworks } from "../node/networks.ts";
 import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
 import { ask } from "../node/probes.ts";
 import { podRange } from "../node/ranges.ts";
@@ -68,7 +69,7 @@ export const status = declareSubcommand({
         : probed(system, chosen, options.timeout),
     );
     const attachment = attachmentOf(
-      readNetworks(system, options.cniConfDir).files.find(({ name }) => name === OWN_CONFLIST),
+      readNetworks(system, options.cniConfDir).files.find(({ name }) => name === CONFLIST_NAME),
     );
     const about = { run, table, readiness, observed, desired, attachment };
     const node = describeNode(system, about);

@@ -2,13 +2,14 @@
 
 import type { Peer } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
+import { RTPROT_WEFT } from "../../pkg/footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import type { DataPath, PeerRoute } from "../../pkg/reconcile/data-path.ts";
-import { hasDefaultMetric, RTPROT_WEFT } from "../../pkg/reconcile/route-plan.ts";
+import { hasDefaultMetric } from "../../pkg/reconcile/route-plan.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 
 /** `other`: something of that name is there and leads elsewhere. */

@@ -1,6 +1,7 @@
 /** How many pods this node has in weft's network, and what ties them to it. Pure. */
 
-import { isOfNetwork, MARK_START } from "../../pkg/kernel/owner.ts";
+import { MARK_START } from "../../pkg/footprint.ts";
+import { isOfNetwork } from "../../pkg/kernel/owner.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { AttachSettings } from "../node/networks.ts";
 import { podKinds } from "../node/pod-kinds.ts";

@@ -1,6 +1,7 @@
 /** What a controller is made with: everything that weftd.ts has opened. A controller takes what it needs of it. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import type { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import type { Runnable } from "../core/controller.ts";
 import type { ControllerCore } from "../core/controller-pass.ts";
@@ -10,7 +11,6 @@ import type { Health } from "../core/health.ts";
 import type { Logger } from "../core/log.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Facts, Topic } from "../core/topic.ts";
-import type { Contention } from "../datapath/contention.ts";
 import type { Options } from "../options.ts";
 import type { ClusterSide } from "../sources/cluster-side.ts";
 import type { EventReporter } from "../sources/events.ts";
@@ -47,7 +47,7 @@ export interface ControllerContext {
   readonly generic: EventedNetlink;
   readonly drivers: ControllerCore["drivers"];
   /** A repair gate for one controller. */
-  newGate(): Contention;
+  newGate(): RepairGate;
   /** Notifies `topic` when another program writes one of the settings that the watch follows. */
   watchSettings(topic: Topic): SettingWatch;
 }

@@ -65,5 +65,8 @@ export interface PodsSeen {
 
 export const PODS_SEEN = new FactKey<PodsSeen>("this node's pods");
 
+/** The last choice whose rules `firewall` has tried to put in place. */
+export const FIREWALLED = new FactKey<NodeChoice>("firewalled", (a, b) => a === b);
+
 /** The last choice that `attach` has seen to; what stood on the bridge for another one is gone. */
 export const ATTACHED = new FactKey<NodeChoice>("attached", (a, b) => a === b);

@@ -5,7 +5,7 @@ import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
 import { changeLink, deleteLink } from "../../pkg/kernel/link.ts";
 import { addRoute, deleteRoute } from "../../pkg/kernel/route.ts";
 import { AF_BRIDGE, AF_INET, IFF_UP, RTM_DELLINK, RTM_NEWLINK } from "../../pkg/netlink/link.ts";
-import { type Message, type Request, request } from "../../pkg/netlink/message.ts";
+import { type Encodable, type Message, query } from "../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
 import { FakeEventSocket } from "../core/fake-event-socket.ts";
@@ -53,29 +53,29 @@ const interest: Interest = {
 };
 
 /** A notification has the layout of the request that asks for the change. */
-function notification({ type, body }: Request, portId = 0): Message {
+function notification({ type, body }: Encodable, portId = 0): Message {
   return { type, flags: 0, sequence: 0, portId, payload: body };
 }
 
-const link = (index: number, ifname: string) => request(RTM_NEWLINK, "", { index }, { ifname });
-const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => request(type, "", { index, family }, {});
+const link = (index: number, ifname: string) => query(RTM_NEWLINK, "", { index }, { ifname });
+const neighbour = (index: number, family: number, type = RTM_NEWNEIGH) => query(type, "", { index, family }, {});
 const address = (index: number) => addAddress({ index, prefix: parsePrefix("192.0.2.1/24") });
 const bridge = ({ index = BRIDGE, flags = IFF_UP, mac = "0a:00:00:00:00:01" }) =>
-  request(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
+  query(RTM_NEWLINK, "", { index, flags }, { ifname: "cni0", address: parseMac(mac) });
 const port = ({ flags = IFF_UP, master = BRIDGE, alias = "cni:cbr0/c1/eth0" }) =>
-  request(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
-const podGone = (ifalias: string) => request(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias });
+  query(RTM_NEWLINK, "", { index: POD, flags }, { ifname: "veth1", master, ifalias: alias });
+const podGone = (ifalias: string) => query(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias });
 const portSettings = (hairpin: number) =>
-  request(
+  query(
     RTM_NEWLINK,
     "",
     { index: POD, family: AF_BRIDGE },
     { ifname: "veth1", master: BRIDGE, portSettings: { hairpin } },
   );
-const setting = (index: number) => request(RTM_NEWNETCONF, "", { family: AF_INET }, { index, forwarding: 0 });
+const setting = (index: number) => query(RTM_NEWNETCONF, "", { family: AF_INET }, { index, forwarding: 0 });
 const route = (destination: string, protocol: number) => ({ destination: parsePrefix(destination), protocol });
 
-test.each<[string, Request, string | undefined]>([
+test.each<[string, Encodable, string | undefined]>([
   ["the underlay's link", link(UNDERLAY, "eth0"), "link eth0"],
   ["a device of ours", link(VTEP, "flannel.1"), "link flannel.1"],
   ["a device of ours made anew under another index", link(99, "flannel.1"), "link flannel.1"],
@@ -114,7 +114,7 @@ test.each<[string, Request, string | undefined]>([
   expect(reasonToCompare(notification(sent), interest)).toBe(expected);
 });
 
-test.each<[string, Request, string | undefined]>([
+test.each<[string, Encodable, string | undefined]>([
   ["a route to a pod removed", deleteRoute(route("10.244.1.7/32", 3)), "route"],
   ["a route to a pod that is new", addRoute(route("10.244.1.7/32", 3)), undefined],
   ["a foreign route elsewhere removed", deleteRoute(route("198.51.100.7/32", 3)), undefined],
@@ -135,10 +135,10 @@ test.each<[string, Request, string | undefined]>([
   expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
 });
 
-const removed = request(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias: "cni:cbr0/c1/eth0" });
+const removed = query(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias: "cni:cbr0/c1/eth0" });
 const gateway = (index: number) => addAddress({ index, prefix: parsePrefix("10.244.1.1/32") });
 
-test.each<[string, Request, string | undefined]>([
+test.each<[string, Encodable, string | undefined]>([
   ["the gateway's address on a new pod's link", gateway(POD), "address"],
   ["the gateway's address on the bridge", gateway(BRIDGE), undefined],
   ["the end of a pod", removed, "link veth1"],

@@ -3,20 +3,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
-import type { Announcement } from "../../pkg/cluster/annotations.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { type ClusterNode, parseNode } from "../../pkg/cluster/node.ts";
+import type { Announcement } from "../../pkg/cluster/node/annotations.ts";
+import { type ClusterNode, parseNode } from "../../pkg/cluster/node/node.ts";
+import { CONFLIST_NAME, VTEP_ALIAS } from "../../pkg/footprint.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
 import { addRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
-import { VTEP_ALIAS } from "../../pkg/kernel/vtep.ts";
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
 import { RT_SCOPE } from "../../pkg/netlink/route.ts";
 import type { Table } from "../../pkg/nft/table.ts";
 import type { DataPath } from "../../pkg/reconcile/data-path.ts";
 import { requestStep } from "../../pkg/reconcile/plan-step.ts";
+import { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import { SystemError } from "../../pkg/sys/errors.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { SeveralFailures } from "../core/attempts.ts";
@@ -26,12 +28,12 @@ import { Health } from "../core/health.ts";
 import { openLog } from "../core/log.ts";
 import { Metrics } from "../core/metrics.ts";
 import { Facts, Topic } from "../core/topic.ts";
-import { Contention } from "../datapath/contention.ts";
-import { CONFLIST_NAME, readConflistFolder } from "../sources/conflist-folder.ts";
+import { readConflistFolder } from "../sources/conflist-folder.ts";
 import { NodeView } from "../sources/node-view.ts";
 import { AttachController } from "./attach/attach.ts";
 import { OutsidePods } from "./attach/outside-pods.ts";
 import { RuntimeOffer } from "./attach/runtime-offer.ts";
+import { NODE_CHOICE } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-vteps.ts";
@@ -126,7 +128,7 @@ function bench() {
   };
   const repaired: string[] = [];
   const newGate = () =>
-    new Contention(clock, { onRepair: (object) => repaired.push(object), onContention: () => undefined });
+    new RepairGate(clock, { onRepair: (_object, text) => repaired.push(text()), onContention: () => undefined });
   const facts = new Facts();
   const log = openLog("fatal", "n1");
   const events = { report: ({ reason }: { readonly reason: string }) => done.events.push(reason) };
@@ -145,7 +147,7 @@ function bench() {
       if (owner.name !== "peers") return outcome;
       if (trouble.error !== undefined) throw trouble.error;
       clock.advance(3);
-      const failures = trouble.refusals.map((error) => ({ step: requestStep(error.request), error }));
+      const failures = trouble.refusals.map((error) => ({ step: requestStep(error.request as Request), error }));
       return { ...outcome, failures };
     },
   };
@@ -230,6 +232,10 @@ function bench() {
     firewall,
     runnable(attach, { drivers, gate: newGate() }),
   ];
+  // As its loop would.
+  facts.of(NODE_CHOICE).subscribe(() => {
+    firewall.run({ reasons: ["choice"], kernel, later: () => undefined }).catch(() => undefined);
+  });
   const later = (_reason: string, delayMs: number) => done.later.push(delayMs);
   const pass = async (reasons: readonly string[]) => {
     const failures: unknown[] = [];

@@ -1,10 +1,11 @@
 /** One pass of a controller: what should be, what is, the steps between the two, and what became of them. */
 import { NetlinkError } from "../../pkg/netlink/errors.ts";
 import type { PlanStep } from "../../pkg/reconcile/plan-step.ts";
+import { type Gate, repairOf } from "../../pkg/reconcile/repair-gate.ts";
 import { Attempts } from "./attempts.ts";
 import type { Controller, Pass, PlanOutcome, Runnable } from "./controller.ts";
 import type { Drivers, StepFailure } from "./drivers/drivers.ts";
-import { type Gate, RefusedError } from "./drivers/programmer.ts";
+import { RefusedError } from "./drivers/programmer.ts";
 
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */
 const ROUNDS = 3;
@@ -54,13 +55,14 @@ async function converge<D, O>(
   { drivers, gate }: ControllerCore,
   pass: Pass,
 ): Promise<PlanOutcome<D, O>> {
+  const owner = { name: controller.name, mayPutBack: repairOf(gate), refused: gate.refused.bind(gate) };
   const done: PlanStep[] = [];
   const failures: StepFailure[] = [];
   const resting: PlanStep[] = [];
   for (let round = 1; ; round++) {
     const observed = await controller.observe(pass.kernel, desired);
     const { steps, isComplete = true, conflicts = [] } = controller.plan(desired, observed);
-    const outcome = await drivers.apply({ name: controller.name, gate }, steps, isComplete);
+    const outcome = await drivers.apply(owner, steps, isComplete);
     done.push(...outcome.done);
     failures.push(...outcome.failures);
     resting.push(...outcome.resting);

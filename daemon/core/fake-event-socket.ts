@@ -1,5 +1,5 @@
 import { ByteWriter } from "../../pkg/netlink/bytes.ts";
-import { type Request, writeRequest } from "../../pkg/netlink/message.ts";
+import { type Encodable, writeRequest } from "../../pkg/netlink/message.ts";
 import { SystemError } from "../../pkg/sys/errors.ts";
 import type { EventNetlinkSocket } from "../../pkg/sys/event-netlink.ts";
 
@@ -30,11 +30,11 @@ export class FakeEventSocket implements EventNetlinkSocket {
   close(): void {}
 
   /** One datagram. A notification has the layout of the request that asks for the change. */
-  deliver(...requests: Request[]): void {
+  deliver(...requests: Encodable[]): void {
     this.deliverFrom(0, ...requests);
   }
   /** The same as the kernel tells what the socket of `portId` has changed. */
-  deliverFrom(portId: number, ...requests: Request[]): void {
+  deliverFrom(portId: number, ...requests: Encodable[]): void {
     const writer = new ByteWriter();
     for (const one of requests) {
       const start = writer.length;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { request } from "../../pkg/netlink/message.ts";
+import { query } from "../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWGEN, NFT_MSG_NEWRULE } from "../../pkg/netlink/nftables.ts";
 import { FakeEventSocket } from "./fake-event-socket.ts";
 import { listenToGenerations } from "./generations.ts";
@@ -15,8 +15,8 @@ function listen() {
   return { socket, heard };
 }
 
-const generation = request(NFT_MSG_NEWGEN, "", {}, { id: 7, processId: 1, processName: "firewalld" });
-const rule = request(NFT_MSG_NEWRULE, "", { family: 2 }, { table: "kube-proxy", chain: "services" });
+const generation = query(NFT_MSG_NEWGEN, "", {}, { id: 7, processId: 1, processName: "firewalld" });
+const rule = query(NFT_MSG_NEWRULE, "", { family: 2 }, { table: "kube-proxy", chain: "services" });
 
 test("of what nftables announces only a new generation counts, wherever it stands", () => {
   const { socket, heard } = listen();

@@ -2,15 +2,11 @@
  * The tables of iptables-legacy: no part of nftables, and changed without loss only by iptables-legacy itself. Nobody
  * announces their changes.
  */
+import { LEGACY_TABLE_NAMES } from "../../pkg/foreign/legacy-names.ts";
 import type { Family } from "../../pkg/ip/address.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 
-/** Names of the legacy tables in use, one a line; absent where the kernel has none. */
-const TABLE_NAMES: Readonly<Record<Family, string>> = {
-  4: "/proc/self/net/ip_tables_names",
-  6: "/proc/self/net/ip6_tables_names",
-};
 export const LEGACY_PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables-legacy", 6: "ip6tables-legacy" };
 
 /** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
@@ -21,7 +17,7 @@ export type Execute = (program: string, args: readonly string[]) => Promise<stri
 
 export function isTableInUse(files: Pick<Files, "readFile">, family: Family, table: string): boolean {
   try {
-    const names = new TextDecoder().decode(files.readFile(TABLE_NAMES[family]));
+    const names = new TextDecoder().decode(files.readFile(LEGACY_TABLE_NAMES[family]));
     return names.split("\n").includes(table);
   } catch (error) {
     if (isSystemError(error, "ENOENT")) return false;

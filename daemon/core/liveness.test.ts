@@ -5,7 +5,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
+import { SOCKET_FILE } from "../../pkg/footprint.ts";
 import { claimRunDir, RunDirInUse } from "./liveness.ts";
 
 let runDir = "";

@@ -6,11 +6,12 @@
  * daemons that start together. So the directory is claimed by an abstract socket first: the kernel lets one process bind
  * the name and frees it when that process ends, however it ends. Only its holder touches the file.
  */
+
 import { mkdir, rm, stat } from "node:fs/promises";
 import net from "node:net";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { SOCKET_FILE } from "../../pkg/backend/node-table.ts";
+import { SOCKET_FILE } from "../../pkg/footprint.ts";
 
 /** Another weftd serves this run directory, and did so for as long as this one was willing to wait. */
 export class RunDirInUse extends Error {

@@ -1,11 +1,26 @@
 /** What weftd counts, for Prometheus. */
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { REPAIR_KINDS } from "../datapath/repair-kind.ts";
+import type { ObjectKind } from "../../pkg/netlink/message.ts";
 import { CONTROLLER_STATUSES, type ControllerReport } from "./controller-state.ts";
 
 /** From half a millisecond (one peer) to half a minute (a mass start). */
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Values of the label `kind` of weft_repairs_total, but for "other". */
+export const REPAIR_KINDS = [
+  ...(["route", "neighbour", "forwarding", "link", "address"] as const),
+  ...(["table", "attachment", "rule", "setting"] as const),
+] satisfies readonly ObjectKind[];
+
+/** What a table holds counts as its rules. */
+const RULE_PARTS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["chain", "set", "element"]);
+
+/** One of `REPAIR_KINDS`; "other" for objects that are repaired too rarely to be counted by themselves. */
+export function repairKind(kind: ObjectKind): string {
+  if (RULE_PARTS.has(kind)) return "rule";
+  return REPAIR_KINDS.find((known) => known === kind) ?? "other";
+}
 
 /** Of one of this node's subnets. */
 export interface AddressUse {

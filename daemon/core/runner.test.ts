@@ -193,7 +193,7 @@ test("a pass of its own asks for the next, and the interval counts from the end 
 
 test("weftd's end waits for passes under way, and for one that hangs only some seconds", async () => {
   const { runner, advance, warned } = bench();
-  let end = () => undefined as void;
+  let end: () => void = () => undefined;
   let isStopped = false;
   runner.start(hanging);
   runner.start({

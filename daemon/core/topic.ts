@@ -1,5 +1,6 @@
 /** What controllers subscribe to: sources of objects, and facts that another controller has found out. */
 import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Wish } from "./loop.ts";
 
 export interface Subscribable {
@@ -54,6 +55,22 @@ export class Fact<T> extends Topic {
     this.#value = value;
     this.notify();
   }
+}
+
+/** Resolves true as soon as `fact` has `value` itself, and false where it has not within `limitMs`. */
+export function reached<T>(fact: Fact<T>, value: T, clock: Pick<Clock, "setTimer">, limitMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (fact.value === value) return resolve(true);
+    const end = (isReached: boolean) => {
+      unsubscribe();
+      cancel();
+      resolve(isReached);
+    };
+    const unsubscribe = fact.subscribe(() => {
+      if (fact.value === value) end(true);
+    });
+    const cancel = clock.setTimer(limitMs, () => end(false));
+  });
 }
 
 /** Names a fact, and the type of its value, to whoever publishes and whoever subscribes. */

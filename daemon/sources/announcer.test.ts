@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { ANNOTATION, formatAnnotations, type WantedAnnotations } from "../../pkg/cluster/annotations.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { type KubeNode, parseNode } from "../../pkg/cluster/node.ts";
+import { ANNOTATION, formatAnnotations, type WantedAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { type KubeNode, parseNode } from "../../pkg/cluster/node/node.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { openLog } from "../core/log.ts";
 import { Metrics } from "../core/metrics.ts";

@@ -2,10 +2,11 @@
  * Keeps this node's annotations as its peers need them. Apart from the reconcile loop: the data path does not wait for
  * the API server.
  */
-import { type Announcement, formatAnnotations } from "../../pkg/cluster/annotations.ts";
+
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import type { ClusterNode } from "../../pkg/cluster/node.ts";
-import type { NodeApi } from "../../pkg/cluster/node-api.ts";
+import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import type { NodeApi } from "../../pkg/cluster/node/node-api.ts";
 import type { Logger } from "../core/log.ts";
 import { Loop } from "../core/loop.ts";
 import type { Metrics } from "../core/metrics.ts";

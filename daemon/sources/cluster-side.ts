@@ -1,9 +1,12 @@
 /** Where this node's peers are heard of, and where it says what they must know: Kubernetes, or a file and nowhere. */
-import { type Announcement, formatAnnotations } from "../../pkg/cluster/annotations.ts";
+
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import { connectKubernetes, KubernetesSource } from "../../pkg/cluster/kubernetes.ts";
-import type { ClusterNode } from "../../pkg/cluster/node.ts";
-import type { NodeSource } from "../../pkg/cluster/source.ts";
+import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
+import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
+import type { NodeSource } from "../../pkg/cluster/node/source.ts";
 import type { Health } from "../core/health.ts";
 import type { Logger } from "../core/log.ts";
 import type { Metrics } from "../core/metrics.ts";
@@ -45,7 +48,8 @@ export function openClusterSide(parts: ClusterSideParts): ClusterSide {
 
 function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts): ClusterSide {
   const { nodeName } = options;
-  const api = connectKubernetes(options.kubeconfig, clock);
+  const connection = connectKubernetes(options.kubeconfig, clock);
+  const api = new NodeApi(connection);
   const announcer = new Announcer({ api, nodeName, clock, log, metrics });
   const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
   const condition = new NetworkCondition({ api, nodeName, clock, log });
@@ -54,10 +58,10 @@ function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts
     announcer,
     events,
     serves: (own) => condition.serves(own),
-    reconnect: () => api.reconnect(),
+    reconnect: () => connection.reconnect(),
     close: async () => {
       await Promise.all([announcer.stop(), events.stop(), condition.stop()]);
-      api.close();
+      connection.close();
     },
   };
 }

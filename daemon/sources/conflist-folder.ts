@@ -2,18 +2,13 @@
  * The folder in which the container runtime looks for networks: who stands in it beside weftd, which file the runtime
  * takes, and whose network is taken over.
  */
+
 import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { isNetworkFile } from "../../pkg/cni/network.ts";
+import { CONFLIST_NAME, DISABLED_SUFFIX } from "../../pkg/footprint.ts";
 import { NotAFileError, readRegularFile } from "../core/regular-file.ts";
 import { type Predecessor, parsePredecessor } from "./predecessor.ts";
-
-/** Weftd's own. It sorts before flannel's 10-flannel.conflist: of several, runtimes take the first. */
-export const CONFLIST_NAME = "05-weft.conflist";
-
-/** What runtimes take for a configuration (libcni's ConfFiles). */
-const EXTENSIONS = [".conflist", ".conf", ".json"];
-/** A name that no runtime reads; the way back to flannel is to take it off again. */
-const DISABLED = ".weft-disabled";
 
 export interface ConflistFolder {
   /** Whose names and settings stay; its file may be out of use already. */
@@ -29,17 +24,16 @@ export interface ConflistFolder {
 /** Reads the folder; an absent one is empty. `own` is the name of weftd's own file. */
 export async function readConflistFolder(folder: string, own = CONFLIST_NAME): Promise<ConflistFolder> {
   const names = (await entriesOf(folder)).sort();
-  const isRead = (name: string) => EXTENSIONS.some((extension) => name.endsWith(extension));
   const irregular: string[] = [];
   const others: { readonly name: string; readonly content: Predecessor | string | undefined }[] = [];
-  for (const name of names.filter((name) => name !== own && (isRead(name) || name.endsWith(DISABLED)))) {
+  for (const name of names.filter((name) => name !== own && (isNetworkFile(name) || name.endsWith(DISABLED_SUFFIX)))) {
     const text = await contentOf(join(folder, name));
     if (text instanceof NotAFileError) irregular.push(describe(name, text));
     else others.push({ name, content: parsePredecessor(name, text) });
   }
   // The runtime's choice before what is out of use.
-  const inUse = others.filter(({ name }) => isRead(name));
-  const taken = [...inUse, ...others.filter(({ name }) => !isRead(name))].flatMap(({ content }) =>
+  const inUse = others.filter(({ name }) => isNetworkFile(name));
+  const taken = [...inUse, ...others.filter(({ name }) => !isNetworkFile(name))].flatMap(({ content }) =>
     typeof content === "object" ? [content] : [],
   );
   const superseded = inUse.flatMap(({ name, content }) => (typeof content === "object" ? [name] : []));
@@ -53,7 +47,7 @@ export async function readConflistFolder(folder: string, own = CONFLIST_NAME): P
 
 /** Takes files out of the runtime's sight. */
 export async function disable(folder: string, names: readonly string[]): Promise<void> {
-  for (const name of names) await rename(join(folder, name), join(folder, `${name}${DISABLED}`));
+  for (const name of names) await rename(join(folder, name), join(folder, `${name}${DISABLED_SUFFIX}`));
 }
 
 /** Runtimes pass over directories alone (libcni's ConfFiles). */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { KubernetesError } from "../../pkg/cluster/errors.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import type { NodeEvent } from "../../pkg/cluster/node-api.ts";
+import type { NodeEvent } from "../../pkg/cluster/node/node-api.ts";
 import { openLog } from "../core/log.ts";
 import { Events, type Happening } from "./events.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
-import type { NodeApi, NodeEvent } from "../../pkg/cluster/node-api.ts";
+import type { NodeApi, NodeEvent } from "../../pkg/cluster/node/node-api.ts";
 import type { Logger } from "../core/log.ts";
 import { Loop } from "../core/loop.ts";
 import type { EventReason } from "./event-reasons.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { type NodeCondition, parseNode } from "../../pkg/cluster/node.ts";
+import { type NodeCondition, parseNode } from "../../pkg/cluster/node/node.ts";
 import { openLog } from "../core/log.ts";
 import { NetworkCondition } from "./network-condition.ts";
 

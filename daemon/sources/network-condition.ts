@@ -3,8 +3,8 @@
  * cloud's controller has set it to True. It stays so when weftd stops: the data path does, too.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import { type ClusterNode, NETWORK_UNAVAILABLE } from "../../pkg/cluster/node.ts";
-import type { NodeApi } from "../../pkg/cluster/node-api.ts";
+import { type ClusterNode, NETWORK_UNAVAILABLE } from "../../pkg/cluster/node/node.ts";
+import type { NodeApi } from "../../pkg/cluster/node/node-api.ts";
 import type { Logger } from "../core/log.ts";
 import { Loop } from "../core/loop.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { parseNode } from "../../pkg/cluster/node.ts";
-import type { SourceEvent } from "../../pkg/cluster/source.ts";
+import { parseNode } from "../../pkg/cluster/node/node.ts";
+import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
 import { Health } from "../core/health.ts";
 import { openLog } from "../core/log.ts";
 import { Metrics } from "../core/metrics.ts";

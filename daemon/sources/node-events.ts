@@ -1,7 +1,7 @@
 /** What weftd makes of the node source's events: the view, a line in the log, metrics, health, and a wish for a pass. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import type { ClusterNode } from "../../pkg/cluster/node.ts";
-import type { SourceEvent } from "../../pkg/cluster/source.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Health } from "../core/health.ts";

@@ -14,8 +14,8 @@
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
 import type { HostGwConf, VxlanConf } from "../../pkg/backend/net-conf.ts";
 import { deriveMac, vtepName } from "../../pkg/backend/overlay.ts";
-import type { NodeBackend, Vtep } from "../../pkg/cluster/annotations.ts";
-import type { ClusterNode } from "../../pkg/cluster/node.ts";
+import type { NodeBackend, Vtep } from "../../pkg/cluster/node/annotations.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import { type Address, AddressError, type Family, parseAddress } from "../../pkg/ip/address.ts";
 import { formatMac, parseMac } from "../../pkg/ip/mac.ts";
 import { type Prefix, parseSubnet } from "../../pkg/ip/prefix.ts";

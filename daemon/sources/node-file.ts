@@ -1,7 +1,7 @@
 /** Nodes from a file that is watched: a `NodeSource` for hosts without Kubernetes. */
 import type { HostGwConf, VxlanConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import type { NodeSource, SourceListener } from "../../pkg/cluster/source.ts";
+import type { NodeSource, SourceListener } from "../../pkg/cluster/node/source.ts";
 import { readRegularFile } from "../core/regular-file.ts";
 import { WatchedFile } from "../core/watched-file.ts";
 import { parseNodeFile } from "./node-file-format.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type ClusterNode, parseNode } from "../../pkg/cluster/node.ts";
+import { type ClusterNode, parseNode } from "../../pkg/cluster/node/node.ts";
 import { NodeView } from "./node-view.ts";
 
 function node(name: string, podCidr?: string): ClusterNode {

@@ -2,8 +2,8 @@
  * What is known of the cluster's nodes, kept up from a source's events; and which of those events have not reached the
  * kernel yet.
  */
-import type { ClusterNode } from "../../pkg/cluster/node.ts";
-import type { SourceEvent } from "../../pkg/cluster/source.ts";
+import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
+import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
 
 export class NodeView {
   readonly #ownName: string;

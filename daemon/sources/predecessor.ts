@@ -5,6 +5,7 @@
 import { ConfigObject } from "../../pkg/cni/config.ts";
 import { isCniError } from "../../pkg/cni/errors.ts";
 import { parseJsonObject } from "../../pkg/cni/network.ts";
+import { DEFAULT_BRIDGE, DEFAULT_FLANNEL_DIR, NETWORK_NAME } from "../../pkg/footprint.ts";
 
 export interface Predecessor {
   /** The file that says so, in the runtime's folder. */
@@ -19,12 +20,6 @@ export interface Predecessor {
   /** The plugins that follow the one that attaches, as they stand there. */
   readonly chained: readonly Readonly<Record<string, unknown>>[];
 }
-
-/** Names that a network without a predecessor has. */
-export const NETWORK_NAME = "cbr0";
-export const BRIDGE_NAME = "cni0";
-
-const DEFAULT_SCRATCH = "/var/lib/cni/flannel";
 
 /** Keys of flannel's delegate that are read or written here. Go matches them without regard to case. */
 const BRIDGE_KEYS = ["bridge", "mtu", "ipMasq", "hairpinMode", "isGateway", "isDefaultGateway", "type", "ipam"];
@@ -51,7 +46,7 @@ export function parsePredecessor(file: string, text: string): Predecessor | stri
       network: list.requiredString("name"),
       bridge: Object.fromEntries(Object.entries(bridge).filter(([key]) => !OWN_KEYS.includes(key))),
       ipam: first.object("ipam").values(),
-      scratch: first.optionalString("dataDir") || DEFAULT_SCRATCH,
+      scratch: first.optionalString("dataDir") || DEFAULT_FLANNEL_DIR,
       chained: chained.map((plugin) => plugin.values()),
     };
   } catch (error) {
@@ -88,7 +83,7 @@ export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
   const { bridge, hairpinMode } = predecessor?.bridge ?? {};
   return {
     network: predecessor?.network ?? NETWORK_NAME,
-    bridge: typeof bridge === "string" ? bridge : BRIDGE_NAME,
+    bridge: typeof bridge === "string" ? bridge : DEFAULT_BRIDGE,
     hairpin: hairpinMode !== false,
   };
 }

@@ -1,5 +1,7 @@
 /** Veth pairs: the cable between a pod and the host. */
+
 import { CniError, ErrorCode } from "../cni/errors.ts";
+import { VETH_NAME_START } from "../footprint.ts";
 import {
   changeLink,
   createVeth,
@@ -70,7 +72,7 @@ export function makeVeth(
   beforeRetry: (error: NetlinkError) => void,
 ): string {
   for (let attempt = 1; ; attempt++) {
-    const name = randomLinkName(system, "veth");
+    const name = randomLinkName(system, VETH_NAME_START);
     const [created] = host.exchange([createVeth({ ...settings, name })]);
     if (created?.error === undefined) return name;
     if (!isExists(created.error) || attempt === NAME_ATTEMPTS) throw created.error;

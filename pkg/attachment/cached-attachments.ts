@@ -1,7 +1,9 @@
 /** What the runtime remembers of this node's attachments, read from its files. */
-import { CACHE_DIRECTORIES, cachedResultName } from "../cni/cached-result.ts";
+
+import { cachedResultName } from "../cni/cached-result.ts";
 import { isCniError } from "../cni/errors.ts";
 import { parseNetworkConfig } from "../cni/network.ts";
+import { CACHE_DIRECTORIES, DEFAULT_FLANNEL_DIR } from "../footprint.ts";
 import { ownerMark, parseOwner } from "../kernel/owner.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileStatus, Files } from "../sys/system.ts";
@@ -68,14 +70,11 @@ export class CachedAttachments {
   }
 }
 
-/** Where flannel's plugin keeps what it has given to the plugin that makes the interface, a file for each container. */
-const FLANNEL_DIRECTORY = "/var/lib/cni/flannel";
-
 /** With that in flannel's place: what its configuration does not say came from flanneld at ADD. */
 function withDelegate(files: Pick<Files, "readFile">, attachment: CachedAttachment): CachedAttachment {
   const [first, ...chained] = attachment.plugins;
   if (first?.value("type") !== "flannel") return attachment;
-  const directory = first.optionalString("dataDir") || FLANNEL_DIRECTORY;
+  const directory = first.optionalString("dataDir") || DEFAULT_FLANNEL_DIR;
   try {
     const { name, object } = parseNetworkConfig(files.readFile(`${directory}/${attachment.containerId}`));
     return name === attachment.network ? { ...attachment, plugins: [object, ...chained] } : attachment;

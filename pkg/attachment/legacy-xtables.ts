@@ -2,7 +2,9 @@
  * Legacy iptables, by the host's own programs: only where the kernel holds such tables. Without the programs nobody can
  * look into them, which is told on standard error.
  */
+
 import { notice } from "../cni/notice.ts";
+import { LEGACY_TABLE_NAMES } from "../foreign/legacy-names.ts";
 import type { Family } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
@@ -10,8 +12,6 @@ import type { System } from "../sys/system.ts";
 /** Where programs are that no PATH names: runtimes hand plugins short ones. */
 const DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] as const;
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const;
-/** The kernel's list of the tables that legacy iptables has in this namespace; absent without the module. */
-const TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
 
 const FAMILIES = [4, 6] as const;
 
@@ -60,7 +60,7 @@ export function changeSaved(system: System, tools: Tools, table: string, plan: (
 
 /** True where the kernel has this table of legacy iptables. */
 export function hasXtable(system: System, family: Family, table: string): boolean {
-  return tableNames(system, TABLE_NAMES[family]).includes(table);
+  return tableNames(system, LEGACY_TABLE_NAMES[family]).includes(table);
 }
 
 /** How many symbolic links a program's name may lead through: Debian's alternatives take three. */

@@ -2,17 +2,20 @@
  * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours. An
  * attachment whose state of ours was found is ours: nobody looks for theirs then.
  */
+
 import type { CniRequest } from "../cni/plugin.ts";
-import { type ForwardOptions, forgetReference, lookAtReference } from "../foreign/foreign-forward.ts";
+import type { ForwardOptions } from "../foreign/foreign-forward.ts";
+import { lookAtReference } from "../foreign/forward-look.ts";
+import { forgetReference } from "../foreign/forward-removal.ts";
 import { type LegacyPart, type LegacySelection, legacyGarbage, legacyOf } from "../foreign/legacy-names.ts";
 import { isLegacyThere, lookAtLegacy, planLegacyRemoval } from "../foreign/legacy-nftables.ts";
 import { isInXtablesNat, xtablesNatRemoval } from "../foreign/legacy-xtables.ts";
 import type { Address, Family } from "../ip/address.ts";
 import { openNetfilter } from "../netlink/blocking.ts";
+import type { Read } from "../netlink/look.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netlink/ruleset.ts";
-import type { Read } from "../nft/ruleset.ts";
 import type { System } from "../sys/system.ts";
 import { changeXtables, readXtables } from "./legacy-xtables.ts";
 

@@ -1,8 +1,10 @@
 /** Configuration keys that mean the same to all plugins that make an interface. */
+
 import { type CniArguments, parseArgument } from "../cni/arguments.ts";
 import type { ConfigObject } from "../cni/config.ts";
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
+import { LONGEST_NAME } from "../kernel/link.ts";
 
 /** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
 const MTU_LIMITS = { min: 68, max: 65_535 };
@@ -38,9 +40,6 @@ export function masqueradeOption(object: ConfigObject): MasqueradeOption {
 export function macGuardOption(object: ConfigObject): boolean {
   return object.optionalBoolean("macspoofchk") ?? false;
 }
-
-/** IFNAMSIZ - 1 (linux/if.h) */
-export const LONGEST_NAME = 15;
 
 /** What may name a device that is to be made. Throws `CniError` 7. */
 export function assertDeviceName(object: ConfigObject, key: string, name: string): string {

@@ -1,6 +1,8 @@
 /** The link that an interface shares (`master` of macvlan, ipvlan and vlan): on the host, or in the pod itself. */
+
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
+import { UNFINISHED_LINK_START } from "../footprint.ts";
 import type { LinkKindData } from "../kernel/link.ts";
 import { changeLink, type Link } from "../kernel/link.ts";
 import { findLink } from "../kernel/read.ts";
@@ -69,7 +71,7 @@ function makeOnParent(making: Making, config: ParentConfig, link: Omit<SingleLin
 }
 
 function makeRenamed({ request, sides: { host, pod } }: Making, wanted: SingleLink): void {
-  const name = randomLinkName(request.system, "weft");
+  const name = randomLinkName(request.system, UNFINISHED_LINK_START);
   makeDevice(host, { ...wanted, name });
   const link = findLink(pod, name);
   if (link === undefined) throw new Error(`the link ${name} vanished from ${pod.where} while it was being set up`);

@@ -2,6 +2,7 @@
  * Which rules of nf_tables an attachment should have: what the plugins of its chain would write, from what the runtime
  * remembers of its ADD. Pure.
  */
+
 import { isCniError } from "../cni/errors.ts";
 import type { Result } from "../cni/result.ts";
 import { ownerMark } from "../kernel/owner.ts";
@@ -14,7 +15,7 @@ import {
   type PodRules,
   type PodRulesObstacle,
 } from "../tables/pod-rules.ts";
-import { EMPTY_PORT_MAP, type PortMap } from "../tables/port-map-table.ts";
+import { EMPTY_PORT_MAP, type PortMap } from "../tables/port-mapping.ts";
 import { ownAddresses } from "./addresses.ts";
 import { type CachedAttachment, mainPlugin } from "./cached.ts";
 import { parseFirewallConfig } from "./firewall/config.ts";

@@ -2,7 +2,9 @@
  * The reference firewall plugin's rules in the tables of legacy iptables, by the host's own programs: where the kernel
  * has such a table, or the host's `iptables` is the legacy one.
  */
+
 import { CniError, ErrorCode } from "../cni/errors.ts";
+import { PRIVATE_CHAIN } from "../footprint.ts";
 import {
   holdsXtablesAccepts,
   lacksXtablesAccepts,
@@ -74,7 +76,7 @@ export function acceptInXtables(
 /** Silent where there are none; a table that no program can look into is named on standard error. */
 export function forgetInXtables(system: System, addresses: readonly Address[], adminChain: string): void {
   if (addresses.length === 0) return;
-  const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in CNI-FORWARD`;
+  const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in ${PRIVATE_CHAIN}`;
   let hasChanged = false;
   changeXtables(system, TABLE, rules, (saved) => {
     const removal = xtablesFirewallRemoval(saved, addresses, adminChain);
@@ -89,7 +91,7 @@ export function forgetInXtables(system: System, addresses: readonly Address[], a
 export function lackingInXtables(filters: readonly XtablesFilter[], addresses: readonly Address[]): string[] {
   return filters
     .filter(({ family, tools }) => lacksXtablesAccepts(tools.saved, ofFamily(addresses, family)))
-    .map(({ family }) => `rules for the container in CNI-FORWARD of ${PROGRAM[family]}-legacy`);
+    .map(({ family }) => `rules for the container in ${PRIVATE_CHAIN} of ${PROGRAM[family]}-legacy`);
 }
 
 /** True where such tables hold the rules of all of these addresses. */

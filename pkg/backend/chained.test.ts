@@ -3,6 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { runPlugin } from "../cni/loop.ts";
 import type { Plugin } from "../cni/plugin.ts";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { formatPrefix, parsePrefix } from "../ip/prefix.ts";
 import { addAddress } from "../kernel/address.ts";
@@ -12,8 +13,8 @@ import { addRoute } from "../kernel/route.ts";
 import { readSnapshot } from "../kernel/snapshot.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
-import { NLM_F_CREATE, request } from "../netlink/message.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
+import { NLM_F_CREATE, query } from "../netlink/message.ts";
+
 import { FakeSystem } from "../sys/fake.ts";
 import { FakeFiles } from "../sys/fake-files.ts";
 import { chainedPlugin } from "./chained.ts";
@@ -67,7 +68,7 @@ interface Setting {
 function bench({ table: tableText, stamp: stampText, isAlive = false }: Setting) {
   const kernel = new FakeKernel();
   kernel.do(
-    request(RTM_NEWLINK, "", { flags: IFF_UP }, { ifname: "eth0", mtu: 1500 }, NLM_F_CREATE),
+    query(RTM_NEWLINK, "", { flags: IFF_UP }, { ifname: "eth0", mtu: 1500 }, NLM_F_CREATE),
     addAddress({ index: UNDERLAY, prefix: parsePrefix("192.0.2.1/24") }),
   );
   const files = new FakeFiles();
@@ -150,7 +151,7 @@ describe("without weftd", () => {
 describe("while weftd lives", () => {
   test("ADD only looks: it neither reads the table nor changes the kernel", () => {
     const { call, kernel, routes } = bench({ ...served, table: "not even JSON", isAlive: true });
-    kernel.do(request(RTM_NEWLINK, "", { flags: IFF_UP }, { ifname: "flannel.1" }, NLM_F_CREATE));
+    kernel.do(query(RTM_NEWLINK, "", { flags: IFF_UP }, { ifname: "flannel.1" }, NLM_F_CREATE));
     expect(call(vxlan, "ADD")).toEqual({ status: 0, answer: prevResult });
     expect(kernel.changes).toBe(0);
     expect(routes()).toEqual([]);
@@ -162,7 +163,7 @@ describe("while weftd lives", () => {
       code: 11,
       msg: expect.stringContaining("flannel.1, which leads to other nodes, is missing"),
     });
-    kernel.do(request(RTM_NEWLINK, "", {}, { ifname: "flannel.1" }, NLM_F_CREATE));
+    kernel.do(query(RTM_NEWLINK, "", {}, { ifname: "flannel.1" }, NLM_F_CREATE));
     expect(call(vxlan, verb).answer).toMatchObject({ code: 11, msg: expect.stringContaining("is down") });
     kernel.do(changeLink("flannel.1", { up: true }));
     expect(call(vxlan, verb).status).toBe(0);

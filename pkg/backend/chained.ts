@@ -6,6 +6,7 @@
 
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
 import type { CniRequest, Plugin } from "../cni/plugin.ts";
+import { DEFAULT_RUN_DIR, LOCK_FILE, SOCKET_FILE, STAMP_FILE, TABLE_FILE } from "../footprint.ts";
 import { findLink } from "../kernel/read.ts";
 import { type KernelSnapshot, readSnapshot } from "../kernel/snapshot.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
@@ -16,18 +17,9 @@ import { isSystemError } from "../sys/errors.ts";
 import { desiredState } from "./desired.ts";
 import { inlineDesired } from "./inline.ts";
 import type { BackendType } from "./net-conf.ts";
-import {
-  LOCK_FILE,
-  parseNodeTable,
-  parseStamp,
-  SOCKET_FILE,
-  STAMP_FILE,
-  type Stamp,
-  TABLE_FILE,
-} from "./node-table.ts";
+import { parseNodeTable, parseStamp, type Stamp } from "./node-table.ts";
 import { knownVteps } from "./overlay.ts";
 
-const DEFAULT_RUN_DIR = "/run/weft";
 /** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
 const ROUNDS = 3;
 

@@ -41,6 +41,7 @@ export function desiredState(
   const vteps = planVteps({ overlays, underlayMtu }, node, known, problems);
 
   const direct: PeerRoute[] = [];
+  const directPeers: string[] = [];
   const tunnelled: Tunnelled[] = [];
   for (const peer of connectable) {
     const overlay = overlayOf(peer);
@@ -50,7 +51,10 @@ export function desiredState(
     for (const { way } of ways) {
       if (way === "tunnel") continue;
       if ("trouble" in way) troubles.set(way.reason, way);
-      else direct.push(way);
+      else {
+        direct.push(way);
+        directPeers.push(peer.name);
+      }
     }
     problems.push(...troubles.values());
     if (subnets.length === 0) continue;
@@ -67,6 +71,7 @@ export function desiredState(
       neighbours: entries.neighbours,
       forwarding: entries.forwarding,
     },
+    entryPeers: { ...entries.entryPeers, routes: [...directPeers, ...entries.entryPeers.routes] },
     podMtu: Math.min(...vteps.filter(isSending).map(({ mtu }) => mtu), node.underlay.mtu),
     unmasqueraded:
       backend.type === "vxlan" ? [] : connectable.filter(knowsTheWayBack).flatMap(({ addresses }) => addresses),

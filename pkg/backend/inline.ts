@@ -9,13 +9,14 @@
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
+import { DEFAULT_VXLAN_PORT } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { desiredState } from "./desired.ts";
 import { type BackendType, largestVni, type NetConf } from "./net-conf.ts";
-import { DEFAULT_VNI, DEFAULT_VXLAN_PORT } from "./net-conf-keys.ts";
+import { DEFAULT_VNI } from "./net-conf-keys.ts";
 import type { LocalNode } from "./node.ts";
 import { decodePeer } from "./node-table.ts";
 import { type KnownVtep, vtepName } from "./overlay.ts";

@@ -1,4 +1,5 @@
 /** The keys of net-conf.json: which there are, and what an operator should know of each. */
+import { DEFAULT_VXLAN_PORT } from "../footprint.ts";
 
 export type BackendKind = "auto" | "vxlan" | "host-gw";
 
@@ -16,8 +17,6 @@ export interface NetConfKey {
   readonly isIdle?: boolean;
 }
 
-/** flannel's default; the kernel's own, too, which predates the assigned port 4789. */
-export const DEFAULT_VXLAN_PORT = 8472;
 export const DEFAULT_VNI = 1;
 /** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
 export const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;

@@ -3,14 +3,15 @@
  * backends.md there). Keys match without regard to case, as Go reads them. Beyond flannel's, the backend may be "auto", or
  * be left out, which means the same: plain routes to peers on the same link, VXLAN to the others.
  */
+
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
+import { DEFAULT_VXLAN_PORT } from "../footprint.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import {
   BACKEND_KEYS,
   type BackendKind,
   DEFAULT_VNI,
-  DEFAULT_VXLAN_PORT,
   LARGEST_VNI,
   NETWORK_KEYS,
   type NetConfKey,

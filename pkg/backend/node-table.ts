@@ -2,19 +2,15 @@
  * What weftd leaves in its run directory for the executables: the node table, from which a node's data path can be made
  * without weftd, and a stamp, small whatever the number of peers, that tells that this node can serve.
  */
+
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
+import { STAMP_FILE, TABLE_FILE } from "../footprint.ts";
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
 import { type BackendType, type NetConf, parseNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
-export const TABLE_FILE = "nodes.json";
-export const STAMP_FILE = "stamp.json";
-/** weftd listens here as long as it lives; the kernel refuses connections as soon as it is gone. */
-export const SOCKET_FILE = "weftd.sock";
-/** Held by an executable that programs peers while no weftd does. */
-export const LOCK_FILE = "nodes.lock";
 /** Counted up when a reader of the old form would misread the new one. */
 const FORMAT = 1;
 

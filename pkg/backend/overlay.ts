@@ -2,11 +2,12 @@
  * This node's VXLAN devices: one for each overlay that it takes part in and each family of underlay that carries pods.
  * flannel's names and MTUs, so that either takes over what the other made.
  */
+import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_MAC_SEED, VTEP_NAME_START } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { fnv1a64 } from "../kernel/digest.ts";
 import type { Link } from "../kernel/link.ts";
-import { VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import type { Vtep } from "../kernel/vtep.ts";
 import type { LocalNode } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
@@ -24,12 +25,12 @@ const SMALLEST_IPV6_MTU = 1280;
 
 /** flannel's names. */
 export function vtepName(family: Family, vni: number): string {
-  return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
+  return `${VTEP_NAME_START[family]}${vni}`;
 }
 
 /** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
-  return family === 4 ? `weft.${vni}` : `weft-v6.${vni}`;
+  return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 
 /** A VTEP that this node has: in the kernel, or, where somebody removed it, in the memory of what was announced. */
@@ -163,7 +164,7 @@ function chooseNames(
  * same one once in some 5 million clusters (46 bits).
  */
 export function deriveMac(nodeName: string, deviceName: string): string {
-  const digest = fnv1a64(`weft/vtep/${deviceName}/${nodeName}`);
+  const digest = fnv1a64(`${VTEP_MAC_SEED}${deviceName}/${nodeName}`);
   const octets = [...Array(6).keys()].map((at) => Number((digest >> BigInt(8 * at)) & 0xffn));
   octets[0] = ((octets[0] as number) & 0xfc) | 0x02;
   return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");

@@ -23,8 +23,16 @@ export interface PeerProblem {
   readonly reason: string;
 }
 
+/** Which peer wants each entry of a `DataPath`: the peers' names, in the order of the entries. */
+export interface EntryPeers {
+  readonly routes: readonly string[];
+  readonly neighbours: readonly string[];
+  readonly forwarding: readonly string[];
+}
+
 export interface DesiredState {
   readonly dataPath: DataPath;
+  readonly entryPeers: EntryPeers;
   /** Of pods and bridge, in bytes. */
   readonly podMtu: number;
   /** Destinations that pods reach under their own address although they are no pods. */

@@ -8,7 +8,7 @@ import type { Vtep } from "../kernel/vtep.ts";
 import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
 import type { Peer } from "./node.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
-import type { PeerProblem } from "./state.ts";
+import type { EntryPeers, PeerProblem } from "./state.ts";
 
 /** Subnets of a peer, and the overlay that it takes packets from. */
 export interface Tunnelled {
@@ -22,6 +22,7 @@ export interface TunnelEntries {
   readonly neighbours: readonly PeerNeighbour[];
   readonly forwarding: readonly PeerForwarding[];
   readonly problems: readonly PeerProblem[];
+  readonly entryPeers: EntryPeers;
 }
 
 /** What the devices `vteps` are to hold for `peers`. */
@@ -32,6 +33,9 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
   const routes: PeerRoute[] = [];
   const neighbours: PeerNeighbour[] = [];
   const forwarding: PeerForwarding[] = [];
+  /** A subnet's route and neighbour come together. */
+  const subnetPeers: string[] = [];
+  const forwardingPeers: string[] = [];
   for (const { peer, subnets, overlay } of peers) {
     const entered = new Set<string>();
     for (const family of new Set(subnets.map(({ address }) => address.family))) {
@@ -49,15 +53,20 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
         continue;
       }
       // Two Nodes at one address are one machine under its old and its new name.
-      if (owner.name === peer.name && !entered.has(vtep)) forwarding.push({ vtep, mac, destination });
+      if (owner.name === peer.name && !entered.has(vtep)) {
+        forwarding.push({ vtep, mac, destination });
+        forwardingPeers.push(peer.name);
+      }
       entered.add(vtep);
       for (const { address, length } of subnets.filter((subnet) => subnet.address.family === family)) {
         neighbours.push({ vtep, address, mac });
         routes.push({ destination: { address, length }, gateway: address, by: { vtep } });
+        subnetPeers.push(peer.name);
       }
     }
   }
-  return { routes, neighbours, forwarding, problems };
+  const entryPeers = { routes: subnetPeers, neighbours: subnetPeers, forwarding: forwardingPeers };
+  return { routes, neighbours, forwarding, problems, entryPeers };
 }
 
 /**

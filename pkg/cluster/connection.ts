@@ -8,7 +8,7 @@ import http from "node:http";
 import https from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { type Clock, SilenceTimer } from "./clock.ts";
-import { adviceFor, KubernetesError } from "./errors.ts";
+import { type Advice, GENERAL_ADVICE, KubernetesError } from "./errors.ts";
 
 export interface ConnectionRequest {
   /** What is attempted, for error messages: "list nodes". */
@@ -19,6 +19,8 @@ export interface ConnectionRequest {
   readonly body?: { readonly mediaType: string; readonly text: string };
   /** The form of the answer. Default: JSON, the whole object. */
   readonly accept?: string;
+  /** What an operator can do about a refusal of this request. */
+  readonly advice?: Advice;
 }
 
 export interface StreamHandlers {
@@ -84,7 +86,15 @@ export class Connection {
     });
   }
 
-  /** Lets go of idle connections. */
+  /**
+   * Ends all connections, those in use too: their requests fail, a watch goes on by a new one. For a host whose address
+   * has changed: nothing comes by the old one any more, and the server may not say so.
+   */
+  reconnect(): void {
+    this.close();
+  }
+
+  /** Ends all connections. */
   close(): void {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
@@ -217,8 +227,10 @@ export class Connection {
   #refusal(request: ConnectionRequest, response: http.IncomingMessage, body: string): KubernetesError {
     const { statusCode: status = 0, statusMessage = "" } = response;
     const said = statusText(body) ?? statusMessage;
+    const advice = request.advice?.[status] ?? GENERAL_ADVICE[status];
+    const message = `${this.#subject(request)}: ${status} ${said}${advice === undefined ? "" : `; ${advice}`}`;
     const askedMs = Number(response.headers["retry-after"]) * 1000;
-    return new KubernetesError("refused", `${this.#subject(request)}: ${status} ${said}${adviceFor(status)}`, {
+    return new KubernetesError("refused", message, {
       status,
       retryAfterMs: askedMs > 0 ? Math.min(askedMs, MAX_RETRY_AFTER_MS) : 0,
     });

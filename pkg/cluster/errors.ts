@@ -50,16 +50,10 @@ export function isResumable(error: unknown): boolean {
   );
 }
 
-/** What an operator can do about an answer of `status`, as the end of a sentence; empty when there is nothing to say. */
-export function adviceFor(status: number): string {
-  switch (status) {
-    case 401:
-      return "; check the token or client certificate in the kubeconfig, or the service account";
-    case 403:
-      return "; the account needs get, list and watch on nodes, patch on nodes/status, create and patch on events";
-    case 404:
-      return "; check that this node is registered and that --node-name is its name in the cluster";
-    default:
-      return "";
-  }
-}
+/** What an operator can do about an answer, by its status. */
+export type Advice = { readonly [status: number]: string };
+
+/** What can be said of a refusal whatever was asked. */
+export const GENERAL_ADVICE: Advice = {
+  401: "check the token or client certificate in the kubeconfig, or the service account",
+};

@@ -1,28 +1,35 @@
 /** The loop on a clock of its own and an API that does as the test says. */
 import { describe, expect, test } from "vitest";
 import { KubernetesError } from "./errors.ts";
-import { LIST_WATCH_DEFAULTS, ListWatch } from "./listwatch.ts";
+import {
+  LIST_WATCH_DEFAULTS,
+  type ListerWatcher,
+  ListWatch,
+  type Page,
+  type WatchHandlers,
+  type WatchRequest,
+} from "./listwatch.ts";
 import { ManualClock } from "./manual-clock.ts";
-import type { KubeNode } from "./node.ts";
-import type { NodePage, WatchHandlers, WatchRequest } from "./node-api.ts";
+import type { KubeObject } from "./resource.ts";
 
-type Watch = (request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal) => Promise<void>;
+type Watch = (request: WatchRequest, handlers: WatchHandlers<KubeObject>, signal: AbortSignal) => Promise<void>;
 
 /** Answers lists and watches from scripts; when they run out, a list is empty and a watch stays open and silent. */
-class ScriptedApi {
-  readonly lists: (NodePage | Error)[] = [];
+class ScriptedApi implements ListerWatcher<KubeObject> {
+  readonly subject = "nodes";
+  readonly lists: (Page<KubeObject> | Error)[] = [];
   readonly watches: Watch[] = [];
   readonly calls: string[] = [];
   readonly timeouts: number[] = [];
 
-  async listPage(limit: number, next: string | undefined): Promise<NodePage> {
+  async listPage(limit: number, next: string | undefined): Promise<Page<KubeObject>> {
     this.calls.push(`list ${limit}${next === undefined ? "" : ` ${next}`}`);
     const answer = this.lists.shift() ?? page([], "1");
     if (answer instanceof Error) throw answer;
     return answer;
   }
 
-  async watch(request: WatchRequest, handlers: WatchHandlers, signal: AbortSignal = NEVER): Promise<void> {
+  async watch(request: WatchRequest, handlers: WatchHandlers<KubeObject>, signal: AbortSignal = NEVER): Promise<void> {
     this.calls.push(`watch ${request.version}`);
     this.timeouts.push(request.timeoutSeconds);
     const script = this.watches.shift() ?? stayOpen;
@@ -37,12 +44,12 @@ const stayOpen: Watch = async (_request, handlers, signal) => {
   await new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(new Error("stopped"))));
 };
 
-function node(name: string, version = "1"): KubeNode {
+function node(name: string, version = "1"): KubeObject {
   return { metadata: { name, resourceVersion: version } };
 }
 
-function page(names: string[], version: string, next?: string): NodePage {
-  return { nodes: names.map((name) => node(name)), version, next };
+function page(names: string[], version: string, next?: string): Page<KubeObject> {
+  return { items: names.map((name) => node(name)), version, next };
 }
 
 function refused(status: number, retryAfterMs = 0): KubernetesError {
@@ -54,21 +61,22 @@ async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await Promise.resolve();
 }
 
-function start(api: ScriptedApi, fail: { onList?: number } = {}) {
+function start(api: ScriptedApi, { absentRetryMs, ...fail }: { onList?: number; absentRetryMs?: number } = {}) {
   const clock = new ManualClock();
   const events: string[] = [];
   const stopping = new AbortController();
   const loop = new ListWatch(
     api,
-    { ...LIST_WATCH_DEFAULTS, clock },
+    { ...LIST_WATCH_DEFAULTS, clock, absentRetryMs },
     {
-      onList: (nodes) => {
+      onList: (items) => {
         if (fail.onList !== undefined && fail.onList-- > 0) throw new Error("listener failed");
-        events.push(`list ${nodes.map(({ metadata }) => metadata.name).join(" ")}`);
+        events.push(`list ${items.map(({ metadata }) => metadata.name).join(" ")}`);
       },
-      onChange: (event) => events.push(`${event.type} ${event.node.metadata.name}`),
+      onChange: (event) => events.push(`${event.type} ${event.object.metadata.name}`),
       onWatching: () => events.push("watching"),
       onFailure: (error, retryMs) => events.push(`${(error as Error).message}, again in ${retryMs}`),
+      onAbsent: (error, retryMs) => events.push(`absent: ${(error as Error).message}, again in ${retryMs}`),
     },
   );
   const ended = loop.run(stopping.signal);
@@ -109,7 +117,7 @@ describe("ListWatch", () => {
     api.watches.push(
       async (_request, handlers) => {
         handlers.onOpen();
-        handlers.onEvent({ type: "MODIFIED", node: node("a"), version: "8" });
+        handlers.onEvent({ type: "MODIFIED", object: node("a"), version: "8" });
       },
       async (_request, handlers) => {
         handlers.onOpen();
@@ -255,5 +263,54 @@ describe("ListWatch", () => {
       expect(events).toHaveLength(before);
       expect(clock.pendingMs()).toEqual([]);
     }
+  });
+
+  test("takes a resource that the server does not know for absent at once, and asks again after a long time", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(refused(404), refused(404), refused(500), page(["a"], "7"));
+    const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
+    for (const ms of [150_000, 150_000, 250]) {
+      await settle();
+      expect(clock.pendingMs()).toEqual([ms]);
+      clock.advance(ms);
+    }
+    await settle();
+    expect(events).toEqual([
+      "absent: status 404, again in 150000",
+      "absent: status 404, again in 150000",
+      "status 500, again in 250",
+      "list a",
+      "watching",
+    ]);
+    await stop();
+  });
+
+  test("takes a resource that was there for absent only when three lists in turn say so", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"), refused(404), page(["a"], "8"), refused(404), refused(404), refused(404));
+    api.watches.push(
+      async () => Promise.reject(refused(404)),
+      async () => Promise.reject(refused(404)),
+    );
+    const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
+    for (let n = 0; n < 6; n++) {
+      await settle();
+      clock.advance(clock.pendingMs()[0] ?? Number.NaN);
+    }
+    const told = events.map((event) => event.split(",", 1)[0]);
+    const failed = "status 404";
+    expect(told).toEqual(["list a", failed, failed, "list a", failed, failed, failed, `absent: ${failed}`]);
+    await stop();
+  });
+
+  test("takes no resource for absent that is part of every server", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(refused(404), refused(404));
+    const { clock, events, stop } = start(api);
+    await settle();
+    clock.advance(250);
+    await settle();
+    expect(events).toEqual(["status 404, again in 250", "status 404, again in 500"]);
+    await stop();
   });
 });

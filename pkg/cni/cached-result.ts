@@ -5,9 +5,6 @@
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 
-/** libcni's default, and that of its versions before 0.8. */
-export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"] as const;
-
 /** The name of an attachment's file. */
 export function cachedResultName(network: string, containerId: string, ifName: string): string {
   return `${network}-${containerId}-${ifName}`;

@@ -8,6 +8,14 @@ import { DEFAULT_VERSION, isVersion, type Version } from "./versions.ts";
 /** What may name a network, and so a directory of its state (CNI specification, section 1). */
 const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
+/** How the names of network configurations end in the runtime's folder (libcni's ConfFiles). */
+const FILE_EXTENSIONS = [".conflist", ".conf", ".json"];
+
+/** True for the name of a file that runtimes take for a network configuration. */
+export function isNetworkFile(name: string): boolean {
+  return FILE_EXTENSIONS.some((extension) => name.endsWith(extension));
+}
+
 export interface NetworkConfig {
   /** The network's name. */
   readonly name: string;

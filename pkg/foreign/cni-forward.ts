@@ -10,7 +10,15 @@
  * iptables-nft refuses to show or save a table with anything in it that it could not have written: hence no sets, and
  * connection states by the xtables extension.
  */
-import type { Address } from "../ip/address.ts";
+import {
+  ADMIN_COMMENT,
+  CHAIN_MARK,
+  FILTER_PRIORITY,
+  ISOLATION_CHAINS,
+  PRIVATE_CHAIN,
+  PRIVATE_COMMENT,
+} from "../footprint.ts";
+import type { Address, Family } from "../ip/address.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
@@ -31,16 +39,19 @@ import {
   matchFamily,
   type Statement,
 } from "../nft/expressions.ts";
+import { meaningOf, withoutComment } from "../nft/meaning.ts";
+import { chainObject, tableObject } from "../nft/object.ts";
 import {
   type ChainPlace,
   deleteChain,
   deleteRule,
   deleteTable,
-  type ForeignChain,
-  type ForeignRule,
-  familyName,
+  isSameChain,
+  type NftChain,
+  type NftRule,
   placeText,
   type TablePlace,
+  tablePlaceText,
   verdictOf,
 } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
@@ -49,25 +60,19 @@ import {
   type Forwarding,
   isForward,
   isIptablesChain,
+  isOfFamily,
   isThere,
   leadsTo,
-  PRIVATE_CHAIN,
   type WantedRule,
 } from "./forward-chains.ts";
-
-const PRIVATE_COMMENT = "CNI firewall plugin rules";
-const ADMIN_COMMENT = "CNI firewall plugin admin overrides";
-/** On tables and chains that weft made, so that weft removes them. */
-export const CHAIN_MARK = "weft";
-/** The reference plugin's chains for `ingressPolicy`; FORWARD leads to the first. */
-export const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
 
 /** Requests for a FORWARD as iptables-nft makes it, with its table where that is not among `tables`. */
 export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Request[] {
   const isThere = tables.some(({ family, table }) => family === place.family && table === place.table);
   const table = request(
     NFT_MSG_NEWTABLE,
-    `nft add table ${familyName(place.family)} ${place.table}`,
+    tableObject(tablePlaceText(place)),
+    `nft add table ${tablePlaceText(place)}`,
     { family: place.family },
     { name: place.table, flags: 0, userdata: commentUserdata(CHAIN_MARK) },
     NLM_F_CREATE | NLM_F_EXCL,
@@ -76,12 +81,13 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
     ...(isThere ? [] : [table]),
     request(
       NFT_MSG_NEWCHAIN,
-      `nft add chain ${placeText(place)} { type filter hook forward priority 0; policy accept; }`,
+      chainObject(tablePlaceText(place), place.chain),
+      `nft add chain ${placeText(place)} { type filter hook forward priority ${FILTER_PRIORITY}; policy accept; }`,
       { family: place.family },
       {
         table: place.table,
         name: place.chain,
-        hook: { number: NF_INET_HOOK.forward, priority: 0 },
+        hook: { number: NF_INET_HOOK.forward, priority: FILTER_PRIORITY },
         policy: VERDICT.accept,
         type: "filter",
         userdata: commentUserdata(CHAIN_MARK),
@@ -92,7 +98,7 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
 }
 
 /** A FORWARD that `addForward` is about to make. */
-export function newForward({ family, table }: TablePlace): ForeignChain {
+export function newForward({ family, table }: TablePlace): NftChain {
   const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
   return { family, table, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
 }
@@ -106,7 +112,7 @@ export function lacksForward({ chains }: Forwarding, family: number): boolean {
 }
 
 /** What FORWARD -> CNI-FORWARD -> `adminChain` lacks. */
-export function addPrivateChain(forwarding: Forwarding, base: ForeignChain, adminChain: string): Request[] {
+export function addPrivateChain(forwarding: Forwarding, base: NftChain, adminChain: string): Request[] {
   const own = { ...base, chain: PRIVATE_CHAIN };
   const admin = { ...base, chain: adminChain };
   const jumps: WantedRule[] = [
@@ -122,6 +128,7 @@ export function addPrivateChain(forwarding: Forwarding, base: ForeignChain, admi
 function addChain(place: ChainPlace): Request {
   return request(
     NFT_MSG_NEWCHAIN,
+    chainObject(tablePlaceText(place), place.chain),
     `nft add chain ${placeText(place)}`,
     { family: place.family },
     { table: place.table, name: place.chain, userdata: commentUserdata(CHAIN_MARK) },
@@ -162,11 +169,11 @@ function conntrackInfo(): Uint8Array {
 }
 
 /** True when every rule of the chain, and every rule that leads to it, was seen. */
-export function isSeenWhole(forwarding: Forwarding, place: ForeignChain): boolean {
+export function isSeenWhole(forwarding: Forwarding, place: NftChain): boolean {
   return place.use <= forwarding.rulesOf(place).length + leadingTo(forwarding, place).length;
 }
 
-function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace): ForeignRule[] {
+function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace): NftRule[] {
   return forwarding.rules.filter(
     (rule) => rule.family === family && rule.table === table && verdictOf(rule)?.chain === chain,
   );
@@ -179,7 +186,7 @@ function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace)
 export function removePrivateChain(
   forwarding: Forwarding,
   tables: readonly TablePlace[],
-  own: ForeignChain,
+  own: NftChain,
   adminChain: string,
 ): Request[] {
   const base = { ...own, chain: "FORWARD" };
@@ -200,11 +207,11 @@ export function removePrivateChain(
 }
 
 /** The chains of `ingressPolicy`, where nothing else leads to them. */
-export function removeIsolation(forwarding: Forwarding, own: ForeignChain): Request[] {
+export function removeIsolation(forwarding: Forwarding, own: NftChain): Request[] {
   const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
   const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
   const inner = stages.flatMap((stage) => forwarding.rulesOf(stage));
-  const isSpare = (stage: ForeignChain) => {
+  const isSpare = (stage: NftChain) => {
     const leading = [...entries, ...inner].filter((rule) => verdictOf(rule)?.chain === stage.chain);
     return stage.use === forwarding.rulesOf(stage).length + leading.length;
   };
@@ -215,7 +222,7 @@ export function removeIsolation(forwarding: Forwarding, own: ForeignChain): Requ
  * The bridges that the reference plugin closes to each other: CNI-ISOLATION-STAGE-1 has one rule for each,
  * `-i BRIDGE ! -o BRIDGE -j CNI-ISOLATION-STAGE-2`.
  */
-export function isolatedBridges(rules: readonly ForeignRule[]): string[] {
+export function isolatedBridges(rules: readonly NftRule[]): string[] {
   const names = rules
     .filter((rule) => rule.chain === ISOLATION_CHAINS[0] && verdictOf(rule)?.chain === ISOLATION_CHAINS[1])
     .flatMap(({ expressions }) => inputInterface(expressions) ?? []);
@@ -229,4 +236,26 @@ function inputInterface(expressions: readonly Expression[]): string | undefined 
   if (next?.kind !== "cmp" || next.data?.op !== NFT_CMP.eq) return undefined;
   const name = new TextDecoder().decode(next.data.data?.value ?? new Uint8Array()).replace(/\0.*$/s, "");
   return name === "" ? undefined : name;
+}
+
+/** CNI-FORWARD in the filter table of iptables or ip6tables. */
+export function privateChainOf(family: Family): ChainPlace {
+  return { family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter", chain: PRIVATE_CHAIN };
+}
+
+/** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
+export function rulesOfAddress(rules: readonly NftRule[], address: Address): NftRule[] {
+  const place = privateChainOf(address.family);
+  const own = rules.filter((rule) => isSameChain(rule, place));
+  return meaningsOf(place, [address]).flatMap(
+    (meaning) => own.find((rule) => meaningOf(withoutComment(rule)) === meaning) ?? [],
+  );
+}
+
+/** What each rule that `acceptAddress` makes for these addresses means, those of other families left out. */
+export function meaningsOf(place: ChainPlace, addresses: readonly Address[]): string[] {
+  return addresses
+    .filter(({ family }) => isOfFamily(place, family))
+    .flatMap((address) => acceptAddress(place, address))
+    .map((statements) => meaningOf(statements.flatMap(({ expressions }) => expressions)));
 }

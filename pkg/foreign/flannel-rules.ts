@@ -2,7 +2,7 @@
  * The rules that flanneld 0.28 leaves in nf_tables, its own tables' and iptables-nft's: what is there of them, and the
  * transaction that takes them away. Pure.
  */
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
@@ -37,8 +37,8 @@ const CHAINS = [NFPROTO.ip, NFPROTO.ip6].flatMap((family) =>
 
 /** What is asked first: few answers, and none of flannel's on most nodes. What is absent (ENOENT) counts as empty. */
 export const flannelQuestions = {
-  single: (): readonly Request[] => CHAINS.map(({ entry, chain }) => chainRequest({ ...entry, chain })),
-  dumps: (): readonly Request[] => [tablesDump(), ...CHAINS.map(({ entry }) => rulesDump(entry))],
+  single: (): readonly Query[] => CHAINS.map(({ entry, chain }) => chainRequest({ ...entry, chain })),
+  dumps: (): readonly Query[] => [tablesDump(), ...CHAINS.map(({ entry }) => rulesDump(entry))],
 };
 
 /** One transaction; empty where nothing of flannel's is there. ENOENT, EBUSY: somebody has changed it since the look. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parseSubnet } from "../ip/prefix.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query } from "../netlink/message.ts";
 import {
   type Expression,
   NFPROTO,
@@ -11,20 +11,16 @@ import {
   VERDICT,
 } from "../netlink/nftables.ts";
 import { accept, counter, drop, jump, matchAddress, returnToCaller } from "../nft/expressions.ts";
-import { type ForeignRuleset, readForeign } from "../nft/ruleset.ts";
+import { type NftRuleset, readNftRuleset } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
-import {
-  acceptForwarded,
-  acceptForwardedRanges,
-  forgetForwarded,
-  forgetRanges,
-  lookAtForwarding,
-} from "./foreign-forward.ts";
+import { acceptForwarded, acceptForwardedRanges, forgetRanges } from "./foreign-forward.ts";
+import { lookAtForwarding } from "./forward-look.ts";
+import { forgetForwarded } from "./forward-removal.ts";
 
 const POD = { owner: "cni:net/c1/eth0", addresses: [parseAddress("10.1.0.2"), parseAddress("fd00::2")] };
 const OPTIONS = { adminChain: "CNI-ADMIN" };
 
-const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
+const answer = ({ type, flags, body }: Encodable): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 
 interface Place {
   readonly family: keyof typeof NFPROTO;
@@ -35,24 +31,24 @@ interface Place {
 function base(place: Place, policy: "drop" | "accept", hook = 2): Message {
   const { table, chain: name } = place;
   const attributes = { table, name, hook: { number: hook, priority: 0 }, policy: VERDICT[policy], use: 0 };
-  return answer(request(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[place.family] }, attributes));
+  return answer(query(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[place.family] }, attributes));
 }
 
 function regular({ family, table, chain: name }: Place, use: number, comment?: string): Message {
   const attributes = { table, name, use, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[family] }, attributes));
+  return answer(query(NFT_MSG_NEWCHAIN, "", { family: NFPROTO[family] }, attributes));
 }
 
 function table({ family, table: name }: Place, comment?: string, use = 0): Message {
   const attributes = { name, use, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, attributes));
+  return answer(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO[family] }, attributes));
 }
 
 let handle = 0n;
 function rule(place: Place, expressions: readonly Expression[], comment?: string): Message {
   const { table, chain } = place;
   const attributes = { table, chain, handle: ++handle, expressions, userdata: commentUserdata(comment) };
-  return answer(request(NFT_MSG_NEWRULE, "", { family: NFPROTO[place.family] }, attributes));
+  return answer(query(NFT_MSG_NEWRULE, "", { family: NFPROTO[place.family] }, attributes));
 }
 
 const SITE: Place = { family: "inet", table: "site", chain: "forward" };
@@ -69,8 +65,8 @@ const xtables = (kind: "match" | "target", name: string): Expression => ({
 /** Known to no table of ours: read with its name alone. */
 const reject = { kind: "reject" } as unknown as Expression;
 
-const planned = (seen: ForeignRuleset) => acceptForwarded(seen, [POD], OPTIONS).map(({ text }) => text);
-const plan = (seen: readonly Message[]) => planned(readForeign(seen));
+const planned = (seen: NftRuleset) => acceptForwarded(seen, [POD], OPTIONS).map(({ text }) => text);
+const plan = (seen: readonly Message[]) => planned(readNftRuleset(seen));
 
 describe("a chain drops what no rule knows", () => {
   test.each<[string, Message[]]>([
@@ -146,7 +142,7 @@ describe("iptables' filter table", () => {
   });
 
   test("what stands there already is not added again, whichever way its comment is kept", () => {
-    const requests = acceptForwarded(readForeign([base(FORWARD, "drop")]), [POD], OPTIONS);
+    const requests = acceptForwarded(readNftRuleset([base(FORWARD, "drop")]), [POD], OPTIONS);
     const made = requests.filter(({ type }) => type === NFT_MSG_NEWRULE.type).map(answer);
     const chains = [base(FORWARD, "drop"), regular(PRIVATE, 4), regular(ADMIN, 1)];
     expect(plan([...chains, ...made])).toEqual([]);
@@ -155,7 +151,7 @@ describe("iptables' filter table", () => {
 
   const pods = (owner: string) => [rule(PRIVATE, accept.expressions, owner)];
   const removal = (seen: readonly Message[], owner = POD.owner) =>
-    forgetForwarded(readForeign(seen), { isWanted: (mark) => mark === owner, addresses: [] }, OPTIONS);
+    forgetForwarded(readNftRuleset(seen), { isWanted: (mark) => mark === owner, addresses: [] }, OPTIONS);
   const jumps = () => [rule(FORWARD, jump("CNI-FORWARD").expressions), rule(PRIVATE, jump("CNI-ADMIN").expressions)];
 
   test("the chains go with the last pod, those of others stay", () => {
@@ -178,7 +174,7 @@ describe("iptables' filter table", () => {
 
   test("on request rules go there though nothing drops, into tables that are made where they are missing", () => {
     const always = (seen: readonly Message[], makesTables = true) =>
-      acceptForwarded(readForeign(seen), [POD], { ...OPTIONS, inFilter: "always", makesTables }).map(
+      acceptForwarded(readNftRuleset(seen), [POD], { ...OPTIONS, inFilter: "always", makesTables }).map(
         ({ text }) => text,
       );
     expect(always([]).filter((text) => / (table|chain) ip /.test(text))).toEqual([
@@ -196,11 +192,11 @@ describe("iptables' filter table", () => {
   });
 
   test("rules without a comment are taken out by the address, and the chain goes when its use tells that it is empty", () => {
-    const made = acceptForwarded(readForeign([base(FORWARD, "drop")]), [POD], OPTIONS)
+    const made = acceptForwarded(readNftRuleset([base(FORWARD, "drop")]), [POD], OPTIONS)
       .filter(({ type }) => type === NFT_MSG_NEWRULE.type)
       .map(answer);
     const seen = (use: number) =>
-      readForeign([
+      readNftRuleset([
         ...[table(FORWARD, "weft", 3), { ...base(FORWARD, "accept") }],
         ...[regular(PRIVATE, use, "weft"), regular(ADMIN, 1, "weft"), ...made],
       ]);
@@ -209,7 +205,7 @@ describe("iptables' filter table", () => {
     expect(forget(4)).toMatchObject({ needsGeneration: true, isLast: false });
     // A rule that leads there was not seen: a shallow look.
     expect(forget(5)).toMatchObject({ requests: { length: 2 }, needsGeneration: false, isLast: false });
-    const shallow = readForeign([base(FORWARD, "accept"), regular(PRIVATE, 4, "weft"), ...made.slice(2)]);
+    const shallow = readNftRuleset([base(FORWARD, "accept"), regular(PRIVATE, 4, "weft"), ...made.slice(2)]);
     expect(forgetForwarded(shallow, { isWanted: () => false, addresses: POD.addresses }, OPTIONS)).toMatchObject({
       ...{ requests: { length: 2 }, needsGeneration: false, isLast: true },
     });
@@ -257,7 +253,7 @@ test("rules are read only of the chains that decide, and iptables' chains are as
 test("a table called filter that is not iptables' is looked at like any other", () => {
   const own = { ...FORWARD, chain: "forward" };
   const answers: Record<string, Message[]> = {
-    "nft list tables": [answer(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
+    "nft list tables": [answer(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
     "nft list chains ip": [base(own, "drop")],
   };
   const seen = lookAtForwarding((questions) => questions.flatMap(({ text }) => answers[text] ?? []), OPTIONS);
@@ -273,7 +269,7 @@ describe("whole ranges", () => {
     range: parseSubnet(text),
   }));
   const texts = (seen: readonly Message[]) =>
-    acceptForwardedRanges(readForeign(seen), ranges, OPTIONS).map(({ text }) => text);
+    acceptForwardedRanges(readNftRuleset(seen), ranges, OPTIONS).map(({ text }) => text);
 
   test("are accepted both ways at the head of a chain that drops, once", () => {
     const wanted = [
@@ -285,7 +281,7 @@ describe("whole ranges", () => {
       'nft insert rule inet site forward meta nfproto ipv4 ip daddr 10.244.0.0/16 counter accept comment "weft:pods 10.244.0.0/16"',
     ];
     expect(texts([base(SITE, "drop")])).toEqual(wanted);
-    const made = acceptForwardedRanges(readForeign([base(SITE, "drop")]), ranges, OPTIONS).map(answer);
+    const made = acceptForwardedRanges(readNftRuleset([base(SITE, "drop")]), ranges, OPTIONS).map(answer);
     expect(texts([base(SITE, "drop"), ...made])).toEqual([]);
     expect(texts([base(SITE, "drop"), ...made.slice(1)])).toEqual(wanted.slice(0, 1));
   });
@@ -304,7 +300,7 @@ describe("whole ranges", () => {
   });
 
   test("that are no longer wanted are taken out, and nobody else's rules", () => {
-    const seen = readForeign([
+    const seen = readNftRuleset([
       base(SITE, "drop"),
       rule(SITE, onlySource, "weft:pods 10.1.0.0/16"),
       rule(SITE, onlySource, "weft:pods 10.244.0.0/16"),

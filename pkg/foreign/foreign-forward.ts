@@ -8,60 +8,23 @@
  * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
  *   head, with the owner's mark as comment.
  */
+import { DEFAULT_ADMIN_CHAIN, PRIVATE_CHAIN } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
-import { meaningOf } from "../nft/comparison.ts";
 import { accept, counter, matchFamily, matchPrefix } from "../nft/expressions.ts";
-import {
-  answered,
-  type ChainPlace,
-  chainRequest,
-  chainsDump,
-  deleteRule,
-  type ForeignChain,
-  type ForeignRule,
-  type ForeignRuleset,
-  isBaseChain,
-  isSameChain,
-  isUnconditional,
-  type Look,
-  type Read,
-  readChains,
-  readRules,
-  readTables,
-  rulesDump,
-  type TablePlace,
-  tablesDump,
-  verdictOf,
-} from "../nft/ruleset.ts";
-import {
-  acceptAddress,
-  addForward,
-  addPrivateChain,
-  CHAIN_MARK,
-  ISOLATION_CHAINS,
-  isSeenWhole,
-  lacksForward,
-  newForward,
-  removeIsolation,
-  removePrivateChain,
-} from "./cni-forward.ts";
+import { type ChainPlace, deleteRule, type NftChain, type NftRuleset, type TablePlace } from "../nft/ruleset.ts";
+import { acceptAddress, addForward, addPrivateChain, lacksForward, newForward } from "./cni-forward.ts";
 import {
   addRule,
   Forwarding,
-  IPTABLES_TABLES,
-  isFilterTable,
   isForward,
-  isIpTable,
   isIptablesChain,
+  isOfFamily,
   isPrivate,
   isThere,
-  leadsTo,
-  PRIVATE_CHAIN,
   type WantedRule,
-  withoutComment,
 } from "./forward-chains.ts";
 
 /** Whose traffic is accepted, under which mark. */
@@ -90,80 +53,8 @@ export interface ForwardOptions {
   readonly makesTables?: boolean;
 }
 
-/** How many chains are read at most: one that is longer on its way to a drop is not known as one that drops. */
-const CHAINS = 64;
-
-/** What a look leaves out. */
-export interface Depth {
-  /**
-   * Of iptables' filter tables FORWARD alone is read, not what it leads to. CNI-FORWARD holds two rules for each address
-   * of the node, so reading it costs more with each pod.
-   */
-  readonly isShallow?: boolean;
-}
-
-/**
- * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
- * their names: its tables may hold thousands, and none of the others matters.
- */
-export function lookAtForwarding(
-  read: Read,
-  options: Pick<ForwardOptions, "adminChain">,
-  depth?: Depth,
-): ForeignRuleset {
-  return answered(forwardingLook(options, depth), read);
-}
-
-/** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
-export function* forwardingLook(
-  { adminChain }: Pick<ForwardOptions, "adminChain">,
-  { isShallow = false }: Depth = {},
-): Look<ForeignRuleset> {
-  const tables = readTables(yield [tablesDump()]).filter(isIpTable);
-  const named = tables
-    .filter(({ family, table }) => family !== NFPROTO.inet && IPTABLES_TABLES.has(table))
-    .flatMap(({ family, table }): ChainPlace[] => [
-      { family, table, chain: "FORWARD" },
-      ...(table === "filter" ? [PRIVATE_CHAIN, adminChain].map((chain) => ({ family, table, chain })) : []),
-    ]);
-  const chains = readChains(yield named.map(chainRequest));
-  const isKnown = (place: ChainPlace) => chains.some((chain) => isSameChain(chain, place));
-  const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
-  const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
-  chains.push(...bases.filter((base) => !isKnown(base)));
-  const isRead = (place: ChainPlace) => !isShallow || !isFilterTable(place) || place.chain === "FORWARD";
-  const rules: ForeignRule[] = [];
-  let open = chains.filter((chain) => (isForward(chain) || isPrivate(chain)) && isRead(chain));
-  for (const asked: ChainPlace[] = []; open.length > 0 && asked.length < CHAINS; ) {
-    asked.push(...open);
-    const found = readRules(yield open.map(rulesDump));
-    rules.push(...found);
-    const targets = targetsOf(found, open)
-      .filter(isRead)
-      .filter((target) => !asked.some((place) => isSameChain(place, target)));
-    chains.push(...readChains(yield targets.filter((target) => !isKnown(target)).map(chainRequest)));
-    open = chains.filter((chain) => targets.some((target) => isSameChain(target, chain)));
-  }
-  return { tables, chains, rules };
-}
-
-/** Where no forward chain has any other name than FORWARD; what else calls its table "filter" has no such chain. */
-function isOfIptables({ family, table }: TablePlace, known: readonly ForeignChain[]): boolean {
-  if (family === NFPROTO.inet) return false;
-  if (table !== "filter") return IPTABLES_TABLES.has(table) || table === "nat" || table === "raw";
-  return known.some((chain) => chain.family === family && chain.table === table && chain.chain === "FORWARD");
-}
-
-/** Where rules without conditions lead from these chains. */
-function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[]): ChainPlace[] {
-  return rules
-    .filter((rule) => isUnconditional(rule) && chains.some((chain) => isSameChain(chain, rule)))
-    .flatMap((rule) => {
-      const { family, table } = rule;
-      const chain = verdictOf(rule)?.chain;
-      return chain === undefined ? [] : [{ family, table, chain }];
-    });
-}
+/** weftd's, and the plugin `firewall`'s where its configuration names no other chain. */
+export const FORWARD_OPTIONS = { adminChain: DEFAULT_ADMIN_CHAIN } as const satisfies ForwardOptions;
 
 /**
  * What has to be added for these pods, in one transaction; nothing where all of it is there. `seen` is what
@@ -171,11 +62,7 @@ function targetsOf(rules: readonly ForeignRule[], chains: readonly ChainPlace[])
  * known to be there. EEXIST or ENOENT: the chains have changed since the look. The kernel echoes the rules that go into
  * CNI-FORWARD, with their handles.
  */
-export function acceptForwarded(
-  seen: ForeignRuleset,
-  pods: readonly ForwardedPod[],
-  options: ForwardOptions,
-): Request[] {
+export function acceptForwarded(seen: NftRuleset, pods: readonly ForwardedPod[], options: ForwardOptions): Request[] {
   const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
   return acceptBy(seen, families, options, (place, first) =>
     pods.flatMap(({ owner, addresses }) => {
@@ -187,7 +74,7 @@ export function acceptForwarded(
 
 /** The same for whole ranges. */
 export function acceptForwardedRanges(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   ranges: readonly ForwardedRange[],
   options: ForwardOptions,
 ): Request[] {
@@ -200,13 +87,13 @@ export function acceptForwardedRanges(
 }
 
 /** Takes out again what `acceptForwardedRanges` has put in under marks that `isStale` names. */
-export function forgetRanges({ rules }: ForeignRuleset, isStale: (owner: string) => boolean): Request[] {
+export function forgetRanges({ rules }: NftRuleset, isStale: (owner: string) => boolean): Request[] {
   return rules.filter(({ comment }) => comment !== undefined && isStale(comment)).map(deleteRule);
 }
 
 /** `rulesFor` tells what accepts in a chain, at its head or at its end. */
 function acceptBy(
-  seen: ForeignRuleset,
+  seen: NftRuleset,
   families: ReadonlySet<Family>,
   options: ForwardOptions,
   rulesFor: (place: ChainPlace, first: boolean) => readonly WantedRule[],
@@ -236,11 +123,7 @@ function isAskedAnyway(forwarding: Forwarding, base: TablePlace, options: Forwar
 }
 
 /** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
-function unbornForwards(
-  forwarding: Forwarding,
-  families: ReadonlySet<Family>,
-  options: ForwardOptions,
-): ForeignChain[] {
+function unbornForwards(forwarding: Forwarding, families: ReadonlySet<Family>, options: ForwardOptions): NftChain[] {
   const isMade = (place: TablePlace) =>
     options.inFilter === "always" ? options.makesTables === true : isAskedAnyway(forwarding, place, options);
   return [...families]
@@ -248,10 +131,6 @@ function unbornForwards(
     .filter((place) => isMade(place) && lacksForward(forwarding, place.family))
     .map(newForward)
     .filter((forward) => options.except?.(forward) !== true);
-}
-
-function isOfFamily({ family }: ChainPlace, address: Family): boolean {
-  return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
 }
 
 /** In iptables' filter tables without a comment, as the reference plugin writes them: its CHECK and DEL find them. */
@@ -269,140 +148,4 @@ function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: bool
     ...{ place, comment: owner, first },
     statements: [...family, matchPrefix(side, range), counter, accept],
   }));
-}
-
-/** CNI-FORWARD in the filter table of iptables or ip6tables. */
-export function privateChainOf(family: Family): ChainPlace {
-  return { family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter", chain: PRIVATE_CHAIN };
-}
-
-/** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
-export function rulesOfAddress(rules: readonly ForeignRule[], address: Address): ForeignRule[] {
-  const place = privateChainOf(address.family);
-  const own = rules.filter((rule) => isSameChain(rule, place));
-  return meaningsOf(place, [address]).flatMap(
-    (meaning) => own.find((rule) => meaningOf(withoutComment(rule)) === meaning) ?? [],
-  );
-}
-
-function meaningsOf(place: ChainPlace, addresses: readonly Address[]): string[] {
-  return addresses
-    .filter(({ family }) => isOfFamily(place, family))
-    .flatMap((address) => acceptAddress(place, address))
-    .map((statements) => meaningOf(statements.flatMap(({ expressions }) => expressions)));
-}
-
-/** What `forgetForwarded` sends. */
-export interface Forgetting {
-  readonly requests: readonly Request[];
-  /** Chains go with the last rule in them: only right while nothing has changed since the look. */
-  readonly needsGeneration: boolean;
-  /** CNI-FORWARD holds nothing else for pods, as far as its use tells: a shallow look does not see which chains can go. */
-  readonly isLast: boolean;
-}
-
-export interface Forgotten {
-  /** Rules with such a comment. */
-  readonly isWanted: (owner: string) => boolean;
-  /** In CNI-FORWARD also the rules without a comment that let these addresses through. */
-  readonly addresses: readonly Address[];
-}
-
-/**
- * Takes these rules out again, and with the last of them in iptables' filter table the chains that led there. The
- * administrator's chain stays where the administrator made it, or has filled it.
- */
-export function forgetForwarded(
-  seen: ForeignRuleset,
-  { isWanted, addresses }: Forgotten,
-  { adminChain }: Pick<ForwardOptions, "adminChain">,
-): Forgetting {
-  const forwarding = new Forwarding(seen);
-  const places = forwarding.chains.filter((chain) => isForward(chain) || isPrivate(chain));
-  const rules = new Set(
-    places.flatMap((place) => {
-      const meanings = isPrivate(place) ? new Set(meaningsOf(place, addresses)) : undefined;
-      return forwarding.rulesOf(place).filter((rule) => {
-        const { comment } = rule;
-        return comment === undefined ? meanings?.has(meaningOf(rule.expressions)) : isWanted(comment);
-      });
-    }),
-  );
-  const own = places.filter(isPrivate);
-  const emptied = own.filter((place) => {
-    const all = forwarding.rulesOf(place);
-    const left = all.filter((rule) => !rules.has(rule));
-    // Of two that leave at once each sees the other: a second look finds a chain of weft's with no pod in it.
-    const isLeft = left.length < all.length || place.comment === CHAIN_MARK;
-    return isLeft && isSeenWhole(forwarding, place) && left.every((rule) => leadsTo(rule, adminChain));
-  });
-  const chains = emptied.flatMap((place) => removePrivateChain(forwarding, seen.tables, place, adminChain));
-  const removed = (place: ChainPlace) => [...rules].filter((rule) => isSameChain(rule, place)).length;
-  return {
-    requests: [...[...rules].map(deleteRule), ...chains],
-    needsGeneration: chains.length > 0,
-    isLast: own.some(
-      (place) => !emptied.includes(place) && removed(place) > 0 && place.use - removed(place) <= STRUCTURE,
-    ),
-  };
-}
-
-/** The uses of a CNI-FORWARD without pods: the rule that leads to it, and the one that leads to the administrator's. */
-const STRUCTURE = 2;
-
-/** True for a CNI-FORWARD of weft's that holds no pod's rules, by its count of uses. */
-export function isAbandoned(chain: ForeignChain): boolean {
-  return isPrivate(chain) && chain.comment === CHAIN_MARK && chain.use <= STRUCTURE;
-}
-
-/** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
-export function lookAtReference(read: Read, options: ForwardOptions): ForeignRuleset {
-  const { tables, chains, rules } = lookAtForwarding(read, options);
-  const places = chains.filter(isPrivate).flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
-  const isIn = (list: readonly ChainPlace[]) => (place: ChainPlace) => list.some((one) => isSameChain(one, place));
-  const unknown = places.filter((place) => !isIn(chains)(place));
-  const unread = places.filter((place) => !isIn(rules)(place));
-  return {
-    tables,
-    chains: [...chains, ...readChains(read(unknown.map(chainRequest)))],
-    rules: [...rules, ...readRules(read(unread.map(rulesDump)))],
-  };
-}
-
-/** The rules of the reference plugin's first isolation chain; one question each where there is none. */
-export function isolationDumps(): Request[] {
-  return [NFPROTO.ip, NFPROTO.ip6].map((family) => rulesDump({ family, table: "filter", chain: ISOLATION_CHAINS[0] }));
-}
-
-/**
- * Takes away what the reference plugin left for these addresses, whose rules carry no mark, and with the last of its pods
- * the chains that it made. `seen` is what `lookAtReference` saw; `ours` are the addresses of pods that weft attached,
- * whose rules look the same.
- */
-export function forgetReference(
-  seen: ForeignRuleset,
-  addresses: readonly Address[],
-  ours: readonly Address[],
-  { adminChain }: ForwardOptions,
-): Forgetting {
-  const forwarding = new Forwarding(seen);
-  const plans = forwarding.chains.filter(isPrivate).map((own) => {
-    const theirs = new Set(meaningsOf(own, addresses));
-    const known = new Set(meaningsOf(own, ours));
-    const all = forwarding.rulesOf(own);
-    const rules = all.filter((rule) => rule.comment === undefined && theirs.has(meaningOf(rule.expressions)));
-    const left = all.filter((rule) => !rules.includes(rule) && !leadsTo(rule, adminChain));
-    if (rules.length === 0) return [];
-    const isOurs = (rule: ForeignRule) => rule.comment !== undefined || known.has(meaningOf(rule.expressions));
-    return [
-      rules.map(deleteRule),
-      left.every(isOurs) ? removeIsolation(forwarding, own) : [],
-      left.length === 0 ? removePrivateChain(forwarding, seen.tables, own, adminChain) : [],
-    ];
-  });
-  return {
-    requests: plans.flat(2),
-    needsGeneration: plans.some(([, isolation = [], chains = []]) => isolation.length + chains.length > 0),
-    isLast: false,
-  };
 }

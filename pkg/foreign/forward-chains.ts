@@ -1,25 +1,28 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
+import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN } from "../footprint.ts";
+import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
-import { meaningOf } from "../nft/comparison.ts";
 import type { Statement } from "../nft/expressions.ts";
+import { meaningOf, withoutComment } from "../nft/meaning.ts";
+import { ruleObject } from "../nft/object.ts";
 import {
   type ChainPlace,
-  type ForeignChain,
-  type ForeignRule,
-  type ForeignRuleset,
   isSameChain,
   isUnconditional,
+  type NftChain,
+  type NftRule,
+  type NftRuleset,
   placeText,
   type TablePlace,
+  tablePlaceText,
   verdictOf,
 } from "../nft/ruleset.ts";
 import { commentUserdata } from "../nft/userdata.ts";
 
-/** The reference firewall plugin's chain in iptables' filter tables. */
-export const PRIVATE_CHAIN = "CNI-FORWARD";
 /** iptables' tables with a chain FORWARD. */
 export const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
+
 /** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
 
@@ -28,8 +31,9 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
-function isOurTable(table: string): boolean {
-  return table === "weft" || table.startsWith("weft_");
+/** True for weftd's table, and for those of pods. */
+export function isOurTable(table: string): boolean {
+  return table === NODE_TABLE || table.startsWith(POD_TABLE_START);
 }
 
 /** The filter tables that iptables-nft and ip6tables-nft work in. */
@@ -38,7 +42,7 @@ export function isFilterTable({ family, table }: TablePlace): boolean {
 }
 
 /** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
-export function isForward(chain: ForeignChain): boolean {
+export function isForward(chain: NftChain): boolean {
   return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
 }
 
@@ -52,32 +56,32 @@ export function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
 }
 
 export class Forwarding {
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
-  readonly #meanings = new Map<ForeignRule, string>();
+  readonly chains: readonly NftChain[];
+  readonly rules: readonly NftRule[];
+  readonly #meanings = new Map<NftRule, string>();
 
-  constructor({ chains, rules }: ForeignRuleset) {
+  constructor({ chains, rules }: NftRuleset) {
     this.chains = chains;
     this.rules = rules;
   }
 
-  find(place: ChainPlace): ForeignChain | undefined {
+  find(place: ChainPlace): NftChain | undefined {
     return this.chains.find((chain) => isSameChain(chain, place));
   }
 
-  rulesOf(place: ChainPlace): ForeignRule[] {
+  rulesOf(place: ChainPlace): NftRule[] {
     return this.rules.filter((rule) => isSameChain(rule, place));
   }
 
   /** The rule's meaning without its comment: after iptables-restore that is an expression among the others. */
-  meaning(rule: ForeignRule): string {
+  meaning(rule: NftRule): string {
     const known = this.#meanings.get(rule) ?? meaningOf(withoutComment(rule));
     this.#meanings.set(rule, known);
     return known;
   }
 
   /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
-  fate(chain: ForeignChain, depth = 0): "dropped" | "accepted" | undefined {
+  fate(chain: NftChain, depth = 0): "dropped" | "accepted" | undefined {
     for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
       const verdict = verdictOf(rule);
       if (verdict === undefined) continue;
@@ -94,7 +98,7 @@ export class Forwarding {
   }
 }
 
-export function leadsTo(rule: ForeignRule, chain: string): boolean {
+export function leadsTo(rule: NftRule, chain: string): boolean {
   return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
 }
 
@@ -117,22 +121,25 @@ export function isThere(forwarding: Forwarding, { place, statements, comment }: 
     .some((rule) => (comment === undefined || rule.comment === comment) && forwarding.meaning(rule) === wanted);
 }
 
-export function withoutComment({ expressions }: ForeignRule): ForeignRule["expressions"] {
-  return expressions.filter((expression) => !(expression.kind === "match" && expression.data?.name === "comment"));
-}
-
 export function addRule({ place, statements, comment, first, isEchoed = false }: WantedRule): Request {
   const text = statements.map((statement) => statement.text).join(" ");
+  const expressions = statements.flatMap((statement) => statement.expressions);
   return request(
     NFT_MSG_NEWRULE,
+    () => ruleObject(tablePlaceText(place), place.chain, { expressions, comment }),
     `nft ${first ? "insert" : "add"} rule ${placeText(place)} ${text}${comment === undefined ? "" : ` comment "${comment}"`}`,
     { family: place.family },
     {
       table: place.table,
       chain: place.chain,
-      expressions: statements.flatMap(({ expressions }) => expressions),
+      expressions,
       userdata: commentUserdata(comment),
     },
     NLM_F_CREATE | (first ? 0 : NLM_F_APPEND) | (isEchoed ? NLM_F_ECHO : 0),
   );
+}
+
+/** True where packets of this family pass the chain. */
+export function isOfFamily({ family }: ChainPlace, address: Family): boolean {
+  return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
 }

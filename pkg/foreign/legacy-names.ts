@@ -26,6 +26,9 @@ export const HOST_PORT_TABLE = {
 } as const;
 export const SPOOF_CHECK_TABLE = { table: "nat", entry: "PREROUTING" } as const;
 
+/** The kernel's lists of the tables that iptables-legacy has in this namespace, one a line; absent without its module. */
+export const LEGACY_TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
+
 /** iptables takes names of 28 characters. */
 const CHAIN_LENGTH = 28;
 /** What is kept of a hash in a comment. */

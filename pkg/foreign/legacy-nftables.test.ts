@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
 import { accept, jump, type Statement } from "../nft/expressions.ts";
 import { commentUserdata } from "../nft/userdata.ts";
@@ -13,7 +13,7 @@ const DNAT = "CNI-DN-8334f7910aacd81549d41";
 const PARTS: readonly LegacyPart[] = ["masquerade", "portmap", "spoof-check"];
 
 type Family = keyof typeof NFPROTO;
-const answer = ({ type, flags, body }: Request): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
+const answer = ({ type, flags, body }: Encodable): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 let handle = 0n;
 
 /** A table: chains with how often they are used, and rules as chain, what is done, comment. */
@@ -26,13 +26,13 @@ function table(
   const header = { family: NFPROTO[family] };
   const use = Object.keys(chains).length;
   return [
-    answer(request(NFT_MSG_NEWTABLE, "", header, { name, use })),
+    answer(query(NFT_MSG_NEWTABLE, "", header, { name, use })),
     ...Object.entries(chains).map(([chain, count]) =>
-      answer(request(NFT_MSG_NEWCHAIN, "", header, { table: name, name: chain, use: count })),
+      answer(query(NFT_MSG_NEWCHAIN, "", header, { table: name, name: chain, use: count })),
     ),
     ...rules.map(([chain, { expressions }, comment]) => {
       const attributes = { table: name, chain, handle: ++handle, expressions, userdata: commentUserdata(comment) };
-      return answer(request(NFT_MSG_NEWRULE, "", header, attributes));
+      return answer(query(NFT_MSG_NEWRULE, "", header, attributes));
     }),
   ];
 }

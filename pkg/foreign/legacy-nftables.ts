@@ -2,6 +2,7 @@
  * The Go plugins' state in nf_tables, their own tables' and iptables-nft's: what is there of it, and the transaction that
  * takes it away. Chains and tables that all attachments share go with the last of them.
  */
+import type { Read } from "../netlink/look.ts";
 import type { Message, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
 import {
@@ -10,10 +11,9 @@ import {
   deleteChain,
   deleteRule,
   deleteTable,
-  type ForeignChain,
-  type ForeignRule,
   isSameChain,
-  type Read,
+  type NftChain,
+  type NftRule,
   readChains,
   readRules,
   readTables,
@@ -164,8 +164,8 @@ function planTable(table: LegacyTable, selection: LegacySelection): LegacyRemova
 /** One table, as far as it was looked at. */
 class LegacyTable {
   readonly place: TablePlace;
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
+  readonly chains: readonly NftChain[];
+  readonly rules: readonly NftRule[];
 
   constructor(place: TablePlace, seen: readonly Message[]) {
     const isHere = (one: TablePlace) => one.family === place.family && one.table === place.table;
@@ -174,15 +174,15 @@ class LegacyTable {
     this.rules = readRules(seen).filter(isHere);
   }
 
-  find(chain: string): ForeignChain | undefined {
+  find(chain: string): NftChain | undefined {
     return this.chains.find((one) => one.chain === chain);
   }
 
-  rulesOf(chain: string): ForeignRule[] {
+  rulesOf(chain: string): NftRule[] {
     return this.rules.filter((rule) => rule.chain === chain);
   }
 
-  leadingTo(chain: string): ForeignRule[] {
+  leadingTo(chain: string): NftRule[] {
     return this.rules.filter((rule) => verdictOf(rule)?.chain === chain);
   }
 
@@ -194,7 +194,7 @@ class LegacyTable {
   }
 
   /** True when nothing leads to the chain but what was seen. */
-  isSpare(chain: ForeignChain): boolean {
+  isSpare(chain: NftChain): boolean {
     return chain.use === this.rulesOf(chain.chain).length + this.leadingTo(chain.chain).length;
   }
 }
@@ -234,7 +234,7 @@ function withoutNatChains(table: LegacyTable, selection: LegacySelection): Legac
 }
 
 /** portmap's chains, where `leaving` are the last rules in them. */
-function withoutHostPorts(table: LegacyTable, leaving: readonly ForeignRule[]): [boolean, Request[]] {
+function withoutHostPorts(table: LegacyTable, leaving: readonly NftRule[]): [boolean, Request[]] {
   const chains = HOST_PORT_CHAINS.flatMap((name) => table.find(name) ?? []);
   const isEmpty = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SNAT"].every((name) =>
     table.rulesOf(name).every((rule) => leaving.includes(rule)),
@@ -261,6 +261,6 @@ function withoutSpoofCheck(table: LegacyTable, { spoofChains }: LegacySelection)
   return { requests: [deleteTable(table.place)], needsGeneration: true };
 }
 
-function targetOf(rule: ForeignRule): ChainPlace {
+function targetOf(rule: NftRule): ChainPlace {
   return { ...rule, chain: verdictOf(rule)?.chain ?? "" };
 }

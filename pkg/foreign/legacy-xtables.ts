@@ -2,6 +2,7 @@
  * The Go plugins' state in the tables of legacy iptables, which no netlink reaches: what `iptables-save` shows of it, and
  * what `iptables-restore --noflush` is given to take it away, or to add what the reference firewall plugin would.
  */
+import { ADMIN_COMMENT, ISOLATION_CHAINS, PRIVATE_CHAIN, PRIVATE_COMMENT } from "../footprint.ts";
 import { type Address, formatAddress } from "../ip/address.ts";
 import { HOST_PORT_CHAINS, type LegacySelection, NAT_ENTRIES } from "./legacy-names.ts";
 
@@ -72,17 +73,16 @@ export function isInXtablesNat(saved: string, { natChains = [] }: LegacySelectio
   return natChains.some((name) => rules.some(({ chain }) => chain === name) && isReached(name));
 }
 
-const FORWARD_TO_PRIVATE = 'FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD';
+const FORWARD_TO_PRIVATE = `FORWARD -m comment --comment "${PRIVATE_COMMENT}" -j ${PRIVATE_CHAIN}`;
 const privateToAdmin = (adminChain: string) =>
-  `CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j ${adminChain}`;
-const ISOLATION_CHAINS = ["CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"] as const;
+  `${PRIVATE_CHAIN} -m comment --comment "${ADMIN_COMMENT}" -j ${adminChain}`;
 
 /** What the reference firewall plugin has for an address in CNI-FORWARD, as `iptables-save` prints it. */
 function acceptingRules(address: Address): string[] {
   const host = `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
   return [
-    `CNI-FORWARD -d ${host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
-    `CNI-FORWARD -s ${host} -j ACCEPT`,
+    `${PRIVATE_CHAIN} -d ${host} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
+    `${PRIVATE_CHAIN} -s ${host} -j ACCEPT`,
   ];
 }
 
@@ -92,7 +92,7 @@ export function xtablesFirewallAddition(saved: string, addresses: readonly Addre
   const lacks = (rule: string) => !rules.some(({ text }) => text === rule);
   // -N is refused where another call has made the chain meanwhile; declared as ":CHAIN", it would be emptied.
   const lines = [
-    ...["CNI-FORWARD", adminChain].filter((chain) => !chains.includes(chain)).map((chain) => `-N ${chain}`),
+    ...[PRIVATE_CHAIN, adminChain].filter((chain) => !chains.includes(chain)).map((chain) => `-N ${chain}`),
     ...[FORWARD_TO_PRIVATE, privateToAdmin(adminChain)].filter(lacks).map((rule) => `-I ${inserted(rule)}`),
     ...addresses
       .flatMap(acceptingRules)
@@ -147,14 +147,14 @@ function structureRemoval(
   gone: readonly SavedRule[],
   adminChain: string,
 ): string | undefined {
-  const own = rules.filter(({ chain }) => chain === "CNI-FORWARD");
-  if (!chains.includes("CNI-FORWARD")) return undefined;
+  const own = rules.filter(({ chain }) => chain === PRIVATE_CHAIN);
+  if (!chains.includes(PRIVATE_CHAIN)) return undefined;
   if (own.some((rule) => !gone.includes(rule) && rule.target !== adminChain)) return undefined;
-  const made = ["CNI-FORWARD", ...ISOLATION_CHAINS].filter((chain) => chains.includes(chain));
+  const made = [PRIVATE_CHAIN, ...ISOLATION_CHAINS].filter((chain) => chains.includes(chain));
   const entries = rules.filter(({ chain, target }) => made.includes(target ?? "") && !made.includes(chain));
   const isAdminSpare =
     chains.includes(adminChain) &&
-    !rules.some(({ chain, target }) => chain === adminChain || (target === adminChain && chain !== "CNI-FORWARD"));
+    !rules.some(({ chain, target }) => chain === adminChain || (target === adminChain && chain !== PRIVATE_CHAIN));
   // The reference leads there from FORWARD alone: a chain that another leads to stays.
   if (entries.some(({ chain }) => chain !== "FORWARD")) return undefined;
   // Rule by rule, not with -F: a chain to which another call has added a rule meanwhile is then refused, and stays.

@@ -10,6 +10,7 @@
  *     filter  FORWARD -> CNI-FORWARD                          see legacy-xtables.ts
  *           FORWARD            first                          -> CNI-ISOLATION-STAGE-1  bridges with a policy
  */
+import { ISOLATION_CHAINS } from "../footprint.ts";
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
 import type { Attachment } from "../kernel/owner.ts";
@@ -200,8 +201,7 @@ function linesOf(text: string): string[] {
   return text.split("\n").filter((line) => line.startsWith("-"));
 }
 
-const STAGE_1 = "CNI-ISOLATION-STAGE-1";
-const STAGE_2 = "CNI-ISOLATION-STAGE-2";
+const [STAGE_1, STAGE_2] = ISOLATION_CHAINS;
 
 function isolationLines(table: Saved, states: readonly ReferenceFirewall[]): string[] {
   const policies = states.flatMap(({ policy }) => policy ?? []);

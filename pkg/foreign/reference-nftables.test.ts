@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
-import type { ForeignRule } from "../nft/ruleset.ts";
+import type { NftRule } from "../nft/ruleset.ts";
 import { nftScript } from "./reference-nftables.ts";
 import type { ReferenceMasquerade, ReferencePorts, ReferenceSpoofCheck } from "./reference-state.ts";
 
@@ -17,7 +17,7 @@ const ports: ReferencePorts = {
   ],
 };
 const linesOf = (text: string) => text.trimEnd().split("\n");
-const rule = (table: string, family: number, chain: string, comment: string, address?: string): ForeignRule => ({
+const rule = (table: string, family: number, chain: string, comment: string, address?: string): NftRule => ({
   ...{ family, table, chain, handle: 7n, comment },
   expressions:
     address === undefined

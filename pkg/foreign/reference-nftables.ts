@@ -7,11 +7,13 @@
  *     table ip, ip6 cni_hostport          hostports     one rule for each port; masquerading: those that need it
  *     table bridge nat                    PREROUTING -> cni-br-iface-ID -> cni-br-iface-ID-mac
  */
+
 import { type Address, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { Attachment } from "../kernel/owner.ts";
+import type { Read } from "../netlink/look.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
-import { type ChainPlace, type ForeignRule, placeText, type Read, readRules, rulesDump } from "../nft/ruleset.ts";
+import { type ChainPlace, type NftRule, placeText, readRules, rulesDump } from "../nft/ruleset.ts";
 import {
   HOST_PORT_TABLE,
   MASQUERADE_TABLE,
@@ -43,7 +45,7 @@ export function isInNftables(state: ReferenceState): boolean {
 }
 
 /** The rules that `nftScript` needs to know. */
-export function lookAtReferenceTables(read: Read): readonly ForeignRule[] {
+export function lookAtReferenceTables(read: Read): readonly NftRule[] {
   return readRules(read(places().map(rulesDump)));
 }
 
@@ -63,7 +65,7 @@ function places(): ChainPlace[] {
 }
 
 /** "" where nothing has to be written. */
-export function nftScript(seen: readonly ForeignRule[], states: readonly ReferenceState[]): string {
+export function nftScript(seen: readonly NftRule[], states: readonly ReferenceState[]): string {
   const own = states.filter(isInNftables);
   const masquerades = own.filter((state) => state.part === "masquerade");
   const ports = own.filter((state) => state.part === "portmap").filter((state) => state.ports.length > 0);
@@ -78,16 +80,16 @@ export function nftScript(seen: readonly ForeignRule[], states: readonly Referen
 
 /** Those of them that `isStale` names. */
 function deletions(
-  seen: readonly ForeignRule[],
+  seen: readonly NftRule[],
   { table, family }: { readonly table: string; readonly family: number },
-  isStale: (comment: string, rule: ForeignRule) => boolean,
+  isStale: (comment: string, rule: NftRule) => boolean,
 ): string[] {
   return seen
     .filter((rule) => rule.table === table && rule.family === family && isStale(rule.comment ?? "", rule))
     .map((rule) => `delete rule ${placeText(rule)} handle ${rule.handle}`);
 }
 
-function masqueradeLines(seen: readonly ForeignRule[], states: readonly ReferenceMasquerade[]): string[] {
+function masqueradeLines(seen: readonly NftRule[], states: readonly ReferenceMasquerade[]): string[] {
   const hashes = states.map(({ attachment }) => masqueradeHash(attachment));
   const isStale = (comment: string) => hashes.some((hash) => comment.startsWith(hash));
   return [
@@ -115,13 +117,13 @@ function masqueradeComment(attachment: Attachment): string {
   return text.slice(0, COMMENT_LENGTH);
 }
 
-function hostPortLines(seen: readonly ForeignRule[], all: readonly ReferencePorts[], family: Family): string[] {
+function hostPortLines(seen: readonly NftRule[], all: readonly ReferencePorts[], family: Family): string[] {
   const states = all.filter(({ addresses }) => addresses.some(({ address }) => address.family === family));
   if (states.length === 0) return [];
   const place = { table: HOST_PORT_TABLE.table, family: NFPROTO[WORD[family]] };
   const table = `${WORD[family]} ${place.table}`;
   // The comment names the container alone, which may have ports on another network, too.
-  const isStale = (comment: string, rule: ForeignRule) =>
+  const isStale = (comment: string, rule: NftRule) =>
     states.some(
       ({ attachment, addresses }) =>
         attachment.containerId === comment && addresses.some(({ address }) => isAbout(rule, address)),
@@ -143,7 +145,7 @@ function hostPortLines(seen: readonly ForeignRule[], all: readonly ReferencePort
 }
 
 /** True for a rule that compares with the address, or translates to it. */
-function isAbout({ expressions }: ForeignRule, address: Address): boolean {
+function isAbout({ expressions }: NftRule, address: Address): boolean {
   const wanted = addressToBytes(address).join();
   return expressions.some(
     ({ kind, data }) => (kind === "cmp" || kind === "immediate") && data?.data?.value?.join() === wanted,
@@ -152,7 +154,7 @@ function isAbout({ expressions }: ForeignRule, address: Address): boolean {
 
 /** All ports of the node share the conditions: the last attachment's, as the reference's ADD has it. */
 function entryLines(
-  seen: readonly ForeignRule[],
+  seen: readonly NftRule[],
   states: readonly ReferencePorts[],
   family: Family,
   hook: "prerouting" | "output",
@@ -195,7 +197,7 @@ function target({ address }: Prefix, { containerPort }: ReferencePort): string {
   return address.family === 6 ? `[${text}]:${containerPort}` : `${text}:${containerPort}`;
 }
 
-function guardLines(seen: readonly ForeignRule[], states: readonly ReferenceSpoofCheck[]): string[] {
+function guardLines(seen: readonly NftRule[], states: readonly ReferenceSpoofCheck[]): string[] {
   const commentOf = ({ attachment: { containerId, ifName } }: ReferenceSpoofCheck) =>
     `macspoofchk-${containerId}-${ifName}`;
   const comments = states.map(commentOf);

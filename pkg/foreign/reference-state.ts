@@ -5,7 +5,6 @@
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Attachment } from "../kernel/owner.ts";
-import type { BridgePolicy } from "../tables/firewall.ts";
 
 export type ReferenceBackend = "iptables" | "nftables";
 
@@ -53,6 +52,12 @@ export interface ReferenceSpoofCheck {
   readonly port: string;
   readonly mac: string;
 }
+
+/**
+ * `ingressPolicy` of firewall. `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`:
+ * also what comes from the same bridge, where the kernel shows such traffic to IP filters (br_netfilter).
+ */
+export type BridgePolicy = "same-bridge" | "isolated";
 
 /** firewall, in iptables' filter tables. */
 export interface ReferenceFirewall {

@@ -4,11 +4,10 @@ import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
 import { decodeRoutes, type ResultRoute } from "../cni/result.ts";
 import { isAtLeast } from "../cni/versions.ts";
+import { DEFAULT_HOST_LOCAL_DIR } from "../footprint.ts";
 import { type Address, AddressError, parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import { type RangeSet, readRangeSets } from "./ranges.ts";
-
-const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
 
 export interface IpamConfig {
   /** At least one. */
@@ -22,7 +21,7 @@ export interface IpamConfig {
 
 /** Where reservations are. Reads nothing else, so that DEL works with a configuration that ADD would refuse. */
 export function readDataDir(request: CniRequest): string {
-  return request.config.object("ipam").optionalString("dataDir") || DEFAULT_DATA_DIR;
+  return request.config.object("ipam").optionalString("dataDir") || DEFAULT_HOST_LOCAL_DIR;
 }
 
 /** Throws `CniError` 7, and 4 for CNI_ARGS. */

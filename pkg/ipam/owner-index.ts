@@ -17,13 +17,12 @@
  * Used under the network's lock only.
  */
 
+import { HOST_LOCAL_INDEX } from "../footprint.ts";
 import { readBootId } from "../sys/boot.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 import { rewriteFile } from "./rewrite.ts";
 
-/** Networks' names begin with a letter or a digit, so that none is called like this. */
-const INDEX = ".weft";
 const SHARDS = 256;
 /** Of the times that the index sets, and by chance of one in a million others. */
 const FRACTION_MS = 0.5;
@@ -68,7 +67,7 @@ export class OwnerIndex {
    * then everything is found without it.
    */
   static open(system: System, dataDir: string, network: string, directory: string): OwnerIndex | undefined {
-    const home = `${dataDir}/${INDEX}/${network}`;
+    const home = `${dataDir}/${HOST_LOCAL_INDEX}/${network}`;
     try {
       const thisBoot = `${home}/${readBootId(system)}`;
       if (system.status(thisBoot) !== undefined) return new OwnerIndex(system, directory, thisBoot, thisBoot);

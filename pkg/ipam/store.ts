@@ -16,6 +16,7 @@
  */
 
 import type { ValidAttachment } from "../cni/network.ts";
+import { HOST_LOCAL_CURSOR, HOST_LOCAL_LOCK, HOST_LOCAL_UNFINISHED } from "../footprint.ts";
 import { type Address, formatAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { FileLock, System } from "../sys/system.ts";
@@ -23,9 +24,6 @@ import { type Entry, type Owner, OwnerIndex } from "./owner-index.ts";
 import { addressNamed, isLikeAddress, isMadeByHand, parseOwner, type Reservation } from "./reservation.ts";
 import { rewriteFile } from "./rewrite.ts";
 
-const LOCK = "lock";
-const CURSOR = "last_reserved_ip.";
-const UNFINISHED = ".reservation";
 /** What link(2) answers on file systems that have one name for each file, such as FAT. */
 const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS"];
 
@@ -63,7 +61,7 @@ export class ReservationStore {
   /** Waits for the lock. Makes the directory where it is missing. */
   static open(system: System, dataDir: string, network: string): ReservationStore {
     const directory = directoryOf(dataDir, network);
-    const path = `${directory}/${LOCK}`;
+    const path = `${directory}/${HOST_LOCAL_LOCK}`;
     const options = { mode: FILE_MODE };
     let lock: FileLock | undefined;
     try {
@@ -80,7 +78,7 @@ export class ReservationStore {
   static openExisting(system: System, dataDir: string, network: string): ReservationStore | undefined {
     let lock: FileLock | undefined;
     try {
-      lock = system.lockFile(`${directoryOf(dataDir, network)}/${LOCK}`, { mode: FILE_MODE });
+      lock = system.lockFile(`${directoryOf(dataDir, network)}/${HOST_LOCAL_LOCK}`, { mode: FILE_MODE });
     } catch (error) {
       if (isSystemError(error, "ENOENT")) return undefined;
       throw error;
@@ -92,7 +90,7 @@ export class ReservationStore {
   static assertWritable(system: System, dataDir: string, network: string): void {
     const directory = directoryOf(dataDir, network);
     system.makeDirectory(directory, DIRECTORY_MODE);
-    system.lockFile(`${directory}/${LOCK}`, { wait: false, mode: FILE_MODE })?.release();
+    system.lockFile(`${directory}/${HOST_LOCAL_LOCK}`, { wait: false, mode: FILE_MODE })?.release();
   }
 
   /** What was reserved before the machine was last started, and was there until this store was opened. */
@@ -125,7 +123,7 @@ export class ReservationStore {
     if (!isNew) return false;
     this.#index?.add(entryOf(name, owner));
     try {
-      rewriteFile(this.#system, this.#path(`${CURSOR}${rangeSet}`), name);
+      rewriteFile(this.#system, this.#path(`${HOST_LOCAL_CURSOR}${rangeSet}`), name);
     } catch (error) {
       this.release({ address, containerId: owner.containerId, ifName: owner.ifName });
       throw error;
@@ -151,12 +149,12 @@ export class ReservationStore {
   /** Removes what a process left that died while it reserved. */
   discardUnfinished(): void {
     this.#hasChanged = true;
-    rewriteFile(this.#system, this.#path(UNFINISHED), "");
+    rewriteFile(this.#system, this.#path(HOST_LOCAL_UNFINISHED), "");
   }
 
   /** The address that range set number `rangeSet` gave last; `undefined` when that is unknown. */
   lastReserved(rangeSet: number): Address | undefined {
-    const text = this.#read(`${CURSOR}${rangeSet}`);
+    const text = this.#read(`${HOST_LOCAL_CURSOR}${rangeSet}`);
     return text === undefined ? undefined : addressNamed(text.trim());
   }
 
@@ -261,7 +259,7 @@ export class ReservationStore {
 
   /** False when a file of this name exists. */
   #create(name: string, content: string): boolean {
-    const unfinished = this.#path(UNFINISHED);
+    const unfinished = this.#path(HOST_LOCAL_UNFINISHED);
     const options = { mode: FILE_MODE, exclusive: true };
     try {
       this.#system.writeFile(unfinished, encode(content), options);

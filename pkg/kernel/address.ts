@@ -19,6 +19,8 @@ import {
   type Message,
   NLM_F_CREATE,
   NLM_F_EXCL,
+  type ObjectIdentity,
+  type Query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -61,7 +63,7 @@ export function parseLinkAddress(message: Message): LinkAddress | undefined {
  * Addresses of the namespace, of one family or all, on one link or all. Sockets without strict checking
  * (NETLINK_GET_STRICT_CHK) answer for all links: filter by `index`.
  */
-export function addressDump(family?: Family, index = 0): Request {
+export function addressDump(family?: Family, index = 0): Query {
   const of = family === undefined ? "" : `-${family} `;
   const on = index === 0 ? "" : ` dev index ${index}`;
   return dumpRequest(
@@ -70,6 +72,11 @@ export function addressDump(family?: Family, index = 0): Request {
     { family: family === undefined ? 0 : addressFamily(family), index },
     {},
   );
+}
+
+/** By the kernel's key: the link, the address and its prefix length. */
+export function addressObject({ index, prefix }: Pick<LinkAddress, "index" | "prefix">): ObjectIdentity {
+  return { kind: "address", key: `index ${index} ${formatPrefix(prefix)}` };
 }
 
 export interface AddressSettings {
@@ -91,6 +98,7 @@ export function addAddress(settings: AddressSettings): Request {
   if (settings.withoutPrefixRoute === true) flags |= IFA_F_NOPREFIXROUTE;
   return request(
     RTM_NEWADDR,
+    () => addressObject(settings),
     `ip address add ${formatPrefix(prefix)} dev index ${index}`,
     { family: addressFamily(family), prefixLength: prefix.length, index, scope: RT_SCOPE.universe },
     {
@@ -113,6 +121,7 @@ export function deleteAddress(index: number, prefix: Prefix): Request {
   const bytes = addressToBytes(prefix.address);
   return request(
     RTM_DELADDR,
+    () => addressObject({ index, prefix }),
     `ip address del ${formatPrefix(prefix)} dev index ${index}`,
     { family: addressFamily(prefix.address.family), prefixLength: prefix.length, index },
     { address: bytes, local: bytes },

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../netlink/conntrack.ts";
-import { decode, type Message, type Request, request } from "../netlink/message.ts";
+import { decode, type Encodable, type Message, query } from "../netlink/message.ts";
 import { deleteConnection, isUdpTo, parseConnection, udpConnections } from "./connection.ts";
 
-const message = ({ type, body }: Request): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
+const message = ({ type, body }: Encodable): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
 const tracked = message(
-  request(
+  query(
     IPCTNL_MSG_CT_GET,
     "",
     { family: 2 },
@@ -42,7 +42,7 @@ test("the kernel is asked for UDP connections of a family, to a port or answered
 test("UDP connections to a port are told from others, and from messages that are cut short", () => {
   expect(isUdpTo(new Set([52, 53]), tracked)).toBe(true);
   expect(isUdpTo(new Set([52]), tracked)).toBe(false);
-  const tcp = request(IPCTNL_MSG_CT_GET, "", {}, { original: { protocol: { number: 6, destinationPort: 53 } } });
+  const tcp = query(IPCTNL_MSG_CT_GET, "", {}, { original: { protocol: { number: 6, destinationPort: 53 } } });
   expect(isUdpTo(new Set([53]), message(tcp))).toBe(false);
   for (let length = 0; length < 40; length++) {
     expect(isUdpTo(new Set([53]), { ...tracked, payload: tracked.payload.slice(0, length) })).toBe(false);
@@ -61,6 +61,6 @@ test("a connection is removed by all that names it: its first direction, its zon
 });
 
 test("what has no ports is passed over", () => {
-  const icmp = request(IPCTNL_MSG_CT_GET, "", { family: 2 }, { original: { protocol: { number: 1 } } });
+  const icmp = query(IPCTNL_MSG_CT_GET, "", { family: 2 }, { original: { protocol: { number: 1 } } });
   expect(parseConnection(message(icmp))).toBe(undefined);
 });

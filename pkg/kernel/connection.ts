@@ -17,8 +17,7 @@ import {
   IPCTNL_MSG_CT_GET,
   originalProtocol,
 } from "../netlink/conntrack.ts";
-import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
-import type { HostPort } from "../tables/port-map-table.ts";
+import { decode, dumpRequest, type Message, type Query, type Request, request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
 
 export const IPPROTO_UDP = 17;
@@ -46,7 +45,7 @@ export interface ConnectionFilter {
  * UDP connections of a family; the kernel takes a filter only with one. It walks its whole table for each dump, whatever the
  * filter. Kernels before 5.8 know no filter, and answer with all connections of the family.
  */
-export function udpConnections(family: Family, { destinationPort, answeredBy }: ConnectionFilter = {}): Request {
+export function udpConnections(family: Family, { destinationPort, answeredBy }: ConnectionFilter = {}): Query {
   const words = [
     ...(destinationPort === undefined ? [] : [` --orig-port-dst ${destinationPort}`]),
     ...(answeredBy === undefined ? [] : [` --reply-src ${formatAddress(answeredBy)}`]),
@@ -90,10 +89,10 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   return { family: destination.family, destination, destinationPort: protocol.destinationPort, answeredBy, attributes };
 }
 
-/** True when it was opened to this port of the node; `isLocal` knows the node's addresses. */
+/** True when it was opened to this port: of `address`, or of any of the node's addresses (`isLocal`) where that is undefined. */
 export function isToHostPort(
   { destination, destinationPort }: TrackedConnection,
-  { address, port }: Pick<HostPort, "address" | "port">,
+  { address, port }: { readonly address: Address | undefined; readonly port: number },
   isLocal: (address: Address) => boolean,
 ): boolean {
   if (destinationPort !== port) return false;
@@ -105,6 +104,10 @@ export function deleteConnection({ family, destination, destinationPort, attribu
   const { original, id, zone } = attributes;
   return request(
     IPCTNL_MSG_CT_DELETE,
+    {
+      kind: "connection",
+      key: `${formatAddress(destination)} ${destinationPort} id ${id ?? "none"} zone ${zone ?? 0}`,
+    },
     `conntrack -D -p udp --orig-dst ${formatAddress(destination)} --orig-port-dst ${destinationPort}`,
     { family: addressFamily(family) },
     { original, id, zone },

@@ -11,6 +11,7 @@ import { attributes, i32, struct, u64 } from "../netlink/codec.ts";
 import { AF_BRIDGE, AF_INET6, IFF_UP, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK } from "../netlink/link.ts";
 import {
   decode,
+  type Encodable,
   type Message,
   type MessageType,
   NLM_F_CREATE,
@@ -19,8 +20,7 @@ import {
   NLM_F_REPLACE,
   NLMSG_DONE,
   NLMSG_ERROR,
-  type Request,
-  request,
+  query,
   splitDatagram,
   writeRequest,
 } from "../netlink/message.ts";
@@ -68,7 +68,7 @@ export class FakeKernel {
     splitDatagram(datagram).map((message) => this.#serve(message));
 
   /** Does what a program other than the one under test does. Throws when it is refused. */
-  do(...requests: readonly Request[]): void {
+  do(...requests: readonly Encodable[]): void {
     for (const item of requests) {
       const writer = new ByteWriter();
       writeRequest(writer, item, 1, 0);
@@ -94,21 +94,21 @@ export class FakeKernel {
     }
   }
 
-  #dump(message: Message): Request[] {
+  #dump(message: Message): Encodable[] {
     switch (message.type) {
       case RTM_GETLINK.type:
         return [...this.#links.values()].map(linkRequest);
       case RTM_GETADDR.type:
-        return [...this.#addresses.values()].map((held) => request(RTM_NEWADDR, "", held.header, held.attributes));
+        return [...this.#addresses.values()].map((held) => query(RTM_NEWADDR, "", held.header, held.attributes));
       case RTM_GETROUTE.type: {
         const { family } = decode(RTM_GETROUTE, message).header;
         const held = [...this.#routes.values()].filter(({ header }) => header.family === family);
-        return held.map(({ header, attributes }) => request(RTM_NEWROUTE, "", header, attributes));
+        return held.map(({ header, attributes }) => query(RTM_NEWROUTE, "", header, attributes));
       }
       case RTM_GETNEIGH.type: {
         const { family } = decode(RTM_GETNEIGH, message).header;
         const held = [...this.#neighbours.values()].filter(({ header }) => header.family === family);
-        return held.map(({ header, attributes }) => request(RTM_NEWNEIGH, "", header, attributes));
+        return held.map(({ header, attributes }) => query(RTM_NEWNEIGH, "", header, attributes));
       }
       default:
         throw new Error(`the fake kernel has no dump of type ${message.type}`);
@@ -249,17 +249,17 @@ function mergeLink(held: LinkMessage["attributes"], change: LinkMessage["attribu
   return { ...held, ...stated, ifname: held.ifname, linkInfo } as LinkMessage["attributes"];
 }
 
-function linkRequest({ header, attributes }: LinkMessage): Request {
-  return request(RTM_NEWLINK, "", header, { ...attributes, familySettings: undefined });
+function linkRequest({ header, attributes }: LinkMessage): Encodable {
+  return query(RTM_NEWLINK, "", header, { ...attributes, familySettings: undefined });
 }
 
 /** struct nlmsgerr, with an empty header of the request in it. */
 const ENDING = { identifier: "", header: struct({ error: i32, request: u64, more: u64 }), attributes: attributes({}) };
 
 /** The data messages and what ends them, in one datagram. */
-function answerWith({ sequence }: Message, data: readonly Request[], type: number, errno: number): Uint8Array {
+function answerWith({ sequence }: Message, data: readonly Encodable[], type: number, errno: number): Uint8Array {
   const writer = new ByteWriter();
   for (const item of data) writeRequest(writer, item, sequence, NLM_F_MULTI);
-  writeRequest(writer, request({ ...ENDING, type }, "", { error: -errno }, {}), sequence, 0);
+  writeRequest(writer, query({ ...ENDING, type }, "", { error: -errno }, {}), sequence, 0);
   return writer.finish();
 }

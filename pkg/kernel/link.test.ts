@@ -2,14 +2,14 @@ import { expect, test } from "vitest";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { ByteWriter } from "../netlink/bytes.ts";
 import { RTM_NEWLINK } from "../netlink/link.ts";
-import { decode, type Request, request, splitDatagram, writeRequest } from "../netlink/message.ts";
+import { decode, type Encodable, query, splitDatagram, writeRequest } from "../netlink/message.ts";
 import { FakeKernel } from "./fake-kernel.ts";
 import { changeLink, deleteLink, getLink, parseLink } from "./link.ts";
 import { findLink } from "./read.ts";
 
 const LONG = "enp0s31f6verylongname";
 
-function attributesOf(sent: Request) {
+function attributesOf(sent: Encodable) {
   const writer = new ByteWriter();
   writeRequest(writer, sent, 1, 0);
   const [message] = splitDatagram(writer.finish());
@@ -36,7 +36,7 @@ test("a new name of a link that is named by index is its name", () => {
 
 test("a link tells its alternative names", () => {
   const writer = new ByteWriter();
-  writeRequest(writer, request(RTM_NEWLINK, "", {}, { ifname: "up0", alternativeNames: [LONG, "uplink"] }), 1, 0);
+  writeRequest(writer, query(RTM_NEWLINK, "", {}, { ifname: "up0", alternativeNames: [LONG, "uplink"] }), 1, 0);
   const [message] = splitDatagram(writer.finish());
   expect(message && parseLink(message).alternativeNames).toEqual([LONG, "uplink"]);
 });

@@ -19,6 +19,9 @@ import {
   type Message,
   NLM_F_CREATE,
   NLM_F_EXCL,
+  type ObjectIdentity,
+  type Query,
+  query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -27,6 +30,17 @@ import {
 export interface LinkReference {
   readonly name: string;
   readonly index: number;
+}
+
+/** How a link is named in a request: where both are known the kernel looks at the index, and the name is its identity. */
+export type LinkSelector = string | number | LinkReference;
+
+/**
+ * By the name, which a link that is made again has again; by the index where that alone is known. Who makes a link and
+ * changes it later gives both.
+ */
+export function linkObject(link: LinkSelector): ObjectIdentity {
+  return { kind: "link", key: describeLink(typeof link === "object" ? link.name : link) };
 }
 
 type LinkInfo = NonNullable<ValueOf<typeof linkAttributes>["linkInfo"]>;
@@ -103,13 +117,13 @@ export function parseLink(message: Message): Link {
 }
 
 /** All links of the namespace. */
-export function linkDump(): Request {
+export function linkDump(): Query {
   return dumpRequest(RTM_GETLINK, "ip link show", {}, { extendedMask: RTEXT_FILTER_SKIP_STATS });
 }
 
 /** One link, by name (an alternative one, too) or index; refused with ENODEV when absent. */
-export function getLink(link: string | number): Request {
-  return request(
+export function getLink(link: string | number): Query {
+  return query(
     RTM_GETLINK,
     `ip link show ${describeLink(link)}`,
     { index: typeof link === "number" ? link : 0 },
@@ -118,7 +132,7 @@ export function getLink(link: string | number): Request {
 }
 
 /** IFNAMSIZ and ALTIFNAMSIZ (include/uapi/linux/if.h, netdevice.h), without the NUL. */
-const LONGEST_NAME = 15;
+export const LONGEST_NAME = 15;
 const LONGEST_ALTERNATIVE_NAME = 127;
 
 /** False for a name that the kernel gives no link: it refuses the question (ERANGE). */
@@ -127,9 +141,14 @@ export function mayNameLink(name: string): boolean {
 }
 
 /** Shorter names are looked for among both kinds, whichever attribute they are in. */
-function nameOf(link: string | number): { readonly ifname?: string; readonly alternativeName?: string } {
-  if (typeof link === "number") return {};
+function nameOf(link: LinkSelector): { readonly ifname?: string; readonly alternativeName?: string } {
+  if (typeof link !== "string") return {};
   return byteLength(link) <= LONGEST_NAME ? { ifname: link } : { alternativeName: link };
+}
+
+/** 0: the name says it. */
+function indexOf(link: LinkSelector): number {
+  return typeof link === "string" ? 0 : typeof link === "number" ? link : link.index;
 }
 
 function byteLength(text: string): number {
@@ -162,8 +181,8 @@ export interface PortSettings {
   readonly isolated?: boolean;
 }
 
-/** One request for all of `change`. The link is named by index or by name. */
-export function changeLink(link: string | number, change: LinkChange): Request {
+/** One request for all of `change`. */
+export function changeLink(link: LinkSelector, change: LinkChange): Request {
   let flags = 0;
   let mask = 0;
   if (change.up !== undefined) {
@@ -180,8 +199,9 @@ export function changeLink(link: string | number, change: LinkChange): Request {
   }
   return request(
     RTM_NEWLINK,
+    () => linkObject(link),
     `ip link set ${describeLink(link)}${describeChange(change)}`,
-    { index: typeof link === "number" ? link : 0, flags, change: mask },
+    { index: indexOf(link), flags, change: mask },
     {
       ...(typeof link === "string" ? nameOf(link) : { ifname: change.name }),
       address: change.mac === undefined ? undefined : parseMac(change.mac),
@@ -201,8 +221,8 @@ function portData({ hairpin, isolated }: PortSettings) {
   return { hairpin: asNumber(hairpin), isolated: asNumber(isolated) };
 }
 
-function describeLink(link: string | number): string {
-  return typeof link === "string" ? link : `index ${link}`;
+function describeLink(link: LinkSelector): string {
+  return typeof link === "string" ? link : `index ${indexOf(link)}`;
 }
 
 function describeChange(change: LinkChange): string {
@@ -225,11 +245,12 @@ function describeChange(change: LinkChange): string {
 }
 
 /** Removes a link (and a veth's other end). */
-export function deleteLink(link: string | number): Request {
+export function deleteLink(link: LinkSelector): Request {
   return request(
     RTM_DELLINK,
+    () => linkObject(link),
     `ip link del ${describeLink(link)}`,
-    { index: typeof link === "number" ? link : 0 },
+    { index: indexOf(link) },
     nameOf(link),
   );
 }
@@ -246,6 +267,7 @@ export interface Move {
 export function moveLink(index: number, { namespaceFd, name, alias }: Move): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(index),
     `ip link set index ${index} netns (another) name ${name} alias "${alias}"`,
     { index },
     { ifname: name, ifalias: alias, netNsFd: namespaceFd },
@@ -265,6 +287,7 @@ export interface BridgeSettings {
 export function createBridge(settings: BridgeSettings): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(settings.name),
     `ip link add ${settings.name} address ${settings.mac} type bridge${settings.filtersVlans === true ? " vlan_filtering 1" : ""}`,
     { flags: IFF_UP, change: IFF_UP },
     {
@@ -301,6 +324,7 @@ export function createVeth(settings: VethSettings): Request {
   const { peer } = settings;
   return request(
     RTM_NEWLINK,
+    linkObject(settings.name),
     `ip link add ${settings.name} address ${settings.mac} type veth peer name ${peer.name} address ${peer.mac}${peer.namespaceFd === undefined ? "" : " netns (the pod's)"}`,
     { flags: IFF_UP, change: IFF_UP },
     {
@@ -331,6 +355,7 @@ export function createVeth(settings: VethSettings): Request {
 export function createIfb(name: string, mtu: number): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(name),
     `ip link add ${name} mtu ${mtu} type ifb`,
     {},
     { ifname: name, mtu, linkInfo: { device: { kind: "ifb" } } },

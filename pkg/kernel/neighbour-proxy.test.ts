@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NTF_PROXY, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { type ObservedProxy, parseProxy, planProxies, proxyDump, proxySettings } from "./neighbour-proxy.ts";
 
 const BRIDGE = 5;
 const [first, second] = [parseAddress("fd00::4"), parseAddress("fd00::5")];
-const messageOf = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
+const messageOf = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const entry = (address: typeof first, more: Partial<ObservedProxy> = {}): ObservedProxy => ({
   ...{ index: BRIDGE, address, protocol: RTPROT_WEFT },
@@ -28,7 +28,7 @@ test("requests are the kernel's bytes, and are read back", () => {
 
 test("other neighbours are no entries", () => {
   const message = (flags: number, index: number) =>
-    messageOf(request(RTM_NEWNEIGH, "", { family: 10, index, flags }, { destination: new Uint8Array(16) }));
+    messageOf(query(RTM_NEWNEIGH, "", { family: 10, index, flags }, { destination: new Uint8Array(16) }));
   expect(parseProxy(message(NTF_PROXY, BRIDGE))).toBeDefined();
   expect([parseProxy(message(0, BRIDGE)), parseProxy(message(NTF_PROXY, 0))]).toEqual([undefined, undefined]);
 });

@@ -2,11 +2,20 @@
  * Addresses for which the kernel answers on a link although their hosts are reached by another one. IPv4 needs a setting of
  * the link alone: the kernel answers for what its routes lead elsewhere. IPv6 needs an entry for each address, too. Pure.
  */
+import { RTPROT_WEFT, SETTING_PROXY, SETTING_PROXY_DELAY } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
-import { decode, dumpRequest, type Message, NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  NLM_F_CREATE,
+  type ObjectIdentity,
+  type Query,
+  type Request,
+  request,
+} from "../netlink/message.ts";
 import { NTF_PROXY, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
-import { RTPROT_WEFT } from "../reconcile/route-plan.ts";
 import { addressFamily } from "./address.ts";
 import type { SysctlName } from "./sysctl.ts";
 
@@ -28,21 +37,21 @@ export interface ProxySetting {
   readonly initial: string;
 }
 
-const PROTOCOLS = { 4: { folder: "ipv4", proxy: "proxy_arp" }, 6: { folder: "ipv6", proxy: "proxy_ndp" } } as const;
+const FOLDERS = { 4: "ipv4", 6: "ipv6" } as const;
 
 /** What has the kernel answer on the link `name`, and at once: it waits up to 0.8 s otherwise, as for a second host. */
 export function proxySettings(name: string, family: Family): readonly ProxySetting[] {
-  const { folder, proxy } = PROTOCOLS[family];
+  const folder = FOLDERS[family];
   const setting = (kind: string, key: string, value: string, initial: string): ProxySetting => ({
     name: ["net", folder, kind, name, key],
     ...{ value, initial, default: ["net", folder, kind, "default", key] },
   });
   // In hundredths of a second.
-  return [setting("neigh", "proxy_delay", "0", "80"), setting("conf", proxy, "1", "0")];
+  return [setting("neigh", SETTING_PROXY_DELAY, "0", "80"), setting("conf", SETTING_PROXY[family], "1", "0")];
 }
 
 /** Entries of all links. */
-export function proxyDump(family: Family): Request {
+export function proxyDump(family: Family): Query {
   const header = { family: addressFamily(family), flags: NTF_PROXY };
   return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show proxy`, header, {});
 }
@@ -74,9 +83,16 @@ export function planProxies(index: number, addresses: readonly Address[], held: 
   ];
 }
 
-function addProxy({ index, address }: NeighbourProxy): Request {
+/** The kernel keeps these apart from its neighbours. */
+function proxyObject({ index, address }: NeighbourProxy): ObjectIdentity {
+  return { kind: "neighbour", key: `proxy index ${index} ${formatAddress(address)}` };
+}
+
+function addProxy(entry: NeighbourProxy): Request {
+  const { index, address } = entry;
   return request(
     RTM_NEWNEIGH,
+    () => proxyObject(entry),
     `ip neigh add proxy ${formatAddress(address)} dev index ${index} protocol ${RTPROT_WEFT}`,
     { family: addressFamily(address.family), index, flags: NTF_PROXY },
     { destination: addressToBytes(address), protocol: RTPROT_WEFT },
@@ -84,9 +100,11 @@ function addProxy({ index, address }: NeighbourProxy): Request {
   );
 }
 
-function deleteProxy({ index, address }: NeighbourProxy): Request {
+function deleteProxy(entry: NeighbourProxy): Request {
+  const { index, address } = entry;
   return request(
     RTM_DELNEIGH,
+    () => proxyObject(entry),
     `ip neigh del proxy ${formatAddress(address)} dev index ${index}`,
     { family: addressFamily(address.family), index, flags: NTF_PROXY },
     { destination: addressToBytes(address) },

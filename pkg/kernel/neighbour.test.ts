@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parseMac } from "../ip/mac.ts";
 import { AF_BRIDGE, AF_INET } from "../netlink/link.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NTF_SELF, NUD_PERMANENT, RTM_NEWNEIGH } from "../netlink/neighbour.ts";
 import {
   deleteForwarding,
@@ -14,7 +14,7 @@ import {
 } from "./neighbour.ts";
 
 const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-const messageOf = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
+const messageOf = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 1, portId: 0, payload: body });
 
 const neighbour = { index: 7, address: parseAddress("10.244.2.0"), mac: "0a:00:00:00:00:02" };
 const neighbour6 = { index: 7, address: parseAddress("fd00::"), mac: "0a:00:00:00:00:02" };
@@ -41,7 +41,7 @@ test("an entry is read back as it was written", () => {
 const lladdr = parseMac("0a:00:00:00:00:02");
 const destination = Uint8Array.of(192, 0, 2, 2);
 const permanent = { family: AF_BRIDGE, index: 7, state: NUD_PERMANENT, flags: NTF_SELF };
-const told = (header: object, attributes: object) => messageOf(request(RTM_NEWNEIGH, "", header, attributes));
+const told = (header: object, attributes: object) => messageOf(query(RTM_NEWNEIGH, "", header, attributes));
 
 test.each([
   ["that ages", { ...permanent, state: 2 }, {}],

@@ -12,6 +12,9 @@ import {
   type Message,
   NLM_F_CREATE,
   NLM_F_REPLACE,
+  type ObjectIdentity,
+  type Query,
+  query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -93,9 +96,19 @@ export function isStatic({ state }: NeighbourState): boolean {
   return (state & (NUD_PERMANENT | NUD_NOARP)) !== 0;
 }
 
+/** By the kernel's key: the link, and the address on it. */
+export function neighbourObject({ index, address }: Pick<Neighbour, "index" | "address">): ObjectIdentity {
+  return { kind: "neighbour", key: `index ${index} ${formatAddress(address)}` };
+}
+
+/** By the kernel's key: the link, and the hardware address. */
+export function forwardingObject({ index, mac }: Pick<Forwarding, "index" | "mac">): ObjectIdentity {
+  return { kind: "forwarding", key: `index ${index} ${formatMac(parseMac(mac))}` };
+}
+
 /** One entry; ENOENT where there is none. */
-export function getNeighbour(index: number, address: Address): Request {
-  return request(
+export function getNeighbour(index: number, address: Address): Query {
+  return query(
     RTM_GETNEIGH,
     `ip neigh get ${formatAddress(address)} dev index ${index}`,
     { family: addressFamily(address.family), index },
@@ -107,6 +120,7 @@ export function getNeighbour(index: number, address: Address): Request {
 export function probeNeighbour(index: number, address: Address, isKnown: boolean): Request {
   return request(
     RTM_NEWNEIGH,
+    () => neighbourObject({ index, address }),
     `ip neigh ${isKnown ? "change" : "add"} ${formatAddress(address)} dev index ${index} ${isKnown ? "nud probe" : "use"}`,
     {
       ...{ family: addressFamily(address.family), index },
@@ -126,12 +140,12 @@ export function parseBridgeEntry(
   return { index: header.index, master: attributes.master, mac: formatMac(attributes.lladdr) };
 }
 
-export function neighbourDump(family: Family): Request {
+export function neighbourDump(family: Family): Query {
   return dumpRequest(RTM_GETNEIGH, `ip -${family} neigh show`, { family: addressFamily(family) }, {});
 }
 
 /** Of all bridges and VXLAN devices: filter by index. */
-export function forwardingDump(): Request {
+export function forwardingDump(): Query {
   return dumpRequest(RTM_GETNEIGH, "bridge fdb show", { family: AF_BRIDGE }, {});
 }
 
@@ -139,6 +153,7 @@ export function forwardingDump(): Request {
 export function replaceNeighbour(entry: Neighbour): Request {
   return lateRequest(
     RTM_NEWNEIGH,
+    () => neighbourObject(entry),
     () => `ip neigh replace ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud permanent`,
     () => [
       { family: addressFamily(entry.address.family), index: entry.index, state: NUD_PERMANENT },
@@ -155,6 +170,7 @@ export function replaceNeighbour(entry: Neighbour): Request {
 export function changeNeighbour(entry: Neighbour): Request {
   return request(
     RTM_NEWNEIGH,
+    () => neighbourObject(entry),
     `ip neigh change ${formatAddress(entry.address)} lladdr ${entry.mac} dev index ${entry.index} nud stale`,
     { family: addressFamily(entry.address.family), index: entry.index, state: NUD_STALE },
     { destination: addressToBytes(entry.address), lladdr: parseMac(entry.mac) },
@@ -165,6 +181,7 @@ export function changeNeighbour(entry: Neighbour): Request {
 export function deleteNeighbour(entry: Neighbour): Request {
   return request(
     RTM_DELNEIGH,
+    () => neighbourObject(entry),
     `ip neigh del ${formatAddress(entry.address)} dev index ${entry.index}`,
     { family: addressFamily(entry.address.family), index: entry.index },
     { destination: addressToBytes(entry.address) },
@@ -175,6 +192,7 @@ export function deleteNeighbour(entry: Neighbour): Request {
 export function replaceForwarding(entry: Forwarding): Request {
   return lateRequest(
     RTM_NEWNEIGH,
+    () => forwardingObject(entry),
     () =>
       `bridge fdb replace ${entry.mac} dev index ${entry.index} dst ${formatAddress(entry.destination)} self permanent`,
     () => [
@@ -189,6 +207,7 @@ export function replaceForwarding(entry: Forwarding): Request {
 export function deleteForwarding({ index, mac }: Pick<Forwarding, "index" | "mac">): Request {
   return request(
     RTM_DELNEIGH,
+    () => forwardingObject({ index, mac }),
     `bridge fdb del ${mac} dev index ${index} self`,
     { family: AF_BRIDGE, index, flags: NTF_SELF },
     { lladdr: parseMac(mac) },

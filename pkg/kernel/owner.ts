@@ -2,7 +2,8 @@
  * Who a kernel object belongs to: the text in a link's alias (`ifalias`), in a rule's or an element's comment. Clean-up
  * touches only what carries such a mark.
  */
-
+import { MARK_START } from "../footprint.ts";
+import type { ObjectIdentity } from "../netlink/message.ts";
 import { fnv1a64, hexadecimal } from "./digest.ts";
 
 /** nft shows comments of at most 128 bytes with their NUL (NFTNL_UDATA_COMMENT_MAXLEN); aliases may be longer. */
@@ -11,9 +12,6 @@ const LONGEST_MARK = 127;
 const LONGEST_NETWORK = 40;
 /** "~" and 16 hexadecimal digits. */
 const DIGEST_LENGTH = 17;
-
-/** What every mark of an attachment begins with. */
-export const MARK_START = "cni:";
 
 /** An attachment: one interface of one container on one network, as the CNI specification identifies it (section 2). */
 export interface Attachment {
@@ -54,6 +52,11 @@ export function isOfContainer(
   if (id === undefined) return undefined;
   if (end === "/") return id === containerId;
   return containerId.startsWith(id) ? undefined : false;
+}
+
+/** All rules of the attachment with this mark, in whichever tables. */
+export function attachmentObject(mark: string): ObjectIdentity {
+  return { kind: "attachment", key: mark };
 }
 
 /** For people; a mark that is not of this form is its own description. */

@@ -9,7 +9,16 @@ import {
   RTM_SETLINK,
 } from "../netlink/bridge-vlan.ts";
 import { AF_BRIDGE, RTM_NEWLINK as RTM_NEWLINK_ANY } from "../netlink/link.ts";
-import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
+import {
+  decode,
+  dumpRequest,
+  type Message,
+  type ObjectIdentity,
+  type Query,
+  type Request,
+  request,
+} from "../netlink/message.ts";
+import { type LinkReference, linkObject } from "./link.ts";
 
 /** VLAN 0 is no VLAN, 4095 is reserved (IEEE 802.1Q-2018, table 9-2). */
 export const LAST_VLAN = 4094;
@@ -37,12 +46,17 @@ export interface ObservedVlans {
   readonly vlans: readonly (VlanRange & { readonly isNative: boolean; readonly isUntagged: boolean })[];
 }
 
+function vlansObject(portIndex: number): ObjectIdentity {
+  return { kind: "vlan", key: `index ${portIndex}` };
+}
+
 /** Makes the bridge look at tags, or pass all frames on whatever their tags. EOPNOTSUPP where the kernel cannot. */
-export function setVlanFiltering(bridgeIndex: number, on: boolean): Request {
+export function setVlanFiltering(bridge: LinkReference, on: boolean): Request {
   return request(
     RTM_NEWLINK_ANY,
-    `ip link set index ${bridgeIndex} type bridge vlan_filtering ${on ? 1 : 0}`,
-    { index: bridgeIndex },
+    linkObject(bridge),
+    `ip link set index ${bridge.index} type bridge vlan_filtering ${on ? 1 : 0}`,
+    { index: bridge.index },
     { linkInfo: { device: { kind: "bridge", data: { vlanFiltering: on ? 1 : 0 } } } },
   );
 }
@@ -52,6 +66,7 @@ export function addPortVlans(portIndex: number, { native, tagged }: PortVlans): 
   const words = [`vid ${native} pvid untagged`, ...tagged.map((range) => `vid ${rangeText(range)}`)];
   return request(
     RTM_SETLINK,
+    vlansObject(portIndex),
     `bridge vlan add dev index ${portIndex} ${words.join(", ")}`,
     { family: AF_BRIDGE, index: portIndex },
     {
@@ -68,6 +83,7 @@ export function clearPortVlans(portIndex: number): Request {
   const all = { first: 1, last: LAST_VLAN };
   return request(
     RTM_DELLINK,
+    vlansObject(portIndex),
     `bridge vlan del dev index ${portIndex} vid ${rangeText(all)}`,
     { family: AF_BRIDGE, index: portIndex },
     { vlans: rangeInfo(all) },
@@ -75,7 +91,7 @@ export function clearPortVlans(portIndex: number): Request {
 }
 
 /** The VLANs of all ports of the namespace, and of the bridges themselves. */
-export function portVlanDump(): Request {
+export function portVlanDump(): Query {
   return dumpRequest(
     RTM_GETLINK,
     "bridge vlan show",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { addressToBytes, parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
-import { type Message, request } from "../netlink/message.ts";
+import { type Message, query } from "../netlink/message.ts";
 import { RTM_NEWROUTE } from "../netlink/route.ts";
 import { addRoute, describeRoute, parseRoutes } from "./route.ts";
 
@@ -11,7 +11,7 @@ function defaultRoute(family: number, gateways: readonly string[]): Message {
     ...{ flags: 0, hops: 0, outputIndex: at + 2 },
     gateway: addressToBytes(parseAddress(gateway)),
   }));
-  const { type, body } = request(RTM_NEWROUTE, "", { family, table: 254, protocol: 3, type: 1 }, { multipath });
+  const { type, body } = query(RTM_NEWROUTE, "", { family, table: 254, protocol: 3, type: 1 }, { multipath });
   return { type, flags: 0, sequence: 1, portId: 0, payload: body };
 }
 

@@ -9,7 +9,7 @@ import {
   type Family,
   formatAddress,
 } from "../ip/address.ts";
-import { formatPrefix, type Prefix } from "../ip/prefix.ts";
+import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import { AF_INET, AF_INET6 } from "../netlink/link.ts";
 import {
   decode,
@@ -19,6 +19,9 @@ import {
   NLM_F_CREATE,
   NLM_F_EXCL,
   NLM_F_REPLACE,
+  type ObjectIdentity,
+  type Query,
+  query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -113,7 +116,7 @@ export function parseRoutes(message: Message): ObservedRoute[] {
 }
 
 /** All routes of a family, in all tables unless the socket checks strictly and `table` is given. */
-export function routeDump(family: Family, table = 0): Request {
+export function routeDump(family: Family, table = 0): Query {
   return dumpRequest(
     RTM_GETROUTE,
     `ip -${family} route show table ${table === 0 ? "all" : table}`,
@@ -133,11 +136,11 @@ export interface RouteQuestion {
 }
 
 /** The way that packets take to `destination`; ENETUNREACH (or EHOSTUNREACH) when there is none. */
-export function getRoute(destination: Address, { source, inputIndex, isEntry = false }: RouteQuestion = {}): Request {
+export function getRoute(destination: Address, { source, inputIndex, isEntry = false }: RouteQuestion = {}): Query {
   const { family } = destination;
   const from = source === undefined ? "" : ` from ${formatAddress(source)}`;
   const by = inputIndex === undefined ? "" : ` iif index ${inputIndex}`;
-  return request(
+  return query(
     RTM_GETROUTE,
     `ip route get ${isEntry ? "fibmatch " : ""}${formatAddress(destination)}${from}${by}`,
     {
@@ -154,10 +157,28 @@ export function getRoute(destination: Address, { source, inputIndex, isEntry = f
   );
 }
 
+/** The metric of a route that states none, or 0 (IP6_RT_PRIO_USER). */
+export const DEFAULT_METRIC: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
+
+/** By the kernel's key: family, table, destination, metric. Routes that share all of these are ways of one route. */
+export function routeObject({
+  destination,
+  table = RT_TABLE_MAIN,
+  priority = 0,
+}: Pick<Route, "destination" | "table" | "priority">): ObjectIdentity {
+  const { family } = destination.address;
+  const metric = priority === 0 ? DEFAULT_METRIC[family] : priority;
+  return {
+    kind: "route",
+    key: `inet${family} table ${table} ${formatPrefix(networkOf(destination))} metric ${metric}`,
+  };
+}
+
 /** EEXIST when a route to the same destination with the same metric is there, whoever made it. */
 export function addRoute(route: Route): Request {
   return lateRequest(
     RTM_NEWROUTE,
+    () => routeObject(route),
     () => `ip route add ${describeRoute(route)}`,
     () => routeMessage(route),
     NLM_F_CREATE | NLM_F_EXCL,
@@ -169,13 +190,15 @@ export function addRoute(route: Route): Request {
  * very route is there.
  */
 export function joinRoute(route: Route): Request {
-  return request(RTM_NEWROUTE, `ip route prepend ${describeRoute(route)}`, ...routeMessage(route), NLM_F_CREATE);
+  const text = `ip route prepend ${describeRoute(route)}`;
+  return request(RTM_NEWROUTE, () => routeObject(route), text, ...routeMessage(route), NLM_F_CREATE);
 }
 
 /** Puts `route` in the place of the one with the same destination and metric, in one step; adds it where there is none. */
 export function replaceRoute(route: Route): Request {
   return lateRequest(
     RTM_NEWROUTE,
+    () => routeObject(route),
     () => `ip route replace ${describeRoute(route)}`,
     () => routeMessage(route),
     NLM_F_CREATE | NLM_F_REPLACE,
@@ -184,7 +207,8 @@ export function replaceRoute(route: Route): Request {
 
 /** ESRCH when no route matches all that `route` states. */
 export function deleteRoute(route: Route): Request {
-  return request(RTM_DELROUTE, `ip route del ${describeRoute(route)}`, ...routeMessage(route));
+  const text = `ip route del ${describeRoute(route)}`;
+  return request(RTM_DELROUTE, () => routeObject(route), text, ...routeMessage(route));
 }
 
 function routeMessage(route: Route) {

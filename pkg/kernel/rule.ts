@@ -9,6 +9,8 @@ import {
   type Message,
   NLM_F_CREATE,
   NLM_F_EXCL,
+  type ObjectIdentity,
+  type Query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -45,19 +47,24 @@ export function parseRule(message: Message): ObservedRule | undefined {
   };
 }
 
-export function ruleDump(family: Family): Request {
+export function ruleDump(family: Family): Query {
   return dumpRequest(RTM_GETRULE, `ip -${family} rule show`, { family: addressFamily(family) }, {});
+}
+
+/** By what the kernel compares rules by, as far as ours say it: source, table, and the priority where it is stated. */
+function ruleObject({ source, table, priority }: SourceRule): ObjectIdentity {
+  return { kind: "policy", key: `from ${formatAddress(source)} table ${table} priority ${priority ?? "any"}` };
 }
 
 /** EEXIST when the same rule with the same priority is there. */
 export function addRule(rule: SourceRule): Request {
   const flags = NLM_F_CREATE | NLM_F_EXCL;
-  return request(RTM_NEWRULE, `ip rule add ${describeRule(rule)}`, ...ruleMessage(rule), flags);
+  return request(RTM_NEWRULE, () => ruleObject(rule), `ip rule add ${describeRule(rule)}`, ...ruleMessage(rule), flags);
 }
 
 /** ENOENT when no rule matches all that `rule` states. */
 export function deleteRule(rule: SourceRule): Request {
-  return request(RTM_DELRULE, `ip rule del ${describeRule(rule)}`, ...ruleMessage(rule));
+  return request(RTM_DELRULE, () => ruleObject(rule), `ip rule del ${describeRule(rule)}`, ...ruleMessage(rule));
 }
 
 function ruleMessage({ source, table, priority }: SourceRule) {

@@ -2,12 +2,13 @@
  * Links that are made in a pod's namespace with nothing left on the host: dummy devices, and those that share a parent
  * (macvlan, ipvlan, vlan).
  */
+import { PROBE_LINK } from "../footprint.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isNetlinkError } from "../netlink/errors.ts";
 import { RTM_NEWLINK } from "../netlink/link.ts";
 import { decode, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import { getLink, type LinkKindData } from "./link.ts";
+import { getLink, type LinkKindData, linkObject } from "./link.ts";
 
 /** MACVLAN_MODE_* (include/uapi/linux/if_link.h), by the names that ip(8) has for them. */
 export const MACVLAN_MODE = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
@@ -33,6 +34,7 @@ export function createSingleLink(link: SingleLink): Request {
   const where = namespaceFd === undefined ? "" : " netns (the pod's)";
   return request(
     RTM_NEWLINK,
+    linkObject(name),
     `ip link add ${name}${parent}${where} type ${device.kind}`,
     {},
     {
@@ -48,7 +50,7 @@ export function createSingleLink(link: SingleLink): Request {
  * hardware address, no parent), so that nothing is made; which refusal comes tells whether it knows the kind.
  */
 export function supportsDevice(netlink: BlockingNetlink, kind: LinkKindData["kind"]): boolean {
-  const impossible = createSingleLink({ name: "weft-probe", device: { kind }, mac: "01:00:00:00:00:00" });
+  const impossible = createSingleLink({ name: PROBE_LINK, device: { kind }, mac: "01:00:00:00:00:00" });
   const [reply] = netlink.exchange([impossible]);
   return !isNetlinkError(reply?.error, "EOPNOTSUPP");
 }

@@ -4,7 +4,7 @@
  */
 import type { Family } from "../ip/address.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query } from "../netlink/message.ts";
 import { addressDump, type LinkAddress, parseLinkAddress } from "./address.ts";
 import { type Link, linkDump, parseLink } from "./link.ts";
 import {
@@ -27,7 +27,7 @@ export interface KernelSnapshot {
 }
 
 /** The dumps that `parseSnapshot` reads, in its order. */
-export function snapshotDumps(): readonly Request[] {
+export function snapshotDumps(): readonly Query[] {
   return [linkDump(), addressDump(), routeDump(4), routeDump(6), neighbourDump(4), neighbourDump(6), forwardingDump()];
 }
 

@@ -2,6 +2,7 @@
  * Kernel settings under /proc/sys, by their dotted names. A device's name may hold dots (`cni0.100`): in a name here they
  * stand as they are, and only the dots between the parts given separately become slashes.
  */
+import type { ObjectIdentity } from "../netlink/message.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { Files } from "../sys/system.ts";
 
@@ -11,6 +12,11 @@ export type SysctlName = readonly string[];
 /** Its file. */
 export function sysctlPath(name: SysctlName): string {
   return `/proc/sys/${name.join("/")}`;
+}
+
+/** By its file, whatever its value. */
+export function settingObject(name: SysctlName): ObjectIdentity {
+  return { kind: "setting", key: sysctlPath(name) };
 }
 
 /** The value, without the line's end; `undefined` where the kernel has no such setting. */

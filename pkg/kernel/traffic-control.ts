@@ -2,6 +2,7 @@
  * Limits on a device's traffic: a token bucket for what leaves it, and a second device (ifb) where what arrives is sent
  * through another one. Handles and arithmetic are those of the reference plugin, so that each finds the other's.
  */
+import { BUCKET_HANDLE, FILTER_PRIORITIES, INGRESS_HANDLE } from "../footprint.ts";
 import { addressBits } from "../ip/address.ts";
 import { formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import {
@@ -11,6 +12,9 @@ import {
   NLM_F_CREATE,
   NLM_F_ECHO,
   NLM_F_EXCL,
+  type ObjectIdentity,
+  type Query,
+  query,
   type Request,
   request,
 } from "../netlink/message.ts";
@@ -41,10 +45,6 @@ export interface Limit {
 const U32_RANGE = 2 ** 32;
 const U32_MAX = U32_RANGE - 1;
 
-/** `1:` and `ffff:` */
-const BUCKET_HANDLE = 0x0001_0000;
-const INGRESS_HANDLE = 0xffff_0000;
-
 const MICROSECONDS = 1_000_000;
 /** The kernel counts tokens in ticks of 64 ns (PSCHED_SHIFT in include/net/pkt_sched.h). */
 const TICKS_PER_MICROSECOND = 1000 / 64;
@@ -61,6 +61,11 @@ function queueLimit({ bytesPerSecond, burstBytes }: Limit): number {
   return Math.min(Math.floor((bytesPerSecond * LATENCY_MICROSECONDS) / MICROSECONDS) + burstBytes, U32_MAX);
 }
 
+/** A device has one discipline at each place. */
+function qdiscObject(index: number, parent: number): ObjectIdentity {
+  return { kind: "qdisc", key: `index ${index} parent ${parent.toString(16)}` };
+}
+
 /** A token bucket for what leaves the device. EEXIST when the device has an outermost discipline of somebody's. */
 export function addBucket(index: number, limit: Limit): Request {
   const { bytesPerSecond, burstBytes } = limit;
@@ -72,6 +77,7 @@ export function addBucket(index: number, limit: Limit): Request {
   };
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_ROOT),
     `tc qdisc add dev index ${index} root handle 1: tbf rate ${bytesPerSecond}bps burst ${burstBytes} limit ${parms.limit}`,
     { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT },
     {
@@ -91,6 +97,7 @@ export function addBucket(index: number, limit: Limit): Request {
 export function addIngress(index: number): Request {
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_INGRESS),
     `tc qdisc add dev index ${index} handle ffff: ingress`,
     { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS },
     { kind: "ingress", data: {} },
@@ -101,12 +108,12 @@ export function addIngress(index: number): Request {
 /** All that arrives at the device leaves by `target` instead, before it goes on; `addIngress` comes first. */
 export function addRedirection(index: number, target: number): Request {
   const text =
-    `tc filter add dev index ${index} parent ffff: protocol all prio 1 u32 match u32 0 0 ` +
+    `tc filter add dev index ${index} parent ffff: protocol all prio ${FILTER_PRIORITIES.all} u32 match u32 0 0 ` +
     `action mirred egress redirect dev index ${target}`;
   return addU32(text, {
     index,
     parent: INGRESS_HANDLE,
-    priority: 1,
+    priority: FILTER_PRIORITIES.all,
     protocol: ETH_P_ALL,
     keys: [EVERY_PACKET],
     target,
@@ -128,7 +135,15 @@ interface U32Filter {
   readonly target: number | undefined;
 }
 
-function addU32(text: string, { index, parent, priority, protocol, keys, target }: U32Filter): Request {
+/** By place, priority and what it matches: the kernel chooses handles. */
+function filterObject({ index, parent, priority, protocol, keys }: U32Filter): ObjectIdentity {
+  const matches = keys.map(({ at, mask, value }) => `${at}:${mask.toString(16)}:${value.toString(16)}`).join(",");
+  const place = `index ${index} parent ${parent.toString(16)}`;
+  return { kind: "filter", key: `${place} prio ${priority} protocol ${protocol} ${matches}` };
+}
+
+function addU32(text: string, filter: U32Filter): Request {
+  const { index, parent, priority, protocol, keys, target } = filter;
   // In network byte order.
   const swapped = ((protocol & 0xff) << 8) | (protocol >> 8);
   const actions = {
@@ -139,6 +154,7 @@ function addU32(text: string, { index, parent, priority, protocol, keys, target 
   };
   return request(
     RTM_NEWTFILTER,
+    () => filterObject(filter),
     text,
     { index, parent, info: (priority << 16) | swapped },
     {
@@ -161,6 +177,7 @@ export type Hook = keyof typeof HOOKS;
 export function addClsact(index: number): Request {
   return request(
     RTM_NEWQDISC,
+    qdiscObject(index, TC_H_INGRESS),
     `tc qdisc add dev index ${index} clsact`,
     { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS },
     { kind: "clsact", data: {} },
@@ -183,9 +200,13 @@ const WORD_BITS = 32;
 
 function u32Of({ index, hook, match, target }: SubnetFilter): U32Filter {
   const place = { index, parent: HOOKS[hook], target };
-  if (match === undefined) return { ...place, priority: 3, protocol: ETH_P_ALL, keys: [EVERY_PACKET] };
+  if (match === undefined)
+    return { ...place, priority: FILTER_PRIORITIES.rest, protocol: ETH_P_ALL, keys: [EVERY_PACKET] };
   const { family } = match.prefix.address;
-  const of = family === 4 ? { priority: 1, protocol: ETH_P_IP } : { priority: 2, protocol: ETH_P_IPV6 };
+  const of =
+    family === 4
+      ? { priority: FILTER_PRIORITIES.ipv4, protocol: ETH_P_IP }
+      : { priority: FILTER_PRIORITIES.ipv6, protocol: ETH_P_IPV6 };
   return { ...place, ...of, keys: keysOf(match.prefix, ADDRESS_OFFSETS[family][match.side]) };
 }
 
@@ -215,7 +236,7 @@ export function addSubnetFilter(filter: SubnetFilter): Request {
 }
 
 /** The filters on a hook; ENOENT, EINVAL or no answer where there is no place for them. */
-export function filterDump(index: number, hook: Hook): Request {
+export function filterDump(index: number, hook: Hook): Query {
   const text = `tc filter show dev index ${index} ${hook}`;
   return dumpRequest(RTM_GETTFILTER, text, { index, parent: HOOKS[hook] }, undefined);
 }
@@ -245,9 +266,9 @@ function isRedirectedTo(message: Message, target: number): boolean {
  * Asks for the outermost discipline; no answer but an acknowledgement where it is one that every device has. The kernel
  * answers only those who want to hear of changes of their own.
  */
-export function getBucket(index: number): Request {
+export function getBucket(index: number): Query {
   const text = `tc qdisc show dev index ${index} root`;
-  return request(RTM_GETQDISC, text, { index, parent: TC_H_ROOT }, undefined, NLM_F_ECHO);
+  return query(RTM_GETQDISC, text, { index, parent: TC_H_ROOT }, undefined, NLM_F_ECHO);
 }
 
 /** True when `message` answers `getBucket` with the discipline that `addBucket` makes of `limit`. */
@@ -269,7 +290,7 @@ function isBuffer(shown: number, limit: Limit): boolean {
 }
 
 /** The filters on what arrives at the device; ENOENT or no answer where there is no place for them. */
-export function redirectionDump(index: number): Request {
+export function redirectionDump(index: number): Query {
   return dumpRequest(
     RTM_GETTFILTER,
     `tc filter show dev index ${index} parent ffff:`,
@@ -289,11 +310,13 @@ export function isRedirection(message: Message, target: number): boolean {
 /** Removes what `addBucket` made. */
 export function deleteBucket(index: number): Request {
   const text = `tc qdisc del dev index ${index} root handle 1:`;
-  return request(RTM_DELQDISC, text, { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT }, undefined);
+  const header = { index, handle: BUCKET_HANDLE, parent: TC_H_ROOT };
+  return request(RTM_DELQDISC, qdiscObject(index, TC_H_ROOT), text, header, undefined);
 }
 
 /** Removes what `addIngress` made, with all filters in it. */
 export function deleteIngress(index: number): Request {
   const text = `tc qdisc del dev index ${index} handle ffff: ingress`;
-  return request(RTM_DELQDISC, text, { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS }, undefined);
+  const header = { index, handle: INGRESS_HANDLE, parent: TC_H_INGRESS };
+  return request(RTM_DELQDISC, qdiscObject(index, TC_H_INGRESS), text, header, undefined);
 }

@@ -1,15 +1,13 @@
 /**
  * The VXLAN device of a node, its VTEP: made, compared with what it should be, changed in place where the kernel can.
  */
+import { VTEP_ALIAS } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
-import { deleteLink, type Link } from "./link.ts";
-
-/** The alias of a VTEP that is ours: what carries it may be removed when it is no longer wanted. */
-export const VTEP_ALIAS = "weft:vtep";
+import { deleteLink, type Link, linkObject } from "./link.ts";
 
 export interface Vtep {
   readonly name: string;
@@ -44,7 +42,7 @@ export function planVtep(wanted: Vtep, link: Link | undefined): VtepPlan {
   if (link === undefined) return { requests: [createVtep(wanted)], isReady: false, removes: false };
   if (canBeChanged(wanted, link))
     return { requests: adjustVtep(wanted, link), isReady: link.mac === wanted.mac, removes: false };
-  return { requests: [deleteLink(link.index), createVtep(wanted)], isReady: false, removes: true };
+  return { requests: [deleteLink(link), createVtep(wanted)], isReady: false, removes: true };
 }
 
 /** VNI, port and the family of the underlay are for life. */
@@ -89,6 +87,7 @@ function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): st
 function createVtep(wanted: Vtep): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(wanted.name),
     `ip link add ${describe(wanted)}`,
     {},
     {
@@ -112,6 +111,7 @@ function adjustVtep(wanted: Vtep, link: Link): Request[] {
 function changeSettings(wanted: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(wanted.name),
     `ip link set ${wanted.name} type vxlan local ${formatAddress(wanted.local)} dev index ${wanted.underlayIndex} nolearning`,
     { index: link.index },
     { linkInfo: { device: { kind: "vxlan", data: settings(wanted) } } },
@@ -121,6 +121,7 @@ function changeSettings(wanted: Vtep, link: Link): Request {
 function makeReady({ name, mac, mtu }: Vtep, link: Link): Request {
   return request(
     RTM_NEWLINK,
+    linkObject(name),
     // The same address once more would cost the device its neighbours.
     `ip link set ${name}${link.mac === mac ? "" : ` address ${mac}`} mtu ${mtu} alias ${VTEP_ALIAS} up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },

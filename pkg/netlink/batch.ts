@@ -10,9 +10,10 @@ import {
   type Message,
   NLM_F_ACK,
   NLMSG_ERROR,
+  type Query,
+  query,
   type Request,
   readAcknowledgement,
-  request,
   splitDatagram,
   writeRequest,
 } from "./message.ts";
@@ -25,9 +26,9 @@ const NFNL_SUBSYS_NFTABLES = 10;
 const delimiterHeader = struct({ family: u8, version: u8, resource: be16 });
 const delimiterAttributes = attributes({ generation: attribute(1, "NFNL_BATCH_GENID", be32) });
 
-function delimiter(type: number, identifier: string, generation?: number): Request {
+function delimiter(type: number, identifier: string, generation?: number): Query {
   const message = { identifier, type, header: delimiterHeader, attributes: delimiterAttributes };
-  return request(message, "nft transaction", { resource: NFNL_SUBSYS_NFTABLES }, { generation });
+  return query(message, "nft transaction", { resource: NFNL_SUBSYS_NFTABLES }, { generation });
 }
 
 /**
@@ -36,7 +37,7 @@ function delimiter(type: number, identifier: string, generation?: number): Reque
  */
 export class Batch implements Conversation {
   readonly datagram: Uint8Array;
-  readonly #requests: readonly Request[];
+  readonly #requests: readonly (Request | Query)[];
   readonly #first: number;
   readonly #where: string;
   readonly #echoes: Message[] = [];

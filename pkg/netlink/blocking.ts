@@ -1,7 +1,7 @@
 import type { NetlinkSocket, NetworkNamespace, System } from "../sys/system.ts";
 import { Batch } from "./batch.ts";
 import { type Conversation, Exchange, type Reply } from "./exchange.ts";
-import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Request } from "./message.ts";
+import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Query, type Request } from "./message.ts";
 import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 
 /** How long the kernel may be silent: it answers at once, or holds the RTNL lock while devices are torn down. */
@@ -19,7 +19,7 @@ export class BlockingNetlink {
   }
 
   /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
-  exchange(requests: readonly Request[]): Reply[] {
+  exchange(requests: readonly (Request | Query)[]): Reply[] {
     const replies: Reply[] = [];
     for (const part of inFlight(requests)) {
       const exchange = new Exchange(part, this.#take(part.length), this.where);
@@ -30,7 +30,7 @@ export class BlockingNetlink {
   }
 
   /** As `exchange`, but the first refusal is thrown (later requests of the same call may have taken effect). */
-  run(...requests: readonly Request[]): Message[] {
+  run(...requests: readonly (Request | Query)[]): Message[] {
     const messages: Message[] = [];
     for (const reply of this.exchange(requests)) {
       if (reply.error !== undefined) throw reply.error;
@@ -43,7 +43,7 @@ export class BlockingNetlink {
    * All messages of a consistent dump: an interrupted one is asked for again. With `isWanted` only those are kept, so that
    * a few of a great many take little memory; the payload that it is given is valid only during the call.
    */
-  dump(request: Request, isWanted?: (message: Message) => boolean): readonly Message[] {
+  dump(request: Query, isWanted?: (message: Message) => boolean): readonly Message[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       const options = isWanted === undefined ? {} : { isWanted };
       const exchange = new Exchange([request], this.#take(1), this.where, options);
@@ -72,7 +72,7 @@ export class BlockingNetlink {
    * The first messages of a dump, as many as come in one datagram: for the head of a long list. The socket serves no
    * other request after it; closing it ends the dump.
    */
-  dumpHead(request: Request): readonly Message[] {
+  dumpHead(request: Query): readonly Message[] {
     const exchange = new Exchange([request], this.#take(1), this.where);
     this.#socket.send(exchange.datagram);
     exchange.accept(this.#socket.receive(SILENCE_MS));

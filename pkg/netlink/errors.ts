@@ -1,17 +1,17 @@
 import { errnoName, errnoText } from "../sys/errors.ts";
-import type { Request } from "./message.ts";
+import type { Query, Request } from "./message.ts";
 
 /**
  * The kernel refused a request: which one, with which errno, and what its extended acknowledgement says.
  * `where` names the namespace the socket speaks to.
  */
 export class NetlinkError extends Error {
-  readonly request: Request;
+  readonly request: Request | Query;
   readonly errno: number;
   readonly code: string;
   readonly extendedText: string | undefined;
 
-  constructor(request: Request, errno: number, extendedText: string | undefined, where: string) {
+  constructor(request: Request | Query, errno: number, extendedText: string | undefined, where: string) {
     const detail = extendedText === undefined ? "" : `: ${extendedText}`;
     super(`${request.text} in ${where}: ${errnoText(errno)} (${errnoName(errno)})${detail}`);
     this.name = "NetlinkError";

@@ -1,7 +1,7 @@
 import type { EventNetlinkSocket } from "../sys/event-netlink.ts";
 import { Batch } from "./batch.ts";
 import { type Conversation, Exchange, type Reply } from "./exchange.ts";
-import type { Message, Request } from "./message.ts";
+import type { Message, Query, Request } from "./message.ts";
 import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
 
 /** Each datagram comes in bytes of its own (`EventNetlinkSocket`). */
@@ -44,7 +44,7 @@ export class EventedNetlink {
   }
 
   /** Each request's own answer, in their order; refusals are in the replies, not thrown. Dumps go by `dump`. */
-  async exchange(requests: readonly Request[]): Promise<Reply[]> {
+  async exchange(requests: readonly (Request | Query)[]): Promise<Reply[]> {
     const replies: Reply[] = [];
     for (const part of inFlight(requests)) {
       const exchange = new Exchange(part, this.#take(part.length), this.where, OWN_BYTES);
@@ -55,7 +55,7 @@ export class EventedNetlink {
   }
 
   /** All messages of a consistent dump that `isWanted` names: an interrupted one is asked for again. */
-  async dump(request: Request, isWanted?: (message: Message) => boolean): Promise<readonly Message[]> {
+  async dump(request: Query, isWanted?: (message: Message) => boolean): Promise<readonly Message[]> {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
       const options = { ...OWN_BYTES, ...(isWanted && { isWanted }) };
       const exchange = new Exchange([request], this.#take(1), this.where, options);

@@ -7,7 +7,7 @@ import { ByteWriter } from "./bytes.ts";
 import { isExists, NetlinkError } from "./errors.ts";
 import { EventedNetlink } from "./evented.ts";
 import { RTM_GETLINK, RTM_NEWLINK } from "./link.ts";
-import { decode, dumpRequest, NLM_F_DUMP_INTR, NLM_F_MULTI, request, splitDatagram } from "./message.ts";
+import { decode, dumpRequest, NLM_F_DUMP_INTR, NLM_F_MULTI, query, request, splitDatagram } from "./message.ts";
 
 /** Plays the kernel: takes the requests of a datagram, gives datagrams. */
 type Kernel = (requests: ReturnType<typeof splitDatagram>) => Uint8Array[];
@@ -38,9 +38,11 @@ function acknowledge(sequence: number, errno: number, text?: string): Uint8Array
   return answer(2, 0x100 | (text === undefined ? 0 : 0x200), sequence, to.finish());
 }
 
-const linkPayload = (index: number) => request(RTM_NEWLINK, "", { index }, { ifname: `eth${index}` }).body;
+const linkPayload = (index: number) => query(RTM_NEWLINK, "", { index }, { ifname: `eth${index}` }).body;
 const done = (sequence: number, flags = 0) => answer(3, NLM_F_MULTI | flags, sequence, Uint8Array.of(0, 0, 0, 0));
-const anyLink = request(RTM_GETLINK, "ip link show eth0", {}, { ifname: "eth0" });
+const anyLink = query(RTM_GETLINK, "ip link show eth0", {}, { ifname: "eth0" });
+/** Of any type: a batch does not look at it. */
+const anyChange = request(RTM_GETLINK, { kind: "link", key: "eth0" }, "ip link set eth0", {}, { ifname: "eth0" });
 const allLinks = dumpRequest(RTM_GETLINK, "ip link show", {}, {});
 
 function blocking(kernel: Kernel): BlockingNetlink {
@@ -171,7 +173,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
       expect(requests.map(({ flags }) => flags & 4)).toEqual([0, 0, 4, 0]);
       return [acknowledge(requests.at(-2)?.sequence ?? 0, 0)];
     });
-    await driver.commit([anyLink, anyLink]);
+    await driver.commit([anyChange, anyChange]);
     expect(types).toEqual([16, 18, 18, 17]);
   });
 
@@ -182,24 +184,26 @@ describe.each(drivers)("the %s driver", (_name, open) => {
       const [, first, last] = requests.map(({ sequence }) => sequence);
       return [answer(16, 0, first ?? 0, linkPayload(7)), acknowledge(last ?? 0, 0)];
     });
-    const echoes = await driver.commit([anyLink, anyLink], 258);
+    const echoes = await driver.commit([anyChange, anyChange], 258);
     // NFNL_BATCH_GENID, in network order.
     expect(payloads).toEqual(["8,0,1,0,0,0,1,2"]);
     expect(echoes.map((message) => decode(RTM_NEWLINK, message).header.index)).toEqual([7]);
   });
 
   test("reports the refused message of a batch, not the last", async () => {
-    const refused = request(RTM_GETLINK, "nft add rule", {}, {});
+    const refused = request(RTM_GETLINK, anyChange.object, "nft add rule", {}, {});
     const driver = open((requests) => [
       acknowledge(requests[1]?.sequence ?? 0, 2),
       acknowledge(requests[2]?.sequence ?? 0, 0),
     ]);
-    await expect(driver.commit([refused, anyLink])).rejects.toThrow(/^nft add rule in a test: no such file or object/);
+    await expect(driver.commit([refused, anyChange])).rejects.toThrow(
+      /^nft add rule in a test: no such file or object/,
+    );
   });
 
   test("reports a commit that failed as a whole", async () => {
     const driver = open((requests) => [acknowledge(requests[0]?.sequence ?? 0, 12)]);
-    await expect(driver.commit([anyLink])).rejects.toThrow(NetlinkError);
+    await expect(driver.commit([anyChange])).rejects.toThrow(NetlinkError);
   });
 });
 

@@ -10,6 +10,7 @@ import {
   NLM_F_DUMP_INTR,
   NLMSG_DONE,
   NLMSG_ERROR,
+  type Query,
   type Request,
   readAcknowledgement,
   splitDatagram,
@@ -18,7 +19,7 @@ import {
 
 /** The answer to one request. */
 export interface Reply {
-  readonly request: Request;
+  readonly request: Request | Query;
   /** Data messages; their payloads stay. */
   readonly messages: readonly Message[];
   /** Set when the kernel refused. */
@@ -28,7 +29,7 @@ export interface Reply {
 }
 
 interface Pending {
-  readonly request: Request;
+  readonly request: Request | Query;
   readonly messages: Message[];
   error: NetlinkError | undefined;
   interrupted: boolean;
@@ -60,7 +61,7 @@ export class Exchange implements Conversation {
    * messages are dropped as they come; the payload that it is given is valid only during the call.
    */
   constructor(
-    requests: readonly Request[],
+    requests: readonly (Request | Query)[],
     firstSequence: number,
     where: string,
     {

@@ -1,6 +1,6 @@
 /** Generic netlink: families are known by name, and get their number when the kernel boots (linux/genetlink.h). */
 import { attribute, attributes, cstring, struct, u8, u16, type ValueOf } from "./codec.ts";
-import { decode, type Message, type MessageType, type Request, request } from "./message.ts";
+import { decode, type Message, type MessageType, type Query, query } from "./message.ts";
 
 export const NETLINK_GENERIC = 16;
 
@@ -27,8 +27,8 @@ const CTRL: MessageType<GenericHeader, ValueOf<typeof family>> = {
 };
 
 /** ENOENT where the kernel has no such family. */
-export function familyQuestion(name: string): Request {
-  return request(CTRL, `genl ctrl get name ${name}`, { command: CTRL_CMD_GETFAMILY, version: 1 }, { name });
+export function familyQuestion(name: string): Query {
+  return query(CTRL, `genl ctrl get name ${name}`, { command: CTRL_CMD_GETFAMILY, version: 1 }, { name });
 }
 
 /** The number in the answer to `familyQuestion`: the type of the family's messages. */

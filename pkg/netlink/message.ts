@@ -36,15 +36,41 @@ export interface MessageType<H, A> {
   readonly attributes: Codec<A>;
 }
 
-/** What the kernel is asked to do: one message, with words that an operator understands. */
-export interface Request {
+/**
+ * What kind of object a change is about. Not all are netlink's: plans also write settings and files, and run processes.
+ *
+ * - rtnetlink: "link", "address", "route", "neighbour" (proxy entries too), "forwarding" (a bridge's or VXLAN's entry),
+ *   "policy" (of `ip rule`), "vlan" (of a bridge port), "qdisc", "filter" (of `tc`)
+ * - nftables: "table", "chain", "set", "element", "rule"
+ * - "connection": an entry of connection tracking
+ * - "attachment": all rules of one pod's interface; "setting": below /proc/sys; "file"; "process": one that weftd supervises
+ */
+export type ObjectKind =
+  | ("link" | "address" | "route" | "neighbour" | "forwarding" | "policy" | "vlan" | "qdisc" | "filter")
+  | ("table" | "chain" | "set" | "element" | "rule" | "connection")
+  | ("attachment" | "setting" | "file" | "process");
+
+/** Which object a change is about, the same for all changes of one object. What its words say does not matter. */
+export interface ObjectIdentity {
+  readonly kind: ObjectKind;
+  /** The kernel's own key of the object, in one canonical form. Equal for equal objects of one kind in one namespace. */
+  readonly key: string;
+}
+
+/** Equal for two identities exactly when they are of one object: a key for maps and sets. */
+export function identityText({ kind, key }: ObjectIdentity): string {
+  return `${kind} ${key}`;
+}
+
+/** A message to the kernel, whether it changes something or not. */
+export interface Encodable {
   readonly identifier: string;
   readonly type: number;
   /** NLM_F_* beyond NLM_F_REQUEST and NLM_F_ACK, which the driver adds where it needs it. */
   readonly flags: number;
   /** Answered by many messages and NLMSG_DONE; a socket does one at a time. */
   readonly isDump: boolean;
-  /** The equivalent `ip`, `bridge` or `nft` command: what error messages and printed plans show. */
+  /** The equivalent `ip`, `bridge` or `nft` command: what error messages and printed plans show. For people only. */
   readonly text: string;
   /** Appends header and attributes, which begin on a boundary of four bytes. Throws `CodecError` where a value does not fit its field. */
   writeBody(to: ByteWriter): void;
@@ -52,21 +78,35 @@ export interface Request {
   readonly body: Uint8Array;
 }
 
-type Content<H, A> = readonly [header: Partial<H>, attributes: A];
+/** A change of one object that the kernel is asked for: one message, with words that an operator understands. */
+export interface Request extends Encodable {
+  /** What it changes. */
+  readonly object: ObjectIdentity;
+}
 
-/** A class, and nothing made before it is sent: a node among thousands has three of them for each. */
-class EncodableRequest<H, A> implements Request {
+/** A question, which changes nothing: a dump, or one object. */
+export interface Query extends Encodable {
+  readonly object: undefined;
+}
+
+type Content<H, A> = readonly [header: Partial<H>, attributes: A];
+type Late<T> = T | (() => T);
+
+/** A class, and nothing made before it is needed: a node among thousands has three of them for each. */
+class EncodableMessage<H, A, O extends ObjectIdentity | undefined> implements Encodable {
   readonly identifier: string;
   readonly type: number;
   readonly flags: number;
   readonly isDump: boolean;
   readonly #message: MessageType<H, A>;
-  readonly #text: string | (() => string);
+  readonly #object: Late<O>;
+  readonly #text: Late<string>;
   readonly #content: () => Content<H, A>;
 
   constructor(
     message: MessageType<H, A>,
-    text: string | (() => string),
+    object: Late<O>,
+    text: Late<string>,
     content: () => Content<H, A>,
     flags: number,
     isDump: boolean,
@@ -76,8 +116,13 @@ class EncodableRequest<H, A> implements Request {
     this.flags = flags;
     this.isDump = isDump;
     this.#message = message;
+    this.#object = object;
     this.#text = text;
     this.#content = content;
+  }
+
+  get object(): O {
+    return typeof this.#object === "function" ? this.#object() : this.#object;
   }
 
   get text(): string {
@@ -98,34 +143,43 @@ class EncodableRequest<H, A> implements Request {
   }
 }
 
+/** A change of `object`; where a key takes work, a function that makes it when it is asked for. */
 export function request<H, A>(
   message: MessageType<H, A>,
+  object: Late<ObjectIdentity>,
   text: string,
   header: Partial<H>,
   attributes: A,
   flags = 0,
 ): Request {
-  return new EncodableRequest(message, text, () => [header, attributes], flags, false);
+  return new EncodableMessage(message, object, text, () => [header, attributes], flags, false);
 }
 
-/** Of thousands: words are formed when somebody reads them, which is rare, and contents when they are sent. */
+/** Of thousands: identity and words are formed when they are read, which is rare, and contents when they are sent. */
 export function lateRequest<H, A>(
   message: MessageType<H, A>,
+  object: () => ObjectIdentity,
   text: () => string,
   content: () => Content<H, A>,
   flags = 0,
 ): Request {
-  return new EncodableRequest(message, text, content, flags, false);
+  return new EncodableMessage(message, object, text, content, flags, false);
 }
 
-/** A request for all objects that match (NLM_F_DUMP). */
-export function dumpRequest<H, A>(
+/** A question about single objects. Tests also encode with it what the kernel answers. */
+export function query<H, A>(
   message: MessageType<H, A>,
   text: string,
   header: Partial<H>,
   attributes: A,
-): Request {
-  return new EncodableRequest(message, text, () => [header, attributes], NLM_F_DUMP, true);
+  flags = 0,
+): Query {
+  return new EncodableMessage(message, undefined, text, () => [header, attributes], flags, false);
+}
+
+/** A question for all objects that match (NLM_F_DUMP). */
+export function dumpRequest<H, A>(message: MessageType<H, A>, text: string, header: Partial<H>, attributes: A): Query {
+  return new EncodableMessage(message, undefined, text, () => [header, attributes], NLM_F_DUMP, true);
 }
 
 /** A message as it came, its payload still encoded. Payload bytes are only valid until the next receive. */
@@ -177,7 +231,7 @@ export function splitDatagram(datagram: Uint8Array): Message[] {
 }
 
 /** Appends one request to a datagram. */
-export function writeRequest(to: ByteWriter, item: Request, sequence: number, extraFlags: number): void {
+export function writeRequest(to: ByteWriter, item: Encodable, sequence: number, extraFlags: number): void {
   const start = to.length;
   to.u32(0);
   to.u16(item.type);

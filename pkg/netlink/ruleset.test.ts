@@ -45,12 +45,15 @@ function systemWith(errnos: readonly number[]) {
   return { system, seen };
 }
 
+const T = { kind: "table", key: "inet t" } as const;
+const deleteT = request(NFT_MSG_DELTABLE, T, "nft delete table t", {}, { name: "t" });
+
 const change = (system: System) => {
   let generation = 40;
   changeSeen(
     system,
     () => ++generation,
-    (seen) => ({ generation: seen, requests: [request(NFT_MSG_DELTABLE, "nft delete table t", {}, { name: "t" })] }),
+    (seen) => ({ generation: seen, requests: [deleteT] }),
   );
 };
 

@@ -6,7 +6,7 @@ import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 import { type BlockingNetlink, openNetfilter } from "./blocking.ts";
 import { isNetlinkError } from "./errors.ts";
-import { decode, type Message, type Request, request } from "./message.ts";
+import { decode, type Message, type Query, query, type Request } from "./message.ts";
 import { NFT_MSG_GETGEN, NFT_MSG_NEWGEN } from "./nftables.ts";
 
 /** Others change a table between our look and our change only now and then; so often in a row means another cause. */
@@ -29,7 +29,7 @@ export interface Change {
  */
 export function changeRuleset(
   system: System,
-  dumps: readonly Request[],
+  dumps: readonly Query[],
   plan: (dumped: readonly Message[]) => readonly Request[],
 ): void {
   const asChange = (dumped: Message[]) => ({ requests: plan(dumped), generation: undefined });
@@ -74,8 +74,8 @@ export function readGeneration(netfilter: BlockingNetlink): number | undefined {
   return generationOf(netfilter.run(generationRequest()));
 }
 
-export function generationRequest(): Request {
-  return request(NFT_MSG_GETGEN, "nft list generation", {}, {});
+export function generationRequest(): Query {
+  return query(NFT_MSG_GETGEN, "nft list generation", {}, {});
 }
 
 /** From the answers to `generationRequest`. */
@@ -94,7 +94,7 @@ export function probeNetfilter(system: System): void {
 }
 
 /** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
-export function readRuleset(netfilter: BlockingNetlink, questions: readonly Request[]): Message[] {
+export function readRuleset(netfilter: BlockingNetlink, questions: readonly Query[]): Message[] {
   const dumps = questions.filter(({ isDump }) => isDump);
   const answers = netfilter.exchange(questions.filter(({ isDump }) => !isDump)).flatMap(({ error, messages }) => {
     if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
@@ -104,7 +104,7 @@ export function readRuleset(netfilter: BlockingNetlink, questions: readonly Requ
 }
 
 /** The first answers to a dump, as many as come in one datagram; none where the object is absent (ENOENT). */
-export function readHead(system: System, dump: Request): readonly Message[] {
+export function readHead(system: System, dump: Query): readonly Message[] {
   const netfilter = openNetfilter(system);
   try {
     return netfilter.dumpHead(dump);
@@ -116,7 +116,7 @@ export function readHead(system: System, dump: Request): readonly Message[] {
   }
 }
 
-function dumpIfThere(netfilter: BlockingNetlink, dump: Request): readonly Message[] {
+function dumpIfThere(netfilter: BlockingNetlink, dump: Query): readonly Message[] {
   try {
     return netfilter.dump(dump);
   } catch (error) {

@@ -2,9 +2,8 @@
  * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
  * and elements do not count.
  */
-import { decode, dumpRequest, type Message, type MessageType, type Request } from "../netlink/message.ts";
+import { decode, dumpRequest, type Message, type MessageType, type Query } from "../netlink/message.ts";
 import {
-  type Expression,
   NF_INET_HOOK,
   NFT_MSG_GETCHAIN,
   NFT_MSG_GETRULE,
@@ -19,6 +18,7 @@ import {
   type SetElement,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { canonical, shapeOfRule } from "./meaning.ts";
 import { keyAttributes, type NftSet, type TupleElement, type TupleSet, wireElements } from "./set.ts";
 import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
@@ -27,7 +27,7 @@ import { readComment, readSetComment } from "./userdata.ts";
  * The dumps that `readTable` and `isSameTable` need, in any order. Those of sets and elements are refused with ENOENT
  * where there is no such table or set: the table is not as wanted then. Sets that `hasElements` leaves out read as empty.
  */
-export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean = () => true): Request[] {
+export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean = () => true): Query[] {
   const header = tableHeader(table);
   const name = tableText(table);
   return [
@@ -41,13 +41,13 @@ export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean =
 }
 
 /** Which sets a table has, without their elements; ENOENT where there is no such table. */
-export function setsDump(table: Table): Request {
+export function setsDump(table: Table): Query {
   const header = tableHeader(table);
   return dumpRequest(NFT_MSG_GETSET, `nft list sets table ${tableText(table)}`, header, { table: table.name });
 }
 
 /** The dumps that `readElements` needs; ENOENT where there is no such table or set. */
-export function elementDumps(table: Table): Request[] {
+export function elementDumps(table: Table): Query[] {
   return table.sets.map((set) =>
     dumpRequest(NFT_MSG_GETSETELEM, `nft list set ${tableText(table)} ${set.name}`, tableHeader(table), {
       table: table.name,
@@ -208,19 +208,6 @@ function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comme
   return { name, flags, keyType, keyLength, dataType, comment };
 }
 
-/** Equal for two rules exactly when they do the same; what they have counted does not matter. */
-export function meaningOf(expressions: readonly Expression[]): string {
-  return canonical(shapeOfRule(expressions, undefined));
-}
-
-/** Counters are what the rule has done, not what it is. */
-function shapeOfRule(expressions: readonly Expression[], comment: string | undefined) {
-  return {
-    expressions: expressions.map(({ kind, data }) => (kind === "counter" ? { kind } : { kind, data })),
-    comment,
-  };
-}
-
 /** True when all of the set's elements are among `held`, with their data and comments. */
 export function holdsElements(set: NftSet, held: readonly SetElement[]): boolean {
   return holdsAll(held, wireElements(set));
@@ -254,21 +241,4 @@ function keysOf(elements: readonly SetElement[]): ReadonlySet<string> {
 export function elementKey({ key, keyEnd, flags, data, userdata }: SetElement): string {
   const text = `${key?.value?.join()} ${keyEnd?.value?.join() ?? ""} ${flags || ""} ${readComment(userdata) ?? ""}`;
   return data === undefined ? text : `${text} ${canonical(data)}`;
-}
-
-/**
- * The same text for the same meaning: fields by name; what is zero or empty as if it were left out, since dumps state
- * defaults (a lookup's flags, a bitwise operation's kind); attributes newer than our tables left out.
- */
-function canonical(value: unknown): string {
-  if (value instanceof Uint8Array) return value.join();
-  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  if (typeof value !== "object" || value === null) return JSON.stringify(String(value));
-  const fields = Object.entries(value)
-    .filter(([name, field]) => name !== "unknown" && field !== undefined && field !== 0)
-    .map(([name, field]) => [name, canonical(field)] as const)
-    .filter(([, text]) => text !== "{}")
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, text]) => `${name}:${text}`);
-  return `{${fields.join(",")}}`;
 }

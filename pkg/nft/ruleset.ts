@@ -1,11 +1,11 @@
 /**
- * Other programs' chains and rules, read back: as far as it takes to tell what becomes of a packet that no rule knows, and
- * whose rule it is.
+ * Tables, chains and rules as the kernel holds them, whoever made them: as far as it takes to tell what becomes of a packet
+ * that no rule matches, and who owns a rule.
  */
 
-import { MARK_START } from "../kernel/owner.ts";
+import { MARK_START } from "../footprint.ts";
 import { eachAttribute } from "../netlink/codec.ts";
-import { decode, dumpRequest, type Message, type Request, request } from "../netlink/message.ts";
+import { decode, dumpRequest, type Message, type Query, query, type Request, request } from "../netlink/message.ts";
 import {
   type Expression,
   expressionList,
@@ -21,6 +21,7 @@ import {
   NFT_MSG_NEWTABLE,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { chainObject, ruleObject, tableObject } from "./object.ts";
 import { readComment } from "./userdata.ts";
 
 /** struct nfgenmsg, and the attribute that only base chains have. */
@@ -34,7 +35,7 @@ export interface ChainPlace {
   readonly chain: string;
 }
 
-export interface ForeignChain extends ChainPlace {
+export interface NftChain extends ChainPlace {
   /** Of base chains: where it is hooked in, and what becomes of a packet at its end. */
   readonly hook: number | undefined;
   readonly policy: number | undefined;
@@ -47,21 +48,11 @@ export interface ForeignChain extends ChainPlace {
   readonly use: number;
 }
 
-export interface ForeignRule extends ChainPlace {
+export interface NftRule extends ChainPlace {
   readonly handle: bigint;
   readonly expressions: readonly Expression[];
   /** As nft keeps it beside the rule, or as iptables keeps it within (`-m comment`). */
   readonly comment: string | undefined;
-}
-
-/** Asks the kernel; what is absent gives nothing. */
-export type Read = (questions: readonly Request[]) => readonly Message[];
-
-/** A look of several questions, each after the answers to those before: for those who wait, and for those who do not. */
-export type Look<T> = Generator<readonly Request[], T, readonly Message[]>;
-
-export function answered<T>(look: Look<T>, read: Read): T {
-  for (let step = look.next(); ; step = look.next(read(step.value))) if (step.done === true) return step.value;
 }
 
 /** A table of any family. */
@@ -74,23 +65,23 @@ export interface TablePlace {
 }
 
 /** A dump of the tables of all families: there are few, whatever they hold. */
-export function tablesDump(): Request {
+export function tablesDump(): Query {
   return dumpRequest(NFT_MSG_GETTABLE, "nft list tables", {}, {});
 }
 
 /** A dump of all chains of a family: of thousands, where iptables' tables hold a cluster's services. */
-export function chainsDump(family: number): Request {
+export function chainsDump(family: number): Query {
   return dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${familyName(family)}`, { family }, {});
 }
 
 /** Asks for one chain; ENOENT where there is none. */
-export function chainRequest({ family, table, chain }: ChainPlace): Request {
+export function chainRequest({ family, table, chain }: ChainPlace): Query {
   const text = `nft list chain ${familyName(family)} ${table} ${chain} (alone)`;
-  return request(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
+  return query(NFT_MSG_GETCHAIN, text, { family }, { table, name: chain });
 }
 
 /** A dump of one chain's rules; ENOENT where there is no such chain. */
-export function rulesDump({ family, table, chain }: ChainPlace): Request {
+export function rulesDump({ family, table, chain }: ChainPlace): Query {
   return dumpRequest(
     NFT_MSG_GETRULE,
     `nft list chain ${familyName(family)} ${table} ${chain}`,
@@ -100,9 +91,9 @@ export function rulesDump({ family, table, chain }: ChainPlace): Request {
 }
 
 /** Asks for one rule; ENOENT where there is none. */
-export function ruleRequest(place: ChainPlace, handle: bigint): Request {
+export function ruleRequest(place: ChainPlace, handle: bigint): Query {
   const { family, table, chain } = place;
-  return request(
+  return query(
     NFT_MSG_GETRULE,
     `nft list chain ${placeText(place)} (rule ${handle} alone)`,
     { family },
@@ -134,7 +125,7 @@ export function isBaseChain(message: Message): boolean {
   return isBase;
 }
 
-export function readChains(seen: readonly Message[]): ForeignChain[] {
+export function readChains(seen: readonly Message[]): NftChain[] {
   return seen
     .filter(({ type }) => type === NFT_MSG_NEWCHAIN.type)
     .map((message) => {
@@ -152,7 +143,7 @@ export function readChains(seen: readonly Message[]): ForeignChain[] {
 }
 
 /** In the order of their chains. Many are only counted or known by their comment: the rest is read when asked for. */
-class Rule implements ForeignRule {
+class Rule implements NftRule {
   readonly family: number;
   readonly table: string;
   readonly chain: string;
@@ -181,18 +172,18 @@ class Rule implements ForeignRule {
   }
 }
 
-export function readRules(seen: readonly Message[]): ForeignRule[] {
+export function readRules(seen: readonly Message[]): NftRule[] {
   return seen.filter(({ type }) => type === NFT_MSG_NEWRULE_OUTLINE.type).map((message) => new Rule(message));
 }
 
 /** Tables, chains and rules, as far as they were looked at. */
-export interface ForeignRuleset {
+export interface NftRuleset {
   readonly tables: readonly TablePlace[];
-  readonly chains: readonly ForeignChain[];
-  readonly rules: readonly ForeignRule[];
+  readonly chains: readonly NftChain[];
+  readonly rules: readonly NftRule[];
 }
 
-export function readForeign(seen: readonly Message[]): ForeignRuleset {
+export function readNftRuleset(seen: readonly Message[]): NftRuleset {
   return { tables: readTables(seen), chains: readChains(seen), rules: readRules(seen) };
 }
 
@@ -210,7 +201,7 @@ function commentOfMatch(expression: Expression): string | undefined {
 const WATCHES: ReadonlySet<string> = new Set(["counter", "log", "immediate", "reject", "notrack", "last"]);
 
 /** True when every packet that comes to the rule is treated by it. */
-export function isUnconditional(rule: ForeignRule): boolean {
+export function isUnconditional(rule: NftRule): boolean {
   // Ours are of one pod each, and many: what is in them need not be read.
   if (rule.comment?.startsWith(MARK_START) === true) return false;
   return rule.expressions.every(
@@ -222,9 +213,7 @@ export function isUnconditional(rule: ForeignRule): boolean {
 }
 
 /** What a rule does in the end: one of VERDICT's codes with the chain it leads to; `undefined` where it goes on. */
-export function verdictOf({
-  expressions,
-}: ForeignRule): { readonly code: number; readonly chain?: string } | undefined {
+export function verdictOf({ expressions }: NftRule): { readonly code: number; readonly chain?: string } | undefined {
   for (const expression of expressions) {
     if (expression.kind === "immediate") {
       const verdict = expression.data?.data?.verdict;
@@ -243,16 +232,18 @@ export function verdictOf({
 export function deleteChain(place: ChainPlace): Request {
   return request(
     NFT_MSG_DELCHAIN,
+    chainObject(tablePlaceText(place), place.chain),
     `nft delete chain ${placeText(place)}`,
     { family: place.family },
     { table: place.table, name: place.chain },
   );
 }
 
-export function deleteRule(rule: ForeignRule): Request {
+export function deleteRule(rule: NftRule): Request {
   const { family, table, chain, handle } = rule;
   return request(
     NFT_MSG_DELRULE,
+    () => ruleObject(tablePlaceText(rule), chain, rule),
     `nft delete rule ${placeText(rule)} handle ${handle}`,
     { family },
     { table, chain, handle },
@@ -260,11 +251,23 @@ export function deleteRule(rule: ForeignRule): Request {
 }
 
 /** With all that is in it. */
-export function deleteTable({ family, table }: TablePlace): Request {
-  return request(NFT_MSG_DELTABLE, `nft delete table ${familyName(family)} ${table}`, { family }, { name: table });
+export function deleteTable(place: TablePlace): Request {
+  const name = tablePlaceText(place);
+  return request(
+    NFT_MSG_DELTABLE,
+    tableObject(name),
+    `nft delete table ${name}`,
+    { family: place.family },
+    { name: place.table },
+  );
+}
+
+/** "ip filter", as nft names a table. */
+export function tablePlaceText({ family, table }: Pick<TablePlace, "family" | "table">): string {
+  return `${familyName(family)} ${table}`;
 }
 
 /** "ip filter FORWARD", as nft names a chain. */
-export function placeText({ family, table, chain }: ChainPlace): string {
-  return `${familyName(family)} ${table} ${chain}`;
+export function placeText(place: ChainPlace): string {
+  return `${tablePlaceText(place)} ${place.chain}`;
 }

@@ -1,7 +1,15 @@
 /**
  * An nf_tables table as data, and the one transaction that makes the kernel hold exactly it.
  */
-import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import {
+  NLM_F_APPEND,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  type Query,
+  query,
+  type Request,
+  request,
+} from "../netlink/message.ts";
 import {
   NF_INET_HOOK,
   NFPROTO,
@@ -17,6 +25,7 @@ import {
   VERDICT,
 } from "../netlink/nftables.ts";
 import type { Statement } from "./expressions.ts";
+import { chainObject, elementsObject, ruleObject, setObject, tableObject } from "./object.ts";
 import { elementsText, keyAttributes, keyText, type NftSet, wireElements } from "./set.ts";
 import { commentUserdata, setUserdata } from "./userdata.ts";
 
@@ -79,6 +88,7 @@ function fillTable(table: Table): Request[] {
 function addTable(table: Table, exclusive = 0): Request {
   return request(
     NFT_MSG_NEWTABLE,
+    tableObject(tableText(table)),
     `nft add table ${tableText(table)}`,
     tableHeader(table),
     { name: table.name, flags: 0, userdata: commentUserdata(table.comment) },
@@ -90,6 +100,7 @@ function addTable(table: Table, exclusive = 0): Request {
 export function deleteTable(table: Table, handle?: bigint): Request {
   return request(
     NFT_MSG_DELTABLE,
+    tableObject(tableText(table)),
     handle === undefined ? `nft delete table ${tableText(table)}` : `nft delete table ${table.family} handle ${handle}`,
     tableHeader(table),
     handle === undefined ? { name: table.name } : { handle },
@@ -99,6 +110,7 @@ export function deleteTable(table: Table, handle?: bigint): Request {
 function addSet(table: Table, set: NftSet, id: number): Request {
   return request(
     NFT_MSG_NEWSET,
+    setObject(tableText(table), set.name),
     `nft add ${isMap(set) ? "map" : "set"} ${tableText(table)} ${set.name} { ${keyText(set)} }`,
     tableHeader(table),
     { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: userdataOf(set) },
@@ -124,6 +136,7 @@ export function addElements(
   return inMessages(wireElements(set)).map((elements) =>
     request(
       NFT_MSG_NEWSETELEM,
+      () => elementsObject(tableText(table), set.name, elements),
       `nft ${exclusive ? "create" : "add"} element ${where} ${elementsText(set)}`,
       tableHeader(table),
       { table: table.name, set: set.name, elements },
@@ -133,8 +146,8 @@ export function addElements(
 }
 
 /** Asks for the elements that `set` names, by their keys; ENOENT where one of them is absent. */
-export function elementRequest(table: Table, set: NftSet): Request {
-  return request(
+export function elementRequest(table: Table, set: NftSet): Query {
+  return query(
     NFT_MSG_GETSETELEM,
     `nft get element ${tableText(table)} ${set.name} ${elementsText(set)}`,
     tableHeader(table),
@@ -156,6 +169,7 @@ export function deleteFromSet(table: Table, set: string, elements: readonly SetE
   return inMessages(elements.map(({ key, keyEnd }) => ({ key, keyEnd }))).map((keys) =>
     request(
       NFT_MSG_DELSETELEM,
+      () => elementsObject(tableText(table), set, keys),
       `nft delete element ${tableText(table)} ${set} (${keys.length} of them)`,
       tableHeader(table),
       { table: table.name, set, elements: keys },
@@ -175,6 +189,7 @@ function inMessages(elements: readonly SetElement[]): SetElement[][] {
 function addChain(table: Table, chain: Chain): Request {
   return request(
     NFT_MSG_NEWCHAIN,
+    chainObject(tableText(table), chain.name),
     `nft add chain ${tableText(table)} ${chain.name}${chain.hook === undefined ? "" : ` { ${baseText(chain)} }`}`,
     tableHeader(table),
     { table: table.name, name: chain.name, ...(chain.hook === undefined ? {} : baseAttributes(chain)) },
@@ -191,15 +206,18 @@ function baseText({ type, hook, priority }: BaseChain): string {
 }
 
 function addRule(table: Table, chain: Chain, rule: Rule): Request {
+  const { comment } = rule;
+  const expressions = rule.statements.flatMap((statement) => statement.expressions);
   return request(
     NFT_MSG_NEWRULE,
+    () => ruleObject(tableText(table), chain.name, { expressions, comment }),
     `nft add rule ${tableText(table)} ${chain.name} ${ruleText(rule)}`,
     tableHeader(table),
     {
       table: table.name,
       chain: chain.name,
-      expressions: rule.statements.flatMap(({ expressions }) => expressions),
-      userdata: commentUserdata(rule.comment),
+      expressions,
+      userdata: commentUserdata(comment),
     },
     NLM_F_CREATE | NLM_F_APPEND,
   );

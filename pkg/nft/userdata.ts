@@ -2,13 +2,12 @@
  * What nft keeps beside an object for itself: one byte of type, one of length, the value (libnftnl's udata; the types
  * are in libnftnl/udata.h). The kernel stores it unread.
  */
+import { RULE_HANDLES_USERDATA } from "../footprint.ts";
 
 /** NFTNL_UDATA_{TABLE,CHAIN,RULE,SET_ELEM}_COMMENT are all 0. */
 const COMMENT = 0;
 const SET_KEY_BYTE_ORDER = 0;
 const SET_COMMENT = 7;
-/** Weft's own, far from libnftnl's: handles of rules, eight bytes each in network order. nft passes it over. */
-const RULE_HANDLES = 119;
 /** nft's BYTEORDER_HOST_ENDIAN and BYTEORDER_BIG_ENDIAN. */
 const HOST_ENDIAN = 1;
 const BIG_ENDIAN = 2;
@@ -40,12 +39,12 @@ export function ruleHandlesUserdata(handles: readonly bigint[]): Uint8Array {
   handles.forEach((handle, at) => {
     view.setBigUint64(at * HANDLE_LENGTH, handle);
   });
-  return field(RULE_HANDLES, value);
+  return field(RULE_HANDLES_USERDATA, value);
 }
 
 /** The handles that `ruleHandlesUserdata` was given; none where there are none. */
 export function readRuleHandles(userdata: Uint8Array | undefined): bigint[] {
-  const value = readField(userdata, RULE_HANDLES);
+  const value = readField(userdata, RULE_HANDLES_USERDATA);
   if (value === undefined) return [];
   const view = new DataView(value.buffer, value.byteOffset, value.length);
   const count = Math.floor(value.length / HANDLE_LENGTH);

@@ -20,7 +20,7 @@ import {
   returnToCaller,
   type Statement,
 } from "../nft/expressions.ts";
-import type { ChainPlace, ForeignChain, ForeignRule } from "../nft/ruleset.ts";
+import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
 import { address, transportProtocol } from "../nft/selector.ts";
 import { interfaceNameBytes } from "../nft/tuple.ts";
 import { IPPROTO, type Packet } from "./packet.ts";
@@ -36,13 +36,13 @@ const PACKET: Packet = {
 };
 
 const place = (chain: string): ChainPlace => ({ family: NFPROTO.inet, table: "site", chain });
-const base = (chain: string, more: Partial<ForeignChain> = {}): ForeignChain => ({
+const base = (chain: string, more: Partial<NftChain> = {}): NftChain => ({
   ...{ ...place(chain), hook: NF_INET_HOOK.forward, policy: VERDICT.accept, priority: 0, type: "filter" },
   ...{ comment: undefined, use: 0, ...more },
 });
 
 let handle = 0n;
-function rulesOf(chain: string, ...rules: readonly (readonly Statement[])[]): ForeignRule[] {
+function rulesOf(chain: string, ...rules: readonly (readonly Statement[])[]): NftRule[] {
   return rules.map((statements) => ({
     ...place(chain),
     handle: ++handle,
@@ -52,8 +52,8 @@ function rulesOf(chain: string, ...rules: readonly (readonly Statement[])[]): Fo
 }
 
 function ruleset(
-  bases: readonly ForeignChain[],
-  rules: readonly ForeignRule[],
+  bases: readonly NftChain[],
+  rules: readonly NftRule[],
   sets: Readonly<Record<string, readonly SetElement[]>> = {},
 ): Ruleset {
   return {
@@ -68,7 +68,7 @@ const goesTo = (chain: string): Statement =>
   raw({ kind: "immediate", data: { dreg: NFT_REG.verdict, data: { verdict: { code: VERDICT.goto >>> 0, chain } } } });
 const key = (text: string): SetElement => ({ key: { value: addressToBytes(parseAddress(text)) } });
 
-const decided = (rules: readonly ForeignRule[], sets?: Record<string, readonly SetElement[]>, packet = PACKET) =>
+const decided = (rules: readonly NftRule[], sets?: Record<string, readonly SetElement[]>, packet = PACKET) =>
   walk(ruleset([base("a")], rules, sets), NF_INET_HOOK.forward, packet);
 
 describe("a rule that", () => {

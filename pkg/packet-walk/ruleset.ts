@@ -4,15 +4,15 @@
  */
 import type { SetElement } from "../netlink/nftables.ts";
 import { NFPROTO, VERDICT } from "../netlink/nftables.ts";
-import type { ChainPlace, ForeignChain, ForeignRule } from "../nft/ruleset.ts";
+import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
 import type { Packet } from "./packet.ts";
 import { type Action, type Deed, deedOf } from "./rule.ts";
 
 /** What a walk reads: chains and rules as they are, sets as they are asked for. */
 export interface Ruleset {
   /** Base chains of IP packets, in no order. */
-  readonly bases: readonly ForeignChain[];
-  rulesOf(chain: ChainPlace): readonly ForeignRule[];
+  readonly bases: readonly NftChain[];
+  rulesOf(chain: ChainPlace): readonly NftRule[];
   elementsOf(table: Omit<ChainPlace, "chain">, set: string): readonly SetElement[] | undefined;
 }
 
@@ -21,7 +21,7 @@ export interface Ending {
   /** The chain in which it was decided. */
   readonly chain: ChainPlace;
   /** Undefined: the chain's policy. */
-  readonly rule: ForeignRule | undefined;
+  readonly rule: NftRule | undefined;
 }
 
 export interface Walk {
@@ -59,7 +59,7 @@ export function walk(ruleset: Ruleset, hook: number, packet: Packet): Walk {
 
 type Found = Omit<Ending, "action"> & { readonly action: Action };
 
-function policyOf(base: ForeignChain): Ending | undefined {
+function policyOf(base: NftChain): Ending | undefined {
   return base.policy === VERDICT.drop ? { action: "drop", chain: base, rule: undefined } : undefined;
 }
 
@@ -88,7 +88,7 @@ function throughChain(
 
 function follow(
   ruleset: Ruleset,
-  rule: ForeignRule,
+  rule: NftRule,
   { action, to }: Deed,
   packet: Packet,
   perhaps: Ending[],

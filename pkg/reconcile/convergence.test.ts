@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { type Address, parseAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import { addAddress } from "../kernel/address.ts";
@@ -10,13 +11,12 @@ import { changeLink } from "../kernel/link.ts";
 import { replaceForwarding, replaceNeighbour } from "../kernel/neighbour.ts";
 import { describeRoute, replaceRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, readSnapshot } from "../kernel/snapshot.ts";
-import { planVtep, VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import { planVtep, type Vtep } from "../kernel/vtep.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
-import { NLM_F_CREATE, type Request, request } from "../netlink/message.ts";
+import { NLM_F_CREATE, query, type Request } from "../netlink/message.ts";
 import { FakeSystem } from "../sys/fake.ts";
 import { type DataPath, type PeerRoute, planDataPath } from "./data-path.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 
 const UNDERLAY = 2;
 /** As the fake kernel numbers what is made after the underlay. */
@@ -125,7 +125,7 @@ const past: fc.Arbitrary<Request[]> = fc
 function bench(before: readonly Request[]) {
   const kernel = new FakeKernel();
   const underlay = { ifname: "eth0", mtu: 1500 };
-  kernel.do(request(RTM_NEWLINK, "", { flags: IFF_UP }, underlay, NLM_F_CREATE), ...before);
+  kernel.do(query(RTM_NEWLINK, "", { flags: IFF_UP }, underlay, NLM_F_CREATE), ...before);
   const system = new FakeSystem({ netlink: kernel.answer });
   return { kernel, netlink: new BlockingNetlink(system.openNetlink(0), "a test") };
 }

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
+import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { LinkAddress } from "../kernel/address.ts";
 import type { Link } from "../kernel/link.ts";
 import { addRoute, describeRoute, type ObservedRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, parseSnapshot } from "../kernel/snapshot.ts";
-import { VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import type { Vtep } from "../kernel/vtep.ts";
 import { type DataPath, planDataPath } from "./data-path.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 
 const UNDERLAY = 2;
 const VTEP = 7;

@@ -3,6 +3,7 @@
  * difference. Pure: the same plan serves the daemon and the executables.
  */
 
+import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../kernel/address.ts";
@@ -11,18 +12,20 @@ import {
   deleteForwarding,
   deleteNeighbour,
   type Forwarding,
+  forwardingObject,
   type Neighbour,
+  neighbourObject,
   type ObservedForwarding,
   type ObservedNeighbour,
   replaceForwarding,
   replaceNeighbour,
 } from "../kernel/neighbour.ts";
-import type { Route } from "../kernel/route.ts";
+import { type Route, routeObject } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
-import { planVtep, VTEP_ALIAS, type Vtep } from "../kernel/vtep.ts";
+import { planVtep, type Vtep } from "../kernel/vtep.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import { planRoutes, RTPROT_WEFT } from "./route-plan.ts";
+import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
 /** A peer's subnet by way of the underlay, or of a VTEP. */
 export interface PeerRoute {
@@ -85,14 +88,15 @@ export function planDataPath(
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
 
-  const indexes = new Map(desired.vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
+  const indexes = vtepIndexes(desired, observed);
   const ownDevices = new Set(indexes.values());
   const stale = staleVteps(desired, observed);
+  const left = new Set([...ownDevices, ...stale.map(({ index }) => index)]);
   const wanted = resolve(desired, indexes);
   const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
-  const routes = planRoutes(wanted.routes, observed.routes, new Set([...ownDevices, ...stale]), { adopt });
+  const routes = planRoutes(wanted.routes, observed.routes, left, { adopt });
   const removals = [...routes.remove, ...forwarding.remove, ...neighbours.remove, ...stale.map(deleteLink)];
   return {
     requests: [
@@ -115,8 +119,23 @@ function isStranger(observed: KernelSnapshot, name: string): boolean {
   return linkNamed(observed, name)?.kind !== "vxlan";
 }
 
-function linkNamed({ links }: KernelSnapshot, name: string): Link | undefined {
+function linkNamed({ links }: Pick<KernelSnapshot, "links">, name: string): Link | undefined {
   return links.find((link) => link.name === name);
+}
+
+/** 0 for a device that is not there. */
+function vtepIndexes({ vteps }: DataPath, observed: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
+  return new Map(vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
+}
+
+/** What requests about the entries of `desired` are about, in the order of the entries. */
+export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "links">) {
+  const { routes, neighbours, forwarding } = resolve(desired, vtepIndexes(desired, observed));
+  return {
+    routes: routes.map((route) => [route, ...gatewayRoutes(route)].map(routeObject)),
+    neighbours: neighbours.map(neighbourObject),
+    forwarding: forwarding.map(forwardingObject),
+  };
 }
 
 /** Names of devices become their indexes. */
@@ -205,10 +224,8 @@ function deviceConflictText({ name, vni, port, local }: Vtep): string {
   );
 }
 
-/** The indexes of VTEPs of ours that nobody wants any more (another VNI, another backend). */
-function staleVteps(desired: DataPath, observed: KernelSnapshot): number[] {
+/** VTEPs of ours that nobody wants any more (another VNI, another backend). */
+function staleVteps(desired: DataPath, observed: KernelSnapshot): Link[] {
   const names = new Set(desired.vteps.map(({ name }) => name));
-  return observed.links
-    .filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name))
-    .map(({ index }) => index);
+  return observed.links.filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name));
 }

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { Link } from "../kernel/link.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
 import { type FormerGateway, planFormerGateways } from "./former-gateways.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 
 const BRIDGE: Link = {
   ...{ index: 5, name: "cni0", mtu: 1450, mac: "0a:00:00:00:00:01", isUp: true, isPromiscuous: false },

@@ -7,6 +7,7 @@
  * VTEP's), and each pod that still runs has a route of its own.
  */
 
+import { RTPROT_WEFT } from "../footprint.ts";
 import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, deleteAddress } from "../kernel/address.ts";
@@ -16,7 +17,6 @@ import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
 import { single } from "./pod-cables.ts";
-import { RTPROT_WEFT } from "./route-plan.ts";
 
 export interface FormerGateway {
   /** Its address, with the subnet's length. */

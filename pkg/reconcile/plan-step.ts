@@ -2,18 +2,12 @@
  * What a controller wants done, in one shape for all means: netlink requests, nftables transactions, kernel settings, files
  * and processes. A step is data: it can be printed and compared without anything being done. A driver carries it out.
  */
-import type { Request } from "../netlink/message.ts";
-
-/** The object that a step changes; two steps with the same identity are about the same object. */
-export interface StepObject {
-  /** "route", "setting", "file": what weft counts repairs by. */
-  readonly kind: string;
-  /** Names the object among those of its kind. */
-  readonly key: string;
-}
+import { type SysctlName, settingObject } from "../kernel/sysctl.ts";
+import type { ObjectIdentity, Request } from "../netlink/message.ts";
 
 interface Step {
-  readonly object: StepObject;
+  /** What it changes. */
+  readonly object: ObjectIdentity;
   /** The equivalent command, for people. */
   readonly text: string;
   /**
@@ -38,8 +32,7 @@ export interface TransactionStep extends Step {
 /** A kernel setting below /proc/sys; left alone where it has the value. */
 export interface SettingStep extends Step {
   readonly kind: "setting";
-  /** The path's parts: net, ipv4, ip_forward. */
-  readonly name: readonly string[];
+  readonly name: SysctlName;
   readonly value: string;
 }
 
@@ -96,8 +89,8 @@ class LazyRequestStep implements RequestStep {
     return this.request.text;
   }
 
-  get object(): StepObject {
-    return { kind: this.request.identifier, key: this.request.text };
+  get object(): ObjectIdentity {
+    return this.request.object;
   }
 }
 
@@ -113,9 +106,8 @@ export function fileStep(path: string, content: string | undefined, mode?: numbe
 }
 
 /** A setting that has `value`. */
-export function settingStep(name: readonly string[], value: string, isRepair = false): SettingStep {
-  const key = name.join(".");
-  return { kind: "setting", object: { kind: "setting", key }, text: `${key}=${value}`, name, value, isRepair };
+export function settingStep(name: SysctlName, value: string, isRepair = false): SettingStep {
+  return { kind: "setting", object: settingObject(name), text: `${name.join(".")}=${value}`, name, value, isRepair };
 }
 
 /** A process that runs. */

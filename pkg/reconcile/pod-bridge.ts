@@ -51,8 +51,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
     return { requests: [], isComplete: true, conflicts: [conflict] };
   }
   // What the kernel does by itself when the bridge comes up has to be seen first.
-  if (!bridge.isUp || bridge.mac !== wanted.mac)
-    return incomplete([changeLink(bridge.index, { up: true, mac: wanted.mac })]);
+  if (!bridge.isUp || bridge.mac !== wanted.mac) return incomplete([changeLink(bridge, { up: true, mac: wanted.mac })]);
   const former = planFormer(wanted, bridge, observed);
   if (!former.isComplete) return incomplete(former.requests);
   return complete([
@@ -76,7 +75,7 @@ export function planLeftBridge(left: PodBridge, observed: KernelSnapshot): Plan 
   // Those that no pod needs any more are its own, too, as they were or alone.
   const former = left.former?.gateways.filter(({ held }) => held === "none").map(({ gateway }) => gateway) ?? [];
   const gateways = [...left.gateways, ...former.flatMap((gateway) => [gateway, single(gateway.address)])];
-  if (leftBridge({ name: left.name, gateways }, observed) !== undefined) return complete([deleteLink(bridge.index)]);
+  if (leftBridge({ name: left.name, gateways }, observed) !== undefined) return complete([deleteLink(bridge)]);
   return { ...planFormer(left, bridge, observed), conflicts: [] };
 }
 
@@ -101,12 +100,13 @@ const complete = (requests: readonly Request[]): Plan => ({ requests, isComplete
 const incomplete = (requests: readonly Request[]): Plan => ({ requests, isComplete: false, conflicts: [] });
 
 /** A link takes a port's settings only once it is one. */
-function planPort({ hairpin }: PodBridge, bridge: Link, { index, isUp, masterIndex, port }: Link): Request[] {
+function planPort({ hairpin }: PodBridge, bridge: Link, link: Link): Request[] {
+  const { isUp, masterIndex, port } = link;
   const isPlugged = masterIndex === bridge.index;
   const isHairpin = isPlugged && port?.isHairpin === true;
   return [
-    ...(isPlugged && isUp ? [] : [changeLink(index, { masterIndex: bridge.index, up: true })]),
-    ...(!hairpin || isHairpin ? [] : [changeLink(index, { port: { hairpin } })]),
+    ...(isPlugged && isUp ? [] : [changeLink(link, { masterIndex: bridge.index, up: true })]),
+    ...(!hairpin || isHairpin ? [] : [changeLink(link, { port: { hairpin } })]),
   ];
 }
 

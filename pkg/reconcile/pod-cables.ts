@@ -3,11 +3,11 @@
  * executables make it; whoever lives longer puts back what others take from it while the pod is there. Pure.
  */
 
+import { MARK_START } from "../footprint.ts";
 import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, type LinkAddress } from "../kernel/address.ts";
 import { changeLink, type Link } from "../kernel/link.ts";
-import { MARK_START } from "../kernel/owner.ts";
 import { addRoute, type ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
@@ -66,7 +66,7 @@ export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<st
   // What the kernel has taken from a link that was down is to be seen first.
   if (displaced.length > 0)
     return planOf(
-      displaced.map(({ end }) => changeLink(end.index, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
+      displaced.map(({ end }) => changeLink(end, { up: true, ...(isFree(end) ? {} : { masterIndex: 0 }) })),
       false,
     );
   const addresses = byLink(observed.addresses, ({ index }) => index);

@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import type { ObservedRoute, Route } from "../kernel/route.ts";
-import { planRoutes, RTPROT_WEFT } from "./route-plan.ts";
+import { planRoutes } from "./route-plan.ts";
 
 const onlink = (subnet: string, gateway: string, outputIndex: number): Route => ({
   ...{ destination: parsePrefix(subnet), gateway: parseAddress(gateway), outputIndex },

@@ -1,18 +1,18 @@
 /** Our routes against those that the kernel holds: what is ours to change, what is a stranger's, and what to do. Pure. */
+import { RTPROT_WEFT } from "../footprint.ts";
 import { addressBits, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix } from "../ip/prefix.ts";
-import { addRoute, deleteRoute, describeRoute, type ObservedRoute, type Route, replaceRoute } from "../kernel/route.ts";
+import {
+  addRoute,
+  DEFAULT_METRIC,
+  deleteRoute,
+  describeRoute,
+  type ObservedRoute,
+  type Route,
+  replaceRoute,
+} from "../kernel/route.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
-
-/**
- * The protocol of our routes (`ip route show proto 119`): what carries it is ours to change and to remove, and nothing
- * else is. 119 is "w"; no routing daemon in iproute2's rt_protos uses it.
- */
-export const RTPROT_WEFT = 119;
-
-/** IPv6 gives a route without a metric this one (IP6_RT_PRIO_USER). */
-const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
 /** Protocol of a route that names none: made by hand, or by flanneld (include/uapi/linux/rtnetlink.h). */
 const RTPROT_BOOT = 3;
@@ -81,14 +81,18 @@ function isPods({ destination, gateway }: Route): boolean {
  * gateway alone shows the new way for as long as it is asked for.
  */
 function overGateway(route: Route, change: Request, standing: readonly ObservedRoute[]): readonly Request[] {
-  const { gateway, outputIndex, isOnlink, protocol } = route;
-  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [change];
+  const [host] = gatewayRoutes(route);
+  if (host === undefined) return [change];
   const isElsewhere = standing.some(
-    (other) => other.outputIndex !== outputIndex && contains(other.destination, gateway),
+    (other) => other.outputIndex !== route.outputIndex && contains(other.destination, host.destination.address),
   );
-  if (!isElsewhere) return [change];
-  const host = { destination: { address: gateway, length: 128 }, outputIndex, protocol };
-  return [replaceRoute(host), change, deleteRoute(host)];
+  return isElsewhere ? [replaceRoute(host), change, deleteRoute(host)] : [change];
+}
+
+/** The route to the gateway alone that a change of `route` may need beside it; none where it never does. */
+export function gatewayRoutes({ gateway, outputIndex, isOnlink, protocol }: Route): readonly Route[] {
+  if (isOnlink !== true || gateway === undefined || gateway.family === 4) return [];
+  return [{ destination: { address: gateway, length: 128 }, outputIndex, protocol }];
 }
 
 function bySubnet(routes: readonly ObservedRoute[]): ReadonlyMap<string, readonly ObservedRoute[]> {

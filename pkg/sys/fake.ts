@@ -3,6 +3,7 @@
  * answers come from tables that the test writes; random bytes and the clock are the same in every run.
  */
 
+import { DEFAULT_CNI_BIN_DIR, EXECUTABLE } from "../footprint.ts";
 import { SystemError } from "./errors.ts";
 import { FakeFiles } from "./fake-files.ts";
 import type {
@@ -104,7 +105,7 @@ export class FakeSystem implements System {
   #errorOutput = "";
 
   constructor(options: FakeOptions = {}) {
-    this.executablePath = options.executablePath ?? "/opt/cni/bin/weft";
+    this.executablePath = options.executablePath ?? `${DEFAULT_CNI_BIN_DIR}/${EXECUTABLE}`;
     this.args = options.args ?? [this.executablePath];
     this.environment = options.environment ?? {};
     this.files = options.files ?? new FakeFiles();

@@ -6,8 +6,10 @@
  * What the table accepts is only counted: another program's chain may still drop it, and `foreign-forward.ts` sees to
  * that. What it drops is dropped, whatever other chains say.
  */
+import { FILTER_PRIORITY, POD_TABLE, PRIVATE_CHAIN } from "../footprint.ts";
+import type { BridgePolicy } from "../foreign/reference-state.ts";
 import { type Address, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { changeElements } from "../nft/change.ts";
 import {
@@ -43,12 +45,6 @@ import {
 import type { FieldValue } from "../nft/tuple.ts";
 import { readRuleHandles, ruleHandlesUserdata } from "../nft/userdata.ts";
 
-/**
- * `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`: also what comes from the
- * same bridge, where the kernel shows such traffic to IP filters (br_netfilter).
- */
-export type BridgePolicy = "same-bridge" | "isolated";
-
 /** A pod's address with the owner's mark (at most 127 bytes). */
 export interface FirewallPod {
   readonly owner: string;
@@ -78,7 +74,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
   const open = bridges.filter((bridge) => policies.get(bridge) === "same-bridge");
   return {
     family: "inet",
-    name: "weft_firewall",
+    name: POD_TABLE.firewall,
     comment: "weft: pods that firewall lets through",
     sets: [
       ...FAMILIES.flatMap((family) => [...podSets(family, pods), recordSet([], family)]),
@@ -97,7 +93,7 @@ export function firewallTable({ pods, policies }: Firewall): Table {
         elements: open.map((bridge) => ({ values: [bridge, bridge] })),
       },
     ],
-    chains: [{ name: "forward", type: "filter", hook: "forward", priority: 0, rules: rules() }],
+    chains: [{ name: "forward", type: "filter", hook: "forward", priority: FILTER_PRIORITY, rules: rules() }],
   };
 }
 
@@ -128,7 +124,7 @@ function recordSet(records: readonly RuleRecord[], family: Family): AddressSet {
   return {
     kind: "addresses",
     name: recordsSet(family),
-    comment: "handles of the pods' rules in CNI-FORWARD",
+    comment: `handles of the pods' rules in ${PRIVATE_CHAIN}`,
     family,
     elements: records
       .filter(({ address }) => address.family === family)
@@ -163,7 +159,7 @@ function rules(): Rule[] {
 }
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
-export function firewallDumps(): Request[] {
+export function firewallDumps(): Query[] {
   const table = firewallTable(EMPTY);
   const isRecord = (name: string) => FAMILIES.some((family) => name === recordsSet(family));
   return tableDumps(table, (set) => !isRecord(set.name));
@@ -265,7 +261,7 @@ export interface RuleRecord {
 }
 
 /** Asks for the records of these addresses, each by its key; ENOENT where there is none. */
-export function ruleRecordRequests(addresses: readonly Address[]): Request[] {
+export function ruleRecordRequests(addresses: readonly Address[]): Query[] {
   const table = firewallTable(EMPTY);
   return addresses.map((address) => elementRequest(table, recordSet([{ address, handles: [] }], address.family)));
 }

@@ -6,7 +6,8 @@
  * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
  * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
  */
-import type { Message, Request } from "../netlink/message.ts";
+import { BRIDGE_DSTNAT_PRIORITY, POD_TABLE } from "../footprint.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { elementDumps, hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
 import { counter, drop, matchInSet } from "../nft/expressions.ts";
@@ -25,14 +26,12 @@ export interface GuardedPort {
 const SOURCE_FIELDS = ["ifname", "ether_addr"] as const;
 const PORTS = "ports";
 const SOURCES = "sources";
-/** Before all others that look at bridged frames, as the reference plugin's chain; nft calls it dstnat in `bridge`. */
-const PRIORITY = -300;
 
 /** `table bridge weft_macspoof` with these ports. */
 export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readonly sets: readonly TupleSet[] } {
   return {
     family: "bridge",
-    name: "weft_macspoof",
+    name: POD_TABLE.macspoofchk,
     comment: "weft: pods with macspoofchk",
     sets: [
       {
@@ -55,7 +54,7 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
         name: "prerouting",
         type: "filter",
         hook: "prerouting",
-        priority: PRIORITY,
+        priority: BRIDGE_DSTNAT_PRIORITY,
         rules: [
           {
             comment: "frames under another's address",
@@ -75,12 +74,12 @@ export function macSpoofTable(guarded: readonly GuardedPort[]): Table & { readon
 const EMPTY = macSpoofTable([]);
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
-export function macSpoofDumps(): Request[] {
+export function macSpoofDumps(): Query[] {
   return tableDumps(EMPTY);
 }
 
 /** What `deleteGuards` needs of `macSpoofDumps`. */
-export function macSpoofElementDumps(): Request[] {
+export function macSpoofElementDumps(): Query[] {
   return elementDumps(EMPTY);
 }
 

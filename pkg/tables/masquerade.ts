@@ -2,6 +2,7 @@
  * The node's masquerade: what leaves the pods' ranges for elsewhere gets the node's address. One table, all of it ours,
  * for all pods of the node. Nothing but addresses decides; no packet mark is read or changed.
  */
+import { NODE_TABLE, SRCNAT_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import {
@@ -14,9 +15,6 @@ import {
 } from "../nft/expressions.ts";
 import type { NftSet } from "../nft/set.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
-
-/** Hook priority that nft calls srcnat: after filtering, where source addresses are translated. */
-export const SRCNAT = 100;
 
 export interface MasqueradeSettings {
   /** All pods' ranges, of this node and others: between them nothing is translated. */
@@ -35,7 +33,7 @@ export function nodeMasquerade({ podRanges, exempt, nonMasquerade = [] }: Masque
   const families = ([4, 6] as const).filter((family) => podRanges.some(({ address }) => address.family === family));
   return {
     family: "inet",
-    name: "weft",
+    name: NODE_TABLE,
     comment: "weftd: the node's rules",
     sets: families.flatMap((family): NftSet[] => [
       {
@@ -86,7 +84,7 @@ function nodeRule(family: Family): Rule {
 
 /** The base chain that masquerade needs. */
 export function postrouting(rules: readonly Rule[]): Chain {
-  return { name: "postrouting", type: "nat", hook: "postrouting", priority: SRCNAT, rules };
+  return { name: "postrouting", type: "nat", hook: "postrouting", priority: SRCNAT_PRIORITY, rules };
 }
 
 /** The kernel refuses an address that is given twice. */

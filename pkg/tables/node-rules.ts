@@ -3,6 +3,7 @@
  * VXLAN packets are taken from the cluster's nodes and from nobody else, who could otherwise put frames of his making on
  * the pods' network (VXLAN itself knows no authentication, RFC 7348 section 7).
  */
+import { FILTER_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
 import { counter, drop, matchFamily, matchSourceInSet, matchVxlan } from "../nft/expressions.ts";
 import type { NftSet } from "../nft/set.ts";
@@ -37,7 +38,7 @@ export function nodeRules({ tunnels, senders, ...masquerade }: NodeRulesSettings
     sets: [...table.sets, ...families.map((family) => sendersOf(family, senders))],
     chains: [
       ...table.chains,
-      { name: "input", type: "filter", hook: "input", priority: 0, rules: tunnels.map(tunnelRule) },
+      { name: "input", type: "filter", hook: "input", priority: FILTER_PRIORITY, rules: tunnels.map(tunnelRule) },
     ],
   };
 }

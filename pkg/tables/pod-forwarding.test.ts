@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
-import { type Message, type Request, request } from "../netlink/message.ts";
+import { type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, VERDICT } from "../netlink/nftables.ts";
-import { readForeign } from "../nft/ruleset.ts";
+import { readNftRuleset } from "../nft/ruleset.ts";
 import {
   type AcceptedPod,
   acceptPods,
@@ -12,11 +12,11 @@ import {
   unacceptedPods,
 } from "./pod-forwarding.ts";
 
-const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
-const table = (name: string) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name }));
+const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
+const table = (name: string) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name }));
 const base = (name: string, chain: string, policy: "drop" | "accept") =>
   asMessage(
-    request(
+    query(
       NFT_MSG_NEWCHAIN,
       "",
       { family: NFPROTO.ip },
@@ -44,7 +44,7 @@ function after(requests: readonly Request[], ...others: readonly Message[]): See
     new DataView(bytes.buffer).setBigUint64(4, ++handle);
     return { ...message, payload: Uint8Array.of(...message.payload, ...bytes) };
   });
-  return { foreign: readForeign([...others, ...made]), records: [] };
+  return { foreign: readNftRuleset([...others, ...made]), records: [] };
 }
 
 const EMPTY = after([]);

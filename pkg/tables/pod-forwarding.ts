@@ -3,17 +3,14 @@
  * adds for each, put back where another program removed it.
  */
 
-import {
-  acceptForwarded,
-  type ForwardedPod,
-  type ForwardOptions,
-  forgetForwarded,
-  forwardingLook,
-  rulesOfAddress,
-} from "../foreign/foreign-forward.ts";
+import { rulesOfAddress } from "../foreign/cni-forward.ts";
+import { acceptForwarded, type ForwardedPod, type ForwardOptions } from "../foreign/foreign-forward.ts";
+import { forwardingLook } from "../foreign/forward-look.ts";
+import { forgetForwarded } from "../foreign/forward-removal.ts";
 import { type Address, isSameAddress } from "../ip/address.ts";
+import type { Look } from "../netlink/look.ts";
 import type { Message, Request } from "../netlink/message.ts";
-import { type ForeignRule, type ForeignRuleset, type Look, readRules } from "../nft/ruleset.ts";
+import { type NftRule, type NftRuleset, readRules } from "../nft/ruleset.ts";
 import { addRuleRecords, deleteRuleRecords, type RuleRecord, readRuleRecords, ruleRecordRequests } from "./firewall.ts";
 
 /** How an attachment is let through. */
@@ -26,7 +23,7 @@ export interface ForwardWishes {
 export interface AcceptedPod extends ForwardedPod, ForwardWishes {}
 
 export interface SeenForwarding {
-  readonly foreign: ForeignRuleset;
+  readonly foreign: NftRuleset;
   /** Of the addresses in question. */
   readonly records: readonly RuleRecord[];
 }
@@ -78,7 +75,7 @@ export function forgetPods(
 }
 
 /** The records of the rules that the kernel has made, from its echoes: the DEL of `firewall` finds the rules by them. */
-export function recordsOf(addresses: readonly Address[], made: readonly ForeignRule[]): RuleRecord[] {
+export function recordsOf(addresses: readonly Address[], made: readonly NftRule[]): RuleRecord[] {
   return addresses.flatMap((address): RuleRecord[] => {
     const handles = rulesOfAddress(made, address).map(({ handle }) => handle);
     return handles.length === 0 ? [] : [{ address, handles }];

@@ -6,9 +6,10 @@
  * Many executables write it at once and none is there to repair it, so each looks first and sends changes that the kernel
  * refuses when somebody else was faster (EEXIST, ENOENT): then look again.
  */
+import { POD_TABLE } from "../footprint.ts";
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
-import type { Message, Request } from "../netlink/message.ts";
+import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
 import { hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
 import {
@@ -38,7 +39,7 @@ const subnetsSet = (family: Family) => `pod-subnets${family}`;
 export function podMasquerade(entries: readonly PodMasquerade[]): Table {
   return {
     family: "inet",
-    name: "weft_masquerade",
+    name: POD_TABLE.masquerade,
     comment: "weft: pods with ipMasq",
     sets: FAMILIES.flatMap((family): NftSet[] => {
       const own = entries.filter(({ address }) => address.family === family);
@@ -82,7 +83,7 @@ function podRule(family: Family): Rule {
 }
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
-export function podMasqueradeDumps(): Request[] {
+export function podMasqueradeDumps(): Query[] {
   return tableDumps(podMasquerade([]));
 }
 

@@ -4,14 +4,16 @@
  * ruleset`) while the pods run.
  */
 
+import { DEFAULT_ADMIN_CHAIN, POD_TABLE } from "../footprint.ts";
 import { isolatedBridges } from "../foreign/cni-forward.ts";
-import { isolationDumps } from "../foreign/foreign-forward.ts";
+import { isolationDumps } from "../foreign/forward-look.ts";
 import { isSameAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
+import type { Look } from "../netlink/look.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWTABLE } from "../netlink/nftables.ts";
 import { generationOf, generationRequest } from "../netlink/ruleset.ts";
-import { type Look, readRules, tablesDump } from "../nft/ruleset.ts";
+import { readRules, tablesDump } from "../nft/ruleset.ts";
 import {
   addToFirewall,
   type Firewall,
@@ -39,16 +41,17 @@ import {
   portMapLook,
   portMapObstacle,
 } from "./port-map.ts";
-import { type PortMap, readPortMap } from "./port-map-table.ts";
+import { readPortMap } from "./port-map-reading.ts";
+import type { PortMap } from "./port-mapping.ts";
 
 export const POD_RULE_PARTS = ["masquerade", "portmap", "macspoofchk", "firewall"] as const;
 export type PodRulePart = (typeof POD_RULE_PARTS)[number];
 
 const TABLES: Readonly<Record<PodRulePart, { readonly family: number; readonly name: string }>> = {
-  masquerade: { family: NFPROTO.inet, name: "weft_masquerade" },
-  portmap: { family: NFPROTO.inet, name: "weft_portmap" },
-  macspoofchk: { family: NFPROTO.bridge, name: "weft_macspoof" },
-  firewall: { family: NFPROTO.inet, name: "weft_firewall" },
+  masquerade: { family: NFPROTO.inet, name: POD_TABLE.masquerade },
+  portmap: { family: NFPROTO.inet, name: POD_TABLE.portmap },
+  macspoofchk: { family: NFPROTO.bridge, name: POD_TABLE.macspoofchk },
+  firewall: { family: NFPROTO.inet, name: POD_TABLE.firewall },
 };
 
 /** What an attachment should have; empty parts are none. */
@@ -63,7 +66,7 @@ export interface PodRules {
 }
 
 /** The usual ones. */
-export const FORWARD_WISHES: ForwardWishes = { adminChain: "CNI-ADMIN", usesFirewalld: undefined };
+export const FORWARD_WISHES: ForwardWishes = { adminChain: DEFAULT_ADMIN_CHAIN, usesFirewalld: undefined };
 export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 
 export interface SeenPodRules {

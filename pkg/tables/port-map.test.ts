@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { parsePrefix } from "../ip/prefix.ts";
 import { prefixSpan } from "../ip/span.ts";
-import { decode, type Message, type Request, request } from "../netlink/message.ts";
+import { decode, type Encodable, type Message, query, type Request } from "../netlink/message.ts";
 import {
   NFT_MSG_DELSETELEM,
   NFT_MSG_NEWCHAIN,
@@ -20,7 +20,8 @@ import {
   missingFromPortMap,
   PortTakenError,
 } from "./port-map.ts";
-import { type PortMap, type PortMapping, readPortMap } from "./port-map-table.ts";
+import { readPortMap } from "./port-map-reading.ts";
+import type { PortMap, PortMapping } from "./port-mapping.ts";
 
 const mapping = (owner: string, target: string, port: number, single?: string, protocol = 6): PortMapping => ({
   owner,
@@ -36,16 +37,16 @@ const mapOf = (mappings: readonly PortMapping[], markBit = 13): PortMap => ({
   })),
 });
 
-const message = ({ type, body }: Request): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
+const message = ({ type, body }: Encodable): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
 
 /** What the kernel tells of a table right after `requests` made it: they have the form of its answers. */
-function answers(requests: readonly Request[]): Message[] {
+function answers(requests: readonly Encodable[]): Message[] {
   const made = (type: { type: number }) => requests.filter((item) => item.type === type.type);
   const [sets, chains] = [made(NFT_MSG_NEWSET), made(NFT_MSG_NEWCHAIN)];
   const tables = made(NFT_MSG_NEWTABLE).map((item) => {
     const { header, attributes } = decode(NFT_MSG_NEWTABLE, message(item));
     // The kernel counts what is in the table.
-    return request(NFT_MSG_NEWTABLE, item.text, header, { ...attributes, use: sets.length + chains.length });
+    return query(NFT_MSG_NEWTABLE, item.text, header, { ...attributes, use: sets.length + chains.length });
   });
   return [...tables, ...sets, ...chains, ...made(NFT_MSG_NEWRULE), ...made(NFT_MSG_NEWSETELEM)].map(message);
 }

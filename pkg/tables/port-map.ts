@@ -3,8 +3,10 @@
  * each looks first and commits for the ruleset that it saw only: ports for all addresses and ports for a single one are in
  * different maps, and only together they tell whether a port is taken.
  */
+
 import { type Address, addressKey, formatAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
+import { answered, type Look, type Read } from "../netlink/look.ts";
 import { decode, type Message, type Request } from "../netlink/message.ts";
 import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
 import {
@@ -16,28 +18,22 @@ import {
   setsDump,
   tableDumps,
 } from "../nft/comparison.ts";
-import { answered, type Look, type Read } from "../nft/ruleset.ts";
 import { elementsText } from "../nft/set.ts";
 import { addElements, createTable, deleteElements, deleteTable } from "../nft/table.ts";
 import { tupleText } from "../nft/tuple.ts";
 import { readComment } from "../nft/userdata.ts";
 import { commonCondition } from "./port-condition.ts";
+import { singlePorts } from "./port-map-layers.ts";
+import { portMapOf, readPortMap } from "./port-map-reading.ts";
 import {
-  EMPTY_PORT_MAP,
-  type HostPort,
   hasParts,
-  hostPortKey,
   observedParts,
   PLAIN_TABLE_PARTS,
-  type PortMap,
-  type PortMapping,
   partsOf,
-  portMapOf,
   portMapTable,
-  readPortMap,
-  singlePorts,
   WHOLE_TABLE_PARTS,
 } from "./port-map-table.ts";
+import { EMPTY_PORT_MAP, type HostPort, hostPortKey, type PortMap, type PortMapping } from "./port-mapping.ts";
 
 const PLAIN_TABLE = portMapTable(EMPTY_PORT_MAP, PLAIN_TABLE_PARTS);
 const WHOLE_TABLE = portMapTable(EMPTY_PORT_MAP, WHOLE_TABLE_PARTS);

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
-import { request } from "../netlink/message.ts";
+import { type Encodable, query } from "../netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, VERDICT } from "../netlink/nftables.ts";
-import { readForeign } from "../nft/ruleset.ts";
+import { readNftRuleset } from "../nft/ruleset.ts";
 import { dumpOf } from "../nft/table-dump.ts";
 import { firewallTable, readFirewall } from "./firewall.ts";
 import { acceptPods } from "./pod-forwarding.ts";
@@ -10,8 +10,8 @@ import type { SeenPodRules } from "./pod-rules.ts";
 import { forwardedAddresses, removeStaleRules } from "./stale-pod-rules.ts";
 
 const FORWARD = [
-  request(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }),
-  request(
+  query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }),
+  query(
     NFT_MSG_NEWCHAIN,
     "",
     { family: NFPROTO.ip },
@@ -29,16 +29,16 @@ const seen: SeenPodRules = {
 };
 
 test("what other programs' chains and the records hold of gone attachments goes with the rest", () => {
-  const asMessage = ({ type, body }: (typeof FORWARD)[number]) => ({
+  const asMessage = ({ type, body }: Encodable) => ({
     ...{ type, flags: 0, sequence: 0, portId: 0, payload: body },
   });
   const accepted = pods.map(({ owner, address }) => ({
     ...{ owner, addresses: [address], adminChain: "CNI-ADMIN", usesFirewalld: undefined },
   }));
-  const before = readForeign(FORWARD.map(asMessage));
+  const before = readNftRuleset(FORWARD.map(asMessage));
   const made = acceptPods({ foreign: before, records: [] }, accepted, false);
   expect(made.some(({ type }) => type === NFT_MSG_NEWRULE.type)).toBe(true);
-  const foreign = readForeign([...FORWARD, ...made].map(asMessage));
+  const foreign = readNftRuleset([...FORWARD, ...made].map(asMessage));
   const isStale = (owner: string) => owner === "cni:net/a/eth0";
   const addresses = forwardedAddresses(seen, isStale);
   expect(addresses).toEqual([pods[0]?.address]);

@@ -1,4 +1,5 @@
 /** The devices of the host that a pod's limits sit on: the far end of its veth, and an ifb device for what it sends. */
+
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import { inPod } from "../../pkg/attachment/pod.ts";
@@ -6,6 +7,7 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
+import { EGRESS_IFB_START, type INGRESS_IFB_START } from "../../pkg/footprint.ts";
 import { sha512 } from "../../pkg/kernel/digest.ts";
 import { changeLink, createIfb, getLink, type Link, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
@@ -14,10 +16,10 @@ import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import { isExists } from "../../pkg/netlink/errors.ts";
 
 /** What a pod sends goes through the one; what it receives from some subnets alone, through the other. */
-export type IfbRole = "bwp" | "bwi";
+export type IfbRole = typeof EGRESS_IFB_START | typeof INGRESS_IFB_START;
 
 /** Of `bwp` the reference's name, so that each of the two plugins removes what the other has made. */
-export function ifbName({ network, containerId }: CniRequest, role: IfbRole = "bwp"): string {
+export function ifbName({ network, containerId }: CniRequest, role: IfbRole = EGRESS_IFB_START): string {
   return `${role}${sha512(`${network}${containerId}`)}`.slice(0, 15);
 }
 
@@ -48,7 +50,7 @@ function peerIndex(request: CniRequest): number {
 export function makeIfb(
   request: CniRequest,
   host: BlockingNetlink,
-  { role = "bwp", mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
+  { role = EGRESS_IFB_START, mtu, limit }: { readonly role?: IfbRole; readonly mtu: number; readonly limit: Limit },
   undo: Undo,
 ): Link {
   const name = ifbName(request, role);
@@ -71,7 +73,11 @@ export function makeIfb(
 }
 
 /** The attachment's ifb device: ours by its mark, or one without any, of the reference's. */
-export function findIfb(request: CniRequest, host: BlockingNetlink, role: IfbRole = "bwp"): Link | undefined {
+export function findIfb(
+  request: CniRequest,
+  host: BlockingNetlink,
+  role: IfbRole = EGRESS_IFB_START,
+): Link | undefined {
   const link = findLink(host, ifbName(request, role));
   return link?.kind === "ifb" && (link.alias === "" || link.alias === ownerOf(request)) ? link : undefined;
 }

@@ -29,7 +29,7 @@ import {
 } from "../../pkg/kernel/traffic-control.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Message, Request } from "../../pkg/netlink/message.ts";
+import type { Message, Query, Request } from "../../pkg/netlink/message.ts";
 import { type Bandwidth, parseBandwidth, type Subnets } from "./config.ts";
 import { findIfb, hostDevice, type IfbRole, ifbName, makeIfb } from "./devices.ts";
 import { filtersOf, type Way, waysOf } from "./subnets.ts";
@@ -191,7 +191,7 @@ function checkBucket(host: BlockingNetlink, device: Link, limit: Limit): void {
   throw wrong(`${device.name} in ${host.where} is not limited as configured: expected tbf with ${expected}`);
 }
 
-function readFilters(host: BlockingNetlink, dump: Request): readonly Message[] {
+function readFilters(host: BlockingNetlink, dump: Query): readonly Message[] {
   try {
     return host.dump(dump);
   } catch (error) {

@@ -7,6 +7,7 @@
  *
  * What the kernel has sent through an ifb device goes on at the hook behind which it was taken.
  */
+import { EGRESS_IFB_START, INGRESS_IFB_START } from "../../pkg/footprint.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { Hook, Limit, SubnetFilter } from "../../pkg/kernel/traffic-control.ts";
 import type { Bandwidth, Subnets } from "./config.ts";
@@ -24,8 +25,12 @@ export interface Way {
 
 export function waysOf({ ingress, egress }: Bandwidth): Way[] {
   return [
-    ...(egress === undefined ? [] : [{ role: "bwp", hook: "ingress", side: "daddr", limit: egress } as const]),
-    ...(ingress === undefined ? [] : [{ role: "bwi", hook: "egress", side: "saddr", limit: ingress } as const]),
+    ...(egress === undefined
+      ? []
+      : [{ role: EGRESS_IFB_START, hook: "ingress", side: "daddr", limit: egress } as const]),
+    ...(ingress === undefined
+      ? []
+      : [{ role: INGRESS_IFB_START, hook: "egress", side: "saddr", limit: ingress } as const]),
   ];
 }
 

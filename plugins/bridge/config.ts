@@ -1,10 +1,10 @@
 /**
  * The configuration of `bridge`: the reference plugin's keys, defaults and rules.
  */
+
 import { ipamType } from "../../pkg/attachment/ipam.ts";
 import {
   assertDeviceName,
-  LONGEST_NAME,
   type MasqueradeOption,
   macGuardOption,
   masqueradeOption,
@@ -13,6 +13,8 @@ import {
 } from "../../pkg/attachment/options.ts";
 import type { CniArguments } from "../../pkg/cni/arguments.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
+import { DEFAULT_BRIDGE } from "../../pkg/footprint.ts";
+import { LONGEST_NAME } from "../../pkg/kernel/link.ts";
 import { type VlanConfig, vlanOptions } from "./vlans.ts";
 
 export interface BridgeConfig extends MasqueradeOption {
@@ -41,8 +43,6 @@ export interface BridgeConfig extends MasqueradeOption {
   /** `disableContainerInterface`: the pod's end stays down, and without addresses. */
   readonly staysDown: boolean;
 }
-
-const DEFAULT_BRIDGE = "cni0";
 
 /** Throws `CniError` 7 for a value that is wrong. */
 export function parseBridgeConfig(object: ConfigObject, args: CniArguments): BridgeConfig {

@@ -58,7 +58,7 @@ function adjustBridge(netlink: BlockingNetlink, bridge: Link, config: BridgeConf
 
 /** Ports that are there already stay in the bridge's default VLAN, and reach each other as before. */
 function startFiltering(netlink: BlockingNetlink, bridge: Link): void {
-  const [reply] = netlink.exchange([setVlanFiltering(bridge.index, true)]);
+  const [reply] = netlink.exchange([setVlanFiltering(bridge, true)]);
   if (reply?.error === undefined) return;
   throw isNetlinkError(reply.error, "EOPNOTSUPP") ? withoutFiltering(reply.error) : reply.error;
 }

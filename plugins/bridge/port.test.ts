@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { RTM_NEWLINK } from "../../pkg/netlink/link.ts";
-import { request } from "../../pkg/netlink/message.ts";
+import { query } from "../../pkg/netlink/message.ts";
 import { waitForPort } from "./port.ts";
 
 /** IF_OPER_UP (include/uapi/linux/if.h). */
@@ -10,7 +10,7 @@ const bridge = { index: 3, name: "cni0" } as Link;
 
 /** Waits for a port that the kernel describes like this. */
 function wait(attributes: { readonly master?: number; readonly operState: number }): void {
-  const asked = request(RTM_NEWLINK, "ip link show veth0", { index: 4 }, { ifname: "veth0", ...attributes });
+  const asked = query(RTM_NEWLINK, "ip link show veth0", { index: 4 }, { ifname: "veth0", ...attributes });
   const message = { type: RTM_NEWLINK.type, flags: 0, sequence: 1, portId: 0, payload: asked.body };
   const host = { run: () => [message, message] };
   waitForPort(host as never, { sleep: () => undefined } as never, "veth0", bridge);

@@ -7,35 +7,21 @@
  * rules with these handles alone. Where a handle is missing or leads to another rule (iptables-restore gives every rule a
  * new one), all of the chain is read.
  */
+
 import { keepRecords } from "../../pkg/attachment/firewall/records.ts";
 import { messageOf } from "../../pkg/cni/errors.ts";
-import { isolatedBridges } from "../../pkg/foreign/cni-forward.ts";
-import {
-  acceptForwarded,
-  type Forgetting,
-  type ForwardedPod,
-  type ForwardOptions,
-  forgetForwarded,
-  isAbandoned,
-  isolationDumps,
-  lookAtForwarding,
-  privateChainOf,
-  rulesOfAddress,
-} from "../../pkg/foreign/foreign-forward.ts";
+import { POD_TABLE, PRIVATE_CHAIN } from "../../pkg/footprint.ts";
+import { isolatedBridges, privateChainOf, rulesOfAddress } from "../../pkg/foreign/cni-forward.ts";
+import { acceptForwarded, type ForwardedPod, type ForwardOptions } from "../../pkg/foreign/foreign-forward.ts";
 import { isPrivate, leadsTo } from "../../pkg/foreign/forward-chains.ts";
+import { isolationDumps, lookAtForwarding } from "../../pkg/foreign/forward-look.ts";
+import { type Forgetting, forgetForwarded, isAbandoned } from "../../pkg/foreign/forward-removal.ts";
 import { type Address, isSameAddress } from "../../pkg/ip/address.ts";
 import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
-import type { Request } from "../../pkg/netlink/message.ts";
+import type { Query } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readHead, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import {
-  chainRequest,
-  type ForeignRuleset,
-  readChains,
-  readRules,
-  ruleRequest,
-  rulesDump,
-} from "../../pkg/nft/ruleset.ts";
+import { chainRequest, type NftRuleset, readChains, readRules, ruleRequest, rulesDump } from "../../pkg/nft/ruleset.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import {
   addToFirewall,
@@ -56,7 +42,7 @@ import {
 interface Seen {
   readonly generation: number | undefined;
   readonly own: SeenFirewall;
-  readonly foreign: ForeignRuleset;
+  readonly foreign: NftRuleset;
   /** Bridges that the reference plugin closes to each other. */
   readonly isolated: readonly string[];
   /** Of the addresses in question. */
@@ -75,7 +61,7 @@ interface Scope {
 const HEAD = 8;
 
 function look(system: System, netfilter: BlockingNetlink, { adminChain, addressesIn, reads }: Scope): Seen {
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const generation = readGeneration(netfilter);
   const own = readFirewall(read(firewallDumps()));
   const foreign = lookAtForwarding(read, { adminChain }, { isShallow: reads !== "all" });
@@ -276,9 +262,9 @@ export function findRules(system: System, wanted: Firewall, options: ForwardOpti
   }
 }
 
-function missingOfReference(foreign: ForeignRuleset, wanted: Firewall): string[] {
+function missingOfReference(foreign: NftRuleset, wanted: Firewall): string[] {
   const isThere = (address: Address) => rulesOfAddress(foreign.rules, address).length === RULES_OF_AN_ADDRESS;
   return wanted.pods.every(({ address }) => isThere(address))
     ? []
-    : ["neither table inet weft_firewall nor CNI-FORWARD has entries of the container"];
+    : [`neither table inet ${POD_TABLE.firewall} nor ${PRIVATE_CHAIN} has entries of the container`];
 }

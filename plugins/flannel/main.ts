@@ -2,19 +2,18 @@
  * `flannel`: reads what flanneld has written about this node, and has another plugin (bridge, unless told otherwise)
  * attach the container with it. Takes flannel's own plugin's configuration and keeps its state where that one does.
  */
+
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { delegateAdd, delegateCheck, delegateDel, delegateGc, delegateStatus } from "../../pkg/cni/delegate.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
+import { DEFAULT_FLANNEL_DIR, DEFAULT_SUBNET_FILE } from "../../pkg/footprint.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import { type Rendered, renderDelegate } from "./rendering.ts";
 import { Scratch } from "./scratch.ts";
 import { parseSubnetEnv, type SubnetEnv, SubnetEnvError } from "./subnet-env.ts";
-
-const DEFAULT_SUBNET_FILE = "/run/flannel/subnet.env";
-const DEFAULT_DATA_DIR = "/var/lib/cni/flannel";
 
 export const plugin: Plugin = {
   name: "flannel",
@@ -86,7 +85,7 @@ function render(request: CniRequest, env: SubnetEnv | undefined): Rendered {
 }
 
 function scratchOf({ system, config }: CniRequest): Scratch {
-  return new Scratch(system, config.optionalString("dataDir") || DEFAULT_DATA_DIR);
+  return new Scratch(system, config.optionalString("dataDir") || DEFAULT_FLANNEL_DIR);
 }
 
 function subnetFileOf({ config }: CniRequest): string {

@@ -4,7 +4,9 @@
  * nowhere on the node's links. Where any of this cannot be told, the attachment counts as there. Asked only where a port is
  * taken: it may take seconds.
  */
-import { CACHE_DIRECTORIES, cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
+
+import { cachedNetns, cachedResultName } from "../../pkg/cni/cached-result.ts";
+import { CACHE_DIRECTORIES, MARK_START } from "../../pkg/footprint.ts";
 import { type Address, addressBits } from "../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import {
@@ -15,7 +17,7 @@ import {
   parseNeighbourState,
   probeNeighbour,
 } from "../../pkg/kernel/neighbour.ts";
-import { MARK_START, parseOwner } from "../../pkg/kernel/owner.ts";
+import { parseOwner } from "../../pkg/kernel/owner.ts";
 import { getRoute, type ObservedRoute, parseRoute } from "../../pkg/kernel/route.ts";
 import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { isGone, isNetlinkError } from "../../pkg/netlink/errors.ts";

@@ -2,6 +2,7 @@
  * Whether connections from the node's loopback addresses may leave by the device that leads to the pod (route_localnet).
  * The table of ports drops what would come in that way.
  */
+import { SETTING_ROUTE_LOCALNET } from "../../pkg/footprint.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
 import { getRoute, parseRoute } from "../../pkg/kernel/route.ts";
@@ -11,7 +12,7 @@ import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 
 /** The kernel takes it for each device's. Where /proc/sys is read-only, only this one can have been set before. */
-const ALL_DEVICES: SysctlName = ["net", "ipv4", "conf", "all", "route_localnet"];
+const ALL_DEVICES: SysctlName = ["net", "ipv4", "conf", "all", SETTING_ROUTE_LOCALNET];
 
 /** A pod without a route to it is nobody's neighbour: nothing to allow. */
 export function allowLoopback(system: System, pod: Address): void {
@@ -34,7 +35,7 @@ function findSysctl(system: System, pod: Address): SysctlName | undefined {
     if (reply?.error !== undefined) throw reply.error;
     const index = reply?.messages.map(parseRoute)[0]?.outputIndex;
     const link = index === undefined ? undefined : findLink(host, index);
-    return link === undefined ? undefined : ["net", "ipv4", "conf", link.name, "route_localnet"];
+    return link === undefined ? undefined : ["net", "ipv4", "conf", link.name, SETTING_ROUTE_LOCALNET];
   } finally {
     host.close();
   }

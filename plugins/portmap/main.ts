@@ -2,6 +2,7 @@
  * `portmap`: lets ports of the node lead to ports of a container. Chained behind the plugin that made the interface;
  * takes the reference plugin's configuration.
  */
+
 import { wrong } from "../../pkg/attachment/check.ts";
 import { collectGarbage } from "../../pkg/attachment/garbage.ts";
 import { holdsLegacy, removeLegacy, removeLegacyGarbage } from "../../pkg/attachment/legacy.ts";
@@ -16,7 +17,7 @@ import type { Result } from "../../pkg/cni/result.ts";
 import { undoing } from "../../pkg/cni/undo.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { probeNetfilter } from "../../pkg/netlink/ruleset.ts";
-import type { PortMap } from "../../pkg/tables/port-map-table.ts";
+import type { PortMap } from "../../pkg/tables/port-mapping.ts";
 import { allowLoopback, refusedLoopback } from "./localnet.ts";
 import { addPorts, checkPorts, removePorts } from "./ports.ts";
 

@@ -1,13 +1,14 @@
 /** The attachment's ports in the node's table, over nfnetlink: each change is one transaction. */
+
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
 import { describeOwner } from "../../pkg/kernel/owner.ts";
 import { openNetfilter } from "../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Read } from "../../pkg/netlink/look.ts";
 import type { Message, Request } from "../../pkg/netlink/message.ts";
 import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../../pkg/netlink/ruleset.ts";
-import type { Read } from "../../pkg/nft/ruleset.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import {
@@ -19,7 +20,8 @@ import {
   missingFromPortMap,
   PortTakenError,
 } from "../../pkg/tables/port-map.ts";
-import { type PortMap, type PortMapping, readPortMap } from "../../pkg/tables/port-map-table.ts";
+import { readPortMap } from "../../pkg/tables/port-map-reading.ts";
+import type { PortMap, PortMapping } from "../../pkg/tables/port-mapping.ts";
 import { goneHolders } from "./holder.ts";
 
 /** More than an error message should list. */

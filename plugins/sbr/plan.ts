@@ -2,7 +2,9 @@
  * Source based routing, thought through: rules that send each address's packets to a table of its own, the interface's
  * routes in these tables, and what becomes of the main one. Pure.
  */
+
 import type { Result, ResultAddress } from "../../pkg/cni/result.ts";
+import { FIRST_SBR_TABLE } from "../../pkg/footprint.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { ObservedRoute, Route } from "../../pkg/kernel/route.ts";
@@ -10,9 +12,6 @@ import type { ObservedRule, SourceRule } from "../../pkg/kernel/rule.ts";
 import { RT_TABLE_DEFAULT, RT_TABLE_LOCAL, RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
 import { hasDefaultMetric } from "../../pkg/reconcile/route-plan.ts";
 import type { SbrConfig } from "./config.ts";
-
-/** Tables below are the kernel's and the operator's. */
-const FIRST_TABLE = 100;
 
 /** fe80::/10: hosts on the link speak by these addresses whatever is routed. */
 const LINK_LOCAL: Prefix = { address: { family: 6, value: 0xfe80n << 112n }, length: 10 };
@@ -65,14 +64,14 @@ export function planSbr(
 
 /** True for tables that may be ADD's; 253 to 255 are the kernel's own. */
 export function isTakeable(table: number): boolean {
-  return table >= FIRST_TABLE && (table < RT_TABLE_DEFAULT || table > RT_TABLE_LOCAL);
+  return table >= FIRST_SBR_TABLE && (table < RT_TABLE_DEFAULT || table > RT_TABLE_LOCAL);
 }
 
 /** As many as needed, which neither rules lead to nor routes stand in. */
 function freeTables(count: number, { rules, routes }: ObservedPod): number[] {
   const taken = new Set([...rules, ...routes].map(({ table }) => table));
   const free: number[] = [];
-  for (let table = FIRST_TABLE; free.length < count; table++)
+  for (let table = FIRST_SBR_TABLE; free.length < count; table++)
     if (isTakeable(table) && !taken.has(table)) free.push(table);
   return free;
 }

@@ -1,7 +1,9 @@
 /** What of an interface and of its namespace is to be changed. */
+
 import { assertUnicast, environmentMac, mtuOption } from "../../pkg/attachment/options.ts";
 import type { ConfigObject } from "../../pkg/cni/config.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
+import { DEFAULT_TUNING_DIR } from "../../pkg/footprint.ts";
 
 /** Attributes of the interface; what is left out stays as it is. */
 export interface Attributes {
@@ -20,13 +22,12 @@ export interface Tuning {
   readonly sysctls: ReadonlyMap<string, string>;
 }
 
-const DATA_DIRECTORY = "/run/cni/tuning";
 /** A queue's length is told in 32 bits, and the kernel keeps less than 31 of them (dev_change_tx_queue_len). */
 const QUEUE_LIMITS = { min: 0, max: 2 ** 31 - 1 };
 
 /** Where the values from before ADD are kept. */
 export function dataDirectory(config: ConfigObject): string {
-  return config.optionalString("dataDir") || DATA_DIRECTORY;
+  return config.optionalString("dataDir") || DEFAULT_TUNING_DIR;
 }
 
 /**

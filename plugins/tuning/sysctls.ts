@@ -1,16 +1,15 @@
 /**
  * Settings of the pod's namespace under /proc/sys/net, which shows each process those of its own namespace.
  */
+
 import { wrong } from "../../pkg/attachment/check.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Undo } from "../../pkg/cni/undo.ts";
+import { TUNING_ALLOW_LIST } from "../../pkg/footprint.ts";
 import { readSysctl, type SysctlName, setSysctl } from "../../pkg/kernel/sysctl.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { Files } from "../../pkg/sys/system.ts";
-
-/** Regular expressions, one a line; where the file is absent, every setting below net is allowed. */
-const ALLOW_LIST = "/etc/cni/tuning/allowlist.conf";
 
 /** The part of a key that stands for the interface's name. */
 const INTERFACE = "IFNAME";
@@ -34,21 +33,21 @@ export function assertAllowed(files: Files, keys: Iterable<string>): void {
     const allowed = patterns.map(({ source }) => source).join(" ");
     throw new CniError(
       ErrorCode.invalidConfig,
-      `sysctl: "${key}" is not allowed by ${ALLOW_LIST}, which allows: ${allowed || "nothing"}`,
+      `sysctl: "${key}" is not allowed by ${TUNING_ALLOW_LIST}, which allows: ${allowed || "nothing"}`,
     );
   }
 }
 
 function readAllowList(files: Files): RegExp[] | undefined {
-  if (files.status(ALLOW_LIST) === undefined) return undefined;
-  const lines = new TextDecoder().decode(files.readFile(ALLOW_LIST)).split("\n");
+  if (files.status(TUNING_ALLOW_LIST) === undefined) return undefined;
+  const lines = new TextDecoder().decode(files.readFile(TUNING_ALLOW_LIST)).split("\n");
   return lines.flatMap((line, at) => {
     const text = line.trim();
     if (text === "") return [];
     try {
       return [new RegExp(text, "u")];
     } catch (error) {
-      const where = `${ALLOW_LIST}, line ${at + 1}`;
+      const where = `${TUNING_ALLOW_LIST}, line ${at + 1}`;
       throw new CniError(ErrorCode.invalidConfig, `${where}: "${text}" is no regular expression: ${messageOf(error)}`, {
         cause: error,
       });

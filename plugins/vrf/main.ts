@@ -2,6 +2,7 @@
  * `vrf`: puts a pod's interface into a VRF of the pod's namespace, with a routing table of its own. Follows a plugin that
  * made the interface; the VRF goes with its last interface.
  */
+
 import { wrong } from "../../pkg/attachment/check.ts";
 import { makeDevice, requireDevice } from "../../pkg/attachment/device.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
@@ -12,6 +13,7 @@ import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest, Plugin } from "../../pkg/cni/plugin.ts";
 import { type Undo, undoing } from "../../pkg/cni/undo.ts";
 import { versionsFrom } from "../../pkg/cni/versions.ts";
+import { FIRST_VRF_TABLE } from "../../pkg/footprint.ts";
 import { changeLink, type Link, linkDump, parseLink } from "../../pkg/kernel/link.ts";
 import { findLink, readRoutes } from "../../pkg/kernel/read.ts";
 import { readDevice } from "../../pkg/kernel/single-link.ts";
@@ -132,7 +134,7 @@ function freeTable(pod: BlockingNetlink): number {
     ...vrfs.map((vrf) => tableOf(pod, vrf)),
     ...readRoutes(pod).map(({ table }) => table),
   ]);
-  let table = 1;
+  let table = FIRST_VRF_TABLE;
   while (taken.has(table)) table++;
   return table;
 }

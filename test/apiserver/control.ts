@@ -12,6 +12,8 @@ export interface Wishes {
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
+  /** Any request of the API, as an administrator's: objects of kinds other than Node are made so. */
+  readonly ask?: readonly { readonly method: string; readonly target: string; readonly body?: JsonObject }[];
   /** The history is forgotten: every older version is 410. */
   readonly compact?: boolean;
   /** null ends the one before. */
@@ -70,6 +72,10 @@ function carryOut(server: ApiServer, wishes: Wishes): void {
   for (const node of wishes.create ?? []) server.createNode(node);
   for (const { name, patch } of wishes.update ?? []) server.updateNode(name, patch);
   for (const name of wishes.remove ?? []) server.deleteNode(name);
+  for (const asked of wishes.ask ?? []) {
+    const { status, body } = server.ask(asked);
+    if (status >= 300) throw new Error(`${asked.method} ${asked.target}: ${body}`);
+  }
   if (wishes.compact) server.store.compact();
   if (wishes.fault !== undefined) server.misbehave(wishes.fault ?? undefined);
   if (wishes.token !== undefined) server.setToken(wishes.token ?? undefined);

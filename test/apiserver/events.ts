@@ -1,5 +1,6 @@
 /** Events (core/v1): created, changed and listed, and nothing else. They have no watch and no history here. */
 import { mergePatch } from "./mergepatch.ts";
+import { nameOfNew } from "./names.ts";
 import { isObject, type JsonObject } from "./resource.ts";
 import { ApiError, badRequest } from "./status.ts";
 
@@ -9,10 +10,6 @@ export interface EventStoreOptions {
   /** What a new Event gets as its version. */
   readonly nextVersion: () => number;
 }
-
-/** kube-apiserver's, for names made from generateName: no vowels, so that no words come about. */
-const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
-const SUFFIX_LENGTH = 5;
 
 export class EventStore {
   readonly #options: EventStoreOptions;
@@ -38,7 +35,7 @@ export class EventStore {
     if ((metadata.namespace ?? namespace) !== namespace) {
       throw badRequest("the namespace of the provided object does not match the namespace sent on the request");
     }
-    const name = this.#nameOf(metadata);
+    const name = nameOfNew(metadata, this.#options.newUid);
     if (this.#events.has(`${namespace}/${name}`)) {
       throw new ApiError(409, "AlreadyExists", `events "${name}" already exists`, { name, kind: "events" });
     }
@@ -76,12 +73,5 @@ export class EventStore {
     const stored = { ...event, metadata: { ...metadata, resourceVersion: String(this.#options.nextVersion()) } };
     this.#events.set(`${namespace}/${name}`, stored);
     return stored;
-  }
-
-  #nameOf({ name, generateName }: JsonObject): string {
-    if (typeof name === "string" && name !== "") return name;
-    if (typeof generateName !== "string" || generateName === "") throw badRequest("name or generateName is required");
-    const bytes = [...this.#options.newUid().replaceAll("-", "")].slice(0, SUFFIX_LENGTH);
-    return generateName + bytes.map((letter) => SUFFIX_LETTERS[Number.parseInt(letter, 16)]).join("");
   }
 }

@@ -3,15 +3,16 @@
  * recorded exchanges can be replayed through it directly.
  */
 import type { Admission, Admit } from "./admission.ts";
-import type { EventStore } from "./events.ts";
+import type { Cluster } from "./cluster.ts";
 import { listPage, parseVersion } from "./listing.ts";
-import { negotiateForm, presentList, presentNode } from "./mediatype.ts";
-import { mergePatch } from "./mergepatch.ts";
+import { isTabular, negotiateForm, present, presentList } from "./mediatype.ts";
+import { type ApiPath, decodeSegment, parsePath } from "./path.ts";
 import type { Permits } from "./rbac.ts";
-import { isObject, type Json, type JsonObject, type NodeInput, type NodeObject } from "./resource.ts";
+import { type JsonObject, keyOf } from "./resource.ts";
+import { parseScope } from "./selector.ts";
 import {
   ApiError,
-  badRequest,
+  groupNotFound,
   methodNotAllowed,
   notAdmitted,
   forbidden as notAllowed,
@@ -20,10 +21,9 @@ import {
   unauthorized,
   unsupportedMediaType,
 } from "./status.ts";
-import type { NodeStore } from "./store.ts";
-import { strategicMergePatch } from "./strategicmerge.ts";
-import { assertValidNode } from "./validation.ts";
+import type { ObjectStore } from "./store.ts";
 import { isTrue, parseWatch, type WatchQuery } from "./watch.ts";
+import { createObject, deletedAnswer, mediaType, parseObject, patchObject, replaceObject } from "./writing.ts";
 
 export interface ApiRequest {
   readonly method: string;
@@ -43,11 +43,10 @@ export interface Answer {
 /** What becomes of a request: an answer, or a watch that the shell has to keep open. */
 export type Outcome =
   | { readonly kind: "answer"; readonly answer: Answer }
-  | { readonly kind: "watch"; readonly query: WatchQuery };
+  | { readonly kind: "watch"; readonly store: ObjectStore; readonly query: WatchQuery };
 
 export interface ApiOptions {
-  readonly store: NodeStore;
-  readonly events: EventStore;
+  readonly cluster: Cluster;
   /** The one bearer token that is accepted; undefined lets everybody in. */
   readonly token?: string | undefined;
   /** What nobody may do, as "patch nodes/status" or "create events". Default: nothing. */
@@ -84,12 +83,14 @@ export function handle(options: ApiOptions, request: ApiRequest): Outcome {
     return route(options, request);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    return { kind: "answer", answer: refuse(error) };
+    return answered(refuse(error));
   }
 }
 
 /** The answer that says no. */
 export function refuse(error: ApiError): Answer {
+  // Go's own router answers for what no group is there for, in its words.
+  if (error.isPlain) return plainText(error.code, error.message);
   const answer = json(error.code, error.toStatus());
   const seconds = error.details?.retryAfterSeconds;
   if (seconds === undefined) return answer;
@@ -97,36 +98,64 @@ export function refuse(error: ApiError): Answer {
 }
 
 function route(options: ApiOptions, request: ApiRequest): Outcome {
-  const { store, token } = options;
-  const url = new URL(request.target, "http://apiserver");
+  const { cluster, token } = options;
+  const { pathname, searchParams } = new URL(request.target, "http://apiserver");
   if (token !== undefined && request.headers.authorization !== `Bearer ${token}`) throw unauthorized();
-  if (url.pathname === "/version") return answered(json(200, VERSION, 2));
-  if (url.pathname === "/readyz" || url.pathname === "/livez" || url.pathname === "/healthz") return answered(OK);
+  if (pathname === "/version") return answered(json(200, VERSION, 2));
+  if (pathname === "/readyz" || pathname === "/livez" || pathname === "/healthz") return answered(plainText(200, "ok"));
 
-  const events = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?events(?:\/([^/]+))?$/.exec(url.pathname);
+  const events = /^\/api\/v1\/(?:namespaces\/([^/]+)\/)?events(?:\/([^/]+))?$/.exec(pathname);
   if (events !== null) return routeEvents(options, request, events[1], events[2]);
-  const match = /^\/api\/v1\/nodes(?:\/([^/]+)(\/status)?)?$/.exec(url.pathname);
-  if (match === null) throw pathNotFound();
-  const [, encodedName, subresource] = match;
-  const name = encodedName === undefined ? undefined : decodeName(encodedName);
-  assertAllowed(options, request, { resource: subresource ? "nodes/status" : "nodes", name });
-  if (name === undefined) return routeCollection(store, request, url.searchParams);
+  const path = parsePath(pathname);
+  if (path === undefined) throw groupNotFound();
+  // Who may not ask does not learn whether there is such a kind.
+  assertAllowed(options, request, targetOf(path));
+  const store = storeOf(cluster, path);
+  if (path.name === undefined) return routeCollection(options, request, store, path, searchParams);
+  return routeObject(options, request, store, { ...path, name: path.name }, searchParams);
+}
 
+/** Throws 404: as JSON where the group and version are served, else as plain text. */
+function storeOf(cluster: Cluster, { group, version, plural, namespace, name, subresource }: ApiPath): ObjectStore {
+  const store = cluster.find(group, version, plural);
+  if (store === undefined) throw cluster.hasGroup(group, version) ? pathNotFound() : groupNotFound();
+  const { isNamespaced, hasStatus } = store.kind;
+  if (namespace !== undefined && !isNamespaced) throw pathNotFound();
+  if (name !== undefined && namespace === undefined && isNamespaced) throw pathNotFound();
+  if (subresource !== undefined && !(subresource === "status" && hasStatus)) throw pathNotFound();
+  return store;
+}
+
+function routeObject(
+  options: ApiOptions,
+  request: ApiRequest,
+  store: ObjectStore,
+  { name, namespace, subresource }: ApiPath & { readonly name: string },
+  query: URLSearchParams,
+): Outcome {
+  const { cluster } = options;
+  const { kind } = store;
+  const key = keyOf({ namespace, name });
+  const form = negotiateForm(request.headers.accept, "object", isTabular(kind));
+  const resource = subresource === undefined ? kind.plural : `${kind.plural}/${subresource}`;
+  const write = {
+    throughStatus: subresource !== undefined,
+    admit: (object: JsonObject, oldObject: JsonObject) =>
+      assertAdmitted(options, request, resource, name, { object, oldObject }),
+  };
   switch (request.method) {
     case "GET": {
-      const form = negotiateForm(request.headers.accept, "object");
-      const version = parseVersion(url.searchParams) ?? 0;
+      const version = parseVersion(query) ?? 0;
       if (version > store.version) throw tooLarge(version, store.version);
-      return answered(json(200, presentNode(store.get(name), form)));
+      return answered(json(200, present(store.get(key), form)));
     }
-    case "PATCH": {
-      const form = negotiateForm(request.headers.accept, "object");
-      const patched = patchNode(options, name, subresource !== undefined, request);
-      return answered(json(200, presentNode(patched, form)));
-    }
+    case "PATCH":
+      return answered(json(200, present(patchObject(store, key, request, write), form)));
+    case "PUT":
+      return answered(json(200, present(replaceObject(store, key, request, write), form)));
     case "DELETE":
       if (subresource !== undefined) throw methodNotAllowed();
-      return answered(json(200, deleted(store.delete(name))));
+      return answered(json(200, deletedAnswer(kind, cluster.delete(store, key))));
     default:
       throw methodNotAllowed();
   }
@@ -138,16 +167,22 @@ function verbOf({ method }: ApiRequest, query: URLSearchParams, name: string | u
 }
 
 interface Target {
+  readonly group: string;
   readonly resource: string;
   readonly name: string | undefined;
   readonly namespace?: string | undefined;
 }
 
-function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, { resource, name, namespace }: Target) {
+function targetOf({ group, plural, name, namespace, subresource }: ApiPath): Target {
+  return { group, resource: subresource === undefined ? plural : `${plural}/${subresource}`, name, namespace };
+}
+
+function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, target: Target): void {
+  const { group, resource, name, namespace } = target;
   const verb = verbOf(request, new URL(request.target, "http://apiserver").searchParams, name);
   const isHeld = permits !== undefined && request.headers.authorization !== undefined;
-  if (forbidden?.has(`${verb} ${resource}`) || (isHeld && !permits(verb, resource, namespace)))
-    throw notAllowed(USER, verb, resource, name, namespace);
+  if (forbidden?.has(`${verb} ${resource}`) || (isHeld && !permits(verb, resource, namespace, group)))
+    throw notAllowed({ user: USER, verb, ...target });
 }
 
 /** Who brings a token is the weftd of the node that the token's end names, which a real one carries inside. */
@@ -167,10 +202,10 @@ function assertAdmitted(
 }
 
 function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: string, name?: string): Outcome {
-  const { events } = options;
-  assertAllowed(options, request, { resource: "events", name, namespace });
+  const { events, nodes } = options.cluster;
+  assertAllowed(options, request, { group: "", resource: "events", name, namespace });
   if (request.method === "GET" && name === undefined) {
-    const metadata = { resourceVersion: String(options.store.version) };
+    const metadata = { resourceVersion: String(nodes.version) };
     return answered(json(200, { kind: "EventList", apiVersion: "v1", metadata, items: events.list(namespace) }));
   }
   if (namespace === undefined) throw methodNotAllowed();
@@ -184,103 +219,40 @@ function routeEvents(options: ApiOptions, request: ApiRequest, namespace?: strin
     if (mediaType(request) !== "application/merge-patch+json") throw unsupportedMediaType();
     const admit = (object: JsonObject, oldObject: JsonObject) =>
       assertAdmitted(options, request, "events", name, { object, oldObject });
-    return answered(json(200, events.patch(namespace, decodeName(name), parseObject(request.body), admit)));
+    return answered(json(200, events.patch(namespace, decodeSegment(name), parseObject(request.body), admit)));
   }
   throw methodNotAllowed();
 }
 
-function routeCollection(store: NodeStore, request: ApiRequest, query: URLSearchParams): Outcome {
+function routeCollection(
+  options: ApiOptions,
+  request: ApiRequest,
+  store: ObjectStore,
+  { namespace }: ApiPath,
+  query: URLSearchParams,
+): Outcome {
+  const { kind } = store;
+  const tabular = isTabular(kind);
   if (request.method === "POST") {
-    const form = negotiateForm(request.headers.accept, "object");
-    return answered(json(201, presentNode(createNode(store, request), form)));
+    if (kind.isNamespaced && namespace === undefined) throw methodNotAllowed();
+    const form = negotiateForm(request.headers.accept, "object", tabular);
+    return answered(json(201, present(createObject(options.cluster, store, namespace, request), form)));
   }
   if (request.method !== "GET") throw methodNotAllowed();
+  const scope = parseScope(kind, namespace, query);
   if (isTrue(query.get("watch"))) {
-    const form = negotiateForm(request.headers.accept, "object");
-    return { kind: "watch", query: parseWatch(store, query, form) };
+    const form = negotiateForm(request.headers.accept, "object", tabular);
+    return { kind: "watch", store, query: parseWatch(store, query, form, scope) };
   }
-  const form = negotiateForm(request.headers.accept, "list");
-  const page = listPage(store, query);
-  return answered(json(200, presentList(page.nodes, page.metadata, form)));
+  const form = negotiateForm(request.headers.accept, "list", tabular);
+  const page = listPage(store, query, scope);
+  return answered(json(200, presentList(kind, page.objects, page.metadata, form)));
 }
 
-function createNode(store: NodeStore, request: ApiRequest): NodeObject {
-  if (mediaType(request) !== "application/json") throw unsupportedMediaType();
-  const body = parseObject(request.body);
-  const { metadata, spec, status } = body;
-  if (body.kind !== undefined && body.kind !== "Node") throw badRequest(`kind ${JSON.stringify(body.kind)} is no Node`);
-  if (!isObject(metadata) || typeof metadata.name !== "string" || metadata.name === "") {
-    throw badRequest("metadata.name is required");
-  }
-  if (metadata.resourceVersion) throw badRequest("resourceVersion should not be set on objects to be created");
-  const { name } = metadata;
-  assertValidNode(name, metadata);
-  return store.create({
-    metadata: { ...metadata, name },
-    ...(isObject(spec) ? { spec } : {}),
-    ...(isObject(status) ? { status } : {}),
-  });
+function plainText(status: number, body: string): Answer {
+  const headers = { "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff" };
+  return { status, headers, body };
 }
-
-const PATCHES: ReadonlyMap<string | undefined, (target: JsonObject, patch: JsonObject) => Json> = new Map([
-  ["application/merge-patch+json", mergePatch],
-  ["application/strategic-merge-patch+json", strategicMergePatch],
-]);
-
-/**
- * A merge patch, plain or strategic. Through `nodes` the status stays as it is, through `nodes/status` the spec does; metadata can be
- * patched through both, which is how flannel and weftd, with rights on nodes/status alone, write their annotations.
- */
-function patchNode(options: ApiOptions, name: string, throughStatus: boolean, request: ApiRequest): NodeObject {
-  const apply = PATCHES.get(mediaType(request));
-  if (apply === undefined) throw unsupportedMediaType();
-  const patch = parseObject(request.body);
-  return options.store.update(name, (before) => {
-    const after = apply(before, patch) as JsonObject;
-    const metadata = isObject(after.metadata) ? after.metadata : {};
-    if (metadata.name !== name) throw badRequest("the name of the object does not match the name on the URL");
-    assertValidNode(name, metadata);
-    const kept = throughStatus ? { spec: before.spec } : { status: before.status };
-    const object = { ...after, metadata: { ...metadata, name }, ...kept } as NodeInput;
-    assertAdmitted(options, request, throughStatus ? "nodes/status" : "nodes", name, { object, oldObject: before });
-    return object;
-  });
-}
-
-function deleted(node: NodeObject): JsonObject {
-  const { name, uid } = node.metadata;
-  const details = { name, kind: "nodes", uid };
-  return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details };
-}
-
-function decodeName(encoded: string): string {
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    throw pathNotFound();
-  }
-}
-
-function mediaType(request: ApiRequest): string | undefined {
-  return request.headers["content-type"]?.split(";", 1)[0]?.trim();
-}
-
-function parseObject(body: string): JsonObject {
-  let value: Json;
-  try {
-    value = JSON.parse(body) as Json;
-  } catch (error) {
-    throw badRequest(`the body is not JSON: ${(error as Error).message}`);
-  }
-  if (!isObject(value)) throw badRequest("the body is not a JSON object");
-  return value;
-}
-
-const OK: Answer = {
-  status: 200,
-  headers: { "Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff" },
-  body: "ok",
-};
 
 function answered(answer: Answer): Outcome {
   return { kind: "answer", answer };

@@ -1,19 +1,20 @@
 /**
- * Lists in pages. The continue token holds the version of the first page and the name to go on after, so that all
+ * Lists in pages. The continue token holds the version of the first page and the key to go on after, so that all
  * pages together show the set at one moment; its encoding is kube-apiserver's.
  */
-import type { JsonObject, NodeObject } from "./resource.ts";
+import { type JsonObject, type KubeObject, keyOf } from "./resource.ts";
+import { EVERYTHING, type Scope } from "./selector.ts";
 import { ApiError, badRequest, continueExpired } from "./status.ts";
-import type { NodeStore } from "./store.ts";
+import type { ObjectStore } from "./store.ts";
 
 export interface ListPage {
-  readonly nodes: readonly NodeObject[];
+  readonly objects: readonly KubeObject[];
   /** The list's own metadata: resourceVersion, and continue and remainingItemCount when there is more. */
   readonly metadata: JsonObject;
 }
 
-/** One page of the list that `query` (limit, continue, resourceVersion, resourceVersionMatch) asks for. */
-export function listPage(store: NodeStore, query: URLSearchParams): ListPage {
+/** One page of the list of what `scope` selects that `query` (limit, continue, resourceVersion, resourceVersionMatch) asks for. */
+export function listPage(store: ObjectStore, query: URLSearchParams, scope: Scope = EVERYTHING): ListPage {
   const token = query.get("continue");
   const version = parseVersion(query);
   const match = query.get("resourceVersionMatch");
@@ -32,16 +33,25 @@ export function listPage(store: NodeStore, query: URLSearchParams): ListPage {
     // Not older than `version`: the present is, unless the version lies in the future, which list() refuses.
     else if (version > store.version) at = version;
   }
-  const nodes = listAt(store, at, token !== null && token !== "").filter((node) => node.metadata.name > after);
+  const objects = listAt(store, at, token !== null && token !== "").filter(
+    (object) => scope.selects(object) && startOf(object, scope) > after,
+  );
   const metadata: JsonObject = { resourceVersion: String(at) };
-  if (limit === 0 || nodes.length <= limit) return { nodes, metadata };
-  const page = nodes.slice(0, limit);
-  metadata.continue = formatContinue(at, page.at(-1)?.metadata.name ?? "");
-  metadata.remainingItemCount = nodes.length - limit;
-  return { nodes: page, metadata };
+  if (limit === 0 || objects.length <= limit) return { objects, metadata };
+  const page = objects.slice(0, limit);
+  const last = page.at(-1);
+  metadata.continue = formatContinue(at, last === undefined ? "" : startOf(last, scope));
+  // How many of the others are selected, a real server does not look.
+  if (!scope.isSelective) metadata.remainingItemCount = objects.length - limit;
+  return { objects: page, metadata };
 }
 
-function listAt(store: NodeStore, version: number, continued: boolean): NodeObject[] {
+/** The key of an object below what is listed: all namespaces, or one. */
+function startOf({ metadata }: KubeObject, { namespace }: Scope): string {
+  return namespace === undefined ? keyOf(metadata) : metadata.name;
+}
+
+function listAt(store: ObjectStore, version: number, continued: boolean): KubeObject[] {
   try {
     return store.list(version);
   } catch (error) {
@@ -73,9 +83,9 @@ export function parseCount(query: URLSearchParams, key: string): number {
   return Number(text);
 }
 
-/** The key to start from is the last name with a NUL behind it: the smallest key that is greater. */
-export function formatContinue(version: number, lastName: string): string {
-  const token = JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: `/${lastName}\0` });
+/** The key to start from is the last one with a NUL behind it: the smallest key that is greater. */
+export function formatContinue(version: number, lastKey: string): string {
+  const token = JSON.stringify({ v: "meta.k8s.io/v1", rv: version, start: `/${lastKey}\0` });
   return Buffer.from(token).toString("base64url");
 }
 
@@ -92,7 +102,7 @@ export function parseContinue(token: string): { version: number; after: string }
   }
   const { v, rv, start } = (content ?? {}) as { v?: unknown; rv?: unknown; start?: unknown };
   if (v !== "meta.k8s.io/v1") throw badContinue("server does not recognize this encoded version");
-  if (typeof rv !== "number" || typeof start !== "string" || !/^\/[^/]+\0$/.test(start)) {
+  if (typeof rv !== "number" || typeof start !== "string" || !/^(\/[^/]+){1,2}\0$/.test(start)) {
     throw badContinue("version or start key is missing");
   }
   return { version: rv, after: start.slice(1, -1) };

@@ -1,9 +1,10 @@
 /**
- * Which form of a Node the client wants, from its Accept header: whole objects, only their metadata
+ * Which form of an object the client wants, from its Accept header: whole objects, only their metadata
  * (`application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1`), or a table for people (`as=Table`). The first clause
  * that can be served wins; protobuf is not served, as a server may choose.
  */
-import { bookmarkNode, type JsonObject, type NodeObject } from "./resource.ts";
+import { apiVersionOf, type Kind, NODES } from "./kinds.ts";
+import type { JsonObject, KubeObject, NodeObject } from "./resource.ts";
 import { ApiError, notAcceptable } from "./status.ts";
 import { presentTable } from "./table.ts";
 
@@ -17,8 +18,11 @@ const PARTIAL = "PartialObjectMetadata";
 const META_VERSION = `${META_GROUP}/v1`;
 const SUPPORTED = "application/json";
 
-/** Throws 406 where no clause can be served, also when the list form is asked for a single object or the reverse. */
-export function negotiateForm(accept: string | undefined, target: Target): Form {
+/**
+ * Throws 406 where no clause can be served, also when the list form is asked for a single object or the reverse. Of what is
+ * not `tabular` there are no tables, since the stand-in knows the columns of Nodes alone.
+ */
+export function negotiateForm(accept: string | undefined, target: Target, tabular = true): Form {
   let refusal: ApiError | undefined;
   for (const clause of (accept ?? "*/*").split(",")) {
     const [type = "", ...parameters] = clause.split(";").map((part) => part.trim());
@@ -27,7 +31,7 @@ export function negotiateForm(accept: string | undefined, target: Target): Form 
     const as = values.get("as");
     if (as === undefined) return "whole";
     if (values.get("g") !== META_GROUP || values.get("v") !== "v1") continue;
-    if (as === "Table") return "table";
+    if (as === "Table" && tabular) return "table";
     if (as === (target === "list" ? `${PARTIAL}List` : PARTIAL)) return "metadata";
     if (as === PARTIAL || as === `${PARTIAL}List`) refusal ??= wrongForm(as, target);
   }
@@ -39,28 +43,40 @@ function wrongForm(as: string, target: Target): ApiError {
   return new ApiError(406, "NotAcceptable", `you requested ${as}, but the requested object is ${what}`, {});
 }
 
-/** One Node in the asked form. */
-export function presentNode(node: NodeObject, form: Form): JsonObject {
-  if (form === "whole") return node;
-  if (form === "table") return presentTable([node], { resourceVersion: node.metadata.resourceVersion }, Date.now());
-  return { kind: PARTIAL, apiVersion: META_VERSION, metadata: node.metadata };
+/** One object in the asked form. */
+export function present(object: KubeObject, form: Form): JsonObject {
+  if (form === "whole") return object;
+  if (form === "table")
+    return presentTable([object as NodeObject], { resourceVersion: object.metadata.resourceVersion }, Date.now());
+  return { kind: PARTIAL, apiVersion: META_VERSION, metadata: object.metadata };
 }
 
-/** A bookmark's object in the asked form. */
-export function presentBookmark(version: number, form: Form, annotations?: { [key: string]: string }): JsonObject {
-  const node = bookmarkNode(version, annotations);
-  if (form === "whole") return node;
+/** A bookmark's object in the asked form: one that carries nothing but a version. */
+export function presentBookmark(
+  kind: Kind,
+  version: number,
+  form: Form,
+  annotations?: { [key: string]: string },
+): JsonObject {
   if (form === "table") return presentTable([], { resourceVersion: String(version) }, Date.now());
-  return { kind: PARTIAL, apiVersion: META_VERSION, metadata: node.metadata };
+  const metadata: JsonObject = { resourceVersion: String(version) };
+  if (annotations !== undefined) metadata.annotations = annotations;
+  if (form === "metadata") return { kind: PARTIAL, apiVersion: META_VERSION, metadata };
+  return { kind: kind.kind, apiVersion: apiVersionOf(kind), metadata, ...kind.zero };
 }
 
 /** A list in the asked form. Items of a whole list carry no kind and apiVersion of their own, metadata items do. */
-export function presentList(nodes: readonly NodeObject[], metadata: JsonObject, form: Form): JsonObject {
-  if (form === "table") return presentTable(nodes, metadata, Date.now());
+export function presentList(kind: Kind, objects: readonly KubeObject[], metadata: JsonObject, form: Form): JsonObject {
+  if (form === "table") return presentTable(objects as readonly NodeObject[], metadata, Date.now());
   if (form === "metadata") {
-    const items = nodes.map((node) => presentNode(node, form));
+    const items = objects.map((object) => present(object, form));
     return { kind: `${PARTIAL}List`, apiVersion: META_VERSION, metadata, items };
   }
-  const items = nodes.map(({ metadata, spec, status }) => ({ metadata, spec, status }));
-  return { kind: "NodeList", apiVersion: "v1", metadata, items };
+  const items = objects.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item as JsonObject);
+  return { kind: `${kind.kind}List`, apiVersion: apiVersionOf(kind), metadata, items };
+}
+
+/** Whether `kind` has the form of a table. */
+export function isTabular(kind: Kind): boolean {
+  return kind.plural === NODES.plural;
 }

@@ -1,7 +1,7 @@
-/** What roles and their bindings let a service account do: RBAC's union of all rules that are bound to it (apiGroup ""). */
+/** What roles and their bindings let a service account do: RBAC's union of all rules that are bound to it. */
 
-/** False: 403. `namespace` is undefined for what has none. */
-export type Permits = (verb: string, resource: string, namespace: string | undefined) => boolean;
+/** False: 403. `namespace` is undefined for what has none; `group` is the core group by default. */
+export type Permits = (verb: string, resource: string, namespace: string | undefined, group?: string) => boolean;
 
 export interface RbacObject {
   readonly kind: string;
@@ -32,8 +32,10 @@ export function permitsOf(objects: readonly RbacObject[], account: { namespace: 
     const scope = binding.kind === "ClusterRoleBinding" ? undefined : binding.metadata.namespace;
     return rulesOf(objects, binding).map((rule) => ({ rule, scope }));
   });
-  return (verb, resource, namespace) =>
-    grants.some(({ rule, scope }) => (scope === undefined || scope === namespace) && covers(rule, verb, resource));
+  return (verb, resource, namespace, group = "") =>
+    grants.some(
+      ({ rule, scope }) => (scope === undefined || scope === namespace) && covers(rule, verb, group, resource),
+    );
 }
 
 function rulesOf(objects: readonly RbacObject[], { kind, metadata, roleRef }: RbacObject): readonly Rule[] {
@@ -47,8 +49,9 @@ function rulesOf(objects: readonly RbacObject[], { kind, metadata, roleRef }: Rb
   return role.rules ?? [];
 }
 
-function covers({ apiGroups = [], resources = [], resourceNames, verbs }: Rule, verb: string, resource: string) {
+function covers(rule: Rule, verb: string, group: string, resource: string): boolean {
+  const { apiGroups = [], resources = [], resourceNames, verbs } = rule;
   const has = (list: readonly string[], value: string) => list.includes(value) || list.includes("*");
   if (resourceNames !== undefined) throw new Error("the stand-in knows no resourceNames");
-  return has(apiGroups, "") && has(resources, resource) && has(verbs, verb);
+  return has(apiGroups, group) && has(resources, resource) && has(verbs, verb);
 }

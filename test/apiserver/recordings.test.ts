@@ -2,11 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test, vi } from "vitest";
-import { EventStore } from "./events.ts";
+import { Cluster } from "./cluster.ts";
 import { type Answer, type ApiRequest, handle } from "./handler.ts";
-import { isObject, type Json, type JsonObject, type NodeInput } from "./resource.ts";
-import { NodeStore } from "./store.ts";
-import { formatBookmark, startWatch } from "./watch.ts";
+import { isObject, type Json, type JsonObject, type NodeInput, type ObjectInput } from "./resource.ts";
+import { formatBookmark, formatChange, startWatch } from "./watch.ts";
 
 const FOLDER = new URL("../vectors/kube-api/", import.meta.url);
 
@@ -78,18 +77,14 @@ const NODE_4 = {
   metadata: { name: "node-4", resourceVersion: "366", annotations: { "node.alpha.kubernetes.io/ttl": "0" } },
 } as const satisfies NodeInput;
 
-function storeWith(nodes: readonly NodeInput[], version: number): NodeStore {
-  const store = new NodeStore({ nowMs: () => 0, newUid: () => "00000000-0000-0000-0000-000000000000" });
-  store.seed(nodes, version);
-  return store;
+function clusterWith(nodes: readonly NodeInput[], version: number): Cluster {
+  const cluster = new Cluster({ nowMs: () => 0, newUid: randomUUID });
+  cluster.nodes.seed(nodes, version);
+  return cluster;
 }
 
-function noEvents(): EventStore {
-  return new EventStore({ nowMs: () => 0, newUid: randomUUID, nextVersion: () => 374 });
-}
-
-function answer(store: NodeStore, exchange: Exchange, token?: string, forbidden?: ReadonlySet<string>): Answer {
-  const outcome = handle({ store, events: noEvents(), token, forbidden }, exchange.request);
+function answer(cluster: Cluster, exchange: Exchange, token?: string, forbidden?: ReadonlySet<string>): Answer {
+  const outcome = handle({ cluster, token, forbidden }, exchange.request);
   if (outcome.kind !== "answer") throw new Error("answered with a watch");
   return outcome.answer;
 }
@@ -116,24 +111,24 @@ describe("recorded answers", () => {
     ["21-unsupported-media-type.http", [NODE_1, NODE_2, NODE_4], 371],
   ] as const)("%s is answered alike", (name, nodes, version) => {
     const exchange = readExchange(name);
-    expectSame(answer(storeWith(nodes, version), exchange), exchange);
+    expectSame(answer(clusterWith(nodes, version), exchange), exchange);
   });
 
   test("a token that is not known is answered alike", () => {
     const exchange = readExchange("14-unauthorized.http");
-    expectSame(answer(storeWith(NODES_AT_362, 362), exchange, "another"), exchange);
+    expectSame(answer(clusterWith(NODES_AT_362, 362), exchange, "another"), exchange);
   });
 
   test("a right that is missing is answered alike", () => {
     const exchange = readExchange("15-forbidden-patch.http");
     const forbidden = new Set(["patch nodes"]);
-    expectSame(answer(storeWith(NODES_AT_362, 362), exchange, undefined, forbidden), exchange);
+    expectSame(answer(clusterWith(NODES_AT_362, 362), exchange, undefined, forbidden), exchange);
   });
 
   test("a table has the recorded columns and cells", () => {
     const exchange = readExchange("05-list-table.http");
     vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2026-11-21T03:10:16Z") });
-    const actual = JSON.parse(answer(storeWith(NODES_AT_362, 362), exchange).body) as Table;
+    const actual = JSON.parse(answer(clusterWith(NODES_AT_362, 362), exchange).body) as Table;
     vi.useRealTimers();
     const recorded = JSON.parse(exchange.body) as Table;
     // What a column means is told in words of our own, and the list was recorded a moment before a Node's age was one.
@@ -147,18 +142,18 @@ describe("recorded answers", () => {
   test("a condition merged by its type leaves the others, and is answered alike", () => {
     const exchange = readExchange("18-strategic-merge-status-condition.http");
     const recorded = JSON.parse(exchange.body) as NodeInput & { status: { conditions: JsonObject[] } };
-    expectSame(answer(storeWith([recorded], 373), exchange), exchange);
+    expectSame(answer(clusterWith([recorded], 373), exchange), exchange);
     // Sent when it was true already; so once more to a Node of which it is not.
     const [, ...others] = recorded.status.conditions;
     const before = { type: "NetworkUnavailable", status: "True", reason: "NoRouteCreated", lastHeartbeatTime: null };
     const status = { ...recorded.status, conditions: [before, ...others] };
-    const patched = JSON.parse(answer(storeWith([{ ...recorded, status }], 373), exchange).body) as typeof recorded;
+    const patched = JSON.parse(answer(clusterWith([{ ...recorded, status }], 373), exchange).body) as typeof recorded;
     expect(patched.status).toEqual(recorded.status);
   });
 
   test("an Event is stored alike", () => {
     const exchange = readExchange("23-create-event.http");
-    const actual = answer(storeWith([NODE_1], 373), exchange);
+    const actual = answer(clusterWith([NODE_1], 373), exchange);
     expect(actual.status).toBe(exchange.status);
     const named = (text: string) => {
       const { metadata, ...event } = JSON.parse(text) as { metadata: JsonObject };
@@ -169,15 +164,15 @@ describe("recorded answers", () => {
   });
 
   test("a merge patch with null takes the key away again", () => {
-    const store = storeWith([NODE_1], 371);
-    answer(store, readExchange("16-merge-patch.http"));
+    const cluster = clusterWith([NODE_1], 371);
+    answer(cluster, readExchange("16-merge-patch.http"));
     const exchange = readExchange("17-merge-patch-removes-key.http");
-    expectSame(answer(store, exchange), exchange);
+    expectSame(answer(cluster, exchange), exchange);
   });
 
   test("an annotation key that is no qualified name is answered alike", () => {
     const exchange = readExchange("22-invalid-annotation-key.http");
-    const actual = answer(storeWith([NODE_1], 371), exchange);
+    const actual = answer(clusterWith([NODE_1], 371), exchange);
     // The real server validates the metadata in four passes and lists the same cause once for each.
     const recorded = JSON.parse(exchange.body) as { details: { causes: unknown[] } };
     expect(recorded.details.causes).toHaveLength(4);
@@ -187,7 +182,7 @@ describe("recorded answers", () => {
 
   test("/version has the recorded fields", () => {
     const exchange = readExchange("24-version.http");
-    const actual = answer(storeWith([], 1), exchange);
+    const actual = answer(clusterWith([], 1), exchange);
     expect(actual.headers["Content-Type"]).toBe(exchange.headers["content-type"]);
     const { major, minor, ...rest } = JSON.parse(actual.body) as JsonObject;
     const recorded = JSON.parse(exchange.body) as JsonObject;
@@ -197,54 +192,152 @@ describe("recorded answers", () => {
 
   test("/readyz is answered alike", () => {
     const exchange = readExchange("25-readyz.http");
-    const actual = answer(storeWith([], 1), exchange);
+    const actual = answer(clusterWith([], 1), exchange);
     expect(actual.status).toBe(200);
     expect(actual.headers["Content-Type"]).toBe(exchange.headers["content-type"]);
     expect(actual.body).toBe(exchange.body);
   });
 });
 
-describe("recorded watches", () => {
-  function watchLines(store: NodeStore, exchange: Exchange) {
-    const outcome = handle({ store, events: noEvents() }, exchange.request);
+describe("recorded answers about other kinds", () => {
+  /** Objects that the recorded cluster had, too, and of which nothing is known but how many they were and what they sort after. */
+  const others = (count: number, rest: JsonObject = {}): ObjectInput[] =>
+    Array.from({ length: count }, (_, n) => ({ metadata: { name: `other-${n}`, namespace: "rec" }, ...rest }));
+
+  test.each([
+    ["30-list-services.http", "services", others(8)],
+    ["31-list-endpointslices.http", "endpointslices", recordedSlices()],
+    ["32-list-namespaces-metadata.http", "namespaces", []],
+    ["33-list-networkpolicies.http", "networkpolicies", []],
+    ["34-list-servicecidrs.http", "servicecidrs", []],
+    ["35-list-pods-on-node.http", "pods", [...others(4), ...others(1, { spec: { nodeName: "n1" } })]],
+    ["36-list-pods-metadata.http", "pods", others(9)],
+    ["37-list-services-selector.http", "services", others(1)],
+  ] as const)("%s is answered alike", (name, plural, more) => {
+    const exchange = readExchange(name);
+    const cluster = clusterWith([], 1);
+    cluster.of(plural).seed([...more, ...itemsOf(name)], 6297);
+    expectSame(answer(cluster, exchange), exchange);
+  });
+
+  const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
+  test.each([
+    ["services", "/api/v1", itemsOf("30-list-services.http")],
+    ["endpointslices", "/apis/discovery.k8s.io/v1", recordedSlices()],
+    ["networkpolicies", "/apis/networking.k8s.io/v1", itemsOf("33-list-networkpolicies.http")],
+  ] as const)("%s made from the manifests of the recorded ones are stored as those were", (plural, root, recorded) => {
+    const cluster = clusterWith([], 1);
+    cluster.of("namespaces").create({ metadata: { name: "rec" } });
+    for (const object of recorded) {
+      const text = (object.metadata.annotations as JsonObject | undefined)?.[LAST_APPLIED];
+      // What a controller made has no manifest.
+      if (typeof text !== "string") continue;
+      const target = `${root}/namespaces/${String(object.metadata.namespace)}/${plural}`;
+      const made = answer(cluster, { ...POST, request: { ...POST.request, target, body: text } });
+      expect(made.status).toBe(201);
+      const hasAddress = text.includes('"clusterIP"');
+      expect(withoutChoices(JSON.parse(made.body), hasAddress)).toEqual(withoutChoices(object, hasAddress));
+    }
+    expect(cluster.of(plural).list()).not.toEqual([]);
+  });
+
+  test("38: a group that is not served is answered alike", () => {
+    const exchange = readExchange("38-crd-absent.http");
+    const actual = answer(clusterWith([], 1), exchange);
+    expect(actual.status).toBe(exchange.status);
+    expect(actual.headers["Content-Type"]).toBe(exchange.headers["content-type"]);
+    expect(actual.headers["X-Content-Type-Options"]).toBe(exchange.headers["x-content-type-options"]);
+    expect(actual.body.trimEnd()).toBe(exchange.body);
+  });
+
+  test("39: a streaming list of one namespace, and a change after it", () => {
+    const exchange = readExchange("39-watch-endpointslices-initial.http");
+    const cluster = clusterWith([], 1);
+    const slices = cluster.of("endpointslices");
+    const elsewhere = { metadata: { name: "elsewhere", namespace: "default" } };
+    slices.seed([...recordedSlices(), elsewhere], 6297);
+    const outcome = handle({ cluster }, exchange.request);
     if (outcome.kind !== "watch") throw new Error("no watch");
-    return { query: outcome.query, ...startWatch(store, outcome.query) };
+    const { lines } = startWatch(slices, outcome.query);
+    const later: string[] = [];
+    slices.subscribe((change) => later.push(...formatChange(change, outcome.query)));
+    // The counter moved on by other objects, before the endpoint was said to be not ready.
+    cluster.nodes.seed([], 6299);
+    slices.update("default/elsewhere", (slice) => slice);
+    slices.update("rec/web-1", (slice) => {
+      const [first, ...rest] = slice.endpoints as JsonObject[];
+      return { ...slice, endpoints: [{ ...first, conditions: { ready: false } }, ...rest] };
+    });
+    expect(parseLines([...lines, ...later].join(""))).toEqual(parseLines(exchange.body));
+  });
+});
+
+const POST: Exchange = {
+  request: { method: "POST", target: "", headers: { "content-type": "application/json" }, body: "" },
+  ...{ status: 201, headers: {}, body: "" },
+};
+
+/** An object without what kubectl adds to it and what a server chooses, which an address is where the manifest has none. */
+function withoutChoices(object: ObjectInput, hasAddress: boolean): Json | undefined {
+  const { kind: _kind, apiVersion: _apiVersion, metadata, spec, ...rest } = object;
+  const { annotations: _annotations, resourceVersion: _version, ...named } = metadata;
+  const chosen = hasAddress ? {} : { clusterIP: "(chosen)", clusterIPs: ["(chosen)"] };
+  return withoutIdentity({ ...rest, metadata: named, ...(isObject(spec) ? { spec: { ...spec, ...chosen } } : {}) });
+}
+
+/** The slices of namespace "rec" as the streaming list shows them. */
+function recordedSlices(): ObjectInput[] {
+  return parseLines(readExchange("39-watch-endpointslices-initial.http").body)
+    .map((line) => line as { type: string; object: ObjectInput })
+    .flatMap(({ type, object }) => (type === "ADDED" ? [object] : []));
+}
+
+describe("recorded watches", () => {
+  function watchLines(cluster: Cluster, exchange: Exchange) {
+    const outcome = handle({ cluster }, exchange.request);
+    if (outcome.kind !== "watch") throw new Error("no watch");
+    const { store, query } = outcome;
+    return { store, query, ...startWatch(store, query) };
   }
 
   test("07: creation, changes, deletion and the bookmark before the end", () => {
     const exchange = readExchange("07-watch-metadata-only.http");
-    const store = storeWith(NODES_AT_362, 362);
-    store.create({ metadata: { name: "node-4" } });
-    store.update("node-4", (node) => ({ ...node, spec: { podCIDR: "10.244.3.0/24", podCIDRs: ["10.244.3.0/24"] } }));
-    store.update("node-4", (node) => ({ ...node, metadata: { ...node.metadata, annotations: TTL } }));
-    store.update("node-4", (node) => ({ ...node, spec: { ...node.spec, unschedulable: true } }));
-    store.delete("node-3");
-    const { lines, query } = watchLines(store, exchange);
-    const sent = [...lines, formatBookmark(store.version, query.form)].join("");
+    const cluster = clusterWith(NODES_AT_362, 362);
+    cluster.nodes.create({ metadata: { name: "node-4" } });
+    cluster.nodes.update("node-4", (node) => ({
+      ...node,
+      spec: { podCIDR: "10.244.3.0/24", podCIDRs: ["10.244.3.0/24"] },
+    }));
+    cluster.nodes.update("node-4", (node) => ({ ...node, metadata: { ...node.metadata, annotations: TTL } }));
+    cluster.nodes.update("node-4", (node) => ({ ...node, spec: { ...node.spec, unschedulable: true } }));
+    cluster.nodes.delete("node-3");
+    const { lines, query, store } = watchLines(cluster, exchange);
+    const sent = [...lines, formatBookmark(store.kind, store.version, query.form)].join("");
     expect(parseLines(sent)).toEqual(parseLines(exchange.body));
   });
 
   test("08: an annotation written and removed, and bookmarks while nothing happens", () => {
     const exchange = readExchange("08-watch-bookmarks-and-server-timeout.http");
-    const store = storeWith([NODE_1, NODE_2, NODE_4], 371);
-    answer(store, readExchange("16-merge-patch.http"));
-    answer(store, readExchange("17-merge-patch-removes-key.http"));
+    const cluster = clusterWith([NODE_1, NODE_2, NODE_4], 371);
+    answer(cluster, readExchange("16-merge-patch.http"));
+    answer(cluster, readExchange("17-merge-patch-removes-key.http"));
     const later = { ...exchange.request, target: exchange.request.target.replace("=369", "=371") };
-    const { lines, query } = watchLines(store, { ...exchange, request: later });
+    const { lines, query, store } = watchLines(cluster, { ...exchange, request: later });
     const recorded = parseLines(exchange.body);
     expect(parseLines(lines.join(""))).toEqual(recorded.slice(0, 2));
-    expect(parseLines(formatBookmark(386, query.form))).toEqual(recorded.slice(-1));
+    expect(parseLines(formatBookmark(store.kind, 386, query.form))).toEqual(recorded.slice(-1));
   });
 
   test("09: a streaming list ends its initial events with an annotated bookmark", () => {
     const exchange = readExchange("09-watch-initial-events.http");
-    const { lines } = watchLines(storeWith([NODE_1, NODE_2, { ...NODE_4, ...RECORDED_IDENTITY }], 369), exchange);
+    const { lines } = watchLines(clusterWith([NODE_1, NODE_2, { ...NODE_4, ...RECORDED_IDENTITY }], 369), exchange);
     expect(parseLines(lines.join(""))).toEqual(parseLines(exchange.body));
   });
 
   test("10: a version that is forgotten is answered 200 with an ERROR event", () => {
     const exchange = readExchange("10-watch-too-old.http");
-    const { lines, from } = watchLines(storeWith([], 350), exchange);
+    const { lines, from } = watchLines(clusterWith([], 350), exchange);
     expect(parseLines(lines.join(""))).toEqual(parseLines(exchange.body));
     expect(from).toBeUndefined();
   });

@@ -1,6 +1,4 @@
-/**
- * The shape of what the stand-in stores: a Node as JSON, of which it understands the metadata and carries the rest.
- */
+/** The shape of what the stand-in stores: objects as JSON, of which it understands the metadata and carries the rest. */
 
 export type Json = null | boolean | number | string | Json[] | JsonObject;
 
@@ -10,27 +8,40 @@ export interface JsonObject {
 
 export interface Metadata extends JsonObject {
   name: string;
+  namespace?: string;
   uid?: string;
   resourceVersion?: string;
   creationTimestamp?: string;
+  deletionTimestamp?: string;
+  generation?: number;
   labels?: { [key: string]: string };
   annotations?: { [key: string]: string };
+  finalizers?: string[];
 }
 
-/** A Node (core/v1) as stored and as sent. The store never changes one in place: an update is a new object. */
-export interface NodeObject extends JsonObject {
-  kind: "Node";
-  apiVersion: "v1";
+/** An object as stored and as sent. The store never changes one in place: an update is a new object. */
+export interface KubeObject extends JsonObject {
+  kind: string;
+  apiVersion: string;
   metadata: Metadata;
+}
+
+/** A Node (core/v1). */
+export interface NodeObject extends KubeObject {
   spec: JsonObject;
   status: JsonObject;
 }
 
-/** What a caller hands in; everything but the name is filled in where it is missing. */
-export interface NodeInput {
+/** What a caller hands in; everything but the name, and the namespace where there is one, is filled in where it is missing. */
+export interface ObjectInput extends JsonObject {
   metadata: { name: string } & JsonObject;
-  spec?: JsonObject;
-  status?: JsonObject;
+}
+
+export type NodeInput = ObjectInput;
+
+/** "namespace/name", or the name alone: the object's place among those of its kind, whose order is etcd's. */
+export function keyOf({ namespace, name }: { namespace?: Json | undefined; name: string }): string {
+  return namespace ? `${String(namespace)}/${name}` : name;
 }
 
 export function isObject(value: Json | undefined): value is JsonObject {
@@ -47,44 +58,4 @@ export function isSameJson(a: Json | undefined, b: Json | undefined): boolean {
     return [...keys].every((key) => isSameJson(a[key], b[key]));
   }
   return a === b;
-}
-
-/**
- * The fields that Go's encoder always writes, because they are structs and not pointers, even when a Node has none
- * of them. A client that tests for their absence would work here and fail on a real server.
- */
-const ZERO_STATUS = {
-  daemonEndpoints: { kubeletEndpoint: { Port: 0 } },
-  nodeInfo: {
-    machineID: "",
-    systemUUID: "",
-    bootID: "",
-    kernelVersion: "",
-    osImage: "",
-    containerRuntimeVersion: "",
-    kubeletVersion: "",
-    kubeProxyVersion: "",
-    operatingSystem: "",
-    architecture: "",
-  },
-} as const;
-
-/** Fills in what the encoder always writes, mirrors podCIDR and podCIDRs, and drops empty maps as Go's omitempty does. */
-export function completeNode(input: NodeInput): NodeObject {
-  const metadata = { ...input.metadata } as Metadata;
-  for (const key of ["labels", "annotations"] as const) {
-    if (metadata[key] !== undefined && Object.keys(metadata[key]).length === 0) delete metadata[key];
-  }
-  const spec: JsonObject = { ...input.spec };
-  if (typeof spec.podCIDR === "string" && spec.podCIDRs === undefined) spec.podCIDRs = [spec.podCIDR];
-  const first = Array.isArray(spec.podCIDRs) ? spec.podCIDRs[0] : undefined;
-  if (spec.podCIDR === undefined && first !== undefined) spec.podCIDR = first;
-  return { kind: "Node", apiVersion: "v1", metadata, spec, status: { ...ZERO_STATUS, ...input.status } };
-}
-
-/** The object of a bookmark: a Node that carries nothing but a version. */
-export function bookmarkNode(version: number, annotations?: { [key: string]: string }): JsonObject {
-  const metadata: JsonObject = { resourceVersion: String(version) };
-  if (annotations !== undefined) metadata.annotations = annotations;
-  return { kind: "Node", apiVersion: "v1", metadata, spec: {}, status: { ...ZERO_STATUS } };
 }

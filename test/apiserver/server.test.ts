@@ -134,7 +134,7 @@ describe("writing", () => {
     ["PATCH", `${NODES}/a`, "application/merge-patch+json", '{"metadata":{"annotations":{"n":1}}}', 422],
     ["PATCH", `${NODES}/absent`, "application/merge-patch+json", "{}", 404],
     ["DELETE", `${NODES}/a/status`, "application/json", "", 405],
-    ["POST", "/api/v1/pods", "application/json", "{}", 404],
+    ["POST", "/api/v1/widgets", "application/json", "{}", 404],
     ["POST", `${NODES}/%zz`, "application/json", "{}", 404],
   ])("%s %s with %s %s is refused with %i and changes nothing", async (method, path, type, body, status) => {
     const server = await start();

@@ -1,14 +1,15 @@
 /**
- * A stand-in for kube-apiserver that knows Nodes and Events: the HTTP shell around `handler.ts`. What it answers is checked
+ * A stand-in for kube-apiserver that knows Nodes, Events and what is in `kinds.ts`: the HTTP shell around `handler.ts`. What it answers is checked
  * against recordings of a real one (`recordings.test.ts`). It also keeps a log of requests, and can misbehave on
  * request, so that tests see what a client asked for and what it makes of a bad day.
  */
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Admit } from "./admission.ts";
-import { EventStore } from "./events.ts";
+import { Cluster } from "./cluster.ts";
+import type { EventStore } from "./events.ts";
 import type { Fault } from "./fault.ts";
 import { type Answer, type ApiRequest, handle, refuse } from "./handler.ts";
 import { formatKubeconfig } from "./kubeconfig.ts";
@@ -16,7 +17,7 @@ import { mergePatch } from "./mergepatch.ts";
 import type { Permits } from "./rbac.ts";
 import type { JsonObject, NodeInput, NodeObject } from "./resource.ts";
 import { ApiError, tooOld } from "./status.ts";
-import { NodeStore } from "./store.ts";
+import type { NodeStore } from "./store.ts";
 import { formatLine } from "./watch.ts";
 import { openWatcher, type Watcher } from "./watcher.ts";
 
@@ -34,10 +35,10 @@ export interface ApiServerOptions {
   readonly admit?: Admit;
   /** Time between two bookmarks of a watch. Default 60,000, as a real server. */
   readonly bookmarkMs?: number;
-  /** How many changes the history keeps. Default 1000. */
+  /** How many changes of each kind the history keeps. Default 1000. */
   readonly historyLimit?: number;
-  /** What is stored; pass the store of a closed server to go on where it ended. */
-  readonly store?: NodeStore;
+  /** What is stored; pass that of a closed server to go on where it ended. */
+  readonly cluster?: Cluster;
 }
 
 /** PEM texts. */
@@ -58,15 +59,24 @@ export interface RequestRecord extends ApiRequest {
 export interface ApiServer {
   readonly url: string;
   readonly port: number;
+  /** All that is stored. */
+  readonly cluster: Cluster;
+  /** The cluster's Nodes. */
   readonly store: NodeStore;
   readonly events: EventStore;
   /** Every request since the start, oldest first, refused ones too. */
   readonly requests: readonly RequestRecord[];
+  /** TCP connections that are open now. */
+  connections(): number;
+  /** TCP connections that were accepted since the start. */
+  accepted(): number;
   kubeconfig(): string;
   createNode(node: NodeInput): NodeObject;
   /** Applies a merge patch to the whole Node, spec and status alike. */
   updateNode(name: string, patch: JsonObject): NodeObject;
   deleteNode(name: string): void;
+  /** Carries a request out as an administrator's, whatever the token and the fault, and without a line in the log. */
+  ask(request: Pick<ApiRequest, "method" | "target"> & { readonly body?: JsonObject }): Answer;
   /** Accepts only this token from now on, or anybody with `undefined`. Open watches stay. */
   setToken(token: string | undefined): void;
   /** What nobody may do from now on: "patch nodes/status", "create events". */
@@ -93,10 +103,11 @@ const BODY_LIMIT_BYTES = 3 * 1024 * 1024;
 /** Rejects when the address cannot be bound. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const host = options.host ?? "127.0.0.1";
-  const store = options.store ?? new NodeStore({ ...limitOf(options), nowMs: Date.now, newUid: randomUUID });
+  const { historyLimit } = options;
+  const cluster = options.cluster ?? new Cluster({ historyLimit, nowMs: Date.now, newUid: randomUUID });
+  const { nodes: store, events } = cluster;
   const watchers = new Set<Watcher>();
   const requests: RequestRecord[] = [];
-  const events = new EventStore({ nowMs: Date.now, newUid: randomUUID, nextVersion: () => store.advance() });
   let forbidden: ReadonlySet<string> = new Set();
   let token = options.token;
   let fault: Fault | undefined;
@@ -116,10 +127,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     if (fault?.kind === "hang") return;
     const refusal = takeRefusal();
     if (refusal !== undefined) return send(response, refusal);
-    const outcome = handle(
-      { store, events, token, forbidden, permits: options.permits, admit: options.admit },
-      request,
-    );
+    const { permits, admit } = options;
+    const outcome = handle({ cluster, token, forbidden, permits, admit }, request);
     if (outcome.kind === "answer") {
       return send(response, fault?.kind === "truncate" ? truncated(outcome.answer) : outcome.answer);
     }
@@ -127,7 +136,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       const line = formatLine("ERROR", tooOld(outcome.query.version ?? 0, store.version).toStatus());
       return send(response, { status: 200, headers: { "Content-Type": "application/json" }, body: line });
     }
-    const watcher = openWatcher(store, outcome.query, response, bookmarkMs, () => watchers.delete(watcher));
+    const watcher = openWatcher(outcome.store, outcome.query, response, bookmarkMs, () => watchers.delete(watcher));
     watchers.add(watcher);
     if (fault?.kind === "mute") watcher.stall();
     if (fault?.kind === "truncate") response.end('{"type":"MODI');
@@ -146,6 +155,13 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       else send(response, refuse(refusal));
     });
   });
+  const sockets = new Set<Socket>();
+  let accepted = 0;
+  server.on("connection", (socket: Socket) => {
+    accepted++;
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   await listen(server, host, options.port ?? 0);
   const { port } = server.address() as AddressInfo;
   const url = `${options.tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
@@ -154,14 +170,24 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   return {
     url,
     port,
+    cluster,
     store,
     events,
     requests,
+    connections: () => sockets.size,
+    accepted: () => accepted,
     kubeconfig: () => formatKubeconfig({ url, token, authority }),
     createNode: (node) => store.create(node),
     updateNode: (name, patch) => store.update(name, (node) => mergePatch(node, patch) as unknown as NodeInput),
     deleteNode: (name) => {
       store.delete(name);
+    },
+    ask: ({ method, target, body }) => {
+      const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+      const text = body === undefined ? "" : JSON.stringify(body);
+      const outcome = handle({ cluster }, { method, target, headers: { "content-type": type }, body: text });
+      if (outcome.kind === "watch") throw new Error("a watch has no answer");
+      return outcome.answer;
     },
     setToken: (accepted) => {
       token = accepted;
@@ -183,10 +209,6 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       await closed;
     },
   };
-}
-
-function limitOf({ historyLimit }: ApiServerOptions): { historyLimit?: number } {
-  return historyLimit === undefined ? {} : { historyLimit };
 }
 
 function createListener(

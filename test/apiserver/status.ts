@@ -2,12 +2,18 @@
  * The `Status` object with which kube-apiserver refuses a request, one function per situation. Wording, reason and
  * details are those of a kube-apiserver 1.36 where one was recorded (test/vectors/kube-api), since clients read them.
  */
+import { type Kind, qualifiedName } from "./kinds.ts";
 import type { JsonObject } from "./resource.ts";
+
+/** Of a kind, what refusals name it by. */
+type Named = Pick<Kind, "group" | "plural">;
 
 export class ApiError extends Error {
   readonly code: number;
   readonly reason: string;
   readonly details: JsonObject | undefined;
+  /** The answer is the message as plain text, and no Status. */
+  readonly isPlain: boolean = false;
 
   constructor(code: number, reason: string, message: string, details?: JsonObject) {
     super(message);
@@ -32,6 +38,10 @@ export class ApiError extends Error {
   }
 }
 
+class PlainError extends ApiError {
+  override readonly isPlain = true;
+}
+
 export function badRequest(message: string): ApiError {
   return new ApiError(400, "BadRequest", message);
 }
@@ -40,13 +50,31 @@ export function unauthorized(): ApiError {
   return new ApiError(401, "Unauthorized", "Unauthorized");
 }
 
-/** `name` and `namespace` where there is one: a collection is refused as such. */
-export function forbidden(user: string, verb: string, resource: string, name?: string, namespace?: string): ApiError {
+/** Who asked for what, and must not. `name` and `namespace` where there is one: a collection is refused as such. */
+export interface Attempt {
+  readonly user: string;
+  readonly verb: string;
+  readonly group: string;
+  /** With a subresource: "nodes/status". */
+  readonly resource: string;
+  readonly name?: string | undefined;
+  readonly namespace?: string | undefined;
+}
+
+export function forbidden({ user, verb, group, resource, name, namespace }: Attempt): ApiError {
   const kind = resource.split("/", 1)[0] ?? resource;
-  const object = name === undefined ? resource : `${kind} "${name}"`;
+  const object = name === undefined ? qualified(group, resource) : `${qualified(group, kind)} "${name}"`;
   const where = namespace === undefined ? "at the cluster scope" : `in the namespace "${namespace}"`;
-  const message = `${object} is forbidden: User "${user}" cannot ${verb} resource "${resource}" in API group "" ${where}`;
-  return new ApiError(403, "Forbidden", message, name === undefined ? { kind } : { name, kind });
+  const what = `cannot ${verb} resource "${resource}" in API group "${group}" ${where}`;
+  return new ApiError(403, "Forbidden", `${object} is forbidden: User "${user}" ${what}`, details(group, kind, name));
+}
+
+function qualified(group: string, plural: string): string {
+  return qualifiedName({ group, plural });
+}
+
+function details(group: string, kind: string, name: string | undefined): JsonObject {
+  return { ...(name === undefined ? {} : { name }), ...(group === "" ? {} : { group }), kind };
 }
 
 /** What an admission policy says no to. */
@@ -55,13 +83,22 @@ export function notAdmitted(resource: string, name: string, reason: string): Api
   return new ApiError(422, "Invalid", `${kind} "${name}" is forbidden: ${reason}`, { name, kind });
 }
 
-export function nodeNotFound(name: string): ApiError {
-  return new ApiError(404, "NotFound", `nodes "${name}" not found`, { name, kind: "nodes" });
+export function notFound(kind: Named, name: string): ApiError {
+  return new ApiError(404, "NotFound", `${qualifiedName(kind)} "${name}" not found`, objectDetails(kind, name));
 }
 
-/** A path that no handler knows. A real server has no name to put in the details either. */
+function objectDetails({ group, plural }: Named, name: string): JsonObject {
+  return details(group, plural, name);
+}
+
+/** A path below a group and version that are served, and that no handler knows. A real server has no name to put in the details either. */
 export function pathNotFound(): ApiError {
   return new ApiError(404, "NotFound", "the server could not find the requested resource", {});
+}
+
+/** A path of which no group and version is served: a CRD that is not installed. */
+export function groupNotFound(): ApiError {
+  return new PlainError(404, "NotFound", "404 page not found\n");
 }
 
 export function methodNotAllowed(): ApiError {
@@ -72,14 +109,15 @@ export function notAcceptable(supported: string): ApiError {
   return new ApiError(406, "NotAcceptable", `only the following media types are accepted: ${supported}`, {});
 }
 
-export function alreadyExists(name: string): ApiError {
-  return new ApiError(409, "AlreadyExists", `nodes "${name}" already exists`, { name, kind: "nodes" });
+export function alreadyExists(kind: Named, name: string): ApiError {
+  const message = `${qualifiedName(kind)} "${name}" already exists`;
+  return new ApiError(409, "AlreadyExists", message, objectDetails(kind, name));
 }
 
-export function conflict(name: string): ApiError {
+export function conflict(kind: Named, name: string): ApiError {
   const cause = "the object has been modified; please apply your changes to the latest version and try again";
-  const message = `Operation cannot be fulfilled on nodes "${name}": ${cause}`;
-  return new ApiError(409, "Conflict", message, { name, kind: "nodes" });
+  const message = `Operation cannot be fulfilled on ${qualifiedName(kind)} "${name}": ${cause}`;
+  return new ApiError(409, "Conflict", message, objectDetails(kind, name));
 }
 
 /** A watch, or a list at an exact version, from before the history that is still held. */
@@ -96,11 +134,16 @@ export function unsupportedMediaType(): ApiError {
 }
 
 /** `problems`: what is wrong, each with the field it is about. */
-export function invalidNode(name: string, problems: readonly { field: string; message: string }[]): ApiError {
+export function invalid(
+  { group, kind }: Pick<Kind, "group" | "kind">,
+  name: string,
+  problems: readonly { field: string; message: string }[],
+): ApiError {
   const text = problems.map((problem) => `${problem.field}: ${problem.message}`);
-  const message = `Node "${name}" is invalid: ${text.length === 1 ? text[0] : `[${text.join(", ")}]`}`;
+  const what = group === "" ? kind : `${kind}.${group}`;
+  const message = `${what} "${name}" is invalid: ${text.length === 1 ? text[0] : `[${text.join(", ")}]`}`;
   const causes = problems.map(({ field, message }) => ({ reason: "FieldValueInvalid", message, field }));
-  return new ApiError(422, "Invalid", message, { name, kind: "Node", causes });
+  return new ApiError(422, "Invalid", message, { ...details(group, kind, name), causes });
 }
 
 /** A version that this server has not reached: it may come from another server that is ahead. */

@@ -1,15 +1,21 @@
 import { describe, expect, test } from "vitest";
+import { NODES } from "./kinds.ts";
 import { formatContinue, listPage, parseContinue } from "./listing.ts";
 import { negotiateForm } from "./mediatype.ts";
 import { mergePatch } from "./mergepatch.ts";
 import type { Json } from "./resource.ts";
 import { ApiError } from "./status.ts";
-import { type Change, NodeStore } from "./store.ts";
+import { type Change, type NodeStore, ObjectStore, Revision } from "./store.ts";
 import { strategicMergePatch } from "./strategicmerge.ts";
 
 function newStore(historyLimit = 100): NodeStore {
   let uid = 0;
-  return new NodeStore({ historyLimit, nowMs: () => 0, newUid: () => `uid-${++uid}` });
+  return new ObjectStore(NODES, {
+    revision: new Revision(),
+    historyLimit,
+    nowMs: () => 0,
+    newUid: () => `uid-${++uid}`,
+  });
 }
 
 function withNodes(count: number, historyLimit?: number): NodeStore {
@@ -32,7 +38,7 @@ function refusal(action: () => unknown): ApiError {
   throw new Error("was not refused");
 }
 
-describe("NodeStore", () => {
+describe("ObjectStore", () => {
   test("an update that changes nothing has no version and no event", () => {
     const store = withNodes(1);
     label(store, "n0000", "a");
@@ -88,9 +94,9 @@ describe("listPage", () => {
     store.delete("n0003");
     store.create({ metadata: { name: "n0002a" } });
     const second = page(store, `limit=2&continue=${first.metadata.continue}`);
-    expect(second.nodes.map((node) => node.metadata.name)).toEqual(["n0002", "n0003"]);
+    expect(second.objects.map((node) => node.metadata.name)).toEqual(["n0002", "n0003"]);
     const third = page(store, `limit=2&continue=${second.metadata.continue}`);
-    expect(third.nodes.map((node) => node.metadata.name)).toEqual(["n0004"]);
+    expect(third.objects.map((node) => node.metadata.name)).toEqual(["n0004"]);
     expect(third.metadata).toEqual({ resourceVersion: String(version) });
   });
 
@@ -119,15 +125,15 @@ describe("listPage", () => {
   });
 
   test("version 0 is answered whole, whatever the limit", () => {
-    expect(page(withNodes(3), "resourceVersion=0&limit=1").nodes).toHaveLength(3);
+    expect(page(withNodes(3), "resourceVersion=0&limit=1").objects).toHaveLength(3);
   });
 
   test("an exact version shows the past", () => {
     const store = withNodes(2);
     const { version } = store;
     store.delete("n0000");
-    expect(page(store, `resourceVersion=${version}&resourceVersionMatch=Exact`).nodes).toHaveLength(2);
-    expect(page(store, `resourceVersion=${version}`).nodes).toHaveLength(1);
+    expect(page(store, `resourceVersion=${version}&resourceVersionMatch=Exact`).objects).toHaveLength(2);
+    expect(page(store, `resourceVersion=${version}`).objects).toHaveLength(1);
   });
 
   test("a continue token is read back as it was written", () => {

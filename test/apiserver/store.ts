@@ -1,49 +1,67 @@
 /**
- * Nodes with versions and a bounded history: the part of etcd that clients can see. Pure but for the clock and the
- * source of uids, which are parameters.
+ * Objects of one kind with versions and a bounded history: the part of etcd that clients can see. Pure but for the clock
+ * and the source of uids, which are parameters.
  *
- * One counter numbers every change, as etcd's revision does. The history holds the last changes with the object before
- * and after, which is enough for both things a client may ask about the past: what happened since version N (watch),
- * and how the set looked at version N (the later pages of a list).
+ * One counter numbers every change of all kinds, as etcd's revision does. The history holds the last changes with the
+ * object before and after, which is enough for both things a client may ask about the past: what happened since version N
+ * (watch), and how the set looked at version N (the later pages of a list).
  */
-import { completeNode, isSameJson, type NodeInput, type NodeObject } from "./resource.ts";
-import { alreadyExists, conflict, nodeNotFound, tooLarge, tooOld } from "./status.ts";
+import { apiVersionOf, type Kind } from "./kinds.ts";
+import { isSameJson, type KubeObject, keyOf, type NodeObject, type ObjectInput } from "./resource.ts";
+import { alreadyExists, conflict, notFound, tooLarge, tooOld } from "./status.ts";
 
-export interface Change {
+export interface Change<Stored extends KubeObject = KubeObject> {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   readonly version: number;
   /** After the change; for DELETED the last state, with the version of the deletion. */
-  readonly node: NodeObject;
+  readonly object: Stored;
   /** Before the change; absent for ADDED. */
-  readonly before?: NodeObject;
+  readonly before?: Stored;
 }
 
 export interface StoreOptions {
-  /** Version before the first change. */
-  readonly firstVersion?: number;
+  readonly revision: Revision;
   /** How many changes the history keeps. */
   readonly historyLimit?: number;
   readonly nowMs: () => number;
   readonly newUid: () => string;
 }
 
-export class NodeStore {
-  readonly #nodes = new Map<string, NodeObject>();
-  readonly #listeners = new Set<(change: Change) => void>();
-  readonly #options: StoreOptions;
-  #history: Change[] = [];
-  #version: number;
-  #horizon: number;
+/** The version of the last change of any object. */
+export class Revision {
+  current: number;
 
-  constructor(options: StoreOptions) {
-    this.#options = options;
-    this.#version = options.firstVersion ?? 1;
-    this.#horizon = this.#version;
+  /** `first`: the version before the first change. */
+  constructor(first = 1) {
+    this.current = first;
   }
 
-  /** The version of the last change. */
+  /** Something in the cluster changes. Returns its version. */
+  advance(): number {
+    this.current += 1;
+    return this.current;
+  }
+}
+
+export type NodeStore = ObjectStore<NodeObject>;
+
+export class ObjectStore<Stored extends KubeObject = KubeObject> {
+  readonly kind: Kind<Stored>;
+  readonly #objects = new Map<string, Stored>();
+  readonly #listeners = new Set<(change: Change) => void>();
+  readonly #options: StoreOptions;
+  #history: Change<Stored>[] = [];
+  #horizon: number;
+
+  constructor(kind: Kind<Stored>, options: StoreOptions) {
+    this.kind = kind;
+    this.#options = options;
+    this.#horizon = options.revision.current;
+  }
+
+  /** The version of the last change of any object, of this kind or another. */
   get version(): number {
-    return this.#version;
+    return this.#options.revision.current;
   }
 
   /** The oldest version from which the changes are still known. */
@@ -51,97 +69,104 @@ export class NodeStore {
     return this.#horizon;
   }
 
-  /** Throws 404. */
-  get(name: string): NodeObject {
-    const node = this.#nodes.get(name);
-    if (node === undefined) throw nodeNotFound(name);
-    return node;
+  /** By "namespace/name", or the name alone. Throws 404. */
+  get(key: string): Stored {
+    const object = this.#objects.get(key);
+    if (object === undefined) throw notFound(this.kind, nameOf(key));
+    return object;
+  }
+
+  has(key: string): boolean {
+    return this.#objects.has(key);
   }
 
   /**
-   * The set in the order of names, now or as it was at `version`. Throws 410 when the history no longer reaches back
+   * The set in the order of keys, now or as it was at `version`. Throws 410 when the history no longer reaches back
    * that far, 504 when it has not come that far.
    */
-  list(version = this.#version): NodeObject[] {
-    if (version > this.#version) throw tooLarge(version, this.#version);
+  list(version = this.version): Stored[] {
+    if (version > this.version) throw tooLarge(version, this.version);
     if (version < this.#horizon) throw tooOld(version, this.#horizon);
-    const nodes = new Map(this.#nodes);
+    const objects = new Map(this.#objects);
     for (const change of this.#history.toReversed()) {
       if (change.version <= version) break;
-      if (change.before === undefined) nodes.delete(change.node.metadata.name);
-      else nodes.set(change.node.metadata.name, change.before);
+      const key = keyOf(change.object.metadata);
+      if (change.before === undefined) objects.delete(key);
+      else objects.set(key, change.before);
     }
-    return [...nodes.values()].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+    return [...objects].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
   }
 
   /** The changes after `version`, oldest first. Throws 410 when some of them are gone. */
-  changesSince(version: number): Change[] {
+  changesSince(version: number): Change<Stored>[] {
     if (version < this.#horizon) throw tooOld(version, this.#horizon);
     return this.#history.filter((change) => change.version > version);
   }
 
   /** Throws 409 when the name is taken. */
-  create(input: NodeInput): NodeObject {
-    const { name } = input.metadata;
-    if (this.#nodes.has(name)) throw alreadyExists(name);
-    const version = this.#version + 1;
-    const creationTimestamp = new Date(this.#options.nowMs()).toISOString().replace(/\.\d+Z$/, "Z");
-    const metadata = { ...input.metadata, uid: this.#options.newUid(), creationTimestamp };
-    const node = completeNode({ ...input, metadata: { ...metadata, resourceVersion: String(version) } });
-    this.#commit({ type: "ADDED", version, node });
-    return node;
+  create(input: ObjectInput): Stored {
+    const key = keyOf(input.metadata);
+    if (this.#objects.has(key)) throw alreadyExists(this.kind, nameOf(key));
+    const generation = this.kind.hasGeneration ? { generation: 1 } : {};
+    const identity = { ...generation, uid: this.#options.newUid(), creationTimestamp: this.#time() };
+    const version = this.version + 1;
+    const metadata = { ...input.metadata, ...identity, resourceVersion: String(version) };
+    const object = this.#complete({ ...input, metadata });
+    this.#commit({ type: "ADDED", version, object });
+    return object;
   }
 
   /**
-   * Replaces a Node by what `edit` makes of it. Name, uid and creation time stay; an edit that changes nothing gets no
-   * version and no event. Where `edit` sets another resourceVersion or uid than the Node has, the writer saw another
-   * state: 409. None, or an empty one, is no condition. Throws 404.
+   * Replaces an object by what `edit` makes of it. Name, uid and creation time stay; an edit that changes nothing gets no
+   * version and no event. Where `edit` sets another resourceVersion or uid than the object has, the writer saw another
+   * state: 409. None, or an empty one, is no condition. One that was to be deleted goes with its last finalizer. Throws 404.
    */
-  update(name: string, edit: (node: NodeObject) => NodeInput): NodeObject {
-    const before = this.get(name);
+  update(key: string, edit: (object: Stored) => ObjectInput): Stored {
+    const before = this.get(key);
     const edited = edit(before);
-    const { uid, resourceVersion, creationTimestamp } = before.metadata as Required<typeof before.metadata>;
+    const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, generation } = before.metadata;
     const seen = edited.metadata;
     if ((seen.resourceVersion || resourceVersion) !== resourceVersion || (seen.uid || uid) !== uid)
-      throw conflict(name);
-    const metadata = { ...seen, name, uid, creationTimestamp, resourceVersion };
-    const unchanged = completeNode({ ...edited, metadata });
+      throw conflict(this.kind, name);
+    const kept = { name, namespace, uid, creationTimestamp, deletionTimestamp, generation, resourceVersion };
+    const unchanged = this.#complete({ ...edited, metadata: { ...seen, ...withoutUndefined(kept) } });
     if (isSameJson(unchanged, before)) return before;
-    const version = this.#version + 1;
-    const node = { ...unchanged, metadata: { ...unchanged.metadata, resourceVersion: String(version) } };
-    this.#commit({ type: "MODIFIED", version, node, before });
-    return node;
+    if (deletionTimestamp !== undefined && !unchanged.metadata.finalizers?.length) return this.#remove(before);
+    const isCounted = generation !== undefined && !isSameJson(contentOf(unchanged), contentOf(before));
+    return this.#modify(before, {
+      ...unchanged,
+      metadata: { ...unchanged.metadata, ...(isCounted ? { generation: generation + 1 } : {}) },
+    });
   }
 
-  /** Throws 404. Returns the last state. */
-  delete(name: string): NodeObject {
-    const before = this.get(name);
-    const version = this.#version + 1;
-    const node = { ...before, metadata: { ...before.metadata, resourceVersion: String(version) } };
-    this.#commit({ type: "DELETED", version, node, before });
-    return before;
+  /** Returns the last state. One with finalizers is only marked, until the last of them is taken away. Throws 404. */
+  delete(key: string): Stored {
+    const before = this.get(key);
+    if (!before.metadata.finalizers?.length) return this.#remove(before);
+    if (before.metadata.deletionTimestamp !== undefined) return before;
+    return this.#modify(before, { ...before, metadata: { ...before.metadata, deletionTimestamp: this.#time() } });
   }
 
   /**
-   * Takes a Node over as another server left it, with its uid and version, without an event. The counter moves up to
-   * that version; the past of such a Node is unknown, so the history starts anew.
+   * Takes objects over as another server left them, with their uids and versions, without an event. The counter moves up to
+   * that version; the past of such objects is unknown, so the history starts anew.
    */
-  seed(nodes: readonly NodeInput[], version: number): void {
-    for (const input of nodes) this.#nodes.set(input.metadata.name, completeNode(input));
-    this.#version = Math.max(this.#version, version);
+  seed(objects: readonly ObjectInput[], version: number): void {
+    for (const input of objects) this.#objects.set(keyOf(input.metadata), this.#complete(input));
+    const { revision } = this.#options;
+    revision.current = Math.max(revision.current, version);
     this.compact();
   }
 
   /** Something else in the cluster changed: the counter moves on. Returns the new version. */
   advance(): number {
-    this.#version += 1;
-    return this.#version;
+    return this.#options.revision.advance();
   }
 
   /** Forgets the whole history, as etcd's compaction does: every older version is 410 from now on. */
   compact(): void {
     this.#history = [];
-    this.#horizon = this.#version;
+    this.#horizon = this.version;
   }
 
   /** Calls `listener` on every later change, after it is stored. Returns the function that ends it. */
@@ -150,14 +175,58 @@ export class NodeStore {
     return () => this.#listeners.delete(listener);
   }
 
-  #commit(change: Change): void {
-    const { name } = change.node.metadata;
-    if (change.type === "DELETED") this.#nodes.delete(name);
-    else this.#nodes.set(name, change.node);
-    this.#version = change.version;
+  /** Fills in what the encoder always writes, and drops empty maps as Go's omitempty does. */
+  #complete(input: ObjectInput): Stored {
+    const metadata = { ...input.metadata };
+    for (const key of ["labels", "annotations", "finalizers"]) {
+      const map = metadata[key];
+      if (map !== undefined && map !== null && Object.keys(map).length === 0) delete metadata[key];
+    }
+    const object = { ...input, kind: this.kind.kind, apiVersion: apiVersionOf(this.kind), metadata };
+    const key = keyOf(metadata);
+    const others = () => [...this.#objects].filter(([other]) => other !== key).map(([, stored]) => stored);
+    return this.kind.complete(object, others);
+  }
+
+  #modify(before: Stored, after: Stored): Stored {
+    const version = this.version + 1;
+    const object = { ...after, metadata: { ...after.metadata, resourceVersion: String(version) } };
+    this.#commit({ type: "MODIFIED", version, object, before });
+    return object;
+  }
+
+  #remove(before: Stored): Stored {
+    const version = this.version + 1;
+    const object = { ...before, metadata: { ...before.metadata, resourceVersion: String(version) } };
+    this.#commit({ type: "DELETED", version, object, before });
+    return before;
+  }
+
+  #commit(change: Change<Stored>): void {
+    const key = keyOf(change.object.metadata);
+    if (change.type === "DELETED") this.#objects.delete(key);
+    else this.#objects.set(key, change.object);
+    this.#options.revision.current = change.version;
     this.#history.push(change);
     const surplus = this.#history.length - (this.#options.historyLimit ?? 1000);
     for (const dropped of this.#history.splice(0, Math.max(0, surplus))) this.#horizon = dropped.version;
     for (const listener of this.#listeners) listener(change);
   }
+
+  #time(): string {
+    return new Date(this.#options.nowMs()).toISOString().replace(/\.\d+Z$/, "Z");
+  }
+}
+
+function nameOf(key: string): string {
+  return key.slice(key.indexOf("/") + 1);
+}
+
+/** All that `metadata.generation` counts. */
+function contentOf({ metadata, status, ...content }: KubeObject): Omit<KubeObject, "metadata" | "status"> {
+  return content;
+}
+
+function withoutUndefined<Fields extends object>(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Fields;
 }

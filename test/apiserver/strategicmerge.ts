@@ -1,5 +1,5 @@
 /**
- * Strategic merge patch for Nodes: a merge patch that merges some lists by a key of their items, or as sets. Which ones
+ * Strategic merge patch: a merge patch that merges some lists by a key of their items, or as sets. Which ones
  * is written into the types of core/v1 (patchStrategy, patchMergeKey).
  */
 import { mergePatch } from "./mergepatch.ts";
@@ -10,9 +10,12 @@ import { badRequest } from "./status.ts";
 const MERGED_LISTS: ReadonlyMap<string, string | undefined> = new Map([
   ["metadata.finalizers", undefined],
   ["metadata.ownerReferences", "uid"],
+  ["spec.containers", "name"],
   ["spec.podCIDRs", undefined],
+  ["spec.ports", "port"],
   ["status.addresses", "type"],
   ["status.conditions", "type"],
+  ["status.podIPs", "ip"],
 ]);
 
 /** Pure. Of the directives only `$patch` (delete, replace) is understood; throws 400 on the others. */

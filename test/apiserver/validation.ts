@@ -1,12 +1,14 @@
 /** What the server refuses to store: keys of annotations and labels that are no qualified names. */
+
+import type { Kind } from "./kinds.ts";
 import { isObject, type JsonObject } from "./resource.ts";
-import { invalidNode } from "./status.ts";
+import { invalid } from "./status.ts";
 
 const NAME = /^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 /** Throws 422 naming every offending key. */
-export function assertValidNode(name: string, metadata: JsonObject): void {
+export function assertValid(kind: Kind, name: string, metadata: JsonObject): void {
   const problems = [];
   for (const field of ["labels", "annotations"] as const) {
     const map = metadata[field];
@@ -20,7 +22,7 @@ export function assertValidNode(name: string, metadata: JsonObject): void {
       }
     }
   }
-  if (problems.length > 0) throw invalidNode(name, problems);
+  if (problems.length > 0) throw invalid(kind, name, problems);
 }
 
 /** `[prefix/]name`: the prefix a DNS subdomain of at most 253 characters, the name at most 63. */

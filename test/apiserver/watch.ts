@@ -1,11 +1,15 @@
 /** What a watch begins with, and how its events look on the wire: one JSON object a line. */
+
+import type { Kind } from "./kinds.ts";
 import { parseCount, parseVersion } from "./listing.ts";
-import { type Form, presentBookmark, presentNode } from "./mediatype.ts";
+import { type Form, present, presentBookmark } from "./mediatype.ts";
 import type { JsonObject } from "./resource.ts";
+import type { Scope } from "./selector.ts";
 import { ApiError, badRequest, tooLarge } from "./status.ts";
-import type { Change, NodeStore } from "./store.ts";
+import type { Change, ObjectStore } from "./store.ts";
 
 export interface WatchQuery {
+  readonly scope: Scope;
   readonly form: Form;
   readonly version: number | undefined;
   readonly bookmarks: boolean;
@@ -25,7 +29,7 @@ export interface WatchStart {
 const DEFAULT_TIMEOUT_SECONDS = 1800;
 
 /** Throws 400, and 504 for a streaming list at a version that this server has not reached. */
-export function parseWatch(store: NodeStore, query: URLSearchParams, form: Form): WatchQuery {
+export function parseWatch(store: ObjectStore, query: URLSearchParams, form: Form, scope: Scope): WatchQuery {
   const initialEvents = isTrue(query.get("sendInitialEvents"));
   const bookmarks = isTrue(query.get("allowWatchBookmarks"));
   const version = parseVersion(query);
@@ -39,25 +43,26 @@ export function parseWatch(store: NodeStore, query: URLSearchParams, form: Form)
     throw badRequest("resourceVersionMatch is forbidden for watch unless sendInitialEvents is set");
   }
   const timeoutSeconds = parseCount(query, "timeoutSeconds") || DEFAULT_TIMEOUT_SECONDS;
-  return { form, version, bookmarks, timeoutSeconds, initialEvents };
+  return { scope, form, version, bookmarks, timeoutSeconds, initialEvents };
 }
 
 /**
  * Without a version, or with 0, the present set comes first. From a version whose successors are forgotten, the answer
  * is still 200, and its only event an ERROR. A version of the future is taken as it is: nothing comes until it passes.
  */
-export function startWatch(store: NodeStore, query: WatchQuery): WatchStart {
-  const { form, version } = query;
+export function startWatch(store: ObjectStore, query: WatchQuery): WatchStart {
+  const { form, version, scope } = query;
   if (query.initialEvents || !version) {
-    const lines = store.list().map((node) => formatLine("ADDED", presentNode(node, form)));
+    const selected = store.list().filter((object) => scope.selects(object));
+    const lines = selected.map((object) => formatLine("ADDED", present(object, form)));
     if (query.initialEvents) {
-      const end = presentBookmark(store.version, form, { "k8s.io/initial-events-end": "true" });
+      const end = presentBookmark(store.kind, store.version, form, { "k8s.io/initial-events-end": "true" });
       lines.push(formatLine("BOOKMARK", end));
     }
     return { lines, from: store.version };
   }
   try {
-    const lines = store.changesSince(version).map((change) => formatChange(change, form));
+    const lines = store.changesSince(version).flatMap((change) => formatChange(change, query));
     return { lines, from: Math.max(version, store.version) };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -65,12 +70,21 @@ export function startWatch(store: NodeStore, query: WatchQuery): WatchStart {
   }
 }
 
-export function formatChange(change: Change, form: Form): string {
-  return formatLine(change.type, presentNode(change.node, form));
+/**
+ * The line that tells of a change, if it concerns what is selected. An object that comes to be selected is ADDED; one that is
+ * no longer is DELETED, as it was before, at the version of the change.
+ */
+export function formatChange({ type, version, object, before }: Change, { form, scope }: WatchQuery): string[] {
+  const was = before !== undefined && scope.selects(before);
+  const is = type !== "DELETED" && scope.selects(object);
+  if (is) return [formatLine(was ? "MODIFIED" : "ADDED", present(object, form))];
+  if (!was) return [];
+  const last = { ...before, metadata: { ...before.metadata, resourceVersion: String(version) } };
+  return [formatLine("DELETED", present(last, form))];
 }
 
-export function formatBookmark(version: number, form: Form): string {
-  return formatLine("BOOKMARK", presentBookmark(version, form));
+export function formatBookmark(kind: Kind, version: number, form: Form): string {
+  return formatLine("BOOKMARK", presentBookmark(kind, version, form));
 }
 
 export function formatLine(type: string, object: JsonObject): string {

@@ -1,6 +1,6 @@
 /** One open watch: its events, its bookmarks and its end, on a response of the HTTP server. */
 import type { ServerResponse } from "node:http";
-import type { NodeStore } from "./store.ts";
+import type { ObjectStore } from "./store.ts";
 import { formatBookmark, formatChange, startWatch, type WatchQuery } from "./watch.ts";
 
 export interface Watcher {
@@ -15,7 +15,7 @@ const LAST_BOOKMARK_SECONDS = 2;
 
 /** Answers on `response` until the watch times out or either side ends it; then calls `onEnd`, once. */
 export function openWatcher(
-  store: NodeStore,
+  store: ObjectStore,
   query: WatchQuery,
   response: ServerResponse,
   bookmarkMs: number,
@@ -29,11 +29,12 @@ export function openWatcher(
   let stalled = false;
   const bookmark = () => {
     // A version behind what the client asked for would send it back in time.
-    if (!stalled && store.version >= (from ?? 0)) response.write(formatBookmark(store.version, query.form));
+    if (!stalled && store.version >= (from ?? 0)) response.write(formatBookmark(store.kind, store.version, query.form));
   };
   const timers: NodeJS.Timeout[] = [];
   const unsubscribe = store.subscribe((change) => {
-    if (!stalled && from !== undefined && change.version > from) response.write(formatChange(change, query.form));
+    if (stalled || from === undefined || change.version <= from) return;
+    for (const line of formatChange(change, query)) response.write(line);
   });
   const watcher: Watcher = {
     end: () => response.end(),

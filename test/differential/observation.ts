@@ -5,21 +5,25 @@ import type { LabelledDevice } from "./labels.ts";
 type Json = Record<string, unknown>;
 
 /**
- * Settles first: addresses that are new are being probed until their device is ready. The queues of a device that has several
- * (mq) tc tells in words, which are left out.
+ * Settles first: new addresses are tentative until their device is ready. A device without carrier (a tap that no program
+ * has open) is never ready; a bridge gets its carrier a moment after its first port: such devices get ten looks. tc prints the
+ * queues of a device that has several (mq) in text only; these are left out.
  */
 export const OBSERVE = `
-n=0; while [ -n "$(ip address show tentative)" ] && [ $n -lt 100 ]; do sleep 0.02; n=$((n + 1)); done
+n=0
+while tentative=$(ip address show tentative); [ -n "$tentative" ] && [ $n -lt 100 ]; do
+	case $tentative in *LOWER_UP*) ;; *) [ $n -lt 10 ] || break ;; esac
+	sleep 0.02
+	n=$((n + 1))
+done
 answer() { printf '\\n=%s\\n' "$1"; }
-answer links; ip -j -d link show
-answer addresses; ip -j address show
-answer routes; ip -j -d route show table all
-answer rules; ip -j rule show
+answer links,routes; printf 'link show\\nroute show table all\\n' | ip -j -d -batch -
+answer addresses,rules; printf 'address show\\nrule show\\n' | ip -j -batch -
 answer rules6; ip -6 -j rule show
 answer ports; bridge -j -d link show
 answer vlans; bridge -j vlan show
 answer qdiscs; tc -j qdisc show
-for dev in $(tc qdisc show | grep -v noqueue | sed 's/.* dev \\([^ ]*\\) .*/\\1/' | sort -u); do
+for dev in $(tc qdisc show | sed -n '/noqueue/!s/.* dev \\([^ ]*\\) .*/\\1/p' | sort -u); do
 	answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
 	answer "filters $dev"; tc -j filter show dev $dev
 	answer "ingress $dev"; tc -j filter show dev $dev ingress
@@ -27,9 +31,12 @@ done
 answer sysctls; grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6
 `;
 
-/** Every file below the folders that plugins write to. */
-export const OBSERVE_FILES =
-  'find /var/lib/cni /run/cni -mindepth 1 | sort | while read -r path; do printf "%s %s\\n" "$(stat -c %A "$path")" "$path"; [ ! -f "$path" ] || sed "s/^/  /" "$path"; echo; done';
+/** Every entry below the folders that plugins write to: a line "MODE PATH" each; then "=PATH" and the lines of each file. */
+export const OBSERVE_FILES = `
+below() { find /var/lib/cni /run/cni -mindepth 1 "$@"; }
+below -exec stat -c '%A %n' {} +
+below -type f -exec awk 'FNR == 1 { print "=" FILENAME } { print "  " $0 }' {} +
+`;
 
 /** Numbers of devices follow the order in which things were made; the rest becomes so a moment after the call. */
 const PASSING = new Set([
@@ -40,12 +47,21 @@ const PASSING_FLAGS = new Set(["LOWER_UP", "NO-CARRIER", "linkdown", "dead"]);
 /** Link-local addresses, their routes and multicast: they come when a device is ready, if its settings want them. */
 const LINK_LOCAL = /^(fe80:|ff00:|multicast)/;
 
+/** Each answer by its name; several names, joined by commas, stand for as many lines. */
 function answersIn(text: string): ReadonlyMap<string, string> {
   return new Map(
     text
       .split("\n=")
       .slice(1)
-      .map((part) => [part.slice(0, part.indexOf("\n")), part.slice(part.indexOf("\n") + 1).trim()]),
+      .flatMap((part): (readonly [string, string])[] => {
+        const head = part.slice(0, part.indexOf("\n"));
+        const body = part.slice(part.indexOf("\n") + 1).trim();
+        const names = head.split(",");
+        if (names.length === 1) return [[head, body]];
+        const lines = body.split("\n");
+        if (lines.length !== names.length) throw new Error(`expected a line for each of ${head}:\n${body}`);
+        return names.map((name, at) => [name, lines[at] ?? ""]);
+      }),
   );
 }
 
@@ -98,11 +114,15 @@ export function readKernel(text: string): Json {
   };
 }
 
-/** Each file by its path: its mode and its lines. */
+/** Each entry by its path: its mode and, of a file, its lines. */
 export function readFiles(text: string): Json {
-  const entries = [...text.matchAll(/^(\S{10}) (\/.*)\n((?: {2}[^\n]*\n)*)/gm)];
+  const contents = new Map(
+    [...text.matchAll(/^=(\/.*)\n((?: {2}.*\n)*)/gm)].map(([, path = "", lines = ""]) => [path, lines.trim()]),
+  );
+  const entries = [...text.matchAll(/^(\S{10}) (\/.*)$/gm)].map(([, mode, path = ""]) => ({ mode, path }));
+  entries.sort((one, other) => (one.path < other.path ? -1 : 1));
   return Object.fromEntries(
-    entries.map(([, mode, path = "", lines = ""]) => [path.replaceAll("/", ":"), { mode, lines: lines.trim() }]),
+    entries.map(({ mode, path }) => [path.replaceAll("/", ":"), { mode, lines: contents.get(path) ?? "" }]),
   );
 }
 

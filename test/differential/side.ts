@@ -68,9 +68,11 @@ export class Side {
     const own = new Cleanup();
     const ground: Ground = { places, results: new Map(), labels, enter: entrance(places, own) };
     try {
-      for (const place of ["node", "pod", "other", ...(theCase.uplink ? ["outside"] : [])] as Place[])
+      const wanted = ["node", "pod", "other", ...(theCase.uplink ? ["outside"] : [])] as Place[];
+      await every(wanted, async (place) => {
         places.set(place, await makeNamespace(`${this.#label}-${place}`, this.#cleanup));
-      for (const place of places.keys()) await this.#script(ground, { in: place, run: NO_WAITING });
+        await this.#script(ground, { in: place, run: NO_WAITING });
+      });
       if (theCase.uplink) await this.#prepare(ground, { in: "node", run: UPLINK });
       for (const script of theCase.setup ?? []) await this.#prepare(ground, script);
       for (const { in: place, port } of theCase.listening ?? []) await (await ground.enter(place)).listen(port);
@@ -87,7 +89,7 @@ export class Side {
       return story;
     } finally {
       await own.run();
-      for (const { name } of places.values()) await removeNamespace(name);
+      await every([...places.values()], ({ name }) => removeNamespace(name));
       await this.#agent.succeed("sh", ["-c", "rm -rf /var/lib/cni/* /run/cni/*"]);
     }
   }
@@ -165,6 +167,12 @@ export class Side {
     ]);
     return { node: node.stdout, pod: pod.stdout, files };
   }
+}
+
+/** Does it to all at once; a failure is thrown when all have ended, so that none is still at work. */
+async function every<T>(all: readonly T[], task: (one: T) => Promise<void>): Promise<void> {
+  const outcomes = await Promise.allSettled(all.map(task));
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 
 /** Opens each place once. */

@@ -1,7 +1,7 @@
 /** docs/configuration.md, made of what the code itself goes by. */
 import { optionsCommand } from "../../daemon/options.ts";
 import { BACKEND_KEYS, NETWORK_KEYS, type NetConfKey } from "../../pkg/backend/net-conf-keys.ts";
-import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
+import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import { code, table } from "./markdown.ts";
 
 export function configurationText(): string {

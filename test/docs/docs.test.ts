@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { commandText } from "./command.ts";
 import { configurationText } from "./configuration.ts";
+import { footprintText } from "./footprint.ts";
 import { observationText } from "./observation.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -18,6 +19,10 @@ test("the command's reference is as the code has it", async () => {
 
 test("the reference of metrics and Events is as the code has it", async () => {
   await expect(await observationText()).toMatchFileSnapshot(join(ROOT, "docs/observation.md"));
+});
+
+test("the footprint on a node is as the code has it", async () => {
+  await expect(footprintText()).toMatchFileSnapshot(join(ROOT, "docs/footprint.md"));
 });
 
 const pages = globSync("{*.md,{docs,conf,hack,test}/**/*.md}", { cwd: ROOT });

@@ -1,7 +1,5 @@
 /** docs/observation.md: what weftd tells, made of what the code itself goes by. */
-
-import { Metrics } from "../../daemon/core/metrics.ts";
-import { REPAIR_KINDS } from "../../daemon/datapath/repair-kind.ts";
+import { Metrics, REPAIR_KINDS } from "../../daemon/core/metrics.ts";
 import { EVENT_REASONS } from "../../daemon/sources/event-reasons.ts";
 import { code, table } from "./markdown.ts";
 

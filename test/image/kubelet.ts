@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
+import type { HttpAnswer } from "../live/harness/agent.ts";
 import type { Cleanup } from "../live/harness/cleanup.ts";
 import type { Machine } from "../live/harness/cluster.ts";
 import { type Outcome, run } from "../live/harness/command.ts";
@@ -80,15 +81,9 @@ export class Kubelet {
   }
 
   /** What the node's probe of this kind gets. */
-  async probe(kind: "startupProbe" | "livenessProbe" | "readinessProbe"): Promise<{ status: number; body: string }> {
+  async probe(kind: "startupProbe" | "livenessProbe" | "readinessProbe"): Promise<HttpAnswer> {
     const { httpGet } = containerOf(this.#pod, "weftd")[kind] as Probe;
-    const url = `http://${httpGet.host}:${httpGet.port}${httpGet.path}`;
-    const script =
-      "fetch(process.argv[1]).then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })))";
-    return JSON.parse(await this.machine.inside.succeed(process.execPath, ["-e", script, url])) as {
-      status: number;
-      body: string;
-    };
+    return await this.machine.inside.ask(`http://${httpGet.host}:${httpGet.port}${httpGet.path}`);
   }
 
   /**

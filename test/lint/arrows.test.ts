@@ -1,9 +1,13 @@
-/** The linter holds the arrows of ARCHITECTURE.md: files that break them are planted in an empty tree, and must be refused. */
+/**
+ * The linter holds the table of hack/lint/rooms.ts: files that break it are planted in an empty tree, and must be refused. Each
+ * room gets files that import every other room; what the table does not say stands in `PLANTED`.
+ */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { dirname, join, relative, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOMS, type Room } from "../../hack/lint/rooms.ts";
 
 const importing = (target: string) => `import { x } from "${target}";\nexport const y = [x];\n`;
 
@@ -18,7 +22,7 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/kernel/b.ts", importing("../cni/errors.ts"), "noRestrictedImports"],
   ["pkg/nft/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cni/a.ts", importing("../../plugins/bridge/main.ts"), "noRestrictedImports"],
-  ["pkg/backend/a.ts", importing("../cluster/node.ts"), "noRestrictedImports"],
+  ["pkg/backend/a.ts", importing("../cluster/node/node.ts"), "noRestrictedImports"],
   ["pkg/ipam/a.ts", importing("../backend/node.ts"), "noRestrictedImports"],
   ["pkg/cluster/a.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
   ["plugins/x/b.ts", importing("../../daemon/loop.ts"), "noRestrictedImports"],
@@ -35,6 +39,14 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ["pkg/backend/b.ts", importing("../kernel/link.ts"), undefined],
   ["pkg/kernel/c.ts", importing("../netlink/link.ts"), undefined],
   ["daemon/a.ts", importing("../pkg/backend/node.ts"), undefined],
+  ["pkg/tables/a.ts", "export const x = Buffer;\n", "noRestrictedGlobals"],
+  ["pkg/nft/b.ts", importing("node:fs"), "noNodejsModules"],
+  ["pkg/tables/b.ts", importing("../foreign/forward-chains.ts"), undefined],
+  ["pkg/foreign/a.ts", importing("../tables/firewall.ts"), "noRestrictedImports"],
+  ["pkg/kernel/d.ts", importing("../reconcile/route-plan.ts"), "noRestrictedImports"],
+  ["pkg/nft/c.ts", importing("../footprint.ts"), undefined],
+  ["daemon/status/a.ts", importing("../weftd.ts"), "noRestrictedImports"],
+  ["daemon/datapath/a.ts", importing("../cluster/peer.ts"), "noRestrictedImports"],
   ["pkg/netlink/b.ts", "export const x = Buffer;\n", "noRestrictedGlobals"],
   ["pkg/cni/b.ts", "export const x = process;\n", "noRestrictedGlobals"],
   ["pkg/ipam/b.ts", "export const x = setTimeout;\n", "noRestrictedGlobals"],
@@ -47,6 +59,28 @@ const PLANTED: readonly (readonly [path: string, source: string, rule: string | 
   ],
 ];
 
+/** A source of each room, whether it is there or not. */
+const sampleOf = ({ path }: Pick<Room, "path">, name: string) =>
+  path.replace("/*.ts", `/${name}.ts`).replace(/\/\*$/, "/some") + (path.endsWith(".ts") ? "" : `/${name}.ts`);
+
+/** Sources that import all other rooms, a line for each. */
+const IMPORTING_ALL = ROOMS.flatMap((room) => {
+  const others = ROOMS.filter((other) => other !== room);
+  const files = room.path.endsWith(".ts")
+    ? [sampleOf(room, "all")]
+    : [sampleOf(room, "all"), sampleOf(room, "deeper/all"), sampleOf(room, "deeper/still/all")];
+  return files.map((file) => {
+    const paths = others.map((other) => relative(dirname(file), sampleOf(other, "some")).replace(/^[^.]/, "./$&"));
+    const lines = paths.map((path, at) => `import { x as x${at} } from "${path}";`);
+    return {
+      file,
+      room,
+      others,
+      source: `${lines.join("\n")}\nexport const all = [${paths.map((_, at) => `x${at}`)}];\n`,
+    };
+  });
+});
+
 const BIOME = resolve("node_modules/.bin/biome");
 let findings = "";
 let tree = "";
@@ -55,7 +89,8 @@ beforeAll(() => {
   tree = mkdtempSync(join(tmpdir(), "weft-arrows-"));
   const configuration = JSON.parse(readFileSync("biome.json", "utf8"));
   writeFileSync(join(tree, "biome.json"), JSON.stringify({ ...configuration, vcs: { enabled: false } }));
-  for (const [path, source] of PLANTED) {
+  copyFileSync("biome.rooms.json", join(tree, "biome.rooms.json"));
+  for (const [path, source] of [...PLANTED, ...IMPORTING_ALL.map(({ file, source }) => [file, source] as const)]) {
     mkdirSync(join(tree, dirname(path)), { recursive: true });
     writeFileSync(join(tree, path), source);
   }
@@ -67,6 +102,18 @@ beforeAll(() => {
 });
 
 afterAll(() => rmSync(tree, { recursive: true, force: true }));
+
+describe.each(IMPORTING_ALL)("$file", ({ file, room, others }) => {
+  test("may import what the table says, and nothing else", () => {
+    // The linter reports in no certain order.
+    const refused = findings
+      .split("\n")
+      .filter((line) => line.includes("/noRestrictedImports,") && line.includes(`/${file},`))
+      .map((line) => others[Number(/,line=(\d+),/.exec(line)?.[1]) - 1]?.path);
+    const wanted = others.map(({ path }) => path).filter((path) => !room.mayImport.includes(path));
+    expect(refused.sort()).toEqual(wanted.sort());
+  });
+});
 
 test.each(PLANTED)("%s with %j: %s", (path, _source, rule) => {
   const errors = findings.split("\n").filter((line) => line.startsWith("::error") && line.includes(`/${path},`));

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
+import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import type { Wishes } from "../apiserver/control.ts";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Node } from "./harness/cluster.ts";

@@ -25,11 +25,7 @@ const addNode = (cluster: Cluster, number: number, address: string) =>
     status: { addresses: [{ type: "InternalIP", address }] },
   });
 
-const metrics = ({ inside }: Node) =>
-  inside.succeed(process.execPath, [
-    "-e",
-    `fetch("http://127.0.0.1:9468/metrics").then(async (answer) => console.log(await answer.text()))`,
-  ]);
+const metrics = async ({ inside }: Node) => (await inside.ask("http://127.0.0.1:9468/metrics")).body;
 
 const events = async (cluster: Cluster) =>
   ((await cluster.api("GET", "/api/v1/namespaces/default/events")) as { items: object[] }).items;

@@ -8,7 +8,7 @@ import { parseAddress } from "../../pkg/ip/address.ts";
 import { networkOf, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
-import { type Message, NETLINK_NETFILTER, type Request } from "../../pkg/netlink/message.ts";
+import { type Message, NETLINK_NETFILTER, type Query } from "../../pkg/netlink/message.ts";
 import { isSameTable, tableDumps } from "../../pkg/nft/comparison.ts";
 import { replaceTable } from "../../pkg/nft/table.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
@@ -23,7 +23,7 @@ export type Step =
 
 const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), "the test's namespace", SYSTEM_CLOCK);
 
-async function dump(requests: readonly Request[]): Promise<Message[]> {
+async function dump(requests: readonly Query[]): Promise<Message[]> {
   const messages: Message[] = [];
   for (const request of requests) {
     try {

@@ -46,11 +46,7 @@ async function startHost({ nodes = NODE, netConf = NET_CONF, prepare = NOTHING }
     ...["--cni-conf-dir", confDir, "--run-dir", `${folder}/run`],
   ];
   const weftd = new Running(namespace, `${BIN}/weftd`, args, cleanup);
-  const readyz = () =>
-    inside.succeed(process.execPath, [
-      "-e",
-      `fetch("http://127.0.0.1:9468/readyz").then(async (answer) => console.log(await answer.text()))`,
-    ]);
+  const readyz = async () => (await inside.ask("http://127.0.0.1:9468/readyz")).body;
   const doctor = () =>
     inside.run(`${BIN}/weft`, [
       ...["doctor", "--quiet", "--cni-conf-dir", confDir, "--cni-bin-dir", BIN, "--run-dir", `${folder}/run`],

@@ -80,11 +80,7 @@ async function startWeftd(): Promise<Running> {
   return started;
 }
 
-async function ask(path: string): Promise<{ readonly status: number; readonly body: string }> {
-  const script = `fetch("http://127.0.0.1:9468${path}").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
-    (error) => console.log(JSON.stringify({ status: 0, body: String(error) })))`;
-  return JSON.parse(await node.succeed(process.execPath, ["-e", script]));
-}
+const ask = (path: string) => node.ask(`http://127.0.0.1:9468${path}`);
 
 const conflist = {
   cniVersion: "1.0.0",

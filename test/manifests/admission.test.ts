@@ -1,6 +1,6 @@
 /** conf/base/admission.yaml as an API server would judge by it: the object as it would be stored, after the patch. */
 import { describe, expect, test } from "vitest";
-import { ANNOTATION, formatAnnotations } from "../../pkg/cluster/annotations.ts";
+import { ANNOTATION, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { type Admission, type AdmissionRequest, refusal } from "../apiserver/admission.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";

@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { formatAnnotations } from "../../pkg/cluster/annotations.ts";
+import type { Connection } from "../../pkg/cluster/connection.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
-import { connectKubernetes, KubernetesSource } from "../../pkg/cluster/kubernetes.ts";
-import type { NodeApi } from "../../pkg/cluster/node-api.ts";
+import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
+import { formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
+import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
+import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { admitBy } from "../apiserver/admission.ts";
 import { type Permits, permitsOf, type RbacObject } from "../apiserver/rbac.ts";
@@ -23,6 +25,7 @@ const TIME = "2026-11-21T00:00:00Z";
 let folder: string;
 let permits: Permits;
 let server: ApiServer;
+let connection: Connection;
 let api: NodeApi;
 const asked = new Set<string>();
 
@@ -39,11 +42,12 @@ beforeAll(async () => {
   for (const name of ["n1", "n2"]) server.createNode({ metadata: { name }, spec: { podCIDR: "10.244.1.0/24" } });
   folder = mkdtempSync(join(tmpdir(), "weft-rbac-"));
   writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
-  api = connectKubernetes(join(folder, "kubeconfig"));
+  connection = connectKubernetes(join(folder, "kubeconfig"));
+  api = new NodeApi(connection);
 });
 
 afterAll(async () => {
-  api.close();
+  connection.close();
   await server.close();
   rmSync(folder, { recursive: true });
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { parseOptions } from "../../daemon/options.ts";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
-import { CACHE_DIRECTORIES } from "../../pkg/cni/cached-result.ts";
+import { CACHE_DIRECTORIES } from "../../pkg/footprint.ts";
 import { mergePatch } from "../apiserver/mergepatch.ts";
 import type { JsonObject } from "../apiserver/resource.ts";
 import { byName, find, type KubeObject, nameOf, parseObjects } from "./objects.ts";

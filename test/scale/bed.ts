@@ -2,7 +2,7 @@
  * One weftd among thousands of Nodes that exist in the API server alone: what it programs is real, on a real device;
  * nobody is behind it.
  */
-import { ANNOTATION } from "../../pkg/cluster/annotations.ts";
+import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import type { Sight } from "../apiserver/control.ts";
 import type { NodeInput } from "../apiserver/resource.ts";
 import { Cleanup } from "../live/harness/cleanup.ts";

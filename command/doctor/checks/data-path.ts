@@ -1,5 +1,6 @@
 /** The way to other nodes' pods: what the kernel holds against what it should, MTUs, others in the way, probes. */
 
+import { MARK_START, RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { addressToBytes, isSameAddress } from "../../../pkg/ip/address.ts";
 import {
   contains,
@@ -11,14 +12,12 @@ import {
   type Prefix,
 } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
-import { MARK_START } from "../../../pkg/kernel/owner.ts";
 import { describeRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { planVtep, type Vtep } from "../../../pkg/kernel/vtep.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
 import { withNames } from "../../node/kernel.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";

@@ -4,7 +4,7 @@ import { type Address, formatAddress, parseAddress } from "../../../pkg/ip/addre
 import { firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NF_INET_HOOK, NFPROTO } from "../../../pkg/netlink/nftables.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
-import { type ChainPlace, type ForeignRule, placeText, verdictOf } from "../../../pkg/nft/ruleset.ts";
+import { type ChainPlace, type NftRule, placeText, verdictOf } from "../../../pkg/nft/ruleset.ts";
 import { IPPROTO, type Packet } from "../../../pkg/packet-walk/packet.ts";
 import { type Ending, type Ruleset, walk } from "../../../pkg/packet-walk/ruleset.ts";
 import type { Facts } from "../facts.ts";
@@ -244,7 +244,7 @@ export const leftChains: Check = {
 function removal(ruleset: Ruleset, all: readonly ChainPlace[], places: readonly ChainPlace[]): string[] {
   const [first] = places;
   const names = new Set(places.map(({ chain }) => chain));
-  const leads = (rule: ForeignRule) => names.has(verdictOf(rule)?.chain ?? "");
+  const leads = (rule: NftRule) => names.has(verdictOf(rule)?.chain ?? "");
   const others = all.filter(
     ({ family, table, chain }) => family === first?.family && table === first.table && !names.has(chain),
   );

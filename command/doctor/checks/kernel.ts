@@ -1,4 +1,5 @@
 /** The kernel: its version, what it can do, its settings and limits. */
+import { BRIDGE_CALLS, FORWARDING, SETTING_ACCEPT_RA, SETTING_FORWARDING } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { contains, networkOf } from "../../../pkg/ip/prefix.ts";
 import type { SysctlName } from "../../../pkg/kernel/sysctl.ts";
@@ -52,10 +53,9 @@ export const bridgeFilter: Check = {
   about: "packets between pods on one bridge meet the IP rules (br_netfilter)",
   judge({ sysctl, families, attachment }) {
     if (attachment.bridge === undefined) return [];
-    const names = { 4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables" } as const;
     const why = "a pod does not reach a Service whose pod is on its own bridge";
     return [...families].flatMap((family): Finding[] => {
-      const name = ["net", "bridge", names[family]];
+      const name = BRIDGE_CALLS[family];
       const value = sysctl(name);
       if (value === undefined) {
         const seen = "the kernel module br_netfilter is not loaded";
@@ -76,13 +76,13 @@ export const ipForwarding: Check = {
       (name) => name !== undefined,
     );
     const names: SysctlName[] = [
-      ...(families.has(4) ? [["net", "ipv4", "ip_forward"]] : []),
-      ...(families.has(4) ? devices.map((device) => ["net", "ipv4", "conf", device, "forwarding"]) : []),
-      ...(families.has(6) ? [["net", "ipv6", "conf", "all", "forwarding"]] : []),
+      ...(families.has(4) ? [FORWARDING[4]] : []),
+      ...(families.has(4) ? devices.map((device) => ["net", "ipv4", "conf", device, SETTING_FORWARDING]) : []),
+      ...(families.has(6) ? [FORWARDING[6]] : []),
     ];
     const off = names.filter((name) => sysctl(name) === "0");
     // The switch for all of them sets each: once it is mended they are, too.
-    const general = off.filter((name) => name[2] === "ip_forward" || name[3] === "all");
+    const general = off.filter((name) => Object.values(FORWARDING).includes(name));
     const why = "no packet gets from a pod to another node";
     const isGeneral = (name: SysctlName) => general.some((other) => other[1] === name[1]);
     return [...general, ...off.filter((name) => !isGeneral(name))].map((name) => wrong(name, "0", "1", why));
@@ -94,13 +94,13 @@ export const routerAdvertisements: Check = {
   group: "kernel",
   about: "a node that forwards IPv6 still takes its router's advertisements",
   judge({ sysctl, observed, families }) {
-    if (!families.has(6) || sysctl(["net", "ipv6", "conf", "all", "forwarding"]) !== "1") return [];
+    if (!families.has(6) || sysctl(FORWARDING[6]) !== "1") return [];
     const advertised = new Set(
       observed.routes.filter(({ protocol }) => protocol === RTPROT_RA).map(({ outputIndex }) => outputIndex),
     );
     return observed.links
       .filter(({ index }) => advertised.has(index))
-      .map(({ name }) => ["net", "ipv6", "conf", name, "accept_ra"])
+      .map(({ name }) => ["net", "ipv6", "conf", name, SETTING_ACCEPT_RA])
       .filter((name) => sysctl(name) === "1")
       .map((name) => {
         const why =

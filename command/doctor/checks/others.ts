@@ -1,4 +1,5 @@
 /** Other programs that have, or had, a hand in the node's network. */
+import { DAEMON_MARK } from "../../../pkg/footprint.ts";
 import type { Check, Finding } from "../finding.ts";
 import { vtepNames } from "./kernel.ts";
 
@@ -21,7 +22,7 @@ export const leftDevices: Check = {
     const own = vtepNames(facts);
     return facts.observed.links.flatMap(({ name, alias }): Finding[] => {
       const owner = DEVICES.find(([pattern]) => pattern.test(name))?.[1];
-      if (owner === undefined || own.includes(name) || alias.startsWith("weft:")) return [];
+      if (owner === undefined || own.includes(name) || alias.startsWith(DAEMON_MARK)) return [];
       return [
         {
           severity: "warning",

@@ -1,11 +1,11 @@
 /** Pods that were attached by another plugin than new ones are: what they need, and what is left of them. */
+import { DEFAULT_BRIDGE } from "../../../pkg/footprint.ts";
 import { firstHost } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { planProxies, proxySettings } from "../../../pkg/kernel/neighbour-proxy.ts";
 import { leftBridge } from "../../../pkg/reconcile/pod-bridge.ts";
 import { isHostRoute } from "../../../pkg/reconcile/pod-ends.ts";
 import { withNames } from "../../node/kernel.ts";
-import { USUAL_BRIDGE } from "../../node/networks.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";
 import { wrong } from "./kernel.ts";
@@ -14,7 +14,7 @@ import { wrong } from "./kernel.ts";
 export function leftPodBridge({ attachment, table, observed }: Facts): Link | undefined {
   if (attachment.bridge !== undefined || table === undefined) return undefined;
   const gateways = table.node.subnets.map((subnet) => ({ address: firstHost(subnet), length: subnet.length }));
-  return leftBridge({ name: USUAL_BRIDGE, gateways }, observed);
+  return leftBridge({ name: DEFAULT_BRIDGE, gateways }, observed);
 }
 
 export const podKinds: Check = {

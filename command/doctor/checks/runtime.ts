@@ -1,6 +1,6 @@
 /** What the container runtime finds: network configurations, plugins, and room for both. */
+import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
-import { OWN_CONFLIST } from "../../node/networks.ts";
 import type { Facts } from "../facts.ts";
 import type { Check, Finding } from "../finding.ts";
 
@@ -15,7 +15,7 @@ export const conflistFirst: Check = {
       return [
         {
           severity: "error",
-          seen: `${path}/${OWN_CONFLIST} is missing`,
+          seen: `${path}/${CONFLIST_NAME} is missing`,
           why: "the runtime starts no pods, or attaches them to another network",
           advice: run.isAlive ? "weftd writes it when it is ready: read its log" : "start weftd, which writes it",
         },
@@ -66,7 +66,7 @@ export const conflistAccepted: Check = {
       seen: `${networks.path}/${file}: ${text}`,
       why: "every start of a pod by this configuration fails",
       advice:
-        file === OWN_CONFLIST
+        file === CONFLIST_NAME
           ? "correct flannel's file from which weftd made it (*.weft-disabled); where there is none, restart weftd"
           : "correct it there",
     }));

@@ -1,5 +1,6 @@
 /** What the kernel can do. */
 
+import { PROBE_LINK } from "../../../pkg/footprint.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { offloadQuestion, readOffload } from "../../../pkg/kernel/offload.ts";
 import type { Vtep } from "../../../pkg/kernel/vtep.ts";
@@ -33,9 +34,10 @@ type Kind = "bridge" | "veth" | "vxlan" | "dummy";
 function impossibleDevice(kind: Kind): Request {
   return request(
     RTM_NEWLINK,
+    { kind: "link", key: "weft-question" },
     `ip link add address (five bytes) type ${kind}`,
     {},
-    { ifname: "weft-question", address: new Uint8Array(5), linkInfo: { device: { kind } } },
+    { ifname: PROBE_LINK, address: new Uint8Array(5), linkInfo: { device: { kind } } },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }

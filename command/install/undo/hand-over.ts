@@ -5,6 +5,7 @@
  */
 
 import { changeSaved, run } from "../../../pkg/attachment/legacy-xtables.ts";
+import { POD_TABLE } from "../../../pkg/footprint.ts";
 import { xtablesIsolatedBridges } from "../../../pkg/foreign/legacy-xtables.ts";
 import { filterAddition, natAddition } from "../../../pkg/foreign/reference-iptables.ts";
 import { nftScript } from "../../../pkg/foreign/reference-nftables.ts";
@@ -22,7 +23,7 @@ import {
 import { deleteGuards } from "../../../pkg/tables/mac-spoof.ts";
 import { deletePodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
 import { deletePortMap } from "../../../pkg/tables/port-map.ts";
-import { FAMILIES, lookAtTables, type OWN_TABLES, type SeenRules, type SeenTables, toolsFor } from "./look.ts";
+import { FAMILIES, lookAtTables, type SeenRules, type SeenTables, toolsFor } from "./look.ts";
 import type { HandOver, Obstacle, OwnedState } from "./states.ts";
 
 const TABLES = ["nat", "filter"] as const;
@@ -174,7 +175,7 @@ function removalRequests(
 ): Request[] {
   const goes = (part: ReferencePart) => (owner: string) => isNamed(parts, part, owner);
   const remove = (
-    name: (typeof OWN_TABLES)[number],
+    name: (typeof POD_TABLE)[keyof typeof POD_TABLE],
     part: ReferencePart,
     owners: readonly { readonly owner: string }[],
     elements: () => readonly Request[],
@@ -185,14 +186,14 @@ function removalRequests(
   };
   const { dumped, ports } = tables;
   return [
-    ...remove("weft_masquerade", "masquerade", tables.masquerades, () =>
+    ...remove(POD_TABLE.masquerade, "masquerade", tables.masquerades, () =>
       deletePodMasquerade(dumped, goes("masquerade")),
     ),
-    ...remove("weft_portmap", "portmap", [...ports.mappings, ...ports.masquerades], () =>
+    ...remove(POD_TABLE.portmap, "portmap", [...ports.mappings, ...ports.masquerades], () =>
       deletePortMap(dumped, goes("portmap")),
     ),
-    ...remove("weft_macspoof", "spoof-check", tables.guards, () => deleteGuards(dumped, goes("spoof-check"))),
-    ...remove("weft_firewall", "firewall", tables.firewall.pods, () => [
+    ...remove(POD_TABLE.macspoofchk, "spoof-check", tables.guards, () => deleteGuards(dumped, goes("spoof-check"))),
+    ...remove(POD_TABLE.firewall, "firewall", tables.firewall.pods, () => [
       ...removeFromFirewall(tables.seenFirewall, goes("firewall"), isolated).requests,
       ...records,
     ]),

@@ -3,24 +3,24 @@
 import type { CachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { readCachedAttachment } from "../../../pkg/attachment/cached-attachments.ts";
 import { findHostTools, findProgram, type Tools } from "../../../pkg/attachment/legacy-xtables.ts";
-import { CACHE_DIRECTORIES } from "../../../pkg/cni/cached-result.ts";
 import { Bus } from "../../../pkg/dbus/bus.ts";
-import { lookAtForwarding } from "../../../pkg/foreign/foreign-forward.ts";
+import { CACHE_DIRECTORIES, INGRESS_IFB_START, MARK_START, POD_TABLE } from "../../../pkg/footprint.ts";
+import { FORWARD_OPTIONS } from "../../../pkg/foreign/foreign-forward.ts";
+import { lookAtForwarding } from "../../../pkg/foreign/forward-look.ts";
 import { lookAtReferenceTables } from "../../../pkg/foreign/reference-nftables.ts";
 import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
 import { type Link, linkDump, parseLink } from "../../../pkg/kernel/link.ts";
-import { describeOwner, MARK_START } from "../../../pkg/kernel/owner.ts";
+import { describeOwner } from "../../../pkg/kernel/owner.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../../pkg/netlink/blocking.ts";
-import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import type { Message, Query } from "../../../pkg/netlink/message.ts";
 import { lacksNetfilter, readGeneration, readRuleset } from "../../../pkg/netlink/ruleset.ts";
-import { type ForeignRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
+import { type NftRule, placeText, readTables, type TablePlace, tablesDump } from "../../../pkg/nft/ruleset.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { firewallDumps, readFirewall, type SeenFirewall } from "../../../pkg/tables/firewall.ts";
 import { macSpoofElementDumps, readGuards } from "../../../pkg/tables/mac-spoof.ts";
 import { podMasqueradeDumps, readPodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
 import { lookAtPortMapElements } from "../../../pkg/tables/port-map.ts";
-import { readPortMap } from "../../../pkg/tables/port-map-table.ts";
-import { FORWARD_OPTIONS } from "../../cleanup/observed.ts";
+import { readPortMap } from "../../../pkg/tables/port-map-reading.ts";
 import { CachedResults } from "../../ipam/results.ts";
 import { readNamespaces } from "../../node/namespaces.ts";
 import type { OwnTables } from "./states.ts";
@@ -38,11 +38,11 @@ export interface SeenTables extends OwnTables {
 }
 
 /** Tables of attachments: executables write them, and none of them repairs them. */
-export const OWN_TABLES = ["weft_masquerade", "weft_portmap", "weft_macspoof", "weft_firewall"] as const;
+const OWN_TABLES: readonly string[] = Object.values(POD_TABLE);
 
 export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
   const generation = readGeneration(netfilter);
-  const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+  const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const dumped = [
     ...read([...podMasqueradeDumps(), ...macSpoofElementDumps(), ...firewallDumps()]),
     ...lookAtPortMapElements(read),
@@ -52,7 +52,7 @@ export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
     generation,
     dumped,
     seenFirewall,
-    places: readTables(read([tablesDump()])).filter(({ table }) => OWN_TABLES.some((name) => name === table)),
+    places: readTables(read([tablesDump()])).filter(({ table }) => OWN_TABLES.includes(table)),
     masquerades: readPodMasquerade(dumped),
     ports: readPortMap(dumped),
     guards: readGuards(dumped),
@@ -63,16 +63,16 @@ export function lookAtTables(netfilter: BlockingNetlink): SeenTables {
 /** Rules of nf_tables, of weft's and of the reference's. `undefined` where the kernel has no nf_tables. */
 export interface SeenRules {
   readonly tables: SeenTables;
-  readonly reference: readonly ForeignRule[];
+  readonly reference: readonly NftRule[];
   /** Rules for pods of weft's in other programs' forward chains, which drop what they do not know. */
-  readonly foreign: readonly ForeignRule[];
+  readonly foreign: readonly NftRule[];
 }
 
 export function lookAtAllRules(system: System): SeenRules | undefined {
   try {
     const netfilter = openNetfilter(system);
     try {
-      const read = (questions: readonly Request[]) => readRuleset(netfilter, questions);
+      const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const { rules } = lookAtForwarding(read, FORWARD_OPTIONS);
       return {
         tables: lookAtTables(netfilter),
@@ -89,7 +89,7 @@ export function lookAtAllRules(system: System): SeenRules | undefined {
 }
 
 /** For an operator. */
-export function foreignRuleText(rule: ForeignRule): string {
+export function foreignRuleText(rule: NftRule): string {
   const place = placeText(rule);
   return (
     `the rule of ${describeOwner(rule.comment ?? "")} in ${place}, which drops what it does not know: the reference has ` +
@@ -138,7 +138,7 @@ function readHostLinks(system: System): Link[] {
 
 /** The second of the two devices that `bandwidth` makes where it is to shape some subnets' packets alone. */
 function isSubnetShaper({ name, kind, alias }: Link): boolean {
-  return kind === "ifb" && name.startsWith("bwi") && alias.startsWith(MARK_START);
+  return kind === "ifb" && name.startsWith(INGRESS_IFB_START) && alias.startsWith(MARK_START);
 }
 
 const RESTORE = { 4: "iptables-restore", 6: "ip6tables-restore" } as const;

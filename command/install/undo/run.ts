@@ -6,6 +6,7 @@
  * removes the reference's rules, too, a DEL by the reference would leave weft's.
  */
 
+import { EXECUTABLE } from "../../../pkg/footprint.ts";
 import { describeOwner, ownerMark } from "../../../pkg/kernel/owner.ts";
 import type { System } from "../../../pkg/sys/system.ts";
 import { changeBlocks } from "../../change-report.ts";
@@ -162,7 +163,7 @@ function shapedSubnetTexts({ cached, subnetShapers }: Node): string[] {
 }
 
 function whyKept(name: string): string {
-  return name === "weft"
+  return name === EXECUTABLE
     ? "the plugins that stay are links to it"
     : "a configuration or a pod names it, and weft install replaced no other file of that name";
 }

@@ -5,7 +5,7 @@ import { EMPTY_RESULT } from "../../../pkg/cni/result.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { ownerMark } from "../../../pkg/kernel/owner.ts";
-import { EMPTY_PORT_MAP, type PortMap } from "../../../pkg/tables/port-map-table.ts";
+import { EMPTY_PORT_MAP, type PortMap } from "../../../pkg/tables/port-mapping.ts";
 import { type Circumstances, describeObstacle, type OwnTables, planHandOver } from "./states.ts";
 
 const attachment = { network: "net", containerId: "c1", ifName: "eth0" };

@@ -6,6 +6,7 @@
 import { type CachedAttachment, mainPlugin } from "../../../pkg/attachment/cached.ts";
 import type { ConfigObject } from "../../../pkg/cni/config.ts";
 import { isCniError } from "../../../pkg/cni/errors.ts";
+import { DEFAULT_ADMIN_CHAIN, DEFAULT_MARK_BIT } from "../../../pkg/footprint.ts";
 import type {
   ReferenceBackend,
   ReferencePart,
@@ -19,7 +20,7 @@ import { type Attachment, describeOwner, ownerMark } from "../../../pkg/kernel/o
 import type { Firewall } from "../../../pkg/tables/firewall.ts";
 import type { GuardedPort } from "../../../pkg/tables/mac-spoof.ts";
 import type { PodMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
-import { DEFAULT_MARK_BIT, type PortMap } from "../../../pkg/tables/port-map-table.ts";
+import type { PortMap } from "../../../pkg/tables/port-mapping.ts";
 
 /** What weft's tables of attachments hold. */
 export interface OwnTables {
@@ -325,7 +326,7 @@ function firewallOf({ owner, cached, tables, circumstances }: Asked, attachment:
     part: "firewall",
     attachment,
     addresses,
-    adminChain: config?.optionalString("iptablesAdminChainName") || "CNI-ADMIN",
+    adminChain: config?.optionalString("iptablesAdminChainName") || DEFAULT_ADMIN_CHAIN,
     policy: bridge === undefined || kind === undefined ? undefined : { bridge, kind },
   };
 }

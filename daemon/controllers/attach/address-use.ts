@@ -1,20 +1,22 @@
 /** How many of this node's addresses pods have: counted in host-local's directory, at the moment of the question. */
+
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigObject } from "../../../pkg/cni/config.ts";
+import { DEFAULT_HOST_LOCAL_DIR } from "../../../pkg/footprint.ts";
 import { AddressError, parseAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin, type Range, readRangeSets } from "../../../pkg/ipam/ranges.ts";
 import type { AddressUse } from "../../core/metrics.ts";
 import { namesOf, type Predecessor } from "../../sources/predecessor.ts";
 
-/** host-local's, where a configuration names none. */
-const DEFAULT_DATA_DIR = "/var/lib/cni/networks";
-
 /** The folder of reservations that the conflist leads to. */
 export function reservationsFolder(predecessor: Predecessor | undefined): string {
   const { dataDir } = predecessor?.ipam ?? {};
-  return join(typeof dataDir === "string" && dataDir !== "" ? dataDir : DEFAULT_DATA_DIR, namesOf(predecessor).network);
+  return join(
+    typeof dataDir === "string" && dataDir !== "" ? dataDir : DEFAULT_HOST_LOCAL_DIR,
+    namesOf(predecessor).network,
+  );
 }
 
 /** Empty where the folder cannot be read: a weftd that does not see the host's files counts nothing, and says nothing. */

@@ -5,13 +5,13 @@ import { parsePrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { ruleText } from "../../../pkg/nft/table.ts";
+import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
 import { runnable } from "../../core/controller-pass.ts";
 import { Drivers } from "../../core/drivers/drivers.ts";
 import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Facts, Topic } from "../../core/topic.ts";
-import { Contention } from "../../datapath/contention.ts";
 import { NODE_CHOICE, type NodeChoice, PODS_SEEN } from "../facts.ts";
 import type { FirewallWishes } from "../node-rules/firewall.ts";
 import { FirewallController, type FirewallControllerParts } from "../node-rules/firewall-controller.ts";
@@ -60,8 +60,8 @@ function bench(options: BenchOptions = {}) {
   const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
   const watched = new Map<string, readonly string[]>();
   const firewalled: FirewallWishes[] = [];
-  const contention = new Contention(new ManualClock(), {
-    onRepair: (object) => repaired.push(object),
+  const contention = new RepairGate(new ManualClock(), {
+    onRepair: (_object, text) => repaired.push(text()),
     onContention: () => undefined,
   });
   let changed: string[] = [];

@@ -13,10 +13,12 @@ import { sysctlPath } from "../../../pkg/kernel/sysctl.ts";
 import { RTM_DELADDR } from "../../../pkg/netlink/address.ts";
 import { isExists, isGone, NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { RTM_DELLINK } from "../../../pkg/netlink/link.ts";
+import type { ObjectKind } from "../../../pkg/netlink/message.ts";
 import { type PlanStep, requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import { type PodBridge, planLeftBridge, planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
 import { type PodCable, planPodCables, wholeCables } from "../../../pkg/reconcile/pod-cables.ts";
 import { NO_ENDS, type PodEnds, podEnds } from "../../../pkg/reconcile/pod-ends.ts";
+import { ContentionError, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
@@ -28,7 +30,6 @@ import type { Logger } from "../../core/log.ts";
 import type { AddressUse, Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
 import type { Facts, Subscribable } from "../../core/topic.ts";
-import { type Contention, ContentionError } from "../../datapath/contention.ts";
 import type { Options } from "../../options.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
 import { type BridgeNames, namesOf } from "../../sources/predecessor.ts";
@@ -46,7 +47,7 @@ export interface AttachParts {
   readonly facts: Facts;
   readonly programmer: Pick<Programmer, "answerFor">;
   /** Of this controller alone. */
-  readonly contention: Contention;
+  readonly contention: RepairGate;
   readonly files: Files;
   readonly settingWatch: Pick<SettingWatch, "follow">;
   /** Another program has written a setting that `settingWatch` follows. */
@@ -342,13 +343,12 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
 /** What may stand in the way of a peer's route goes with one of them. */
 const GATEWAY_REMOVALS: ReadonlySet<string> = new Set([RTM_DELADDR.identifier, RTM_DELLINK.identifier]);
 
-/** Routes and neighbours lead to one pod each. */
-const POD_COMMAND = /^(?:ip (?:-6 )?(?:route|neigh)) /;
+/** Objects that are for one pod each; every other one is all pods'. */
+const POD_KINDS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["route", "neighbour"]);
 
 function isAboutSinglePods(error: unknown): boolean {
-  return (
-    error instanceof ContentionError && error.objects.length < 2 && error.objects.every((one) => POD_COMMAND.test(one))
-  );
+  if (!(error instanceof ContentionError)) return false;
+  return error.objects.length < 2 && error.objects.every(({ identity }) => POD_KINDS.has(identity.kind));
 }
 
 function addressesOf({ gateways, former }: PodBridge): Pick<PodBridge, "gateways" | "former"> {

@@ -5,20 +5,20 @@
  * the network, runtimes keep their results under it, and pods hang on that bridge. On a node taken over from flannel the
  * pods that run keep their addresses and are deleted like all others; on a new node the names are as good as any.
  */
+
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { AttachPlugin } from "../../../pkg/reconcile/pod-ends.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
-import { CONFLIST_NAME } from "../../sources/conflist-folder.ts";
-import { BRIDGE_NAME, NETWORK_NAME, type Predecessor } from "../../sources/predecessor.ts";
+import type { Predecessor } from "../../sources/predecessor.ts";
 
 /** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
 const CHAINED = [
   { type: "portmap", capabilities: { portMappings: true } },
   { type: "bandwidth", capabilities: { bandwidth: true } },
 ];
-
-export type AttachPlugin = "bridge" | "ptp";
 
 export interface ConflistSettings {
   /** What ties a pod to the node: [bridge], or ptp for more pods than a bridge has ports (1,024). */
@@ -73,7 +73,7 @@ function attachPlugin({ attach = "bridge", subnets, networks, mtu, predecessor }
       ? { type: "ptp" }
       : {
           type: "bridge",
-          bridge: BRIDGE_NAME,
+          bridge: DEFAULT_BRIDGE,
           isDefaultGateway: true,
           // A pod that reaches itself by a Service needs its packet sent back out of the port it came from.
           hairpinMode: true,

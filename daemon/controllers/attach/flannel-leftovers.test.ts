@@ -7,8 +7,8 @@ const nftables = { dump: async () => [], exchange: async () => [], commit: async
 /** `shown` is what iptables-legacy prints of its table nat; undefined: there is no iptables-legacy. */
 function bench(shown: string | undefined, names = "nat\n") {
   const files = new FakeFiles();
-  files.makeDirectory("/proc/self/net");
-  files.writeFile("/proc/self/net/ip_tables_names", new TextEncoder().encode(names));
+  files.makeDirectory("/proc/net");
+  files.writeFile("/proc/net/ip_tables_names", new TextEncoder().encode(names));
   const run: string[] = [];
   const execute = async (program: string, args: readonly string[]) => {
     run.push([program, ...args].join(" "));

@@ -1,14 +1,16 @@
 /** A network configuration tried out on weft's own plugins before the runtime gets it (pkg/cni/trial.ts). */
+
 import { execFile } from "node:child_process";
 import { dirname, join } from "node:path";
 import { ConfigObject } from "../../../pkg/cni/config.ts";
 import { complaintOf, type Question, questionsOf, TRIAL_ENVIRONMENT, withoutRepeats } from "../../../pkg/cni/trial.ts";
+import { EXECUTABLE } from "../../../pkg/footprint.ts";
 
 const TIME_LIMIT_MS = 10_000;
 
 /** The file of all plugins of this weftd's own build: beside its launcher, in the image as in an unpacked archive. */
 export function ownExecutable(): string {
-  return join(dirname(process.argv[1] ?? ""), "..", "bin", "weft");
+  return join(dirname(process.argv[1] ?? ""), "..", "bin", EXECUTABLE);
 }
 
 export class PluginTrial {

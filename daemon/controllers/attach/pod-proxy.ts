@@ -5,17 +5,17 @@
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { type ProxySetting, proxySettings } from "../../../pkg/kernel/neighbour-proxy.ts";
-import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
+import { readSysctl, settingObject } from "../../../pkg/kernel/sysctl.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
+import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Attempts } from "../../core/attempts.ts";
 import { type Programmer, RefusedError } from "../../core/drivers/programmer.ts";
 import { ensureSetting, type Setting } from "../../core/drivers/settings.ts";
-import type { Contention } from "../../datapath/contention.ts";
 
 export interface PodProxyParts {
   readonly programmer: Pick<Programmer, "answerFor">;
-  readonly contention: Contention;
+  readonly contention: Pick<Gate, "mayPutBack">;
   readonly files: Files;
 }
 
@@ -74,7 +74,9 @@ export class PodProxy {
     for (const setting of wanted) {
       // The bridge has gone meanwhile, and its settings with it.
       if (readSysctl(files, setting.name) === undefined) continue;
-      const isAllowed = () => !isRepair || contention.mayPutBack(`${setting.name.join(".")}=${setting.value}`);
+      const { name, value } = setting;
+      const isAllowed = () =>
+        !isRepair || contention.mayPutBack(settingObject(name), () => `${name.join(".")}=${value}`);
       const text = await attempts.try(() => ensureSetting(files, setting, isAllowed));
       if (text !== undefined) changed.push(text);
     }

@@ -1,10 +1,11 @@
 /** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
 
+import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import type { Pass } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import { News } from "../../core/news.ts";
-import { CONFLIST_NAME, type ConflistFolder, disable, readConflistFolder } from "../../sources/conflist-folder.ts";
+import { type ConflistFolder, disable, readConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import { type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
 import type { PluginTrial } from "./plugin-trial.ts";

@@ -1,9 +1,9 @@
 /** A datagram to a closed port: whoever gets it, and finds its checksum right, says that nobody is there. */
+
 import dgram from "node:dgram";
+import { CLOSED_PORT } from "../../../pkg/footprint.ts";
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 
-/** tcpmux, which nobody serves over UDP. */
-const CLOSED_PORT = 1;
 /** Hosts send such an answer to one destination once a second (icmp_ratelimit): one of two gets through, if none is late. */
 const TRIES = 3;
 const WAIT_MS = 1100;

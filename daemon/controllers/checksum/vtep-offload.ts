@@ -4,7 +4,7 @@ import { offloadQuestion, readOffload, setOffload } from "../../../pkg/kernel/of
 import { ETHTOOL_GENL_NAME } from "../../../pkg/netlink/ethtool.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { familyQuestion, readFamily } from "../../../pkg/netlink/generic.ts";
-import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import type { Message, Query, Request } from "../../../pkg/netlink/message.ts";
 import type { Offload } from "./checksum-guard.ts";
 
 export class VtepOffload implements Offload {
@@ -30,7 +30,7 @@ export class VtepOffload implements Offload {
     return this.#family;
   }
 
-  async #ask(question: Request): Promise<readonly Message[]> {
+  async #ask(question: Request | Query): Promise<readonly Message[]> {
     const [reply] = await this.#netlink.exchange([question]);
     if (reply?.error !== undefined) throw reply.error;
     return reply?.messages ?? [];

@@ -2,13 +2,11 @@
  * br_netfilter: shows the IP rules what goes from one port of a bridge to another. Without it a pod that calls a Service
  * and is led to a pod on its own bridge gets the answer from that pod's address, which it never called.
  */
+import { BRIDGE_CALLS } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Setting } from "../../core/drivers/settings.ts";
-
-/** Each network namespace has its own (br_netfilter_hooks.c). */
-const BRIDGE_CALLS: Readonly<Record<Family, string>> = { 4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables" };
 
 /** The kernel's module is not there; the message says what to run. */
 export class BridgeFilterError extends Error {
@@ -24,7 +22,7 @@ export class BridgeFilterError extends Error {
 /** What pods of `families` on one bridge need. Throws `BridgeFilterError`. */
 export function bridgeFilterSettings(files: Files, families: ReadonlySet<Family>): Setting[] {
   return [...families].map((family) => {
-    const name = ["net", "bridge", BRIDGE_CALLS[family]];
+    const name = BRIDGE_CALLS[family];
     if (readSysctl(files, name) === undefined) throw new BridgeFilterError();
     return { name, value: "1" };
   });

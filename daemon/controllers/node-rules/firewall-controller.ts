@@ -3,15 +3,15 @@
  * commit is answered by a look at our own table alone, apart from all other comparisons.
  */
 import type { Table } from "../../../pkg/nft/table.ts";
+import type { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { nodeRules } from "../../../pkg/tables/node-rules.ts";
 import type { Pass, Runnable, Subscriptions } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { Facts } from "../../core/topic.ts";
-import type { Contention } from "../../datapath/contention.ts";
 import type { Options } from "../../options.ts";
-import { NODE_CHOICE, type NodeChoice } from "../facts.ts";
+import { FIREWALLED, NODE_CHOICE, type NodeChoice } from "../facts.ts";
 import type { Firewall } from "./firewall.ts";
 import { podRanges } from "./ranges.ts";
 
@@ -19,7 +19,7 @@ export interface FirewallControllerParts {
   readonly options: Pick<Options, "nonMasqueradeCidrs" | "vxlanFrom">;
   readonly facts: Facts;
   readonly firewall: Pick<Firewall, "keep" | "restore" | "delayMs">;
-  readonly gate: Pick<Contention, "nextMs" | "assertNothingRests">;
+  readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
   readonly health: Pick<Health, "holds" | "fails">;
   readonly metrics: Pick<Metrics, "changes">;
   readonly log: Logger;
@@ -52,9 +52,7 @@ export class FirewallController implements Runnable {
     const choice = facts.of(NODE_CHOICE).value;
     if (choice === undefined) return;
     const isKept = this.#kept === choice;
-    const changed = isKept
-      ? await firewall.restore()
-      : await firewall.keep({ table: this.#rulesOf(choice), ranges: podRanges(choice) });
+    const changed = isKept ? await firewall.restore() : await this.#follow(choice);
     this.#kept = choice;
     if (changed.length > 0) {
       metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
@@ -73,6 +71,16 @@ export class FirewallController implements Runnable {
     const { health, log } = this.#parts;
     health.fails("reconcile", error instanceof Error ? error.message : String(error), this.name);
     log.error({ err: error, retryMs: Math.round(retryMs) }, "this node's rules are not as they should be");
+  }
+
+  /** Also where that fails, `peers` goes on: a node without these rules is better than one without peers. */
+  async #follow(choice: NodeChoice): Promise<readonly string[]> {
+    const { firewall, facts } = this.#parts;
+    try {
+      return await firewall.keep({ table: this.#rulesOf(choice), ranges: podRanges(choice) });
+    } finally {
+      facts.of(FIREWALLED).publish(choice);
+    }
   }
 
   #rulesOf({ networks, unmasqueraded, tunnels, senders }: NodeChoice): Table {

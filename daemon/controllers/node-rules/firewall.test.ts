@@ -45,7 +45,7 @@ function bench() {
       blocked.splice(0, blocked.length, ...reasons);
     },
     gate: {
-      mayPutBack: (object) => asked.push(object) < 3,
+      mayPutBack: (_object, words) => asked.push(typeof words === "string" ? words : words()) < 3,
       refused: () => undefined,
       assertNothingRests: () => {
         if (asked.length >= 3) throw new Error("it rests");
@@ -89,7 +89,8 @@ test("what may not be put back yet is a failure", async () => {
 });
 
 const EPERM = 1;
-const rule = request(NFT_MSG_NEWRULE, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
+const object = { kind: "rule", key: "ip filter FORWARD accept" } as const;
+const rule = request(NFT_MSG_NEWRULE, object, "nft insert rule ip filter FORWARD accept", { family: 2 }, {});
 
 test("a chain that drops is told to accept, apart from our own table", async () => {
   const { firewall, kernel, forward, asked } = bench();

@@ -6,10 +6,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
-import type { Request } from "../../../pkg/netlink/message.ts";
+import { identityText, type Request } from "../../../pkg/netlink/message.ts";
+import { NFT_MSG_DELRULE } from "../../../pkg/netlink/nftables.ts";
+import { tableObject } from "../../../pkg/nft/object.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
+import { tableText } from "../../../pkg/nft/table.ts";
+import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
 import { Attempts } from "../../core/attempts.ts";
-import type { Gate, Programmer } from "../../core/drivers/programmer.ts";
+import type { Programmer } from "../../core/drivers/programmer.ts";
 
 /** A reload is many transactions. */
 const DELAY_MS = 10;
@@ -33,7 +37,7 @@ export interface FirewallWishes {
 export class Firewall {
   readonly #options: FirewallOptions;
   #wanted: FirewallWishes | undefined;
-  /** What was once put into other programs' chains. */
+  /** Identities of what was put into other programs' chains, and not taken out since. */
   readonly #accepted = new Set<string>();
   #idleUntilMs = 0;
   /** One look and change at a time: two would both add what both find missing. */
@@ -73,8 +77,9 @@ export class Firewall {
 
   async #apply({ table, ranges }: FirewallWishes, isRepair: () => boolean): Promise<readonly string[]> {
     const { programmer, gate } = this.#options;
-    const text = `table ${table.family} ${table.name}`;
-    const isAllowed = () => !isRepair() || gate.mayPutBack(text);
+    const object = tableObject(tableText(table));
+    const text = `table ${tableText(table)}`;
+    const isAllowed = () => !isRepair() || gate.mayPutBack(object, text);
     const attempts = new Attempts();
     const isChanged = await attempts.try(() => programmer.replaceTable(table, isAllowed));
     const accepted = await attempts.try(() => this.#accept(ranges));
@@ -85,10 +90,14 @@ export class Firewall {
   /** One transaction a table: all of it rests where a part does. */
   async #accept(ranges: readonly Prefix[]): Promise<readonly string[]> {
     const { programmer, gate, onBlocked } = this.#options;
-    const isAllowed = (requests: readonly Request[]) =>
-      requests.map(({ text }) => !this.#accepted.has(text) || gate.mayPutBack(text)).every(Boolean);
+    const isRepair = (change: Request) => !isRemoval(change) && this.#accepted.has(identityText(change.object));
+    const isAllowed = (changes: readonly Request[]) =>
+      changes.map((change) => !isRepair(change) || gate.mayPutBack(change.object, () => change.text)).every(Boolean);
     const { sent, blocked } = await programmer.acceptForwarded(ranges, isAllowed);
-    for (const { text } of sent) this.#accepted.add(text);
+    for (const change of sent) {
+      if (isRemoval(change)) this.#accepted.delete(identityText(change.object));
+      else this.#accepted.add(identityText(change.object));
+    }
     onBlocked(blocked.map((error) => blockedText(error, ranges)));
     return sent.map(({ text }) => text);
   }
@@ -98,6 +107,10 @@ export class Firewall {
     this.#tail = turn.catch(() => undefined);
     return turn;
   }
+}
+
+function isRemoval({ type }: Request): boolean {
+  return type === NFT_MSG_DELRULE.type;
 }
 
 /** Whether that program lets pods through by means of its own cannot be told from its rules. */

@@ -1,16 +1,12 @@
 /** IP forwarding, switched on where it is off: without it no packet gets from a pod to another node. */
 
+import { FORWARDING, SETTING_ACCEPT_RA, SETTING_FORWARDING } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
-import { readSysctl, type SysctlName } from "../../../pkg/kernel/sysctl.ts";
+import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import { RTPROT_RA } from "../../../pkg/netlink/route.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Setting } from "../../core/drivers/settings.ts";
-
-const FORWARDING: Readonly<Record<Family, SysctlName>> = {
-  4: ["net", "ipv4", "ip_forward"],
-  6: ["net", "ipv6", "conf", "all", "forwarding"],
-};
 
 /**
  * What forwarding takes for `families`, in the order in which it is to be set. IPv4 asks each device that a packet comes
@@ -30,7 +26,7 @@ export function forwardingSettings(
   const wanted: Setting[] = [];
   if (families.has(4)) {
     const closed = [underlay, ...devices]
-      .map((device) => ["net", "ipv4", "conf", device, "forwarding"])
+      .map((device) => ["net", "ipv4", "conf", device, SETTING_FORWARDING])
       .filter((name) => readSysctl(files, name) === "0");
     wanted.push(...[FORWARDING[4], ...closed].map((name) => ({ name, value: "1" })));
   }
@@ -40,7 +36,7 @@ export function forwardingSettings(
       "ipv6",
       "conf",
       name,
-      "accept_ra",
+      SETTING_ACCEPT_RA,
     ]);
     for (const name of acceptances) if (readSysctl(files, name) === "1") wanted.push({ name, value: "2" });
     wanted.push({ name: FORWARDING[6], value: "1" });

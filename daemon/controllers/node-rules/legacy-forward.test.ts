@@ -10,8 +10,8 @@ const DESTINATION = '-A FORWARD -d 10.244.0.0/16 -m comment --comment "weft: pod
 /** `shown` is what iptables-legacy prints of FORWARD; undefined: there is no iptables-legacy. */
 function bench(shown: string | undefined, names = "nat\nfilter\n") {
   const files = new FakeFiles();
-  files.makeDirectory("/proc/self/net");
-  if (names !== "") files.writeFile("/proc/self/net/ip_tables_names", new TextEncoder().encode(names));
+  files.makeDirectory("/proc/net");
+  if (names !== "") files.writeFile("/proc/net/ip_tables_names", new TextEncoder().encode(names));
   const clock = { ms: 0, nowMs: () => clock.ms };
   const run: string[] = [];
   const options = {

@@ -1,11 +1,11 @@
 /** Forward chains of iptables-legacy that drop pods' packets: looked at now and then, where its tables are in use. */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
+import { LEGACY_FORWARD_COMMENT } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { type Execute, isTableInUse, LEGACY_PROGRAM, runLegacy } from "../../core/legacy-tables.ts";
 
-const COMMENT = "weft: pods";
 const INTERVAL_MS = 30_000;
 /** A legacy chain may drop pods' packets, and cannot be looked at from here; the message says what to do. */
 export class LegacyForwardError extends Error {
@@ -79,8 +79,8 @@ function missing(shown: string, range: Prefix): string[][] {
   return ["-s", "-d"]
     .map((side) => [side, formatPrefix(range)])
     .filter((match) => {
-      const rule = `-A FORWARD ${match.join(" ")} -m comment --comment "${COMMENT}" -j ACCEPT`;
+      const rule = `-A FORWARD ${match.join(" ")} -m comment --comment "${LEGACY_FORWARD_COMMENT}" -j ACCEPT`;
       return !lines.includes(rule);
     })
-    .map((match) => ["-I", "FORWARD", ...match, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"]);
+    .map((match) => ["-I", "FORWARD", ...match, "-m", "comment", "--comment", LEGACY_FORWARD_COMMENT, "-j", "ACCEPT"]);
 }

@@ -5,10 +5,10 @@
 
 import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { isSamePrefix } from "../../../pkg/ip/prefix.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
 
 /** What a pass has worked towards. */
 export interface Aim {

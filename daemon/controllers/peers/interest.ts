@@ -1,6 +1,7 @@
 /** Which kernel notifications concern the way to other nodes. */
 import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { type Address, addressBits } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseLinkAddress } from "../../../pkg/kernel/address.ts";
@@ -11,7 +12,6 @@ import { RTM_DELLINK, RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
 import { decode, type Message } from "../../../pkg/netlink/message.ts";
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../../pkg/netlink/neighbour.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
 import type { Trigger } from "../../core/controller.ts";
 import type { Observation } from "../../core/shared-kernel.ts";
 import type { UnderlayChoice } from "./underlay.ts";

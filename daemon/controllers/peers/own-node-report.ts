@@ -1,7 +1,7 @@
 /** What is known of this node itself, said wherever an operator may look: the log, /readyz and Events. */
 import type { NetConf } from "../../../pkg/backend/net-conf.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
-import type { ClusterNode } from "../../../pkg/cluster/node.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Files } from "../../../pkg/sys/system.ts";

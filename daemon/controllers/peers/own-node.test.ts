@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type NetConf, parseNetConf } from "../../../pkg/backend/net-conf.ts";
-import { ANNOTATION, formatAnnotations } from "../../../pkg/cluster/annotations.ts";
-import { type ClusterNode, parseNode } from "../../../pkg/cluster/node.ts";
+import { ANNOTATION, formatAnnotations } from "../../../pkg/cluster/node/annotations.ts";
+import { type ClusterNode, parseNode } from "../../../pkg/cluster/node/node.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, parsePrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { RT_SCOPE } from "../../../pkg/netlink/route.ts";

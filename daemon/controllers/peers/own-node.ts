@@ -3,8 +3,8 @@
 import type { HostGwConf, NetConf, VxlanConf } from "../../../pkg/backend/net-conf.ts";
 import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
-import type { Announcement, Vtep } from "../../../pkg/cluster/annotations.ts";
-import type { ClusterNode } from "../../../pkg/cluster/node.ts";
+import type { Announcement, Vtep } from "../../../pkg/cluster/node/annotations.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { addressBits, type Family } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";

@@ -1,19 +1,20 @@
 import { expect, test } from "vitest";
+import { attribution } from "../../../pkg/backend/attribution.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
-import { deleteLink } from "../../../pkg/kernel/link.ts";
-import { replaceForwarding, replaceNeighbour } from "../../../pkg/kernel/neighbour.ts";
-import { addRoute, deleteRoute } from "../../../pkg/kernel/route.ts";
+import { deleteLink, type Link } from "../../../pkg/kernel/link.ts";
+import { deleteForwarding, replaceForwarding, replaceNeighbour } from "../../../pkg/kernel/neighbour.ts";
+import { addRoute, deleteRoute, replaceRoute } from "../../../pkg/kernel/route.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
+import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { SeveralFailures } from "../../core/attempts.ts";
 import { PeerRefusedError } from "../../core/drivers/programmer.ts";
 import { Health } from "../../core/health.ts";
 import { openLog } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
-import { ContentionError } from "../../datapath/contention.ts";
 import type { Happening } from "../../sources/events.ts";
 import { isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
 
@@ -25,6 +26,31 @@ const peer = (number: number): Peer => ({
   vtepMacs: { 4: `0a:00:00:00:00:0${number}` },
 });
 const peers = [2, 3, 4, 5].map(peer);
+const names = peers.map(({ name }) => name);
+const VTEP = {
+  ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
+  ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
+};
+const nobody = () => undefined;
+/** Each peer by its own VTEP entries, on the device 4. */
+const peerOf = attribution(
+  {
+    dataPath: {
+      vteps: [VTEP],
+      routes: peers.flatMap(({ subnets }) =>
+        subnets.map((destination) => ({ destination, gateway: destination.address, by: { vtep: VTEP.name } })),
+      ),
+      neighbours: peers.flatMap(({ subnets, vtepMacs }) =>
+        subnets.map(({ address }) => ({ vtep: VTEP.name, address, mac: vtepMacs[4] ?? "" })),
+      ),
+      forwarding: peers.flatMap(({ addresses, vtepMacs }) =>
+        addresses.map((destination) => ({ vtep: VTEP.name, mac: vtepMacs[4] ?? "", destination })),
+      ),
+    },
+    entryPeers: { routes: names, neighbours: names, forwarding: names },
+  },
+  { links: [{ index: 4, name: VTEP.name } as Link] },
+);
 const refusal = (request: Request) => new NetlinkError(request, 101, undefined, "a test");
 
 function bench() {
@@ -39,10 +65,10 @@ function bench() {
 test("a peer off the link has its name in readiness and metrics, until it is back", async () => {
   const { health, metrics, conditions } = bench();
   const problems = [{ peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const];
-  expect(conditions.report(peers, problems, { conflicts: [], refusals: [] })).toBe(3);
+  expect(conditions.report(peers, problems, { conflicts: [], refusals: [] }, nobody)).toBe(3);
   expect(health.readiness().text).toContain("[!] peers: n3: 198.51.100.3 is not on this node's link");
   expect(await metrics.text()).toContain('weft_peer_trouble{peer="n3",reason="OffLink"} 1');
-  expect(conditions.report(peers, [], { conflicts: [], refusals: [] })).toBe(4);
+  expect(conditions.report(peers, [], { conflicts: [], refusals: [] }, nobody)).toBe(4);
   expect(health.readiness().text).not.toContain("n3");
   expect(await metrics.text()).not.toContain('peer="n3"');
 });
@@ -52,7 +78,7 @@ test("an Event tells of a trouble that lasts, once each time that it comes", () 
   const offLink = { peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const;
   const early = { peer: "n4", trouble: "NotAnnounced", reason: "it has announced no backend yet" } as const;
   for (const problems of [[offLink, early], [offLink], [], [offLink]])
-    conditions.report(peers, problems, { conflicts: [], refusals: [] });
+    conditions.report(peers, problems, { conflicts: [], refusals: [] }, nobody);
   const text = "PeerOffLink n3: 198.51.100.3 is not on this node's link";
   expect(told).toEqual([text, text]);
 });
@@ -65,7 +91,7 @@ test("what the kernel refuses is told by the peer that it is about", async () =>
     refusal(replaceForwarding({ index: 4, mac: "0a:00:00:00:00:04", destination: parseAddress("192.0.2.4") })),
     refusal(deleteRoute({ destination: parsePrefix("10.244.9.0/24") })),
   ];
-  expect(conditions.report(peers, [], { conflicts: [], refusals })).toBe(1);
+  expect(conditions.report(peers, [], { conflicts: [], refusals }, peerOf)).toBe(1);
   const { text } = health.readiness();
   for (const name of ["n2", "n3", "n4"]) expect(text).toContain(`[!] peers: ${name}: `);
   expect(text).toContain("[!] peers: ip route del 10.244.9.0/24");
@@ -73,13 +99,19 @@ test("what the kernel refuses is told by the peer that it is about", async () =>
 });
 
 test("what another program undoes is single peers' as long as some other is left alone", () => {
-  const contention = (...objects: string[]) => new ContentionError(objects, 1000, 0);
-  const route = "ip route replace 10.244.2.0/24 via 10.244.2.0 dev index 7 onlink proto 119";
+  const contention = (...changes: Request[]) =>
+    new ContentionError(
+      changes.map(({ object: identity, text }) => ({ identity, text })),
+      1000,
+      0,
+    );
+  const route = replaceRoute({ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("10.244.2.0") });
+  const otherRoute = replaceRoute({ destination: parsePrefix("10.244.3.0/24") });
   const refused = new PeerRefusedError([refusal(addRoute({ destination: parsePrefix("10.244.2.0/24") }))]);
   expect(isAboutPeers(contention(route), 3)).toBe(true);
-  expect(isAboutPeers(contention(route, "bridge fdb replace 0a:00:00:00:00:03 dev index 7"), 3)).toBe(true);
-  expect(isAboutPeers(contention(route, `${route} `), 2)).toBe(false);
-  expect(isAboutPeers(contention("ip link add flannel.1"), 3)).toBe(false);
+  expect(isAboutPeers(contention(route, deleteForwarding({ index: 7, mac: "0a:00:00:00:00:03" })), 3)).toBe(true);
+  expect(isAboutPeers(contention(route, otherRoute), 2)).toBe(false);
+  expect(isAboutPeers(contention(deleteLink(7)), 3)).toBe(false);
   expect(isAboutPeers(new SeveralFailures([refused, contention(route)]), 3)).toBe(true);
   expect(isAboutPeers(new SeveralFailures([refused, new Error("no space left")]), 3)).toBe(false);
 });

@@ -2,20 +2,18 @@
  * What keeps peers from being reached, told wherever an operator may look: the log, metrics, and /readyz, where a single
  * peer's trouble is a warning and no reason to call this node unready.
  */
+import type { PeerOfObject } from "../../../pkg/backend/attribution.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
 import type { PeerProblem, PeerTrouble } from "../../../pkg/backend/state.ts";
-import { formatAddress } from "../../../pkg/ip/address.ts";
-import { formatPrefix } from "../../../pkg/ip/prefix.ts";
 import type { NetlinkError } from "../../../pkg/netlink/errors.ts";
-import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../../pkg/netlink/neighbour.ts";
-import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
+import type { ObjectIdentity, ObjectKind } from "../../../pkg/netlink/message.ts";
+import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { SeveralFailures } from "../../core/attempts.ts";
 import { PeerRefusedError, RefusedError } from "../../core/drivers/programmer.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import { News } from "../../core/news.ts";
-import { ContentionError } from "../../datapath/contention.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
 /** A log line names so many problems; the rest is a number. */
@@ -27,10 +25,8 @@ const PEERS_IN_METRICS = 100;
 /** At the start it is everybody's, and passes by itself: no Event. */
 const PASSING = "NotAnnounced";
 
-/** The requests that are about one peer each; every other one is about this node itself. */
-const PEER_REQUESTS: ReadonlySet<string> = new Set(
-  [RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH].map(({ identifier }) => identifier),
-);
+/** Objects that are for one peer each, a former one too; every other one is this node's own. */
+const PEER_KINDS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["route", "neighbour", "forwarding"]);
 
 export interface PeerConditionsParts {
   readonly health: Pick<Health, "warns">;
@@ -54,10 +50,13 @@ export class PeerConditions {
     peers: readonly Peer[],
     problems: readonly PeerProblem[],
     { conflicts, refusals }: { readonly conflicts: readonly string[]; readonly refusals: readonly NetlinkError[] },
+    peerOf: PeerOfObject,
   ): number {
     const { health, metrics, log } = this.#parts;
-    const owners = refusals.length === 0 ? new Map<string, string>() : ownersOfWords(peers);
-    const refused = refusals.map((refusal) => ({ peer: peerOfRequest(refusal.request.text, owners), refusal }));
+    const refused = refusals.map((refusal) => {
+      const { object } = refusal.request;
+      return { peer: object === undefined ? undefined : peerOf(object), refusal };
+    });
     const troubles = [
       ...problems.map(({ peer, trouble, reason }) => ({ peer, reason: trouble, text: `${peer}: ${reason}` })),
       ...refused.flatMap(({ peer, refusal: { message } }) =>
@@ -104,39 +103,23 @@ export function refusedError(
   refusals: readonly NetlinkError[],
   count: { readonly peers: number; readonly connected: number },
 ): RefusedError {
-  const isAboutPeers = refusals.every(({ request }) => PEER_REQUESTS.has(request.identifier));
+  const isAboutPeers = refusals.every(({ request }) => isPeers(request.object));
   const isCutOff = count.peers > 1 && count.connected === 0;
   return isAboutPeers && !isCutOff ? new PeerRefusedError(refusals) : new RefusedError(refusals);
 }
 
-/** Commands that are about one peer each. */
-const PEER_COMMAND = /^(?:ip (?:-6 )?(?:route|neigh)|bridge fdb) /;
+function isPeers(object: ObjectIdentity | undefined): boolean {
+  return object !== undefined && PEER_KINDS.has(object.kind);
+}
 
 /** True when a pass failed for single ones of `peers` peers only: this node serves its pods, and reaches the others. */
 export function isAboutPeers(failure: unknown, peers: number): boolean {
   if (failure instanceof SeveralFailures) return failure.errors.every((error) => isAboutPeers(error, peers));
   if (failure instanceof ContentionError)
-    return failure.objects.every((object) => PEER_COMMAND.test(object)) && failure.objects.length < Math.max(peers, 2);
+    return failure.objects.every(({ identity }) => isPeers(identity)) && failure.objects.length < Math.max(peers, 2);
   return failure instanceof PeerRefusedError;
 }
 
 export function connectedText({ peers, connected }: { readonly peers: number; readonly connected: number }): string {
   return `${connected} of ${peers} peers connected`;
-}
-
-/** What requests about peers name, and whose it is: subnets, their first addresses, nodes' addresses, VTEP MACs. */
-function ownersOfWords(peers: readonly Peer[]): ReadonlyMap<string, string> {
-  const words = peers.flatMap(({ name, subnets, addresses, vtepMacs }) =>
-    [
-      ...subnets.flatMap((subnet) => [formatPrefix(subnet), formatAddress(subnet.address)]),
-      ...addresses.map(formatAddress),
-      ...Object.values(vtepMacs),
-    ].map((word) => [word, name] as const),
-  );
-  return new Map(words);
-}
-
-function peerOfRequest(text: string, owners: ReadonlyMap<string, string>): string | undefined {
-  const named = text.split(" ").find((word) => owners.has(word));
-  return named === undefined ? undefined : owners.get(named);
 }

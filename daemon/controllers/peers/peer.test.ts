@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { ANNOTATION } from "../../../pkg/cluster/annotations.ts";
-import { parseNode } from "../../../pkg/cluster/node.ts";
+import { ANNOTATION } from "../../../pkg/cluster/node/annotations.ts";
+import { parseNode } from "../../../pkg/cluster/node/node.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix } from "../../../pkg/ip/prefix.ts";
 import { peerOf } from "./peer.ts";

@@ -1,7 +1,7 @@
 /** From a Node of the cluster to a peer of the data path. Pure. */
 import type { Peer } from "../../../pkg/backend/node.ts";
-import type { NodeBackend } from "../../../pkg/cluster/annotations.ts";
-import type { ClusterNode } from "../../../pkg/cluster/node.ts";
+import type { NodeBackend } from "../../../pkg/cluster/node/annotations.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 
 /**

@@ -3,13 +3,14 @@
  * pass is a full comparison.
  */
 import { isDeepStrictEqual } from "node:util";
+import { attribution } from "../../../pkg/backend/attribution.ts";
 import { desiredState } from "../../../pkg/backend/desired.ts";
 import type { NetConf } from "../../../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
 import { type KnownVtep, knownVteps } from "../../../pkg/backend/overlay.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
-import { type Clock, sleep } from "../../../pkg/cluster/clock.ts";
-import type { ClusterNode } from "../../../pkg/cluster/node.ts";
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
@@ -23,13 +24,13 @@ import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
-import type { Facts } from "../../core/topic.ts";
-import type { Options } from "../../options.ts";
+import { type Fact, type Facts, reached } from "../../core/topic.ts";
+import type { InterfaceWishes, Options } from "../../options.ts";
 import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import type { Sources } from "../context.ts";
-import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
+import { ATTACHED, FIREWALLED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
 import type { Aim } from "./debug-state.ts";
 import { FormerSubnets } from "./former-subnets.ts";
 import { guardedDevices } from "./guarded-devices.ts";
@@ -42,7 +43,7 @@ import { peerOf, sourcesOf } from "./peer.ts";
 import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
 import type { RunFiles } from "./run-files.ts";
 import { SourceChange } from "./source-change.ts";
-import { chooseUnderlay, type InterfaceWishes, type UnderlayChoice } from "./underlay.ts";
+import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
 export interface PeersParts {
   readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceWishes;
@@ -81,9 +82,8 @@ export interface WantedWay {
 
 const FULL_COMPARISON_MS = 60_000;
 
-/** Longer than `attach` takes; where it does not answer, the kernel refuses what is in the way, and the pass is repeated. */
-const ATTACH_LIMIT_MS = 500;
-const ATTACH_LOOK_MS = 5;
+/** Longer than the controllers that follow a choice take; one that is late is not waited for until it has caught up. */
+const FOLLOWER_LIMIT_MS = 500;
 
 export class PeersController implements Controller<WantedWay, Observation> {
   readonly name = "peers";
@@ -107,6 +107,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
   #dataPath: DataPath | undefined;
   /** Of the events that this pass programs. */
   #heardMs: readonly number[] = [];
+  /** Facts of controllers that did not follow in time. */
+  readonly #late = new Set<Fact<NodeChoice>>();
   #programsMs = 0;
   #programmedMs = 0;
 
@@ -169,7 +171,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     try {
       await runFiles.writeTable({ netConf, node, vtepMacs, peers, formerSubnets: choice.former });
     } finally {
-      await this.#awaitGateways(choice);
+      await this.#awaitFollowers(choice);
       this.#programsMs = clock.nowMs();
     }
   }
@@ -204,7 +206,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
     const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
     this.#report.reversePaths(state, underlay);
-    const connected = this.#conditions.report(peers, state.problems, { conflicts, refusals });
+    const connected = this.#conditions.report(
+      peers,
+      state.problems,
+      { conflicts, refusals },
+      attribution(state, observed.state),
+    );
     this.#count = { peers: peers.length, connected };
     this.#log(pass, outcome);
 
@@ -292,16 +299,20 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 
   /**
-   * Where a peer has a subnet that was this node's, its gateway's address on the bridge comes first: with it the kernel
-   * refuses the peer's routes. `attach` sees to that at the same time; it is not waited for any longer than it takes.
+   * A peer's packets are let in before it can be reached: who sees the route finds the rules. And where a peer has a subnet
+   * that was this node's, its gateway's address goes from the bridge first: with it the kernel refuses the peer's routes.
    */
-  async #awaitGateways(choice: NodeChoice): Promise<void> {
-    const { facts, clock } = this.#parts;
+  async #awaitFollowers(choice: NodeChoice): Promise<void> {
+    const { facts } = this.#parts;
+    await this.#caughtUp(facts.of(FIREWALLED), choice);
     const isTaken = choice.former.some((former) => choice.peerSubnets.some((subnet) => overlaps(subnet, former)));
-    const signal = new AbortController().signal;
-    const endMs = clock.nowMs() + ATTACH_LIMIT_MS;
-    while (isTaken && facts.of(ATTACHED).value !== choice && clock.nowMs() < endMs)
-      await sleep(clock, ATTACH_LOOK_MS, signal);
+    if (isTaken) await this.#caughtUp(facts.of(ATTACHED), choice);
+  }
+
+  async #caughtUp(fact: Fact<NodeChoice>, choice: NodeChoice): Promise<void> {
+    if (this.#late.has(fact) && fact.value !== choice) return;
+    this.#late.delete(fact);
+    if (!(await reached(fact, choice, this.#parts.clock, FOLLOWER_LIMIT_MS))) this.#late.add(fact);
   }
 
   #chosenBy({ internalAddresses }: ClusterNode): readonly Prefix[] {

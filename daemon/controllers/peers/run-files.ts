@@ -11,10 +11,9 @@ import {
   formatStamp,
   type NodeTable,
   parseNodeTable,
-  STAMP_FILE,
   type Stamp,
-  TABLE_FILE,
 } from "../../../pkg/backend/node-table.ts";
+import { STAMP_FILE, TABLE_FILE } from "../../../pkg/footprint.ts";
 import type { Prefix } from "../../../pkg/ip/prefix.ts";
 import { BOOT_ID_FILE } from "../../../pkg/sys/boot.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";

@@ -3,17 +3,17 @@ import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { addAddress } from "../../../pkg/kernel/address.ts";
 import { IPCTNL_MSG_CT_GET } from "../../../pkg/netlink/conntrack.ts";
-import { type Message, type Request, request } from "../../../pkg/netlink/message.ts";
-import type { PortMapping } from "../../../pkg/tables/port-map-table.ts";
+import { type Encodable, type Message, query } from "../../../pkg/netlink/message.ts";
+import type { PortMapping } from "../../../pkg/tables/port-mapping.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 
-const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
+const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 const bytes = (text: string) => addressToBytes(parseAddress(text));
 
 /** As the kernel tells a connection to `destination`, which `by` answers. */
 const tracked = (destination: string, by: string, destinationPort = 53) =>
   asMessage(
-    request(
+    query(
       IPCTNL_MSG_CT_GET,
       "",
       { family: 2 },

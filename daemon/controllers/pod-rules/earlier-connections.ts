@@ -16,7 +16,7 @@ import {
 } from "../../../pkg/kernel/connection.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
-import { mappingsByPort, type PortMapping } from "../../../pkg/tables/port-map-table.ts";
+import { mappingsByPort, type PortMapping } from "../../../pkg/tables/port-mapping.ts";
 
 /** Throws `NetlinkError`. */
 export async function forgetEarlierConnections(

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeSystem } from "../../../pkg/sys/fake.ts";
 import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { News } from "../../core/news.ts";
 import { Runner } from "../../core/runner.ts";
-import { Contention } from "../../datapath/contention.ts";
 import { podRulesController } from "./keep-pod-rules.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -28,7 +28,7 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     netlink: { dump: async () => [] },
     nftables: { dump: refuse, exchange: refuse, commit: refuse },
     files: new FakeSystem(),
-    gate: new Contention(clock, { onRepair: () => undefined, onContention: () => undefined }),
+    gate: new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined }),
     health: { warns: () => undefined },
     news: new News(),
     log,

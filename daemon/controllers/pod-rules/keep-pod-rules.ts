@@ -3,6 +3,7 @@ import { CachedAttachments } from "../../../pkg/attachment/cached-attachments.ts
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { describeOwner } from "../../../pkg/kernel/owner.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import { ContentionError, type Gate, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { OwnedPart, PodRules } from "../../../pkg/tables/pod-rules.ts";
 import type { Runnable } from "../../core/controller.ts";
@@ -11,7 +12,6 @@ import { isTableInUse } from "../../core/legacy-tables.ts";
 import type { Logger } from "../../core/log.ts";
 import type { LoopOptions } from "../../core/loop.ts";
 import type { News } from "../../core/news.ts";
-import { type Contention, ContentionError } from "../../datapath/contention.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 import { RestoredPodRules } from "./pod-rules.ts";
 import { NetlinkPodRules } from "./pod-rules-kernel.ts";
@@ -21,7 +21,7 @@ export interface PodRulesSide {
   readonly netlink: Pick<EventedNetlink, "dump">;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
   readonly files: Files;
-  readonly gate: Pick<Contention, "mayPutBack" | "refused" | "assertNothingRests" | "nextMs">;
+  readonly gate: Gate & Pick<RepairGate, "nextMs">;
   readonly health: Pick<Health, "warns">;
   readonly news: Pick<News, "isNews">;
   readonly log: Logger;

@@ -5,7 +5,7 @@
  * Not every attachment has a link here (macvlan), and one on its way in has no result yet: only what lacks both twice, with
  * a while between, has ended.
  */
-import { MARK_START } from "../../../pkg/kernel/owner.ts";
+import { MARK_START } from "../../../pkg/footprint.ts";
 
 /** An ADD or a DEL takes less. */
 const WHILE_MS = 60_000;

@@ -2,11 +2,13 @@ import { expect, test } from "vitest";
 import { type CachedAttachment, parseCachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { wantedRules } from "../../../pkg/attachment/wanted-rules.ts";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { attachmentObject } from "../../../pkg/kernel/owner.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
-import { type Request, request } from "../../../pkg/netlink/message.ts";
+import { type Encodable, query, type Request } from "../../../pkg/netlink/message.ts";
 import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../../pkg/netlink/nftables.ts";
-import { readForeign } from "../../../pkg/nft/ruleset.ts";
+import { readNftRuleset } from "../../../pkg/nft/ruleset.ts";
 import { dumpOf } from "../../../pkg/nft/table-dump.ts";
+import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { firewallTable, readFirewall } from "../../../pkg/tables/firewall.ts";
 import { macSpoofTable } from "../../../pkg/tables/mac-spoof.ts";
 import { podMasquerade } from "../../../pkg/tables/pod-masquerade.ts";
@@ -18,7 +20,6 @@ import {
   type SeenPodRules,
 } from "../../../pkg/tables/pod-rules.ts";
 import { portMapTable } from "../../../pkg/tables/port-map-table.ts";
-import { ContentionError } from "../../datapath/contention.ts";
 import { type PodRulesKernel, RestoredPodRules } from "./pod-rules.ts";
 
 const [EPERM, ERESTART] = [1, 85];
@@ -64,7 +65,7 @@ class FakeKernel implements PodRulesKernel {
   /** Called before each commit; may throw. */
   beforeCommit: (requests: readonly Request[]) => void = () => undefined;
   /** What stands in other programs' tables. */
-  forward: readonly Request[] = [];
+  forward: readonly Encodable[] = [];
   #next = 1n;
 
   /** ADD is over. */
@@ -125,7 +126,7 @@ class FakeKernel implements PodRulesKernel {
 
   async lookAtForwarding() {
     const messages = this.forward.map(({ type, body }) => ({ type, flags: 0, sequence: 0, portId: 0, payload: body }));
-    return { foreign: readForeign(messages), records: [] };
+    return { foreign: readNftRuleset(messages), records: [] };
   }
 
   async commit(requests: readonly Request[]) {
@@ -166,10 +167,15 @@ function bench() {
       hasFileOf: (mark) => files.has(mark),
     },
     gate: {
-      mayPutBack: (object) => asked.push(object) > 0 && isAllowed,
+      mayPutBack: (_object, text) => asked.push(typeof text === "string" ? text : text()) > 0 && isAllowed,
       refused: () => undefined,
       assertNothingRests() {
-        if (!isAllowed) throw new ContentionError(["it"], clock.nowMs() + REST_MS, clock.nowMs());
+        if (!isAllowed)
+          throw new ContentionError(
+            [{ identity: attachmentObject("it"), text: "it" }],
+            clock.nowMs() + REST_MS,
+            clock.nowMs(),
+          );
       },
     },
     usesLegacyIptables: () => true,
@@ -393,8 +399,8 @@ test("another program's table that lets no one in keeps weft's own from nothing"
   await rules.pass();
   kernel.flush();
   kernel.forward = [
-    request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "filter" }),
-    request(
+    query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "filter" }),
+    query(
       NFT_MSG_NEWCHAIN,
       "",
       { family: 2 },

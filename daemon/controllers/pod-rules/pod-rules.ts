@@ -12,9 +12,10 @@ import type { CachedAttachments } from "../../../pkg/attachment/cached-attachmen
 import { unchecked, type WantedRules, wantedRules } from "../../../pkg/attachment/wanted-rules.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
-import { describeOwner } from "../../../pkg/kernel/owner.ts";
+import { attachmentObject, describeOwner } from "../../../pkg/kernel/owner.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
+import { ContentionError, type Gate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { RuleRecord } from "../../../pkg/tables/firewall.ts";
 import {
   type AcceptedPod,
@@ -37,8 +38,6 @@ import {
   type SeenPodRules,
 } from "../../../pkg/tables/pod-rules.ts";
 import { forwardedAddresses, removeStaleRules } from "../../../pkg/tables/stale-pod-rules.ts";
-import type { Gate } from "../../core/drivers/programmer.ts";
-import { ContentionError } from "../../datapath/contention.ts";
 import { OrphanedRules, type Remembered } from "./orphaned-rules.ts";
 
 /** From one comparison with all that attachments should have to the next. */
@@ -199,7 +198,7 @@ export class RestoredPodRules {
     const isUnknown = [...cables.keys()].some((mark) => !this.#known.has(mark));
     if (isUnknown || !isComplete(seen, this.#wanted(cables))) this.#learn(cables);
     const isAllowed = (owner: string) => {
-      const verdict = allowed.get(owner) ?? gate.mayPutBack(objectOf(owner));
+      const verdict = allowed.get(owner) ?? gate.mayPutBack(attachmentObject(owner), () => rulesText(owner));
       allowed.set(owner, verdict);
       return verdict;
     };
@@ -367,7 +366,7 @@ function uncheckedText({ owner, part, reason }: PodRulesObstacle): string {
 }
 
 /** In an operator's words. */
-function objectOf(owner: string): string {
+function rulesText(owner: string): string {
   return `rules of ${describeOwner(owner)}`;
 }
 

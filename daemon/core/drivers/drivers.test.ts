@@ -5,10 +5,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { addRoute } from "../../../pkg/kernel/route.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
-import type { Request } from "../../../pkg/netlink/message.ts";
+import { identityText, type Request } from "../../../pkg/netlink/message.ts";
 import { fileStep, type ProcessStep, processStep, requestStep, settingStep } from "../../../pkg/reconcile/plan-step.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
-import { Drivers } from "./drivers.ts";
+import { Drivers, type PlanOwner } from "./drivers.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -44,13 +44,12 @@ function bench() {
       },
     },
   });
-  const gate = {
-    mayPutBack: (object: string) => !resting.has(object),
-    refused: (object: string) => refused.push(object),
-    assertNothingRests: () => undefined,
+  const owner: PlanOwner = {
+    name: "playing",
+    mayPutBack: ({ object }) => !resting.has(identityText(object)),
+    refused: (object) => refused.push(identityText(object)),
   };
-  const apply = (steps: Parameters<Drivers["apply"]>[1], isComplete = true) =>
-    drivers.apply({ name: "playing", gate }, steps, isComplete);
+  const apply = (steps: Parameters<Drivers["apply"]>[1], isComplete = true) => drivers.apply(owner, steps, isComplete);
   return {
     ...{ apply, settings, sent, committed, kept, refused, resting },
     refuse: (request: Request) => {
@@ -121,14 +120,14 @@ test("a step that fails is told with its error, and keeps none of the others fro
   ]);
   expect(done).toEqual(steps.slice(3));
   expect(settings.snapshot()["/proc/sys/net/a"]).toBe("1");
-  expect(refused).toEqual([request.text]);
+  expect(refused).toEqual([identityText(request.object)]);
 });
 
 test("a repair that the gate holds back rests; what is no repair does not ask it", async () => {
   const { apply, settings, sent, resting } = bench();
   const request = route("10.1.0.0/16");
-  resting.add(request.text);
-  resting.add("net.a=1");
+  const setting = settingStep(["net", "a"], "1");
+  for (const { object } of [request, setting]) resting.add(identityText(object));
   const held = [requestStep(request, true), settingStep(["net", "a"], "1", true)];
   expect(await apply(held)).toEqual({ done: [], failures: [], resting: held });
   expect([sent, settings.snapshot()["/proc/sys/net/a"]]).toEqual([[], "0"]);

@@ -1,11 +1,10 @@
 /** Carries out the steps of plans, each by the driver of its kind. A step that fails keeps none of the others from being done. */
 import type { NetlinkError } from "../../../pkg/netlink/errors.ts";
-import type { Request } from "../../../pkg/netlink/message.ts";
+import type { ObjectIdentity, Request } from "../../../pkg/netlink/message.ts";
 import type { PlanStep, ProcessStep, RequestStep } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { FileDriver } from "./files.ts";
 import type { ProcessDriver } from "./processes.ts";
-import type { Gate } from "./programmer.ts";
 import { ensureSetting } from "./settings.ts";
 
 export interface StepFailure {
@@ -37,10 +36,14 @@ export interface DriversParts {
   readonly processes: Pick<ProcessDriver, "keep">;
 }
 
+/** For one pass of a controller. */
 export interface PlanOwner {
   /** The controller's name. */
   readonly name: string;
-  readonly gate: Gate;
+  /** Asked before a repair. */
+  mayPutBack(step: PlanStep): boolean;
+  /** The kernel refused a change of `object`. */
+  refused(object: ObjectIdentity): void;
 }
 
 interface Result {
@@ -63,10 +66,10 @@ export class Drivers {
    */
   async apply(owner: PlanOwner, steps: readonly PlanStep[], isComplete: boolean): Promise<StepOutcome> {
     const result: Result = { done: [], failures: [], resting: [] };
-    const allowed = steps.filter((step) => mayDo(step, owner.gate, result.resting));
+    const allowed = steps.filter((step) => mayDo(step, owner, result.resting));
     for (let at = 0; at < allowed.length; ) {
       const requests = requestsFrom(allowed, at);
-      if (requests.length > 0) await this.#send(requests, owner.gate, result);
+      if (requests.length > 0) await this.#send(requests, owner, result);
       else await this.#one(allowed[at] as PlanStep, result);
       at += Math.max(1, requests.length);
     }
@@ -75,8 +78,8 @@ export class Drivers {
   }
 
   /** Neighbouring requests go together: a large cluster has thousands of them. */
-  async #send(steps: readonly RequestStep[], gate: Gate, result: Result): Promise<void> {
-    const errors = new Map<Request, NetlinkError>();
+  async #send(steps: readonly RequestStep[], owner: PlanOwner, result: Result): Promise<void> {
+    const errors = new Map<NetlinkError["request"], NetlinkError>();
     try {
       const refusals = await this.#parts.kernel.send(steps.map(({ request }) => request));
       for (const refusal of refusals) errors.set(refusal.request, refusal);
@@ -86,7 +89,7 @@ export class Drivers {
     }
     for (const step of steps) {
       const error = errors.get(step.request);
-      if (error !== undefined) gate.refused(step.text);
+      if (error !== undefined) owner.refused(step.object);
       if (error === undefined) result.done.push(step);
       else result.failures.push({ step, error });
     }
@@ -125,8 +128,8 @@ export class Drivers {
   }
 }
 
-function mayDo(step: PlanStep, gate: Gate, resting: PlanStep[]): boolean {
-  if (step.isRepair !== true || gate.mayPutBack(step.text)) return true;
+function mayDo(step: PlanStep, owner: PlanOwner, resting: PlanStep[]): boolean {
+  if (step.isRepair !== true || owner.mayPutBack(step)) return true;
   resting.push(step);
   return false;
 }

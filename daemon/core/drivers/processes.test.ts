@@ -43,7 +43,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const LIVES = "setInterval(() => undefined, 1000); console.log(`up ${process.pid}`);";
+const LIVES = "setInterval(() => undefined, 1000); console.log('up', process.pid);";
 const node = (script: string, options: Parameters<typeof processStep>[2] = {}) =>
   processStep("child", [process.execPath, "-e", script], options);
 const keep = (steps: readonly ProcessStep[], changed: readonly string[] = [], isComplete = true) =>
@@ -90,7 +90,7 @@ test("another command line replaces the process", async () => {
 });
 
 test("one that ends is started again after a growing wait, and that is told", async () => {
-  const step = node("console.log(`up ${process.pid}`); process.exit(3);");
+  const step = node("console.log('up', process.pid); process.exit(3);");
   await keep([step]);
   await eventually(() => expect(started().length).toBeGreaterThanOrEqual(3));
   expect(troubles[0]).toBe(`bgp child: ${process.execPath} ended with code 3; it is started again`);
@@ -109,7 +109,7 @@ test("one that is killed comes back", async () => {
 });
 
 test("one that is to be restarted on failure only stays away after success", async () => {
-  const step = node("console.log(`up ${process.pid}`);", { restart: "on-failure" });
+  const step = node("console.log('up', process.pid);", { restart: "on-failure" });
   await keep([step]);
   await eventually(() => expect(messages).toContain("process has ended"));
   expect(await keep([step])).toEqual({ done: [], failures: [] });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
@@ -6,18 +7,18 @@ import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Reply } from "../../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
-import { type Message, type Request, request } from "../../../pkg/netlink/message.ts";
+import { type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { requestStep } from "../../../pkg/reconcile/plan-step.ts";
-import { RTPROT_WEFT } from "../../../pkg/reconcile/route-plan.ts";
+import { type Gate, OPEN_GATE } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
 import { nodeMasquerade } from "../../../pkg/tables/masquerade.ts";
 import type { Controller, PlanOutcome } from "../controller.ts";
 import { errorsOf, runnable } from "../controller-pass.ts";
 import { Drivers } from "./drivers.ts";
-import { type Gate, Programmer, RefusedError } from "./programmer.ts";
+import { Programmer, RefusedError } from "./programmer.ts";
 
 const EPERM = 1;
 const ENOENT = 2;
@@ -38,7 +39,7 @@ class FakeKernel {
   answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
   refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
-  async exchange(requests: readonly Request[]): Promise<Reply[]> {
+  async exchange(requests: readonly (Request | Query)[]): Promise<Reply[]> {
     return requests.map((one) => {
       this.sent.push(one.text);
       const errno = this.answer(one.text);
@@ -47,7 +48,7 @@ class FakeKernel {
     });
   }
 
-  async dump(one: Request): Promise<readonly Message[]> {
+  async dump(one: Query): Promise<readonly Message[]> {
     const errno = this.answer(one.text);
     if (errno !== 0) throw new NetlinkError(one, errno, undefined, "a test");
     return this.answers(one.text);
@@ -61,7 +62,7 @@ class FakeKernel {
   }
 }
 
-const asMessage = ({ type, body }: Request): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
+const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
 
 function bench() {
   const kernel = new FakeKernel();
@@ -107,8 +108,6 @@ async function program(programmer: Programmer, desired: DataPath, observed: Kern
   return { requests, refusals, error };
 }
 
-const OPEN_GATE: Gate = { mayPutBack: () => true, refused: () => undefined, assertNothingRests: () => undefined };
-
 const routeTo = (subnet: string, gateway: string) => ({
   destination: parseSubnet(subnet),
   gateway: parseAddress(gateway),
@@ -128,7 +127,7 @@ const heldRoute: ObservedRoute = {
 
 test("an observation tells by which port this process programs", async () => {
   const { kernel, programmer } = bench();
-  const { type, body } = request(RTM_NEWLINK, "", { index: 2 }, { ifname: "eth0" });
+  const { type, body } = query(RTM_NEWLINK, "", { index: 2 }, { ifname: "eth0" });
   kernel.links = [{ type, flags: 0, sequence: 1, portId: 4242, payload: body }];
   const { state, port } = await programmer.observe();
   expect([state.links.map(({ name }) => name), port]).toEqual([["eth0"], 4242]);
@@ -194,7 +193,7 @@ describe("what another program undoes", () => {
     routes: [routeTo("10.244.2.0/24", "192.0.2.2"), routeTo("10.244.3.0/24", "192.0.2.3")],
   };
   const gate: Gate = {
-    mayPutBack: (object) => !object.includes("10.244.2.0/24") && !object.startsWith("ip link add"),
+    mayPutBack: ({ kind, key }) => !key.includes("10.244.2.0/24") && kind !== "link",
     refused: () => undefined,
     assertNothingRests: () => {
       throw new Error("it rests");
@@ -226,10 +225,10 @@ test("a forward chain that another changes at this moment is looked at again", a
   const { kernel, programmer } = bench();
   const place = { table: "site", name: "forward" };
   kernel.answers = (text) => {
-    if (text === "nft list tables") return [asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
+    if (text === "nft list tables") return [asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
     if (!text.startsWith("nft list chains ip")) return [];
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
-    return [asMessage(request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
+    return [asMessage(query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
   };
   let refusals = 2;
   kernel.refuseCommit = () => (refusals-- > 0 ? ENOENT : 0);
@@ -249,12 +248,12 @@ test("a table that its owner keeps others out of does not keep the next from bei
   const chain = (table: string) => {
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
     return asMessage(
-      request(NFT_MSG_NEWCHAIN, "", { family: 2 }, { table, name: "forward", hook, policy: VERDICT.drop }),
+      query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { table, name: "forward", hook, policy: VERDICT.drop }),
     );
   };
   kernel.answers = (text) => {
     if (text === "nft list tables")
-      return ["owned", "site"].map((name) => asMessage(request(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
+      return ["owned", "site"].map((name) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
     return text.startsWith("nft list chains ip") ? ["owned", "site"].map(chain) : [];
   };
   kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);

@@ -1,6 +1,8 @@
 /** What is read from the kernel and sent to it, with every refusal reported. */
 
-import { acceptForwardedRanges, forgetRanges, forwardingLook } from "../../../pkg/foreign/foreign-forward.ts";
+import { FORWARD_MARK } from "../../../pkg/footprint.ts";
+import { acceptForwardedRanges, FORWARD_OPTIONS, forgetRanges } from "../../../pkg/foreign/foreign-forward.ts";
+import { forwardingLook } from "../../../pkg/foreign/forward-look.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../../pkg/kernel/neighbour-proxy.ts";
@@ -10,7 +12,7 @@ import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { changeTable } from "../../../pkg/nft/change.ts";
 import { tableDumps } from "../../../pkg/nft/comparison.ts";
-import type { ChainPlace, ForeignRuleset } from "../../../pkg/nft/ruleset.ts";
+import type { ChainPlace, NftRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
 import type { Observation } from "../shared-kernel.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
@@ -46,19 +48,6 @@ export interface Accepted {
   readonly blocked: readonly NetlinkError[];
 }
 
-/** Asked before each request, which it knows by its text: what another program undoes again and again rests. */
-export interface Gate {
-  mayPutBack(object: string): boolean;
-  /** The kernel refused it. */
-  refused(object: string): void;
-  /** Throws, with the reason, where something has been refused. */
-  assertNothingRests(): void;
-}
-
-/** Comments of our rules in other programs' chains begin with it; a range follows. */
-const FORWARD_MARK = "weft:pods ";
-/** As the plugin `firewall`, whose chains they share. */
-const FORWARD_OPTIONS = { adminChain: "CNI-ADMIN" };
 const ATTEMPTS = 5;
 
 export class Programmer {
@@ -161,7 +150,7 @@ export class Programmer {
     }
   }
 
-  #lookAtForwarding(): Promise<ForeignRuleset> {
+  #lookAtForwarding(): Promise<NftRuleset> {
     return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
   }
 }

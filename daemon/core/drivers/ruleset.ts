@@ -2,13 +2,13 @@
 
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
-import type { Message, Request } from "../../../pkg/netlink/message.ts";
-import type { Look } from "../../../pkg/nft/ruleset.ts";
+import type { Look } from "../../../pkg/netlink/look.ts";
+import type { Message, Query } from "../../../pkg/netlink/message.ts";
 
 type Nftables = Pick<EventedNetlink, "dump" | "exchange">;
 
 /** The answers to `questions`, dumps or not; what is absent (ENOENT) counts as empty. */
-export async function readRuleset(nftables: Nftables, questions: readonly Request[]): Promise<readonly Message[]> {
+export async function readRuleset(nftables: Nftables, questions: readonly Query[]): Promise<readonly Message[]> {
   const replies = await nftables.exchange(questions.filter(({ isDump }) => !isDump));
   const answers = replies.flatMap(({ error, messages }) => {
     if (error !== undefined && !isNetlinkError(error, "ENOENT")) throw error;
@@ -24,7 +24,7 @@ export async function answeredBy<T>(nftables: Nftables, look: Look<T>): Promise<
   return step.value;
 }
 
-async function dumpIfThere(nftables: Nftables, dump: Request): Promise<readonly Message[]> {
+async function dumpIfThere(nftables: Nftables, dump: Query): Promise<readonly Message[]> {
   try {
     return await nftables.dump(dump);
   } catch (error) {

@@ -1,8 +1,10 @@
 /**
  * The configuration of `firewall`: the reference plugin's keys, defaults and rules.
  */
+
 import type { ConfigObject } from "../../cni/config.ts";
-import type { BridgePolicy } from "../../tables/firewall.ts";
+import { DEFAULT_ADMIN_CHAIN } from "../../footprint.ts";
+import type { BridgePolicy } from "../../foreign/reference-state.ts";
 
 export interface FirewallConfig {
   /** `undefined` leaves it to the host: firewalld where it runs. "nftables" is weft's own: legacy iptables is left alone. */
@@ -15,7 +17,6 @@ export interface FirewallConfig {
   readonly ingressPolicy: BridgePolicy | undefined;
 }
 
-const DEFAULT_ADMIN_CHAIN = "CNI-ADMIN";
 const DEFAULT_ZONE = "trusted";
 /** What iptables takes for the name of a chain (XT_EXTENSION_MAXNAMELEN). */
 const CHAIN_NAME = /^[^\s!-][^\s]{0,27}$/;

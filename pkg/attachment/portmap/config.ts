@@ -2,11 +2,12 @@
  * The configuration of `portmap`: the reference plugin's keys, defaults and rules. The ports themselves are the
  * runtime's (capability `portMappings`).
  */
+
 import type { ConfigObject } from "../../cni/config.ts";
 import { CniError, ErrorCode } from "../../cni/errors.ts";
+import { DEFAULT_MARK_BIT } from "../../footprint.ts";
 import { type Address, type Family, formatAddress } from "../../ip/address.ts";
 import type { PortCondition } from "../../tables/port-condition.ts";
-import { DEFAULT_MARK_BIT } from "../../tables/port-map-table.ts";
 import { type Conditions, type Language, parseConditions } from "./conditions.ts";
 
 export interface PortmapConfig {

@@ -8,17 +8,17 @@ import {
   NLM_F_MULTI,
   NLMSG_DONE,
   NLMSG_ERROR,
-  request,
+  query,
   splitDatagram,
 } from "../../netlink/message.ts";
 import { FakeSystem } from "../../sys/fake.ts";
-import type { PortMapping } from "../../tables/port-map-table.ts";
+import type { PortMapping } from "../../tables/port-mapping.ts";
 import { forgetConnections } from "./connections.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text.split("."), Number);
 /** A connection that was opened to a port of the node, and is answered by a pod. */
 const connection = (destinationPort: number, destination: string, answeredBy: string, id: number) =>
-  request(
+  query(
     IPCTNL_MSG_CT_NEW,
     "",
     { family: 2 },

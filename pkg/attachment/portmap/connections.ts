@@ -2,6 +2,7 @@
  * UDP connections that were tracked before a port was mapped, or while it was, would go on leading elsewhere: the kernel
  * is told to forget them. That is a courtesy: where it fails, standard error says so, and they end by themselves.
  */
+
 import { messageOf } from "../../cni/errors.ts";
 import { type Address, addressKey, type Family, isSameAddress } from "../../ip/address.ts";
 import { contains, IPV4_LOOPBACK } from "../../ip/prefix.ts";
@@ -17,9 +18,9 @@ import {
 } from "../../kernel/connection.ts";
 import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
-import type { Request } from "../../netlink/message.ts";
+import type { Query } from "../../netlink/message.ts";
 import type { System } from "../../sys/system.ts";
-import { mappingsByPort, type PortMapping } from "../../tables/port-map-table.ts";
+import { mappingsByPort, type PortMapping } from "../../tables/port-mapping.ts";
 
 export interface Stale {
   /** Those that were opened to these ports of the node's addresses. */
@@ -70,7 +71,7 @@ function attempt(system: System, work: () => void): void {
 
 function forget(
   system: System,
-  dump: Request,
+  dump: Query,
   ports: ReadonlySet<number>,
   isStale: (connection: TrackedConnection) => boolean,
 ): void {

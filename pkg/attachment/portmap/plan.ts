@@ -1,9 +1,10 @@
 /** What the node's table of ports should hold for an attachment. Pure. */
+
 import type { Result } from "../../cni/result.ts";
 import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../ip/prefix.ts";
 import { addressSpan, commonSpan, prefixSpan } from "../../ip/span.ts";
 import type { PortCondition } from "../../tables/port-condition.ts";
-import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../tables/port-map-table.ts";
+import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../../tables/port-mapping.ts";
 import { ownAddresses } from "../addresses.ts";
 import type { PortmapConfig } from "./config.ts";
 

@@ -2,7 +2,9 @@
  * Runs inside a namespace for as long as a test needs it there: starts programs and times them, serves and opens
  * connections. One JSON object a line in each direction; answers carry the number of their request.
  */
+
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { readFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
@@ -43,7 +45,25 @@ export type AgentRequest =
       readonly from?: number;
       readonly source?: string;
       readonly timeoutMs: number;
-    };
+    }
+  /** Asks an HTTP server once, over a connection of its own. */
+  | ({ readonly do: "ask"; readonly url: string } & HttpRequest);
+
+export interface HttpRequest {
+  /** [GET] */
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** A file with the certificate that an https server's is signed by. */
+  readonly ca?: string;
+}
+
+export interface HttpAnswer {
+  /** 0 where no server answered. */
+  readonly status: number;
+  /** Of status 0, why. */
+  readonly body: string;
+}
 
 async function perform(request: AgentRequest): Promise<unknown> {
   switch (request.do) {
@@ -69,6 +89,8 @@ async function perform(request: AgentRequest): Promise<unknown> {
       return request.transport === "udp"
         ? askByDatagram(request.host, request.port, request.timeoutMs, request.from)
         : talk(request.host, request.port, request.timeoutMs, request.source);
+    case "ask":
+      return ask(request.url, request);
   }
 }
 
@@ -239,6 +261,23 @@ function talk(host: string, port: number, timeoutMs: number, source?: string): P
     });
     socket.on("error", reject);
     socket.on("end", () => resolve(text));
+  });
+}
+
+async function ask(url: string, { method = "GET", headers = {}, body, ca }: HttpRequest): Promise<HttpAnswer> {
+  // Most agents never ask: they start without it.
+  const { request } = await (url.startsWith("https:") ? import("node:https") : import("node:http"));
+  const options = { method, headers, agent: false, ...(ca === undefined ? {} : { ca: readFileSync(ca) }) } as const;
+  return new Promise((resolve) => {
+    const fail = (error: Error) => resolve({ status: 0, body: String(error) });
+    const sent = request(url, options, (answer) => {
+      let text = "";
+      answer.setEncoding("utf8").on("data", (data: string) => {
+        text += data;
+      });
+      answer.on("error", fail).on("end", () => resolve({ status: answer.statusCode ?? 0, body: text }));
+    });
+    sent.on("error", fail).end(body);
   });
 }
 

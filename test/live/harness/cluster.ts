@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { askControl, type Sight, type Wishes } from "../../apiserver/control.ts";
+import type { HttpAnswer } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
 import { makeFolder } from "./folder.ts";
@@ -202,16 +203,14 @@ export class Cluster {
   /** Speaks HTTP to the API server from its own namespace. */
   async api(method: string, path: string, body?: unknown): Promise<unknown> {
     if (this.#api === undefined) throw new Error("the API server has not been started");
-    const script = `fetch(process.argv[1], { method: process.argv[2], headers: { "content-type": process.argv[2] === "PATCH" ? "application/merge-patch+json" : "application/json" }, body: process.argv[3] || undefined })
-      .then(async (answer) => { console.log(await answer.text()); process.exit(answer.ok ? 0 : 1); })`;
     const url = `${this.#rbac === undefined ? "http" : "https"}://${this.#apiHost}:${API_PORT}${path}`;
-    const text = await this.#api.inside.succeed("env", [
-      ...[`NODE_EXTRA_CA_CERTS=${TLS}/ca.crt`, process.execPath, "-e"],
-      script,
-      url,
+    const { status, body: text } = await this.#api.inside.ask(url, {
       method,
-      body === undefined ? "" : JSON.stringify(body),
-    ]);
+      headers: { "content-type": method === "PATCH" ? "application/merge-patch+json" : "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(this.#rbac === undefined ? {} : { ca: `${TLS}/ca.crt` }),
+    });
+    if (status < 200 || status > 299) throw new Error(`${method} ${url}: ${status}: ${text}`);
     return JSON.parse(text);
   }
 
@@ -308,15 +307,13 @@ export class Cluster {
     }, 15_000);
   }
 
-  readyz(node: Node): Promise<{ readonly status: number; readonly body: string }> {
+  readyz(node: Node): Promise<HttpAnswer> {
     return this.status(node, "/readyz");
   }
 
   /** What the node's weftd answers to the node itself. */
-  async status({ inside }: Node, path: string): Promise<{ readonly status: number; readonly body: string }> {
-    const script = `fetch("http://127.0.0.1:9468${path}").then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })),
-      (error) => console.log(JSON.stringify({ status: 0, body: String(error) })))`;
-    return JSON.parse(await inside.succeed(process.execPath, ["-e", script]));
+  status({ inside }: Node, path: string): Promise<HttpAnswer> {
+    return inside.ask(`http://127.0.0.1:9468${path}`);
   }
 
   /** Deletes the Node; its machine keeps running until `stopNode`. */

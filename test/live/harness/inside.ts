@@ -1,7 +1,7 @@
 /** The near end of an agent: a process of ours inside another namespace. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import type { AgentRequest, Conversation, Swallowed, Transport } from "./agent.ts";
+import type { AgentRequest, Conversation, HttpAnswer, HttpRequest, Swallowed, Transport } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
@@ -111,6 +111,11 @@ export class Inside {
     const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...by })) as string;
     if (!text.endsWith(" echo")) throw new Error(`${host}:${port} answered ${JSON.stringify(text)}: expected an echo`);
     return text.slice(0, -" echo".length);
+  }
+
+  /** What an HTTP server answers to us. */
+  ask(url: string, request: HttpRequest = {}): Promise<HttpAnswer> {
+    return this.#ask({ do: "ask", url, ...request }) as Promise<HttpAnswer>;
   }
 
   /** True when an echo came back in time. */

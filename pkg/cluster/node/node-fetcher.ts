@@ -2,9 +2,9 @@
  * Whole Nodes, asked for one by one: a few requests at a time, each name once however often it is wished for, and again
  * after a wait until it is answered.
  */
-import { Backoff } from "./backoff.ts";
-import { type Clock, sleep } from "./clock.ts";
-import { isNotFound, KubernetesError } from "./errors.ts";
+import { Backoff } from "../backoff.ts";
+import { type Clock, sleep } from "../clock.ts";
+import { isNotFound, KubernetesError } from "../errors.ts";
 import type { KubeNode } from "./node.ts";
 import type { NodeApi } from "./node-api.ts";
 

@@ -4,14 +4,15 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type ApiServer, type ApiServerOptions, startApiServer } from "../../test/apiserver/server.ts";
-import { parseAddress } from "../ip/address.ts";
+import { type ApiServer, type ApiServerOptions, startApiServer } from "../../../test/apiserver/server.ts";
+import { parseAddress } from "../../ip/address.ts";
+import { type Clock, SYSTEM_CLOCK } from "../clock.ts";
+import { isNotFound, KubernetesError } from "../errors.ts";
+import { connectKubernetes } from "../kubeconfig.ts";
+import { ManualClock } from "../manual-clock.ts";
 import { ANNOTATION, formatAnnotations } from "./annotations.ts";
-import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
-import { isNotFound, KubernetesError } from "./errors.ts";
-import { connectKubernetes, KubernetesSource, type KubernetesSourceOptions } from "./kubernetes.ts";
-import { ManualClock } from "./manual-clock.ts";
-import type { NodeApi } from "./node-api.ts";
+import { KubernetesSource, type KubernetesSourceOptions } from "./kubernetes-source.ts";
+import { NodeApi } from "./node-api.ts";
 import type { SourceEvent } from "./source.ts";
 
 /** Waits that would be seconds in a cluster. */
@@ -42,9 +43,9 @@ function kubeconfigOf(text: string): string {
 }
 
 function connect(kubeconfig: string): NodeApi {
-  const api = connectKubernetes(kubeconfigOf(kubeconfig));
-  cleanups.push(() => api.close());
-  return api;
+  const connection = connectKubernetes(kubeconfigOf(kubeconfig));
+  cleanups.push(() => connection.close());
+  return new NodeApi(connection);
 }
 
 /** Follows a source; `has` waits for an event, counting only those that came after the last one waited for. */
@@ -160,13 +161,13 @@ describe("KubernetesSource", () => {
     addNodes(server, "a", "b");
     const { has } = follow(connect(server.kubeconfig()));
     await has("connected");
-    const { port, store } = server;
+    const { port, store, cluster } = server;
     await server.close();
     await has("stale");
     store.delete("a");
     store.create({ metadata: { name: "c" } });
     store.compact();
-    const again = await startServer({ port, store });
+    const again = await startServer({ port, cluster });
     expect(names(await has("sync"))).toEqual(["b", "c"]);
     await has("connected");
     expect(lists(again)).toBe(1);
@@ -177,7 +178,7 @@ describe("KubernetesSource", () => {
     addNodes(server, "a");
     const { events, has } = follow(connect(server.kubeconfig()));
     await has("connected");
-    const { port, store } = server;
+    const { port, store, cluster } = server;
     await server.close();
     const first = await has("stale");
     expect(first.reason).toMatch(/^watch nodes at http:\/\/127\.0\.0\.1:\d+: aborted \(ECONNRESET\)/);
@@ -185,7 +186,7 @@ describe("KubernetesSource", () => {
     expect(second.reason).toMatch(/ECONNREFUSED.*check that the API server runs there/);
     expect(second.silentMs).toBeGreaterThan(first.silentMs);
     store.create({ metadata: { name: "b" } });
-    const again = await startServer({ port, store });
+    const again = await startServer({ port, cluster });
     expect((await has("upsert")).node.name).toBe("b");
     expect(lists(again)).toBe(0);
     expect(events.filter(({ type }) => type === "sync" || type === "delete")).toHaveLength(1);
@@ -522,9 +523,7 @@ describe("NodeApi", () => {
     ["a context without a cluster", '{"current-context":"x","contexts":[]}', /names no cluster/],
   ])("%s is a problem of credentials", async (_name, content, message) => {
     const path = content === undefined ? join(folder, "absent") : kubeconfigOf(content);
-    const error = await connectKubernetes(path)
-      .getNode("a")
-      .catch((error: unknown) => error);
+    const error = await new NodeApi(connectKubernetes(path)).getNode("a").catch((error: unknown) => error);
     expect(error).toBeInstanceOf(KubernetesError);
     expect(error).toMatchObject({ code: "credentials", message: expect.stringMatching(message) });
   });
@@ -532,7 +531,7 @@ describe("NodeApi", () => {
   test("outside a cluster and without a kubeconfig says what is missing", async () => {
     vi.stubEnv("KUBERNETES_SERVICE_HOST", "");
     cleanups.push(() => void vi.unstubAllEnvs());
-    await expect(connectKubernetes(undefined).getNode("a")).rejects.toThrow(/no kubeconfig was given/);
+    await expect(new NodeApi(connectKubernetes(undefined)).getNode("a")).rejects.toThrow(/no kubeconfig was given/);
   });
 });
 
@@ -554,7 +553,7 @@ describe("a server that is none", () => {
         "current-context": "x",
       }),
     );
-    return connectKubernetes(kubeconfig, clock);
+    return new NodeApi(connectKubernetes(kubeconfig, clock));
   }
 
   const http = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
@@ -647,7 +646,7 @@ describe("a server that is none", () => {
     await api.watch(watching, {
       onOpen: () => undefined,
       onEvent: (event) => {
-        if (event.type !== "BOOKMARK") seen.push(event.node.metadata.name);
+        if (event.type !== "BOOKMARK") seen.push(event.object.metadata.name);
       },
     });
     expect(seen).toEqual(["ä"]);
@@ -655,7 +654,7 @@ describe("a server that is none", () => {
 });
 
 describe("TLS", () => {
-  const pem = (name: string) => readFileSync(new URL(`../../test/vectors/tls/${name}`, import.meta.url), "utf8");
+  const pem = (name: string) => readFileSync(new URL(`../../../test/vectors/tls/${name}`, import.meta.url), "utf8");
 
   test("trusts the authority of the kubeconfig, and no other", async () => {
     const tls = { certificate: pem("server.crt"), key: pem("server.key"), authority: pem("ca.crt") };

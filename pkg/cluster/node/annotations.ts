@@ -5,8 +5,8 @@
  * Pure. Reading never throws: what cannot be read becomes a problem in words and the rest is kept, since one broken
  * Node must not cost this node its other peers.
  */
-import { type Address, AddressError, type Family, formatAddress, parseAddress } from "../ip/address.ts";
-import { formatMac, parseMac } from "../ip/mac.ts";
+import { type Address, AddressError, type Family, formatAddress, parseAddress } from "../../ip/address.ts";
+import { formatMac, parseMac } from "../../ip/mac.ts";
 
 const PREFIX = "flannel.alpha.coreos.com/";
 

@@ -2,8 +2,15 @@
  * A node as the network sees it, read from a Kubernetes Node object (core/v1). Pure, and never throws: see
  * `annotations.ts` for why.
  */
-import { type Address, AddressError, type Family, formatAddress, isSameAddress, parseAddress } from "../ip/address.ts";
-import { formatPrefix, isSamePrefix, networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
+import {
+  type Address,
+  AddressError,
+  type Family,
+  formatAddress,
+  isSameAddress,
+  parseAddress,
+} from "../../ip/address.ts";
+import { formatPrefix, isSamePrefix, networkOf, type Prefix, parsePrefix } from "../../ip/prefix.ts";
 import { ANNOTATION, type AnnotationContent, type Annotations, parseAnnotations } from "./annotations.ts";
 
 /** A Node as a watch for metadata tells of it (PartialObjectMetadata). */

@@ -1,33 +1,10 @@
 /** Nodes from a Kubernetes API server. */
-import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
-import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
-import { Connection } from "./connection.ts";
-import { LIST_WATCH_DEFAULTS, ListWatch, type ListWatchOptions } from "./listwatch.ts";
+import { SYSTEM_CLOCK } from "../clock.ts";
+import { LIST_WATCH_DEFAULTS, ListWatch, type ListWatchOptions } from "../listwatch.ts";
 import { type KubeNode, nodeFingerprint, type PartialNode, parseNode } from "./node.ts";
-import { NodeApi } from "./node-api.ts";
+import type { NodeApi } from "./node-api.ts";
 import { NodeFetcher } from "./node-fetcher.ts";
 import type { NodeSource, SourceListener } from "./source.ts";
-
-/**
- * Access to the API server by the kubeconfig at this path, or, without one, by the service account of the pod that
- * this process runs in. The file is read at the first request, and again after the server refused what it held.
- */
-export function connectKubernetes(kubeconfigPath: string | undefined, clock: Clock = SYSTEM_CLOCK): NodeApi {
-  return new NodeApi(new Connection(() => loadKubeConfig(kubeconfigPath), clock));
-}
-
-/** Throws when there is neither a readable kubeconfig nor a service account. */
-export function loadKubeConfig(path: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (path !== undefined) {
-    config.loadFromFile(path);
-  } else {
-    if (!process.env.KUBERNETES_SERVICE_HOST)
-      throw new Error("no kubeconfig was given and this is no pod of a cluster");
-    config.loadFromCluster();
-  }
-  return config;
-}
 
 export interface KubernetesSourceOptions extends ListWatchOptions {
   /** This node's Node: it is read whole at each change, since its addresses decide on which interface it is reached. */
@@ -50,7 +27,7 @@ export class KubernetesSource implements NodeSource {
   readonly #options: KubernetesSourceOptions;
   readonly #stopping = new AbortController();
   readonly #fetcher: NodeFetcher;
-  readonly #loop: ListWatch;
+  readonly #loop: ListWatch<KubeNode, PartialNode>;
   #listener: SourceListener = () => undefined;
   /** Each Node as it was read, with the metadata last heard of. */
   #held = new Map<string, KubeNode>();
@@ -79,7 +56,7 @@ export class KubernetesSource implements NodeSource {
     );
     this.#loop = new ListWatch(api, this.#options, {
       onList: (nodes) => this.#list(nodes),
-      onChange: ({ type, node }) => (type === "DELETED" ? this.#deleted(node) : this.#changed(node)),
+      onChange: ({ type, object }) => (type === "DELETED" ? this.#deleted(object) : this.#changed(object)),
       onWatching: () => {
         this.#isWatching = true;
         this.#listener({ type: "connected" });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Address, formatAddress, parseAddress } from "../ip/address.ts";
-import { formatPrefix } from "../ip/prefix.ts";
+import { type Address, formatAddress, parseAddress } from "../../ip/address.ts";
+import { formatPrefix } from "../../ip/prefix.ts";
 import { ANNOTATION, differingAnnotations, formatAnnotations } from "./annotations.ts";
 import { type ClusterNode, type KubeNode, nodeFingerprint, parseNode } from "./node.ts";
 

@@ -1,0 +1,37 @@
+/** From an object of the kernel's to the peer that it is for. */
+import type { KernelSnapshot } from "../kernel/snapshot.ts";
+import { identityText, type ObjectIdentity } from "../netlink/message.ts";
+import { entryObjects } from "../reconcile/data-path.ts";
+import type { DesiredState } from "./state.ts";
+
+/** The name of the peer that wants the object; undefined for objects that none wants, or that all share. */
+export type PeerOfObject = (object: ObjectIdentity) => string | undefined;
+
+/**
+ * For one pass; `observed` holds all devices of `desired`. The index is made at the first question: most passes have none,
+ * and a node may have thousands of peers.
+ */
+export function attribution(
+  { dataPath, entryPeers }: Pick<DesiredState, "dataPath" | "entryPeers">,
+  observed: Pick<KernelSnapshot, "links">,
+): PeerOfObject {
+  let peers: ReadonlyMap<string, string> | undefined;
+  return (object) => {
+    peers ??= peersByObject(entryObjects(dataPath, observed), entryPeers);
+    return peers.get(identityText(object));
+  };
+}
+
+function peersByObject(
+  objects: ReturnType<typeof entryObjects>,
+  { routes, neighbours, forwarding }: DesiredState["entryPeers"],
+): ReadonlyMap<string, string> {
+  const peers = new Map<string, string>();
+  const note = (object: ObjectIdentity, peer: string | undefined) => {
+    if (peer !== undefined) peers.set(identityText(object), peer);
+  };
+  for (const [at, ways] of objects.routes.entries()) for (const object of ways) note(object, routes[at]);
+  for (const [at, object] of objects.neighbours.entries()) note(object, neighbours[at]);
+  for (const [at, object] of objects.forwarding.entries()) note(object, forwarding[at]);
+  return peers;
+}

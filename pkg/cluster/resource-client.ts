@@ -1,0 +1,195 @@
+/** Requests for the objects of one resource: pages of a list, a watch, one object; and writing them. */
+import type { Connection, ConnectionRequest } from "./connection.ts";
+import { type Advice, KubernetesError } from "./errors.ts";
+import { LineSplitter } from "./lines.ts";
+import type { Page, WatchEvent, WatchHandlers, WatchRequest } from "./listwatch.ts";
+import {
+  acceptOf,
+  type Form,
+  isObjectOf,
+  type KubeObject,
+  keyOf,
+  type Resource,
+  resourcePath,
+  type Selection,
+} from "./resource.ts";
+
+export interface ListRequest extends Selection {
+  readonly form: Form;
+  /** The most objects of one page. */
+  readonly limit: number;
+  /** `next` of the page before; undefined for the first one. */
+  readonly next: string | undefined;
+}
+
+export interface GetRequest {
+  readonly namespace?: string;
+  readonly name: string;
+  /** The answer may be as old as this version, which a server can give from its cache. Default: the present one. */
+  readonly version?: string | undefined;
+}
+
+export interface PatchRequest {
+  /** What is attempted, for error messages: "annotate node n1". */
+  readonly operation: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly subresource?: string;
+  readonly mediaType: typeof MERGE_PATCH | typeof STRATEGIC_MERGE_PATCH;
+  readonly patch: object;
+}
+
+export interface CreateRequest {
+  readonly operation: string;
+  readonly namespace?: string;
+  readonly object: object;
+}
+
+/** JSON merge patch, RFC 7386: lists are replaced. */
+export const MERGE_PATCH = "application/merge-patch+json";
+
+/** Lists whose items have a key are merged by it: one condition is written, the others stay. */
+export const STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json";
+
+/** All methods throw `KubernetesError`. */
+export class ResourceClient {
+  readonly resource: Resource;
+  readonly #connection: Connection;
+  readonly #advice: Advice;
+
+  /** `advice`: what an operator can do about a refusal, where it is not about the right to read the resource. */
+  constructor(connection: Connection, resource: Resource, advice: Advice = {}) {
+    const { group, plural } = resource;
+    const subject = group === "" ? plural : `${plural}.${group}`;
+    this.resource = resource;
+    this.#connection = connection;
+    this.#advice = { 403: `the account needs get, list and watch on ${subject}`, ...advice };
+  }
+
+  /**
+   * One page, of which only what `parse` makes of each object is kept. Throws with status 410 when the list behind
+   * `next` is no longer held, and with 404 where the server does not know the resource; see `isNotFound`.
+   */
+  async listPage<Item>(
+    { form, limit, next, ...selection }: ListRequest,
+    parse: (object: KubeObject) => Item,
+    signal?: AbortSignal,
+  ): Promise<Page<Item>> {
+    const { plural, kind } = this.resource;
+    const operation = `list ${plural}`;
+    const query = queryOf(selection, { limit: String(limit), continue: next });
+    const path = `${resourcePath(this.resource, selection)}?${query}`;
+    const answer = await this.#request({ operation, method: "GET", path, accept: acceptOf(form, "list") }, signal);
+    const { metadata, items } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
+    if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every((item) => this.#isObject(item)))
+      throw new KubernetesError("protocol", `${operation}: the answer is no ${kind}List`);
+    return { items: items.map(parse), version: metadata.resourceVersion, next: metadata.continue || undefined };
+  }
+
+  /** Resolves when the server ends the watch; an ERROR event is thrown as a refusal with its code. */
+  async watch(
+    request: WatchRequest & Selection & { readonly form: Form },
+    handlers: WatchHandlers<KubeObject>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { form, version, timeoutSeconds, silenceMs } = request;
+    const operation = `watch ${this.resource.plural}`;
+    const query = queryOf(request, {
+      watch: "true",
+      allowWatchBookmarks: "true",
+      resourceVersion: version,
+      timeoutSeconds: String(timeoutSeconds),
+    });
+    const path = `${resourcePath(this.resource, request)}?${query}`;
+    const lines = new LineSplitter();
+    await this.#connection.stream(
+      { operation, method: "GET", path, accept: acceptOf(form, "object"), advice: this.#advice },
+      silenceMs,
+      {
+        onOpen: () => handlers.onOpen(),
+        onBytes: (bytes) => {
+          for (const line of lines.push(bytes)) handlers.onEvent(this.#parseEvent(operation, line));
+        },
+      },
+      signal,
+    );
+    if (lines.isInLine) throw new KubernetesError("connection", `${operation}: the answer ended inside an event`);
+  }
+
+  /** Throws with status 404 when there is none; see `isNotFound`. */
+  async get({ namespace, name, version }: GetRequest, signal?: AbortSignal): Promise<KubeObject> {
+    const operation = `get ${this.resource.kind.toLowerCase()} ${keyOf(namespace, name)}`;
+    const query = version === undefined ? "" : `?${new URLSearchParams({ resourceVersion: version })}`;
+    const path = `${resourcePath(this.resource, { namespace, name })}${query}`;
+    return this.#object({ operation, method: "GET", path }, signal);
+  }
+
+  /** Returns the object as it was stored. */
+  async create({ operation, namespace, object }: CreateRequest, signal?: AbortSignal): Promise<KubeObject> {
+    const path = resourcePath(this.resource, { namespace });
+    const body = { mediaType: "application/json", text: JSON.stringify(object) };
+    return this.#object({ operation, method: "POST", path, body }, signal);
+  }
+
+  /** Returns the object as it is then. Throws with status 404 when there is none. */
+  async patch({ operation, mediaType, patch, ...target }: PatchRequest, signal?: AbortSignal): Promise<KubeObject> {
+    const body = { mediaType, text: JSON.stringify(patch) };
+    return this.#object({ operation, method: "PATCH", path: resourcePath(this.resource, target), body }, signal);
+  }
+
+  async #object(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<KubeObject> {
+    const answer = await this.#request(request, signal);
+    if (this.#isObject(answer)) return answer;
+    throw new KubernetesError("protocol", `${request.operation}: the answer is no ${this.resource.kind}`);
+  }
+
+  #request(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<unknown> {
+    return this.#connection.request({ ...request, advice: this.#advice }, signal);
+  }
+
+  #isObject(value: unknown): value is KubeObject {
+    return isObjectOf(this.resource, value);
+  }
+
+  #parseEvent(operation: string, line: string): WatchEvent<KubeObject> {
+    let event: { type?: unknown; object?: unknown };
+    try {
+      event = (JSON.parse(line) ?? {}) as typeof event;
+    } catch (cause) {
+      throw new KubernetesError("protocol", `${operation}: an event is not JSON`, { cause });
+    }
+    const object = (event.object ?? {}) as { metadata?: { resourceVersion?: string }; code?: number; message?: string };
+    const version = object.metadata?.resourceVersion;
+    switch (event.type) {
+      case "ERROR": {
+        const { code = 500, message = "no reason given" } = object;
+        throw new KubernetesError("refused", `${operation}: ended by the server: ${code} ${message}`, { status: code });
+      }
+      case "BOOKMARK":
+        if (version) return { type: event.type, version };
+        break;
+      case "ADDED":
+      case "MODIFIED":
+      case "DELETED":
+        if (version && this.#isObject(object)) return { type: event.type, object, version };
+        break;
+    }
+    throw new KubernetesError("protocol", `${operation}: an event makes no sense: ${line.slice(0, 200)}`);
+  }
+}
+
+interface ListMetadata {
+  readonly resourceVersion?: string;
+  readonly continue?: string;
+}
+
+function queryOf(
+  { labelSelector, fieldSelector }: Selection,
+  parameters: { readonly [key: string]: string | undefined },
+): URLSearchParams {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries({ ...parameters, labelSelector, fieldSelector })) {
+    if (value !== undefined) query.set(key, value);
+  }
+  return query;
+}

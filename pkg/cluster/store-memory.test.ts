@@ -1,0 +1,89 @@
+/** What a store does not hold: the objects that its parser read, neither those of a list nor those of a watch. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterEach, expect, test } from "vitest";
+import { PODS } from "../../test/apiserver/kinds.ts";
+import { type ApiServer, startApiServer } from "../../test/apiserver/server.ts";
+import type { Connection } from "./connection.ts";
+import { connectKubernetes } from "./kubeconfig.ts";
+import type { KubeObject } from "./resource.ts";
+import { Store } from "./store.ts";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+/** Of each Pod: as much as managed fields and volumes make of one. */
+const BALLAST_BYTES = 10_000;
+const PODS_COUNT = 2000;
+const PAGE_SIZE = 100;
+
+const cleanups: (() => void | Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function startServer(): Promise<{ server: ApiServer; connection: Connection }> {
+  const server = await startApiServer({ historyLimit: 10 });
+  const folder = mkdtempSync(join(tmpdir(), "weft-memory-"));
+  writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
+  const connection = connectKubernetes(join(folder, "kubeconfig"));
+  cleanups.push(
+    () => rmSync(folder, { recursive: true }),
+    () => server.close(),
+    () => connection.close(),
+  );
+  return { server, connection };
+}
+
+/** One text for all Pods of the server, which lives in this process: each that arrives is a copy. */
+const BALLAST = "x".repeat(BALLAST_BYTES);
+
+function createPod(server: ApiServer, n: number): void {
+  const annotations = { ballast: BALLAST };
+  const metadata = { name: `p${n}`, namespace: "default", annotations };
+  server.cluster.of("pods").create({ metadata, status: { podIP: `10.244.${n >> 8}.${n & 255}` } });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test("the objects of a list and of a watch are let go of as soon as they are parsed", async () => {
+  const { server, connection } = await startServer();
+  for (let n = 0; n < PODS_COUNT; n++) createPod(server, n);
+  const seen: WeakRef<KubeObject>[] = [];
+  const alive = () => seen.filter((object) => object.deref() !== undefined).length;
+  /** At the first object of each page: how many objects of the pages before the last one can still be reached. */
+  const held: number[] = [];
+  const parse = (object: KubeObject) => {
+    if (seen.length % PAGE_SIZE === 0 && seen.length < PODS_COUNT) {
+      collect();
+      held.push(seen.slice(0, -PAGE_SIZE).filter((earlier) => earlier.deref() !== undefined).length);
+    }
+    seen.push(new WeakRef(object));
+    return String((object.status as { podIP?: string }).podIP);
+  };
+  const store = new Store(connection, { resource: PODS, parse }, { pageSize: PAGE_SIZE });
+  cleanups.push(() => store.stop());
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  store.start();
+  await until(() => store.status.phase === "watching");
+  expect([store.size, seen.length]).toEqual([PODS_COUNT, PODS_COUNT]);
+  for (let n = 0; n < 200; n++) createPod(server, PODS_COUNT + n);
+  await until(() => store.size === PODS_COUNT + 200);
+  // Targets of weak references live until the end of the turn that looked at them.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  collect();
+  expect(held).toHaveLength(PODS_COUNT / PAGE_SIZE);
+  expect(Math.max(...held)).toBe(0);
+  // The last event may still be a register's.
+  expect(alive()).toBeLessThan(5);
+  const grownBytes = process.memoryUsage().heapUsed - before;
+  const rawBytes = (PODS_COUNT + 200) * BALLAST_BYTES;
+  expect(grownBytes).toBeLessThan(rawBytes / 5);
+});

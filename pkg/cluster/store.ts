@@ -1,0 +1,234 @@
+/**
+ * A copy of the cluster's objects of one kind, kept current: what a parser keeps of each, by key and by indexes, with a
+ * subscription that tells which of them have changed.
+ *
+ * The copy outlives everything that happens to the API server. While it cannot be reached, the objects stay as they were
+ * last heard of; a list that follows changes only what differs. Where the server does not know the resource (a CRD that is
+ * not installed), there are no such objects, and that counts as synced.
+ */
+import { SYSTEM_CLOCK } from "./clock.ts";
+import type { Connection } from "./connection.ts";
+import { Indexer, type IndexKeys, type StoreChange, type StoreEntry, type StoreIndex } from "./indexer.ts";
+import {
+  LIST_WATCH_DEFAULTS,
+  type ListerWatcher,
+  ListWatch,
+  type ListWatchOptions,
+  type ObjectEvent,
+} from "./listwatch.ts";
+import { equalityOf, type ResourceParser } from "./parser.ts";
+import { type KubeObject, keyOf, type Selection } from "./resource.ts";
+import { ResourceClient } from "./resource-client.ts";
+import { Subscription } from "./subscription.ts";
+
+export interface StoreOptions extends ListWatchOptions {
+  /** Which objects are held. Default: all. */
+  readonly selection: Selection;
+  /** How long a change waits for others before listeners are called. Default 0: for those that came with it. */
+  readonly coalesceMs: number;
+  /** A request failed, or a listener threw; the store tries again after `retryMs`. Must not throw. */
+  readonly onFailure: (error: unknown, retryMs: number) => void;
+  /** The parser threw, which is a mistake of the parser: the object's last value stays. Must not throw. */
+  readonly onUnreadable: (key: string, error: unknown) => void;
+}
+
+/**
+ * - `listing`: nothing was heard of yet.
+ * - `watching`: what is held is current, and changes are heard of as they happen.
+ * - `stale`: the server cannot be reached or refuses; what is held may have changed since.
+ * - `absent`: the server does not know the resource; it is asked again from time to time.
+ */
+export type StorePhase = "listing" | "watching" | "stale" | "absent";
+
+export interface StoreStatus {
+  readonly phase: StorePhase;
+  /** Of `stale` and `absent`: what failed and what an operator can do. */
+  readonly reason?: string;
+  /** Of `stale` and `absent`: how long after it came about the server is asked again. */
+  readonly retryMs?: number;
+  /** Time since the server was last heard of, or since the store was made. */
+  readonly silentMs: number;
+  /** The store has held the whole set once. */
+  readonly hasSynced: boolean;
+}
+
+export interface StoreNotice<T> {
+  /** What differs from what this listener knew. Empty where only the status has changed. */
+  readonly changes: readonly StoreChange<T>[];
+  readonly status: StoreStatus;
+}
+
+/** When it throws, it is called again after a wait, with the same changes and those that came meanwhile. */
+export type StoreListener<T> = (notice: StoreNotice<T>) => void;
+
+/** How long after a resource was found absent it is asked for again, at most: a CRD is rarely installed. */
+export const ABSENT_RETRY_MS = 5 * 60_000;
+
+type StoreState = Omit<StoreStatus, "silentMs" | "hasSynced">;
+
+/** An entry, or no more than the key of an object of which nothing is kept. */
+type ParsedObject<T> = StoreEntry<T | undefined>;
+
+export class Store<T> {
+  readonly #parser: ResourceParser<T>;
+  readonly #options: StoreOptions;
+  readonly #indexer: Indexer<T>;
+  readonly #loop: ListWatch<ParsedObject<T>, KubeObject>;
+  readonly #subscriptions = new Set<Subscription<T>>();
+  readonly #stopping = new AbortController();
+  #state: StoreState = { phase: "listing" };
+  #hasSynced = false;
+  #running: Promise<void> = Promise.resolve();
+
+  /** Several stores share the connections of one `connection`. Nothing is asked before `start`. */
+  constructor(connection: Connection, parser: ResourceParser<T>, options: Partial<StoreOptions> = {}) {
+    const { resource, form = "whole" } = parser;
+    const client = new ResourceClient(connection, resource);
+    this.#parser = parser;
+    this.#options = {
+      clock: SYSTEM_CLOCK,
+      selection: {},
+      coalesceMs: 0,
+      onFailure: () => undefined,
+      onUnreadable: () => undefined,
+      // The core group is part of every server: what it does not know now is not there yet.
+      absentRetryMs: resource.group === "" ? undefined : ABSENT_RETRY_MS,
+      ...LIST_WATCH_DEFAULTS,
+      ...options,
+    };
+    const { selection } = this.#options;
+    this.#indexer = new Indexer(equalityOf(parser), (change) => {
+      for (const subscription of this.#subscriptions) subscription.note(change);
+    });
+    const api: ListerWatcher<ParsedObject<T>, KubeObject> = {
+      subject: resource.plural,
+      listPage: (limit, next, signal) =>
+        client.listPage({ ...selection, form, limit, next }, (object) => this.#parse(object), signal),
+      watch: (request, handlers, signal) => client.watch({ ...selection, ...request, form }, handlers, signal),
+    };
+    this.#loop = new ListWatch(api, this.#options, {
+      onList: (objects) => this.#listed(objects),
+      onChange: (event) => this.#changed(event),
+      onWatching: () => this.#enter({ phase: "watching" }),
+      onFailure: (error, retryMs) => {
+        this.#options.onFailure(error, retryMs);
+        this.#enter({ phase: "stale", reason: reasonOf(error), retryMs });
+      },
+      onAbsent: (error, retryMs) => this.#absent(error, retryMs),
+    });
+  }
+
+  /** Begins to list. Called once. */
+  start(): void {
+    this.#running = this.#loop.run(this.#stopping.signal);
+  }
+
+  /** Nothing changes, and no listener is called, once this has resolved. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    for (const subscription of this.#subscriptions) subscription.close();
+    this.#subscriptions.clear();
+  }
+
+  /** By "namespace/name", or by the name alone where objects have no namespace; see `keyOf`. */
+  get(key: string): StoreEntry<T> | undefined {
+    return this.#indexer.get(key);
+  }
+
+  /** In no particular order. */
+  list(): readonly StoreEntry<T>[] {
+    return this.#indexer.list();
+  }
+
+  get size(): number {
+    return this.#indexer.size;
+  }
+
+  /** The store has held the whole set once, or knows that the server has no such resource. */
+  get hasSynced(): boolean {
+    return this.#hasSynced;
+  }
+
+  get status(): StoreStatus {
+    return { ...this.#state, silentMs: this.#loop.silentMs, hasSynced: this.#hasSynced };
+  }
+
+  /** Objects by keys of the caller's choice, such as the Service of an EndpointSlice. Kept current as long as the store. */
+  addIndex(keysOf: IndexKeys<T>): StoreIndex<T> {
+    return this.#indexer.addIndex(keysOf);
+  }
+
+  /**
+   * Calls `listener` when objects or the status have changed from now on; what is held already, `list` tells. By the time
+   * of the call, `get` may know more than the notice: that comes with the next one. Returns the function that ends it.
+   */
+  subscribe(listener: StoreListener<T>): () => void {
+    const { clock, coalesceMs, backoff, onFailure } = this.#options;
+    const subscription = new Subscription<T>({
+      clock,
+      coalesceMs,
+      backoff,
+      isSameEntry: (a, b) => this.#indexer.isSameEntry(a, b),
+      deliver: (changes) => listener({ changes, status: this.status }),
+      onFailure,
+    });
+    this.#subscriptions.add(subscription);
+    return () => {
+      subscription.close();
+      this.#subscriptions.delete(subscription);
+    };
+  }
+
+  #listed(objects: readonly ParsedObject<T>[]): void {
+    this.#indexer.replace(objects.filter(isEntry));
+    if (this.#hasSynced) return;
+    this.#hasSynced = true;
+    this.#wake();
+  }
+
+  #changed({ type, object }: ObjectEvent<KubeObject>): void {
+    const parsed = type === "DELETED" ? undefined : this.#parse(object);
+    if (parsed !== undefined && isEntry(parsed)) this.#indexer.put(parsed);
+    else this.#indexer.remove(keyOf(object.metadata.namespace, object.metadata.name));
+  }
+
+  /** Said once, however often it is asked again. */
+  #absent(error: unknown, retryMs: number): void {
+    if (this.#state.phase === "absent") return;
+    this.#indexer.replace([]);
+    this.#hasSynced = true;
+    this.#enter({ phase: "absent", reason: reasonOf(error), retryMs });
+  }
+
+  #enter(state: StoreState): void {
+    const isSame = state.phase === this.#state.phase && state.phase === "watching";
+    this.#state = state;
+    if (!isSame) this.#wake();
+  }
+
+  #wake(): void {
+    for (const subscription of this.#subscriptions) subscription.wake();
+  }
+
+  /** All that is kept of `object`, which is not referred to any more after this. */
+  #parse(object: KubeObject): ParsedObject<T> {
+    const { namespace = "", name, uid = "" } = object.metadata;
+    const key = keyOf(namespace, name);
+    try {
+      return { key, namespace, name, uid, value: this.#parser.parse(object) };
+    } catch (error) {
+      this.#options.onUnreadable(key, error);
+      const held = this.#indexer.get(key);
+      return { key, namespace, name, uid, value: held?.uid === uid ? held.value : undefined };
+    }
+  }
+}
+
+function isEntry<T>(object: ParsedObject<T>): object is StoreEntry<T> {
+  return object.value !== undefined;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

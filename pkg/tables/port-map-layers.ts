@@ -1,0 +1,186 @@
+/**
+ * The maps of `table inet weft_portmap`: ports of one kind stand in maps of their own, a layer, and the layers are asked in
+ * turn. Which key a port has in which map.
+ */
+import { addressKey, type Family } from "../ip/address.ts";
+import type { Prefix } from "../ip/prefix.ts";
+import { addressSpan, commonSpan, prefixSpan } from "../ip/span.ts";
+import { address, destinationPort, interfaceName, type Selector, transportProtocol } from "../nft/selector.ts";
+import type { TupleElement, TupleSet } from "../nft/set.ts";
+import type { Field, FieldValue } from "../nft/tuple.ts";
+import { conditionBits, fieldSpan, spanField } from "./port-condition.ts";
+import { type HostPort, hostPortKey, type PortMap, type PortMasquerade } from "./port-mapping.ts";
+
+const PORT_BITS = 16;
+const addressType = (family: Family) => `ipv${family}_addr` as const;
+
+/** Ports of one kind, in maps of their own. */
+export interface Layer {
+  readonly hasAddress: boolean;
+  readonly hasCondition: boolean;
+  readonly ports: string;
+  readonly masquerade: string;
+  /** In words. */
+  readonly about: string;
+}
+
+/** In the order in which they are asked. */
+export const LAYERS: readonly Layer[] = [true, false].flatMap((hasAddress) =>
+  [true, false].map((hasCondition) => {
+    const start = `${hasCondition ? "conditional-" : ""}${hasAddress ? "address-" : ""}`;
+    const about = `of ${hasAddress ? "one address" : "all addresses"}${hasCondition ? ", for certain connections" : ""}`;
+    return { hasAddress, hasCondition, ports: `${start}ports`, masquerade: `${start}masquerade`, about };
+  }),
+);
+
+/** Of a layer's map for a family. */
+export const setName = (name: string, family: Family) => `${name}${family}`;
+
+/** The chain that sets this bit of a packet's mark: what the maps of who is masqueraded lead to. */
+export const markChainName = (bit: number) => `mark-${bit}`;
+export const MARK_CHAIN = /^mark-(\d+)$/;
+
+/** Of the keys of a layer's two maps. */
+interface PerMap<T> {
+  readonly ports: readonly T[];
+  readonly masqueraded: readonly T[];
+}
+
+/** What the maps are asked with. */
+export function layerSelectors({ hasAddress, hasCondition }: Layer, family: Family): PerMap<Selector> {
+  const port = [transportProtocol, destinationPort];
+  const [source, destination] = [address("saddr", family), address("daddr", family)];
+  if (hasCondition) {
+    const all = [...port, source, destination, interfaceName("iifname")];
+    return { ports: all, masqueraded: all };
+  }
+  const host = hasAddress ? [destination, ...port] : port;
+  return { ports: host, masqueraded: [...host, source] };
+}
+
+/** The types of their keys. */
+export function layerFields({ hasAddress, hasCondition }: Layer, family: Family): PerMap<Field> {
+  const port = ["inet_proto", "inet_service"] as const;
+  const type = addressType(family);
+  if (hasCondition) {
+    const all = [...port, type, type, "ifname"] as const;
+    return { ports: all, masqueraded: all };
+  }
+  const host = hasAddress ? [type, ...port] : port;
+  return { ports: host, masqueraded: [...host, type] };
+}
+
+/** The two maps of a layer, with the elements of `map` that are of its kind. */
+export function layerSets(layer: Layer, family: Family, { mappings, masquerades }: PortMap): [TupleSet, TupleSet] {
+  const isIn = ({ address: single, condition }: HostPort) =>
+    (single !== undefined) === layer.hasAddress && (condition !== undefined) === layer.hasCondition;
+  const type = addressType(family);
+  const fields = layerFields(layer, family);
+  return [
+    {
+      kind: "tuples",
+      name: setName(layer.ports, family),
+      comment: `ports ${layer.about}`,
+      fields: fields.ports,
+      hasRanges: layer.hasCondition,
+      data: [type, "inet_service"],
+      elements: mappings
+        .filter(({ target, host }) => target.family === family && isIn(host))
+        .map(({ host, target, targetPort, owner }) => ({
+          values: keyOf(host, family),
+          data: [target, targetPort],
+          comment: owner,
+        })),
+    },
+    {
+      kind: "tuples",
+      name: setName(layer.masquerade, family),
+      comment: `who gets the node's address as source: ports ${layer.about}`,
+      fields: fields.masqueraded,
+      hasRanges: true,
+      data: "verdict",
+      elements: joinPorts(masquerades.filter(({ source, host }) => source.address.family === family && isIn(host))).map(
+        (entry) => ({
+          values: masqueradeKey(entry, family),
+          data: { jump: markChainName(entry.markBit) },
+          comment: entry.owner,
+        }),
+      ),
+    },
+  ];
+}
+
+/**
+ * Adjacent ports become one entry: the kernel takes time for each entry of such a map that grows with their number, and a
+ * pod's ports are often a range. Entries with conditions stay as they are.
+ */
+function joinPorts(entries: readonly PortMasquerade[]): PortMasquerade[] {
+  const rows = new Map<string, PortMasquerade[]>();
+  const joined: PortMasquerade[] = [];
+  for (const entry of entries) {
+    if (entry.host.condition !== undefined) {
+      joined.push(entry);
+      continue;
+    }
+    const { owner, host, source, markBit } = entry;
+    const key = `${hostPortKey({ ...host, port: 0 })} ${addressKey(source.address)}/${source.length} ${markBit} ${owner}`;
+    const row = rows.get(key);
+    if (row === undefined) rows.set(key, [entry]);
+    else row.push(entry);
+  }
+  for (const row of rows.values()) {
+    let current: PortMasquerade | undefined;
+    for (const entry of row.sort((a, b) => a.host.port - b.host.port)) {
+      const last = lastPortOf(entry);
+      if (current !== undefined && entry.host.port <= lastPortOf(current) + 1) {
+        current = { ...current, lastPort: Math.max(last, lastPortOf(current)) };
+        continue;
+      }
+      if (current !== undefined) joined.push(current);
+      current = entry;
+    }
+    if (current !== undefined) joined.push(current);
+  }
+  return joined;
+}
+
+const lastPortOf = ({ host, lastPort = host.port }: PortMasquerade) => lastPort;
+
+function masqueradeKey(entry: PortMasquerade, family: Family): FieldValue[] {
+  const { host, source } = entry;
+  const { protocol, address: single, condition } = host;
+  if (condition !== undefined) return keyOf(host, family, source);
+  const last = lastPortOf(entry);
+  const ports = last === host.port ? last : portRange(host.port, last);
+  return single === undefined ? [protocol, ports, source] : [single, protocol, ports, source];
+}
+
+const portRange = (first: number, last: number) => spanField({ first: BigInt(first), last: BigInt(last) }, PORT_BITS);
+
+/** An element for each port of an element whose key holds a range of ports: as weft made them before it joined ports. */
+export function singlePorts({ fields }: TupleSet, element: TupleElement): TupleElement[] {
+  const at = fields.indexOf("inet_service");
+  const ports = element.values[at];
+  if (typeof ports !== "object" || !("from" in ports)) return [element];
+  const { first, last } = fieldSpan(ports);
+  return Array.from({ length: Number(last - first) + 1 }, (_, index) => ({
+    ...element,
+    values: element.values.map((value, position) => (position === at ? Number(first) + index : value)),
+  }));
+}
+
+/** With a condition, sources are those of it that are in `among`, too. */
+function keyOf({ protocol, address: single, port, condition }: HostPort, family: Family, among?: Prefix): FieldValue[] {
+  if (condition === undefined) return single === undefined ? [protocol, port] : [single, protocol, port];
+  const bits = conditionBits(family);
+  const source = among === undefined ? condition.source : commonSpan(condition.source, prefixSpan(among));
+  if (source === undefined) throw new RangeError("a condition without any source that is masqueraded");
+  const destination = single === undefined ? condition.destination : addressSpan(single);
+  return [
+    protocol,
+    port,
+    spanField(source, bits.source),
+    spanField(destination, bits.destination),
+    spanField(condition.inputInterface, bits.inputInterface),
+  ];
+}
