@@ -11,6 +11,8 @@ export default defineConfig({
           name: "unit",
           include: ["{plugins,command,daemon,pkg,hack,test}/**/*.test.ts"],
           exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts", "**/*.release.test.ts"],
+          // Five seconds are soon over on a busy machine.
+          testTimeout: 60_000 * patience,
         },
       },
       {

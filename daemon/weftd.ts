@@ -118,7 +118,13 @@ async function start(
   const context = {
     ...{ options, clock, log, health, metrics, events, cluster, files, ownFiles: nodeFiles, facts: new Facts() },
     sources: { view, nodes, netConf, netConfChange },
-    ...{ programmer: kernel.programmer, netlink: kernel.netlink, nftables: kernel.nftables, generic: kernel.generic },
+    ...{
+      programmer: kernel.programmer,
+      netlink: kernel.netlink,
+      nftables: kernel.nftables,
+      generic: kernel.generic,
+      bases: kernel.bases,
+    },
     drivers: new Drivers({ kernel: kernel.programmer, settings: files, processes }),
     newGate: () => new RepairGate(clock, gateListener),
     watchSettings: (topic: Topic) => {

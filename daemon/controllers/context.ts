@@ -1,5 +1,6 @@
 /** What a controller is made with: everything that weftd.ts has opened. A controller takes what it needs of it. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { BaseChains } from "../../pkg/foreign/base-chains.ts";
 import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../pkg/sys/system.ts";
@@ -45,6 +46,8 @@ export interface ControllerContext {
   readonly netlink: EventedNetlink;
   readonly nftables: EventedNetlink;
   readonly generic: EventedNetlink;
+  /** The base chains of nftables, as they are announced. */
+  readonly bases: BaseChains;
   readonly drivers: ControllerCore["drivers"];
   /** A repair gate for one controller. */
   newGate(): RepairGate;

@@ -216,6 +216,7 @@ function bench() {
     options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
     firewall: {
       delayMs: 0,
+      forwardDueInMs: undefined,
       restore: async () => [],
       keep: async ({ table }) => {
         if (trouble.nftables !== undefined) throw trouble.nftables;

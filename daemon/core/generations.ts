@@ -1,9 +1,11 @@
 /**
  * The kernel's word that nftables changed. Of what it tells about each rule and element (a cluster's services are
- * thousands of them) nothing is read but that somebody else has committed a transaction.
+ * thousands of them) nothing is read but that another program has committed a transaction, and which base chains it added.
  */
 import { viewOf } from "../../pkg/netlink/bytes.ts";
-import { NFT_MSG_NEWGEN } from "../../pkg/netlink/nftables.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
+import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWGEN } from "../../pkg/netlink/nftables.ts";
+import { isBaseChain, type NftChain, readChains } from "../../pkg/nft/ruleset.ts";
 import { isSystemError } from "../../pkg/sys/errors.ts";
 import type { EventNetlinkSocket } from "../../pkg/sys/event-netlink.ts";
 
@@ -12,6 +14,10 @@ const NFNLGRP_NFTABLES = 7;
 const HEADER = 16;
 
 export interface GenerationListener {
+  /** Base chains were added or changed. Called before `onChange` of the same transaction. */
+  onBaseChains(chains: readonly NftChain[]): void;
+  /** Base chains may have been added unheard: called at the start, too. */
+  onUnknownChains(): void;
   /** Somebody has changed something. What this process commits is told, too, unless the socket ignores its port. */
   onChange(): void;
   /** Announcements were lost. */
@@ -23,22 +29,46 @@ export interface GenerationListener {
 /** Listens until the socket is closed. */
 export function listenToGenerations(socket: EventNetlinkSocket, listener: GenerationListener): void {
   socket.onDatagram((datagram) => {
-    if (hasMessage(datagram, NFT_MSG_NEWGEN.type)) listener.onChange();
+    const { bases, isCommitted, isReadable } = read(datagram);
+    if (bases.length > 0) listener.onBaseChains(readChains(bases));
+    if (!isReadable) listener.onUnknownChains();
+    if (isCommitted || !isReadable) listener.onChange();
   });
   socket.onError((error) => {
-    if (isSystemError(error, "ENOBUFS")) listener.onOverrun();
-    else listener.onBroken(error);
+    if (isSystemError(error, "ENOBUFS")) {
+      listener.onUnknownChains();
+      listener.onOverrun();
+    } else {
+      listener.onBroken(error);
+    }
   });
   socket.addMembership(NFNLGRP_NFTABLES);
+  listener.onUnknownChains();
 }
 
-/** struct nlmsghdr: length (u32), then type (u16). A length that makes no sense may hide anything. */
-function hasMessage(datagram: Uint8Array, type: number): boolean {
+interface Announced {
+  readonly bases: readonly Message[];
+  readonly isCommitted: boolean;
+  /** False where a length makes no sense: anything may hide behind it. */
+  readonly isReadable: boolean;
+}
+
+/** struct nlmsghdr: length (u32), then type (u16). Thousands of messages come at once: an object is made of few. */
+function read(datagram: Uint8Array): Announced {
   const view = viewOf(datagram);
+  const bases: Message[] = [];
+  let isCommitted = false;
   for (let at = 0; at + HEADER <= datagram.length; ) {
     const length = view.getUint32(at, true);
-    if (length < HEADER || view.getUint16(at + 4, true) === type) return true;
+    if (length < HEADER || at + length > datagram.length) return { bases, isCommitted, isReadable: false };
+    const type = view.getUint16(at + 4, true);
+    if (type === NFT_MSG_NEWGEN.type) isCommitted = true;
+    if (type === NFT_MSG_NEWCHAIN.type) {
+      const payload = datagram.subarray(at + HEADER, at + length);
+      const message: Message = { type, flags: 0, sequence: 0, portId: 0, payload };
+      if (isBaseChain(message)) bases.push(message);
+    }
     at += (length + 3) & ~3;
   }
-  return false;
+  return { bases, isCommitted, isReadable: true };
 }

@@ -1,5 +1,6 @@
 /** This node's kernel, as all controllers share it: sockets, drivers, one snapshot, and what the kernel announces. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import { BaseChains } from "../../pkg/foreign/base-chains.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { NETLINK_GENERIC } from "../../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
@@ -17,6 +18,7 @@ export class Kernel {
   readonly netlink: EventedNetlink;
   readonly nftables: EventedNetlink;
   readonly generic: EventedNetlink;
+  readonly bases = new BaseChains();
   readonly programmer: Programmer;
   readonly shared: SharedKernel;
   readonly #ports: { readonly programming: number; readonly committing: number };
@@ -34,7 +36,7 @@ export class Kernel {
     this.netlink = programming.netlink;
     this.nftables = committing.netlink;
     this.generic = open(NETLINK_GENERIC).netlink;
-    this.programmer = new Programmer(this.netlink, this.nftables, () => this.shared.changed());
+    this.programmer = new Programmer(this.netlink, this.nftables, this.bases, () => this.shared.changed());
     this.shared = new SharedKernel(() => this.programmer.observe(), clock);
     this.#ports = { programming: programming.port, committing: committing.port };
   }
@@ -52,6 +54,8 @@ export class Kernel {
     );
     return new Promise((_resolve, reject) => {
       listenToGenerations(generations, {
+        onBaseChains: (chains) => this.bases.announced(chains),
+        onUnknownChains: () => this.bases.forget(),
         onChange: () => runner.rulesetChanged(),
         onOverrun: () => {
           metrics.notificationOverruns.inc();

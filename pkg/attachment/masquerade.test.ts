@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { parsePrefix } from "../ip/prefix.ts";
 import { ByteWriter } from "../netlink/bytes.ts";
 import { NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, splitDatagram } from "../netlink/message.ts";
+import { NFT_MSG_GETCHAIN, NFT_MSG_GETTABLE } from "../netlink/nftables.ts";
 import { SystemError } from "../sys/errors.ts";
 import type { NetlinkSocket, System } from "../sys/system.ts";
 import { addMasquerade, removeMasquerade } from "./masquerade.ts";
@@ -11,16 +12,21 @@ const ENOENT = 2;
 const EEXIST = 17;
 const EINVAL = 22;
 
-/** A kernel without tables: each dump ends with `dumpErrno`, each batch with the next of `batchErrnos`, then 0. */
-function systemWith(dumpErrno: number, batchErrnos: readonly number[]) {
+/**
+ * A kernel without tables: each question is answered with `lookErrno` (0: an empty dump, ENOENT for a single object), each
+ * batch with the next of `batchErrnos`, then 0.
+ */
+function systemWith(lookErrno: number, batchErrnos: readonly number[]) {
   const counts = { batches: 0, sleeps: 0, closed: 0 };
   const answers: Uint8Array[] = [];
   const socket: NetlinkSocket = {
     send(datagram) {
-      for (const { flags, sequence } of splitDatagram(datagram)) {
+      for (const { type, flags, sequence } of splitDatagram(datagram)) {
         const isDump = (flags & NLM_F_DUMP) === NLM_F_DUMP;
-        if (!isDump && (flags & NLM_F_ACK) === 0) continue;
-        const errno = isDump ? dumpErrno : (batchErrnos[counts.batches++] ?? 0);
+        const isQuestion = isDump || type === NFT_MSG_GETTABLE.type || type === NFT_MSG_GETCHAIN.type;
+        if (!isQuestion && (flags & NLM_F_ACK) === 0) continue;
+        const lookedUp = lookErrno === 0 && !isDump ? ENOENT : lookErrno;
+        const errno = isQuestion ? lookedUp : (batchErrnos[counts.batches++] ?? 0);
         const writer = new ByteWriter();
         writer.u32(36);
         writer.u16(isDump && errno === 0 ? NLMSG_DONE : NLMSG_ERROR);

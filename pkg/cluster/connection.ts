@@ -42,6 +42,10 @@ const MAX_RETRY_AFTER_MS = 60_000;
  */
 const TCP_PROBE_MS = 15_000;
 
+/**
+ * One server and one pool of connections, for any number of resources. HTTP/1.1: each open watch holds a TCP connection
+ * of its own, all other requests take turns on those that are idle.
+ */
 export class Connection {
   readonly #load: () => KubeConfig;
   readonly #clock: Clock;

@@ -53,7 +53,7 @@ export function isResumable(error: unknown): boolean {
 /** What an operator can do about an answer, by its status. */
 export type Advice = { readonly [status: number]: string };
 
-/** What can be said of a refusal whatever was asked. */
+/** Advice that does not depend on the request. */
 export const GENERAL_ADVICE: Advice = {
   401: "check the token or client certificate in the kubeconfig, or the service account",
 };

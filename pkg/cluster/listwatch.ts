@@ -15,7 +15,7 @@ import { Backoff } from "./backoff.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { isNotFound, isResumable, KubernetesError } from "./errors.ts";
 
-/** What the loop asks of a server. A list may bring more of each object than the events of a watch do. */
+/** What the loop needs of a client. A list may carry more of each object than the events of a watch do. */
 export interface ListerWatcher<Listed, Watched = Listed> {
   /** The resource, for messages: "nodes". */
   readonly subject: string;
@@ -86,7 +86,7 @@ export interface ListWatchHandler<Listed, Watched = Listed> {
   /** The whole set as it is now. */
   onList(items: readonly Listed[]): void;
   onChange(event: ObjectEvent<Watched>): void;
-  /** A watch has begun: from here on, changes are heard of as they happen. */
+  /** A watch has begun: from here on, changes arrive as they happen. */
   onWatching(): void;
   /** The list or the watch failed. */
   onFailure(error: unknown, retryMs: number): void;
@@ -115,7 +115,7 @@ export class ListWatch<Listed, Watched = Listed> {
   #heardMs: number;
   /** Lists answered 404 since the last one that was not. */
   #notFound = 0;
-  /** Whether the objects that the handler knows come from a list. */
+  /** Whether the handler has received a list, and the resource was not found absent since. */
   #isListed = false;
 
   constructor(

@@ -7,12 +7,12 @@ export interface ResourceParser<T> {
   /** "metadata" where `parse` reads nothing else. Default: "whole". */
   readonly form?: Form;
   /**
-   * What is kept of an object. undefined: nothing, as if it did not exist. Pure, and without references to the object
-   * or parts of it, which may be a hundred times larger. Fields are what some client wrote: a parser must not throw on
-   * any of them, but say in its value what it could not read.
+   * What is kept of an object; undefined: nothing, as if it did not exist. Pure. The value must not refer to the object
+   * or to parts of it, which may be a hundred times larger. Clients write the fields: a parser must not throw on any
+   * content, but record in its value what it could not read.
    */
   parse(object: KubeObject): T | undefined;
-  /** True when a change from `a` to `b` concerns nobody. Default: equality of structure (`isDeepStrictEqual`). */
+  /** True when a change from `a` to `b` can be ignored. Default: equality of structure (`isDeepStrictEqual`). */
   isSame?(a: T, b: T): boolean;
 }
 

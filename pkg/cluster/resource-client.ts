@@ -57,7 +57,7 @@ export class ResourceClient {
   readonly #connection: Connection;
   readonly #advice: Advice;
 
-  /** `advice`: what an operator can do about a refusal, where it is not about the right to read the resource. */
+  /** `advice` is added to that about the rights to read the resource, or replaces it. */
   constructor(connection: Connection, resource: Resource, advice: Advice = {}) {
     const { group, plural } = resource;
     const subject = group === "" ? plural : `${plural}.${group}`;

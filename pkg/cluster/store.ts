@@ -1,10 +1,10 @@
 /**
- * A copy of the cluster's objects of one kind, kept current: what a parser keeps of each, by key and by indexes, with a
- * subscription that tells which of them have changed.
+ * A current copy of the cluster's objects of one kind: what a parser keeps of each, by key and by indexes, with
+ * subscriptions to changes.
  *
- * The copy outlives everything that happens to the API server. While it cannot be reached, the objects stay as they were
- * last heard of; a list that follows changes only what differs. Where the server does not know the resource (a CRD that is
- * not installed), there are no such objects, and that counts as synced.
+ * While the API server cannot be reached, the objects stay as they were; the list that follows changes only what differs.
+ * Where the server does not know the resource (a CRD that is not installed), there are no such objects, and the store
+ * counts as synced.
  */
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection } from "./connection.ts";
@@ -24,7 +24,7 @@ import { Subscription } from "./subscription.ts";
 export interface StoreOptions extends ListWatchOptions {
   /** Which objects are held. Default: all. */
   readonly selection: Selection;
-  /** How long a change waits for others before listeners are called. Default 0: for those that came with it. */
+  /** How long a change waits for others before listeners are called. Default 0: one turn of the event loop. */
   readonly coalesceMs: number;
   /** A request failed, or a listener threw; the store tries again after `retryMs`. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
@@ -33,10 +33,10 @@ export interface StoreOptions extends ListWatchOptions {
 }
 
 /**
- * - `listing`: nothing was heard of yet.
- * - `watching`: what is held is current, and changes are heard of as they happen.
- * - `stale`: the server cannot be reached or refuses; what is held may have changed since.
- * - `absent`: the server does not know the resource; it is asked again from time to time.
+ * - `listing`: the first list is under way.
+ * - `watching`: the objects are current, and changes arrive as they happen.
+ * - `stale`: the server cannot be reached or refuses; objects may have changed since.
+ * - `absent`: the server does not know the resource; the store asks again from time to time.
  */
 export type StorePhase = "listing" | "watching" | "stale" | "absent";
 
@@ -46,14 +46,14 @@ export interface StoreStatus {
   readonly reason?: string;
   /** Of `stale` and `absent`: how long after it came about the server is asked again. */
   readonly retryMs?: number;
-  /** Time since the server was last heard of, or since the store was made. */
+  /** Time since the server last answered or sent an event, or since the store was made. */
   readonly silentMs: number;
-  /** The store has held the whole set once. */
+  /** See `Store.hasSynced`. */
   readonly hasSynced: boolean;
 }
 
 export interface StoreNotice<T> {
-  /** What differs from what this listener knew. Empty where only the status has changed. */
+  /** The differences from what this listener last received. Empty where only the status has changed. */
   readonly changes: readonly StoreChange<T>[];
   readonly status: StoreStatus;
 }
@@ -61,7 +61,7 @@ export interface StoreNotice<T> {
 /** When it throws, it is called again after a wait, with the same changes and those that came meanwhile. */
 export type StoreListener<T> = (notice: StoreNotice<T>) => void;
 
-/** How long after a resource was found absent it is asked for again, at most: a CRD is rarely installed. */
+/** The longest wait before an absent resource is asked for again: CRDs are rarely installed. */
 export const ABSENT_RETRY_MS = 5 * 60_000;
 
 type StoreState = Omit<StoreStatus, "silentMs" | "hasSynced">;
@@ -91,7 +91,7 @@ export class Store<T> {
       coalesceMs: 0,
       onFailure: () => undefined,
       onUnreadable: () => undefined,
-      // The core group is part of every server: what it does not know now is not there yet.
+      // The core group is part of every server: a 404 there is a fault.
       absentRetryMs: resource.group === "" ? undefined : ABSENT_RETRY_MS,
       ...LIST_WATCH_DEFAULTS,
       ...options,
@@ -160,8 +160,8 @@ export class Store<T> {
   }
 
   /**
-   * Calls `listener` when objects or the status have changed from now on; what is held already, `list` tells. By the time
-   * of the call, `get` may know more than the notice: that comes with the next one. Returns the function that ends it.
+   * Calls `listener` after later changes of objects or of the status; `list` gives what is held already. Returns the
+   * function that ends the subscription.
    */
   subscribe(listener: StoreListener<T>): () => void {
     const { clock, coalesceMs, backoff, onFailure } = this.#options;
@@ -193,7 +193,7 @@ export class Store<T> {
     else this.#indexer.remove(keyOf(object.metadata.namespace, object.metadata.name));
   }
 
-  /** Said once, however often it is asked again. */
+  /** Later answers of the same kind are no news. */
   #absent(error: unknown, retryMs: number): void {
     if (this.#state.phase === "absent") return;
     this.#indexer.replace([]);
@@ -211,7 +211,7 @@ export class Store<T> {
     for (const subscription of this.#subscriptions) subscription.wake();
   }
 
-  /** All that is kept of `object`, which is not referred to any more after this. */
+  /** All that is kept of `object`. */
   #parse(object: KubeObject): ParsedObject<T> {
     const { namespace = "", name, uid = "" } = object.metadata;
     const key = keyOf(namespace, name);

@@ -27,7 +27,7 @@ export class Subscription<T> {
     this.#backoff = new Backoff({ ...options.backoff, random: () => options.clock.random() });
   }
 
-  /** An object has changed. One that is again as the listener knows it is no change any more. */
+  /** An object has changed. If it is now as the listener last received it, there is nothing to deliver for it. */
   note({ key, before, after }: StoreChange<T>): void {
     const known = this.#pending.has(key) ? this.#pending.get(key)?.before : before;
     if (this.#options.isSameEntry(known, after)) this.#pending.delete(key);

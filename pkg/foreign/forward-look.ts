@@ -2,6 +2,7 @@
  * What is asked of the kernel to know what becomes of forwarded packets in other programs' chains: few questions, whatever
  * else their tables hold.
  */
+
 import { ISOLATION_CHAINS, PRIVATE_CHAIN } from "../footprint.ts";
 import { answered, type Look, type Read } from "../netlink/look.ts";
 import type { Query } from "../netlink/message.ts";
@@ -9,8 +10,6 @@ import { NFPROTO } from "../netlink/nftables.ts";
 import {
   type ChainPlace,
   chainRequest,
-  chainsDump,
-  isBaseChain,
   isSameChain,
   isUnconditional,
   type NftChain,
@@ -24,6 +23,7 @@ import {
   tablesDump,
   verdictOf,
 } from "../nft/ruleset.ts";
+import { BaseChains } from "./base-chains.ts";
 import type { ForwardOptions } from "./foreign-forward.ts";
 import { IPTABLES_TABLES, isFilterTable, isForward, isIpTable, isPrivate } from "./forward-chains.ts";
 
@@ -37,6 +37,8 @@ export interface Depth {
    * of the node, so reading it costs more with each pod.
    */
   readonly isShallow?: boolean;
+  /** What earlier looks have found, for a program that hears of new base chains. [nothing: all chains are dumped] */
+  readonly bases?: BaseChains;
 }
 
 /**
@@ -50,7 +52,7 @@ export function lookAtForwarding(read: Read, options: Pick<ForwardOptions, "admi
 /** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
 export function* forwardingLook(
   { adminChain }: Pick<ForwardOptions, "adminChain">,
-  { isShallow = false }: Depth = {},
+  { isShallow = false, bases = new BaseChains() }: Depth = {},
 ): Look<NftRuleset> {
   const tables = readTables(yield [tablesDump()]).filter(isIpTable);
   const named = tables
@@ -62,8 +64,7 @@ export function* forwardingLook(
   const chains = readChains(yield named.map(chainRequest));
   const isKnown = (place: ChainPlace) => chains.some((chain) => isSameChain(chain, place));
   const others = new Set(tables.filter((table) => !isOfIptables(table, chains)).map(({ family }) => family));
-  const bases = readChains((yield [...others].map(chainsDump)).filter(isBaseChain));
-  chains.push(...bases.filter((base) => !isKnown(base)));
+  chains.push(...(yield* bases.look(others)).filter((base) => !isKnown(base)));
   const isRead = (place: ChainPlace) => !isShallow || !isFilterTable(place) || place.chain === "FORWARD";
   const rules: NftRule[] = [];
   let open = chains.filter((chain) => (isForward(chain) || isPrivate(chain)) && isRead(chain));

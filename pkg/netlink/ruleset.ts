@@ -130,6 +130,6 @@ function dumpIfThere(netfilter: BlockingNetlink, dump: Query): readonly Message[
  * refused only where the subsystem is absent; a change that is refused says something else.
  */
 export function lacksNetfilter(error: unknown): boolean {
-  if (isNetlinkError(error, "EINVAL", "EOPNOTSUPP")) return error.request.isDump;
+  if (isNetlinkError(error, "EINVAL", "EOPNOTSUPP")) return error.request.identifier.startsWith("NFT_MSG_GET");
   return isSystemError(error, "EPROTONOSUPPORT");
 }

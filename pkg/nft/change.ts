@@ -8,7 +8,7 @@ import { elementKey, hasSameElements, hasSameShape, readTable } from "./comparis
 import { type NftSet, wireElements } from "./set.ts";
 import { addElements, deleteFromSet, replaceTable, type Table } from "./table.ts";
 
-/** Nothing where the kernel holds `wanted` already. `held` are the answers to `tableDumps`. */
+/** Nothing where the kernel holds `wanted` already. `held` are the answers to `tableQuestions`. */
 export function changeTable(wanted: Table, held: readonly Message[]): Request[] {
   const observed = readTable(wanted, held);
   if (observed === undefined || !hasSameShape(wanted, observed)) return replaceTable(wanted);

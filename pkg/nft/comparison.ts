@@ -2,7 +2,7 @@
  * What the kernel holds of a table, read back and held against what is wanted. Handles, counters and the order of sets
  * and elements do not count.
  */
-import { decode, dumpRequest, type Message, type MessageType, type Query } from "../netlink/message.ts";
+import { decode, dumpRequest, type Message, type MessageType, type Query, query } from "../netlink/message.ts";
 import {
   NF_INET_HOOK,
   NFT_MSG_GETCHAIN,
@@ -24,20 +24,28 @@ import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
 
 /**
- * The dumps that `readTable` and `isSameTable` need, in any order. Those of sets and elements are refused with ENOENT
- * where there is no such table or set: the table is not as wanted then. Sets that `hasElements` leaves out read as empty.
+ * What `readTable` and `isSameTable` need to ask, in any order. What is absent is refused with ENOENT: the table is not as
+ * wanted then. Sets that `hasElements` leaves out read as empty.
+ *
+ * The kernel dumps tables and chains of a whole family, which may hold thousands of other programs' chains. So ours are
+ * asked for by name; a chain that nobody wanted shows in the table's count of what it holds (`use`).
  */
-export function tableDumps(table: Table, hasElements: (set: NftSet) => boolean = () => true): Query[] {
+export function tableQuestions(table: Table, hasElements: (set: NftSet) => boolean = () => true): Query[] {
   const header = tableHeader(table);
   const name = tableText(table);
   return [
-    // The kernel narrows tables and chains by family only; the reader picks ours.
-    dumpRequest(NFT_MSG_GETTABLE, `nft list tables ${table.family}`, header, {}),
-    dumpRequest(NFT_MSG_GETCHAIN, `nft list chains ${table.family}`, header, {}),
+    query(NFT_MSG_GETTABLE, `nft list table ${name} (alone)`, header, { name: table.name }),
+    ...table.chains.map((chain) => chainQuestion(table, chain.name)),
     dumpRequest(NFT_MSG_GETRULE, `nft list table ${name}`, header, { table: table.name }),
     setsDump(table),
     ...elementDumps({ ...table, sets: table.sets.filter(hasElements) }),
   ];
+}
+
+/** Asks for one chain of the table, without its rules. */
+export function chainQuestion(table: Table, name: string): Query {
+  const text = `nft list chain ${tableText(table)} ${name} (alone)`;
+  return query(NFT_MSG_GETCHAIN, text, tableHeader(table), { table: table.name, name });
 }
 
 /** Which sets a table has, without their elements; ENOENT where there is no such table. */
@@ -62,7 +70,7 @@ export interface ObservedTable {
   /** Chains with their rules, and sets: what the table does. */
   readonly shape: string;
   readonly elements: ReadonlyMap<string, readonly SetElement[]>;
-  /** Names. */
+  /** Names, of the chains that were asked for. */
   readonly chains: readonly string[];
   readonly sets: readonly string[];
 }
@@ -70,7 +78,7 @@ export interface ObservedTable {
 /** Each by its dump, and by its table's family and name: a comparison asks for one table once for each attachment. */
 const READ = new WeakMap<readonly Message[], Map<string, ObservedTable | undefined>>();
 
-/** Puts the answers to `tableDumps` together, whatever else is among them; `undefined` where there is no such table. */
+/** Puts the answers to `tableQuestions` together, whatever else is among them; `undefined` where there is no such table. */
 export function readTable(wanted: Table, messages: readonly Message[]): ObservedTable | undefined {
   const tables = READ.get(messages) ?? new Map<string, ObservedTable | undefined>();
   READ.set(messages, tables);
@@ -167,7 +175,7 @@ export function hasSameShape(wanted: Table, observed: ObservedTable): boolean {
 interface Shape {
   readonly flags: number;
   readonly comment: string | undefined;
-  /** Counts what is not looked at too: objects, flow tables. */
+  /** Counts what is not looked at too: other chains, objects, flow tables. */
   readonly use: number;
   readonly chains: readonly { readonly name: string }[];
   readonly sets: readonly { readonly name: string }[];

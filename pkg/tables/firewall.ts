@@ -18,7 +18,7 @@ import {
   type ObservedTable,
   readElements,
   readTable,
-  tableDumps,
+  tableQuestions,
 } from "../nft/comparison.ts";
 import {
   accept,
@@ -162,7 +162,7 @@ function rules(): Rule[] {
 export function firewallDumps(): Query[] {
   const table = firewallTable(EMPTY);
   const isRecord = (name: string) => FAMILIES.some((family) => name === recordsSet(family));
-  return tableDumps(table, (set) => !isRecord(set.name));
+  return tableQuestions(table, (set) => !isRecord(set.name));
 }
 
 /** What the kernel holds: also of a table that an earlier version made, or that is damaged. */

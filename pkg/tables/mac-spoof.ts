@@ -9,7 +9,14 @@
 import { BRIDGE_DSTNAT_PRIORITY, POD_TABLE } from "../footprint.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { elementDumps, hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
+import {
+  elementDumps,
+  hasSameShape,
+  holdsElements,
+  readElements,
+  readTable,
+  tableQuestions,
+} from "../nft/comparison.ts";
 import { counter, drop, matchInSet } from "../nft/expressions.ts";
 import { etherSource, interfaceName } from "../nft/selector.ts";
 import { readTuple, type TupleSet } from "../nft/set.ts";
@@ -75,7 +82,7 @@ const EMPTY = macSpoofTable([]);
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
 export function macSpoofDumps(): Query[] {
-  return tableDumps(EMPTY);
+  return tableQuestions(EMPTY);
 }
 
 /** What `deleteGuards` needs of `macSpoofDumps`. */

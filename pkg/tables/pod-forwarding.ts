@@ -5,7 +5,8 @@
 
 import { rulesOfAddress } from "../foreign/cni-forward.ts";
 import { acceptForwarded, type ForwardedPod, type ForwardOptions } from "../foreign/foreign-forward.ts";
-import { forwardingLook } from "../foreign/forward-look.ts";
+
+import { type Depth, forwardingLook } from "../foreign/forward-look.ts";
 import { forgetForwarded } from "../foreign/forward-removal.ts";
 import { type Address, isSameAddress } from "../ip/address.ts";
 import type { Look } from "../netlink/look.ts";
@@ -28,9 +29,13 @@ export interface SeenForwarding {
   readonly records: readonly RuleRecord[];
 }
 
-export function* podForwardingLook(adminChain: string, addresses: readonly Address[]): Look<SeenForwarding> {
+export function* podForwardingLook(
+  adminChain: string,
+  addresses: readonly Address[],
+  depth: Depth = {},
+): Look<SeenForwarding> {
   return {
-    foreign: yield* forwardingLook({ adminChain }),
+    foreign: yield* forwardingLook({ adminChain }, depth),
     records: readRuleRecords(yield ruleRecordRequests(addresses)),
   };
 }

@@ -11,7 +11,7 @@ import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import type { Message, Query, Request } from "../netlink/message.ts";
 import type { SetElement } from "../netlink/nftables.ts";
-import { hasSameShape, holdsElements, readElements, readTable, tableDumps } from "../nft/comparison.ts";
+import { hasSameShape, holdsElements, readElements, readTable, tableQuestions } from "../nft/comparison.ts";
 import {
   counter,
   masquerade,
@@ -84,7 +84,7 @@ function podRule(family: Family): Rule {
 
 /** Those of sets are refused with ENOENT where the table is absent: that answer is an empty one. */
 export function podMasqueradeDumps(): Query[] {
-  return tableDumps(podMasquerade([]));
+  return tableQuestions(podMasquerade([]));
 }
 
 /**

@@ -7,17 +7,20 @@
 import { type Address, addressKey, formatAddress } from "../ip/address.ts";
 import { describeOwner } from "../kernel/owner.ts";
 import { answered, type Look, type Read } from "../netlink/look.ts";
-import { decode, type Message, type Request } from "../netlink/message.ts";
+import { decode, type Message, type Query, type Request } from "../netlink/message.ts";
 import { NFT_MSG_NEWSET, type SetElement } from "../netlink/nftables.ts";
 import {
   absentElements,
+  chainQuestion,
   elementDumps,
   hasSameShape,
   readElements,
   readTable,
   setsDump,
-  tableDumps,
+  tableQuestions,
 } from "../nft/comparison.ts";
+
+import { readRules } from "../nft/ruleset.ts";
 import { elementsText } from "../nft/set.ts";
 import { addElements, createTable, deleteElements, deleteTable } from "../nft/table.ts";
 import { tupleText } from "../nft/tuple.ts";
@@ -50,7 +53,8 @@ export function lookAtPortMap(read: Read): readonly Message[] {
 
 /** The same for those who wait for the kernel's answers. */
 export function* portMapLook(): Look<readonly Message[]> {
-  return yield* withConditional(yield tableDumps(PLAIN_TABLE));
+  const seen = yield tableQuestions(PLAIN_TABLE);
+  return yield* withConditional(seen, unaskedChains(seen));
 }
 
 /** What `deletePortMap` needs of that. */
@@ -60,14 +64,22 @@ export function lookAtPortMapElements(read: Read): readonly Message[] {
 
 /** The same for those who wait for the kernel's answers. */
 export function* portMapElementsLook(): Look<readonly Message[]> {
-  return yield* withConditional(yield [...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)]);
+  return yield* withConditional(yield [...elementDumps(PLAIN_TABLE), setsDump(PLAIN_TABLE)], []);
 }
 
-function* withConditional(seen: readonly Message[]): Look<readonly Message[]> {
+/** Chains for other bits of the mark: each has a rule, and so shows among the table's rules. */
+function unaskedChains(seen: readonly Message[]): Query[] {
+  const rules = readRules(seen).map(({ chain }) => chain);
+  const asked = new Set(PLAIN_TABLE.chains.map(({ name }) => name));
+  return [...new Set(rules)].filter((name) => !asked.has(name)).map((name) => chainQuestion(PLAIN_TABLE, name));
+}
+
+function* withConditional(seen: readonly Message[], more: readonly Query[]): Look<readonly Message[]> {
   const isConditional = (message: Message) =>
     message.type === NFT_MSG_NEWSET.type &&
     CONDITIONAL_SETS.sets.some(({ name }) => name === decode(NFT_MSG_NEWSET, message).attributes.name);
-  return seen.some(isConditional) ? [...seen, ...(yield elementDumps(CONDITIONAL_SETS))] : seen;
+  const questions = [...more, ...(seen.some(isConditional) ? elementDumps(CONDITIONAL_SETS) : [])];
+  return questions.length === 0 ? seen : [...seen, ...(yield questions)];
 }
 
 /** Another attachment has the port already. */

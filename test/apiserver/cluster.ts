@@ -20,7 +20,7 @@ export class Cluster {
   readonly events: EventStore;
   readonly #options: ClusterOptions;
   readonly #revision = new Revision();
-  /** By kind: a store keeps its objects while its kind is withdrawn. */
+  /** One for each kind that is served. */
   readonly #stores: ObjectStore[] = [];
 
   constructor(options: ClusterOptions) {

@@ -161,9 +161,15 @@ function routeObject(
   }
 }
 
+/** What rights call a method, where it is another word. */
+const VERBS: ReadonlyMap<string, string> = new Map([
+  ["POST", "create"],
+  ["PUT", "update"],
+]);
+
 function verbOf({ method }: ApiRequest, query: URLSearchParams, name: string | undefined): string {
   if (method === "GET") return name !== undefined ? "get" : isTrue(query.get("watch")) ? "watch" : "list";
-  return method === "POST" ? "create" : method.toLowerCase();
+  return VERBS.get(method) ?? method.toLowerCase();
 }
 
 interface Target {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, describe, expect, test } from "vitest";
+import { askControl, serveControl } from "./control.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "./server.ts";
 
 const open: ApiServer[] = [];
@@ -157,6 +158,28 @@ describe("writing", () => {
     );
     expect(status).toBe(413);
     expect(server.store.list()).toEqual([]);
+  });
+});
+
+describe("control", () => {
+  test("carries out requests of the API as an administrator's, in order, and reports one that is refused", async () => {
+    const server = await start({ token: "secret", permits: () => false });
+    const folder = mkdtempSync(join(tmpdir(), "weft-control-"));
+    const socket = join(folder, "socket");
+    try {
+      await serveControl(server, socket);
+      const target = "/api/v1/namespaces/default/services";
+      const create = { method: "POST", target, body: { metadata: { name: "web" } } };
+      const patch = { method: "PATCH", target: `${target}/web`, body: { spec: { sessionAffinity: "ClientIP" } } };
+      const before = server.cluster.of("services").version;
+      expect((await askControl(socket, { ask: [create, patch] })).version).toBe(before + 2);
+      expect(server.cluster.of("services").get("default/web").spec).toMatchObject({
+        sessionAffinityConfig: { clientIP: { timeoutSeconds: 10_800 } },
+      });
+      await expect(askControl(socket, { ask: [create] })).rejects.toThrow(/POST .*services.*AlreadyExists/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

@@ -9,7 +9,7 @@ import { networkOf, parsePrefix } from "../../pkg/ip/prefix.ts";
 import { isNetlinkError } from "../../pkg/netlink/errors.ts";
 import { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import { type Message, NETLINK_NETFILTER, type Query } from "../../pkg/netlink/message.ts";
-import { isSameTable, tableDumps } from "../../pkg/nft/comparison.ts";
+import { isSameTable, tableQuestions } from "../../pkg/nft/comparison.ts";
 import { replaceTable } from "../../pkg/nft/table.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 import { nodeMasquerade } from "../../pkg/tables/masquerade.ts";
@@ -46,7 +46,7 @@ async function run(step: Step): Promise<unknown> {
         podRanges: step.podRanges.map(parsePrefix),
         exempt: step.exempt.map(parseAddress),
       });
-      if (step.do === "compare") return isSameTable(table, await dump(tableDumps(table)));
+      if (step.do === "compare") return isSameTable(table, await dump(tableQuestions(table)));
       await netlink.commit(replaceTable(table));
       return "replaced";
     }

@@ -10,7 +10,35 @@ import { Cluster, type Node } from "../live/harness/cluster.ts";
 import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
 
-const DEVICE = "flannel.1";
+/** In IPv6 addresses colons make the groups. */
+const hex = (value: number, digits = 1) => value.toString(16).padStart(digits, "0");
+
+/** What differs between the families of pods; each goes by a VTEP of its own, over the underlay of its family. */
+const OVERLAYS = {
+  4: {
+    device: "flannel.1",
+    /** The node's own, as number 1 on the cluster's link. */
+    underlay: "192.0.2.1",
+    address: "10.244.1.0/32",
+    senders: "vxlan-senders4",
+    peerAddress: (n: number) => `198.18.${n >> 8}.${n & 0xff}`,
+    /** Four addresses each, behind those of the node itself. */
+    subnet: (n: number) => `10.244.${(0x4000 + n * 4) >> 8}.${(n * 4) & 0xff}/30`,
+  },
+  6: {
+    device: "flannel-v6.1",
+    underlay: "2001:db8::1",
+    address: "fd00:10:244:1::/128",
+    senders: "vxlan-senders6",
+    peerAddress: (n: number) => `2001:db8:1::${hex(n + 1)}`,
+    subnet: (n: number) => `fd00:10:244:${hex(0x1000 + n)}::/64`,
+  },
+} as const;
+type Family = keyof typeof OVERLAYS;
+
+/** Of pods, and of the link between nodes. */
+export type Stack = "ipv4" | "dual";
+const FAMILIES: Readonly<Record<Stack, readonly Family[]>> = { ipv4: [4], dual: [4, 6] };
 
 /** Of weftd's process. */
 export interface Use {
@@ -50,10 +78,14 @@ export interface Relist {
   readonly settledMs: number;
 }
 
-/** Peer number `n` as its Node is: with a status as large as a real one's. `generation` changes its VTEP's MAC. */
-function peer(n: number, generation = 0): NodeInput {
-  const bytes = [generation, n >> 8, n & 0xff].map((byte) => byte.toString(16).padStart(2, "0"));
-  const address = `198.18.${n >> 8}.${n & 0xff}`;
+/** Peer number `n` as its Node is: with a status as large as a real one's. `generation` changes its VTEPs' MAC. */
+function peer(n: number, stack: Stack, generation = 0): NodeInput {
+  const bytes = [generation, n >> 8, n & 0xff].map((byte) => hex(byte, 2));
+  const backendData = JSON.stringify({ VNI: 1, VtepMAC: `0a:00:00:${bytes.join(":")}` });
+  const families = FAMILIES[stack];
+  const addresses = families.map((family) => OVERLAYS[family].peerAddress(n));
+  const [address, addressV6] = addresses;
+  const podCIDRs = subnetsOf(n, stack);
   return {
     metadata: {
       name: `peer-${String(n).padStart(5, "0")}`,
@@ -61,12 +93,13 @@ function peer(n: number, generation = 0): NodeInput {
       annotations: {
         [ANNOTATION.subnetManager]: "true",
         [ANNOTATION.backendType]: "vxlan",
-        [ANNOTATION.backendData]: JSON.stringify({ VNI: 1, VtepMAC: `0a:00:00:${bytes.join(":")}` }),
+        [ANNOTATION.backendData]: backendData,
         [ANNOTATION.publicIp]: address,
+        ...(addressV6 && { [ANNOTATION.backendV6Data]: backendData, [ANNOTATION.publicIpv6]: addressV6 }),
       },
     },
-    spec: { podCIDR: subnetOf(n) },
-    status: { addresses: [{ type: "InternalIP", address }], images: IMAGES },
+    spec: { podCIDR: podCIDRs[0], podCIDRs },
+    status: { addresses: addresses.map((one) => ({ type: "InternalIP", address: one })), images: IMAGES },
   };
 }
 
@@ -75,10 +108,8 @@ const IMAGES = Array.from({ length: 50 }, (_, at) => ({
   sizeBytes: 50_000_000 + at,
 }));
 
-/** Eight addresses each, behind those of the node itself. */
-function subnetOf(n: number): string {
-  const at = 0x4000 + n * 8;
-  return `10.244.${at >> 8}.${at & 0xff}/29`;
+function subnetsOf(n: number, stack: Stack): string[] {
+  return FAMILIES[stack].map((family) => OVERLAYS[family].subnet(n));
 }
 
 /** A line of weftd's log. */
@@ -98,19 +129,21 @@ export class ScaleBed {
   readonly #cleanup: Cleanup;
   readonly #cluster: Cluster;
   readonly #node: Node;
+  readonly #stack: Stack;
   #peers = 0;
 
-  private constructor(cleanup: Cleanup, cluster: Cluster, node: Node) {
+  private constructor(cleanup: Cleanup, cluster: Cluster, node: Node, stack: Stack) {
     this.#cleanup = cleanup;
     this.#cluster = cluster;
     this.#node = node;
+    this.#stack = stack;
   }
 
-  static async make(): Promise<ScaleBed> {
+  static async make(stack: Stack = "ipv4"): Promise<ScaleBed> {
     const cleanup = new Cleanup();
     try {
-      const cluster = await Cluster.start("vxlan", cleanup, { logLevel: "info" });
-      return new ScaleBed(cleanup, cluster, await cluster.addNode(1));
+      const cluster = await Cluster.start("vxlan", cleanup, { logLevel: "info", families: stack });
+      return new ScaleBed(cleanup, cluster, await cluster.addNode(1), stack);
     } catch (error) {
       await cleanup.run();
       throw error;
@@ -124,25 +157,43 @@ export class ScaleBed {
   /** Has this many peers in the API server; weftd hears of them when it starts the next time. */
   async populate(count: number): Promise<void> {
     await this.#node.weftd.stop("SIGTERM");
-    const create = Array.from({ length: Math.max(0, count - this.#peers) }, (_, at) => peer(this.#peers + at));
+    const create = Array.from({ length: Math.max(0, count - this.#peers) }, (_, at) => this.#peer(this.#peers + at));
     await this.#cluster.standIn({ create });
     this.#peers = Math.max(this.#peers, count);
   }
 
+  #peer(n: number, generation?: number): NodeInput {
+    return peer(n, this.#stack, generation);
+  }
+
+  get #overlays() {
+    return FAMILIES[this.#stack].map((family) => OVERLAYS[family]);
+  }
+
+  /** Routes, and as many neighbours and forwarding entries. */
+  get #entryCount(): number {
+    return this.#peers * this.#overlays.length;
+  }
+
   /** A node with no data path at all starts weftd; then tools program the same into another namespace. */
   async program(): Promise<Programming> {
+    const joined = await this.join();
+    return { ...joined, use: await this.use(), batchMs: await this.#programByTools() };
+  }
+
+  /** The first half of that. Rejects where the kernel does not hold all of it in time. */
+  async join(): Promise<Omit<Programming, "use" | "batchMs">> {
     const { inside } = this.#node;
     await this.#node.weftd.stop("SIGTERM");
-    await inside.succeed("ip", ["link", "del", DEVICE]);
+    for (const { device } of this.#overlays) await inside.succeed("ip", ["link", "del", device]);
+    await inside.succeed("nft", ["flush", "ruleset"]);
     const beganMs = performance.now();
     this.#cluster.restartWeftd(this.#node);
     // By its log, which costs nothing: whoever asked the kernel meanwhile would take from what is measured.
     const pass = await eventually(async () => this.#programmingPass(), 60_000, 5);
     const startMs = performance.now() - beganMs;
     await this.#settled();
-    const { eventToProgrammedMs: weftdMs, programMs: sentMs } = pass;
-    const use = await this.use();
-    return { nodes: this.#peers, weftdMs, sentMs, startMs, use, batchMs: await this.#programByTools() };
+    return { nodes: this.#peers, weftdMs: pass.eventToProgrammedMs, sentMs: pass.programMs, startMs };
   }
 
   /** What weftd says of the pass that programmed all. */
@@ -152,19 +203,27 @@ export class ScaleBed {
       .split("\n")
       .filter((line) => line.includes("data path programmed"))
       .map((line) => JSON.parse(line) as ProgrammingPass);
-    const whole = passes.find(({ changes }) => changes > this.#peers);
+    const whole = passes.find(({ changes }) => changes > this.#entryCount);
     if (whole === undefined) throw new Error(`weftd told of no pass that programmed all:\n${output}`);
     return whole;
   }
 
-  /** Waits until the kernel has a route for each peer. */
+  /** Waits until the kernel has a route for each peer, and takes VXLAN packets from each. */
   #settled(): Promise<void> {
+    const { inside, weftd } = this.#node;
     return eventually(
       async () => {
         const routes = (await this.#cluster.peerRoutes(this.#node)).size;
-        if (routes !== this.#peers) throw new Error(`${routes} routes of ${this.#peers}:\n${this.#node.weftd.output}`);
+        if (routes !== this.#entryCount) throw new Error(`${routes} routes of ${this.#entryCount}:\n${weftd.output}`);
+        for (const { senders } of this.#overlays) {
+          const shown = await inside.json<{ nftables: { set?: { elem?: unknown[] } }[] }>("nft", [
+            ...["-j", "list", "set", "inet", "weft", senders],
+          ]);
+          const count = shown.nftables.flatMap(({ set }) => set?.elem ?? []).length;
+          if (count < this.#peers) throw new Error(`${count} senders of ${this.#peers}:\n${weftd.output}`);
+        }
       },
-      60_000,
+      40_000,
       50,
     );
   }
@@ -172,14 +231,19 @@ export class ScaleBed {
   async #entries(): Promise<Entries> {
     const { inside } = this.#node;
     const json = <T>(file: string, ...args: string[]) => inside.json<T[]>(file, ["-j", ...args]);
-    const routes = await json<{ dst: string; gateway: string }>("ip", "route", "show", "proto", "119");
-    const neighbours = await json<{ dst: string; lladdr: string }>("ip", "neigh", "show", "dev", DEVICE);
-    const forwarding = await json<{ mac: string; dst: string }>("bridge", "fdb", "show", "dev", DEVICE);
-    return {
-      routes: routes.map(({ dst, gateway }) => `${dst} via ${gateway} dev ${DEVICE} onlink proto 119`),
-      neighbours: neighbours.map(({ dst, lladdr }) => `${dst} lladdr ${lladdr} dev ${DEVICE} nud permanent`),
-      forwarding: forwarding.map(({ mac, dst }) => `${mac} dev ${DEVICE} dst ${dst} self permanent`),
-    };
+    const all = { routes: [] as string[], neighbours: [] as string[], forwarding: [] as string[] };
+    for (const { device } of this.#overlays) {
+      const family = device === OVERLAYS[6].device ? "-6" : "-4";
+      const routes = await json<{ dst: string; gateway?: string }>("ip", family, "route", "show", "proto", "119");
+      const neighbours = await json<{ dst: string; lladdr: string }>("ip", family, "neigh", "show", "dev", device);
+      const forwarding = await json<{ mac: string; dst: string }>("bridge", "fdb", "show", "dev", device);
+      all.routes.push(...routes.map(({ dst, gateway }) => `${dst} via ${gateway} dev ${device} onlink proto 119`));
+      all.neighbours.push(
+        ...neighbours.map(({ dst, lladdr }) => `${dst} lladdr ${lladdr} dev ${device} nud permanent`),
+      );
+      all.forwarding.push(...forwarding.map(({ mac, dst }) => `${mac} dev ${device} dst ${dst} self permanent`));
+    }
+    return all;
   }
 
   async #programByTools(): Promise<number> {
@@ -189,10 +253,12 @@ export class ScaleBed {
       const { name } = await makeNamespace("batch", cleanup);
       const inNamespace = (file: string, args: readonly string[], input = "") =>
         this.#node.inside.run("nsenter", [`--net=/run/netns/${name}`, file, ...args], input);
-      const vxlan = ["type", "vxlan", "id", "1", "dstport", "8472", "nolearning"];
-      await inNamespace("ip", ["link", "add", DEVICE, ...vxlan]);
-      await inNamespace("ip", ["address", "add", "10.244.1.0/32", "dev", DEVICE]);
-      await inNamespace("ip", ["link", "set", DEVICE, "up"]);
+      for (const { device, underlay, address } of this.#overlays) {
+        const vxlan = ["type", "vxlan", "id", "1", "local", underlay, "dstport", "8472", "nolearning"];
+        await inNamespace("ip", ["link", "add", device, ...vxlan]);
+        await inNamespace("ip", ["address", "add", address, "dev", device]);
+        await inNamespace("ip", ["link", "set", device, "up"]);
+      }
       const neigh = neighbours.map((entry) => `neigh add ${entry}`);
       const byIp = [...neigh, ...routes.map((entry) => `route add ${entry}`)].join("\n");
       const byBridge = forwarding.map((entry) => `fdb add ${entry}`).join("\n");
@@ -229,7 +295,7 @@ export class ScaleBed {
       const due = Math.min(changes, Math.floor(((performance.now() - beganMs) / 1000) * perSecond));
       const update = Array.from({ length: due - done }, (_, at) => {
         const n = (done + at) % this.#peers;
-        const changed = peer(n, 1 + Math.floor((done + at) / this.#peers));
+        const changed = this.#peer(n, 1 + Math.floor((done + at) / this.#peers));
         wanted.set(n, changed);
         return {
           name: changed.metadata.name,
@@ -252,7 +318,7 @@ export class ScaleBed {
           const text = held.join("\n");
           const missing = macs.filter((mac) => !text.includes(mac));
           if (missing.length > 0) throw new Error(`${missing.length} of ${macs.length} changes are not in ${what}`);
-          if (held.length !== this.#peers) throw new Error(`${held.length} ${what} for ${this.#peers} peers`);
+          if (held.length !== this.#entryCount) throw new Error(`${held.length} ${what} of ${this.#entryCount}`);
         }
       },
       60_000,
@@ -279,13 +345,13 @@ export class ScaleBed {
     const coming = Array.from({ length: count }, (_, at) => this.#peers + at);
     const beganMs = performance.now();
     await this.#cluster.standIn({
-      remove: leaving.map((n) => peer(n).metadata.name),
-      create: coming.map((n) => peer(n)),
+      remove: leaving.map((n) => this.#peer(n).metadata.name),
+      create: coming.map((n) => this.#peer(n)),
       compact: true,
       dropConnections: true,
     });
-    const expected = new Set([...before, ...coming.map(subnetOf)]);
-    for (const n of leaving) expected.delete(subnetOf(n));
+    const expected = new Set([...before, ...coming.flatMap((n) => subnetsOf(n, this.#stack))]);
+    for (const subnet of leaving.flatMap((n) => subnetsOf(n, this.#stack))) expected.delete(subnet);
     await eventually(
       async () => {
         const routes = new Set((await this.#cluster.peerRoutes(this.#node)).keys());

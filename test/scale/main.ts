@@ -1,9 +1,10 @@
-/** `npm run bench -- scale`: one weftd among up to 5,000 Nodes. Exits with 1 where a bound is missed. */
+/** `npm run bench -- scale`: one weftd among up to 10,000 Nodes. Exits with 1 where a bound is missed. */
 import { Command, Option } from "commander";
-import { type Programming, ScaleBed } from "./bed.ts";
+import { type Programming, ScaleBed, type Stack } from "./bed.ts";
 import { formatScale, isKept, type ScaleReport, type SizeReport } from "./report.ts";
 
 const SIZES = [100, 1000, 5000];
+const DUAL_STACK_SIZES = [5000, 10_000];
 const ROUNDS = 5;
 const CHANGES_PER_SECOND = 1000;
 const CHURN_SECONDS = 10;
@@ -11,33 +12,45 @@ const RELISTED = 50;
 
 const { output } = new Command("bench scale")
   .description(
-    "Measures one weftd among 100, 1,000 and 5,000 Nodes: programming against ip -batch, memory, CPU, changes.",
+    "Measures one weftd among 100, 1,000 and 5,000 Nodes, with two families among 5,000 and 10,000: programming against " +
+      "ip -batch, memory, CPU, changes.",
   )
   .addOption(new Option("-o, --output <form>", "what to print").choices(["table", "json"]).default("table"))
   .parse()
   .opts<{ output: "table" | "json" }>();
 
-const bed = await ScaleBed.make();
-try {
+const single = await withBed("ipv4", async (bed) => {
+  const sizes = await measure(bed, SIZES);
+  console.error(`scale: ${CHANGES_PER_SECOND} changes a second, then a relist`);
+  const churn = await bed.churn(CHANGES_PER_SECOND, CHURN_SECONDS);
+  const { removed, ...relist } = await bed.relist(RELISTED);
+  return { sizes, churn, relist: { nodes: SIZES.at(-1) ?? 0, ...relist, removed: new Set(removed).size } };
+});
+const dualStack = await withBed("dual", (bed) => measure(bed, DUAL_STACK_SIZES));
+const report: ScaleReport = { rounds: ROUNDS, ...single, dualStack };
+console.log(output === "json" ? JSON.stringify(report, undefined, 2) : formatScale(report));
+process.exitCode = isKept(report) ? 0 : 1;
+
+async function withBed<T>(stack: Stack, work: (bed: ScaleBed) => Promise<T>): Promise<T> {
+  console.error(`scale: ${stack}`);
+  const bed = await ScaleBed.make(stack);
+  try {
+    return await work(bed);
+  } finally {
+    await bed.close();
+  }
+}
+
+async function measure(bed: ScaleBed, counts: readonly number[]): Promise<SizeReport[]> {
   const sizes: SizeReport[] = [];
-  for (const nodes of SIZES) {
+  for (const nodes of counts) {
     console.error(`scale: ${nodes} Nodes`);
     await bed.populate(nodes);
     const rounds: Programming[] = [];
     for (let round = 0; round < ROUNDS; round++) rounds.push(await bed.program());
     sizes.push(sizeReport(nodes, rounds, await bed.idle(10)));
   }
-  console.error(`scale: ${CHANGES_PER_SECOND} changes a second, then a relist`);
-  const churn = await bed.churn(CHANGES_PER_SECOND, CHURN_SECONDS);
-  const { removed, ...relist } = await bed.relist(RELISTED);
-  const report: ScaleReport = {
-    ...{ rounds: ROUNDS, sizes, churn },
-    relist: { nodes: SIZES.at(-1) ?? 0, ...relist, removed: new Set(removed).size },
-  };
-  console.log(output === "json" ? JSON.stringify(report, undefined, 2) : formatScale(report));
-  process.exitCode = isKept(report) ? 0 : 1;
-} finally {
-  await bed.close();
+  return sizes;
 }
 
 function sizeReport(nodes: number, rounds: readonly Programming[], idleCpuSeconds: number): SizeReport {

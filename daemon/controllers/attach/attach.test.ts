@@ -115,6 +115,7 @@ function bench(options: BenchOptions = {}) {
     options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", ...options },
     firewall: {
       delayMs: 0,
+      forwardDueInMs: undefined,
       restore: async () => [],
       keep: async (wishes) => {
         firewalled.push(wishes);

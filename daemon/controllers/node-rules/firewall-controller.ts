@@ -18,7 +18,7 @@ import { podRanges } from "./ranges.ts";
 export interface FirewallControllerParts {
   readonly options: Pick<Options, "nonMasqueradeCidrs" | "vxlanFrom">;
   readonly facts: Facts;
-  readonly firewall: Pick<Firewall, "keep" | "restore" | "delayMs">;
+  readonly firewall: Pick<Firewall, "keep" | "restore" | "delayMs" | "forwardDueInMs">;
   readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
   readonly health: Pick<Health, "holds" | "fails">;
   readonly metrics: Pick<Metrics, "changes">;
@@ -47,7 +47,7 @@ export class FirewallController implements Runnable {
     health.fails("reconcile", "not tried yet", this.name);
   }
 
-  async run({ reasons }: Pass): Promise<void> {
+  async run({ reasons, later }: Pass): Promise<void> {
     const { facts, firewall, gate, metrics, log } = this.#parts;
     const choice = facts.of(NODE_CHOICE).value;
     if (choice === undefined) return;
@@ -59,6 +59,8 @@ export class FirewallController implements Runnable {
       if (isKept) log.info({ restored: changed }, "rules that another program removed are back");
       else log.info({ reasons, rules: changed }, "this node's rules are changed");
     }
+    const { forwardDueInMs } = firewall;
+    if (forwardDueInMs !== undefined) later("other programs' chains", forwardDueInMs);
     gate.assertNothingRests();
   }
 

@@ -17,7 +17,13 @@ function bench() {
   const clock = new ManualClock();
   const kernel = { held: undefined as Table | undefined, lookMs: 3, overlaps: 0 };
   const asked: string[] = [];
-  const forward = { missing: [] as Request[], blocked: [] as NetlinkError[], error: undefined as Error | undefined };
+  const forward = {
+    missing: [] as Request[],
+    blocked: [] as NetlinkError[],
+    error: undefined as Error | undefined,
+    lookMs: 0,
+    looks: 0,
+  };
   const blocked: string[] = [];
   let isBusy = false;
   const firewall = new Firewall({
@@ -34,6 +40,8 @@ function bench() {
         return true;
       },
       async acceptForwarded(_ranges, isAllowed = () => true) {
+        forward.looks += 1;
+        clock.advance(forward.lookMs);
         if (forward.error !== undefined) throw forward.error;
         const { missing, blocked: refused } = forward;
         if (missing.length === 0 || !isAllowed(missing)) return { sent: [], blocked: refused };
@@ -137,4 +145,23 @@ test("the longer a look in vain takes, the longer the next one waits for more ch
   kernel.held = undefined;
   await firewall.restore();
   expect(firewall.delayMs).toBe(10);
+});
+
+test("our own table does not wait for a look at other programs' chains that takes long", async () => {
+  const { firewall, clock, kernel, forward } = bench();
+  forward.lookMs = 100;
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  await firewall.restore();
+  expect(forward.looks).toBe(2);
+  expect(firewall.delayMs).toBe(10);
+  expect(firewall.forwardDueInMs).toBeUndefined();
+  kernel.held = undefined;
+  expect(await firewall.restore()).toEqual(["table inet weft"]);
+  // What other programs may have changed in their chains is looked at when the pause is over.
+  expect(forward.looks).toBe(2);
+  expect(firewall.forwardDueInMs).toBe(1000 - kernel.lookMs);
+  clock.advance(1000);
+  forward.missing = [rule];
+  expect(await firewall.restore()).toEqual([rule.text]);
+  expect(firewall.forwardDueInMs).toBeUndefined();
 });

@@ -1,7 +1,8 @@
 /**
  * The node's nftables: what the last pass wanted in our own table and in other programs' forward chains, put back whenever
- * somebody else has changed something. Apart from the passes, since other programs commit all the time, and the dump of one
- * table of ours costs little.
+ * another program has changed something. Apart from the passes, since other programs commit all the time, and the dump of
+ * one table of ours costs little. A look at other programs' chains costs as much as they hold, so our table does not wait
+ * for it: it comes first, and each has its own pause.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
@@ -39,7 +40,10 @@ export class Firewall {
   #wanted: FirewallWishes | undefined;
   /** Identities of what was put into other programs' chains, and not taken out since. */
   readonly #accepted = new Set<string>();
-  #idleUntilMs = 0;
+  #tableIdleUntilMs = 0;
+  #forwardIdleUntilMs = 0;
+  /** A change of another program's came during the pause. */
+  #isForwardDue = false;
   /** One look and change at a time: two would both add what both find missing. */
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -56,15 +60,27 @@ export class Firewall {
     );
   }
 
-  /** Puts back what the last `keep` asked for; returns what was missing, in words. Throws where that rests. */
+  /**
+   * Puts back what the last `keep` asked for; returns what was missing, in words. Other programs' chains wait until
+   * `forwardDueInMs`. Throws where something rests.
+   */
   restore(): Promise<readonly string[]> {
     return this.#inTurn(async () => {
       const { clock, gate } = this.#options;
       if (this.#wanted === undefined) return [];
+      const { table, ranges } = this.#wanted;
+      const attempts = new Attempts();
       const beganMs = clock.nowMs();
-      const restored = await this.#apply(this.#wanted, () => true);
-      const endedMs = clock.nowMs();
-      this.#idleUntilMs = restored.length > 0 ? endedMs : endedMs + SHARE * (endedMs - beganMs);
+      const restored = (await attempts.try(() => this.#keepTable(table, () => true))) ?? [];
+      this.#tableIdleUntilMs = this.#idleUntil(beganMs, restored.length > 0);
+      this.#isForwardDue = clock.nowMs() < this.#forwardIdleUntilMs;
+      if (!this.#isForwardDue) {
+        const forwardMs = clock.nowMs();
+        const accepted = (await attempts.try(() => this.#accept(ranges))) ?? [];
+        this.#forwardIdleUntilMs = this.#idleUntil(forwardMs, accepted.length > 0);
+        restored.push(...accepted);
+      }
+      attempts.end();
       gate.assertNothingRests();
       return restored;
     });
@@ -72,19 +88,34 @@ export class Firewall {
 
   /** How long to wait for more changes before the next `restore`: the busier the others, the longer. */
   get delayMs(): number {
-    return Math.max(DELAY_MS, this.#idleUntilMs - this.#options.clock.nowMs());
+    return Math.max(DELAY_MS, this.#tableIdleUntilMs - this.#options.clock.nowMs());
+  }
+
+  /** Until the `restore` that looks at other programs' chains again; `undefined` where none waits for that. */
+  get forwardDueInMs(): number | undefined {
+    return this.#isForwardDue ? Math.max(0, this.#forwardIdleUntilMs - this.#options.clock.nowMs()) : undefined;
+  }
+
+  /** When to look again, after a look that began then. */
+  #idleUntil(beganMs: number, hasChanged: boolean): number {
+    const endedMs = this.#options.clock.nowMs();
+    return hasChanged ? endedMs : endedMs + SHARE * (endedMs - beganMs);
   }
 
   async #apply({ table, ranges }: FirewallWishes, isRepair: () => boolean): Promise<readonly string[]> {
+    const attempts = new Attempts();
+    const changed = (await attempts.try(() => this.#keepTable(table, isRepair))) ?? [];
+    const accepted = (await attempts.try(() => this.#accept(ranges))) ?? [];
+    attempts.end();
+    return [...changed, ...accepted];
+  }
+
+  async #keepTable(table: Table, isRepair: () => boolean): Promise<string[]> {
     const { programmer, gate } = this.#options;
     const object = tableObject(tableText(table));
     const text = `table ${tableText(table)}`;
     const isAllowed = () => !isRepair() || gate.mayPutBack(object, text);
-    const attempts = new Attempts();
-    const isChanged = await attempts.try(() => programmer.replaceTable(table, isAllowed));
-    const accepted = await attempts.try(() => this.#accept(ranges));
-    attempts.end();
-    return [...(isChanged === true ? [text] : []), ...(accepted ?? [])];
+    return (await programmer.replaceTable(table, isAllowed)) ? [text] : [];
   }
 
   /** One transaction a table: all of it rests where a part does. */

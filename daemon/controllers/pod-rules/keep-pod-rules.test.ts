@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeSystem } from "../../../pkg/sys/fake.ts";
 import type { Logger } from "../../core/log.ts";
@@ -27,6 +28,7 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     clock,
     netlink: { dump: async () => [] },
     nftables: { dump: refuse, exchange: refuse, commit: refuse },
+    bases: new BaseChains(),
     files: new FakeSystem(),
     gate: new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined }),
     health: { warns: () => undefined },

@@ -1,6 +1,7 @@
 /** The rules of running pods, kept for as long as weftd runs: what starts a comparison, and what is said of its outcome. */
 import { CachedAttachments } from "../../../pkg/attachment/cached-attachments.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { describeOwner } from "../../../pkg/kernel/owner.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { ContentionError, type Gate, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
@@ -20,6 +21,7 @@ export interface PodRulesSide {
   readonly clock: Clock;
   readonly netlink: Pick<EventedNetlink, "dump">;
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+  readonly bases: BaseChains;
   readonly files: Files;
   readonly gate: Gate & Pick<RepairGate, "nextMs">;
   readonly health: Pick<Health, "warns">;
@@ -33,11 +35,11 @@ const FAILURE = "comparison of pods' rules";
 
 /** Begins with a comparison. */
 export function podRulesController(side: PodRulesSide): Runnable {
-  const { clock, netlink, nftables, files, gate, health, news, log } = side;
+  const { clock, netlink, nftables, bases, files, gate, health, news, log } = side;
   const rules = new RestoredPodRules({
     clock,
     gate,
-    kernel: new NetlinkPodRules(netlink, nftables),
+    kernel: new NetlinkPodRules(netlink, nftables, bases),
     cached: new CachedAttachments(files),
     usesLegacyIptables: () => ([4, 6] as const).some((family) => isTableInUse(files, family, "filter")),
     onRestored: (restored, wanted) => tellRestored(side, restored, wanted),

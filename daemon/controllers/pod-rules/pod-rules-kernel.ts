@@ -1,4 +1,5 @@
 /** The kernel's side of putting back pods' rules. */
+import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
 import { linkDump, parseLink } from "../../../pkg/kernel/link.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -13,9 +14,17 @@ export class NetlinkPodRules implements PodRulesKernel {
   readonly #netlink: Pick<EventedNetlink, "dump">;
   readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
 
-  constructor(netlink: Pick<EventedNetlink, "dump">, nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">) {
+  readonly #bases: BaseChains;
+
+  /** `bases` hears of the base chains that other programs add. */
+  constructor(
+    netlink: Pick<EventedNetlink, "dump">,
+    nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
+    bases: BaseChains,
+  ) {
     this.#netlink = netlink;
     this.#nftables = nftables;
+    this.#bases = bases;
   }
 
   tables(): Promise<PodTables> {
@@ -27,7 +36,7 @@ export class NetlinkPodRules implements PodRulesKernel {
   }
 
   lookAtForwarding(adminChain: string, addresses: readonly Address[]): Promise<SeenForwarding> {
-    return answeredBy(this.#nftables, podForwardingLook(adminChain, addresses));
+    return answeredBy(this.#nftables, podForwardingLook(adminChain, addresses, { bases: this.#bases }));
   }
 
   async cables(): Promise<ReadonlyMap<string, string>> {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
+import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
@@ -35,7 +36,7 @@ class FakeKernel {
   readonly committed: Request[] = [];
   links: Message[] = [];
   answer: (text: string) => number = () => 0;
-  /** What a dump gives, by its text. */
+  /** What a question gives, by its text. */
   answers: (text: string) => Message[] = (text) => (text === "ip link show" ? this.links : []);
   refuseCommit: (requests: readonly Request[]) => number = () => 0;
 
@@ -44,7 +45,7 @@ class FakeKernel {
       this.sent.push(one.text);
       const errno = this.answer(one.text);
       const error = errno === 0 ? undefined : new NetlinkError(one, errno, undefined, "a test");
-      return { request: one, messages: [], error, interrupted: false };
+      return { request: one, messages: error === undefined ? this.answers(one.text) : [], error, interrupted: false };
     });
   }
 
@@ -66,7 +67,7 @@ const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, seq
 
 function bench() {
   const kernel = new FakeKernel();
-  return { kernel, programmer: new Programmer(kernel, kernel) };
+  return { kernel, programmer: new Programmer(kernel, kernel, new BaseChains()) };
 }
 
 /** One pass that makes the kernel hold `desired`; what it sent, what was refused, and what it ended with. */
@@ -226,7 +227,7 @@ test("a forward chain that another changes at this moment is looked at again", a
   const place = { table: "site", name: "forward" };
   kernel.answers = (text) => {
     if (text === "nft list tables") return [asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
-    if (!text.startsWith("nft list chains ip")) return [];
+    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (alone)") return [];
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
     return [asMessage(query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
   };
@@ -254,7 +255,9 @@ test("a table that its owner keeps others out of does not keep the next from bei
   kernel.answers = (text) => {
     if (text === "nft list tables")
       return ["owned", "site"].map((name) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
-    return text.startsWith("nft list chains ip") ? ["owned", "site"].map(chain) : [];
+    if (text === "nft list chains ip") return ["owned", "site"].map(chain);
+    const [, name] = /^nft list chain ip (\S+) forward \(alone\)$/.exec(text) ?? [];
+    return name === undefined ? [] : [chain(name)];
   };
   kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);
   const { sent, blocked } = await programmer.acceptForwarded([parseSubnet("10.244.0.0/16")]);

@@ -1,6 +1,7 @@
 /** What is read from the kernel and sent to it, with every refusal reported. */
 
 import { FORWARD_MARK } from "../../../pkg/footprint.ts";
+import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { acceptForwardedRanges, FORWARD_OPTIONS, forgetRanges } from "../../../pkg/foreign/foreign-forward.ts";
 import { forwardingLook } from "../../../pkg/foreign/forward-look.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
@@ -11,7 +12,7 @@ import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../../pk
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
 import { changeTable } from "../../../pkg/nft/change.ts";
-import { tableDumps } from "../../../pkg/nft/comparison.ts";
+import { tableQuestions } from "../../../pkg/nft/comparison.ts";
 import type { ChainPlace, NftRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
 import type { Observation } from "../shared-kernel.ts";
@@ -53,16 +54,22 @@ const ATTEMPTS = 5;
 export class Programmer {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
   readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
+  readonly #bases: BaseChains;
   readonly #onSend: () => void;
 
-  /** `onSend` is called before rtnetlink requests are sent: what was dumped before is out of date. */
+  /**
+   * `bases` hears of the base chains that other programs add. `onSend` is called before rtnetlink requests are sent: what was
+   * dumped before is out of date.
+   */
   constructor(
     netlink: Pick<EventedNetlink, "dump" | "exchange">,
     nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
+    bases: BaseChains,
     onSend: () => void = () => undefined,
   ) {
     this.#netlink = netlink;
     this.#nftables = nftables;
+    this.#bases = bases;
     this.#onSend = onSend;
   }
 
@@ -99,7 +106,7 @@ export class Programmer {
    * change: false where that is not to be.
    */
   async replaceTable(table: Table, isAllowed: () => boolean = () => true): Promise<boolean> {
-    const held = await readRuleset(this.#nftables, tableDumps(table));
+    const held = await readRuleset(this.#nftables, tableQuestions(table));
     const requests = changeTable(table, held);
     if (requests.length === 0 || !isAllowed()) return false;
     await this.#nftables.commit(requests);
@@ -151,7 +158,7 @@ export class Programmer {
   }
 
   #lookAtForwarding(): Promise<NftRuleset> {
-    return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS));
+    return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS, { bases: this.#bases }));
   }
 }
 
