@@ -57,7 +57,7 @@ export class FirewallController implements Runnable {
     if (changed.length > 0) {
       metrics.changes.inc({ request: "NFT_MSG_NEWTABLE" });
       if (isKept) log.info({ restored: changed }, "rules that another program removed are back");
-      else log.info({ reasons, rules: changed }, "this node's rules are changed");
+      else log.info({ reasons, changes: changed.length, rules: changed }, "this node's rules are changed");
     }
     const { forwardDueInMs } = firewall;
     if (forwardDueInMs !== undefined) later("other programs' chains", forwardDueInMs);

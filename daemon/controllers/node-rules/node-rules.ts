@@ -118,9 +118,9 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
     for (const { name } of observed.wanted) this.#settled.add(name.join("."));
     settingWatch.follow(observed.wanted.map(({ name }) => sysctlPath(name)));
     const settings = done.map(({ text }) => text);
-    if (settings.length > 0) log.info({ reasons, settings }, "kernel settings are changed");
+    if (settings.length > 0) log.info({ reasons, changes: settings.length, settings }, "kernel settings are changed");
     const rules = await legacyForward.ensure(podRanges(desired.choice));
-    if (rules.length > 0) log.info({ reasons, rules }, "rules of iptables-legacy are added");
+    if (rules.length > 0) log.info({ reasons, changes: rules.length, rules }, "rules of iptables-legacy are added");
   }
 
   succeeded(): void {

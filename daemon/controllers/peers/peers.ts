@@ -76,8 +76,6 @@ export interface WantedWay {
   readonly choice: NodeChoice;
   /** flanneld's routes that lead where ours should become ours. */
   readonly adopt: boolean;
-  /** By the clock. */
-  readonly beganMs: number;
 }
 
 const FULL_COMPARISON_MS = 60_000;
@@ -109,6 +107,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   #heardMs: readonly number[] = [];
   /** Facts of controllers that did not follow in time. */
   readonly #late = new Set<Fact<NodeChoice>>();
+  #beganMs = 0;
   #programsMs = 0;
   #programmedMs = 0;
 
@@ -138,7 +137,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   async desired(pass: Pass): Promise<WantedWay | undefined> {
     const { options, sources, runFiles, clock } = this.#parts;
     const { view } = sources;
-    const beganMs = clock.nowMs();
+    this.#beganMs = clock.nowMs();
     this.#heardMs = view.takeHeard();
     // One and the same for the whole pass: the file may change meanwhile.
     const { conf, text } = sources.netConf.current;
@@ -161,7 +160,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     // What keeps the folder from being read, `attach` reports.
     const folder = await this.#parts.conflists().catch(() => undefined);
     const adopt = folder?.predecessor !== undefined;
-    return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt, beganMs };
+    return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt };
   }
 
   /** The node table first: an executable that steps in for a weftd that died must not bring back a peer that has gone. */
@@ -225,7 +224,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
 
   succeeded(): void {
     const { health, metrics, sources } = this.#parts;
-    metrics.passes.inc({ result: "success" });
+    this.#ended("success");
     // Nothing was compared while the node's subnet is not known.
     if (!sources.view.isSynced || !health.isHolding("subnet")) return;
     for (const ms of this.#heardMs) metrics.programmingLatency.observe((this.#programmedMs - ms) / 1000);
@@ -234,9 +233,9 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 
   failed(error: unknown, retryMs: number): void {
-    const { health, log, metrics, sources } = this.#parts;
+    const { health, log, sources } = this.#parts;
     sources.view.giveBackHeard(this.#heardMs);
-    metrics.passes.inc({ result: "failure" });
+    this.#ended("failure");
     const text = error instanceof Error ? error.message : String(error);
     if (isAboutPeers(error, this.#count.peers)) {
       health.holds("reconcile", connectedText(this.#count));
@@ -246,6 +245,12 @@ export class PeersController implements Controller<WantedWay, Observation> {
     }
     health.fails("reconcile", text);
     log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
+  }
+
+  #ended(result: "success" | "failure"): void {
+    const { metrics, clock } = this.#parts;
+    metrics.passes.inc({ result });
+    metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
   }
 
   /** With the VTEPs that this node itself, or the peers that have not heard of it, may still be sent to by. */
@@ -328,7 +333,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#source = source;
   }
 
-  #log({ reasons }: Pass, { desired, done }: PlanOutcome<WantedWay, Observation>): void {
+  #log({ reasons }: Pass, { done }: PlanOutcome<WantedWay, Observation>): void {
     const { log, metrics } = this.#parts;
     const requests = done.flatMap((step) => (step.kind === "request" ? [step.request] : []));
     for (const { identifier } of requests) metrics.changes.inc({ request: identifier });
@@ -336,7 +341,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
       reasons,
       changes: requests.length,
       ...this.#count,
-      passMs: rounded(this.#programmedMs - desired.beganMs),
+      passMs: rounded(this.#programmedMs - this.#beganMs),
       programMs: rounded(this.#programmedMs - this.#programsMs),
       ...(this.#heardMs.length > 0 && {
         eventToProgrammedMs: rounded(this.#programmedMs - Math.min(...this.#heardMs)),
