@@ -4,6 +4,7 @@ import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
+import type { LinkReference } from "../../pkg/kernel/link.ts";
 import { FactKey } from "../core/topic.ts";
 
 /** A VXLAN tunnel's end on this node. */
@@ -39,16 +40,22 @@ export interface NodeChoice {
 export const NODE_CHOICE = new FactKey<NodeChoice>("the node's choice");
 
 /** A VXLAN device, this node's address on it, and those of its peers' VTEPs. */
-export interface GuardedDevice {
-  readonly name: string;
-  readonly index: number;
+export interface GuardedDevice extends LinkReference {
   readonly local: Address;
   readonly peers: readonly Address[];
 }
 
-/** What `peers` has programmed into the kernel. */
+/** The VXLAN devices as `peers` has left them. */
+export const GUARDED_DEVICES = new FactKey<readonly GuardedDevice[]>("VXLAN devices");
+
+/** Of the choice that `peers` has programmed last: what depends on single peers is left out. */
 export interface ProgrammedWay {
-  readonly devices: readonly GuardedDevice[];
+  readonly devices: readonly LinkReference[];
+  /** Of this node's pods. */
+  readonly subnets: readonly Prefix[];
+  readonly networks: readonly Prefix[];
+  readonly podMtu: number;
+  readonly backend: NodeChoice["backend"];
 }
 
 export const PROGRAMMED_WAY = new FactKey<ProgrammedWay>("the way to peers");

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../../pkg/footprint.ts";
 import { parseMac } from "../../pkg/ip/mac.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
@@ -153,6 +154,18 @@ test.each<[string, Encodable, string | undefined]>([
   };
   expect(reasonToCompare(notification(sent), { ...interest, cables })).toBe(expected);
 });
+
+test.each([
+  ["a route of weft's by the bridge", RTPROT_WEFT, BRIDGE, "route"],
+  ["a route of weft's by another link", RTPROT_WEFT, VTEP, undefined],
+  ["a stranger's route by the bridge", 3, BRIDGE, undefined],
+])(
+  "%s concerns the pods that were there before other subnets: %i by %i calls for %s",
+  (_name, protocol, link, reason) => {
+    const sent = deleteRoute({ ...route("10.244.9.7/32", protocol), outputIndex: link });
+    expect(attachReason(notification(sent), interest)).toBe(reason);
+  },
+);
 
 test("where all pods are on the bridge, the first with a link of its own is news, and the end of a port is none", () => {
   expect(reasonToCompare(notification(gateway(POD)), interest)).toBe("address");

@@ -103,3 +103,27 @@ test("a controller says itself which failures of steps are some", async () => {
   failures.set("net.b", new Error("no setting"));
   await expect(bench([]).run()).resolves.toBeUndefined();
 });
+
+test("a round has one snapshot, and the next round another", async () => {
+  const seen: number[] = [];
+  let snapshots = 0;
+  const kernel = { snapshot: async () => ({ state: EMPTY, port: ++snapshots }) };
+  const look = async (view: typeof kernel) => void seen.push((await view.snapshot()).port);
+  let rounds = 0;
+  const controller: Controller<string, number> = {
+    name: "playing",
+    subscriptions: {},
+    desired: async (pass) => {
+      await look(pass.kernel as typeof kernel);
+      return "wanted";
+    },
+    observe: async (view) => {
+      await look(view as typeof kernel);
+      return ++rounds;
+    },
+    plan: () => ({ steps: [step("a")], isComplete: rounds === 2 }),
+  };
+  const drivers: Pick<Drivers, "apply"> = { apply: async () => ({ done: [], failures: [], resting: [] }) };
+  await runnable(controller, { drivers, gate: GATE }).run({ ...PASS, kernel });
+  expect(seen).toEqual([1, 1, 2]);
+});

@@ -6,6 +6,7 @@ import { Attempts } from "./attempts.ts";
 import type { Controller, Pass, PlanOutcome, Runnable } from "./controller.ts";
 import type { Drivers, StepFailure } from "./drivers/drivers.ts";
 import { RefusedError } from "./drivers/programmer.ts";
+import type { KernelView, Observation } from "./shared-kernel.ts";
 
 /** A device made in one round is programmed in the next; a third is for a race with who removes it. */
 const ROUNDS = 3;
@@ -33,13 +34,15 @@ export function runnable<D, O>(controller: Controller<D, O>, core: ControllerCor
 async function runPass<D, O>(
   controller: Controller<D, O>,
   { drivers, gate }: ControllerCore,
-  pass: Pass,
+  begun: Pass,
 ): Promise<void> {
+  const kernel = new RoundView(begun.kernel);
+  const pass = { ...begun, kernel };
   const desired = await controller.desired(pass);
   if (desired === undefined) return;
   const attempts = new Attempts();
   await attempts.try(() => controller.prepare?.(desired));
-  const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, pass));
+  const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, kernel));
   if (outcome !== undefined) {
     const errors = controller.errorsOf?.(outcome) ?? errorsOf(outcome.failures);
     for (const error of errors) await attempts.try(() => Promise.reject(error));
@@ -53,25 +56,45 @@ async function converge<D, O>(
   controller: Controller<D, O>,
   desired: D,
   { drivers, gate }: ControllerCore,
-  pass: Pass,
+  kernel: RoundView,
 ): Promise<PlanOutcome<D, O>> {
   const owner = { name: controller.name, mayPutBack: repairOf(gate), refused: gate.refused.bind(gate) };
   const done: PlanStep[] = [];
   const failures: StepFailure[] = [];
   const resting: PlanStep[] = [];
   for (let round = 1; ; round++) {
-    const observed = await controller.observe(pass.kernel, desired);
+    const observed = await controller.observe(kernel, desired);
     const { steps, isComplete = true, conflicts = [] } = controller.plan(desired, observed);
     const outcome = await drivers.apply(owner, steps, isComplete);
     done.push(...outcome.done);
     failures.push(...outcome.failures);
     resting.push(...outcome.resting);
     const isStuck = failures.length > 0 || resting.length > 0 || round === ROUNDS;
+    kernel.next();
     if (!isComplete && !isStuck) continue;
     const first = steps[0];
     if (!isComplete && failures.length === 0 && resting.length === 0 && first !== undefined)
       failures.push({ step: first, error: new VanishingError(steps) });
     return { desired, observed, isComplete, conflicts, done, failures, resting };
+  }
+}
+
+/** One snapshot a round: what is planned is compared with what it was made of. */
+class RoundView implements KernelView {
+  readonly #kernel: KernelView;
+  #snapshot: Promise<Observation> | undefined;
+
+  constructor(kernel: KernelView) {
+    this.#kernel = kernel;
+  }
+
+  snapshot(): Promise<Observation> {
+    this.#snapshot ??= this.#kernel.snapshot();
+    return this.#snapshot;
+  }
+
+  next(): void {
+    this.#snapshot = undefined;
   }
 }
 

@@ -16,14 +16,21 @@ export interface KernelView {
   snapshot(): Promise<Observation>;
 }
 
-/** A change of which the kernel tells nothing is at most so much older than the snapshot. */
-const SHARED_MS = 20;
+/** How long a snapshot serves after it was made: there may be changes of which the kernel tells nothing. */
+const SHARED_MS = 100;
+
+interface Dump {
+  readonly version: number;
+  readonly observation: Promise<Observation>;
+  /** Undefined while it is under way. */
+  endedMs: number | undefined;
+}
 
 export class SharedKernel implements KernelView {
   readonly #dump: () => Promise<Observation>;
   readonly #clock: Pick<Clock, "nowMs">;
   #version = 0;
-  #last: { readonly version: number; readonly beganMs: number; readonly observation: Promise<Observation> } | undefined;
+  #last: Dump | undefined;
 
   constructor(dump: () => Promise<Observation>, clock: Pick<Clock, "nowMs">) {
     this.#dump = dump;
@@ -37,16 +44,22 @@ export class SharedKernel implements KernelView {
 
   /** Shared with the calls of before where nothing was heard to change since their dump began. */
   snapshot(): Promise<Observation> {
-    const nowMs = this.#clock.nowMs();
     const last = this.#last;
-    if (last !== undefined && last.version === this.#version && nowMs - last.beganMs < SHARED_MS)
-      return last.observation;
+    if (last !== undefined && last.version === this.#version) {
+      const ageMs = last.endedMs === undefined ? 0 : this.#clock.nowMs() - last.endedMs;
+      if (ageMs < SHARED_MS) return last.observation;
+    }
     const observation = this.#dump();
-    const shared = { version: this.#version, beganMs: nowMs, observation };
-    this.#last = shared;
-    observation.catch(() => {
-      if (this.#last === shared) this.#last = undefined;
-    });
+    const dump: Dump = { version: this.#version, observation, endedMs: undefined };
+    this.#last = dump;
+    observation.then(
+      () => {
+        dump.endedMs = this.#clock.nowMs();
+      },
+      () => {
+        if (this.#last === dump) this.#last = undefined;
+      },
+    );
     return observation;
   }
 }

@@ -311,13 +311,14 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     };
   }
 
-  /** Without a data path there is nothing to offer to the runtime. */
-  async #makeOffer({ choice, folder }: WantedPods, later: Pass["later"]): Promise<void> {
+  /** Without a data path there is nothing to offer to the runtime; and what it is offered is what is programmed. */
+  async #makeOffer({ folder }: WantedPods, later: Pass["later"]): Promise<void> {
     const { facts, offer, options } = this.#parts;
-    if (folder === undefined || facts.of(PROGRAMMED_WAY).value === undefined) return;
-    const { node, networks, podMtu, backend } = choice;
+    const way = facts.of(PROGRAMMED_WAY).value;
+    if (folder === undefined || way === undefined) return;
+    const { subnets, networks, podMtu, backend } = way;
     const { attach, runDir } = options;
-    await offer.make({ attach, subnets: node.subnets, networks, mtu: podMtu, backend, runDir }, folder, later);
+    await offer.make({ attach, subnets, networks, mtu: podMtu, backend, runDir }, folder, later);
   }
 
   /** What is thrown fails the pass, and keeps nothing else from being done. */

@@ -3,6 +3,7 @@
  * is looked at for whether it can touch what weftd keeps. What slips through is found by the comparison that follows sooner
  * or later anyway.
  */
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { type Address, isSameAddress } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseLinkAddress } from "../../../pkg/kernel/address.ts";
@@ -75,12 +76,15 @@ export function attachReason(message: Message, interest: AttachInterest): string
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
-      const { destination } = parseRoute(message) ?? {};
-      if (destination === undefined) return undefined;
+      const route = parseRoute(message);
+      if (route === undefined) return undefined;
+      const { destination } = route;
+      // To a pod that was there before the node got other subnets.
+      const isOnBridge = route.protocol === RTPROT_WEFT && route.outputIndex === interest.bridge?.index;
       const isPods =
         message.type === RTM_DELROUTE.type &&
         interest.cables?.subnets.some((subnet) => contains(subnet, destination.address));
-      return isPods === true || interest.subnets.has(formatPrefix(destination)) ? "route" : undefined;
+      return isOnBridge || isPods === true || interest.subnets.has(formatPrefix(destination)) ? "route" : undefined;
     }
     default:
       return undefined;

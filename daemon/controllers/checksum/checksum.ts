@@ -2,7 +2,7 @@
 import type { Runnable } from "../../core/controller.ts";
 import type { Facts } from "../../core/topic.ts";
 import type { ControllerFactory } from "../context.ts";
-import { PROGRAMMED_WAY } from "../facts.ts";
+import { GUARDED_DEVICES } from "../facts.ts";
 import { ChecksumGuard } from "./checksum-guard.ts";
 import { isPortUnreachable } from "./port-probe.ts";
 import { VtepOffload } from "./vtep-offload.ts";
@@ -10,12 +10,12 @@ import { VtepOffload } from "./vtep-offload.ts";
 const FULL_COMPARISON_MS = 60_000;
 
 export function checksumController(guard: Pick<ChecksumGuard, "watch" | "settled" | "stop">, facts: Facts): Runnable {
-  const way = facts.of(PROGRAMMED_WAY);
+  const devices = facts.of(GUARDED_DEVICES);
   return {
     name: "checksum",
-    subscriptions: { topics: [way], intervalMs: FULL_COMPARISON_MS },
+    subscriptions: { topics: [devices], intervalMs: FULL_COMPARISON_MS },
     run: async () => {
-      guard.watch(way.value?.devices ?? []);
+      guard.watch(devices.value ?? []);
       await guard.settled();
     },
     stop: () => guard.stop(),

@@ -30,7 +30,15 @@ import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import type { Sources } from "../context.ts";
-import { ATTACHED, FIREWALLED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
+import {
+  ATTACHED,
+  FIREWALLED,
+  GUARDED_DEVICES,
+  NODE_CHOICE,
+  type NodeChoice,
+  PODS_SEEN,
+  PROGRAMMED_WAY,
+} from "../facts.ts";
 import type { Aim } from "./debug-state.ts";
 import { FormerSubnets } from "./former-subnets.ts";
 import { guardedDevices } from "./guarded-devices.ts";
@@ -201,7 +209,13 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#dataPath = dataPath;
     this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
     this.#programmedMs = clock.nowMs();
-    facts.of(PROGRAMMED_WAY).publish({ devices: guardedDevices(dataPath, observed.state) });
+    const guarded = guardedDevices(dataPath, observed.state);
+    const { networks, podMtu, backend: backendType } = desired.choice;
+    facts.of(GUARDED_DEVICES).publish(guarded);
+    facts.of(PROGRAMMED_WAY).publish({
+      ...{ networks, podMtu, backend: backendType, subnets: node.subnets },
+      devices: guarded.map(({ name, index }) => ({ name, index })),
+    });
 
     const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
     this.#report.reversePaths(state, underlay);
