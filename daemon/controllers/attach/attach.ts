@@ -213,7 +213,6 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
       proxy.settings,
     );
     const { renumbering } = seen;
-    if (renumbering !== undefined) outsidePods.report(choice.node.subnets, renumbering.outside);
     facts.of(PODS_SEEN).publish({
       hasPorts: this.#hasPorts,
       renumbering: renumbering && { outside: renumbering.outside, former: renumbering.former },
@@ -221,6 +220,10 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     });
     facts.of(ATTACHED).publish(choice);
     await attempts.try(() => this.#makeOffer(wanted, later));
+    // A pod that is deleted because of this gets an address of the new subnets: the runtime has been offered them.
+    const { subnets = choice.node.subnets } = facts.of(PROGRAMMED_WAY).value ?? {};
+    if (renumbering !== undefined && isDeepStrictEqual(subnets, choice.node.subnets))
+      outsidePods.report(subnets, renumbering.outside);
     attempts.end();
   }
 
