@@ -58,8 +58,8 @@ export class Programmer {
   readonly #onSend: () => void;
 
   /**
-   * `bases` hears of the base chains that other programs add. `onSend` is called before rtnetlink requests are sent: what was
-   * dumped before is out of date.
+   * `bases` hears of the base chains that other programs add. `onSend` is called before and after rtnetlink requests are
+   * sent: what was dumped before is out of date.
    */
   constructor(
     netlink: Pick<EventedNetlink, "dump" | "exchange">,
@@ -90,7 +90,8 @@ export class Programmer {
   /** Sends requests in order; returns what was refused. What was to be removed and is gone already counts as removed. */
   async send(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
     this.#onSend();
-    const replies = await this.#netlink.exchange(requests);
+    // Many requests are several datagrams, and a dump may come between them.
+    const replies = await this.#netlink.exchange(requests).finally(this.#onSend);
     return replies.flatMap(({ request, error }) =>
       error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
     );
