@@ -42,6 +42,8 @@ export default defineConfig({
           include: ["test/**/*.live.test.ts"],
           globalSetup: "test/live/harness/setup.ts",
           maxWorkers: patience > 1 ? 1 : 2,
+          // A number of workers of its own needs a group of its own.
+          sequence: { groupOrder: 1 },
           testTimeout: 60_000 * patience,
           hookTimeout: 60_000 * patience,
         },

@@ -1,4 +1,8 @@
-/** What test/live/doctor cannot plant: each of these facts, and nothing else, makes the finding. */
+/**
+ * What test/live/doctor cannot plant: each of these facts, and nothing else, makes the finding.
+ *
+ * Longer than 400 lines: a table of facts, each with its finding.
+ */
 import { describe, expect, test } from "vitest";
 import { parseNodeTable } from "../../pkg/backend/node-table.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";

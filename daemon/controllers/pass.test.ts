@@ -1,3 +1,8 @@
+/**
+ * The pass, without a kernel: what it programs, announces, writes and says.
+ *
+ * Longer than 400 lines: half of it is the bench that all cases share.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -407,7 +412,7 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   const { reconciler, done, trouble, health, view, hear, metrics } = bench();
   hear(own, peer);
   health.holds("nodes", "listed");
-  const request = addRoute({ destination: parsePrefix("10.244.2.0/24") });
+  const request = addRoute({ destination: parsePrefix("10.244.2.0/24"), outputIndex: UNDERLAY.index });
   trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
   await reconciler.pass(["nodes"]).catch(() => undefined);
   expect(done.announced).toHaveLength(1);

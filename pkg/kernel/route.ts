@@ -160,18 +160,21 @@ export function getRoute(destination: Address, { source, inputIndex, isEntry = f
 /** The metric of a route that states none, or 0 (IP6_RT_PRIO_USER). */
 export const DEFAULT_METRIC: Readonly<Record<Family, number>> = { 4: 0, 6: 1024 };
 
-/** By the kernel's key: family, table, destination, metric. Routes that share all of these are ways of one route. */
+/**
+ * By the kernel's key (family, table, destination, metric) and the link that it leads by: routes go with their link, so
+ * the one by a link that is made anew is another one, as its neighbours are. Else all routes by a device that some program
+ * removes again and again would count as contended, and rest beside it.
+ */
 export function routeObject({
   destination,
   table = RT_TABLE_MAIN,
   priority = 0,
-}: Pick<Route, "destination" | "table" | "priority">): ObjectIdentity {
+  outputIndex = 0,
+}: Pick<Route, "destination" | "table" | "priority" | "outputIndex">): ObjectIdentity {
   const { family } = destination.address;
   const metric = priority === 0 ? DEFAULT_METRIC[family] : priority;
-  return {
-    kind: "route",
-    key: `inet${family} table ${table} ${formatPrefix(networkOf(destination))} metric ${metric}`,
-  };
+  const place = `inet${family} table ${table} index ${outputIndex}`;
+  return { kind: "route", key: `${place} ${formatPrefix(networkOf(destination))} metric ${metric}` };
 }
 
 /** EEXIST when a route to the same destination with the same metric is there, whoever made it. */

@@ -146,7 +146,7 @@ test("words that are late are not formed for an object that may be put back", ()
 test("several changes of one object in one repair are one repair of it", () => {
   const { contention, repaired } = bench();
   const destination = parsePrefix("fd00:2::/64");
-  const changes = [addRoute({ destination, outputIndex: 7 }), replaceRoute({ destination, outputIndex: 8 })];
+  const changes = [addRoute({ destination, outputIndex: 7 }), replaceRoute({ destination, outputIndex: 7, mtu: 1400 })];
   for (let at = 0; at < 21; at++) expect(changes.map(repairOf(contention))).toEqual([true, true]);
   expect(repaired).toHaveLength(21);
   // The next repair rests as a whole: no half of it is sent.

@@ -5,30 +5,48 @@ import type { LabelledDevice } from "./labels.ts";
 type Json = Record<string, unknown>;
 
 /**
- * Settles first: new addresses are tentative until their device is ready. A device without carrier (a tap that no program
- * has open) is never ready; a bridge gets its carrier a moment after its first port: such devices get ten looks. tc prints the
- * queues of a device that has several (mq) in text only; these are left out.
+ * Settles first: a new IPv6 address is tentative until its device is ready, and has its local route a moment later. A device
+ * without carrier is never ready (a tap that no program has open); a bridge gets its carrier when its port is ready. Ready
+ * soon is what has LOWER_UP and still NO-CARRIER. tc prints the queues of a device that has several (mq) in text only; these
+ * are left out.
  */
 export const OBSERVE = `
+unsettled() {
+	awk 'NF == 10 && $2 == "80" { routed[$1] } NF == 6 && ($5 ~ /^[4-7c-f]/ || !($1 in routed)) { all = all "|" $6 }
+		END { print substr(all, 2) }' /proc/net/ipv6_route /proc/net/if_inet6
+}
+changing() { ip -o link show | grep -qE "NO-CARRIER.*LOWER_UP|^[0-9]+: ($1)[:@].*LOWER_UP"; }
 n=0
-while tentative=$(ip address show tentative); [ -n "$tentative" ] && [ $n -lt 100 ]; do
-	case $tentative in *LOWER_UP*) ;; *) [ $n -lt 10 ] || break ;; esac
+while devices=$(unsettled); [ -n "$devices" ] && [ $n -lt 100 ] && changing "$devices"; do
 	sleep 0.02
 	n=$((n + 1))
 done
 answer() { printf '\\n=%s\\n' "$1"; }
-answer links,routes; printf 'link show\\nroute show table all\\n' | ip -j -d -batch -
-answer addresses,rules; printf 'address show\\nrule show\\n' | ip -j -batch -
+answer links,routes
+ip -j -d -batch - <<END
+link show
+route show table all
+END
+answer addresses,rules
+ip -j -batch - <<END
+address show
+rule show
+END
 answer rules6; ip -6 -j rule show
 answer ports; bridge -j -d link show
 answer vlans; bridge -j vlan show
-answer qdiscs; tc -j qdisc show
-for dev in $(tc qdisc show | sed -n '/noqueue/!s/.* dev \\([^ ]*\\) .*/\\1/p' | sort -u); do
-	answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
-	answer "filters $dev"; tc -j filter show dev $dev
-	answer "ingress $dev"; tc -j filter show dev $dev ingress
-done
-answer sysctls; grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6
+qdiscs=$(tc -j qdisc show)
+answer qdiscs; printf '%s\\n' "$qdiscs"
+case $qdiscs in *'"kind":"'[!n]* | *'"kind":"n'[!o]*)
+	for dev in $(tc qdisc show | sed -n '/noqueue/!s/.* dev \\([^ ]*\\) .*/\\1/p' | sort -u); do
+		answer "classes $dev"; tc -j class show dev $dev | grep '^\\['
+		answer "filters $dev"; tc -j filter show dev $dev
+		answer "ingress $dev"; tc -j filter show dev $dev ingress
+	done ;;
+esac
+answer sysctls
+for path in /proc/sys/net/ipv[46]/*; do [ "\${path##*/}" = neigh ] || set -- "$@" "$path"; done
+exec grep -rs . "$@"
 `;
 
 /** Every entry below the folders that plugins write to: a line "MODE PATH" each; then "=PATH" and the lines of each file. */
@@ -108,7 +126,7 @@ export function readKernel(text: string): Json {
       (answers.get("sysctls") ?? "")
         .split("\n")
         .map((line) => line.replace("/proc/sys/net/", ""))
-        .filter((line) => line !== "" && !/^ipv[46]\/neigh\//.test(line))
+        .filter((line) => line !== "")
         .map((line) => [line.slice(0, line.indexOf(":")).replaceAll("/", "."), line.slice(line.indexOf(":") + 1)]),
     ),
   };

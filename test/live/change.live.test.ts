@@ -88,7 +88,8 @@ describe.each<Mode>(["vxlan", "host-gw"])("%s", (mode) => {
       await first.inside.succeed("ip", ["address", verb, "192.0.2.101/24", "dev", name]);
     await first.weftd.says(/"interface":"eth1".*InternalIP 192\.0\.2\.101.*underlay chosen/);
     await cluster.ready(first);
-    if (mode === "vxlan") expect((await device(first))?.linkinfo.info_data.link).toBe("eth1");
+    if (mode === "vxlan")
+      await eventually(async () => expect((await device(first))?.linkinfo.info_data.link).toBe("eth1"));
     await reached();
   });
 

@@ -1,6 +1,8 @@
 /**
  * weft doctor on a real node: a healthy one is told in one line; each planted fault is found by its name and nothing else
  * is; where the remedy is a command, it is run as it stands, and the finding is gone.
+ *
+ * Longer than 400 lines: a table of faults, each with its finding.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";

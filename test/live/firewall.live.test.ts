@@ -1,4 +1,8 @@
-/** firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through. */
+/**
+ * firewall on a real kernel, under other programs' rules that drop what they do not know: by what packets get through.
+ *
+ * Longer than 400 lines: all cases are of one plugin, on one bed.
+ */
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

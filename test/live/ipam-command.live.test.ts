@@ -46,7 +46,7 @@ async function list(): Promise<Listed> {
   return JSON.parse(stdout) as Listed;
 }
 
-/** "net c1 used", once for each state that a container's addresses have. */
+/** "net ipam1 used", once for each state that a container's addresses have. */
 async function states(): Promise<string[]> {
   const { networks } = await list();
   const all = networks.flatMap(({ name, reservations }) =>
@@ -197,19 +197,19 @@ test("in a chroot of another container, what lives is seen, and so is what the r
 
 test("what an earlier boot reserved is freed, and said to be", async () => {
   const [pod, torn] = (await bed.emptyPods(2)) as [Namespace, Namespace];
-  await attach(OURS, PTP, "c1", pod);
-  await attach(OURS, PTP, "c2", torn);
+  await attach(OURS, PTP, "ipam1", pod);
+  await attach(OURS, PTP, "ipam2", torn);
   await remove(pod, torn);
   mkdirSync(state("results"));
-  writeFileSync(state("results/other-c2-eth0"), JSON.stringify({ netns: "/run" }));
+  writeFileSync(state("results/other-ipam2-eth0"), JSON.stringify({ netns: "/run" }));
   writeFileSync(state("boot"), "another-boot\n");
   await bed.node.succeed("mount", ["--bind", state("boot"), "/proc/sys/kernel/random/boot_id"]);
   const { stdout } = await weft("ipam", "gc", "--yes", "--grace-seconds", "0", "-o", "json");
   expect(JSON.parse(stdout)).toMatchObject({
     ...{ changed: true, kept: 0 },
     addresses: [
-      { containerId: "c1", done: "freed" },
-      { containerId: "c2", done: "freed", reason: "reserved before this machine was last started" },
+      { containerId: "ipam1", done: "freed" },
+      { containerId: "ipam2", done: "freed", reason: "reserved before this machine was last started" },
     ],
   });
   expect(await states()).toEqual([]);
@@ -228,10 +228,10 @@ test("a link's mark counts wherever weft is called", async () => {
 
 test("what is no reservation of anybody is shown without harm", async () => {
   mkdirSync(state("networks/net"), { recursive: true });
-  writeFileSync(state("networks/net/10.229.0.5"), "c1\u001b[31m\r\neth0");
+  writeFileSync(state("networks/net/10.229.0.5"), "ipam1\u001b[31m\r\neth0");
   await bed.node.succeed("mkfifo", [state("networks/net/10.229.0.6")]);
-  expect((await weft("ipam", "ls")).stdout).toMatch(/10\.229\.0\.5 +c1\ufffd\[31m +eth0 .*\n.*10\.229\.0\.6 +- +- /);
-  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/10\.229\.0\.5 +c1\S+ +freed/);
+  expect((await weft("ipam", "ls")).stdout).toMatch(/10\.229\.0\.5 +ipam1\ufffd\[31m +eth0 .*\n.*10\.229\.0\.6 +- +- /);
+  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/10\.229\.0\.5 +ipam1\S+ +freed/);
   expect(await states()).toEqual(["net nobody manual"]);
 });
 
@@ -251,15 +251,15 @@ test.each(["ls", "gc"])("ipam %s says that there is no such network, or director
 
 test("freeing waits for host-local's lock, and looking does not", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
-  await attach(OURS, BRIDGE, "c1", pod);
+  await attach(OURS, BRIDGE, "ipam1", pod);
   await remove(pod);
   const locked = (...words: string[]) =>
     bed.node.run("flock", ["/var/lib/cni/networks/net/lock", "timeout", "2", `${OURS}/weft`, "ipam", ...words]);
   /** What coreutils' and busybox's `timeout` end with. */
   const TIMED_OUT = [124, 143];
   expect(TIMED_OUT).toContain((await locked("gc", "--yes", "--grace-seconds", "0")).status);
-  expect((await locked("ls")).stdout).toMatch(/c1 +eth0 +\d+s +young/);
-  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/c1 +freed/);
+  expect((await locked("ls")).stdout).toMatch(/ipam1 +eth0 +\d+s +young/);
+  expect((await weft("ipam", "gc", "--yes", "--grace-seconds", "0")).stdout).toMatch(/ipam1 +freed/);
 });
 
 test("of a node that is itself a container, the machine that holds it sees all", async () => {
@@ -279,7 +279,7 @@ test("of a node that is itself a container, the machine that holds it sees all",
 
 test("an unprivileged container's view is not enough", async () => {
   const [pod] = (await bed.emptyPods(1)) as [Namespace];
-  await attach(OURS, BRIDGE, "c1", pod);
+  await attach(OURS, BRIDGE, "ipam1", pod);
   await remove(pod);
   const inContainer = [
     "--pid",
@@ -299,5 +299,5 @@ test("an unprivileged container's view is not enough", async () => {
       "weft ipam gc: from here not all of the node's network namespaces can be seen: weft runs in a container that sees its own processes alone\nNothing was changed.",
     ),
   });
-  expect(await states()).toEqual(["net c1 young"]);
+  expect(await states()).toEqual(["net ipam1 young"]);
 });

@@ -189,9 +189,6 @@ test("a table whose owner keeps others out of it is a warning with the command t
   expect((await cluster.readyz(node)).status).toBe(200);
   // Another one's chain gets its rules nonetheless.
   await shell("nft 'table ip site { chain forward { type filter hook forward priority -5; policy drop; }; }'");
-  await eventually(
-    async () => expect(await shell("nft list table ip site")).toContain("weft:pods 10.244.0.0/16"),
-    1000,
-  );
+  await eventually(async () => expect(await shell("nft list table ip site")).toContain("weft:pods 10.244.0.0/16"));
   await owner.stop("SIGTERM");
 });

@@ -1,6 +1,8 @@
 /**
  * `nft flush ruleset` while pods run (a restart of Debian's nftables.service): the rules that the executables wrote for
  * them come back without touching the pods, by weftd, or by `weft restore` where no weftd runs.
+ *
+ * Longer than 400 lines: half of it is the node that all cases share.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -1,4 +1,8 @@
-/** portmap behind bridge on a real kernel: by what answers on the node's ports, and by what is left afterwards. */
+/**
+ * portmap behind bridge on a real kernel: by what answers on the node's ports, and by what is left afterwards.
+ *
+ * Longer than 400 lines: all cases are of one plugin, on one bed.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";

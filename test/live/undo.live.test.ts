@@ -1,4 +1,8 @@
-/** `weft install --undo` on a node with pods that weft attached: the reference plugins go on with them. */
+/**
+ * `weft install --undo` on a node with pods that weft attached: the reference plugins go on with them.
+ *
+ * Longer than 400 lines: half of it is the node that all cases share.
+ */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";

@@ -2,43 +2,13 @@
  * One weftd among thousands of Nodes that exist in the API server alone: what it programs is real, on a real device;
  * nobody is behind it.
  */
-import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import type { Sight } from "../apiserver/control.ts";
 import type { NodeInput } from "../apiserver/resource.ts";
 import { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster, type Node } from "../live/harness/cluster.ts";
 import { makeNamespace } from "../live/harness/namespace.ts";
 import { eventually, Running } from "../live/harness/process.ts";
-
-/** In IPv6 addresses colons make the groups. */
-const hex = (value: number, digits = 1) => value.toString(16).padStart(digits, "0");
-
-/** What differs between the families of pods; each goes by a VTEP of its own, over the underlay of its family. */
-const OVERLAYS = {
-  4: {
-    device: "flannel.1",
-    /** The node's own, as number 1 on the cluster's link. */
-    underlay: "192.0.2.1",
-    address: "10.244.1.0/32",
-    senders: "vxlan-senders4",
-    peerAddress: (n: number) => `198.18.${n >> 8}.${n & 0xff}`,
-    /** Four addresses each, behind those of the node itself. */
-    subnet: (n: number) => `10.244.${(0x4000 + n * 4) >> 8}.${(n * 4) & 0xff}/30`,
-  },
-  6: {
-    device: "flannel-v6.1",
-    underlay: "2001:db8::1",
-    address: "fd00:10:244:1::/128",
-    senders: "vxlan-senders6",
-    peerAddress: (n: number) => `2001:db8:1::${hex(n + 1)}`,
-    subnet: (n: number) => `fd00:10:244:${hex(0x1000 + n)}::/64`,
-  },
-} as const;
-type Family = keyof typeof OVERLAYS;
-
-/** Of pods, and of the link between nodes. */
-export type Stack = "ipv4" | "dual";
-const FAMILIES: Readonly<Record<Stack, readonly Family[]>> = { ipv4: [4], dual: [4, 6] };
+import { FAMILIES, macOf, OVERLAYS, peer, type Stack, subnetsOf } from "./peers.ts";
 
 /** Of weftd's process. */
 export interface Use {
@@ -76,40 +46,6 @@ export interface Relist {
   /** Routes that the kernel says were removed, by destination. */
   readonly removed: readonly string[];
   readonly settledMs: number;
-}
-
-/** Peer number `n` as its Node is: with a status as large as a real one's. `generation` changes its VTEPs' MAC. */
-function peer(n: number, stack: Stack, generation = 0): NodeInput {
-  const bytes = [generation, n >> 8, n & 0xff].map((byte) => hex(byte, 2));
-  const backendData = JSON.stringify({ VNI: 1, VtepMAC: `0a:00:00:${bytes.join(":")}` });
-  const families = FAMILIES[stack];
-  const addresses = families.map((family) => OVERLAYS[family].peerAddress(n));
-  const [address, addressV6] = addresses;
-  const podCIDRs = subnetsOf(n, stack);
-  return {
-    metadata: {
-      name: `peer-${String(n).padStart(5, "0")}`,
-      labels: { "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux" },
-      annotations: {
-        [ANNOTATION.subnetManager]: "true",
-        [ANNOTATION.backendType]: "vxlan",
-        [ANNOTATION.backendData]: backendData,
-        [ANNOTATION.publicIp]: address,
-        ...(addressV6 && { [ANNOTATION.backendV6Data]: backendData, [ANNOTATION.publicIpv6]: addressV6 }),
-      },
-    },
-    spec: { podCIDR: podCIDRs[0], podCIDRs },
-    status: { addresses: addresses.map((one) => ({ type: "InternalIP", address: one })), images: IMAGES },
-  };
-}
-
-const IMAGES = Array.from({ length: 50 }, (_, at) => ({
-  names: [`registry.example/library/image-${at}@sha256:${String(at).repeat(64).slice(0, 64)}`, `image-${at}:v1`],
-  sizeBytes: 50_000_000 + at,
-}));
-
-function subnetsOf(n: number, stack: Stack): string[] {
-  return FAMILIES[stack].map((family) => OVERLAYS[family].subnet(n));
 }
 
 /** A line of weftd's log. */
@@ -216,9 +152,9 @@ export class ScaleBed {
         const routes = (await this.#cluster.peerRoutes(this.#node)).size;
         if (routes !== this.#entryCount) throw new Error(`${routes} routes of ${this.#entryCount}:\n${weftd.output}`);
         for (const { senders } of this.#overlays) {
-          const shown = await inside.json<{ nftables: { set?: { elem?: unknown[] } }[] }>("nft", [
-            ...["-j", "list", "set", "inet", "weft", senders],
-          ]);
+          const { status, stdout } = await inside.run("nft", ["-j", "list", "set", "inet", "weft", senders]);
+          const shown: { nftables: { set?: { elem?: unknown[] } }[] } =
+            status === 0 ? JSON.parse(stdout) : { nftables: [] };
           const count = shown.nftables.flatMap(({ set }) => set?.elem ?? []).length;
           if (count < this.#peers) throw new Error(`${count} senders of ${this.#peers}:\n${weftd.output}`);
         }
@@ -402,9 +338,4 @@ export class ScaleBed {
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
     return (await this.use()).cpuSeconds - before.cpuSeconds;
   }
-}
-
-function macOf({ metadata }: NodeInput): string {
-  const annotations = metadata.annotations as Record<string, string>;
-  return (JSON.parse(annotations[ANNOTATION.backendData] ?? "{}") as { VtepMAC: string }).VtepMAC;
 }

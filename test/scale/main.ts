@@ -1,6 +1,7 @@
 /** `npm run bench -- scale`: one weftd among up to 10,000 Nodes. Exits with 1 where a bound is missed. */
 import { Command, Option } from "commander";
-import { type Programming, ScaleBed, type Stack } from "./bed.ts";
+import { type Programming, ScaleBed } from "./bed.ts";
+import type { Stack } from "./peers.ts";
 import { formatScale, isKept, type ScaleReport, type SizeReport } from "./report.ts";
 
 const SIZES = [100, 1000, 5000];

@@ -34,7 +34,7 @@ type Kind = "bridge" | "veth" | "vxlan" | "dummy";
 function impossibleDevice(kind: Kind): Request {
   return request(
     RTM_NEWLINK,
-    { kind: "link", key: "weft-question" },
+    { kind: "link", key: PROBE_LINK },
     `ip link add address (five bytes) type ${kind}`,
     {},
     { ifname: PROBE_LINK, address: new Uint8Array(5), linkInfo: { device: { kind } } },

@@ -3,9 +3,10 @@ import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { type Request, request } from "../../../pkg/netlink/message.ts";
-import { NFT_MSG_NEWRULE } from "../../../pkg/netlink/nftables.ts";
+import { NFT_MSG_DELRULE, NFT_MSG_NEWRULE } from "../../../pkg/netlink/nftables.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
 import { nodeMasquerade } from "../../../pkg/tables/masquerade.ts";
+
 import { Firewall, type FirewallWishes } from "./firewall.ts";
 
 const tableOf = (range: string): FirewallWishes => ({
@@ -114,6 +115,20 @@ test("a chain that drops is told to accept, apart from our own table", async () 
   expect(kernel.held).toBeDefined();
 });
 
+test("a rule that weft itself takes out of a chain is no repair, nor is its return later", async () => {
+  const { firewall, forward, asked } = bench();
+  forward.missing = [rule];
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  forward.missing = [request(NFT_MSG_DELRULE, object, "nft delete rule ip filter FORWARD handle 7", { family: 2 }, {})];
+  await firewall.keep(tableOf("10.245.0.0/16"));
+  forward.missing = [rule];
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  expect(asked).toEqual([]);
+  forward.missing = [request(NFT_MSG_NEWRULE, object, "the same rule in other words", { family: 2 }, {})];
+  await firewall.restore();
+  expect(asked).toEqual(["the same rule in other words"]);
+});
+
 test("a chain that its owner keeps others out of is said with the command to run, and no failure", async () => {
   const { firewall, forward, blocked } = bench();
   forward.blocked = [new NetlinkError(rule, EPERM, undefined, "a test")];
@@ -164,4 +179,12 @@ test("our own table does not wait for a look at other programs' chains that take
   forward.missing = [rule];
   expect(await firewall.restore()).toEqual([rule.text]);
   expect(firewall.forwardDueInMs).toBeUndefined();
+});
+
+test("a look at our own table that took long puts the next one off by a quarter of a second at most", async () => {
+  const { firewall, kernel } = bench();
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  kernel.lookMs = 100;
+  await firewall.restore();
+  expect(firewall.delayMs).toBe(250);
 });

@@ -20,6 +20,11 @@ import type { Programmer } from "../../core/drivers/programmer.ts";
 const DELAY_MS = 10;
 /** Looking in vain takes at most one part in so many of a processor, however often others commit. */
 const SHARE = 10;
+/**
+ * Of our own table: a look that took longer than a tenth of it has waited for another (a dump of all chains at the start, or
+ * after announcements were lost), and says nothing about the next one.
+ */
+const LONGEST_TABLE_PAUSE_MS = 250;
 
 export interface FirewallOptions {
   readonly clock: Pick<Clock, "nowMs">;
@@ -72,7 +77,8 @@ export class Firewall {
       const attempts = new Attempts();
       const beganMs = clock.nowMs();
       const restored = (await attempts.try(() => this.#keepTable(table, () => true))) ?? [];
-      this.#tableIdleUntilMs = this.#idleUntil(beganMs, restored.length > 0);
+      const tablePauseEndMs = clock.nowMs() + LONGEST_TABLE_PAUSE_MS;
+      this.#tableIdleUntilMs = Math.min(this.#idleUntil(beganMs, restored.length > 0), tablePauseEndMs);
       this.#isForwardDue = clock.nowMs() < this.#forwardIdleUntilMs;
       if (!this.#isForwardDue) {
         const forwardMs = clock.nowMs();

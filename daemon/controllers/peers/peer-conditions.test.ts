@@ -86,7 +86,9 @@ test("an Event tells of a trouble that lasts, once each time that it comes", () 
 test("what the kernel refuses is told by the peer that it is about", async () => {
   const { health, metrics, conditions } = bench();
   const refusals = [
-    refusal(addRoute({ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("10.244.2.0") })),
+    refusal(
+      addRoute({ destination: parsePrefix("10.244.2.0/24"), gateway: parseAddress("10.244.2.0"), outputIndex: 4 }),
+    ),
     refusal(replaceNeighbour({ index: 4, address: parseAddress("10.244.3.0"), mac: "0a:00:00:00:00:03" })),
     refusal(replaceForwarding({ index: 4, mac: "0a:00:00:00:00:04", destination: parseAddress("192.0.2.4") })),
     refusal(deleteRoute({ destination: parsePrefix("10.244.9.0/24") })),

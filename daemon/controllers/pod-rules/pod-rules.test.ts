@@ -1,3 +1,4 @@
+/** The loop of pods' rules, without a kernel. Longer than 400 lines: half of it is the node that all cases share. */
 import { expect, test } from "vitest";
 import { type CachedAttachment, parseCachedAttachment } from "../../../pkg/attachment/cached.ts";
 import { wantedRules } from "../../../pkg/attachment/wanted-rules.ts";

@@ -1,14 +1,22 @@
 import { describe, expect, test } from "vitest";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
 import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
-import { parseAddress } from "../../../pkg/ip/address.ts";
+import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
+import { parseMac } from "../../../pkg/ip/mac.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Reply } from "../../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
-import { type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
+import {
+  type Encodable,
+  identityText,
+  type Message,
+  type Query,
+  query,
+  type Request,
+} from "../../../pkg/netlink/message.ts";
 import { NF_INET_HOOK, NFT_MSG_NEWCHAIN, NFT_MSG_NEWTABLE, VERDICT } from "../../../pkg/netlink/nftables.ts";
 import { RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
@@ -206,6 +214,26 @@ describe("what another program undoes", () => {
     const { requests } = await program(programmer, desired, nothing, gate);
     expect(requests.map(({ text }) => text)).toEqual(kernel.sent);
     expect(kernel.sent).toEqual([expect.stringContaining("10.244.3.0/24")]);
+  });
+
+  test("is one repair where a device is made and then brought up, whatever the steps", async () => {
+    const { kernel, programmer } = bench();
+    const vtep = {
+      ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
+      ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
+    };
+    const data = { vni: 1, port: 8472, link: 2, local: addressToBytes(vtep.local), learning: 0 };
+    const linkInfo = { device: { kind: "vxlan" as const, data } };
+    const made = { ifname: vtep.name, address: parseMac(vtep.mac), mtu: 1450, linkInfo };
+    kernel.links = [asMessage(query(RTM_NEWLINK, "", { index: 7 }, made))];
+    const asked: string[] = [];
+    const once: Gate = { ...gate, mayPutBack: (object) => asked.push(identityText(object)) === 1 };
+    await programmer.program({ ...noDevices, vteps: [vtep] }, nothing, { gate: once });
+    expect(kernel.sent).toEqual([
+      expect.stringMatching(/^ip link add flannel\.1 /),
+      expect.stringMatching(/^ip link set flannel\.1 .* up$/),
+    ]);
+    expect(asked).toEqual(["link flannel.1"]);
   });
 
   test("keeps what builds on it from being done", async () => {

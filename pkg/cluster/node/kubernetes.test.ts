@@ -1,4 +1,8 @@
-/** The source against the stand-in API server, over real sockets. */
+/**
+ * The source against the stand-in API server, over real sockets.
+ *
+ * Longer than 400 lines: all cases share one stand-in server.
+ */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";

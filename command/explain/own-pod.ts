@@ -1,0 +1,68 @@
+/** The end of a packet's way where a pod of this node gets it. */
+import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import { addRoute } from "../../pkg/kernel/route.ts";
+import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
+import { withNames } from "../node/kernel.ts";
+import type { Trace } from "./trace.ts";
+import { podText } from "./words.ts";
+
+/** The last step of a pod of this node. */
+export function reachOwnPod(trace: Trace, output: Link | undefined): void {
+  const { destination } = trace.question;
+  const { reservationOf, observed, attachment, ends } = trace.knowledge;
+  const text = formatAddress(destination);
+  const owner = reservationOf(destination);
+  if (owner === undefined)
+    trace.end({ at: "pod", text: `nobody has reserved ${text}: no pod has it`, show: "weft ipam ls" });
+  const link = trace.podLink(owner);
+  const who = podText(text, owner);
+  if (link === undefined)
+    trace.end({
+      at: "pod",
+      text: `${who} has no link on this node: its address is left over`,
+      show: "weft ipam ls",
+      remedy: "weft ipam gc",
+    });
+  if (!link.isUp)
+    trace.end({
+      at: "pod",
+      text: `${who} hangs on ${link.name}, which is down`,
+      show: `ip link show ${link.name}`,
+      remedy: `ip link set ${link.name} up`,
+    });
+  const isPort = output !== undefined && link.masterIndex === output.index;
+  if (!isPort && output?.index !== link.index)
+    trace.end(
+      ends.ports.has(link.alias)
+        ? {
+            at: "pod",
+            text: `${who} hangs on ${link.name}, which is no port of ${output?.name}`,
+            show: `ip link show ${link.name}`,
+            remedy: `ip link set ${link.name} master ${attachment.bridge} up`,
+          }
+        : {
+            at: "pod",
+            text: `${who} has a link of its own, ${link.name}, and the route leads by ${output?.name}`,
+            show: `ip route show dev ${link.name}`,
+            remedy: withNames(addRoute(hostRoute(destination, link.index)).text, observed),
+          },
+    );
+  const neighbour = observed.neighbours.find(
+    ({ index, address }) => index === output?.index && isSameAddress(address, destination),
+  );
+  const mac =
+    neighbour === undefined ? "its hardware address is asked for" : `its hardware address is ${neighbour.mac}`;
+  trace.say({
+    at: "neighbour",
+    state: "goes",
+    text: `${text} on ${output?.name}: ${mac}`,
+    show: `ip neigh show ${text} dev ${output?.name}`,
+  });
+  trace.say({
+    at: "pod",
+    state: "arrives",
+    text: `${who} gets it by ${link.name}${owner.namespace === undefined ? "" : ` (in ${owner.namespace})`}`,
+    show: link.masterIndex === 0 ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
+  });
+}

@@ -1,0 +1,93 @@
+/** The first part of a packet's way: from the pod to the node, or over the bridge to another pod. */
+import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import type { Link } from "../../pkg/kernel/link.ts";
+import { withNames } from "../node/kernel.ts";
+import { reachOwnPod } from "./own-pod.ts";
+import { End, type Trace } from "./trace.ts";
+import { podText } from "./words.ts";
+
+/** From the pod to the node; the link by which IP sees the packet come in. Undefined for the node's own packets. */
+export function leavePod(trace: Trace): Link | undefined {
+  const { source } = trace.question;
+  const { attachment, ends } = trace.knowledge;
+  if (source === undefined) {
+    trace.say({ at: "from", state: "goes", text: "the packet is this node's own" });
+    return undefined;
+  }
+  const text = formatAddress(source);
+  const owner = trace.knowledge.reservationOf(source);
+  if (owner === undefined) trace.end({ at: "from", text: `no pod of this node has ${text}`, show: "weft ipam ls" });
+  const link = trace.podLink(owner);
+  const who = podText(text, owner);
+  if (link === undefined)
+    trace.end({
+      at: "from",
+      text: `${who} has no link on this node: its interface is gone`,
+      show: "ip link show type veth",
+    });
+  const bridge = trace.linkOf(link.masterIndex);
+  if (bridge === undefined && ends.ports.has(link.alias))
+    trace.end({
+      at: "from",
+      text: `${who} hangs on ${link.name}, which is no port of ${attachment.bridge}`,
+      show: `ip link show ${link.name}`,
+      remedy: `ip link set ${link.name} master ${attachment.bridge} up`,
+    });
+  for (const one of [link, ...(bridge === undefined ? [] : [bridge])]) {
+    if (!one.isUp)
+      trace.end({
+        at: "from",
+        text: `${who} hangs on ${one.name}, which is down`,
+        show: `ip link show ${one.name}`,
+        remedy: `ip link set ${one.name} up`,
+      });
+  }
+  trace.say({
+    at: "from",
+    state: "goes",
+    text: `${who} sends by ${link.name}${bridge === undefined ? "" : `, a port of ${bridge.name}`}`,
+    show: bridge === undefined ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
+  });
+  const { destination } = trace.question;
+  const isAsked = trace.isOwnPod(destination) && trace.isOwnPod(source) && !isGateway(trace, destination);
+  if (bridge !== undefined && isAsked) askBridge(trace, bridge);
+  return bridge ?? link;
+}
+
+/** A pod on the bridge takes the whole subnet for its own link. Ends the way of a frame to another port. */
+function askBridge(trace: Trace, bridge: Link): void {
+  const { destination } = trace.question;
+  const { ends, missingAnswer, observed, reservationOf } = trace.knowledge;
+  const owner = reservationOf(destination);
+  const target = owner === undefined ? undefined : trace.podLink(owner);
+  if (target === undefined || !ends.cables.has(target.alias)) {
+    trace.say({
+      at: "bridge",
+      state: "goes",
+      text: `both are on ${bridge.name}: frames go from port to port, and IP's routes are not asked`,
+      show: `bridge fdb show br ${bridge.name}`,
+    });
+    reachOwnPod(trace, bridge);
+    throw new End();
+  }
+  const text = `${formatAddress(destination)} has a link of its own, ${target.name}`;
+  const show = `ip ${destination.family === 6 ? "-6 " : ""}neigh show proxy dev ${bridge.name}`;
+  const remedy = missingAnswer(bridge, destination);
+  if (remedy !== undefined)
+    trace.end({
+      at: "bridge",
+      text: `${text}, and the node does not answer for it on ${bridge.name}`,
+      show,
+      remedy: withNames(remedy, observed),
+    });
+  trace.say({
+    at: "bridge",
+    state: "goes",
+    text: `${text}: the node answers for it on ${bridge.name}, and forwards`,
+    show,
+  });
+}
+
+function isGateway(trace: Trace, address: Address): boolean {
+  return trace.knowledge.observed.addresses.some(({ prefix }) => isSameAddress(prefix.address, address));
+}

@@ -1,0 +1,107 @@
+import { expect, test } from "vitest";
+import { VTEP_ALIAS } from "../footprint.ts";
+import { addressToBytes, parseAddress } from "../ip/address.ts";
+import { parsePrefix } from "../ip/prefix.ts";
+import { deleteLink, type Link } from "../kernel/link.ts";
+import { deleteForwarding, deleteNeighbour } from "../kernel/neighbour.ts";
+import { addRoute, deleteRoute } from "../kernel/route.ts";
+import { planDataPath } from "../reconcile/data-path.ts";
+import { attribution } from "./attribution.ts";
+import { desiredState } from "./desired.ts";
+import { parseNetConf } from "./net-conf.ts";
+import type { LocalNode, Peer } from "./node.ts";
+
+const conf = parseNetConf(
+  JSON.stringify({
+    ...{ Network: "10.244.0.0/16", EnableIPv6: true, IPv6Network: "fd00:10:244::/56" },
+    Backend: { Type: "vxlan" },
+  }),
+);
+const node: LocalNode = {
+  name: "n0",
+  subnets: [parsePrefix("10.244.0.0/24"), parsePrefix("fd00:10:244::/64")],
+  underlay: {
+    ...{ index: 2, mtu: 1500, networks: [parsePrefix("192.0.2.254/24")] },
+    local: { 4: parseAddress("192.0.2.254"), 6: parseAddress("2001:db8::254") },
+  },
+};
+
+/** `10.244.N.0/24` behind `192.0.2.N`, where each word of 1 is the beginning of one of 12. */
+const peer = (number: number, more: Partial<Peer> = {}): Peer => ({
+  name: `n${number}`,
+  subnets: [parsePrefix(`10.244.${number}.0/24`), parsePrefix(`fd00:10:244:${number}::/64`)],
+  addresses: [parseAddress(`192.0.2.${number}`), parseAddress(`2001:db8::${number}`)],
+  backendType: "vxlan",
+  vtepMacs: {
+    4: `0a:00:00:00:04:${String(number).padStart(2, "0")}`,
+    6: `0a:00:00:00:06:${String(number).padStart(2, "0")}`,
+  },
+  ...more,
+});
+const peers = [peer(1), peer(12), peer(2, { backendType: "host-gw", vtepMacs: {} })];
+const desired = desiredState(conf, node, peers, []);
+
+const links = desired.dataPath.vteps.map(({ name, vni, port, local, mac, mtu }, at): Link => {
+  const bytes = addressToBytes(local);
+  const device = { vni, port, link: 2, learning: 0, ...(local.family === 4 ? { local: bytes } : { local6: bytes }) };
+  return {
+    ...{ index: at + 7, name, mtu, mac, isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
+    ...{ isOperational: true, kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS },
+    ...{ bridge: undefined, port: undefined, vxlan: device as NonNullable<Link["vxlan"]> },
+  };
+});
+const empty = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
+
+test("every entry of a pass is its peer's, although one peer's words begin another's", () => {
+  const peerOf = attribution(desired, { links });
+  const { requests } = planDataPath(desired.dataPath, empty);
+  const owned = requests.filter(({ object }) => object.kind !== "address");
+  const words = {
+    n1: /10\.244\.1\.0|fd00:10:244:1::|0a:00:00:00:0[46]:01/,
+    n12: /10\.244\.12\.0|fd00:10:244:12::|0a:00:00:00:0[46]:12/,
+    n2: /10\.244\.2\.0|fd00:10:244:2::/,
+  };
+  const counts = Object.entries(words).map(([name, pattern]) => {
+    const own = owned.filter(({ object }) => peerOf(object) === name);
+    for (const { text } of own) expect(text).toMatch(pattern);
+    return own.length;
+  });
+  // A route and a neighbour for each subnet, a forwarding entry for each underlay; by host-gw a plain IPv4 route alone.
+  expect(counts).toEqual([6, 6, 1]);
+  expect(owned).toHaveLength(13);
+});
+
+test("the route to a gateway that an IPv6 route needs for a moment is the peer's, too", () => {
+  const peerOf = attribution(desired, { links });
+  const gateway = { destination: parsePrefix("fd00:10:244:12::/128"), outputIndex: 8, protocol: 119 };
+  expect([addRoute(gateway), deleteRoute(gateway)].map(({ object }) => peerOf(object))).toEqual(["n12", "n12"]);
+});
+
+test("this node's own objects, and entries that no peer wants any more, are nobody's", () => {
+  const peerOf = attribution(desired, { links });
+  const own = [
+    deleteLink("flannel.1"),
+    deleteRoute({ destination: parsePrefix("10.244.9.0/24") }),
+    deleteRoute({ destination: parsePrefix("10.244.1.0/24"), priority: 50 }),
+    deleteNeighbour({ index: 99, address: parseAddress("10.244.1.0"), mac: "" }),
+    deleteForwarding({ index: 7, mac: "0a:00:00:00:00:99" }),
+  ];
+  expect(own.map(({ object }) => peerOf(object))).toEqual(own.map(() => undefined));
+});
+
+test("the index of objects is made at the first question, once", () => {
+  let reads = 0;
+  const counted = {
+    get links() {
+      reads += 1;
+      return links;
+    },
+  };
+  const peerOf = attribution(desired, counted);
+  expect(reads).toBe(0);
+  peerOf({ kind: "link", key: "flannel.1" });
+  const afterOne = reads;
+  for (let at = 0; at < 100; at++) peerOf({ kind: "link", key: `${at}` });
+  expect(afterOne).toBeGreaterThan(0);
+  expect(reads).toBe(afterOne);
+});
