@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Gauge } from "prom-client";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { formatPrefix, type Prefix, parseSubnet } from "../../pkg/ip/prefix.ts";
@@ -26,7 +27,7 @@ import { SharedKernel } from "../core/shared-kernel.ts";
 import { Topic } from "../core/topic.ts";
 import type { ControllerContext } from "./context.ts";
 
-type Context = Pick<ControllerContext, "drivers" | "newGate">;
+type Context = Pick<ControllerContext, "drivers" | "newGate" | "metrics" | "health">;
 
 /** Where the controller's objects come from. */
 class Subnets extends Topic {
@@ -37,6 +38,10 @@ class Subnets extends Topic {
 const subnetRoutes =
   (subnets: Subnets, path: string) =>
   (context: Context): Runnable => {
+    const count = new Gauge({
+      ...{ name: "weft_subnet_routes", help: "Subnets that have a route." },
+      registers: [context.metrics.registry],
+    });
     const controller: Controller<readonly Prefix[], readonly ObservedRoute[]> = {
       name: "subnet-routes",
       subscriptions: {
@@ -56,6 +61,10 @@ const subnetRoutes =
             ...missing.map((destination) => requestStep(addRoute({ destination }))),
           ],
         };
+      },
+      settled: (_pass, { desired }) => {
+        count.set(desired.length);
+        context.health.warns("subnets", desired.length < 2 ? ["fewer than two subnets"] : []);
       },
     };
     return runnable(controller, { drivers: context.drivers, gate: context.newGate() });
@@ -105,7 +114,7 @@ test("a controller of one folder is run, repairs, and is seen, beside one that f
   };
   const hanging: Runnable = { ...failing, name: "hanging", run: () => new Promise(() => undefined) };
   const controllers = [() => failing, () => hanging, subnetRoutes(subnets, path)];
-  for (const controller of controllers) runner.start(controller({ drivers, newGate }));
+  for (const controller of controllers) runner.start(controller({ drivers, newGate, metrics, health }));
 
   const held = () => state().routes.map(({ destination }) => formatPrefix(destination));
   const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5000, interval: 5 });
@@ -135,6 +144,10 @@ test("a controller of one folder is run, repairs, and is seen, beside one that f
   expect(await metrics.text()).toMatch(
     /weft_controller_passes_total\{controller="subnet-routes",result="success"\} \d/,
   );
+  expect(await metrics.text()).toContain("weft_subnet_routes 2");
+  subnets.all = subnets.all.slice(1);
+  subnets.notify();
+  await eventually(() => expect(health.readiness().text).toContain("[!] subnets: fewer than two subnets"));
   const { controllers: shown } = await runner.debugState();
   expect(shown).toMatchObject([{ name: "failing" }, { name: "hanging" }, { name: "subnet-routes" }]);
 });

@@ -99,6 +99,16 @@ export function requestStep(request: Request, isRepair = false): RequestStep {
   return new LazyRequestStep(request, isRepair);
 }
 
+/** Requests that are committed together; `object` is what they change as a whole, as a rule a table. */
+export function transactionStep(
+  object: ObjectIdentity,
+  requests: readonly Request[],
+  isRepair = false,
+): TransactionStep {
+  const text = requests.map((request) => request.text).join("; ");
+  return { kind: "transaction", object, text, requests, isRepair };
+}
+
 /** A file that has `content`; undefined: no file. */
 export function fileStep(path: string, content: string | undefined, mode?: number): FileStep {
   const text = content === undefined ? `rm -f ${path}` : `install -m ${(mode ?? 0o644).toString(8)} /dev/stdin ${path}`;

@@ -6,7 +6,14 @@ import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { addRoute } from "../../../pkg/kernel/route.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { identityText, type Request } from "../../../pkg/netlink/message.ts";
-import { fileStep, type ProcessStep, processStep, requestStep, settingStep } from "../../../pkg/reconcile/plan-step.ts";
+import {
+  fileStep,
+  type ProcessStep,
+  processStep,
+  requestStep,
+  settingStep,
+  transactionStep,
+} from "../../../pkg/reconcile/plan-step.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
 import { Drivers, type PlanOwner } from "./drivers.ts";
 
@@ -63,12 +70,7 @@ test("steps of all kinds are carried out in their order, neighbouring requests t
   const path = join(folder, "made", "bird.conf");
   const [a, b, c] = ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"].map((subnet) => requestStep(route(subnet)));
   if (a === undefined || b === undefined || c === undefined) throw new Error("three routes");
-  const transaction = {
-    kind: "transaction",
-    object: { kind: "table", key: "weft" },
-    text: "nft",
-    requests: [],
-  } as const;
+  const transaction = transactionStep({ kind: "table", key: "inet weft" }, [route("10.9.0.0/16")]);
   const bird = processStep("bird", ["bird", "-f"]);
   const steps = [a, b, settingStep(["net", "a"], "1"), fileStep(path, "router id", 0o600), transaction, c, bird];
   const { done, failures, resting } = await apply(steps);

@@ -228,7 +228,7 @@ describe("what another program undoes", () => {
     kernel.links = [asMessage(query(RTM_NEWLINK, "", { index: 7 }, made))];
     const asked: string[] = [];
     const once: Gate = { ...gate, mayPutBack: (object) => asked.push(identityText(object)) === 1 };
-    await programmer.program({ ...noDevices, vteps: [vtep] }, nothing, { gate: once });
+    await program(programmer, { ...noDevices, vteps: [vtep] }, nothing, once);
     expect(kernel.sent).toEqual([
       expect.stringMatching(/^ip link add flannel\.1 /),
       expect.stringMatching(/^ip link set flannel\.1 .* up$/),
