@@ -24,7 +24,7 @@ import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
-import { type Fact, type Facts, reached } from "../../core/topic.ts";
+import type { Facts } from "../../core/topic.ts";
 import type { InterfaceWishes, Options } from "../../options.ts";
 import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
@@ -40,6 +40,7 @@ import {
   PROGRAMMED_WAY,
 } from "../facts.ts";
 import type { Aim } from "./debug-state.ts";
+import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
 import { guardedDevices } from "./guarded-devices.ts";
 import { hostPrefix, interestOf, type PeersInterest, peersTrigger } from "./interest.ts";
@@ -88,9 +89,6 @@ export interface WantedWay {
 
 const FULL_COMPARISON_MS = 60_000;
 
-/** Longer than the controllers that follow a choice take; one that is late is not waited for until it has caught up. */
-const FOLLOWER_LIMIT_MS = 500;
-
 export class PeersController implements Controller<WantedWay, Observation> {
   readonly name = "peers";
   readonly subscriptions: Subscriptions;
@@ -113,8 +111,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   #dataPath: DataPath | undefined;
   /** Of the events that this pass programs. */
   #heardMs: readonly number[] = [];
-  /** Facts of controllers that did not follow in time. */
-  readonly #late = new Set<Fact<NodeChoice>>();
+  readonly #followers: Followers;
   #beganMs = 0;
   #programsMs = 0;
   #programmedMs = 0;
@@ -124,6 +121,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#parts = parts;
     this.#report = new OwnNodeReport(parts);
     this.#conditions = new PeerConditions(parts);
+    this.#followers = new Followers(parts.clock);
     this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
     this.subscriptions = {
       topics: [sources.nodes, sources.netConfChange, facts.of(PODS_SEEN)],
@@ -323,15 +321,9 @@ export class PeersController implements Controller<WantedWay, Observation> {
    */
   async #awaitFollowers(choice: NodeChoice): Promise<void> {
     const { facts } = this.#parts;
-    await this.#caughtUp(facts.of(FIREWALLED), choice);
+    await this.#followers.caughtUp(facts.of(FIREWALLED), choice);
     const isTaken = choice.former.some((former) => choice.peerSubnets.some((subnet) => overlaps(subnet, former)));
-    if (isTaken) await this.#caughtUp(facts.of(ATTACHED), choice);
-  }
-
-  async #caughtUp(fact: Fact<NodeChoice>, choice: NodeChoice): Promise<void> {
-    if (this.#late.has(fact) && fact.value !== choice) return;
-    this.#late.delete(fact);
-    if (!(await reached(fact, choice, this.#parts.clock, FOLLOWER_LIMIT_MS))) this.#late.add(fact);
+    if (isTaken) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
   }
 
   #chosenBy({ internalAddresses }: ClusterNode): readonly Prefix[] {
