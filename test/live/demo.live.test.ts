@@ -12,6 +12,9 @@ import { eventually } from "./harness/process.ts";
 
 const SMALL = ["--nodes", "2", "--pods", "1", "--mode", "vxlan"];
 
+/** Those of the test; one that fails leaves them running. */
+const demos: Demo[] = [];
+
 class Demo {
   readonly #child: ChildProcess;
   output = "";
@@ -27,6 +30,7 @@ class Demo {
       });
     }
     this.#ended = once(this.#child, "close");
+    demos.push(this);
   }
 
   get pid(): number {
@@ -57,7 +61,13 @@ class Demo {
   }
 }
 
-afterEach(() => sweepLeftovers());
+afterEach(async () => {
+  for (const demo of demos.splice(0)) {
+    demo.kill("SIGKILL");
+    await demo.status();
+  }
+  await sweepLeftovers();
+});
 
 test("on a machine without IPv6 it reaches the same", async () => {
   const cleanup = new Cleanup();
