@@ -30,6 +30,7 @@ import { serveStatus } from "./core/status-server.ts";
 import { Facts, Topic } from "./core/topic.ts";
 import type { Options } from "./options.ts";
 import { openClusterSide } from "./sources/cluster-side.ts";
+import type { EventReporter } from "./sources/events.ts";
 import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
@@ -105,26 +106,24 @@ async function start(
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
   atEnd(() => status.close());
 
-  const gateListener: RepairListener = {
-    onRepair: ({ kind }) => metrics.repairs.inc({ kind: repairKind(kind) }),
-    onContention: (_object, text) => {
-      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
-      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
-      events.report({ type: "Warning", reason: "RepairUndone", message });
-    },
-  };
+  const gateListener = repairReport(metrics, events, log);
   const nodes = new Topic("nodes");
   const netConfChange = new Topic("net-conf");
   const context = {
-    ...{ options, clock, log, health, metrics, events, cluster, files, ownFiles: nodeFiles, facts: new Facts() },
-    sources: { view, nodes, netConf, netConfChange },
     ...{
-      programmer: kernel.programmer,
-      netlink: kernel.netlink,
-      nftables: kernel.nftables,
-      generic: kernel.generic,
-      bases: kernel.bases,
+      options,
+      clock,
+      log,
+      health,
+      metrics,
+      events,
+      cluster,
+      kernel,
+      files,
+      ownFiles: nodeFiles,
+      facts: new Facts(),
     },
+    sources: { view, nodes, netConf, netConfChange },
     drivers: new Drivers({ kernel: kernel.programmer, settings: files, processes }),
     newGate: () => new RepairGate(clock, gateListener),
     watchSettings: (topic: Topic) => {
@@ -143,6 +142,18 @@ async function start(
   log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);
+}
+
+/** What an operator hears of repairs. */
+function repairReport(metrics: Metrics, events: EventReporter, log: Logger): RepairListener {
+  return {
+    onRepair: ({ kind }) => metrics.repairs.inc({ kind: repairKind(kind) }),
+    onContention: (_object, text) => {
+      log.warn({ object: text }, "another program undoes what weftd puts back: from now on weftd takes its time");
+      const message = `another program undoes again and again what weftd puts back: ${text}; weftd takes its time now`;
+      events.report({ type: "Warning", reason: "RepairUndone", message });
+    },
+  };
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

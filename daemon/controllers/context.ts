@@ -1,14 +1,12 @@
 /** What a controller is made with: everything that weftd.ts has opened. A controller takes what it needs of it. */
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import type { BaseChains } from "../../pkg/foreign/base-chains.ts";
-import type { EventedNetlink } from "../../pkg/netlink/evented.ts";
 import type { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../pkg/sys/system.ts";
 import type { Runnable } from "../core/controller.ts";
 import type { ControllerCore } from "../core/controller-pass.ts";
-import type { Programmer } from "../core/drivers/programmer.ts";
 import type { SettingWatch } from "../core/drivers/setting-watch.ts";
 import type { Health } from "../core/health.ts";
+import type { Kernel } from "../core/kernel.ts";
 import type { Logger } from "../core/log.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Facts, Topic } from "../core/topic.ts";
@@ -42,12 +40,8 @@ export interface ControllerContext {
   readonly files: Files;
   /** The same, with this process's own /proc/sys. */
   readonly ownFiles: Files;
-  readonly programmer: Programmer;
-  readonly netlink: EventedNetlink;
-  readonly nftables: EventedNetlink;
-  readonly generic: EventedNetlink;
-  /** The base chains of nftables, as they are announced. */
-  readonly bases: BaseChains;
+  /** This node's kernel. Plans go by `drivers`; this is for what plans cannot say. */
+  readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "bases">;
   readonly drivers: ControllerCore["drivers"];
   /** A repair gate for one controller. */
   newGate(): RepairGate;

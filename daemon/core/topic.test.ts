@@ -37,7 +37,7 @@ test("a key names one fact for all that ask, and may say itself what is the same
   expect(facts.of(new FactKey<readonly number[]>("numbers")).value).toBeUndefined();
 });
 
-test("who waits for a value gets it, or the limit", async () => {
+test("waiting for a value ends with the value, or at the limit", async () => {
   const clock = new ManualClock();
   const fact = new Fact<string>("choice");
   const [soon, late] = [reached(fact, "a", clock, 100), reached(fact, "b", clock, 100)];

@@ -10,7 +10,8 @@ import { ownExecutable, PluginTrial } from "./plugin-trial.ts";
 import { RuntimeOffer } from "./runtime-offer.ts";
 
 export const attach: ControllerFactory = (context) => {
-  const { options, facts, programmer, files, nftables, health, metrics, events, log, drivers } = context;
+  const { options, facts, files, health, metrics, events, log, drivers } = context;
+  const { programmer, nftables } = context.kernel;
   const { cniConfDir, nodeName } = options;
   const settingChange = new Topic("setting");
   const contention = context.newGate();

@@ -22,10 +22,10 @@ export function checksumController(guard: Pick<ChecksumGuard, "watch" | "settled
   };
 }
 
-export const checksum: ControllerFactory = ({ generic, clock, metrics, log, events, facts }) =>
+export const checksum: ControllerFactory = ({ kernel, clock, metrics, log, events, facts }) =>
   checksumController(
     new ChecksumGuard({
-      offload: new VtepOffload(generic),
+      offload: new VtepOffload(kernel.generic),
       probe: isPortUnreachable,
       ...{ clock, metrics, log },
       onBroken: (message) => events.report({ type: "Warning", reason: "ChecksumOffloadBroken", message }),

@@ -29,7 +29,7 @@ export const firewall: ControllerFactory = ({
   options,
   facts,
   clock,
-  programmer,
+  kernel,
   health,
   metrics,
   events,
@@ -39,7 +39,7 @@ export const firewall: ControllerFactory = ({
   const gate = newGate();
   const news = new News();
   const rules = new Firewall({
-    ...{ clock, programmer, gate },
+    ...{ clock, gate, programmer: kernel.programmer },
     onBlocked: (reasons) => {
       health.warns("forwarding", reasons);
       const message = reasons.join("; ");
