@@ -4,7 +4,7 @@ import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
 import { parseMac } from "../../../pkg/ip/mac.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
-import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
+import { addRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Reply } from "../../../pkg/netlink/exchange.ts";
@@ -140,6 +140,14 @@ test("an observation tells by which port this process programs", async () => {
   kernel.links = [{ type, flags: 0, sequence: 1, portId: 4242, payload: body }];
   const { state, port } = await programmer.observe();
   expect([state.links.map(({ name }) => name), port]).toEqual([["eth0"], 4242]);
+});
+
+test("what was dumped is out of date as soon as requests go, and once more when they are answered", async () => {
+  const kernel = new FakeKernel();
+  const heard: number[] = [];
+  const programmer = new Programmer(kernel, kernel, new BaseChains(), () => heard.push(kernel.sent.length));
+  await programmer.send([addRoute({ destination: parseSubnet("10.244.2.0/24") })]);
+  expect(heard).toEqual([0, 1]);
 });
 
 describe("program", () => {
