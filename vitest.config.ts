@@ -30,8 +30,8 @@ export default defineConfig({
           include: ["test/**/*.vm.test.ts"],
           globalSetup: "test/live/harness/setup.ts",
           fileParallelism: false,
-          testTimeout: 60_000 * patience,
-          hookTimeout: 60_000 * patience,
+          testTimeout: 180_000 * patience,
+          hookTimeout: 180_000 * patience,
         },
       },
       {
@@ -44,8 +44,8 @@ export default defineConfig({
           maxWorkers: patience > 1 ? 1 : 2,
           // A number of workers of its own needs a group of its own.
           sequence: { groupOrder: 1 },
-          testTimeout: 60_000 * patience,
-          hookTimeout: 60_000 * patience,
+          testTimeout: 180_000 * patience,
+          hookTimeout: 180_000 * patience,
         },
       },
     ],

@@ -60,6 +60,7 @@ const ERRNO: Readonly<Record<number, readonly [name: string, text: string]>> = {
   36: ["ENAMETOOLONG", "name too long"],
   39: ["ENOTEMPTY", "directory not empty"],
   40: ["ELOOP", "too many levels of symbolic links"],
+  61: ["ENODATA", "no data available"],
   71: ["EPROTO", "protocol error"],
   75: ["EOVERFLOW", "value too large"],
   85: ["ERESTART", "changed by others meanwhile"],

@@ -55,12 +55,18 @@ export class Running {
 /** Everything takes so many times longer here: the emulated machine (hack/vm) sets it. */
 export const PATIENCE = Number(process.env.WEFT_PATIENCE ?? 1);
 
+/** Limits of waiting are those of a quiet machine; other work on it may take most of its processors. */
+const BUSY = 3;
+
 /** Whoever should have answered has ended: waiting longer helps nothing. */
 export class Gone extends Error {}
 
-/** Repeats `check` until it no longer throws; after `timeoutMs` its last error is thrown, and `Gone` at once. */
+/**
+ * Repeats `check` until it no longer throws. Its last error is thrown after `timeoutMs`, three times that on a busy machine,
+ * and `Gone` at once.
+ */
 export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 10_000, everyMs = 20): Promise<T> {
-  const deadline = Date.now() + timeoutMs * PATIENCE;
+  const deadline = Date.now() + timeoutMs * BUSY * PATIENCE;
   for (;;) {
     try {
       return await check();

@@ -1,0 +1,20 @@
+/**
+ * The contract of nf_tables as far as weft uses it: errno and dumps after each transaction, as of Linux 6.18
+ * (net/netfilter/nf_tables_api.c).
+ */
+import type { Cases } from "./case.ts";
+import { chainCases } from "./chain-cases.ts";
+import { expressionCases } from "./expression-cases.ts";
+import { ruleCases } from "./rule-cases.ts";
+import { setCases } from "./set-cases.ts";
+import { tableCases } from "./table-cases.ts";
+import { transactionCases } from "./transaction-cases.ts";
+
+export const cases: Cases = {
+  ...tableCases,
+  ...chainCases,
+  ...ruleCases,
+  ...expressionCases,
+  ...setCases,
+  ...transactionCases,
+};
