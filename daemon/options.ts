@@ -7,11 +7,22 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
-import type { AttachPlugin } from "./controllers/attach/conflist.ts";
-import type { InterfaceWishes } from "./controllers/peers/underlay.ts";
+import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 
-export interface Options {
+/** Which interface is the underlay's; nothing given: found by the Node's address. */
+export interface InterfaceWishes {
+  /** Its name, or an alternative one. */
+  readonly iface: string | undefined;
+  /** It has an address in one of these. */
+  readonly ifaceCidr: readonly Prefix[];
+  /** Its name, or one of its addresses, matches. */
+  readonly ifaceRegex: RegExp | undefined;
+  /** Packets to this address leave by it, as the main routing table has it. */
+  readonly ifaceCanReach: Address | undefined;
+}
+
+export interface Options extends InterfaceWishes {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** Path of a file with all nodes, instead of an API server. */
@@ -19,11 +30,6 @@ export interface Options {
   readonly nodeName: string;
   /** Path of net-conf.json. */
   readonly netConf: string;
-  /** Which interface is the underlay's; nothing given: found by the Node's address. */
-  readonly iface: InterfaceWishes["iface"];
-  readonly ifaceCidr: InterfaceWishes["ifaceCidr"];
-  readonly ifaceRegex: InterfaceWishes["ifaceRegex"];
-  readonly ifaceCanReach: InterfaceWishes["ifaceCanReach"];
   /** What this node tells its peers to reach it by; at most one of a family. */
   readonly publicIp: readonly Address[];
   /** What ties a pod to the node. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import { ControllerState } from "./controller-state.ts";
 import { CONDITIONS, Health } from "./health.ts";
 
 test("a new daemon is healthy but not ready, and says what is missing", () => {
@@ -28,7 +29,9 @@ test("ready is who fulfils every condition, and no longer who loses one", () => 
 test("a pass that does not end is unhealthy", () => {
   const clock = new ManualClock();
   const health = new Health(clock);
-  health.passBegins();
+  const state = new ControllerState("peers", clock);
+  health.shows(() => [state.report()]);
+  state.begins(["nodes"]);
   clock.advance(59_000);
   expect(health.liveness().isGood).toBe(true);
   clock.advance(1000);
@@ -36,7 +39,7 @@ test("a pass that does not end is unhealthy", () => {
     isGood: false,
     text: expect.stringContaining("[-] pass: under way for 60.0 seconds"),
   });
-  health.passEnds();
+  state.ends("success");
   expect(health.liveness().isGood).toBe(true);
 });
 

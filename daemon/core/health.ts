@@ -7,6 +7,7 @@
  * Healthy: this process does its work. When it is not, a restart can help, and nothing else.
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import { type ControllerReport, controllerLine } from "./controller-state.ts";
 
 /** What must hold for the node to be ready, in the order in which it comes about. */
 export const CONDITIONS = ["subnet", "nodes", "reconcile", "conflist"] as const;
@@ -26,7 +27,7 @@ interface Finding {
 /** Of a topic's warnings so many are told; the rest is a number. */
 const WARNINGS_SHOWN = 10;
 
-/** A pass that takes longer hangs: the kernel answers within milliseconds, the largest cluster within seconds. */
+/** A controller's pass that takes so long does not end: the process is to be restarted. */
 const LONGEST_PASS_MS = 60_000;
 
 /** The node source speaks at least once per watch or failed attempt, and both end within ten minutes. */
@@ -34,9 +35,10 @@ const LONGEST_SILENCE_MS = 15 * 60_000;
 
 export class Health {
   readonly #clock: Clock;
-  readonly #findings = new Map<Condition, Finding>();
+  /** By condition, of each part that it has. */
+  readonly #findings = new Map<Condition, Map<string, Finding>>();
   readonly #warnings = new Map<string, readonly string[]>();
-  #passSinceMs: number | undefined;
+  #controllers: () => readonly ControllerReport[] = () => [];
   #heardMs: number;
 
   constructor(clock: Clock) {
@@ -45,12 +47,13 @@ export class Health {
     for (const condition of CONDITIONS) this.fails(condition, "not tried yet");
   }
 
-  holds(condition: Condition, reason: string): void {
-    this.#findings.set(condition, { holds: true, reason });
+  /** A condition that has parts holds where all of them do; the unnamed part says why. */
+  holds(condition: Condition, reason: string, part = ""): void {
+    this.#parts(condition).set(part, { holds: true, reason });
   }
 
-  fails(condition: Condition, reason: string): void {
-    this.#findings.set(condition, { holds: false, reason });
+  fails(condition: Condition, reason: string, part = ""): void {
+    this.#parts(condition).set(part, { holds: false, reason });
   }
 
   /** What is wrong on `topic` without keeping this node from serving; replaces what was said on it before. */
@@ -58,16 +61,13 @@ export class Health {
     this.#warnings.set(topic, reasons);
   }
 
+  /** From now on a line for each controller is among the answers. */
+  shows(controllers: () => readonly ControllerReport[]): void {
+    this.#controllers = controllers;
+  }
+
   isHolding(condition: Condition): boolean {
-    return this.#findings.get(condition)?.holds === true;
-  }
-
-  passBegins(): void {
-    this.#passSinceMs = this.#clock.nowMs();
-  }
-
-  passEnds(): void {
-    this.#passSinceMs = undefined;
+    return this.#finding(condition).holds;
   }
 
   /** The node source said something, be it that it cannot reach the API server. */
@@ -78,20 +78,21 @@ export class Health {
   readiness(): Report {
     const { isGood, text } = report(
       "ready",
-      [...this.#findings].map(([name, finding]) => ({ name, ...finding })),
+      CONDITIONS.map((name) => ({ name, ...this.#finding(name) })),
     );
     const lines = [...this.#warnings].flatMap(([topic, reasons]) => {
       const shown = reasons.slice(0, WARNINGS_SHOWN).map((reason) => `[!] ${topic}: ${reason}\n`);
       const others = reasons.length - shown.length;
       return others > 0 ? [...shown, `[!] ${topic}: ${others} more\n`] : shown;
     });
-    return { isGood, text: text + lines.join("") };
+    const controllers = this.#controllers().map((one) => `${controllerLine(one)}\n`);
+    return { isGood, text: text + lines.join("") + controllers.join("") };
   }
 
   /** That this is answered at all shows that the event loop turns. */
   liveness(): Report {
     const nowMs = this.#clock.nowMs();
-    const passMs = this.#passSinceMs === undefined ? 0 : nowMs - this.#passSinceMs;
+    const passMs = Math.max(0, ...this.#controllers().map(({ runningMs = 0 }) => runningMs));
     const silentMs = nowMs - this.#heardMs;
     return report("healthy", [
       {
@@ -105,6 +106,19 @@ export class Health {
         reason: `last sign of life ${seconds(silentMs)} ago`,
       },
     ]);
+  }
+
+  #parts(condition: Condition): Map<string, Finding> {
+    const known = this.#findings.get(condition) ?? new Map<string, Finding>();
+    this.#findings.set(condition, known);
+    return known;
+  }
+
+  #finding(condition: Condition): Finding {
+    const parts = this.#parts(condition);
+    const failing = [...new Set([...parts.values()].filter(({ holds }) => !holds).map(({ reason }) => reason))];
+    if (failing.length > 0) return { holds: false, reason: failing.join("; ") };
+    return { holds: true, reason: parts.get("")?.reason ?? "" };
   }
 }
 

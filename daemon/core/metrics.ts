@@ -2,7 +2,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ObjectKind } from "../../pkg/netlink/message.ts";
-import type { AddressUse } from "../controllers/attach/address-use.ts";
+import { CONTROLLER_STATUSES, type ControllerReport } from "./controller-state.ts";
 
 /** From half a millisecond (one peer) to half a minute (a mass start). */
 const LATENCY_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -20,6 +20,20 @@ const RULE_PARTS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["chain", "set",
 export function repairKind(kind: ObjectKind): string {
   if (RULE_PARTS.has(kind)) return "rule";
   return REPAIR_KINDS.find((known) => known === kind) ?? "other";
+}
+
+/** Of one of this node's subnets. */
+export interface AddressUse {
+  readonly subnet: string;
+  readonly used: number;
+  /** What the subnet can give to pods at all. */
+  readonly capacity: number;
+}
+
+/** Asked when Prometheus asks. */
+export interface MetricsSources {
+  readonly addressUse?: () => Promise<readonly AddressUse[]>;
+  readonly controllers?: () => readonly ControllerReport[];
 }
 
 export class Metrics {
@@ -96,11 +110,46 @@ export class Metrics {
     registers: this.#registers,
   });
 
-  constructor({ addressUse = async () => [] }: { readonly addressUse?: () => Promise<readonly AddressUse[]> } = {}) {
-    observeAddresses(addressUse, this.#registers);
+  readonly controllerPasses = new Counter({
+    name: "weft_controller_passes_total",
+    help: "Passes of each controller, by result.",
+    labelNames: ["controller", "result"] as const,
+    registers: this.#registers,
+  });
+  readonly controllerPassSeconds = new Histogram({
+    name: "weft_controller_pass_seconds",
+    help: "Duration of one pass of a controller, changes included.",
+    labelNames: ["controller"] as const,
+    buckets: LATENCY_BUCKETS,
+    registers: this.#registers,
+  });
+
+  #addressUse: () => Promise<readonly AddressUse[]>;
+  #controllers: () => readonly ControllerReport[];
+
+  constructor({ addressUse = async () => [], controllers = () => [] }: MetricsSources = {}) {
+    this.#addressUse = addressUse;
+    this.#controllers = controllers;
+    observeAddresses(() => this.#addressUse(), this.#registers);
+    observeControllers(() => this.#controllers(), this.#registers);
     for (const result of ["success", "failure"]) this.passes.inc({ result }, 0);
     for (const kind of REPAIR_KINDS) this.repairs.inc({ kind }, 0);
     observeProcess(this.#registers);
+  }
+
+  /** From now on Prometheus's question about addresses is answered by `use`. */
+  countAddresses(use: () => Promise<readonly AddressUse[]>): void {
+    this.#addressUse = use;
+  }
+
+  /** From now on Prometheus's question about controllers is answered by `controllers`. */
+  shows(controllers: () => readonly ControllerReport[]): void {
+    this.#controllers = controllers;
+  }
+
+  /** Where a controller registers metrics of its own. */
+  get registry(): Registry {
+    return this.#registry;
   }
 
   get contentType(): string {
@@ -134,6 +183,20 @@ function observeProcess(registers: Registry[]): void {
       const { user, system } = process.cpuUsage();
       this.reset();
       this.inc((user + system) / 1e6);
+    },
+  });
+}
+
+function observeControllers(controllers: () => readonly ControllerReport[], registers: Registry[]): void {
+  new Gauge({
+    name: "weft_controller_state",
+    help: `1 for the state that a controller is in: ${CONTROLLER_STATUSES.join(", ")}.`,
+    labelNames: ["controller", "state"] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, status } of controllers())
+        for (const state of CONTROLLER_STATUSES) this.set({ controller: name, state }, state === status ? 1 : 0);
     },
   });
 }

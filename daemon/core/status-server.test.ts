@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import { ControllerState } from "./controller-state.ts";
 import { CONDITIONS, Health } from "./health.ts";
 import { Metrics } from "./metrics.ts";
 import { isLoopback, type StatusServer, serveStatus } from "./status-server.ts";
@@ -30,7 +31,9 @@ test("/readyz says why not, and ready when it is", async () => {
 
 test("/healthz answers by its own rule", async () => {
   expect((await get("/healthz")).status).toBe(200);
-  health.passBegins();
+  const state = new ControllerState("peers", clock);
+  health.shows(() => [state.report()]);
+  state.begins(["nodes"]);
   clock.advance(61_000);
   expect(await get("/healthz")).toEqual({ status: 503, body: expect.stringContaining("[-] pass") });
 });

@@ -32,7 +32,8 @@ const portable = (path: string, mayImport: readonly string[]): Room => ({ path, 
 /** The files of weftd's folder itself, but for those that start it. */
 const DAEMON = "daemon/*.ts";
 const DAEMON_PARTS = [...PARTS, "pkg/cluster", DAEMON];
-const DAEMON_FOLDERS = ["daemon/cluster", "daemon/datapath", "daemon/runtime", "daemon/status"];
+/** What all controllers share: what they are made with, and the facts that they publish. */
+const CONTROLLERS = "daemon/controllers/*.ts";
 
 /** From the bottom up. Of two rooms that both match a file, the later one is its room. */
 export const ROOMS: readonly Room[] = [
@@ -60,13 +61,20 @@ export const ROOMS: readonly Room[] = [
     hasFreeTests: true,
   },
   { ...portable("command", PARTS), hasFreeTests: true },
-  { path: DAEMON, mayImport: [...DAEMON_PARTS, ...DAEMON_FOLDERS] },
-  { path: "daemon/weftd.ts", mayImport: [...DAEMON_PARTS, ...DAEMON_FOLDERS] },
-  { path: "daemon/main.ts", mayImport: [DAEMON, "daemon/weftd.ts"] },
-  { path: "daemon/cluster", mayImport: [...DAEMON_PARTS, "daemon/datapath", "daemon/status"] },
-  { path: "daemon/datapath", mayImport: [...DAEMON_PARTS, "daemon/runtime", "daemon/status"] },
-  { path: "daemon/runtime", mayImport: [...DAEMON_PARTS, "daemon/cluster", "daemon/status"] },
-  { path: "daemon/status", mayImport: [...DAEMON_PARTS, "daemon/datapath", "daemon/runtime"] },
+  { path: DAEMON, mayImport: [...PARTS, "pkg/cluster", "daemon/core"] },
+  { path: "daemon/core", mayImport: [...PARTS, "pkg/cluster", DAEMON] },
+  { path: "daemon/sources", mayImport: [...DAEMON_PARTS, "daemon/core"] },
+  {
+    path: "daemon/controllers/*",
+    mayImport: [...DAEMON_PARTS, "daemon/core", "daemon/sources", CONTROLLERS],
+    hasFreeTests: true,
+  },
+  { path: CONTROLLERS, mayImport: [...DAEMON_PARTS, "daemon/core", "daemon/sources"], hasFreeTests: true },
+  {
+    path: "daemon/weftd.ts",
+    mayImport: [...DAEMON_PARTS, "daemon/core", "daemon/sources", CONTROLLERS, "daemon/controllers/*"],
+  },
+  { path: "daemon/main.ts", mayImport: [DAEMON, "daemon/core", "daemon/weftd.ts"] },
 ];
 
 const SIDES_OF_THE_DOOR = ["node.ts", "node-*.ts", "quickjs.ts"].map((file) => `**/sys/${file}`);

@@ -12,7 +12,7 @@ import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import type { Plan } from "./data-path.ts";
 import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
-import { single } from "./pod-cables.ts";
+import { CONNECTED_METRIC6, single } from "./pod-cables.ts";
 
 export interface PodBridge {
   readonly name: string;
@@ -31,9 +31,6 @@ export interface PodBridge {
 }
 
 const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
-
-/** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
-const CONNECTED_METRIC6 = 256;
 
 /**
  * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and

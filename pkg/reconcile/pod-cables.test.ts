@@ -5,7 +5,7 @@ import type { LinkAddress } from "../kernel/address.ts";
 import type { Link } from "../kernel/link.ts";
 import type { ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
-import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../netlink/route.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/route.ts";
 import { hostRoute, type PodCable, planPodCables, podCableNames, wholeCables } from "./pod-cables.ts";
 
 const MARK = "cni:cbr0/c7/eth0";
@@ -27,10 +27,15 @@ const routes = podAddresses.map(
     ...{ ...hostRoute(pod, END), protocol: 3, table: RT_TABLE_MAIN, type: RTN_UNICAST, isMultipath: false },
   }),
 );
+/** The kernel's own, to the address that it is made for. */
+const kernels: ObservedRoute = {
+  ...{ destination: parsePrefix("fd00:1::1/128"), outputIndex: END, protocol: RTPROT_KERNEL, table: RT_TABLE_MAIN },
+  ...{ scope: RT_SCOPE.universe, type: RTN_UNICAST, isMultipath: false },
+};
 const healthy: KernelSnapshot = {
   links: [end],
   addresses: [address("10.244.1.1/32"), address("fd00:1::1/128")],
-  routes,
+  routes: [...routes, kernels],
   neighbours: [],
   forwarding: [],
 };
@@ -44,7 +49,7 @@ test("a link that is as it should be is left alone", () => {
 });
 
 test("what is missing on it comes back, of either family", () => {
-  expect(plan({ routes: routes.slice(0, 1), addresses: healthy.addresses.slice(1) }).texts).toEqual([
+  expect(plan({ routes: [...routes.slice(0, 1), kernels], addresses: healthy.addresses.slice(1) }).texts).toEqual([
     "ip address add 10.244.1.1/32 dev index 7",
     "ip route add fd00:1::7/128 dev index 7",
   ]);
@@ -52,7 +57,14 @@ test("what is missing on it comes back, of either family", () => {
 
 test("a route to the pod by another link is no way to it", () => {
   const elsewhere = routes.map((route) => ({ ...route, outputIndex: 3 }));
-  expect(plan({ routes: elsewhere }).texts).toHaveLength(2);
+  expect(plan({ routes: [...elsewhere, kernels] }).texts).toHaveLength(2);
+});
+
+test("the kernel's route to an address of its own comes back where it was removed alone", () => {
+  expect(plan({ routes }).texts).toEqual(["ip route add fd00:1::1/128 dev index 7 proto 2 metric 256"]);
+  expect(plan({ routes, addresses: healthy.addresses.slice(0, 1) }).texts).toEqual([
+    "ip address add fd00:1::1/128 dev index 7",
+  ]);
 });
 
 test("a link that is down comes up first, and what it has lost is looked at then", () => {

@@ -11,7 +11,7 @@ import { changeLink, type Link } from "../kernel/link.ts";
 import { addRoute, type ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
-import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import type { Plan } from "./data-path.ts";
 import { isHostRoute } from "./pod-ends.ts";
 
@@ -23,6 +23,9 @@ export interface PodCable {
   readonly gateways: readonly Address[];
   readonly podAddresses: readonly Address[];
 }
+
+/** The metric of a route that the kernel makes for an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
+export const CONNECTED_METRIC6 = 256;
 
 /** Only the address itself. */
 export function single(address: Address): Prefix {
@@ -107,10 +110,17 @@ function planCable(
   const isHeld = (gateway: Address) => addresses.some(({ prefix }) => isSameAddress(prefix.address, gateway));
   const leads = (address: Address) =>
     routes.some(({ table, destination }) => table === RT_TABLE_MAIN && isSamePrefix(destination, single(address)));
+  // The kernel makes a route for an IPv6 address, which another program may have removed alone.
+  const isCutOff = (gateway: Address) => gateway.family === 6 && isHeld(gateway) && !leads(gateway);
+  const own = (gateway: Address) => ({
+    ...{ destination: single(gateway), outputIndex: index },
+    ...{ protocol: RTPROT_KERNEL, priority: CONNECTED_METRIC6 },
+  });
   return [
     ...gateways
       .filter((gateway) => !isHeld(gateway))
       .map((gateway) => addAddress({ index, prefix: single(gateway), skipDetection: true })),
+    ...gateways.filter(isCutOff).map((gateway) => addRoute(own(gateway))),
     ...podAddresses.filter((address) => !leads(address)).map((address) => addRoute(hostRoute(address, index))),
   ];
 }

@@ -12,10 +12,10 @@ Made from the code (\`npm run docs\`). What to do about it is in [operations.md]
 
 | path | answer |
 |---|---|
-| \`/healthz\` | 200 while passes end; 503 with the reason when one hangs: a liveness probe |
-| \`/readyz\` | 200 while this node serves its pods, and warnings beside it; 503 with the reasons: a readiness probe |
+| \`/healthz\` | 200 while all controllers' passes end; 503 with the reason when one hangs: a liveness probe |
+| \`/readyz\` | 200 while this node serves its pods, and a line for each warning and each controller; 503 with the reasons: a readiness probe |
 | \`/metrics\` | the metrics below, for Prometheus |
-| \`/debug/state\` | for the node itself alone: peers, what the kernel should hold, what it holds, and the difference, as JSON |
+| \`/debug/state\` | for the node itself alone: peers, what the kernel should hold, what it holds, the difference, and each controller's state, as JSON |
 
 ## Metrics
 

@@ -1,34 +1,26 @@
 /**
  * What a kernel (Linux 6.18) answered to whole calls, played back in memory: as it was, each call succeeds; with bits
  * flipped, cut, lost or repeated, it ends with status 0 or with a CNI error, and a failed ADD keeps no address.
+ *
+ * A change of what plugins ask the kernel needs new recordings: as root, `hack/in-node node test/fuzz/record.ts`.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runPlugin } from "../../pkg/cni/loop.ts";
 import type { Plugin } from "../../pkg/cni/plugin.ts";
-import { NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
 import { FakeSystem, type NetlinkPeer } from "../../pkg/sys/fake.ts";
 import { FakeFiles } from "../../pkg/sys/fake-files.ts";
 import { flipped } from "./arbitrary.ts";
 import { STUMBLE } from "./outcome.ts";
+import { CALL, formatAnswers, type Recorded, readRecorded } from "./recorded.ts";
+import { recordNetlink, socketKind } from "./recording.ts";
 
-interface Recorded {
-  readonly plugin: string;
-  readonly verb: string;
-  readonly input: { readonly type: string };
-  /** By kind of socket: the datagrams that answer each one that was sent, in Base64. */
-  readonly answers: Readonly<Record<string, readonly (readonly string[])[]>>;
-}
-
-const FOLDER = new URL("../vectors/netlink/", import.meta.url);
-const RECORDED = readdirSync(FOLDER).map((name): [string, Recorded] => [
-  name.replace(".json", ""),
-  JSON.parse(readFileSync(new URL(name, FOLDER), "utf8")) as Recorded,
-]);
+const RECORDED = [...readRecorded()];
 const RUNS = Number(process.env.WEFT_FUZZ_RUNS ?? 200);
 const BIN = "/opt/cni/bin";
 const NETWORK = "/var/lib/cni/networks/net";
+/** The pod's namespace. */
+const POD = "4:1";
 
 type Answers = ReadonlyMap<string, readonly (readonly Uint8Array[])[]>;
 
@@ -50,7 +42,7 @@ function node(verb: string): FakeFiles {
     for (const address of ["10.1.0.2", "fd00:1::2"])
       files.writeFile(`${NETWORK}/${address}`, new TextEncoder().encode("c1\r\neth0"));
   }
-  const podSettings = "/proc/namespace/4:1/sys/net/ipv6/conf/eth0";
+  const podSettings = `/proc/namespace/${POD}/sys/net/ipv6/conf/eth0`;
   const hostSettings = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
   const settings = ["disable_ipv6", "accept_dad", "keep_addr_on_down"].map((name) => `${podSettings}/${name}`);
   const localnet = "/proc/sys/net/ipv4/conf/cni0/route_localnet";
@@ -71,22 +63,23 @@ async function play(recorded: Recorded, answers: Answers) {
   const system = new FakeSystem({
     files,
     executablePath: `${BIN}/weft`,
-    namespaces: { "/run/netns/a": "4:1" },
+    namespaces: { [CALL.CNI_NETNS]: POD },
     input: JSON.stringify(input),
-    environment: {
-      ...{ CNI_COMMAND: verb, CNI_CONTAINERID: "c1", CNI_NETNS: "/run/netns/a", CNI_IFNAME: "eth0", CNI_PATH: BIN },
-    },
+    environment: { ...CALL, CNI_COMMAND: verb, CNI_PATH: BIN },
     netlink: (_sent, peer: NetlinkPeer) => {
-      const socket = `${peer.protocol === NETLINK_ROUTE ? "route" : "netfilter"} ${peer.namespace === "4:1" ? "pod" : "host"}`;
+      const socket = socketKind(peer.protocol, peer.namespace === POD);
       const turn = turns.get(socket) ?? 0;
       turns.set(socket, turn + 1);
       return [...(answers.get(socket)?.[turn] ?? [])];
     },
   });
+  const turnsTaken = recordNetlink(system);
   const status = runPlugin(await loaded(plugin), system, { "host-local": await loaded("host-local") });
   return {
     status,
     system,
+    /** What the call received, as a recording's `answers`. */
+    received: formatAnswers(turnsTaken),
     reserved: files.readDirectory(NETWORK).filter((name) => /[.:]\d/.test(name) && !name.startsWith("last")),
   };
 }
@@ -94,6 +87,11 @@ async function play(recorded: Recorded, answers: Answers) {
 test.each(RECORDED)("%s succeeds as it was answered", async (_name, recorded) => {
   const { status, system } = await play(recorded, decoded(recorded));
   expect([status, system.output]).toEqual([0, recorded.verb === "ADD" ? expect.stringContaining('"ips"') : ""]);
+});
+
+test.each(RECORDED)("%s receives all that was recorded, and nothing else", async (_name, recorded) => {
+  const { received } = await play(recorded, decoded(recorded));
+  expect(received).toEqual(recorded.answers);
 });
 
 test.each(RECORDED)("%s ends well whatever it is answered", { timeout: 5000 + RUNS * 20 }, async (_name, recorded) => {

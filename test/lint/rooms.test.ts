@@ -35,8 +35,8 @@ test.each([
   ],
   ["daemon/core", "daemon/controllers/*", ["../../core/**", "../../../core/**", "../../../../core/**"]],
   ["daemon/controllers/*", "daemon/core", ["../controllers/**", "../../controllers/**", "../../../controllers/**"]],
-  ["daemon/*.ts", "daemon/status", ["../*.ts", "../../*.ts", "../../../*.ts"]],
-  ["daemon/status", "daemon/*.ts", ["./status/**"]],
+  ["daemon/*.ts", "daemon/core", ["../*.ts", "../../*.ts", "../../../*.ts"]],
+  ["daemon/core", "daemon/*.ts", ["./core/**"]],
   ["daemon/weftd.ts", "daemon/main.ts", ["./weftd.ts"]],
 ])("%s, imported in %s, looks like %j", (to, from, expected) => {
   expect(importsOf(to, from)).toEqual(expected);
@@ -45,7 +45,7 @@ test.each([
 test.each([
   ["daemon/weftd.ts", "daemon/weftd.ts"],
   ["daemon/loop.ts", "daemon/*.ts"],
-  ["daemon/status/health.ts", "daemon/status"],
+  ["daemon/core/health.ts", "daemon/core"],
   ["plugins/bridge/add.ts", "plugins/*"],
   ["pkg/nothing/a.ts", undefined],
 ])("%s is in the room %s", (file, path) => {

@@ -2,9 +2,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Node } from "./harness/cluster.ts";
-import { eventually } from "./harness/process.ts";
+import { eventually, PATIENCE } from "./harness/process.ts";
 import { type Backend, Pings, roll, type Way } from "./harness/roll.ts";
 import { measureReach } from "./harness/traffic.ts";
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const cleanup = new Cleanup();
 let cluster: Cluster;
@@ -44,6 +46,8 @@ test.each<[Backend, Way, readonly string[]]>([
   for (const node of cluster.nodes)
     await eventually(async () => expect(await devices(node)).toEqual(expect.arrayContaining([...wanted])));
   for (const { name, node, namespace } of cluster.pods) await node.runtime.check(name, namespace.path);
+  // However fast the roll was: what it leaves behind is looked at, too.
+  await pause(500 * PATIENCE);
   const { failures, lost, sent } = await pings.stop();
   expect(failures).toEqual([]);
   expect(lost).toBe(0);

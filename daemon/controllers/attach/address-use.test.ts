@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
+import { parsePredecessor } from "../../sources/predecessor.ts";
 import { countAddresses, reservationsFolder } from "./address-use.ts";
-import { parsePredecessor } from "./predecessor.ts";
 
 const subnets = [parseSubnet("10.244.1.0/24"), parseSubnet("fd00:1::/64")];
 let folder: string;

@@ -7,15 +7,8 @@ import { DEFAULT_HOST_LOCAL_DIR } from "../../../pkg/footprint.ts";
 import { AddressError, parseAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin, type Range, readRangeSets } from "../../../pkg/ipam/ranges.ts";
-import { namesOf } from "./conflist.ts";
-import type { Predecessor } from "./predecessor.ts";
-
-export interface AddressUse {
-  readonly subnet: string;
-  readonly used: number;
-  /** What the subnet can give to pods at all. */
-  readonly capacity: number;
-}
+import type { AddressUse } from "../../core/metrics.ts";
+import { namesOf, type Predecessor } from "../../sources/predecessor.ts";
 
 /** The folder of reservations that the conflist leads to. */
 export function reservationsFolder(predecessor: Predecessor | undefined): string {

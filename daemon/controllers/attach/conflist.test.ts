@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
+import { parsePredecessor } from "../../sources/predecessor.ts";
 import { type ConflistSettings, formatConflist } from "./conflist.ts";
-import { parsePredecessor } from "./predecessor.ts";
 
 const settings: ConflistSettings = {
   subnets: [parseSubnet("10.244.1.0/24")],

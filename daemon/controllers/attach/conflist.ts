@@ -10,16 +10,15 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFLIST_NAME, DEFAULT_BRIDGE, NETWORK_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { AttachPlugin } from "../../../pkg/reconcile/pod-ends.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
-import type { Predecessor } from "./predecessor.ts";
+import type { Predecessor } from "../../sources/predecessor.ts";
 
 /** What kubelet and the runtimes ask for with a pod: its hostPorts, and its bandwidth annotations. */
 const CHAINED = [
   { type: "portmap", capabilities: { portMappings: true } },
   { type: "bandwidth", capabilities: { bandwidth: true } },
 ];
-
-export type AttachPlugin = "bridge" | "ptp";
 
 export interface ConflistSettings {
   /** What ties a pod to the node: [bridge], or ptp for more pods than a bridge has ports (1,024). */
@@ -35,22 +34,6 @@ export interface ConflistSettings {
   readonly runDir: string;
   /** Whose network this was. */
   readonly predecessor?: Predecessor | undefined;
-}
-
-/** What the conflist calls the pods' network and bridge, and whether ports send back what came by them. */
-export interface BridgeNames {
-  readonly network: string;
-  readonly bridge: string;
-  readonly hairpin: boolean;
-}
-
-export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
-  const { bridge, hairpinMode } = predecessor?.bridge ?? {};
-  return {
-    network: predecessor?.network ?? NETWORK_NAME,
-    bridge: typeof bridge === "string" ? bridge : DEFAULT_BRIDGE,
-    hairpin: hairpinMode !== false,
-  };
 }
 
 /** Writes `conflist`, and makes its directory, where it is not as it should be; true when it wrote. */

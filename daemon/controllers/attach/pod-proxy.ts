@@ -11,7 +11,7 @@ import type { Gate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Attempts } from "../../core/attempts.ts";
 import { type Programmer, RefusedError } from "../../core/drivers/programmer.ts";
-import { ensureSetting, type Setting } from "../node-rules/forwarding.ts";
+import { ensureSetting, type Setting } from "../../core/drivers/settings.ts";
 
 export interface PodProxyParts {
   readonly programmer: Pick<Programmer, "answerFor">;

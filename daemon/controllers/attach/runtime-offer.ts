@@ -1,12 +1,13 @@
 /** What the container runtime is offered: our network, in the place of a predecessor's where there is one. */
 
 import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
+import type { Pass } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import { News } from "../../core/news.ts";
+import { type ConflistFolder, disable, readConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import { type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
-import { type ConflistFolder, disable, readConflistFolder } from "./conflist-folder.ts";
 import type { PluginTrial } from "./plugin-trial.ts";
 
 export interface RuntimeOfferParts {
@@ -15,8 +16,6 @@ export interface RuntimeOfferParts {
   readonly trial: Pick<PluginTrial, "complaints">;
   /** Takes away what flanneld has left; returns what that was, as commands. */
   readonly removeFlannelRules: () => Promise<readonly string[]>;
-  /** Another pass is to follow after `delayMs`. */
-  readonly later: (reason: string, delayMs: number) => void;
   readonly health: Health;
   readonly events: EventReporter;
   readonly log: Logger;
@@ -34,20 +33,24 @@ export class RuntimeOffer {
 
   /** Who stands where ours is to stand. */
   look(): Promise<ConflistFolder> {
-    return this.#condition(() => readConflistFolder(this.#parts.cniConfDir, CONFLIST_NAME));
+    return this.#condition(() => readConflistFolder(this.#parts.cniConfDir));
   }
 
   /**
-   * Ours is written first; then what it replaces goes. One with which no pod could start is not written: what stands there
+   * `later` asks for another pass. Ours is written first; then what it replaces goes. One with which no pod could start is not written: what stands there
    * stays in force.
    */
-  async make(settings: Omit<ConflistSettings, "predecessor">, folder: ConflistFolder): Promise<void> {
+  async make(
+    settings: Omit<ConflistSettings, "predecessor">,
+    folder: ConflistFolder,
+    later: Pass["later"],
+  ): Promise<void> {
     const { cniConfDir, health, events, log } = this.#parts;
     const { predecessor, superseded } = folder;
     const conflist = formatConflist({ ...settings, predecessor });
     const complaints = await this.#condition(() => this.#parts.trial.complaints(conflist));
     if (complaints.length > 0) {
-      this.#refuse(folder, complaints);
+      this.#refuse(folder, complaints, later);
       return;
     }
     this.#news.isNews("trial", "");
@@ -66,8 +69,8 @@ export class RuntimeOffer {
   }
 
   /** Nothing tells of the file's correction: it is looked at again. */
-  #refuse({ predecessor, superseded }: ConflistFolder, complaints: readonly string[]): void {
-    const { cniConfDir, health, events, log, later } = this.#parts;
+  #refuse({ predecessor, superseded }: ConflistFolder, complaints: readonly string[], later: Pass["later"]): void {
+    const { cniConfDir, health, events, log } = this.#parts;
     const why = `since no pod could start with what it says: ${complaints.join("; ")}`;
     const file = predecessor?.file;
     const reason =

@@ -11,16 +11,9 @@ import { Backoff } from "../../../pkg/cluster/backoff.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import { type Address, formatAddress } from "../../../pkg/ip/address.ts";
 import type { LinkReference } from "../../../pkg/kernel/link.ts";
-import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
-import type { DataPath } from "../../../pkg/reconcile/data-path.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
-
-/** A VXLAN device, this node's address on it, and those of its peers' VTEPs. */
-export interface GuardedDevice extends LinkReference {
-  readonly local: Address;
-  readonly peers: readonly Address[];
-}
+import type { GuardedDevice } from "../facts.ts";
 
 export interface Offload {
   isOn(device: LinkReference): Promise<boolean>;
@@ -36,22 +29,6 @@ export interface ChecksumGuardParts {
   readonly log: Logger;
   /** Told when the offload was switched off, in words for an operator. */
   readonly onBroken: (message: string) => void;
-}
-
-/** The VXLAN devices that a pass has programmed, with what is known about them. */
-export function guardedDevices(
-  { devices, neighbours }: DataPath,
-  { links }: Pick<KernelSnapshot, "links">,
-): GuardedDevice[] {
-  return devices.flatMap(({ name, addresses }) => {
-    const index = links.find((link) => link.name === name)?.index;
-    const local = addresses[0]?.address;
-    if (index === undefined || local === undefined) return [];
-    const peers = neighbours.flatMap(({ device, address }) =>
-      device === name && address.family === local.family ? [address] : [],
-    );
-    return [{ name, index, local, peers }];
-  });
 }
 
 /** So many peers are asked: one that is down, or answers nobody, proves nothing. */

@@ -6,7 +6,7 @@ import { BRIDGE_CALLS } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
-import type { Setting } from "./forwarding.ts";
+import type { Setting } from "../../core/drivers/settings.ts";
 
 /** The kernel's module is not there; the message says what to run. */
 export class BridgeFilterError extends Error {

@@ -3,7 +3,8 @@ import type { Family } from "../../../pkg/ip/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import { SystemError } from "../../../pkg/sys/errors.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
-import { advertisedLinks, ensureSetting, forwardingSettings, SettingError } from "./forwarding.ts";
+import { ensureSetting, SettingError } from "../../core/drivers/settings.ts";
+import { advertisedLinks, forwardingSettings } from "./forwarding.ts";
 
 const EROFS = 30;
 const IPV4 = "/proc/sys/net/ipv4/ip_forward";

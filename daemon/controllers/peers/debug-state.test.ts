@@ -4,12 +4,13 @@ import { parseNetConf } from "../../../pkg/backend/net-conf.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
-import { formatDebugState } from "./debug-state.ts";
+import { toJson } from "../../core/debug-json.ts";
+import { debugState } from "./debug-state.ts";
 
 const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 test("before the first pass it says what is waited for", () => {
-  expect(JSON.parse(formatDebugState(undefined, EMPTY, "not ready\n"))).toEqual({ aim: null, reason: "not ready\n" });
+  expect(JSON.parse(toJson(debugState(undefined, EMPTY, "not ready\n")))).toEqual({ aim: null, reason: "not ready\n" });
 });
 
 test("a route that is missing is in the difference, as a command; strangers' routes are not shown", () => {
@@ -39,7 +40,7 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     isMultipath: false,
   };
   const observed = { ...EMPTY, routes: [{ ...stranger, isOnlink: false }] } as unknown as KernelSnapshot;
-  expect(JSON.parse(formatDebugState(aim, observed, ""))).toMatchObject({
+  expect(JSON.parse(toJson(debugState(aim, observed, "")))).toMatchObject({
     node: { name: "n1", subnets: ["10.244.1.0/24"] },
     peers: [{ name: "n2", addresses: ["192.0.2.2"] }],
     desired: { routes: [{ destination: "10.244.2.0/24", gateway: "192.0.2.2" }] },

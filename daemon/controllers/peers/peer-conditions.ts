@@ -9,7 +9,7 @@ import type { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { ObjectIdentity, ObjectKind } from "../../../pkg/netlink/message.ts";
 import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { SeveralFailures } from "../../core/attempts.ts";
-import { PeerRefusedError, type Programmed, RefusedError } from "../../core/drivers/programmer.ts";
+import { PeerRefusedError, RefusedError } from "../../core/drivers/programmer.ts";
 import type { Health } from "../../core/health.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
@@ -49,7 +49,7 @@ export class PeerConditions {
   report(
     peers: readonly Peer[],
     problems: readonly PeerProblem[],
-    { conflicts, refusals }: Pick<Programmed, "conflicts" | "refusals">,
+    { conflicts, refusals }: { readonly conflicts: readonly string[]; readonly refusals: readonly NetlinkError[] },
     peerOf: PeerOfObject,
   ): number {
     const { health, metrics, log } = this.#parts;

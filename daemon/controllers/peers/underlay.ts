@@ -5,30 +5,20 @@
  * finds one; --public-ip, where it is an address of this host), the interface that holds the Node's InternalIP, the one
  * that carried the traffic before, the one of the default route. Both families go by the same interface.
  */
+
 import { type Address, type Family, formatAddress, isSameAddress } from "../../../pkg/ip/address.ts";
-import { contains, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { contains, formatPrefix } from "../../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
+import type { InterfaceWishes } from "../../options.ts";
 
 /** What the kernel holds, as far as the choice looks at it. */
 export interface LocalState {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly ObservedRoute[];
-}
-
-/** What the operator says of the interface. */
-export interface InterfaceWishes {
-  /** Its name, or an alternative one. */
-  readonly iface: string | undefined;
-  /** It has an address in one of these. */
-  readonly ifaceCidr: readonly Prefix[];
-  /** Its name, or one of its addresses, matches. */
-  readonly ifaceRegex: RegExp | undefined;
-  /** Packets to this address leave by it, as the main routing table has it. */
-  readonly ifaceCanReach: Address | undefined;
 }
 
 /** What decides. */

@@ -4,8 +4,10 @@ import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeSystem } from "../../../pkg/sys/fake.ts";
 import type { Logger } from "../../core/log.ts";
+import { Metrics } from "../../core/metrics.ts";
 import { News } from "../../core/news.ts";
-import { keepPodRules } from "./keep-pod-rules.ts";
+import { Runner } from "../../core/runner.ts";
+import { podRulesController } from "./keep-pod-rules.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -18,7 +20,11 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     looks += 1;
     return Promise.reject(new Error("the socket is busy"));
   };
-  const kept = keepPodRules({
+  const log = { warn: (fields: unknown) => warned.push(fields), info: () => undefined } as unknown as Logger;
+  const metrics = new Metrics();
+  const kernel = { snapshot: () => Promise.reject(new Error("not asked for")) };
+  const runner = new Runner({ clock, kernel, metrics, log });
+  const controller = podRulesController({
     clock,
     netlink: { dump: async () => [] },
     nftables: { dump: refuse, exchange: refuse, commit: refuse },
@@ -27,16 +33,17 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     gate: new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined }),
     health: { warns: () => undefined },
     news: new News(),
-    log: { warn: (fields: unknown) => warned.push(fields), info: () => undefined } as unknown as Logger,
+    log,
     backoff: { initialMs: 1000, maxMs: 60_000 },
   });
+  runner.start(controller);
   for (let commits = 0; commits < 300; commits++) {
-    kept.rulesetChanged();
+    runner.rulesetChanged();
     clock.advance(100);
     await settled();
   }
   // Half a minute: at 0, 1, 3, 7 and 15 seconds.
   expect(looks).toBe(5);
   expect(warned).toHaveLength(1);
-  await kept.stop();
+  await runner.stop();
 });

@@ -7,10 +7,11 @@ import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { ContentionError, type Gate, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { OwnedPart, PodRules } from "../../../pkg/tables/pod-rules.ts";
+import type { Runnable } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
 import { isTableInUse } from "../../core/legacy-tables.ts";
 import type { Logger } from "../../core/log.ts";
-import { Loop, type LoopOptions } from "../../core/loop.ts";
+import type { LoopOptions } from "../../core/loop.ts";
 import type { News } from "../../core/news.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 import { RestoredPodRules } from "./pod-rules.ts";
@@ -26,15 +27,15 @@ export interface PodRulesSide {
   readonly health: Pick<Health, "warns">;
   readonly news: Pick<News, "isNews">;
   readonly log: Logger;
-  readonly backoff: LoopOptions["backoff"];
+  readonly backoff?: LoopOptions["backoff"];
 }
 
 const TOPIC = "pods' rules";
 const FAILURE = "comparison of pods' rules";
 
 /** Begins with a comparison. */
-export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop(): Promise<void> } {
-  const { clock, netlink, nftables, bases, files, gate, health, news, log, backoff } = side;
+export function podRulesController(side: PodRulesSide): Runnable {
+  const { clock, netlink, nftables, bases, files, gate, health, news, log } = side;
   const rules = new RestoredPodRules({
     clock,
     gate,
@@ -50,20 +51,23 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
         log.warn({ reasons }, "rules of running pods are missing");
     },
   });
-  const loop = new Loop({
-    clock,
-    backoff,
-    promisingMs: () => gate.nextMs(),
-    pauseMs: () => rules.delayMs,
-    // Only a pass that succeeds ends the back-off: other programs commit all the time.
-    patienceMs: Number.POSITIVE_INFINITY,
-    pass: async () => {
+  return {
+    name: "pod-rules",
+    subscriptions: { onRuleset: () => ({ delayMs: rules.delayMs, isPatient: true }), atStart: true },
+    retry: {
+      promisingMs: () => gate.nextMs(),
+      pauseMs: () => rules.delayMs,
+      // Only a pass that succeeds ends the back-off: other programs commit all the time.
+      patienceMs: Number.POSITIVE_INFINITY,
+      ...(side.backoff && { backoff: side.backoff }),
+    },
+    run: async (pass) => {
       await rules.pass();
       news.isNews(FAILURE, "");
       // A pass answers all wishes, also those for later.
-      loop.ask("comparison", { delayMs: rules.dueInMs });
+      pass.later("comparison", rules.dueInMs);
     },
-    onFailure: (error, retryMs) => {
+    failed: (error, retryMs) => {
       const message = error instanceof Error ? error.message : String(error);
       health.warns(TOPIC, [message]);
       // The message tells the time of the next attempt.
@@ -71,11 +75,6 @@ export function keepPodRules(side: PodRulesSide): { rulesetChanged(): void; stop
       if (news.isNews(FAILURE, cause))
         log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
     },
-  });
-  loop.ask("start");
-  return {
-    rulesetChanged: () => loop.ask("generation", { delayMs: rules.delayMs, isPatient: true }),
-    stop: () => loop.stop(),
   };
 }
 

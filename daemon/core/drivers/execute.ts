@@ -1,4 +1,4 @@
-/** The one place where weftd runs another program. */
+/** The one place where weftd runs another program and waits for its end. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { Execute } from "../legacy-tables.ts";
@@ -7,8 +7,13 @@ const TIME_LIMIT_MS = 20_000;
 /** In a container PATH may lack the host's folders for administrators. */
 const FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** What another program is started with: this process's environment, and output in English. */
+export function programEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, PATH: `${process.env.PATH ?? ""}:${FOLDERS}`, LC_ALL: "C" };
+}
+
 export const execute: Execute = async (program, args) => {
-  const env = { ...process.env, PATH: `${process.env.PATH ?? ""}:${FOLDERS}`, LC_ALL: "C" };
+  const env = programEnvironment();
   try {
     return (await promisify(execFile)(program, args, { env, timeout: TIME_LIMIT_MS })).stdout;
   } catch (error) {

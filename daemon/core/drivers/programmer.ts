@@ -1,4 +1,4 @@
-/** The kernel's side of a pass: dumps read, plans carried out, every refusal reported. */
+/** What is read from the kernel and sent to it, with every refusal reported. */
 
 import { FORWARD_MARK } from "../../../pkg/footprint.ts";
 import type { BaseChains } from "../../../pkg/foreign/base-chains.ts";
@@ -7,7 +7,7 @@ import { forwardingLook } from "../../../pkg/foreign/forward-look.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { parseProxy, planProxies, proxyDump } from "../../../pkg/kernel/neighbour-proxy.ts";
-import { type KernelSnapshot, parseSnapshot, snapshotDumps } from "../../../pkg/kernel/snapshot.ts";
+import { parseSnapshot, snapshotDumps } from "../../../pkg/kernel/snapshot.ts";
 import { isExists, isGone, isNetlinkError, type NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
@@ -15,8 +15,7 @@ import { changeTable } from "../../../pkg/nft/change.ts";
 import { tableQuestions } from "../../../pkg/nft/comparison.ts";
 import type { ChainPlace, NftRuleset } from "../../../pkg/nft/ruleset.ts";
 import type { Table } from "../../../pkg/nft/table.ts";
-import { type DataPath, type Plan, type PlanOptions, planDataPath } from "../../../pkg/reconcile/data-path.ts";
-import { type Gate, OPEN_GATE, repairOf } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Observation } from "../shared-kernel.ts";
 import { answeredBy, readRuleset } from "./ruleset.ts";
 
 /** Some requests were refused; the others were carried out. What this node needs for itself is among them. */
@@ -37,21 +36,10 @@ export class PeerRefusedError extends RefusedError {
   }
 }
 
-export interface Observation {
-  readonly state: KernelSnapshot;
-  /** The netlink port that this process programs by: the kernel names it when it announces the change. */
-  readonly port: number;
-}
-
-export interface Programmed {
-  /** What was sent, in order. */
+/** What was sent, and what the kernel would not do of it. */
+export interface Sent {
   readonly requests: readonly Request[];
-  /** What the kernel would not do of it: single peers are not reached, the rest is as desired. */
   readonly refusals: readonly NetlinkError[];
-  /** What stands in the way and is not ours. */
-  readonly conflicts: readonly string[];
-  /** What the last plan started from: all devices are in it. */
-  readonly state: KernelSnapshot;
 }
 
 /** What became of other programs' forward chains. */
@@ -63,24 +51,26 @@ export interface Accepted {
 
 const ATTEMPTS = 5;
 
-/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
-const ROUNDS = 3;
-
 export class Programmer {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
   readonly #nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
-
   readonly #bases: BaseChains;
+  readonly #onSend: () => void;
 
-  /** `bases` hears of the base chains that other programs add. */
+  /**
+   * `bases` hears of the base chains that other programs add. `onSend` is called before and after rtnetlink requests are
+   * sent: what was dumped before is out of date.
+   */
   constructor(
     netlink: Pick<EventedNetlink, "dump" | "exchange">,
     nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">,
     bases: BaseChains,
+    onSend: () => void = () => undefined,
   ) {
     this.#netlink = netlink;
     this.#nftables = nftables;
     this.#bases = bases;
+    this.#onSend = onSend;
   }
 
   async observe(): Promise<Observation> {
@@ -89,61 +79,27 @@ export class Programmer {
     return { state: parseSnapshot(dumps), port: dumps[0]?.[0]?.portId ?? 0 };
   }
 
-  /**
-   * Makes the kernel hold `desired`. Throws `RefusedError` when a device of ours cannot be made, and what the gate throws
-   * where one is not to be.
-   */
-  program(
-    desired: DataPath,
-    observed: KernelSnapshot,
-    { gate = OPEN_GATE, ...options }: Pick<PlanOptions, "adopt"> & { readonly gate?: Gate } = {},
-  ): Promise<Programmed> {
-    return this.#converge((state) => planDataPath(desired, state, options), observed, gate);
-  }
-
-  /** The same for what leads to this node's pods. What goes with its pod at this moment is no refusal. */
-  async attachPods(
-    plan: (state: KernelSnapshot) => Plan,
-    observed: KernelSnapshot,
-    gate: Gate = OPEN_GATE,
-  ): Promise<Programmed> {
-    const programmed = await this.#converge(plan, observed, gate);
-    return { ...programmed, refusals: programmed.refusals.filter((error) => !isGone(error) && !isExists(error)) };
-  }
-
   /** Has the kernel answer for `addresses` of `family` on the link `index`, in place of their hosts, and for no others. */
-  async answerFor(
-    index: number,
-    family: Family,
-    addresses: readonly Address[],
-  ): Promise<Pick<Programmed, "requests" | "refusals">> {
+  async answerFor(index: number, family: Family, addresses: readonly Address[]): Promise<Sent> {
     const held = (await this.#netlink.dump(proxyDump(family))).flatMap((message) => parseProxy(message) ?? []);
     const requests = planProxies(index, addresses, held);
-    const refusals = requests.length === 0 ? [] : await this.#carryOut(requests);
+    const refusals = requests.length === 0 ? [] : await this.send(requests);
     return { requests, refusals: refusals.filter((error) => !isGone(error) && !isExists(error)) };
   }
 
-  async #converge(plan: (state: KernelSnapshot) => Plan, observed: KernelSnapshot, gate: Gate): Promise<Programmed> {
-    const requests: Request[] = [];
-    const refusals: NetlinkError[] = [];
-    const mayPutBack = repairOf(gate);
-    let state = observed;
-    for (let round = 1; ; round++) {
-      const { requests: planned, isComplete, conflicts } = plan(state);
-      const allowed = planned.length === 0 || gate.isOpen ? planned : planned.filter(mayPutBack);
-      requests.push(...allowed);
-      const refused = await this.#carryOut(allowed);
-      for (const { object } of refused.map(({ request }) => request)) if (object !== undefined) gate.refused(object);
-      refusals.push(...refused);
-      if (isComplete) return { requests, refusals, conflicts, state };
-      if (refusals.length > 0) throw new RefusedError(refusals);
-      if (allowed.length < planned.length) gate.assertNothingRests();
-      if (round === ROUNDS)
-        throw new Error(
-          `${planned.map(({ text }) => text).join("; ")}: it vanishes as soon as it is made: another program removes it`,
-        );
-      ({ state } = await this.observe());
-    }
+  /** Sends requests in order; returns what was refused. What was to be removed and is gone already counts as removed. */
+  async send(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
+    this.#onSend();
+    // Many requests are several datagrams, and a dump may come between them.
+    const replies = await this.#netlink.exchange(requests).finally(this.#onSend);
+    return replies.flatMap(({ request, error }) =>
+      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
+    );
+  }
+
+  /** One nftables transaction. Throws `NetlinkError`. */
+  async commit(requests: readonly Request[]): Promise<void> {
+    await this.#nftables.commit(requests);
   }
 
   /**
@@ -204,14 +160,6 @@ export class Programmer {
 
   #lookAtForwarding(): Promise<NftRuleset> {
     return answeredBy(this.#nftables, forwardingLook(FORWARD_OPTIONS, { bases: this.#bases }));
-  }
-
-  /** What was to be removed and is gone already counts as removed. */
-  async #carryOut(requests: readonly Request[]): Promise<readonly NetlinkError[]> {
-    const replies = await this.#netlink.exchange(requests);
-    return replies.flatMap(({ request, error }) =>
-      error === undefined || (isGone(error) && request.identifier.startsWith("RTM_DEL")) ? [] : [error],
-    );
   }
 }
 

@@ -2,20 +2,26 @@
  * A file replaced as a whole: whoever reads it, and whenever this process or the machine dies, there is the old content
  * or the new.
  */
-import { open, rename } from "node:fs/promises";
+import { open, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { readRegularFile } from "../regular-file.ts";
 
+const PERMISSIONS = 0o7777;
+
 /**
- * Makes `path` hold `content`; false when it did already (then nothing is written). The temporary file beside it ends in
- * ".new", which no runtime takes for a configuration, and one left behind by a killed process is used again.
+ * Makes `path` hold `content`, with the permission bits `mode` where that is given; false when it did already (then nothing
+ * is written). The temporary file beside it ends in ".new", which no runtime takes for a configuration, and one left behind
+ * by a killed process is used again.
  */
-export async function replaceFile(path: string, content: string): Promise<boolean> {
-  if ((await currentContent(path)) === content) return false;
+export async function replaceFile(path: string, content: string, mode?: number): Promise<boolean> {
+  const isAsWanted = async () => mode === undefined || ((await stat(path)).mode & PERMISSIONS) === mode;
+  if ((await currentContent(path)) === content && (await isAsWanted())) return false;
   const temporary = join(dirname(path), `.${basename(path)}.new`);
-  const file = await open(temporary, "w", 0o644);
+  const file = await open(temporary, "w", mode ?? 0o644);
   try {
     await file.writeFile(content);
+    // The process's umask takes bits away when a file is made, and one that was left behind may have others.
+    if (mode !== undefined) await file.chmod(mode);
     // Without it a power cut may leave the new name with no content.
     await file.sync();
   } finally {

@@ -5,9 +5,9 @@
 
 import { readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { isNetworkFile } from "../../../pkg/cni/network.ts";
-import { DISABLED_SUFFIX } from "../../../pkg/footprint.ts";
-import { NotAFileError, readRegularFile } from "../../core/regular-file.ts";
+import { isNetworkFile } from "../../pkg/cni/network.ts";
+import { CONFLIST_NAME, DISABLED_SUFFIX } from "../../pkg/footprint.ts";
+import { NotAFileError, readRegularFile } from "../core/regular-file.ts";
 import { type Predecessor, parsePredecessor } from "./predecessor.ts";
 
 export interface ConflistFolder {
@@ -22,7 +22,7 @@ export interface ConflistFolder {
 }
 
 /** Reads the folder; an absent one is empty. `own` is the name of weftd's own file. */
-export async function readConflistFolder(folder: string, own: string): Promise<ConflistFolder> {
+export async function readConflistFolder(folder: string, own = CONFLIST_NAME): Promise<ConflistFolder> {
   const names = (await entriesOf(folder)).sort();
   const irregular: string[] = [];
   const others: { readonly name: string; readonly content: Predecessor | string | undefined }[] = [];

@@ -1,18 +1,22 @@
 import { expect, test } from "vitest";
-import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
-import { formatAddress, parseAddress } from "../../pkg/ip/address.ts";
-import { parsePrefix, parseSubnet } from "../../pkg/ip/prefix.ts";
-import type { Link } from "../../pkg/kernel/link.ts";
-import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
-import { vtepDevice } from "../../pkg/kernel/vtep-device.ts";
-import { ruleText } from "../../pkg/nft/table.ts";
-import type { Gate } from "../../pkg/reconcile/repair-gate.ts";
-import { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
-import { FakeFiles } from "../../pkg/sys/fake-files.ts";
-
-import type { FirewallWishes } from "../controllers/node-rules/firewall.ts";
-import { Attempts } from "../core/attempts.ts";
-import { Keeper, type KeeperParts, type NodeState } from "./keeper.ts";
+import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
+import { parsePrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
+import type { Link } from "../../../pkg/kernel/link.ts";
+import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
+import { ruleText } from "../../../pkg/nft/table.ts";
+import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
+import { runnable } from "../../core/controller-pass.ts";
+import { Drivers } from "../../core/drivers/drivers.ts";
+import type { Logger } from "../../core/log.ts";
+import { Metrics } from "../../core/metrics.ts";
+import { Facts, Topic } from "../../core/topic.ts";
+import { NODE_CHOICE, type NodeChoice, PODS_SEEN } from "../facts.ts";
+import type { FirewallWishes } from "../node-rules/firewall.ts";
+import { FirewallController, type FirewallControllerParts } from "../node-rules/firewall-controller.ts";
+import { NodeRulesController } from "../node-rules/node-rules.ts";
+import { AttachController, type AttachParts } from "./attach.ts";
 
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ index, name, mtu: 1450, mac: `02:00:00:00:00:0${index}`, isUp: true, isPromiscuous: false },
@@ -28,35 +32,23 @@ const FOLDER = "/var/lib/cni/networks/cbr0";
 
 const nothing: KernelSnapshot = { links: [UNDERLAY], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
-const vtep = vtepDevice({
-  ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
-  ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-});
-
-function stateOf(observed: KernelSnapshot, former: readonly string[] = []): NodeState {
+function choiceOf(former: readonly string[] = []): NodeChoice {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
-    ...{ observed, reservations: FOLDER, underlay: UNDERLAY, network: "cbr0", bridge: "cni0", hairpin: true },
+    ...{ underlayName: UNDERLAY.name, backend: "vxlan", podMtu: 1450, unmasqueraded: [], devices: ["flannel.1"] },
     ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
+    tunnels: [{ family: 4, port: 8472, vni: 1 }],
     node: { name: "n1", subnets, underlay },
+    peerSubnets: [],
     former: former.map(parseSubnet),
-    desired: {
-      ...{
-        entryPeers: { routes: [], neighbours: [], forwarding: [] },
-        podMtu: 1450,
-        unmasqueraded: [],
-        endpoints: {},
-        tunnels: [{ family: 4, port: 8472, vni: 1 }],
-        problems: [],
-        isAsymmetric: false,
-      },
-      dataPath: { devices: [vtep], routes: [], neighbours: [], forwarding: [] },
-    },
   };
 }
 
-function bench(options: Partial<KeeperParts["options"]> = {}) {
+type BenchOptions = Partial<AttachParts["options"] & FirewallControllerParts["options"]>;
+
+/** What packets of this node's pods need here: the controllers `attach`, `node-rules` and `firewall`, once each. */
+function bench(options: BenchOptions = {}) {
   const files = new FakeFiles();
   const settings = { "net/ipv4": "ip_forward", "net/bridge": "bridge-nf-call-iptables" };
   for (const [folder, name] of Object.entries(settings)) {
@@ -64,49 +56,88 @@ function bench(options: Partial<KeeperParts["options"]> = {}) {
     files.writeFile(`/proc/sys/${folder}/${name}`, new TextEncoder().encode("0\n"));
   }
   const repaired: string[] = [];
-  const attached: { texts: readonly string[]; gate: Gate | undefined }[] = [];
+  const attached: { texts: readonly string[]; gate: object | undefined }[] = [];
   const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
-  let watched: readonly string[] = [];
+  const watched = new Map<string, readonly string[]>();
   const firewalled: FirewallWishes[] = [];
   const contention = new RepairGate(new ManualClock(), {
     onRepair: (_object, text) => repaired.push(text()),
     onContention: () => undefined,
   });
-  const keeper = new Keeper({
-    options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes", ...options },
+  let changed: string[] = [];
+  const log = {
+    info: (line: { settings?: readonly string[] }) => changed.push(...(line.settings ?? [])),
+    debug: () => undefined,
+  } as unknown as Logger;
+  const facts = new Facts();
+  const health = { holds: () => undefined, fails: () => undefined, warns: () => undefined };
+  const drivers = new Drivers({
+    kernel: { send: async () => [], commit: async () => undefined },
+    settings: files,
+    processes: { keep: async () => ({ done: [], failures: [] }) },
+  });
+  /** Devices are there as soon as they are asked for. */
+  class PlayedAttach extends AttachController {
+    override plan(...[wanted, seen]: Parameters<AttachController["plan"]>) {
+      for (const { steps } of this.planParts(wanted, seen)) {
+        const isGated = steps.some(({ isRepair }) => isRepair === true);
+        attached.push({ texts: steps.map(({ text }) => text), gate: isGated ? contention : undefined });
+      }
+      return { ...super.plan(wanted, seen), isComplete: true };
+    }
+  }
+  const folder = { predecessor: undefined, superseded: [], foreignFirst: [], problems: [] };
+  const common = { facts, files, health, log, settingChange: new Topic("setting") };
+  const attach = new PlayedAttach({
+    ...common,
+    options: { attach: "bridge", runDir: "/run/weft", ...options },
     programmer: {
-      attachPods: async (plan, observed, gate) => {
-        const { requests } = plan(observed);
-        attached.push({ texts: requests.map(({ text }) => text), gate });
-        return { requests, refusals: [], conflicts: [], state: observed };
-      },
       answerFor: async (index, family, addresses) => {
         answered.push({ index, family, addresses: addresses.map(formatAddress) });
         return { requests: [], refusals: [] };
       },
     },
+    contention,
+    offer: { look: async () => folder, make: async () => undefined },
+    outsidePods: { report: () => undefined },
+    metrics: new Metrics(),
+    settingWatch: { follow: (paths) => watched.set("attach", paths) },
+  });
+  const nodeRules = new NodeRulesController({
+    ...common,
+    options: { attach: "bridge", ...options },
+    conflists: async () => folder,
+    legacyForward: { ensure: async () => [] },
+    settingWatch: { follow: (paths) => watched.set("node-rules", paths) },
+  });
+  const firewall = new FirewallController({
+    ...{ facts, health, log, metrics: new Metrics(), gate: contention },
+    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", ...options },
     firewall: {
+      delayMs: 0,
+      forwardDueInMs: undefined,
+      restore: async () => [],
       keep: async (wishes) => {
         firewalled.push(wishes);
         return [];
       },
     },
-    legacyForward: { ensure: async () => [] },
-    contention,
-    files,
-    settingWatch: {
-      follow: (paths) => {
-        watched = paths;
-      },
-    },
   });
+  const core = { drivers, gate: contention };
   const keep = async (observed: KernelSnapshot, former: readonly string[] = []) => {
-    const attempts = new Attempts();
-    const kept = await keeper.keep(stateOf(observed, former), attempts);
-    attempts.end();
-    return kept;
+    changed = [];
+    facts.of(NODE_CHOICE).publish(choiceOf(former));
+    const pass = {
+      reasons: ["a test"],
+      kernel: { snapshot: async () => ({ state: observed, port: 77 }) },
+      later: () => undefined,
+    };
+    for (const controller of [runnable(nodeRules, core), firewall, runnable(attach, core)]) await controller.run(pass);
+    const { bridge, cables } = attach.interest ?? {};
+    return { settings: changed, bridge, cables, renumbering: facts.of(PODS_SEEN).value?.renumbering };
   };
-  return { keeper, keep, files, repaired, attached, answered, firewalled, watched: () => watched };
+  const allWatched = () => ["node-rules", "attach"].flatMap((name) => watched.get(name) ?? []);
+  return { keep, files, repaired, attached, answered, firewalled, watched: allWatched };
 }
 
 test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
@@ -117,19 +148,6 @@ test("what is right from the first pass on, and changed later, is a repair; what
   files.writeFile("/proc/sys/net/ipv4/ip_forward", new TextEncoder().encode("0\n"));
   expect((await keep(nothing)).settings).toEqual(both.slice(0, 1));
   expect(repaired).toEqual(both.slice(0, 1));
-});
-
-const flannel1 = { kind: "link", key: "flannel.1" } as const;
-
-test("requests are repairs where nothing else was wanted before", () => {
-  const { keeper, repaired } = bench();
-  const dataPath = () => ({ devices: [vtep], routes: [], neighbours: [], forwarding: [] });
-  expect(keeper.gate(dataPath()).mayPutBack(flannel1, "ip link add flannel.1")).toBe(true);
-  keeper.programmed(dataPath());
-  keeper.gate({ ...dataPath(), devices: [] }).mayPutBack(flannel1, "ip link del flannel.1");
-  expect(repaired).toEqual([]);
-  keeper.gate(dataPath()).mayPutBack(flannel1, "ip link add flannel.1");
-  expect(repaired).toEqual(["ip link add flannel.1"]);
 });
 
 test("the bridge keeps the hardware address that it had when its pods came, also where it is gone", async () => {

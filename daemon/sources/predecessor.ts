@@ -2,10 +2,10 @@
  * The network that weftd takes over: flannel's conflist, read for what must stay as it is. Pods that run hang on its
  * bridge, their addresses are reserved under its name, and what an operator has added to it is still wanted.
  */
-import { ConfigObject } from "../../../pkg/cni/config.ts";
-import { isCniError } from "../../../pkg/cni/errors.ts";
-import { parseJsonObject } from "../../../pkg/cni/network.ts";
-import { DEFAULT_FLANNEL_DIR } from "../../../pkg/footprint.ts";
+import { ConfigObject } from "../../pkg/cni/config.ts";
+import { isCniError } from "../../pkg/cni/errors.ts";
+import { parseJsonObject } from "../../pkg/cni/network.ts";
+import { DEFAULT_BRIDGE, DEFAULT_FLANNEL_DIR, NETWORK_NAME } from "../../pkg/footprint.ts";
 
 export interface Predecessor {
   /** The file that says so, in the runtime's folder. */
@@ -70,4 +70,20 @@ function inOurSpelling(values: Readonly<Record<string, unknown>>): Record<string
   return Object.fromEntries(
     Object.entries(values).map(([key, value]) => [spelling.get(key.toLowerCase()) ?? key, value]),
   );
+}
+
+/** What the conflist calls the pods' network and bridge, and whether ports send back what came by them. */
+export interface BridgeNames {
+  readonly network: string;
+  readonly bridge: string;
+  readonly hairpin: boolean;
+}
+
+export function namesOf(predecessor: Predecessor | undefined): BridgeNames {
+  const { bridge, hairpinMode } = predecessor?.bridge ?? {};
+  return {
+    network: predecessor?.network ?? NETWORK_NAME,
+    bridge: typeof bridge === "string" ? bridge : DEFAULT_BRIDGE,
+    hairpin: hairpinMode !== false,
+  };
 }

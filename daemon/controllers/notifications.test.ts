@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { RTPROT_WEFT } from "../../pkg/footprint.ts";
 import { parseMac } from "../../pkg/ip/mac.ts";
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import { addAddress, deleteAddress } from "../../pkg/kernel/address.ts";
@@ -9,7 +10,21 @@ import { type Encodable, type Message, query } from "../../pkg/netlink/message.t
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
 import { FakeEventSocket } from "../core/fake-event-socket.ts";
-import { type Interest, listenToKernel, reasonToCompare } from "./notifications.ts";
+import { listenToKernel } from "../core/kernel-events.ts";
+import { type AttachInterest, attachReason } from "./attach/interest.ts";
+import { settingReason } from "./node-rules/node-rules.ts";
+import { type PeersInterest, peersReason, peersTrigger } from "./peers/interest.ts";
+
+type Interest = PeersInterest & AttachInterest;
+
+/** Why one of the controllers compares. */
+function reasonToCompare(message: Message, known: Interest): string | undefined {
+  const settingIndexes = new Set([...known.linkIndexes, ...(known.bridge === undefined ? [] : [known.bridge.index])]);
+  const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, settingIndexes)];
+  const [first, ...others] = reasons.filter((reason) => reason !== undefined);
+  for (const other of others) expect(other).toBe(first);
+  return first;
+}
 
 const PROTOCOL = 88;
 const UNDERLAY = 2;
@@ -33,6 +48,7 @@ const interest: Interest = {
     ...{ name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
     outside: new Set([OUTSIDE]),
   },
+  subnets: new Set(["10.244.1.0/24"]),
   routeProtocol: PROTOCOL,
   ownPort: OWN_PORT,
 };
@@ -139,6 +155,18 @@ test.each<[string, Encodable, string | undefined]>([
   expect(reasonToCompare(notification(sent), { ...interest, cables })).toBe(expected);
 });
 
+test.each([
+  ["a route of weft's by the bridge", RTPROT_WEFT, BRIDGE, "route"],
+  ["a route of weft's by another link", RTPROT_WEFT, VTEP, undefined],
+  ["a stranger's route by the bridge", 3, BRIDGE, undefined],
+])(
+  "%s concerns the pods that were there before other subnets: %i by %i calls for %s",
+  (_name, protocol, link, reason) => {
+    const sent = deleteRoute({ ...route("10.244.9.7/32", protocol), outputIndex: link });
+    expect(attachReason(notification(sent), interest)).toBe(reason);
+  },
+);
+
 test("where all pods are on the bridge, the first with a link of its own is news, and the end of a port is none", () => {
   expect(reasonToCompare(notification(gateway(POD)), interest)).toBe("address");
   expect(reasonToCompare(notification(removed), interest)).toBeUndefined();
@@ -155,8 +183,11 @@ function listen(known: Interest | undefined) {
   const socket = new FakeEventSocket();
   const heard: string[] = [];
   listenToKernel(socket, {
-    interest: () => known,
-    onChange: (reason, mayBeEcho) => heard.push(mayBeEcho ? `${reason}, maybe by us` : reason),
+    onMessage: (message) => {
+      const trigger = peersTrigger(message, known);
+      if (trigger !== undefined) heard.push(trigger.isPatient ? `${trigger.reason}, maybe by us` : trigger.reason);
+    },
+    onUnreadable: () => heard.push("unreadable notification, maybe by us"),
     onOverrun: () => heard.push("overrun"),
     onBroken: (error) => heard.push(`broken: ${error.message}`),
   });

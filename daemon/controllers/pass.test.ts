@@ -7,34 +7,44 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { parseNetConf } from "../pkg/backend/net-conf.ts";
-import { formatVtep } from "../pkg/backend/vxlan/announcement.ts";
-import { ManualClock } from "../pkg/cluster/manual-clock.ts";
-import type { Announcement } from "../pkg/cluster/node/annotations.ts";
-import { type ClusterNode, parseNode } from "../pkg/cluster/node/node.ts";
-import { CONFLIST_NAME, VTEP_ALIAS } from "../pkg/footprint.ts";
-import { parseAddress } from "../pkg/ip/address.ts";
-import { formatPrefix, parsePrefix } from "../pkg/ip/prefix.ts";
-import { deleteLink, type Link } from "../pkg/kernel/link.ts";
-import { addRoute } from "../pkg/kernel/route.ts";
-import type { KernelSnapshot } from "../pkg/kernel/snapshot.ts";
-import { NetlinkError } from "../pkg/netlink/errors.ts";
-import { RT_SCOPE } from "../pkg/netlink/route.ts";
-import type { Table } from "../pkg/nft/table.ts";
-import { type DataPath, planDataPath } from "../pkg/reconcile/data-path.ts";
-import { RepairGate } from "../pkg/reconcile/repair-gate.ts";
-import { SystemError } from "../pkg/sys/errors.ts";
-import { FakeFiles } from "../pkg/sys/fake-files.ts";
-
-import { LINGER_MS } from "./controllers/peers/old-channels.ts";
-import type { StampContent, TableContent } from "./controllers/peers/run-files.ts";
-import { Health } from "./core/health.ts";
-import { openLog } from "./core/log.ts";
-import { Metrics } from "./core/metrics.ts";
-import { Keeper } from "./datapath/keeper.ts";
-import { Reconciler } from "./reconciler.ts";
-
-import { NodeView } from "./sources/node-view.ts";
+import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
+import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import type { Announcement } from "../../pkg/cluster/node/annotations.ts";
+import { type ClusterNode, parseNode } from "../../pkg/cluster/node/node.ts";
+import { CONFLIST_NAME, VTEP_ALIAS } from "../../pkg/footprint.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import { formatPrefix, parsePrefix } from "../../pkg/ip/prefix.ts";
+import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
+import { addRoute } from "../../pkg/kernel/route.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { NetlinkError } from "../../pkg/netlink/errors.ts";
+import type { Request } from "../../pkg/netlink/message.ts";
+import { RT_SCOPE } from "../../pkg/netlink/route.ts";
+import type { Table } from "../../pkg/nft/table.ts";
+import type { DataPath } from "../../pkg/reconcile/data-path.ts";
+import { requestStep } from "../../pkg/reconcile/plan-step.ts";
+import { RepairGate } from "../../pkg/reconcile/repair-gate.ts";
+import { SystemError } from "../../pkg/sys/errors.ts";
+import { FakeFiles } from "../../pkg/sys/fake-files.ts";
+import { SeveralFailures } from "../core/attempts.ts";
+import { runnable } from "../core/controller-pass.ts";
+import { Drivers } from "../core/drivers/drivers.ts";
+import { Health } from "../core/health.ts";
+import { openLog } from "../core/log.ts";
+import { Metrics } from "../core/metrics.ts";
+import { Facts, Topic } from "../core/topic.ts";
+import { readConflistFolder } from "../sources/conflist-folder.ts";
+import { NodeView } from "../sources/node-view.ts";
+import { AttachController } from "./attach/attach.ts";
+import { OutsidePods } from "./attach/outside-pods.ts";
+import { RuntimeOffer } from "./attach/runtime-offer.ts";
+import { NODE_CHOICE } from "./facts.ts";
+import { FirewallController } from "./node-rules/firewall-controller.ts";
+import { NodeRulesController } from "./node-rules/node-rules.ts";
+import { LINGER_MS } from "./peers/old-channels.ts";
+import { PeersController } from "./peers/peers.ts";
+import type { StampContent, TableContent } from "./peers/run-files.ts";
 
 const EROFS = 30;
 
@@ -92,7 +102,7 @@ function node(name: string, address: string, podCIDRs: readonly string[]): Clust
 const own = node("n1", "192.0.2.1", ["10.244.1.0/24"]);
 const peer = node("n2", "192.0.2.2", ["10.244.2.0/24"]);
 
-/** A reconciler whose kernel, API server and run directory are played. */
+/** The controllers of a node, whose kernel, API server and run directory are played; a pass runs each of them once. */
 function bench() {
   const clock = new ManualClock();
   const view = new NodeView("n1");
@@ -122,26 +132,39 @@ function bench() {
     complaints: [] as string[],
     state,
   };
-  const contention = new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined });
-  const keeper = new Keeper({
-    options: { attach: "bridge", nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
-    programmer: {
-      attachPods: async () => ({ requests: [], refusals: [], conflicts: [], state }),
-      answerFor: async () => ({ requests: [], refusals: [] }),
-    },
-    firewall: {
-      keep: async ({ table }) => {
-        if (trouble.nftables !== undefined) throw trouble.nftables;
-        done.tables.push(table);
-        return ["table inet weft"];
-      },
-    },
-    legacyForward: { ensure: async () => [] },
-    contention,
-    files,
-    settingWatch: { follow: () => undefined },
+  const repaired: string[] = [];
+  const newGate = () =>
+    new RepairGate(clock, { onRepair: (_object, text) => repaired.push(text()), onContention: () => undefined });
+  const facts = new Facts();
+  const log = openLog("fatal", "n1");
+  const events = { report: ({ reason }: { readonly reason: string }) => done.events.push(reason) };
+  const settingChange = new Topic("setting");
+  const settingWatch = { follow: () => undefined };
+  const conflists = () => readConflistFolder(cniConfDir);
+  const kernel = { snapshot: async () => ({ state: trouble.state, port: 77 }) };
+  const real = new Drivers({
+    kernel: { send: async () => [], commit: async () => undefined },
+    settings: files,
+    processes: { keep: async () => ({ done: [], failures: [] }) },
   });
-  const reconciler = new Reconciler({
+  const drivers: Pick<Drivers, "apply"> = {
+    apply: async (owner, steps, isComplete) => {
+      const outcome = await real.apply(owner, steps, isComplete);
+      if (owner.name !== "peers") return outcome;
+      if (trouble.error !== undefined) throw trouble.error;
+      clock.advance(3);
+      const failures = trouble.refusals.map((error) => ({ step: requestStep(error.request as Request), error }));
+      return { ...outcome, failures };
+    },
+  };
+  /** Devices are there as soon as they are asked for. */
+  class PlayedPeers extends PeersController {
+    override plan(...[wanted, observed]: Parameters<PeersController["plan"]>) {
+      done.programmed.push(wanted.state.dataPath);
+      return { ...super.plan(wanted, observed), isComplete: true };
+    }
+  }
+  const peers = new PlayedPeers({
     options: {
       nodeName: "n1",
       iface: undefined,
@@ -149,28 +172,16 @@ function bench() {
       ifaceRegex: undefined,
       ifaceCanReach: undefined,
       publicIp: [],
-      attach: "bridge",
-      cniConfDir,
-      runDir: "/run/weft",
     },
-    netConf: { current: { conf: parseNetConf(text), text } },
-    trial: { complaints: async () => trouble.complaints },
-    view,
-    later: (_reason, delayMs) => done.later.push(delayMs),
+    sources: {
+      view,
+      nodes: new Topic("nodes"),
+      netConf: { current: { conf: parseNetConf(text), text } },
+      netConfChange: new Topic("net-conf"),
+    },
     onMove: () => {
       done.moves += 1;
     },
-    programmer: {
-      observe: async () => ({ state: trouble.state, port: 77 }),
-      program: async (desired) => {
-        if (trouble.error !== undefined) throw trouble.error;
-        done.programmed.push(desired);
-        clock.advance(3);
-        const { requests, conflicts } = planDataPath(desired, state);
-        return { requests, conflicts, refusals: trouble.refusals, state };
-      },
-    },
-    keeper,
     announcer: { announce: (announcement) => done.announced.push(announcement) },
     runFiles: {
       deviceMacs: new Map(),
@@ -185,19 +196,76 @@ function bench() {
         return true;
       },
     },
-    removeFlannelRules: async () => {
-      done.clearedUp++;
-      return [];
-    },
-    files,
-    events: { report: (happening) => done.events.push(happening.reason) },
-    health,
-    metrics,
-    log: openLog("fatal", "n1"),
-    clock,
+    ...{ facts, conflists, files, events, health, metrics, log, clock },
   });
+  const attach = new AttachController({
+    options: { attach: "bridge", runDir: "/run/weft" },
+    programmer: { answerFor: async () => ({ requests: [], refusals: [] }) },
+    contention: newGate(),
+    offer: new RuntimeOffer({
+      ...{ cniConfDir, health, events, log },
+      trial: { complaints: async () => trouble.complaints },
+      removeFlannelRules: async () => {
+        done.clearedUp++;
+        return [];
+      },
+    }),
+    outsidePods: new OutsidePods({ nodeName: "n1", health, events, log }),
+    ...{ facts, files, settingWatch, settingChange, health, metrics, log },
+  });
+  const nodeRules = new NodeRulesController({
+    options: { attach: "bridge" },
+    legacyForward: { ensure: async () => [] },
+    ...{ facts, conflists, files, settingWatch, settingChange, health, log },
+  });
+  const firewall = new FirewallController({
+    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
+    firewall: {
+      delayMs: 0,
+      forwardDueInMs: undefined,
+      restore: async () => [],
+      keep: async ({ table }) => {
+        if (trouble.nftables !== undefined) throw trouble.nftables;
+        done.tables.push(table);
+        return ["table inet weft"];
+      },
+    },
+    gate: newGate(),
+    ...{ facts, health, metrics, log },
+  });
+  const controllers = [
+    runnable(peers, { drivers, gate: newGate() }),
+    runnable(nodeRules, { drivers, gate: newGate() }),
+    firewall,
+    runnable(attach, { drivers, gate: newGate() }),
+  ];
+  // As its loop would.
+  facts.of(NODE_CHOICE).subscribe(() => {
+    firewall.run({ reasons: ["choice"], kernel, later: () => undefined }).catch(() => undefined);
+  });
+  const later = (_reason: string, delayMs: number) => done.later.push(delayMs);
+  const pass = async (reasons: readonly string[]) => {
+    const failures: unknown[] = [];
+    for (const controller of controllers) {
+      try {
+        await controller.run({ reasons, kernel, later });
+        controller.succeeded?.();
+      } catch (error) {
+        controller.failed?.(error, 100);
+        failures.push(error);
+      }
+    }
+    if (failures.length === 1) throw failures[0];
+    if (failures.length > 1) throw new SeveralFailures(failures);
+  };
+  const reconciler = {
+    pass,
+    get interest() {
+      return peers.interest && { ...attach.interest, ...peers.interest };
+    },
+  };
   const hear = (...nodes: ClusterNode[]) => view.accept({ type: "sync", nodes }, clock.nowMs());
-  return { reconciler, clock, view, health, metrics, files, done, trouble, hear };
+  return { reconciler, clock, view, health, metrics, files, done, trouble, hear, repaired };
 }
 
 const conflist = () => join(cniConfDir, CONFLIST_NAME);
@@ -350,8 +418,7 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   health.holds("nodes", "listed");
   const request = addRoute({ destination: parsePrefix("10.244.2.0/24"), outputIndex: UNDERLAY.index });
   trouble.refusals = [new NetlinkError(request, 101, undefined, "a test")];
-  const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
-  reconciler.failed(error, 100);
+  await reconciler.pass(["nodes"]).catch(() => undefined);
   expect(done.announced).toHaveLength(1);
   expect(done.stamps).toHaveLength(1);
   expect(existsSync(conflist())).toBe(true);
@@ -367,7 +434,7 @@ test("what the kernel refuses to this node itself costs readiness", async () => 
   const { reconciler, trouble, health, hear } = bench();
   hear(own, peer);
   trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
-  reconciler.failed(await reconciler.pass(["nodes"]).catch((reason: unknown) => reason), 100);
+  await reconciler.pass(["nodes"]).catch(() => undefined);
   expect(health.readiness().text).toContain("[-] reconcile: the kernel refused: ip link del");
 });
 
@@ -429,8 +496,7 @@ test.each<[string, RegExp, (played: ReturnType<typeof bench>) => void]>([
   const { reconciler, done, health, hear } = bed;
   hear(own, peer);
   damage(bed);
-  const error = await reconciler.pass(["nodes"]).catch((reason: unknown) => reason);
-  reconciler.failed(error, 100);
+  await reconciler.pass(["nodes"]).catch(() => undefined);
   expect(done.programmed[0]?.routes).toHaveLength(1);
   expect([done.announced.length, done.stamps.length, existsSync(conflist())]).toEqual([1, 1, true]);
   expect(health.readiness().text).toMatch(message);
@@ -451,4 +517,18 @@ test("a conflist that cannot be written is said, and the data path stands", asyn
   await expect(reconciler.pass(["nodes"])).rejects.toThrow(/EEXIST|ENOTDIR/);
   expect(done.programmed).toHaveLength(1);
   expect(health.readiness().text).toMatch(/\[-\] conflist: .*net\.d/);
+});
+
+test("requests are repairs where nothing else was wanted before", async () => {
+  const { reconciler, hear, repaired } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  hear(own, node("n2", "192.0.2.2", ["10.244.2.0/24", "10.244.3.0/24"]));
+  await reconciler.pass(["nodes"]);
+  expect(repaired).toEqual([]);
+  await reconciler.pass(["route"]);
+  expect(repaired).toEqual([
+    expect.stringMatching(/^ip route add 10\.244\.2\.0\/24 /),
+    expect.stringMatching(/^ip route add 10\.244\.3\.0\/24 /),
+  ]);
 });

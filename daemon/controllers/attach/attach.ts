@@ -1,0 +1,392 @@
+/**
+ * This node's pods: the bridge, the links of single pods, what lets both kinds reach each other, and what the container
+ * runtime is offered. Begins when `peers` has chosen underlay and subnets.
+ */
+
+import { isDeepStrictEqual } from "node:util";
+import { backendNamed } from "../../../pkg/backend/backends.ts";
+import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
+import type { Address } from "../../../pkg/ip/address.ts";
+import { contains, firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { Reservation } from "../../../pkg/ipam/reservation.ts";
+import { ownerMark } from "../../../pkg/kernel/owner.ts";
+import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
+import { sysctlPath } from "../../../pkg/kernel/sysctl.ts";
+import { RTM_DELADDR } from "../../../pkg/netlink/address.ts";
+import { isExists, isGone, NetlinkError } from "../../../pkg/netlink/errors.ts";
+import { RTM_DELLINK } from "../../../pkg/netlink/link.ts";
+import type { ObjectKind } from "../../../pkg/netlink/message.ts";
+import { type PlanStep, requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
+import { type PodBridge, planLeftBridge, planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
+import { type PodCable, planPodCables, wholeCables } from "../../../pkg/reconcile/pod-cables.ts";
+import { NO_ENDS, type PodEnds, podEnds } from "../../../pkg/reconcile/pod-ends.ts";
+import { ContentionError, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import { Attempts } from "../../core/attempts.ts";
+import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
+import { errorsOf } from "../../core/controller-pass.ts";
+import type { Programmer } from "../../core/drivers/programmer.ts";
+import type { SettingWatch } from "../../core/drivers/setting-watch.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import type { AddressUse, Metrics } from "../../core/metrics.ts";
+import type { KernelView, Observation } from "../../core/shared-kernel.ts";
+import type { Facts, Subscribable } from "../../core/topic.ts";
+import type { Options } from "../../options.ts";
+import type { ConflistFolder } from "../../sources/conflist-folder.ts";
+import { type BridgeNames, namesOf } from "../../sources/predecessor.ts";
+import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
+import { countAddresses, reservationsFolder } from "./address-use.ts";
+import { BridgeMemory } from "./bridge-memory.ts";
+import { type AttachInterest, attachReason } from "./interest.ts";
+import type { OutsidePods } from "./outside-pods.ts";
+import { PodProxy } from "./pod-proxy.ts";
+import { Reservations } from "./reservations.ts";
+import type { RuntimeOffer } from "./runtime-offer.ts";
+
+export interface AttachParts {
+  readonly options: Pick<Options, "attach" | "runDir">;
+  readonly facts: Facts;
+  readonly programmer: Pick<Programmer, "answerFor">;
+  /** Of this controller alone. */
+  readonly contention: RepairGate;
+  readonly files: Files;
+  readonly settingWatch: Pick<SettingWatch, "follow">;
+  /** Another program has written a setting that `settingWatch` follows. */
+  readonly settingChange: Subscribable;
+  readonly offer: Pick<RuntimeOffer, "look" | "make">;
+  readonly outsidePods: Pick<OutsidePods, "report">;
+  readonly health: Pick<Health, "holds" | "fails" | "warns">;
+  readonly metrics: Pick<Metrics, "changes">;
+  readonly log: Logger;
+}
+
+export interface WantedPods extends BridgeNames {
+  readonly choice: NodeChoice;
+  /** Undefined where it cannot be read. */
+  readonly folder: ConflistFolder | undefined;
+  /** Where host-local writes down whose each address is. */
+  readonly reservations: string;
+}
+
+export interface SeenPods extends Observation {
+  readonly ends: PodEnds;
+  /** Undefined where the folder cannot be seen. */
+  readonly reserved: readonly Reservation[] | undefined;
+  /** Undefined where it is not known which pods run. */
+  readonly renumbering: Renumbering | undefined;
+}
+
+type Outcome = PlanOutcome<WantedPods, SeenPods>;
+
+const FULL_COMPARISON_MS = 60_000;
+
+export class AttachController implements Controller<WantedPods, SeenPods> {
+  readonly name = "attach";
+  readonly subscriptions: Subscriptions;
+  readonly #parts: AttachParts;
+  readonly #bridge = new BridgeMemory();
+  readonly #reservations: Reservations;
+  readonly #podProxy: PodProxy;
+  #ends = NO_ENDS;
+  /** Marks of the pods' own links that were whole once. */
+  #whole: ReadonlySet<string> = new Set();
+  #hadPods = false;
+  /** What the last pass has put on the bridge. */
+  #bridgeAddresses: Pick<PodBridge, "gateways" | "former"> | undefined;
+  #interest: AttachInterest | undefined;
+  #folder: ConflistFolder | undefined;
+  /** What kept something of this pass from being read. */
+  #problems: unknown[] = [];
+  #gatewayChanges = 0;
+
+  constructor(parts: AttachParts) {
+    const { facts, files, health } = parts;
+    this.#parts = parts;
+    this.#reservations = new Reservations(files);
+    this.#podProxy = new PodProxy(parts);
+    this.subscriptions = {
+      topics: [facts.of(NODE_CHOICE), facts.of(PROGRAMMED_WAY), parts.settingChange],
+      reasonFor: (message) => {
+        const reason = this.#interest && attachReason(message, this.#interest);
+        return reason === undefined ? undefined : { reason, isPatient: message.portId === 0 };
+      },
+      intervalMs: FULL_COMPARISON_MS,
+    };
+    health.fails("reconcile", "not tried yet", this.name);
+  }
+
+  /** What kernel notifications must be about to matter; undefined before the first pass. */
+  get interest(): AttachInterest | undefined {
+    return this.#interest;
+  }
+
+  /** How many of this node's addresses pods have. */
+  async addressUse(): Promise<readonly AddressUse[]> {
+    const { node } = this.#parts.facts.of(NODE_CHOICE).value ?? {};
+    if (node === undefined || this.#folder === undefined) return [];
+    return countAddresses(reservationsFolder(this.#folder.predecessor), node.subnets);
+  }
+
+  async desired(): Promise<WantedPods | undefined> {
+    const { facts, offer } = this.#parts;
+    const choice = facts.of(NODE_CHOICE).value;
+    if (choice === undefined) return undefined;
+    this.#problems = [];
+    this.#folder = await this.#read(() => offer.look());
+    const { predecessor } = this.#folder ?? {};
+    const reservations = reservationsFolder(predecessor);
+    return { ...namesOf(predecessor), choice, folder: this.#folder, reservations };
+  }
+
+  /** Reservations are read only where there may be pods outside the node's subnets, or with links of their own. */
+  async observe(kernel: KernelView, wanted: WantedPods): Promise<SeenPods> {
+    const { choice, network, bridge } = wanted;
+    const observation = await kernel.snapshot();
+    const { state } = observation;
+    this.#ends = podEnds(network, this.#parts.options.attach, state, this.#ends);
+    const hasCables = this.#hasCables;
+    const { former } = choice;
+    const { subnets } = choice.node;
+    const ends = this.#ends;
+    if (former.length === 0 && !hasCables && !hasOtherAddress({ bridge, subnets }, state)) {
+      const renumbering = { outside: [], former, wishes: { gateways: [], hosts: [] } };
+      return { ...observation, ends, reserved: undefined, renumbering };
+    }
+    const reserved = await this.#read(() => this.#reservations.in(wanted.reservations));
+    // A folder that weftd does not see says nothing about the pods that hang on the bridge.
+    const isUnknown = reserved === undefined && hasPorts(bridge, state);
+    const numbers = { network, bridge, cables: ends.cables, subnets, former, peerSubnets: choice.peerSubnets };
+    const renumbering = isUnknown ? undefined : renumberingOf(numbers, reserved ?? [], state);
+    return { ...observation, ends, reserved, renumbering };
+  }
+
+  plan(wanted: WantedPods, seen: SeenPods): StepPlan {
+    const parts = this.planParts(wanted, seen);
+    return {
+      steps: parts.flatMap(({ steps }) => steps),
+      isComplete: parts.every(({ isComplete }) => isComplete),
+      conflicts: parts.flatMap(({ conflicts }) => conflicts),
+    };
+  }
+
+  /** For the bridge, and for the pods with links of their own where there are any. */
+  planParts(wanted: WantedPods, seen: SeenPods): readonly Required<StepPlan>[] {
+    const bridge = this.#planBridge(wanted, seen);
+    return this.#hasCables ? [bridge, this.#planCables(wanted, seen)] : [bridge];
+  }
+
+  /** What goes with its pod at this moment is no refusal. */
+  errorsOf({ failures, conflicts }: Outcome): readonly unknown[] {
+    const isFailure = (error: unknown) => !(error instanceof NetlinkError && (isGone(error) || isExists(error)));
+    return [
+      ...this.#problems,
+      ...errorsOf(failures.filter(({ error }) => isFailure(error))),
+      ...(conflicts.length > 0 ? [new Error(conflicts.join("; "))] : []),
+    ];
+  }
+
+  async settled({ reasons, later }: Pass, outcome: Outcome): Promise<void> {
+    const { desired: wanted, observed: seen, done } = outcome;
+    const { facts, outsidePods, settingWatch, metrics } = this.#parts;
+    const attempts = new Attempts();
+    const { choice } = wanted;
+    const bridge = this.#bridgeAfter(wanted, seen, done);
+    this.#interest = this.#interestOf(wanted, seen, bridge);
+    const proxy = await this.#podProxy.keep(
+      {
+        families: familiesOf(choice.node.subnets),
+        bridge,
+        podAddresses: this.#cablesOf(wanted, seen).flatMap(({ podAddresses }) => podAddresses),
+        isWanted: this.#hasPorts && this.#hasCables,
+      },
+      attempts,
+    );
+    settingWatch.follow(proxy.watched.map(({ name }) => sysctlPath(name)));
+    this.#hadPods = this.#hasPorts;
+    this.#bridgeAddresses = addressesOf(this.#wantedBridge(wanted, seen));
+
+    const requests = [...done.flatMap((step) => (step.kind === "request" ? [step.request] : [])), ...proxy.requests];
+    for (const { identifier } of requests) metrics.changes.inc({ request: identifier });
+    if (requests.some(({ identifier }) => GATEWAY_REMOVALS.has(identifier))) this.#gatewayChanges += 1;
+    this.#log(
+      reasons,
+      requests.map(({ text }) => text),
+      proxy.settings,
+    );
+    const { renumbering } = seen;
+    facts.of(PODS_SEEN).publish({
+      hasPorts: this.#hasPorts,
+      renumbering: renumbering && { outside: renumbering.outside, former: renumbering.former },
+      changes: this.#gatewayChanges,
+    });
+    facts.of(ATTACHED).publish(choice);
+    await attempts.try(() => this.#makeOffer(wanted, later));
+    // A pod that is deleted because of this gets an address of the new subnets: the runtime has been offered them.
+    const { subnets = choice.node.subnets } = facts.of(PROGRAMMED_WAY).value ?? {};
+    if (renumbering !== undefined && isDeepStrictEqual(subnets, choice.node.subnets))
+      outsidePods.report(subnets, renumbering.outside);
+    attempts.end();
+  }
+
+  succeeded(): void {
+    const { health, facts } = this.#parts;
+    if (facts.of(NODE_CHOICE).value === undefined) return;
+    health.warns(this.name, []);
+    health.holds("reconcile", "", this.name);
+  }
+
+  failed(error: unknown, retryMs: number): void {
+    const { health, log } = this.#parts;
+    const text = error instanceof Error ? error.message : String(error);
+    const line = { err: error, retryMs: Math.round(retryMs) };
+    if (isAboutSinglePods(error)) {
+      health.holds("reconcile", "", this.name);
+      health.warns(this.name, [text]);
+      log.warn(line, "the way to single pods is not as it should be");
+      return;
+    }
+    health.fails("reconcile", text, this.name);
+    log.error(line, "this node's pods are not attached as they should be");
+  }
+
+  /** Pods are on the bridge. */
+  get #hasPorts(): boolean {
+    return this.#ends.ports.size > 0;
+  }
+
+  /** Pods have links of their own, or the next one will. */
+  get #hasCables(): boolean {
+    return this.#parts.options.attach === "ptp" || this.#ends.cables.size > 0;
+  }
+
+  #wantedBridge({ choice, bridge: name, hairpin }: WantedPods, { state, renumbering }: SeenPods): PodBridge {
+    const { name: nodeName, subnets } = choice.node;
+    if (!this.#hasPorts) this.#bridge.forget();
+    const wishes = { name, ports: this.#ends.ports, hairpin, nodeName, subnets, mtu: choice.podMtu };
+    return this.#bridge.podBridge({ ...wishes, former: renumbering?.wishes }, state.links);
+  }
+
+  /** The last pod on it has gone, and the next one will not be on it. */
+  #isLeft({ bridge }: WantedPods, { state }: SeenPods): boolean {
+    return this.#parts.options.attach === "ptp" && !this.#hasPorts && !hasPorts(bridge, state);
+  }
+
+  #planBridge(wanted: WantedPods, seen: SeenPods) {
+    const bridge = this.#wantedBridge(wanted, seen);
+    const isLeft = this.#isLeft(wanted, seen);
+    // What was never there, or goes, was not undone by another program.
+    const isNew = !this.#hadPods || isLeft || !isDeepStrictEqual(this.#bridgeAddresses, addressesOf(bridge));
+    const { requests, ...plan } = (isLeft ? planLeftBridge : planPodBridge)(bridge, seen.state);
+    return { ...plan, steps: requests.map((request) => requestStep(request, !isNew)) };
+  }
+
+  #planCables(wanted: WantedPods, seen: SeenPods) {
+    const cables = this.#cablesOf(wanted, seen);
+    const { requests, ...plan } = planPodCables(cables, this.#whole, seen.state);
+    return { ...plan, steps: requests.map((request) => requestStep(request, true)) };
+  }
+
+  #cablesOf({ choice, network }: WantedPods, { reserved, state }: SeenPods): readonly PodCable[] {
+    if (!this.#hasCables) return [];
+    this.#whole = wholeCables(this.#whole, state);
+    const subnets = [...choice.node.subnets, ...choice.former];
+    return podCables(network, subnets, reserved ?? []).filter(({ mark }) => this.#whole.has(mark));
+  }
+
+  #bridgeAfter({ bridge }: WantedPods, { state }: SeenPods, done: readonly PlanStep[]) {
+    const isRemoved = done.some(
+      (step) => step.kind === "request" && step.request.identifier === RTM_DELLINK.identifier,
+    );
+    return isRemoved ? undefined : state.links.find(({ name, kind }) => name === bridge && kind === "bridge");
+  }
+
+  #interestOf(wanted: WantedPods, seen: SeenPods, device: { readonly index: number } | undefined): AttachInterest {
+    const { choice, network, bridge: name } = wanted;
+    const { mac } = this.#wantedBridge(wanted, seen);
+    const outside = new Set(seen.renumbering?.outside.map(({ mark }) => mark));
+    const gateways = choice.node.subnets.map(firstHost);
+    const subnets = [...choice.node.subnets, ...choice.former];
+    const bridge = { name, network, gateways, index: device?.index ?? 0, mac, outside };
+    return {
+      bridge: this.#isLeft(wanted, seen) ? undefined : bridge,
+      cables: this.#hasCables ? { network, gateways: subnets.map(firstHost), subnets, outside } : undefined,
+      subnets: new Set(choice.node.subnets.map(formatPrefix)),
+      ownPort: seen.port,
+    };
+  }
+
+  /** Without a data path there is nothing to offer to the runtime; and what it is offered is what is programmed. */
+  async #makeOffer({ folder }: WantedPods, later: Pass["later"]): Promise<void> {
+    const { facts, offer, options } = this.#parts;
+    const way = facts.of(PROGRAMMED_WAY).value;
+    if (folder === undefined || way === undefined) return;
+    const { subnets, networks, podMtu, backend } = way;
+    const { attach, runDir } = options;
+    await offer.make(
+      { attach, subnets, networks, mtu: podMtu, executable: backendNamed(backend)?.executable, runDir },
+      folder,
+      later,
+    );
+  }
+
+  /** What is thrown fails the pass, and keeps nothing else from being done. */
+  async #read<T>(read: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      this.#problems.push(error);
+      return undefined;
+    }
+  }
+
+  #log(reasons: readonly string[], requests: readonly string[], settings: readonly string[]): void {
+    const { log } = this.#parts;
+    const changes = requests.length + settings.length;
+    const line = { reasons, changes, ...(settings.length > 0 && { settings }) };
+    if (requests.length > 0) log.debug({ requests }, "requests sent");
+    if (changes > 0) log.info(line, "the way to this node's pods is put right");
+    else log.debug(line, "the way to this node's pods is as it should be");
+  }
+}
+
+/** What may stand in the way of a peer's route goes with one of them. */
+const GATEWAY_REMOVALS: ReadonlySet<string> = new Set([RTM_DELADDR.identifier, RTM_DELLINK.identifier]);
+
+/** Objects that are for one pod each; every other one is all pods'. */
+const POD_KINDS: ReadonlySet<ObjectKind> = new Set<ObjectKind>(["route", "neighbour"]);
+
+function isAboutSinglePods(error: unknown): boolean {
+  if (!(error instanceof ContentionError)) return false;
+  return error.objects.length < 2 && error.objects.every(({ identity }) => POD_KINDS.has(identity.kind));
+}
+
+function addressesOf({ gateways, former }: PodBridge): Pick<PodBridge, "gateways" | "former"> {
+  return { gateways, former };
+}
+
+export function familiesOf(subnets: readonly Prefix[]): ReadonlySet<Address["family"]> {
+  return new Set(subnets.map(({ address }) => address.family));
+}
+
+/** Links of any owner. */
+function hasPorts(bridge: string, { links }: KernelSnapshot): boolean {
+  const index = links.find(({ name }) => name === bridge)?.index;
+  return links.some(({ masterIndex }) => masterIndex === index);
+}
+
+/** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */
+function podCables(network: string, subnets: readonly Prefix[], reserved: readonly Reservation[]): readonly PodCable[] {
+  const found = new Map<string, Address[]>();
+  for (const { address, containerId, ifName } of reserved) {
+    if (ifName === undefined) continue;
+    const mark = ownerMark({ network, containerId, ifName });
+    const others = found.get(mark);
+    if (others === undefined) found.set(mark, [address]);
+    else others.push(address);
+  }
+  return [...found].map(([mark, podAddresses]) => ({
+    ...{ mark, podAddresses },
+    gateways: subnets.filter((subnet) => podAddresses.some((address) => contains(subnet, address))).map(firstHost),
+  }));
+}

@@ -1,0 +1,79 @@
+/** What controllers of this node publish for each other. */
+import type { NetConf } from "../../pkg/backend/net-conf.ts";
+import type { LocalNode } from "../../pkg/backend/node.ts";
+import type { Renumbering } from "../../pkg/backend/renumbering.ts";
+import type { Address, Family } from "../../pkg/ip/address.ts";
+import type { Prefix } from "../../pkg/ip/prefix.ts";
+import type { LinkReference } from "../../pkg/kernel/link.ts";
+import { FactKey } from "../core/topic.ts";
+
+/** A VXLAN tunnel's end on this node. */
+export interface Tunnel {
+  readonly family: Family;
+  readonly port: number;
+  readonly vni: number;
+}
+
+/** What `peers` has chosen, before it is programmed. */
+export interface NodeChoice {
+  readonly node: LocalNode;
+  /** The underlay's interface. */
+  readonly underlayName: string;
+  readonly backend: NetConf["backend"]["type"];
+  /** All pods' networks. */
+  readonly networks: readonly Prefix[];
+  /** Of pods and bridge, in bytes. */
+  readonly podMtu: number;
+  /** Destinations that pods reach under their own address although they are no pods. */
+  readonly unmasqueraded: readonly Address[];
+  /** Names of the VTEPs. */
+  readonly devices: readonly string[];
+  readonly tunnels: readonly Tunnel[];
+  /** Addresses that peers' packets may come from. */
+  readonly senders: readonly Address[];
+  /** Subnets of peers that this node has routes to. */
+  readonly peerSubnets: readonly Prefix[];
+  /** Subnets that this node had before, in this boot. */
+  readonly former: readonly Prefix[];
+}
+
+export const NODE_CHOICE = new FactKey<NodeChoice>("the node's choice");
+
+/** A VXLAN device, this node's address on it, and those of its peers' VTEPs. */
+export interface GuardedDevice extends LinkReference {
+  readonly local: Address;
+  readonly peers: readonly Address[];
+}
+
+/** The VXLAN devices as `peers` has left them. */
+export const GUARDED_DEVICES = new FactKey<readonly GuardedDevice[]>("VXLAN devices");
+
+/** Of the choice that `peers` has programmed last: what depends on single peers is left out. */
+export interface ProgrammedWay {
+  readonly devices: readonly LinkReference[];
+  /** Of this node's pods. */
+  readonly subnets: readonly Prefix[];
+  readonly networks: readonly Prefix[];
+  readonly podMtu: number;
+  readonly backend: NodeChoice["backend"];
+}
+
+export const PROGRAMMED_WAY = new FactKey<ProgrammedWay>("the way to peers");
+
+/** What `attach` has found of this node's pods. */
+export interface PodsSeen {
+  /** Pods are on the bridge. */
+  readonly hasPorts: boolean;
+  /** Undefined where it is not known which pods run. */
+  readonly renumbering: Pick<Renumbering, "outside" | "former"> | undefined;
+  /** Gateway addresses on the bridge were changed so often. */
+  readonly changes: number;
+}
+
+export const PODS_SEEN = new FactKey<PodsSeen>("this node's pods");
+
+/** The last choice whose rules `firewall` has tried to put in place. */
+export const FIREWALLED = new FactKey<NodeChoice>("firewalled", (a, b) => a === b);
+
+/** The last choice that `attach` has seen to; what stood on the bridge for another one is gone. */
+export const ATTACHED = new FactKey<NodeChoice>("attached", (a, b) => a === b);

@@ -1,0 +1,23 @@
+/** Waits a moment for controllers that follow a choice of this one, so that what they do comes first. */
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import { type Fact, reached } from "../../core/topic.ts";
+
+/** Longer than a controller takes that neither fails nor hangs. */
+const LIMIT_MS = 500;
+
+export class Followers {
+  readonly #clock: Pick<Clock, "setTimer">;
+  /** Those that did not follow in time: one that hangs delays a single pass, not each. */
+  readonly #late = new Set<unknown>();
+
+  constructor(clock: Pick<Clock, "setTimer">) {
+    this.#clock = clock;
+  }
+
+  /** Resolves when `fact` has `choice` itself; at once where it was late the last time and has not caught up since. */
+  async caughtUp<T>(fact: Fact<T>, choice: T): Promise<void> {
+    if (this.#late.has(fact) && fact.value !== choice) return;
+    this.#late.delete(fact);
+    if (!(await reached(fact, choice, this.#clock, LIMIT_MS))) this.#late.add(fact);
+  }
+}

@@ -1,0 +1,76 @@
+/** What is known of this node itself, said wherever an operator may look: the log, /readyz and Events. */
+import type { NetConf } from "../../../pkg/backend/net-conf.ts";
+import type { DesiredState } from "../../../pkg/backend/state.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import { News } from "../../core/news.ts";
+import type { Options } from "../../options.ts";
+import type { EventReporter } from "../../sources/events.ts";
+import type { NodeView } from "../../sources/node-view.ts";
+import { ownSubnets } from "./own-node.ts";
+import { strictReversePaths } from "./reverse-path.ts";
+import type { UnderlayChoice } from "./underlay.ts";
+
+export interface OwnNodeReportParts {
+  readonly options: Pick<Options, "nodeName">;
+  readonly files: Files;
+  readonly events: EventReporter;
+  readonly health: Health;
+  readonly log: Logger;
+}
+
+export class OwnNodeReport {
+  readonly #parts: OwnNodeReportParts;
+  readonly #news = new News();
+
+  constructor(parts: OwnNodeReportParts) {
+    this.#parts = parts;
+  }
+
+  /** This node and its subnets; undefined, and said why, while they are not known. */
+  ownNode(
+    view: NodeView,
+    conf: NetConf,
+  ): { readonly own: ClusterNode; readonly subnets: readonly Prefix[] } | undefined {
+    const { options, health, log } = this.#parts;
+    // An absent peer may merely not have been heard of: nothing is compared, so nothing is removed.
+    if (!view.isSynced) return undefined;
+    const { own } = view;
+    const found = ownSubnets(options.nodeName, own, conf);
+    if (own === undefined || typeof found === "string") {
+      const reason = String(found);
+      health.fails("subnet", reason);
+      if (this.#news.isNews("subnet", reason)) log.warn({ reason }, "waiting for this node's subnet");
+      return undefined;
+    }
+    const { subnets, unused } = found;
+    const text = subnets.map(formatPrefix).join(", ");
+    health.holds("subnet", text);
+    health.warns("subnet", unused);
+    if (this.#news.isNews("unused podCIDRs", unused.join("; ")) && unused.length > 0)
+      log.warn({ unused }, "no pod gets an address of some of this node's podCIDRs");
+    if (this.#news.isNews("subnet", text))
+      log.info({ subnets: subnets.map(formatPrefix) }, "this node's subnet is known");
+    return { own, subnets };
+  }
+
+  underlay({ link, ipv4, ipv6, reason }: UnderlayChoice): void {
+    const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
+    const line = { interface: link.name, addresses, mtu: link.mtu, reason };
+    if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
+  }
+
+  reversePaths({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
+    const { files, health, events, log } = this.#parts;
+    const devices = [link.name, ...dataPath.devices.map(({ name }) => name)];
+    const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
+    health.warns("rp_filter", warnings);
+    if (!this.#news.isNews("rp_filter", warnings.join("\n")) || warnings.length === 0) return;
+    log.warn({ warnings }, "strict reverse path filtering drops packets of some peers");
+    for (const message of warnings) events.report({ type: "Warning", reason: "StrictReversePath", message });
+  }
+}

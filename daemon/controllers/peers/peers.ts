@@ -1,0 +1,386 @@
+/**
+ * The way to other nodes: from what is known of them to a kernel that connects them, and to peers that are told so. Each
+ * pass is a full comparison.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { attribution } from "../../../pkg/backend/attribution.ts";
+import { BACKENDS, backendNamed } from "../../../pkg/backend/backends.ts";
+import { type Channels, type KnownDevices, knownDevices } from "../../../pkg/backend/contributions.ts";
+import { desiredState } from "../../../pkg/backend/desired.ts";
+import { type NetConf, settingsOf } from "../../../pkg/backend/net-conf.ts";
+import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
+import type { DesiredState } from "../../../pkg/backend/state.ts";
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { contains, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
+import { NetlinkError } from "../../../pkg/netlink/errors.ts";
+import type { Message } from "../../../pkg/netlink/message.ts";
+import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
+import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
+import { errorsOf } from "../../core/controller-pass.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import type { Metrics } from "../../core/metrics.ts";
+import type { KernelView, Observation } from "../../core/shared-kernel.ts";
+import type { Facts } from "../../core/topic.ts";
+import type { InterfaceWishes, Options } from "../../options.ts";
+import type { Announcer } from "../../sources/announcer.ts";
+import type { ConflistFolder } from "../../sources/conflist-folder.ts";
+import type { EventReporter } from "../../sources/events.ts";
+import type { Sources } from "../context.ts";
+import {
+  ATTACHED,
+  FIREWALLED,
+  GUARDED_DEVICES,
+  NODE_CHOICE,
+  type NodeChoice,
+  PODS_SEEN,
+  PROGRAMMED_WAY,
+} from "../facts.ts";
+import type { Aim } from "./debug-state.ts";
+import { Followers } from "./followers.ts";
+import { FormerSubnets } from "./former-subnets.ts";
+import { guardedDevices } from "./guarded-devices.ts";
+import { hostPrefix, interestOf, type PeersInterest, peersTrigger } from "./interest.ts";
+import { OldChannels } from "./old-channels.ts";
+import { OldSenders } from "./old-senders.ts";
+import { announcementOf, localNode } from "./own-node.ts";
+import { OwnNodeReport } from "./own-node-report.ts";
+import { peerOf, sourcesOf } from "./peer.ts";
+import { connectedText, isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
+import type { RunFiles } from "./run-files.ts";
+import { SourceChange } from "./source-change.ts";
+import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
+
+export interface PeersParts {
+  readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceWishes;
+  readonly sources: Sources;
+  readonly facts: Facts;
+  /** This node's packets leave by another link, or from another address: connections of before are dead. */
+  readonly onMove: () => void;
+  /** Whose network weft takes over, if any. */
+  readonly conflists: () => Promise<ConflistFolder>;
+  readonly announcer: Pick<Announcer, "announce">;
+  readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
+  readonly files: Files;
+  readonly events: EventReporter;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** What one pass works towards. */
+export interface WantedWay {
+  readonly conf: NetConf;
+  /** net-conf.json as it was read. */
+  readonly netConf: string;
+  readonly own: ClusterNode;
+  readonly node: LocalNode;
+  readonly peers: readonly Peer[];
+  readonly underlay: UnderlayChoice;
+  readonly state: DesiredState;
+  readonly choice: NodeChoice;
+  /** flanneld's routes that lead where ours should become ours. */
+  readonly adopt: boolean;
+}
+
+const FULL_COMPARISON_MS = 60_000;
+
+export class PeersController implements Controller<WantedWay, Observation> {
+  readonly name = "peers";
+  readonly subscriptions: Subscriptions;
+  readonly #parts: PeersParts;
+  readonly #report: OwnNodeReport;
+  readonly #conditions: PeerConditions;
+  readonly #former: FormerSubnets;
+  readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
+  readonly #oldSenders = new OldSenders();
+  readonly #sourceChange = new SourceChange();
+  /** Of the last pass that programmed something. */
+  #count = { peers: 0, connected: 0 };
+  /** Link and addresses that packets to other nodes went by in the last pass. */
+  #source: string | undefined;
+  /** The interface that was chosen last. */
+  #underlay: string | undefined;
+  #interest: PeersInterest | undefined;
+  #aim: Aim | undefined;
+  /** What the last pass has programmed: what differs from it now was changed by another program. */
+  #dataPath: DataPath | undefined;
+  /** Of the events that this pass programs. */
+  #heardMs: readonly number[] = [];
+  readonly #followers: Followers;
+  #beganMs = 0;
+  #programsMs = 0;
+  #programmedMs = 0;
+
+  constructor(parts: PeersParts) {
+    const { sources, facts } = parts;
+    this.#parts = parts;
+    this.#report = new OwnNodeReport(parts);
+    this.#conditions = new PeerConditions(parts);
+    this.#followers = new Followers(parts.clock);
+    this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
+    this.subscriptions = {
+      topics: [sources.nodes, sources.netConfChange, facts.of(PODS_SEEN)],
+      reasonFor: (message: Message) => peersTrigger(message, this.#interest),
+      intervalMs: FULL_COMPARISON_MS,
+    };
+  }
+
+  /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
+  get interest(): PeersInterest | undefined {
+    return this.#interest;
+  }
+
+  /** What the last pass worked towards. */
+  get aim(): Aim | undefined {
+    return this.#aim;
+  }
+
+  async desired(pass: Pass): Promise<WantedWay | undefined> {
+    const { options, sources, runFiles, clock } = this.#parts;
+    const { view } = sources;
+    this.#beganMs = clock.nowMs();
+    this.#heardMs = view.takeHeard();
+    // One and the same for the whole pass: the file may change meanwhile.
+    const { conf, text } = sources.netConf.current;
+    const known = this.#report.ownNode(view, conf);
+    if (known === undefined) return undefined;
+
+    const { state } = await pass.kernel.snapshot();
+    const wishes = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };
+    const underlay = this.#sourceChange.settle(chooseUnderlay(wishes, state), state.addresses, clock.nowMs());
+    again(pass, "the old address is to go", this.#sourceChange.nextMs(clock.nowMs()));
+    this.#underlay = underlay.link.name;
+    const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
+    const peers = view.peers.map(peerOf);
+    const desired = this.#desire(pass, conf, node, peers, knownDevices(state.links, runFiles.deviceMacs), known.own);
+    this.#noteUnderlay(underlay);
+    this.#noteFormer(known.subnets);
+    const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
+    again(pass, "an old sender may go", this.#oldSenders.nextMs(clock.nowMs()));
+    const choice = this.#publish(conf, node, underlay, desired, senders);
+    // What keeps the folder from being read, `attach` reports.
+    const folder = await this.#parts.conflists().catch(() => undefined);
+    const adopt = folder?.predecessor !== undefined;
+    return { conf, netConf: text, own: known.own, node, peers, underlay, state: desired, choice, adopt };
+  }
+
+  /** The node table first: an executable that steps in for a weftd that died must not bring back a peer that has gone. */
+  async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
+    const { runFiles, clock } = this.#parts;
+    const deviceMacs = new Map(
+      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac] as const])),
+    );
+    try {
+      await runFiles.writeTable({ netConf, node, deviceMacs, peers, formerSubnets: choice.former });
+    } finally {
+      await this.#awaitFollowers(choice);
+      this.#programsMs = clock.nowMs();
+    }
+  }
+
+  observe(kernel: KernelView): Promise<Observation> {
+    return kernel.snapshot();
+  }
+
+  plan({ state: { dataPath }, adopt }: WantedWay, { state }: Observation): StepPlan {
+    const { requests, isComplete, conflicts } = planDataPath(dataPath, state, { adopt });
+    const isRepair = requests.length > 0 && this.#dataPath !== undefined && isDeepStrictEqual(this.#dataPath, dataPath);
+    return { steps: requests.map((request) => requestStep(request, isRepair)), isComplete, conflicts };
+  }
+
+  /** Refusals about single peers are no failure of the node: `settled` judges them. */
+  errorsOf({ isComplete, failures }: PlanOutcome<WantedWay, Observation>): readonly unknown[] {
+    return errorsOf(isComplete ? failures.filter(({ error }) => !(error instanceof NetlinkError)) : failures);
+  }
+
+  async settled(pass: Pass, outcome: PlanOutcome<WantedWay, Observation>): Promise<void> {
+    const { desired, observed, isComplete, failures, conflicts } = outcome;
+    const { announcer, runFiles, facts, clock } = this.#parts;
+    // Without a data path there is nothing to announce, and nothing to offer to the runtime.
+    if (!isComplete || failures.some(({ error }) => !(error instanceof NetlinkError))) return;
+    const { conf, own, node, peers, underlay, state } = desired;
+    const { dataPath } = state;
+    this.#aim = { node, peers, desired: state };
+    this.#dataPath = dataPath;
+    this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
+    this.#programmedMs = clock.nowMs();
+    const guarded = guardedDevices(dataPath, observed.state);
+    const { networks, podMtu, backend: backendType } = desired.choice;
+    facts.of(GUARDED_DEVICES).publish(guarded);
+    facts.of(PROGRAMMED_WAY).publish({
+      ...{ networks, podMtu, backend: backendType, subnets: node.subnets },
+      devices: guarded.map(({ name, index }) => ({ name, index })),
+    });
+
+    const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
+    this.#report.reversePaths(state, underlay);
+    const connected = this.#conditions.report(
+      peers,
+      state.problems,
+      { conflicts, refusals },
+      attribution(state, observed.state),
+    );
+    this.#count = { peers: peers.length, connected };
+    this.#log(pass, outcome);
+
+    const { backend } = conf;
+    announcer.announce(announcementOf(backend, node, own, underlay, state.endpoints), own);
+    // Those of its own backend carry the node's pods; where it has none, the underlay does.
+    const carrying = dataPath.devices.filter((device) => device.backend === backend.type).map(({ name }) => name);
+    const devices = carrying.length > 0 ? carrying : [underlay.link.name];
+    await runFiles.writeStamp({ backend: backend.type, devices });
+    if (refusals.length > 0) throw refusedError(refusals, this.#count);
+  }
+
+  succeeded(): void {
+    const { health, metrics, sources } = this.#parts;
+    this.#ended("success");
+    // Nothing was compared while the node's subnet is not known.
+    if (!sources.view.isSynced || !health.isHolding("subnet")) return;
+    for (const ms of this.#heardMs) metrics.programmingLatency.observe((this.#programmedMs - ms) / 1000);
+    health.warns("reconcile", []);
+    health.holds("reconcile", connectedText(this.#count));
+  }
+
+  failed(error: unknown, retryMs: number): void {
+    const { health, log, sources } = this.#parts;
+    sources.view.giveBackHeard(this.#heardMs);
+    this.#ended("failure");
+    const text = error instanceof Error ? error.message : String(error);
+    if (isAboutPeers(error, this.#count.peers)) {
+      health.holds("reconcile", connectedText(this.#count));
+      health.warns("reconcile", [text]);
+      log.warn({ err: error, retryMs: Math.round(retryMs) }, "the way to single peers is not as it should be");
+      return;
+    }
+    health.fails("reconcile", text);
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "the data path is not as it should be");
+  }
+
+  #ended(result: "success" | "failure"): void {
+    const { metrics, clock } = this.#parts;
+    metrics.passes.inc({ result });
+    metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
+  }
+
+  /** With the channels that this node itself, or the peers that have not heard of it, may still be sent to by. */
+  #desire(
+    pass: Pass,
+    conf: NetConf,
+    node: LocalNode,
+    peers: readonly Peer[],
+    known: KnownDevices,
+    own: ClusterNode,
+  ): DesiredState {
+    const nowMs = this.#parts.clock.nowMs();
+    const announced = announcedChannels(conf, peerOf(own));
+    const needed = desiredState(conf, node, peers, known, announced);
+    const kept = new Map<string, readonly unknown[]>();
+    for (const [backend, old] of this.#oldChannels) {
+      const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
+      const had = backend.channels.of(known.get(backend.name) ?? []);
+      const still = old.kept(had, backend.channels.in(devices), nowMs);
+      again(pass, "an old VTEP may go", old.nextMs(nowMs));
+      if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
+    }
+    return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
+  }
+
+  #publish(
+    { backend, networks }: NetConf,
+    node: LocalNode,
+    { link }: UnderlayChoice,
+    { dataPath, podMtu, unmasqueraded, tunnels }: DesiredState,
+    senders: NodeChoice["senders"],
+  ): NodeChoice {
+    const fact = this.#parts.facts.of(NODE_CHOICE);
+    const choice: NodeChoice = {
+      ...{ node, networks, podMtu, unmasqueraded, senders },
+      underlayName: link.name,
+      backend: backend.type,
+      devices: dataPath.devices.map(({ name }) => name),
+      tunnels,
+      peerSubnets: dataPath.routes.map(({ destination }) => destination),
+      former: this.#former.all,
+    };
+    fact.publish(choice);
+    return fact.value ?? choice;
+  }
+
+  /** Those that `attach` has seen pods in stay; the others are forgotten in time. */
+  #noteFormer(subnets: readonly Prefix[]): void {
+    const { renumbering } = this.#parts.facts.of(PODS_SEEN).value ?? {};
+    if (renumbering !== undefined) {
+      const { outside, former } = renumbering;
+      const isUsed = (subnet: Prefix) => outside.some(({ address }) => contains(subnet, address));
+      this.#former.seen(former, isUsed, this.#parts.clock.nowMs());
+    }
+    this.#former.serves(subnets);
+  }
+
+  /**
+   * A peer's packets are let in before it can be reached: who sees the route finds the rules. And where a peer has a subnet
+   * that was this node's, its gateway's address goes from the bridge first: with it the kernel refuses the peer's routes.
+   */
+  async #awaitFollowers(choice: NodeChoice): Promise<void> {
+    const { facts } = this.#parts;
+    await this.#followers.caughtUp(facts.of(FIREWALLED), choice);
+    const isTaken = choice.former.some((former) => choice.peerSubnets.some((subnet) => overlaps(subnet, former)));
+    if (isTaken) await this.#followers.caughtUp(facts.of(ATTACHED), choice);
+  }
+
+  #chosenBy({ internalAddresses }: ClusterNode): readonly Prefix[] {
+    const { ifaceCidr, publicIp } = this.#parts.options;
+    return [...ifaceCidr, ...[...publicIp, ...internalAddresses].map(hostPrefix)];
+  }
+
+  #noteUnderlay(choice: UnderlayChoice): void {
+    const { link, ipv4, ipv6 } = choice;
+    this.#report.underlay(choice);
+    const source = [link.index, ...[ipv4, ipv6].map((one) => one && formatAddress(one.local))].join();
+    if (this.#source !== undefined && this.#source !== source) this.#parts.onMove();
+    this.#source = source;
+  }
+
+  #log({ reasons }: Pass, { done }: PlanOutcome<WantedWay, Observation>): void {
+    const { log, metrics } = this.#parts;
+    const requests = done.flatMap((step) => (step.kind === "request" ? [step.request] : []));
+    for (const { identifier } of requests) metrics.changes.inc({ request: identifier });
+    const line = {
+      reasons,
+      changes: requests.length,
+      ...this.#count,
+      passMs: rounded(this.#programmedMs - this.#beganMs),
+      programMs: rounded(this.#programmedMs - this.#programsMs),
+      ...(this.#heardMs.length > 0 && {
+        eventToProgrammedMs: rounded(this.#programmedMs - Math.min(...this.#heardMs)),
+      }),
+    };
+    if (requests.length > 0 && log.isLevelEnabled("debug"))
+      log.debug({ requests: requests.map(({ text }) => text) }, "requests sent");
+    if (requests.length > 0) log.info(line, "data path programmed");
+    else if (this.#heardMs.length > 0) log.info(line, "data path is as it should be");
+    else log.debug(line, "data path is as it should be");
+  }
+}
+
+function again(pass: Pass, reason: string, delayMs: number | undefined): void {
+  if (delayMs !== undefined) pass.later(reason, delayMs);
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/** What this node was announced to receive by, as it was last heard. */
+function announcedChannels(conf: NetConf, own: Peer): Channels {
+  const backend = backendNamed(own.backendType);
+  const settings = backend && settingsOf(conf, backend);
+  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
+}

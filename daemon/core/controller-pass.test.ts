@@ -1,0 +1,129 @@
+import { expect, test } from "vitest";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { fileStep, type PlanStep, type StepPlan, settingStep } from "../../pkg/reconcile/plan-step.ts";
+import type { Controller, PlanOutcome } from "./controller.ts";
+import { runnable } from "./controller-pass.ts";
+import type { Drivers } from "./drivers/drivers.ts";
+
+const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
+const GATE = { mayPutBack: () => true, refused: () => undefined, assertNothingRests: () => undefined };
+const PASS = {
+  reasons: ["a test"],
+  kernel: { snapshot: async () => ({ state: EMPTY, port: 7 }) },
+  later: () => undefined,
+};
+const step = (name: string) => fileStep(`/run/${name}`, name);
+
+/** A controller whose plans are given, and what was done with them. */
+function bench(plans: readonly StepPlan[], more: Partial<Controller<string, number>> = {}) {
+  const applied: { texts: readonly string[]; isComplete: boolean }[] = [];
+  const outcomes: PlanOutcome<string, number>[] = [];
+  let round = 0;
+  const controller: Controller<string, number> = {
+    name: "playing",
+    subscriptions: {},
+    desired: () => "wanted",
+    observe: () => ++round,
+    plan: () => plans[round - 1] ?? { steps: [] },
+    settled: (_pass, outcome) => void outcomes.push(outcome),
+    ...more,
+  };
+  const failures = new Map<string, Error>();
+  const drivers: Pick<Drivers, "apply"> = {
+    apply: async (_owner, steps, isComplete) => {
+      applied.push({ texts: steps.map(({ object }) => object.key), isComplete });
+      const failed = (one: PlanStep) => failures.get(one.object.key);
+      return {
+        done: steps.filter((one) => failed(one) === undefined),
+        failures: steps.flatMap((one) => (failed(one) === undefined ? [] : [{ step: one, error: failed(one) }])),
+        resting: [],
+      };
+    },
+  };
+  const run = () => runnable(controller, { drivers, gate: GATE }).run(PASS);
+  return { run, applied, outcomes, failures };
+}
+
+test("what is not complete is observed and planned again, and all steps are told", async () => {
+  const { run, applied, outcomes } = bench([{ steps: [step("a")], isComplete: false }, { steps: [step("b")] }]);
+  await run();
+  expect(applied).toEqual([
+    { texts: ["/run/a"], isComplete: false },
+    { texts: ["/run/b"], isComplete: true },
+  ]);
+  expect(outcomes).toMatchObject([{ desired: "wanted", observed: 2, isComplete: true }]);
+  expect(outcomes[0]?.done.map(({ object }) => object.key)).toEqual(["/run/a", "/run/b"]);
+});
+
+test("while it is not known what should be, nothing is observed or done", async () => {
+  const { run, applied, outcomes } = bench([{ steps: [step("a")] }], { desired: () => undefined });
+  await run();
+  expect([applied, outcomes]).toEqual([[], []]);
+});
+
+test("a step that fails fails the pass, after what does not depend on it", async () => {
+  const { run, failures, outcomes } = bench([{ steps: [step("a"), step("b")] }]);
+  failures.set("/run/a", new Error("no space left"));
+  await expect(run()).rejects.toThrow("no space left");
+  expect(outcomes[0]?.done.map(({ object }) => object.key)).toEqual(["/run/b"]);
+});
+
+test("what has to be made first and fails ends the pass there", async () => {
+  const { run, failures, applied, outcomes } = bench([
+    { steps: [step("a")], isComplete: false },
+    { steps: [step("b")] },
+  ]);
+  failures.set("/run/a", new Error("refused"));
+  await expect(run()).rejects.toThrow("refused");
+  expect([applied.length, outcomes[0]?.isComplete]).toEqual([1, false]);
+});
+
+test("what vanishes as soon as it is made is given up after the third time", async () => {
+  const plan = { steps: [step("a")], isComplete: false };
+  const { run, applied } = bench([plan, plan, plan, plan]);
+  await expect(run()).rejects.toThrow(/\/run\/a: it vanishes as soon as it is made: another program removes it/);
+  expect(applied).toHaveLength(3);
+});
+
+test("all failures of a pass are told: of preparation, steps and report", async () => {
+  const { run, failures } = bench([{ steps: [step("a")] }], {
+    prepare: () => Promise.reject(new Error("no table")),
+    settled: () => Promise.reject(new Error("no report")),
+  });
+  failures.set("/run/a", new Error("no step"));
+  await expect(run()).rejects.toThrow("no table; no step; no report");
+});
+
+test("a controller says itself which failures of steps are some", async () => {
+  const { run, failures } = bench([{ steps: [step("a"), settingStep(["net", "b"], "1")] }], {
+    errorsOf: (outcome) => outcome.failures.filter(({ step }) => step.kind === "setting").map(({ error }) => error),
+  });
+  failures.set("/run/a", new Error("no file"));
+  await run();
+  failures.set("net.b", new Error("no setting"));
+  await expect(bench([]).run()).resolves.toBeUndefined();
+});
+
+test("a round has one snapshot, and the next round another", async () => {
+  const seen: number[] = [];
+  let snapshots = 0;
+  const kernel = { snapshot: async () => ({ state: EMPTY, port: ++snapshots }) };
+  const look = async (view: typeof kernel) => void seen.push((await view.snapshot()).port);
+  let rounds = 0;
+  const controller: Controller<string, number> = {
+    name: "playing",
+    subscriptions: {},
+    desired: async (pass) => {
+      await look(pass.kernel as typeof kernel);
+      return "wanted";
+    },
+    observe: async (view) => {
+      await look(view as typeof kernel);
+      return ++rounds;
+    },
+    plan: () => ({ steps: [step("a")], isComplete: rounds === 2 }),
+  };
+  const drivers: Pick<Drivers, "apply"> = { apply: async () => ({ done: [], failures: [], resting: [] }) };
+  await runnable(controller, { drivers, gate: GATE }).run({ ...PASS, kernel });
+  expect(seen).toEqual([1, 1, 2]);
+});

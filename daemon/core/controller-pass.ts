@@ -1,0 +1,114 @@
+/** One pass of a controller: what should be, what is, the steps between the two, and what became of them. */
+import { NetlinkError } from "../../pkg/netlink/errors.ts";
+import type { PlanStep } from "../../pkg/reconcile/plan-step.ts";
+import { type Gate, repairOf } from "../../pkg/reconcile/repair-gate.ts";
+import { Attempts } from "./attempts.ts";
+import type { Controller, Pass, PlanOutcome, Runnable } from "./controller.ts";
+import type { Drivers, StepFailure } from "./drivers/drivers.ts";
+import { RefusedError } from "./drivers/programmer.ts";
+import type { KernelView, Observation } from "./shared-kernel.ts";
+
+/** A device made in one round is programmed in the next; a third is for a race with who removes it. */
+const ROUNDS = 3;
+
+export interface ControllerCore {
+  readonly drivers: Pick<Drivers, "apply">;
+  /** Of this controller alone: what rests is asked for once a pass. */
+  readonly gate: Gate & { nextMs?(): number | undefined };
+}
+
+/** Made runnable: compares and changes once a pass. What rests is back the moment it may be. */
+export function runnable<D, O>(controller: Controller<D, O>, core: ControllerCore): Runnable {
+  const { name, subscriptions } = controller;
+  return {
+    ...{ name, subscriptions },
+    retry: { promisingMs: () => core.gate.nextMs?.(), ...controller.retry },
+    run: (pass) => runPass(controller, core, pass),
+    succeeded: () => controller.succeeded?.(),
+    ...(controller.failed && { failed: (error, retryMs) => controller.failed?.(error, retryMs) }),
+    ...(controller.debug && { debug: controller.debug.bind(controller) }),
+    stop: () => controller.stop?.(),
+  };
+}
+
+async function runPass<D, O>(
+  controller: Controller<D, O>,
+  { drivers, gate }: ControllerCore,
+  begun: Pass,
+): Promise<void> {
+  const kernel = new RoundView(begun.kernel);
+  const pass = { ...begun, kernel };
+  const desired = await controller.desired(pass);
+  if (desired === undefined) return;
+  const attempts = new Attempts();
+  await attempts.try(() => controller.prepare?.(desired));
+  const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, kernel));
+  if (outcome !== undefined) {
+    const errors = controller.errorsOf?.(outcome) ?? errorsOf(outcome.failures);
+    for (const error of errors) await attempts.try(() => Promise.reject(error));
+    await attempts.try(() => controller.settled?.(pass, outcome));
+  }
+  await attempts.try(() => gate.assertNothingRests());
+  attempts.end();
+}
+
+async function converge<D, O>(
+  controller: Controller<D, O>,
+  desired: D,
+  { drivers, gate }: ControllerCore,
+  kernel: RoundView,
+): Promise<PlanOutcome<D, O>> {
+  const owner = { name: controller.name, mayPutBack: repairOf(gate), refused: gate.refused.bind(gate) };
+  const done: PlanStep[] = [];
+  const failures: StepFailure[] = [];
+  const resting: PlanStep[] = [];
+  for (let round = 1; ; round++) {
+    const observed = await controller.observe(kernel, desired);
+    const { steps, isComplete = true, conflicts = [] } = controller.plan(desired, observed);
+    const outcome = await drivers.apply(owner, steps, isComplete);
+    done.push(...outcome.done);
+    failures.push(...outcome.failures);
+    resting.push(...outcome.resting);
+    const isStuck = failures.length > 0 || resting.length > 0 || round === ROUNDS;
+    kernel.next();
+    if (!isComplete && !isStuck) continue;
+    const first = steps[0];
+    if (!isComplete && failures.length === 0 && resting.length === 0 && first !== undefined)
+      failures.push({ step: first, error: new VanishingError(steps) });
+    return { desired, observed, isComplete, conflicts, done, failures, resting };
+  }
+}
+
+/** One snapshot a round: what is planned is compared with what it was made of. */
+class RoundView implements KernelView {
+  readonly #kernel: KernelView;
+  #snapshot: Promise<Observation> | undefined;
+
+  constructor(kernel: KernelView) {
+    this.#kernel = kernel;
+  }
+
+  snapshot(): Promise<Observation> {
+    this.#snapshot ??= this.#kernel.snapshot();
+    return this.#snapshot;
+  }
+
+  next(): void {
+    this.#snapshot = undefined;
+  }
+}
+
+class VanishingError extends Error {
+  constructor(steps: readonly PlanStep[]) {
+    const texts = steps.map(({ text }) => text).join("; ");
+    super(`${texts}: it vanishes as soon as it is made: another program removes it`);
+    this.name = "VanishingError";
+  }
+}
+
+/** The kernel's refusals as one error, and each other failure by itself. */
+export function errorsOf(failures: readonly StepFailure[]): readonly unknown[] {
+  const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
+  const others = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [] : [error]));
+  return [...(refusals.length > 0 ? [new RefusedError(refusals)] : []), ...others];
+}

@@ -1,0 +1,152 @@
+/** Real children: Node.js itself, with a script for each behaviour. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { type Clock, SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
+import { type ProcessStep, processStep } from "../../../pkg/reconcile/plan-step.ts";
+import type { Logger } from "../log.ts";
+import { ProcessDriver } from "./processes.ts";
+
+let folder = "";
+let driver: ProcessDriver;
+let lines: string[] = [];
+let messages: string[] = [];
+let troubles: string[] = [];
+
+/** Restarts come after a tenth of their time. */
+const HASTY: Clock = {
+  ...SYSTEM_CLOCK,
+  random: () => 0,
+  setTimer: (ms, action) => SYSTEM_CLOCK.setTimer(ms / 10, action),
+};
+
+function fakeLog(): Logger {
+  const note = (fields: { line?: string }, message?: string) => {
+    if (fields.line !== undefined) lines.push(fields.line);
+    else messages.push(message ?? String(fields));
+  };
+  const log = { info: note, warn: note, child: () => log };
+  return log as unknown as Logger;
+}
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "weft-processes-"));
+  [lines, messages, troubles] = [[], [], []];
+  const onTrouble = (owner: string, name: string, reasons: readonly string[]) => {
+    if (reasons.length > 0) troubles.push(`${owner} ${name}: ${reasons.join()}`);
+  };
+  driver = new ProcessDriver({ clock: HASTY, log: fakeLog(), onTrouble });
+});
+afterEach(async () => {
+  await driver.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const LIVES = "setInterval(() => undefined, 1000); console.log('up', process.pid);";
+const node = (script: string, options: Parameters<typeof processStep>[2] = {}) =>
+  processStep("child", [process.execPath, "-e", script], options);
+const keep = (steps: readonly ProcessStep[], changed: readonly string[] = [], isComplete = true) =>
+  driver.keep("bgp", steps, { changedFiles: new Set(changed), isComplete });
+/** Process ids in the order of the starts. */
+const started = () => lines.flatMap((line) => (line.startsWith("up ") ? [Number(line.slice(3))] : []));
+const isAlive = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 10_000, interval: 20 });
+
+test("a process is started once, and what it prints is in the log", async () => {
+  const step = node(`console.error("careful"); ${LIVES}`);
+  expect((await keep([step])).done).toEqual([step]);
+  await eventually(() => expect(lines).toEqual(expect.arrayContaining(["careful", expect.stringMatching(/^up \d+$/)])));
+  expect(await keep([step])).toEqual({ done: [], failures: [] });
+  expect(started()).toHaveLength(1);
+  expect(troubles).toEqual([]);
+});
+
+test("one that is wanted no longer ends, unless the plan is only a part", async () => {
+  await keep([node(LIVES)]);
+  await eventually(() => expect(started()).toHaveLength(1));
+  const [pid = 0] = started();
+  await keep([], [], false);
+  expect(isAlive(pid)).toBe(true);
+  await keep([]);
+  expect(isAlive(pid)).toBe(false);
+  expect(troubles).toEqual([]);
+});
+
+test("another command line replaces the process", async () => {
+  await keep([node(LIVES)]);
+  await eventually(() => expect(started()).toHaveLength(1));
+  const other = node(`${LIVES} // other`);
+  expect((await keep([other])).done).toEqual([other]);
+  await eventually(() => expect(started()).toHaveLength(2));
+  const [first = 0, second = 0] = started();
+  expect([isAlive(first), isAlive(second)]).toEqual([false, true]);
+});
+
+test("one that ends is started again after a growing wait, and that is told", async () => {
+  const step = node("console.log('up', process.pid); process.exit(3);");
+  await keep([step]);
+  await eventually(() => expect(started().length).toBeGreaterThanOrEqual(3));
+  expect(troubles[0]).toBe(`bgp child: ${process.execPath} ended with code 3; it is started again`);
+  await keep([]);
+  const count = started().length;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(started()).toHaveLength(count);
+});
+
+test("one that is killed comes back", async () => {
+  await keep([node(LIVES)]);
+  await eventually(() => expect(started()).toHaveLength(1));
+  process.kill(started()[0] ?? 0, "SIGKILL");
+  await eventually(() => expect(started()).toHaveLength(2));
+  expect(troubles).toEqual([expect.stringContaining("ended by SIGKILL")]);
+});
+
+test("one that is to be restarted on failure only stays away after success", async () => {
+  const step = node("console.log('up', process.pid);", { restart: "on-failure" });
+  await keep([step]);
+  await eventually(() => expect(messages).toContain("process has ended"));
+  expect(await keep([step])).toEqual({ done: [], failures: [] });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect([started().length, troubles]).toEqual([1, []]);
+});
+
+test("a change of its configuration is told by a signal, or by a new start where it takes none", async () => {
+  const path = join(folder, "bird.conf");
+  writeFileSync(path, "one");
+  const script = `process.on("SIGHUP", () => console.log("reloaded " + require("fs").readFileSync("${path}", "utf8"))); ${LIVES}`;
+  const signalled = node(script, { reload: { files: [path], signal: "SIGHUP" } });
+  await keep([signalled]);
+  await eventually(() => expect(started()).toHaveLength(1));
+  writeFileSync(path, "two");
+  expect((await keep([signalled], [path])).done).toEqual([signalled]);
+  await eventually(() => expect(lines).toContain("reloaded two"));
+  expect((await keep([signalled], [join(folder, "other")])).done).toEqual([]);
+  expect(started()).toHaveLength(1);
+  await keep([node(script, { reload: { files: [path] } })], [path]);
+  await eventually(() => expect(started()).toHaveLength(2));
+  expect(readFileSync(path, "utf8")).toBe("two");
+});
+
+test("a program that is not there fails the step, and is tried again", async () => {
+  const missing = processStep("child", [join(folder, "none")]);
+  const { done, failures } = await keep([missing]);
+  expect(done).toEqual([]);
+  expect(String(failures[0]?.error)).toContain("none cannot be started: spawn");
+  writeFileSync(join(folder, "none"), `#!${process.execPath}\n${LIVES}`, { mode: 0o755 });
+  await eventually(() => expect(started()).toHaveLength(1));
+});
+
+test("the end of weftd ends them, also one that takes no notice of SIGTERM", async () => {
+  await keep([node(`process.on("SIGTERM", () => undefined); ${LIVES}`)]);
+  await eventually(() => expect(started()).toHaveLength(1));
+  const [pid = 0] = started();
+  await driver.stop();
+  expect(isAlive(pid)).toBe(false);
+});

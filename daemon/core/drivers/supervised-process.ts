@@ -1,0 +1,139 @@
+/** One child process, from its start to its end. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { isDeepStrictEqual } from "node:util";
+import { Backoff } from "../../../pkg/cluster/backoff.ts";
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { ProcessStep } from "../../../pkg/reconcile/plan-step.ts";
+import type { Logger } from "../log.ts";
+import { programEnvironment } from "./execute.ts";
+
+/** A process that ran for so long has started well: the next start begins a new back-off. */
+const STEADY_MS = 10_000;
+const BACKOFF = { initialMs: 200, maxMs: 30_000 };
+
+/** From SIGTERM to SIGKILL. */
+const STOP_MS = 3000;
+
+export interface SupervisedProcessParts {
+  readonly clock: Clock;
+  /** Names controller and process. */
+  readonly log: Logger;
+  /** What is wrong with the process now, in words; nothing where it runs, or has ended as it should. */
+  readonly onTrouble: (reasons: readonly string[]) => void;
+}
+
+export class SupervisedProcess {
+  readonly #step: ProcessStep;
+  readonly #parts: SupervisedProcessParts;
+  readonly #backoff: Backoff;
+  #child: ChildProcess | undefined;
+  #startedMs = 0;
+  #cancelRestart: () => void = () => undefined;
+  #isStopped = false;
+
+  constructor(step: ProcessStep, parts: SupervisedProcessParts) {
+    this.#step = step;
+    this.#parts = parts;
+    this.#backoff = new Backoff({ ...BACKOFF, random: () => parts.clock.random() });
+  }
+
+  /** True where this is the process that `step` wants; it may be between two starts, or have ended as it should. */
+  runs({ argv, restart }: ProcessStep): boolean {
+    return !this.#isStopped && restart === this.#step.restart && isDeepStrictEqual(argv, this.#step.argv);
+  }
+
+  /** Resolves when the process runs. Rejects where it cannot be started; it is tried again with back-off all the same. */
+  async start(): Promise<void> {
+    const { log, clock } = this.#parts;
+    const [program, ...args] = this.#step.argv;
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: programEnvironment() });
+    this.#child = child;
+    this.#startedMs = clock.nowMs();
+    // After "error" no "exit" follows where the program could not be started.
+    const failed = new Promise<Error>((resolve) => child.once("error", resolve));
+    child.once("exit", (code, signal) => this.#ended(child, code, signal));
+    const error = await Promise.race([failed, once(child, "spawn").then(() => undefined)]);
+    if (error !== undefined) {
+      const reason = `${program} cannot be started: ${error.message}`;
+      if (this.#child === child) this.#child = undefined;
+      this.#again(reason);
+      throw new Error(reason, { cause: error });
+    }
+    // Later errors (a signal that cannot be sent) are answered by the process's end.
+    child.on("error", (cause) => log.warn({ err: cause }, "process error"));
+    this.#log(child.stdout, "stdout");
+    this.#log(child.stderr, "stderr");
+    log.info({ argv: this.#step.argv, pid: child.pid }, "process started");
+    this.#parts.onTrouble([]);
+  }
+
+  /** Where `changedFiles` has one of the step's files: tells the process, or starts it anew. True when something was done. */
+  async reload({ reload }: ProcessStep, changedFiles: ReadonlySet<string>): Promise<boolean> {
+    if (reload?.files.some((path) => changedFiles.has(path)) !== true) return false;
+    const { log } = this.#parts;
+    if (reload.signal !== undefined && this.#child !== undefined) {
+      log.info({ signal: reload.signal }, "process reloads its configuration");
+      return this.#child.kill(reload.signal);
+    }
+    // Between two starts, or ended, or without a signal of its own: what it reads at its start is the new content.
+    await this.#end();
+    this.#backoff.reset();
+    await this.start();
+    return true;
+  }
+
+  /** Resolves when the process has ended; it is not started again. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#end();
+  }
+
+  async #end(): Promise<void> {
+    this.#cancelRestart();
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    // One that could not even be started has no exit.
+    const exited = once(child, "exit").catch(() => undefined);
+    child.kill("SIGTERM");
+    const cancelKill = this.#parts.clock.setTimer(STOP_MS, () => child.kill("SIGKILL"));
+    await exited;
+    cancelKill();
+    this.#parts.log.info("process stopped");
+  }
+
+  /** Nothing is to be done where weftd itself has ended it. */
+  #ended(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#child !== child) return;
+    this.#child = undefined;
+    const { argv, restart } = this.#step;
+    if (this.#parts.clock.nowMs() - this.#startedMs >= STEADY_MS) this.#backoff.reset();
+    if (restart === "on-failure" && code === 0) {
+      this.#parts.log.info("process has ended");
+      return;
+    }
+    this.#again(`${argv[0]} ended ${signal === null ? `with code ${code}` : `by ${signal}`}`);
+  }
+
+  #again(reason: string): void {
+    if (this.#isStopped) return;
+    const { clock, log, onTrouble } = this.#parts;
+    const restartMs = this.#backoff.next();
+    log.warn({ reason, restartMs: Math.round(restartMs) }, "process ended: it is started again");
+    onTrouble([`${reason}; it is started again`]);
+    this.#cancelRestart();
+    this.#cancelRestart = clock.setTimer(restartMs, () => {
+      // A failed start has asked for the next one, and has said why.
+      if (!this.#isStopped) this.start().catch(() => undefined);
+    });
+  }
+
+  #log(stream: Readable | null, name: "stdout" | "stderr"): void {
+    if (stream === null) return;
+    const lines = createInterface({ input: stream });
+    lines.on("line", (line) => this.#parts.log.info({ stream: name, line }, "process output"));
+  }
+}

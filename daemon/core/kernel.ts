@@ -1,0 +1,88 @@
+/** This node's kernel, as all controllers share it: sockets, drivers, one snapshot, and what the kernel announces. */
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import { BaseChains } from "../../pkg/foreign/base-chains.ts";
+import { EventedNetlink } from "../../pkg/netlink/evented.ts";
+import { NETLINK_GENERIC } from "../../pkg/netlink/generic.ts";
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
+import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
+import { Programmer } from "./drivers/programmer.ts";
+import { listenToGenerations } from "./generations.ts";
+import { listenToKernel } from "./kernel-events.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Runner } from "./runner.ts";
+import { SharedKernel } from "./shared-kernel.ts";
+
+const WHERE = "this node";
+
+export class Kernel {
+  readonly netlink: EventedNetlink;
+  readonly nftables: EventedNetlink;
+  readonly generic: EventedNetlink;
+  readonly bases = new BaseChains();
+  readonly programmer: Programmer;
+  readonly shared: SharedKernel;
+  readonly #ports: { readonly programming: number; readonly committing: number };
+  readonly #closers: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    const open = (family: number) => {
+      const socket = openEventNetlink(family);
+      const netlink = new EventedNetlink(socket, WHERE, clock);
+      this.#closers.push(() => netlink.close());
+      return { netlink, port: socket.port };
+    };
+    const programming = open(NETLINK_ROUTE);
+    const committing = open(NETLINK_NETFILTER);
+    this.netlink = programming.netlink;
+    this.nftables = committing.netlink;
+    this.generic = open(NETLINK_GENERIC).netlink;
+    this.programmer = new Programmer(this.netlink, this.nftables, this.bases, () => this.shared.changed());
+    this.shared = new SharedKernel(() => this.programmer.observe(), clock);
+    this.#ports = { programming: programming.port, committing: committing.port };
+  }
+
+  /** Tells `runner` what changes. Rejects when a socket is of no use any more; never resolves. */
+  listen(runner: Runner, metrics: Pick<Metrics, "notificationOverruns">): Promise<never> {
+    const generations = openEventNetlink(NETLINK_NETFILTER);
+    generations.ignore(this.#ports.committing);
+    const notifications = openEventNetlink(NETLINK_ROUTE);
+    // Thousands of them at a start, of which none would be news.
+    notifications.ignore(this.#ports.programming);
+    this.#closers.push(
+      () => generations.close(),
+      () => notifications.close(),
+    );
+    return new Promise((_resolve, reject) => {
+      listenToGenerations(generations, {
+        onBaseChains: (chains) => this.bases.announced(chains),
+        onUnknownChains: () => this.bases.forget(),
+        onChange: () => runner.rulesetChanged(),
+        onOverrun: () => {
+          metrics.notificationOverruns.inc();
+          runner.rulesetChanged("announcements were lost");
+        },
+        onBroken: reject,
+      });
+      const changed = (tell: () => void) => () => {
+        this.shared.changed();
+        tell();
+      };
+      listenToKernel(notifications, {
+        onMessage: (message) => {
+          this.shared.changed();
+          runner.notified(message);
+        },
+        onUnreadable: changed(() => runner.notifiedUnreadable()),
+        onOverrun: changed(() => {
+          metrics.notificationOverruns.inc();
+          runner.overrun();
+        }),
+        onBroken: reject,
+      });
+    });
+  }
+
+  close(): void {
+    for (const close of this.#closers.reverse()) close();
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Runs controllers: each has a loop of its own, so one that fails or hangs delays none of the others.
+ */
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { Message } from "../../pkg/netlink/message.ts";
+import type { Runnable } from "./controller.ts";
+import { type ControllerReport, ControllerState } from "./controller-state.ts";
+import type { Logger } from "./log.ts";
+import { Loop, type LoopOptions } from "./loop.ts";
+import type { Metrics } from "./metrics.ts";
+import type { KernelView } from "./shared-kernel.ts";
+
+/** Changes that belong together (a link that comes up brings addresses and routes) come within milliseconds. */
+const NOTIFICATION_DELAY_MS = 10;
+
+/** What a failed pass has itself brought about is announced within milliseconds. */
+const PATIENCE_MS = 50;
+
+const BACKOFF: LoopOptions["backoff"] = { initialMs: 100, maxMs: 10_000 };
+
+/** A pass under way at the end of weftd is given so long: main.ts ends the process after ten seconds. */
+const STOP_LIMIT_MS = 5000;
+
+export interface RunnerParts {
+  readonly clock: Clock;
+  readonly kernel: KernelView;
+  readonly metrics: Pick<Metrics, "controllerPasses" | "controllerPassSeconds">;
+  readonly log: Logger;
+  /** A pass of a controller has ended, however. */
+  readonly onPassEnd?: () => void;
+}
+
+interface Running {
+  readonly controller: Runnable;
+  readonly state: ControllerState;
+  readonly loop: Loop;
+  readonly unsubscribe: readonly (() => void)[];
+}
+
+export class Runner {
+  readonly #parts: RunnerParts;
+  readonly #running: Running[] = [];
+
+  constructor(parts: RunnerParts) {
+    this.#parts = parts;
+  }
+
+  /** Names are unique. */
+  start(controller: Runnable): void {
+    const { name, subscriptions } = controller;
+    if (this.#running.some((one) => one.controller.name === name))
+      throw new Error(`two controllers are called ${name}`);
+    const state = new ControllerState(name, this.#parts.clock);
+    const loop = this.#loop(controller, state);
+    const topics = subscriptions.topics ?? [];
+    const unsubscribe = topics.map((topic) => topic.subscribe((wish) => loop.ask(topic.name, wish)));
+    this.#running.push({ controller, state, loop, unsubscribe });
+    if (subscriptions.atStart === true) loop.ask("start");
+  }
+
+  /** A kernel notification. */
+  notified(message: Message): void {
+    for (const { controller, loop } of this.#running) {
+      const trigger = controller.subscriptions.reasonFor?.(message);
+      if (trigger !== undefined)
+        loop.ask(trigger.reason, { delayMs: NOTIFICATION_DELAY_MS, isPatient: trigger.isPatient });
+    }
+  }
+
+  /** A notification that cannot be read may be about anything; a pass reads the tables themselves. */
+  notifiedUnreadable(): void {
+    this.#askNotified("unreadable notification", { delayMs: NOTIFICATION_DELAY_MS, isPatient: true });
+  }
+
+  /** Notifications were lost: anything may have changed. */
+  overrun(): void {
+    this.#askNotified("notifications were lost", {});
+  }
+
+  /** Another program has committed to nftables, or may have. */
+  rulesetChanged(reason = "generation"): void {
+    for (const { controller, loop } of this.#running) {
+      const wish = controller.subscriptions.onRuleset?.();
+      if (wish !== undefined) loop.ask(reason, wish);
+    }
+  }
+
+  reports(): readonly ControllerReport[] {
+    return this.#running.map(({ state }) => state.report());
+  }
+
+  /** What /debug/state answers: what each controller shows, and the states of all. */
+  async debugState(): Promise<Readonly<Record<string, unknown>>> {
+    const { kernel } = this.#parts;
+    const shown = await Promise.all(this.#running.map(({ controller }) => controller.debug?.(kernel) ?? {}));
+    return { ...Object.assign({}, ...shown), controllers: this.reports() };
+  }
+
+  /** No pass begins after this call. Resolves when those under way are over, and for one that hangs after some seconds. */
+  async stop(): Promise<void> {
+    for (const { unsubscribe } of this.#running) for (const end of unsubscribe) end();
+    await Promise.all(this.#running.map((one) => this.#end(one)));
+  }
+
+  async #end({ controller, loop }: Running): Promise<void> {
+    const { clock, log } = this.#parts;
+    let cancel: () => void = () => undefined;
+    const limit = new Promise<boolean>((resolve) => {
+      cancel = clock.setTimer(STOP_LIMIT_MS, () => resolve(false));
+    });
+    const ending = Promise.all([loop.stop(), controller.stop?.()]);
+    const isOver = await Promise.race([ending.then(() => true), limit]);
+    cancel();
+    if (!isOver) log.warn({ controller: controller.name }, "a pass does not end: weftd stops without it");
+  }
+
+  #askNotified(reason: string, wish: Parameters<Loop["ask"]>[1]): void {
+    for (const { controller, loop } of this.#running)
+      if (controller.subscriptions.reasonFor !== undefined) loop.ask(reason, wish);
+  }
+
+  #loop(controller: Runnable, state: ControllerState): Loop {
+    const { clock, kernel, metrics, log, onPassEnd } = this.#parts;
+    const { name, subscriptions, retry } = controller;
+    const later = (reason: string, delayMs: number) => loop.ask(reason, { delayMs, isPatient: true });
+    for (const result of ["success", "failure"]) metrics.controllerPasses.inc({ controller: name, result }, 0);
+    const pass = async (reasons: readonly string[]) => {
+      let result: "success" | "failure" = "failure";
+      state.begins(reasons);
+      try {
+        await controller.run({ reasons, kernel, later });
+        result = "success";
+        controller.succeeded?.();
+      } finally {
+        metrics.controllerPassSeconds.observe({ controller: name }, state.ends(result) / 1000);
+        metrics.controllerPasses.inc({ controller: name, result });
+        onPassEnd?.();
+      }
+    };
+    const onFailure = (error: unknown, retryMs: number) => {
+      state.failed(error, retryMs);
+      if (controller.failed !== undefined) controller.failed(error, retryMs);
+      else log.warn({ controller: name, err: error, retryMs: Math.round(retryMs) }, "a controller's pass failed");
+    };
+    const { intervalMs } = subscriptions;
+    const loop = new Loop({
+      ...{ clock, backoff: BACKOFF, patienceMs: PATIENCE_MS },
+      ...retry,
+      ...(intervalMs !== undefined && { intervalMs }),
+      ...{ pass, onFailure },
+    });
+    return loop;
+  }
+}

@@ -1,0 +1,58 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
+import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
+import { type Observation, SharedKernel } from "./shared-kernel.ts";
+
+const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
+
+function bench() {
+  const clock = new ManualClock();
+  const dumps: { resolve: (observation: Observation) => void; reject: (error: Error) => void }[] = [];
+  const kernel = new SharedKernel(
+    () => new Promise<Observation>((resolve, reject) => dumps.push({ resolve, reject })),
+    clock,
+  );
+  return { clock, kernel, dumps };
+}
+
+test("controllers that run at the same time share one dump, be it under way or just made", async () => {
+  const { kernel, dumps } = bench();
+  const first = kernel.snapshot();
+  const second = kernel.snapshot();
+  dumps[0]?.resolve({ state: EMPTY, port: 7 });
+  expect(await first).toBe(await second);
+  expect(await kernel.snapshot()).toBe(await first);
+  expect(dumps).toHaveLength(1);
+});
+
+test("after a change nothing that was dumped before serves, not even a dump under way", () => {
+  const { kernel, dumps } = bench();
+  void kernel.snapshot();
+  kernel.changed();
+  void kernel.snapshot();
+  void kernel.snapshot();
+  expect(dumps).toHaveLength(2);
+});
+
+test("a dump serves for a moment after its end: there are changes of which the kernel tells nothing", async () => {
+  const { clock, kernel, dumps } = bench();
+  const first = kernel.snapshot();
+  clock.advance(500);
+  dumps[0]?.resolve({ state: EMPTY, port: 7 });
+  await first;
+  clock.advance(99);
+  void kernel.snapshot();
+  expect(dumps).toHaveLength(1);
+  clock.advance(1);
+  void kernel.snapshot();
+  expect(dumps).toHaveLength(2);
+});
+
+test("a dump that failed fails all that share it, and the next call makes another", async () => {
+  const { kernel, dumps } = bench();
+  const calls = [kernel.snapshot(), kernel.snapshot()];
+  dumps[0]?.reject(new Error("no buffer space"));
+  for (const call of calls) await expect(call).rejects.toThrow("no buffer space");
+  void kernel.snapshot();
+  expect(dumps).toHaveLength(2);
+});

@@ -1,0 +1,98 @@
+/** What controllers subscribe to: sources of objects, and facts that another controller has found out. */
+import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { Wish } from "./loop.ts";
+
+export interface Subscribable {
+  /** What a pass is told as its reason. */
+  readonly name: string;
+  /** Calls `listener` at each change, until the returned function is called. */
+  subscribe(listener: (wish: Wish) => void): () => void;
+}
+
+/** Something that may have changed: whoever subscribes looks for itself. */
+export class Topic implements Subscribable {
+  readonly name: string;
+  readonly #listeners = new Set<(wish: Wish) => void>();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  subscribe(listener: (wish: Wish) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** `wish` says how soon the passes that follow must begin. */
+  notify(wish: Wish = {}): void {
+    for (const listener of this.#listeners) listener(wish);
+  }
+}
+
+/**
+ * A value that one controller publishes and others build on: they never call each other, and one that fails leaves the last
+ * value to the others.
+ */
+export class Fact<T> extends Topic {
+  readonly #isSame: (a: T, b: T) => boolean;
+  #value: T | undefined;
+
+  constructor(name: string, isSame: (a: T, b: T) => boolean = isDeepStrictEqual) {
+    super(name);
+    this.#isSame = isSame;
+  }
+
+  /** Undefined until the first `publish`. */
+  get value(): T | undefined {
+    return this.#value;
+  }
+
+  /** Subscribers hear of it where it differs from the last value; otherwise `value` stays the same object. */
+  publish(value: T): void {
+    const last = this.#value;
+    if (last !== undefined && this.#isSame(last, value)) return;
+    this.#value = value;
+    this.notify();
+  }
+}
+
+/** Resolves true as soon as `fact` has `value` itself, and false where it has not within `limitMs`. */
+export function reached<T>(fact: Fact<T>, value: T, clock: Pick<Clock, "setTimer">, limitMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (fact.value === value) return resolve(true);
+    const end = (isReached: boolean) => {
+      unsubscribe();
+      cancel();
+      resolve(isReached);
+    };
+    const unsubscribe = fact.subscribe(() => {
+      if (fact.value === value) end(true);
+    });
+    const cancel = clock.setTimer(limitMs, () => end(false));
+  });
+}
+
+/** Names a fact, and the type of its value, to whoever publishes and whoever subscribes. */
+export class FactKey<T> {
+  readonly name: string;
+  readonly isSame: ((a: T, b: T) => boolean) | undefined;
+
+  constructor(name: string, isSame?: (a: T, b: T) => boolean) {
+    this.name = name;
+    this.isSame = isSame;
+  }
+}
+
+/** The facts of one weftd. */
+export class Facts {
+  readonly #facts = new Map<FactKey<never>, Fact<never>>();
+
+  of<T>(key: FactKey<T>): Fact<T> {
+    const known = this.#facts.get(key as unknown as FactKey<never>) as unknown as Fact<T> | undefined;
+    if (known !== undefined) return known;
+    const fact = new Fact<T>(key.name, key.isSame);
+    this.#facts.set(key as unknown as FactKey<never>, fact as unknown as Fact<never>);
+    return fact;
+  }
+}
