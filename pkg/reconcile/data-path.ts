@@ -90,7 +90,7 @@ export function planDataPath(
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
 
-  const indexes = deviceIndexes(desired, observed);
+  const indexes = new Map(desired.devices.map(({ name }, at) => [name, links[at]?.index ?? 0]));
   const ownDevices = new Set(indexes.values());
   const stale = staleDevices(desired, observed);
   const left = new Set([...ownDevices, ...stale.map(({ index }) => index)]);

@@ -6,12 +6,14 @@ import { channels } from "./channels.ts";
 import { inspection } from "./inspection.ts";
 import { manual } from "./manual.ts";
 
+const CONF = { type: "host-gw" };
+
 export const hostGw: Backend = {
   name: "host-gw",
   words: ["host-gw"],
-  readConf: () => ({ type: "host-gw" }),
+  readConf: () => CONF,
   executable: "host-gw",
-  inline: () => ({ conf: { type: "host-gw" }, known: [] }),
+  inline: () => ({ conf: CONF, known: [] }),
   takesPlainRoutes: true,
   seesPods: true,
   reachesUnannounced: true,
