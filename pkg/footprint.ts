@@ -91,6 +91,8 @@ export const DAEMON_MARK = "weft:";
 
 /** Alias of weft's VXLAN devices. */
 export const VTEP_ALIAS = "weft:vtep";
+/** Start of the alias of other backends' devices; the backend's name follows. */
+export const DEVICE_ALIAS_START = "weft:device/";
 
 /** How comments of weftd's rules in other programs' forward chains begin; a range follows. */
 export const FORWARD_MARK = "weft:pods ";

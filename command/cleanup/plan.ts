@@ -12,11 +12,11 @@ import {
   SOCKET_FILE,
   STAMP_FILE,
   TABLE_FILE,
-  VTEP_ALIAS,
 } from "../../pkg/footprint.ts";
 import { FORWARD_OPTIONS } from "../../pkg/foreign/foreign-forward.ts";
 import { isOurTable } from "../../pkg/foreign/forward-chains.ts";
 import { forgetForwarded } from "../../pkg/foreign/forward-removal.ts";
+import { isOwnDevice } from "../../pkg/kernel/device.ts";
 import { deleteLink, type Link } from "../../pkg/kernel/link.ts";
 import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { Request } from "../../pkg/netlink/message.ts";
@@ -158,8 +158,8 @@ function planFilters({ rules, legacy }: ObservedNode, left: string[]): Step[] {
 }
 
 function planLinks({ links, routes, stated: { bridge, others }, confFiles }: ObservedNode, left: string[]): Step[] {
-  const marked = links.filter(({ alias }) => alias === VTEP_ALIAS || alias.startsWith(MARK_START));
-  const isUsed = (device: Link) => device.alias === VTEP_ALIAS && strangersRoutes(device, routes).length > 0;
+  const marked = links.filter((link) => isOwnDevice(link) || link.alias.startsWith(MARK_START));
+  const isUsed = (device: Link) => isOwnDevice(device) && strangersRoutes(device, routes).length > 0;
   left.push(
     ...marked.filter(isUsed).map((device) => {
       const [route] = strangersRoutes(device, routes).map((each) => withNames(describeRoute(each), { links }));

@@ -55,7 +55,7 @@ export interface Facts {
   readonly renumbering: Renumbering | undefined;
   readonly networkd: NetworkdFacts;
   readonly networkManager: NetworkManagerFacts;
-  /** VXLAN devices, and whether they leave checksums to the hardware. */
+  /** The devices to other nodes, and whether they leave checksums to the hardware. */
   readonly offloads: readonly { readonly device: string; readonly isOn: boolean }[];
   readonly probes: readonly Probe[];
 }
@@ -134,6 +134,6 @@ export interface Probe {
   readonly isAnswered: boolean;
   /** The largest that came through where the full one did not; bytes of the IP packet. */
   readonly largestBytes: number | undefined;
-  /** Through the VXLAN device; undefined where the peer is reached by none. */
+  /** Through the device that leads to it; undefined where the peer is reached by none. */
   readonly tunnel: { readonly device: string; readonly address: string; readonly isAnswered: boolean } | undefined;
 }

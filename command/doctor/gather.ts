@@ -1,5 +1,6 @@
 /** Asks the node everything that the checks want to know. Nothing is changed by it. */
 
+import { BACKENDS } from "../../pkg/backend/backends.ts";
 import { type Renumbering, renumberingOf } from "../../pkg/backend/renumbering.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import { CONFLIST_NAME, FORWARD_MARK } from "../../pkg/footprint.ts";
@@ -91,13 +92,13 @@ export function gather(
     podRules: readPodRules(system, netfilter, options.cniBinDir),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),
-    offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.vteps, observed.links),
+    offloads: desired === undefined ? [] : readOffloads(system, desired.dataPath.devices, observed.links),
     probes: isAsking ? probePeers(system, { table, desired }, options.timeoutMs) : [],
   };
 }
 
 /** The plugins that read weftd's node table. */
-const NEEDING_WEFTD: readonly unknown[] = ["vxlan", "host-gw"];
+const NEEDING_WEFTD: readonly unknown[] = BACKENDS.flatMap(({ executable }) => executable ?? []);
 
 function needsWeftd({ files }: NetworkFolder): boolean {
   return files.some(({ plugins }) => plugins.some((plugin) => NEEDING_WEFTD.includes(plugin.value("type"))));

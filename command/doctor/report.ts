@@ -1,7 +1,9 @@
 /** From findings to what is shown: one line for a healthy node, else group by group, what is worst first. */
+
+import type { Finding, Severity } from "../../pkg/backend/inspection.ts";
 import { type Block, ExitStatus, text } from "../outcome.ts";
 import type { Facts } from "./facts.ts";
-import { CHECK_GROUPS, type Check, type Finding, type Severity } from "./finding.ts";
+import { CHECK_GROUPS, type Check } from "./finding.ts";
 
 export interface Reported extends Finding {
   readonly check: string;

@@ -1,5 +1,6 @@
 /** `weft explain`: the way of a packet to an address, hop by hop, and where it breaks. */
 
+import type { Hop, HopState } from "../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../pkg/footprint.ts";
 import { type Address, AddressError, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
@@ -21,7 +22,6 @@ import { currentTable, readRunDirectory } from "../node/run-dir.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { missingAnswer } from "./bridge-answer.ts";
-import type { Hop, HopState } from "./hop.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 import { explainWay } from "./way.ts";
 

@@ -1,10 +1,11 @@
 /** Which route a packet takes, and whether that leads where weftd wants it to. */
-import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { contains, formatPrefix } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { describeRoute, type ObservedRoute } from "../../pkg/kernel/route.ts";
 import { RT_TABLE_MAIN, RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
 import { withNames } from "../node/kernel.ts";
+import { isSameGateway } from "../status/peers.ts";
 import type { Trace } from "./trace.ts";
 import { BLOCKING, noRouteText } from "./words.ts";
 
@@ -84,12 +85,10 @@ function assertLeadsToPeer(trace: Trace, route: ObservedRoute, show: string, tex
     trace.end({ at: "route", text: `this is no route to ${peer.name}: ${reason}`, show }, "astray");
   }
   const index =
-    "vtep" in wanted.by
-      ? observed.links.find(({ name }) => "vtep" in wanted.by && name === wanted.by.vtep)?.index
+    "device" in wanted.by
+      ? observed.links.find(({ name }) => "device" in wanted.by && name === wanted.by.device)?.index
       : wanted.by.index;
-  const isRight =
-    route.outputIndex === index && route.gateway !== undefined && isSameAddress(route.gateway, wanted.gateway);
-  if (isRight) return;
+  if (route.outputIndex === index && isSameGateway(route.gateway, wanted.gateway)) return;
   trace.end(
     {
       at: "route",

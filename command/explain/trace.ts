@@ -1,11 +1,12 @@
 /** What the steps of a packet's way share: the question, what is known of the node, and what has been said so far. */
+
+import type { Hop } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { contains } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
 import { peerStates } from "../status/peers.ts";
-import type { Hop } from "./hop.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 
 /** Thrown to end the way: what there is to say has been said. */

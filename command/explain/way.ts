@@ -1,4 +1,6 @@
 /** The way of a packet from this node, step by step, to where it arrives, leaves the node, or ends. Pure. */
+
+import type { Hop } from "../../pkg/backend/inspection.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
@@ -6,9 +8,8 @@ import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
 import { RTN_LOCAL } from "../../pkg/netlink/route.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
-import type { Hop } from "./hop.ts";
 import type { Knowledge, Question } from "./knowledge.ts";
-import { leaveByLink, leaveByTunnel } from "./leaving.ts";
+import { leaveForNode } from "./leaving.ts";
 import { reachOwnPod } from "./own-pod.ts";
 import { destinationType, takeRoute } from "./route.ts";
 import { passRules } from "./rules.ts";
@@ -64,8 +65,7 @@ function follow(trace: Trace): void {
   passRules(trace, NF_INET_HOOK.postrouting, packet, "postrouting");
   sayMtu(trace, route, output);
   if (trace.isOwnPod(destination)) reachOwnPod(trace, output);
-  else if (output?.vxlan !== undefined) leaveByTunnel(trace, route, output);
-  else leaveByLink(trace, route, output);
+  else leaveForNode(trace, route, output);
 }
 
 /** What the destination is to the cluster. */

@@ -1,10 +1,13 @@
 /** `weft status`: this node, and each peer with what is programmed for it and whether it answers. */
 
+import { backendNamed, backendOf } from "../../pkg/backend/backends.ts";
+import type { Description } from "../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../pkg/footprint.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
 import { capacityOf, isWithin } from "../../pkg/ipam/ranges.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
+import type { Device } from "../../pkg/kernel/device.ts";
 import { type KernelSnapshot, readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
@@ -76,7 +79,9 @@ export const status = declareSubcommand({
     return {
       status: statusOf(run, readiness, peers),
       blocks:
-        options.peer === undefined ? [...nodeBlocks(node), text(""), ...peerBlocks(peers)] : peers.flatMap(onePeer),
+        options.peer === undefined
+          ? [...nodeBlocks(node, about), text(""), ...peerBlocks(peers)]
+          : peers.flatMap(onePeer),
       data: { node, peers: peers.map(dataOf) },
     };
   },
@@ -151,7 +156,7 @@ function describeNode(system: System, { run, table, readiness, observed, desired
   return {
     name: node.name,
     backend: conf.backend.type,
-    ...(conf.backend.type === "vxlan" && { vni: conf.backend.vni, port: conf.backend.port }),
+    ...settingsOf(conf).data,
     subnets: node.subnets.map((subnet) => {
       const range = podRange(subnet);
       const used = reservations.filter(({ address }) => isWithin(range, address)).length;
@@ -162,11 +167,19 @@ function describeNode(system: System, { run, table, readiness, observed, desired
       mtu: node.underlay.mtu,
       addresses: Object.values(node.underlay.local).map(formatAddress),
     },
-    vteps: desired.dataPath.vteps.map(({ name, vni, port, mac, mtu }) => {
+    // By the name that it had when VXLAN devices were the only ones.
+    vteps: desired.dataPath.devices.map((device) => {
+      const { name, mac, mtu } = device;
       const link = observed.links.find((one) => one.name === name);
       const state =
-        link === undefined ? "missing" : !link.isUp ? "down" : link.mac !== mac || link.mtu !== mtu ? "other" : "up";
-      return { name, vni, port, mac, mtu, state };
+        link === undefined
+          ? "missing"
+          : !link.isUp
+            ? "down"
+            : (mac ?? link.mac) !== link.mac || link.mtu !== mtu
+              ? "other"
+              : "up";
+      return { name, ...describeDevice(device).data, mac: mac ?? null, mtu, state };
     }),
     pods: countPods(attachment, observed),
     weftd: {
@@ -187,20 +200,34 @@ function describeNode(system: System, { run, table, readiness, observed, desired
   };
 }
 
-function nodeBlocks(node: ReturnType<typeof describeNode>): Block[] {
+const NOTHING: Description = { data: {}, text: "" };
+
+function settingsOf({ backend }: KnownNodes["conf"]): Description {
+  return backendOf(backend).inspection.settings?.(backend) ?? NOTHING;
+}
+
+function describeDevice(device: Device) {
+  const inspection = backendNamed(device.backend)?.inspection.devices;
+  return { word: inspection?.word ?? "device", ...(inspection?.describe(device) ?? NOTHING) };
+}
+
+function nodeBlocks(node: ReturnType<typeof describeNode>, { table: { conf }, desired }: About): Block[] {
   const { weftd, table, underlay, pods } = node;
-  const overlay = node.vni === undefined ? "" : ` (VNI ${node.vni}, UDP port ${node.port})`;
+  const settings = settingsOf(conf).text;
+  const descriptions = desired.dataPath.devices.map(describeDevice);
   const rows: [string, Cell][] = [
-    ["backend", `${node.backend}${overlay}`],
+    ["backend", settings === "" ? node.backend : `${node.backend} (${settings})`],
     ...node.subnets.map(({ subnet, used, capacity }): [string, Cell] => [
       "subnet",
       `${subnet}: ${used} of ${capacity} addresses reserved`,
     ]),
     ["underlay", `${underlay.interface ?? "(gone)"}, ${underlay.addresses.join(" and ")}, MTU ${underlay.mtu}`],
-    ...node.vteps.map(({ name, mac, mtu, vni, port, state }): [string, Cell] => [
-      "vtep",
+    ...node.vteps.map(({ name, mac, mtu, state }, at): [string, Cell] => [
+      descriptions[at]?.word ?? "",
       {
-        text: `${name}: ${state}, ${mac}, MTU ${mtu}, VNI ${vni}, UDP port ${port}`,
+        text: [`${name}: ${state}`, ...(mac === null ? [] : [mac]), `MTU ${mtu}`, descriptions[at]?.text]
+          .filter(Boolean)
+          .join(", "),
         tone: state === "up" ? "good" : "bad",
       },
     ]),

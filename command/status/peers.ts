@@ -1,10 +1,12 @@
 /** What the kernel holds for each peer, against what it should. Pure. */
 
+import type { Entry, Presence } from "../../pkg/backend/inspection.ts";
 import type { Peer } from "../../pkg/backend/node.ts";
 import type { DesiredState } from "../../pkg/backend/state.ts";
 import { RTPROT_WEFT } from "../../pkg/footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
+import type { Device } from "../../pkg/kernel/device.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { RT_TABLE_MAIN } from "../../pkg/netlink/route.ts";
@@ -12,28 +14,18 @@ import type { DataPath, PeerRoute } from "../../pkg/reconcile/data-path.ts";
 import { hasDefaultMetric } from "../../pkg/reconcile/route-plan.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 
-/** `other`: something of that name is there and leads elsewhere. */
-export type Presence = "there" | "missing" | "other";
-
-/** One entry of the kernel's that a peer needs. */
-export interface Entry {
-  readonly kind: "route" | "neighbour" | "fdb";
-  /** As an operator would write it. */
-  readonly text: string;
-  readonly presence: Presence;
-}
-
 export interface PeerState {
   readonly name: string;
   readonly addresses: readonly string[];
   readonly subnets: readonly string[];
   /** As the peer announces; undefined while it has announced nothing. */
   readonly backend: string | undefined;
-  readonly ways: readonly ("route" | "vxlan")[];
+  /** "route", or the backend whose device leads there. */
+  readonly ways: readonly string[];
   readonly entries: readonly Entry[];
   /** Why some of its pods cannot be sent to. */
   readonly problems: readonly string[];
-  /** Whom to ask whether it answers: its VTEP through the tunnel, or the peer itself; undefined where nothing leads there. */
+  /** Whom to ask whether it answers: its device through the tunnel, or the peer itself; undefined where nothing leads there. */
   readonly probe: { readonly to: Address; readonly from: Address } | undefined;
 }
 
@@ -53,7 +45,7 @@ export function peerStates(
       addresses: peer.addresses.map(formatAddress),
       subnets: peer.subnets.map(formatPrefix),
       backend: peer.backendType,
-      ways: [...new Set(routes.map(({ by }) => ("vtep" in by ? "vxlan" : "route")))],
+      ways: [...new Set(routes.map(({ by }) => wanted.wayBy(by)))],
       entries: routes.flatMap((route, at) => entriesOf(route, at === 0, wanted, held)),
       problems: problems.get(peer.name) ?? [],
       probe: probeOf(peer, routes, table, wanted),
@@ -66,13 +58,17 @@ class Wanted {
   readonly routes: ReadonlyMap<string, PeerRoute>;
   readonly macs: ReadonlyMap<string, string>;
   readonly destinations: ReadonlyMap<string, Address>;
-  readonly vteps: ReadonlyMap<string, DataPath["vteps"][number]>;
+  readonly devices: ReadonlyMap<string, Device>;
 
-  constructor({ routes, neighbours, forwarding, vteps }: DataPath) {
+  constructor({ routes, neighbours, forwarding, devices }: DataPath) {
     this.routes = new Map(routes.map((route) => [formatPrefix(route.destination), route]));
-    this.macs = new Map(neighbours.map(({ vtep, address, mac }) => [`${vtep} ${formatAddress(address)}`, mac]));
-    this.destinations = new Map(forwarding.map(({ vtep, mac, destination }) => [`${vtep} ${mac}`, destination]));
-    this.vteps = new Map(vteps.map((vtep) => [vtep.name, vtep]));
+    this.macs = new Map(neighbours.map(({ device, address, mac }) => [`${device} ${formatAddress(address)}`, mac]));
+    this.destinations = new Map(forwarding.map(({ device, mac, destination }) => [`${device} ${mac}`, destination]));
+    this.devices = new Map(devices.map((device) => [device.name, device]));
+  }
+
+  wayBy(by: PeerRoute["by"]): string {
+    return "device" in by ? (this.devices.get(by.device)?.backend ?? by.device) : "route";
   }
 }
 
@@ -107,19 +103,19 @@ class Held {
   }
 }
 
-/** A peer's subnets share their VTEP's forwarding entry, which is told with the first. */
+/** A peer's subnets share their device's forwarding entry, which is told with the first. */
 function entriesOf(route: PeerRoute, isFirst: boolean, wanted: Wanted, held: Held): Entry[] {
   const { gateway, by } = route;
   const subnet = formatPrefix(route.destination);
-  const device = "vtep" in by ? by.vtep : held.nameOf(by.index);
+  const device = "device" in by ? by.device : held.nameOf(by.index);
   const entries: Entry[] = [
     {
       kind: "route",
-      text: `${subnet} via ${formatAddress(gateway)} dev ${device}${"vtep" in by ? " onlink" : ""} proto ${RTPROT_WEFT}`,
+      text: `${subnet}${gateway === undefined ? "" : ` via ${formatAddress(gateway)}`} dev ${device}${"device" in by && gateway !== undefined ? " onlink" : ""} proto ${RTPROT_WEFT}`,
       presence: routePresence(route, device, held.routes.get(subnet) ?? [], held),
     },
   ];
-  if (!("vtep" in by)) return entries;
+  if (!("device" in by) || gateway === undefined) return entries;
   const key = `${device} ${formatAddress(gateway)}`;
   const mac = wanted.macs.get(key);
   if (mac === undefined) return entries;
@@ -140,8 +136,13 @@ function entriesOf(route: PeerRoute, isFirst: boolean, wanted: Wanted, held: Hel
 
 function routePresence({ gateway }: PeerRoute, device: string, routes: readonly ObservedRoute[], held: Held): Presence {
   const isRight = (route: ObservedRoute) =>
-    held.nameOf(route.outputIndex) === device && route.gateway !== undefined && isSameAddress(route.gateway, gateway);
+    held.nameOf(route.outputIndex) === device && isSameGateway(route.gateway, gateway);
   return routes.length === 0 ? "missing" : routes.some(isRight) ? "there" : "other";
+}
+
+/** Two routes may also have none. */
+export function isSameGateway(a: Address | undefined, b: Address | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : isSameAddress(a, b);
 }
 
 function presenceOf<T>(value: T | undefined, isRight: (value: T) => boolean): Presence {
@@ -155,10 +156,12 @@ function probeOf(
   { node }: Pick<KnownNodes, "node">,
   wanted: Wanted,
 ): PeerState["probe"] {
-  if (route !== undefined && "vtep" in route.by) {
-    const own = wanted.vteps.get(route.by.vtep)?.addresses;
-    const from = own?.find(({ address }) => address.family === route.gateway.family)?.address;
-    return from === undefined ? undefined : { to: route.gateway, from };
+  if (route !== undefined && "device" in route.by) {
+    // The peer's own device has the first address of its subnet, as this node's has.
+    const to = route.destination.address;
+    const own = wanted.devices.get(route.by.device)?.addresses;
+    const from = own?.find(({ address }) => address.family === to.family)?.address;
+    return from === undefined ? undefined : { to, from };
   }
   const to = route?.gateway ?? addresses.find(({ family }) => node.underlay.local[family] !== undefined);
   const from = to === undefined ? undefined : node.underlay.local[to.family];

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import type { Announcement } from "../../pkg/cluster/node/annotations.ts";
 import { type ClusterNode, parseNode } from "../../pkg/cluster/node/node.ts";
@@ -41,7 +42,8 @@ import { RuntimeOffer } from "./attach/runtime-offer.ts";
 import { NODE_CHOICE } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
-import { LINGER_MS } from "./peers/old-vteps.ts";
+import { LINGER_MS } from "./peers/former-subnets.ts";
+
 import { PeersController } from "./peers/peers.ts";
 import type { StampContent, TableContent } from "./peers/run-files.ts";
 
@@ -183,7 +185,7 @@ function bench() {
     },
     announcer: { announce: (announcement) => done.announced.push(announcement) },
     runFiles: {
-      vtepMacs: new Map(),
+      deviceMacs: new Map(),
       knownSubnets: [],
       writeTable: async (table) => {
         if (trouble.runDir !== undefined) throw trouble.runDir;
@@ -341,7 +343,7 @@ test("a pass programs, announces, writes and makes the node ready", async () => 
   expect(done.programmed[0]?.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.2.0/24"]);
   expect(done.tables[0]?.name).toBe("weft");
   expect(done.announced[0]).toMatchObject({ backend: { type: "host-gw" }, publicIp: parseAddress("192.0.2.1") });
-  expect(done.tablesWritten[0]).toMatchObject({ netConf: text, vtepMacs: new Map() });
+  expect(done.tablesWritten[0]).toMatchObject({ netConf: text, deviceMacs: new Map() });
   expect(done.stamps[0]).toEqual({ backend: "host-gw", devices: ["eth0"] });
   expect(files.snapshot()["/proc/sys/net/ipv4/ip_forward"]).toBe("1");
   expect(JSON.parse(readFileSync(conflist(), "utf8")).plugins.at(-1)).toEqual({ type: "host-gw", runDir: "/run/weft" });
@@ -378,9 +380,12 @@ test("a VTEP that this node has announced receives until peers have heard that i
   const { reconciler, clock, done, trouble, hear } = bench();
   const announced = (type: string) => ({
     ...own,
-    backend: { type, ...(type === "vxlan" && { vtep: { vni: 1, mac: "0a:00:00:00:00:01" }, port: 8472 }) },
+    backend: {
+      type,
+      ...(type === "vxlan" && { data: { 4: formatVtep({ vni: 1, mac: "0a:00:00:00:00:01" }) }, port: 8472 }),
+    },
   });
-  const kept = () => done.programmed.at(-1)?.vteps.map(({ name }) => name);
+  const kept = () => done.programmed.at(-1)?.devices.map(({ name }) => name);
   hear(announced("vxlan"), peer);
   await reconciler.pass(["nodes"]);
   expect([kept(), done.later]).toEqual([["flannel.1"], []]);

@@ -70,7 +70,7 @@ function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts
 function fileSide(path: string, { netConf, health, log, clock }: ClusterSideParts): ClusterSide {
   const news = new News();
   return {
-    source: new NodeFileSource({ path, clock, backend: () => netConf.current.conf.backend }),
+    source: new NodeFileSource({ path, clock, netConf: () => netConf.current.conf }),
     announcer: {
       announce: (announcement, own) => {
         const differences = differencesOf(announcement, own);

@@ -1,5 +1,6 @@
 /** net-conf.json as a file: read at the start, and again whenever it changes. */
-import { type NetConf, parseNetConf } from "../../pkg/backend/net-conf.ts";
+
+import { type ParsedNetConf, parseNetConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Health } from "../core/health.ts";
 import type { Logger } from "../core/log.ts";
@@ -7,7 +8,7 @@ import { readRegularFile } from "../core/regular-file.ts";
 import { WatchedFile } from "../core/watched-file.ts";
 
 export interface NetConfFile {
-  readonly conf: NetConf;
+  readonly conf: ParsedNetConf;
   /** As it was read; the executables get it with the node table. */
   readonly text: string;
 }

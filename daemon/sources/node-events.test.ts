@@ -17,6 +17,7 @@ function bench() {
   let changes = 0;
   const told: Happening[] = [];
   const listener = nodeEvents({
+    announcedProblems: () => [],
     ...{ view, clock, health, metrics, log: openLog("fatal", "n1") },
     events: { report: (happening) => told.push(happening) },
     onChange: () => changes++,

@@ -17,6 +17,8 @@ export interface NodeEventsOptions {
   readonly metrics: Metrics;
   readonly events: EventReporter;
   readonly log: Logger;
+  /** What a Node announces and cannot be used, beside what its parser has found. */
+  readonly announcedProblems: (node: ClusterNode) => readonly string[];
   /** The kernel may have to follow. */
   readonly onChange: () => void;
 }
@@ -24,6 +26,7 @@ export interface NodeEventsOptions {
 /** The listener for a `NodeSource`. */
 export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => void {
   const { view, clock, health, metrics, events, log } = options;
+  const problemsOf = (node: ClusterNode) => [...node.problems, ...options.announcedProblems(node)];
   let isConnected = false;
   let own: ClusterNode | undefined;
 
@@ -49,17 +52,17 @@ export function nodeEvents(options: NodeEventsOptions): (event: SourceEvent) => 
     if (!view.accept(event, clock.nowMs())) return;
     if (event.type === "sync") {
       log.info({ nodes: event.nodes.length }, "Nodes listed");
-      for (const node of event.nodes) logProblems(log, node);
+      for (const node of event.nodes) logProblems(log, node, problemsOf(node));
     } else if (event.type === "upsert") {
       log.info(describeNode(event.node), "Node is new or changed");
-      logProblems(log, event.node);
+      logProblems(log, event.node, problemsOf(event.node));
     } else if (event.type === "delete") {
       log.info({ peer: event.name }, "Node is gone");
     }
     if (view.own !== undefined && view.own !== own) {
       own = view.own;
       // Only of this node: what is wrong with another's Node, its own weftd tells.
-      for (const message of own.problems) events.report({ type: "Warning", reason: "NodeUnusable", message });
+      for (const message of problemsOf(own)) events.report({ type: "Warning", reason: "NodeUnusable", message });
     }
     if (view.isSynced) health.holds("nodes", `${view.peerCount} peers known`);
     options.onChange();
@@ -76,6 +79,6 @@ function describeNode(node: ClusterNode) {
   };
 }
 
-function logProblems(log: Logger, { name, problems }: ClusterNode): void {
+function logProblems(log: Logger, { name }: ClusterNode, problems: readonly string[]): void {
   if (problems.length > 0) log.warn({ peer: name, problems }, "Node has something that cannot be used");
 }

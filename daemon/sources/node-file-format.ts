@@ -5,19 +5,17 @@
  *       - name: n1
  *         podCIDRs: [10.244.1.0/24]
  *         addresses: [192.0.2.1]
- *         backend: vxlan              # or host-gw; where it is left out, as net-conf.json of who reads it says
- *         vtepMAC: 0a:00:00:00:00:01  # where it is left out: as weft derives it from the name
- *         vtepMACv6: 0a:00:00:00:00:02
+ *         backend: vxlan              # or another one; where it is left out, as net-conf.json of who reads it says
  *
+ * and the keys of backends, such as vxlan's `vtepMAC: 0a:00:00:00:00:01`.
  * Pure. Nothing is passed over: a file is right as a whole or an error that names each mistake with its line.
  */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
-import type { HostGwConf, VxlanConf } from "../../pkg/backend/net-conf.ts";
-import { deriveMac, vtepName } from "../../pkg/backend/overlay.ts";
-import type { NodeBackend, Vtep } from "../../pkg/cluster/node/annotations.ts";
+import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
+import type { Backend } from "../../pkg/backend/contract.ts";
+import { type NetConf, settingsOf } from "../../pkg/backend/net-conf.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import { type Address, AddressError, type Family, parseAddress } from "../../pkg/ip/address.ts";
-import { formatMac, parseMac } from "../../pkg/ip/mac.ts";
 import { type Prefix, parseSubnet } from "../../pkg/ip/prefix.ts";
 
 /** All that is wrong with the file, each mistake with its line and its field. */
@@ -28,11 +26,17 @@ export class NodeFileError extends Error {
   }
 }
 
-const KEYS = ["name", "podCIDRs", "addresses", "backend", "vtepMAC", "vtepMACv6"];
-const BACKENDS = ["vxlan", "host-gw"];
+/** What backends have stated of a node, and how its text is read. */
+const FILE_KEYS = Object.assign(
+  {},
+  ...BACKENDS.map(({ announcement }) => announcement.fileKeys),
+) as Backend["announcement"]["fileKeys"];
+const KEYS = ["name", "podCIDRs", "addresses", "backend", ...Object.keys(FILE_KEYS)];
 
-/** `conf` is this node's backend: what a node is taken to announce that states none. Throws `NodeFileError`. */
-export function parseNodeFile(text: string, conf: VxlanConf | HostGwConf): ClusterNode[] {
+type Conf = Pick<NetConf, "backend" | "others">;
+
+/** `conf` is this node's: a node that states no backend is taken to have this node's. Throws `NodeFileError`. */
+export function parseNodeFile(text: string, conf: Conf): ClusterNode[] {
   const reader = new Reader();
   const document = parseDocument(text, { lineCounter: reader.lines, prettyErrors: false });
   for (const error of document.errors) reader.mistake(error.pos[0], "", error.message);
@@ -51,12 +55,7 @@ export function parseNodeFile(text: string, conf: VxlanConf | HostGwConf): Clust
   return nodes.flatMap((node) => node ?? []);
 }
 
-function readNode(
-  reader: Reader,
-  entry: unknown,
-  field: string,
-  conf: VxlanConf | HostGwConf,
-): ClusterNode | undefined {
+function readNode(reader: Reader, entry: unknown, field: string, conf: Conf): ClusterNode | undefined {
   const map = reader.map(entry, field, KEYS);
   if (map === undefined) return undefined;
   const at = (key: string) => `${field}.${key}`;
@@ -68,29 +67,24 @@ function readNode(
     map,
     (text): Address => parseAddress(text),
   );
-  const type = map.has("backend") ? reader.text(map.get("backend", true), at("backend"), map) : conf.type;
-  if (type !== undefined && !BACKENDS.includes(type))
-    reader.mistake(offsetOf(map.get("backend", true)), at("backend"), `${type} is neither vxlan nor host-gw`);
-  const macOf = (key: string, family: Family) =>
-    map.has(key)
-      ? reader.value(map.get(key, true), at(key), map, (text) => formatMac(parseMac(text)))
-      : deriveMac(name, vtepName(family, conf.vni));
-  const vteps = { 4: macOf("vtepMAC", 4), 6: macOf("vtepMACv6", 6) };
+  const own = conf.backend.type;
+  const type = (map.has("backend") ? reader.text(map.get("backend", true), at("backend"), map) : own) ?? own;
+  const backend = backendNamed(type);
+  if (backend === undefined) {
+    const names = BACKENDS.map((one) => one.name).join(" nor ");
+    reader.mistake(offsetOf(map.get("backend", true)), at("backend"), `${type} is neither ${names}`);
+  }
+  const stated = Object.entries(FILE_KEYS).flatMap(([key, parse]) => {
+    const value = map.has(key) ? reader.value(map.get(key, true), at(key), map, parse) : undefined;
+    return value === undefined ? [] : [[key, value] as const];
+  });
   const first = (family: Family) => addresses.find((address) => address.family === family);
   const [publicIp, publicIpv6] = [first(4), first(6)];
-  const vtep = (family: Family): Vtep | undefined => {
-    const mac = vteps[family];
-    return type === "vxlan" && first(family) !== undefined && mac !== undefined ? { vni: conf.vni, mac } : undefined;
-  };
-  const [vtep4, vtep6] = [vtep(4), vtep(6)];
-  const backend: NodeBackend = {
-    type: type ?? conf.type,
-    ...(vtep4 && { vtep: vtep4 }),
-    ...(vtep6 && { vtepV6: vtep6 }),
-    ...(type === "vxlan" && { port: conf.port }),
-  };
+  const families = ([4, 6] as const).filter((family) => first(family) !== undefined);
+  const settings = backend === undefined ? undefined : settingsOf(conf, backend);
+  const said = settings && backend?.announcement.announceFor(settings, { name, families, stated: new Map(stated) });
   return {
-    ...{ name, uid: "", managed: true, backend, podCidrs, internalAddresses: addresses },
+    ...{ name, uid: "", managed: true, backend: { type, ...said }, podCidrs, internalAddresses: addresses },
     ...(publicIp && { publicIp }),
     ...(publicIpv6 && { publicIpv6 }),
     ...{ hasRefusedClaim: false, problems: [] },

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { parseNetConf } from "../../pkg/backend/net-conf.ts";
+import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseNode } from "../../pkg/cluster/node/node.ts";
 import type { SourceEvent } from "../../pkg/cluster/node/source.ts";
@@ -18,14 +19,14 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const entry = (n: number) => ({ name: `n${n}`, podCIDRs: [`10.244.${n}.0/24`], addresses: [`192.0.2.${n}`] });
 const fileWith = (...numbers: number[]) => JSON.stringify({ nodes: numbers.map(entry) });
-const conf = (type: string) => parseNetConf(`{"Network":"10.244.0.0/16","Backend":{"Type":"${type}"}}`).backend;
+const conf = (type: string) => parseNetConf(`{"Network":"10.244.0.0/16","Backend":{"Type":"${type}"}}`);
 
 function bench() {
   const path = join(folder, "nodes.yaml");
   const clock = new ManualClock();
   const events: SourceEvent[] = [];
-  const state = { backend: conf("vxlan") };
-  const source = new NodeFileSource({ path, clock, backend: () => state.backend });
+  const state = { conf: conf("vxlan") };
+  const source = new NodeFileSource({ path, clock, netConf: () => state.conf });
   const start = () => source.start((event) => events.push(event));
   const of = <Type extends SourceEvent["type"]>(type: Type) =>
     events.filter((event): event is Extract<SourceEvent, { type: Type }> => event.type === type);
@@ -47,7 +48,7 @@ test("tells of all nodes at the start, and again when the file, or this node's b
   writeFileSync(path, fileWith(1, 2, 3));
   await until(() => expect(of("sync")).toHaveLength(2));
   expect(of("sync")[1]?.nodes.map(({ name }) => name)).toEqual(["n1", "n2", "n3"]);
-  state.backend = conf("host-gw");
+  state.conf = conf("host-gw");
   await until(() => expect(of("sync")).toHaveLength(3));
   await source.stop();
   const before = events.length;
@@ -82,8 +83,8 @@ test("what the file says of this node is compared with what is so", () => {
   const { backend, publicIp } = own;
   if (backend === undefined || publicIp === undefined) throw new Error("no announcement");
   expect(differencesOf({ backend, publicIp }, own)).toEqual([]);
-  const vtep = { vni: 1, mac: "0a:00:00:00:00:99" };
-  expect(differencesOf({ backend: { ...backend, vtep }, publicIp }, own)).toEqual([
+  const data = { 4: formatVtep({ vni: 1, mac: "0a:00:00:00:00:99" }) };
+  expect(differencesOf({ backend: { ...backend, data }, publicIp }, own)).toEqual([
     expect.stringMatching(/backend-data: .*0a:00:00:00:00:99.*, in the file .*VtepMAC/),
   ]);
   expect(differencesOf({ backend, publicIp }, parseNode({ metadata: { name: "n1" } }))).not.toEqual([]);

@@ -1,5 +1,5 @@
 /** Nodes from a file that is watched: a `NodeSource` for hosts without Kubernetes. */
-import type { HostGwConf, VxlanConf } from "../../pkg/backend/net-conf.ts";
+import type { NetConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { NodeSource, SourceListener } from "../../pkg/cluster/node/source.ts";
 import { readRegularFile } from "../core/regular-file.ts";
@@ -9,8 +9,8 @@ import { parseNodeFile } from "./node-file-format.ts";
 export interface NodeFileOptions {
   readonly path: string;
   readonly clock: Clock;
-  /** This node's backend, as it is now. */
-  readonly backend: () => VxlanConf | HostGwConf;
+  /** This node's network configuration, as it is now. */
+  readonly netConf: () => Pick<NetConf, "backend" | "others">;
 }
 
 /** A file that was wrong, or could not be read, is looked at again: its change may not be heard of. */
@@ -52,14 +52,14 @@ export class NodeFileSource implements NodeSource {
 
   /** A file that is wrong changes nothing: the nodes of the last right one stay. */
   async #read(): Promise<void> {
-    const { path, clock, backend } = this.#options;
+    const { path, clock, netConf } = this.#options;
     if (this.#isStopped) return;
     this.#cancelRetry();
     try {
       const text = await readRegularFile(path);
       if (this.#isStopped) return;
-      const conf = backend();
-      const told = JSON.stringify([conf, text]);
+      const conf = netConf();
+      const told = JSON.stringify([conf.backend, ...conf.others.values(), text]);
       if (told !== this.#told) this.#listener({ type: "sync", nodes: parseNodeFile(text, conf) });
       this.#told = told;
       this.#goodMs = clock.nowMs();

@@ -5,7 +5,7 @@
  */
 import type { Plugin } from "esbuild";
 import { WORK } from "./paths.ts";
-import { bundle } from "./plugins.ts";
+import { bundle, withoutParts } from "./plugins.ts";
 
 const ENTRY = `
 import { runCommand } from "./command/main.ts";
@@ -18,7 +18,10 @@ provide("weft", () => runCommand(quickjs, build));
 /** Returns the script's name. */
 export async function bundleCommand(script = `${WORK}/command.js`): Promise<string> {
   // Its bytecode is a fifth of the file, and short names make it smaller by the size of a plugin.
-  await bundle(ENTRY, script, { plugins: [withoutNode], hasShortNames: true });
+  await bundle(ENTRY, script, {
+    plugins: [withoutNode, withoutParts("announcement", "inline", "manual")],
+    hasShortNames: true,
+  });
   return script;
 }
 

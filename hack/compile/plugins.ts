@@ -49,9 +49,26 @@ function sourceIn(folder: string): PluginSource {
 export async function bundlePlugins(sources: readonly PluginSource[]): Promise<Programs> {
   mkdirSync(WORK, { recursive: true });
   const script = `${WORK}/plugins.js`;
-  await bundle(entry(sources), script);
+  await bundle(entry(sources), script, { plugins: [WITHOUT] });
   return { names: sources.map(({ name }) => name), script };
 }
+
+/** A part of each backend (pkg/backend/contract.ts): a file that exports something of its name. */
+export type BackendPart = "announcement" | "channels" | "inline" | "inspection" | "manual";
+
+/** Leaves parts of backends out that a program does not ask for: what is in an image, or in bytecode, is dear. */
+export function withoutParts(...parts: readonly BackendPart[]): Plugin {
+  const filter = new RegExp(`/pkg/backend/[^/]+/(${parts.join("|")})\\.ts$`);
+  return {
+    name: "without-parts-of-backends",
+    setup({ onLoad }) {
+      onLoad({ filter }, ({ path }) => ({ contents: `export const ${filter.exec(path)?.[1]} = undefined;` }));
+    },
+  };
+}
+
+/** weftd announces, and lets go; the `weft` command tells. */
+const WITHOUT = withoutParts("announcement", "channels", "inspection", "manual");
 
 /** Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
 function entry(sources: readonly PluginSource[]): string {

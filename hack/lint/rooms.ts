@@ -50,7 +50,7 @@ export const ROOMS: readonly Room[] = [
   portable("pkg/reconcile", KERNEL),
   portable("pkg/tables", [...RULES, "pkg/foreign"]),
   portable("pkg/attachment", [...RULES, "pkg/cni", "pkg/foreign", "pkg/tables"]),
-  portable("pkg/backend", [...KERNEL, "pkg/cni", "pkg/reconcile"]),
+  portable("pkg/backend", [...KERNEL, "pkg/cni", "pkg/reconcile", "pkg/tables"]),
   portable("pkg/ipam", CNI),
   { path: "pkg/cluster", mayImport: BASE },
   {

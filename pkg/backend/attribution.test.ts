@@ -5,11 +5,13 @@ import { parsePrefix } from "../ip/prefix.ts";
 import { deleteLink, type Link } from "../kernel/link.ts";
 import { deleteForwarding, deleteNeighbour } from "../kernel/neighbour.ts";
 import { addRoute, deleteRoute } from "../kernel/route.ts";
+import type { VtepDevice } from "../kernel/vtep-device.ts";
 import { planDataPath } from "../reconcile/data-path.ts";
 import { attribution } from "./attribution.ts";
 import { desiredState } from "./desired.ts";
 import { parseNetConf } from "./net-conf.ts";
-import type { LocalNode, Peer } from "./node.ts";
+import type { LocalNode } from "./node.ts";
+import type { VxlanPeer } from "./vxlan/peer.ts";
 
 const conf = parseNetConf(
   JSON.stringify({
@@ -27,7 +29,7 @@ const node: LocalNode = {
 };
 
 /** `10.244.N.0/24` behind `192.0.2.N`, where each word of 1 is the beginning of one of 12. */
-const peer = (number: number, more: Partial<Peer> = {}): Peer => ({
+const peer = (number: number, more: Partial<VxlanPeer> = {}): VxlanPeer => ({
   name: `n${number}`,
   subnets: [parsePrefix(`10.244.${number}.0/24`), parsePrefix(`fd00:10:244:${number}::/64`)],
   addresses: [parseAddress(`192.0.2.${number}`), parseAddress(`2001:db8::${number}`)],
@@ -39,17 +41,19 @@ const peer = (number: number, more: Partial<Peer> = {}): Peer => ({
   ...more,
 });
 const peers = [peer(1), peer(12), peer(2, { backendType: "host-gw", vtepMacs: {} })];
-const desired = desiredState(conf, node, peers, []);
+const desired = desiredState(conf, node, peers, new Map());
 
-const links = desired.dataPath.vteps.map(({ name, vni, port, local, mac, mtu }, at): Link => {
-  const bytes = addressToBytes(local);
-  const device = { vni, port, link: 2, learning: 0, ...(local.family === 4 ? { local: bytes } : { local6: bytes }) };
-  return {
-    ...{ index: at + 7, name, mtu, mac, isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
-    ...{ isOperational: true, kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS },
-    ...{ bridge: undefined, port: undefined, vxlan: device as NonNullable<Link["vxlan"]> },
-  };
-});
+const links = (desired.dataPath.devices as readonly VtepDevice[]).map(
+  ({ name, vni, port, local, mac, mtu }, at): Link => {
+    const bytes = addressToBytes(local);
+    const device = { vni, port, link: 2, learning: 0, ...(local.family === 4 ? { local: bytes } : { local6: bytes }) };
+    return {
+      ...{ index: at + 7, name, mtu, mac, isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
+      ...{ isOperational: true, kind: "vxlan", masterIndex: 0, peerIndex: 0, alias: VTEP_ALIAS },
+      ...{ bridge: undefined, port: undefined, vxlan: device as NonNullable<Link["vxlan"]> },
+    };
+  },
+);
 const empty = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 test("every entry of a pass is its peer's, although one peer's words begin another's", () => {

@@ -19,9 +19,13 @@ import { FakeSystem } from "../sys/fake.ts";
 import { FakeFiles } from "../sys/fake-files.ts";
 import { chainedPlugin } from "./chained.ts";
 import { formatNodeTable, formatStamp, type NodeTable, type Stamp } from "./node-table.ts";
+import * as registry from "./registry.ts";
+import type { VxlanPeer } from "./vxlan/peer.ts";
 
-const vxlan = chainedPlugin("vxlan", "a test");
-const hostGw = chainedPlugin("host-gw", "a test");
+const vxlan = chainedPlugin(registry.vxlan, "a test");
+const hostGw = chainedPlugin(registry.hostGw, "a test");
+
+const vxlanPeer = (peer: VxlanPeer) => peer;
 
 const BOOT = "96ea72d0-cac5-4990-b116-72f9ea1457b5";
 const RUN = "/run/weft";
@@ -48,13 +52,13 @@ const table: NodeTable = {
       ...{ local: { 4: parseAddress("192.0.2.1") }, networks: [parsePrefix("192.0.2.1/24")] },
     },
   },
-  vtepMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
+  deviceMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
   formerSubnets: [],
   peers: [
-    {
+    vxlanPeer({
       ...{ name: "n2", subnets: [parsePrefix("10.244.2.0/24")], addresses: [parseAddress("192.0.2.2")] },
       ...{ backendType: "vxlan", vtepMacs: { 4: "0a:00:00:00:00:02" } },
-    },
+    }),
   ],
 };
 const stamp: Stamp = { bootId: BOOT, generation: 3, backend: "vxlan", devices: ["flannel.1"] };

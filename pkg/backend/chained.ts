@@ -1,5 +1,5 @@
 /**
- * The chained executables `vxlan` and `host-gw`: they tie a pod's life to its node's network. weftd owns the peers; while
+ * The chained executables of backends (`vxlan`, `host-gw`): they tie a pod's life to its node's network. weftd owns the peers; while
  * it lives they only look that the node can serve. Without it they put back what the node table says and the kernel
  * lacks, and never remove a peer. prevResult is passed on as it came.
  */
@@ -14,22 +14,22 @@ import { isExists } from "../netlink/errors.ts";
 import { type DataPath, planDataPath } from "../reconcile/data-path.ts";
 import { readBootId } from "../sys/boot.ts";
 import { isSystemError } from "../sys/errors.ts";
-import { desiredState } from "./desired.ts";
-import { inlineDesired } from "./inline.ts";
-import type { BackendType } from "./net-conf.ts";
+import type { Backend } from "./contract.ts";
+import { contributionsOf, knownDevices, pathOf } from "./contributions.ts";
+import { inlineContributions } from "./inline.ts";
 import { parseNodeTable, parseStamp, type Stamp } from "./node-table.ts";
-import { knownVteps } from "./overlay.ts";
 
 /** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
 const ROUNDS = 3;
 
-export function chainedPlugin(name: BackendType, about: string): Plugin {
+/** Its name is the backend's `executable`. */
+export function chainedPlugin(backend: Backend, about: string): Plugin {
   return {
-    name,
+    name: backend.executable ?? backend.name,
     about,
     add(request) {
       const result = request.requirePrevResult();
-      withHost(request, (host) => provide(request, name, host));
+      withHost(request, (host) => provide(request, backend, host));
       return result;
     },
     // Attachments leave no trace here: peers are the node's, and stay.
@@ -38,7 +38,7 @@ export function chainedPlugin(name: BackendType, about: string): Plugin {
     check(request) {
       request.requirePrevResult();
       withHost(request, (host) => {
-        if (hasInlinePeers(request)) assertHolds(host, inlineDesire(request, name));
+        if (hasInlinePeers(request)) assertHolds(host, inlineDesire(request, backend));
         // Whatever the backend is today: a pod of before it was changed is connected by it as well.
         else assertDevices(readStamp(request), host);
       });
@@ -77,15 +77,15 @@ function hasInlinePeers({ config }: CniRequest): boolean {
   return config.has("peers");
 }
 
-function provide(request: CniRequest, backend: BackendType, host: BlockingNetlink): void {
+function provide(request: CniRequest, backend: Backend, host: BlockingNetlink): void {
   if (hasInlinePeers(request)) {
     program(host, inlineDesire(request, backend));
     return;
   }
   const stamp = readStamp(request);
-  if (stamp.backend !== backend) {
+  if (stamp.backend !== backend.name) {
     throw later(
-      `this node's backend is ${stamp.backend}, not ${backend}: weftd is about to rewrite the network configuration`,
+      `this node's backend is ${stamp.backend}, not ${backend.name}: weftd is about to rewrite the network configuration`,
     );
   }
   const runDir = runDirOf(request);
@@ -172,16 +172,16 @@ function programTable(request: CniRequest, host: BlockingNetlink, stamp: Stamp):
   if (table.bootId !== stamp.bootId)
     throw later(`${path} and ${STAMP_FILE} are of different boots: wait until weftd is ready`);
   program(host, ({ links }) => {
-    const known = knownVteps(links, table.vtepMacs);
-    return desiredState(table.conf, table.node, table.peers, known).dataPath;
+    const known = knownDevices(links, table.deviceMacs);
+    return pathOf(contributionsOf(table.conf, table.node, table.peers, known));
   });
 }
 
 /** What the kernel should hold, given what it holds. */
 type Desire = (observed: KernelSnapshot) => DataPath;
 
-function inlineDesire(request: CniRequest, backend: BackendType): Desire {
-  return (observed) => inlineDesired(request, backend, observed).dataPath;
+function inlineDesire(request: CniRequest, backend: Backend): Desire {
+  return (observed) => pathOf(inlineContributions(request, backend, observed));
 }
 
 function program(host: BlockingNetlink, desire: Desire): void {
@@ -195,7 +195,8 @@ function program(host: BlockingNetlink, desire: Desire): void {
     if (obstacles.length > 0)
       throw later(`cannot restore the way to other nodes' pods: ${obstacles.join("; ")}`, refused[0]);
     if (plan.isComplete) return;
-    if (round === ROUNDS) throw later("the VXLAN device vanishes as soon as it is made: another program removes it");
+    if (round === ROUNDS)
+      throw later("the device that leads to other nodes vanishes as soon as it is made: another program removes it");
   }
 }
 

@@ -1,127 +1,49 @@
-/**
- * From the configuration and the peers to what the kernel should hold: the one way in, whatever the backend.
- *
- * A node sends to each peer as the peer announces to receive, and receives by every way that some peer may still send. So
- * a cluster changes its backend, VNI or port node by node, and every pair of pods stays connected.
- */
-
-import type { Prefix } from "../ip/prefix.ts";
-import type { PeerRoute } from "../reconcile/data-path.ts";
-import { admitPeers } from "./admission.ts";
-import { directRoute } from "./host-gw.ts";
-import { largestVni, type NetConf } from "./net-conf.ts";
+/** From the configuration and the peers to what the kernel should hold, and what the rest of a node is to know of it. */
+import { backendNamed } from "./backends.ts";
+import type { PeerEntries } from "./contract.ts";
+import { type Channels, contributionsOf, type KnownDevices, pathOf } from "./contributions.ts";
+import type { NetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
-import { type KnownVtep, type Overlay, planVteps } from "./overlay.ts";
-import type { DesiredState, PeerProblem } from "./state.ts";
-import { type Tunnelled, tunnelEntries } from "./vxlan.ts";
+import type { DesiredState, EntryPeers } from "./state.ts";
 
-/** An old one and a new one, and one for a node that is wrong: what peers announce must not cost devices without end. */
-const MOST_OVERLAYS = 3;
-
-/** `known` are the VTEPs that this node has already (`knownVteps`); on the overlays `keep` it goes on receiving. */
+/** The parameters are those of `contributionsOf`. */
 export function desiredState(
-  { networks, backend }: NetConf,
+  conf: NetConf,
   node: LocalNode,
-  peers: readonly Peer[],
-  known: readonly KnownVtep[],
-  keep: readonly Overlay[] = [],
+  claimed: readonly Peer[],
+  known: KnownDevices,
+  keep?: Channels,
 ): DesiredState {
-  const admitted = admitPeers(networks, node, peers);
-  const problems: PeerProblem[] = [...admitted.problems];
-  const connectable = admitted.peers.filter(({ subnets }) => subnets.length > 0);
-  const overlayOf = ({ vni = backend.vni, port = backend.port }: Peer): Overlay => ({ vni, port });
-  const own = backend.type === "vxlan" ? [{ vni: backend.vni, port: backend.port }] : [];
-  const announced = connectable.filter(({ backendType }) => backendType === "vxlan").map(overlayOf);
-  const sending = distinct([...own, ...announced.filter(({ vni }) => vni >= 1 && vni <= largestVni(networks))]).slice(
-    0,
-    MOST_OVERLAYS,
-  );
-  const { underlayMtu } = backend.type === "vxlan" ? backend : { underlayMtu: undefined };
-  const overlays = distinct([...sending, ...keep]);
-  const vteps = planVteps({ overlays, underlayMtu }, node, known, problems);
-
-  const direct: PeerRoute[] = [];
-  const directPeers: string[] = [];
-  const tunnelled: Tunnelled[] = [];
-  for (const peer of connectable) {
-    const overlay = overlayOf(peer);
-    const ways = peer.subnets.map((subnet) => ({ subnet, way: wayTo(backend, node, peer, subnet) }));
-    const subnets = ways.flatMap(({ subnet, way }) => (way === "tunnel" ? [subnet] : []));
-    const troubles = new Map<string, PeerProblem>();
-    for (const { way } of ways) {
-      if (way === "tunnel") continue;
-      if ("trouble" in way) troubles.set(way.reason, way);
-      else {
-        direct.push(way);
-        directPeers.push(peer.name);
-      }
-    }
-    problems.push(...troubles.values());
-    if (subnets.length === 0) continue;
-    if (sending.some((one) => isSame(one, overlay))) tunnelled.push({ peer, subnets, overlay });
-    else problems.push({ peer: peer.name, trouble: "OtherBackend", reason: tooMany(overlay) });
-  }
-  const entries = tunnelEntries(vteps, tunnelled);
-  const isSending = ({ vni, port }: Overlay) => sending.some((one) => isSame(one, { vni, port }));
-  const isOwn = ({ vni, port }: Overlay) => own.some((one) => isSame(one, { vni, port }));
+  const contributions = contributionsOf(conf, node, claimed, known, keep);
+  const { own, isDirect, peers, parts, entries, problems } = contributions;
+  const all = parts.map(([, part]) => part);
+  const isOtherwise = ({ backendType = own.name }: Peer) => backendType !== own.name;
   return {
-    dataPath: {
-      vteps,
-      routes: [...direct, ...entries.routes],
-      neighbours: entries.neighbours,
-      forwarding: entries.forwarding,
-    },
-    entryPeers: { ...entries.entryPeers, routes: [...directPeers, ...entries.entryPeers.routes] },
-    podMtu: Math.min(...vteps.filter(isSending).map(({ mtu }) => mtu), node.underlay.mtu),
-    unmasqueraded:
-      backend.type === "vxlan" ? [] : connectable.filter(knowsTheWayBack).flatMap(({ addresses }) => addresses),
-    vtepMacs: Object.fromEntries(vteps.filter(isOwn).map(({ local, mac }) => [local.family, mac])),
-    isAsymmetric:
-      (backend.type === "vxlan" && backend.directRouting) ||
-      sending.length > 1 ||
-      connectable.some(({ backendType = backend.type }) => backendType !== backend.type),
-    problems: [...problems, ...entries.problems],
+    dataPath: pathOf(contributions),
+    entryPeers: entryPeersOf(entries),
+    podMtu: Math.min(...all.map(({ mtu = node.underlay.mtu }) => mtu), node.underlay.mtu),
+    unmasqueraded: own.seesPods ? peers.filter(seesPods).flatMap(({ addresses }) => addresses) : [],
+    endpoints: parts.find(([backend]) => backend === own)?.[1].endpoints ?? {},
+    tunnels: all.flatMap(({ tunnels = [] }) => tunnels),
+    isAsymmetric: isDirect || all.some((part) => part.isAsymmetric === true) || peers.some(isOtherwise),
+    problems,
   };
 }
 
-/** How packets to `subnet` go to `peer`: by what it announces, else, for want of that, by this node's own backend. */
-function wayTo(
-  backend: NetConf["backend"],
-  node: LocalNode,
-  peer: Peer,
-  subnet: Prefix,
-): PeerRoute | PeerProblem | "tunnel" {
-  const { backendType } = peer;
-  if (backendType === "host-gw" || (backendType === undefined && backend.type === "host-gw"))
-    return directRoute(node.underlay, peer, subnet);
-  if (backendType !== undefined && backendType !== "vxlan") {
-    const reason = `its backend is ${backendType}: this node sends by vxlan and host-gw only`;
-    return { peer: peer.name, trouble: "OtherBackend", reason };
+/** In the order of `pathOf`. */
+function entryPeersOf(entries: readonly PeerEntries[]): EntryPeers {
+  const routes: string[] = [];
+  const neighbours: string[] = [];
+  const forwarding: string[] = [];
+  for (const part of entries) {
+    for (let count = part.routes?.length ?? 0; count > 0; count--) routes.push(part.peer);
+    for (let count = part.neighbours?.length ?? 0; count > 0; count--) neighbours.push(part.peer);
+    for (let count = part.forwarding?.length ?? 0; count > 0; count--) forwarding.push(part.peer);
   }
-  if (backend.type === "vxlan" && backend.directRouting) {
-    const direct = directRoute(node.underlay, peer, subnet);
-    if (!("trouble" in direct)) return direct;
-  }
-  if (backendType === "vxlan") return "tunnel";
-  return { peer: peer.name, trouble: "NotAnnounced", reason: "it has announced no backend yet" };
+  return { routes, neighbours, forwarding };
 }
 
-/** In host-gw a reply to a pod finds its way by the peer's own route, so nodes see pods under their own addresses. */
-function knowsTheWayBack({ backendType }: Peer): boolean {
-  return backendType === undefined || backendType === "host-gw";
-}
-
-function tooMany({ vni, port }: Overlay): string {
-  return (
-    `its VNI ${vni} at port ${port} is one that this node does not join: a cluster has one, or two while it changes from ` +
-    `one to the other, and this node takes part in ${MOST_OVERLAYS} at most`
-  );
-}
-
-function isSame(a: Overlay, b: Overlay): boolean {
-  return a.vni === b.vni && a.port === b.port;
-}
-
-function distinct(overlays: readonly Overlay[]): Overlay[] {
-  return overlays.filter((overlay, at) => overlays.findIndex((other) => isSame(other, overlay)) === at);
+/** Who announces nothing yet counts as one of this node's own backend. */
+function seesPods({ backendType }: Peer): boolean {
+  return backendType === undefined || backendNamed(backendType)?.seesPods === true;
 }

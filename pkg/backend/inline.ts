@@ -9,54 +9,33 @@
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
-import { DEFAULT_VXLAN_PORT } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { networkOf, type Prefix, parsePrefix } from "../ip/prefix.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import { desiredState } from "./desired.ts";
-import { type BackendType, largestVni, type NetConf } from "./net-conf.ts";
-import { DEFAULT_VNI } from "./net-conf-keys.ts";
-import type { LocalNode } from "./node.ts";
-import { decodePeer } from "./node-table.ts";
-import { type KnownVtep, vtepName } from "./overlay.ts";
-import type { DesiredState } from "./state.ts";
+import type { Backend } from "./contract.ts";
+import { type Contributions, contributionsOf } from "./contributions.ts";
+import type { NetConf } from "./net-conf.ts";
+import type { LocalNode, Peer } from "./node.ts";
+import { decodePeerOf } from "./node-table.ts";
 
 /** The list is the operator's own: no network is drawn around it. */
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 
 /** Throws `CniError` 7 for a configuration that is wrong. */
-export function inlineDesired(request: CniRequest, backend: BackendType, observed: KernelSnapshot): DesiredState {
+export function inlineContributions(request: CniRequest, backend: Backend, observed: KernelSnapshot): Contributions {
   const { config } = request;
   const node = localNode(request, observed);
-  const isVxlan = backend === "vxlan";
-  const vni = isVxlan ? (config.optionalInteger("vni", { min: 1, max: largestVni(node.subnets) }) ?? DEFAULT_VNI) : 0;
-  const conf: NetConf = {
-    networks: EVERYTHING,
-    backend: isVxlan ? vxlan(request, vni) : { type: "host-gw", vni: DEFAULT_VNI, port: DEFAULT_VXLAN_PORT },
-    warnings: [],
-  };
-  const peers = config
-    .objectList("peers")
-    .map((peer) => ({ ...decodePeer(peer), backendType: backend, vni: undefined, port: undefined }));
-  const state = desiredState(conf, node, peers, isVxlan ? ownVteps(request, vni) : []);
-  if (state.problems.length > 0) {
-    const told = state.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
+  const stated = backend.inline?.(config, node);
+  if (stated === undefined) throw config.invalid("peers", "none: they come from weftd");
+  const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
+  const peers = config.objectList("peers").map((peer): Peer => decodePeerOf(peer, backend.name));
+  const contributions = contributionsOf(conf, node, peers, new Map([[backend.name, stated.known]]));
+  if (contributions.problems.length > 0) {
+    const told = contributions.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
     throw new CniError(ErrorCode.invalidConfig, `peers: ${told}`);
   }
-  return state;
-}
-
-function vxlan({ config }: CniRequest, vni: number): NetConf["backend"] {
-  const port = config.optionalInteger("port", { min: 1, max: 65_535 }) ?? DEFAULT_VXLAN_PORT;
-  return { type: "vxlan", vni, port, underlayMtu: undefined, directRouting: false };
-}
-
-/** The peers' configuration names this node's VTEP by its hardware address, so it is stated here, too. */
-function ownVteps({ config }: CniRequest, vni: number): readonly KnownVtep[] {
-  const mac = config.optionalMac("mac");
-  if (mac === undefined) throw config.invalid("mac", "the hardware address that peers know this node's VTEP by");
-  return ([4, 6] as const).map((family) => ({ name: vtepName(family, vni), mac, device: undefined }));
+  return contributions;
 }
 
 /** This node's subnets are those of the pod that is attached. */

@@ -4,6 +4,8 @@ import { parseNetConf } from "./net-conf.ts";
 
 const read = (object: unknown) => parseNetConf(JSON.stringify(object));
 const vxlan = (backend: object) => read({ Network: "10.244.0.0/16", Backend: { Type: "vxlan", ...backend } });
+/** Its own settings, and what it needs to send to peers of vxlan. */
+const backendOf = ({ backend, others }: ReturnType<typeof read>) => ({ ...others.get("vxlan"), ...backend });
 const HOST_GW = { type: "host-gw", vni: 1, port: 8472 };
 
 test.each([
@@ -18,7 +20,7 @@ test.each([
 
 test("host-gw takes the VNI and port of peers that still have vxlan", () => {
   const conf = read({ Network: "10.244.0.0/16", Backend: { Type: "host-gw", VNI: 7, Port: 4789 } });
-  expect(conf.backend).toEqual({ type: "host-gw", vni: 7, port: 4789 });
+  expect(backendOf(conf)).toEqual({ type: "host-gw", vni: 7, port: 4789 });
 });
 
 test("flannel's usual configuration means VNI 1 on port 8472", () => {
@@ -43,11 +45,11 @@ test("both families are read", () => {
     Backend: { Type: "host-gw" },
   });
   expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16", "fd00:10:244::/56"]);
-  expect(conf.backend).toEqual(HOST_GW);
+  expect(backendOf(conf)).toEqual(HOST_GW);
 });
 
 test("keys match without regard to case", () => {
-  expect(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }).backend).toEqual(HOST_GW);
+  expect(backendOf(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }))).toEqual(HOST_GW);
 });
 
 test("the backend's type matches without regard to case, and host bits of a network are cleared, as with flannel", () => {

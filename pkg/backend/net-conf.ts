@@ -6,64 +6,74 @@
 
 import { ConfigObject } from "../cni/config.ts";
 import { parseJsonObject } from "../cni/network.ts";
-import { DEFAULT_VXLAN_PORT } from "../footprint.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../ip/prefix.ts";
-import {
-  BACKEND_KEYS,
-  type BackendKind,
-  DEFAULT_VNI,
-  LARGEST_VNI,
-  NETWORK_KEYS,
-  type NetConfKey,
-  UNDERLAY_MTU,
-} from "./net-conf-keys.ts";
-
-export interface VxlanConf {
-  readonly type: "vxlan";
-  /** VXLAN network identifier. */
-  readonly vni: number;
-  /** UDP port. */
-  readonly port: number;
-  /** What the underlay carries, where it is not the interface's own MTU; bytes. */
-  readonly underlayMtu: number | undefined;
-  /** Peers on the same link get plain routes. */
-  readonly directRouting: boolean;
-}
-
-/** VNI and port are those of peers that still announce vxlan, while the cluster changes from one to the other. */
-export interface HostGwConf {
-  readonly type: "host-gw";
-  readonly vni: number;
-  readonly port: number;
-}
-
-export type BackendType = (VxlanConf | HostGwConf)["type"];
+import { BACKENDS, backendMeant, DEFAULT_WORD, wordsText } from "./backends.ts";
+import type { Backend, BackendConf, NetConfKey } from "./contract.ts";
+import { backendKeys, networkKeys } from "./net-conf-keys.ts";
 
 export interface NetConf {
   /** All pods' networks, at most one of a family. */
   readonly networks: readonly Prefix[];
-  readonly backend: VxlanConf | HostGwConf;
+  /** Of the backend that this node receives by. */
+  readonly backend: BackendConf;
+  /** By name, of the others: what it needs to send to peers that announce them. */
+  readonly others: ReadonlyMap<string, BackendConf>;
+}
+
+export interface ParsedNetConf extends NetConf {
   /** What was passed over, in words, each naming the key. */
   readonly warnings: readonly string[];
 }
 
-/** Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key. */
-export function parseNetConf(text: string): NetConf {
-  const object = new ConfigObject(
-    parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"),
-  );
+/** The settings of one of the backends; undefined where the configuration is about another one alone. */
+export function settingsOf(
+  { backend, others }: Pick<NetConf, "backend" | "others">,
+  { name }: Backend,
+): BackendConf | undefined {
+  return backend.type === name ? backend : others.get(name);
+}
+
+/**
+ * Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key.
+ */
+export function parseNetConf(text: string): ParsedNetConf {
+  const object = open(text);
   const warnings: string[] = [];
+  const conf = read(object, warnings);
+  const backend = object.object("Backend");
+  const type = typeIn(backend);
+  return {
+    ...conf,
+    warnings: [...warnings, ...unknownKeys(object, networkKeys()), ...unknownKeys(backend, backendKeys(), type)],
+  };
+}
+
+/** One that weftd has taken already: throws as `parseNetConf` does, and warns of nothing. */
+export function readNetConf(text: string): NetConf {
+  return read(open(text), []);
+}
+
+function open(text: string): ConfigObject {
+  return new ConfigObject(parseJsonObject(new TextEncoder().encode(text), "network configuration (net-conf.json)"));
+}
+
+function read(object: ConfigObject, warnings: string[]): NetConf {
   const networks = readNetworks(object, warnings);
   const backend = object.object("Backend");
-  // As flannel compares it.
-  const type = (backend.optionalString("Type") || "auto").toLowerCase();
-  if (type !== "auto" && type !== "vxlan" && type !== "host-gw")
-    throw backend.invalid("Type", '"auto", "vxlan" or "host-gw"');
+  const type = typeIn(backend);
+  const own = backendMeant(type);
+  if (own === undefined) throw backend.invalid("Type", wordsText());
+  const context = { type, networks };
   return {
     networks,
-    backend: readBackend(backend, type, networks),
-    warnings: [...warnings, ...unknownKeys(object, NETWORK_KEYS), ...unknownKeys(backend, BACKEND_KEYS, type)],
+    backend: own.readConf(backend, context),
+    others: new Map(BACKENDS.filter((one) => one !== own).map((one) => [one.name, one.readConf(backend, context)])),
   };
+}
+
+/** In lower case: flannel compares it so. */
+function typeIn(backend: ConfigObject): string {
+  return (backend.optionalString("Type") || DEFAULT_WORD).toLowerCase();
 }
 
 function readNetworks(object: ConfigObject, warnings: string[]): Prefix[] {
@@ -84,44 +94,13 @@ function readNetwork(object: ConfigObject, key: string, family: 4 | 6, warnings:
   return network;
 }
 
-function readBackend(backend: ConfigObject, type: BackendKind, networks: readonly Prefix[]): VxlanConf | HostGwConf {
-  const overlay = {
-    vni: backend.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
-    // 0 is flannel's spelling of the default.
-    port: backend.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
-  };
-  if (type === "host-gw") return { type, ...overlay };
-  for (const key of ["GBP", "Learning"]) {
-    if (backend.optionalBoolean(key) === true)
-      throw backend.invalid(key, "false: weft programs every peer and learns nothing");
-  }
-  return {
-    type: "vxlan",
-    ...overlay,
-    underlayMtu: readUnderlayMtu(backend),
-    directRouting: type === "auto" || (backend.optionalBoolean("DirectRouting") ?? false),
-  };
-}
-
-export function largestVni(networks: readonly Prefix[]): number {
-  return Math.min(...networks.map(({ address }) => LARGEST_VNI[address.family]));
-}
-
-function readUnderlayMtu(backend: ConfigObject): number | undefined {
-  const mtu = backend.optionalInteger("MTU", { min: 0, max: UNDERLAY_MTU.max });
-  if (mtu === undefined || mtu === 0) return undefined;
-  if (mtu < UNDERLAY_MTU.min)
-    throw backend.invalid("MTU", `an integer from ${UNDERLAY_MTU.min} to ${UNDERLAY_MTU.max}, or 0`);
-  return mtu;
-}
-
-/** With `kind`, those of other backends are unknown, too. */
-function unknownKeys(object: ConfigObject, known: readonly NetConfKey[], kind?: BackendKind): string[] {
+/** With `type`, those of other backends are unknown, too. */
+function unknownKeys(object: ConfigObject, known: readonly NetConfKey[], type?: string): string[] {
   return object.keys().flatMap((key) => {
-    const found = known.find(({ name }) => name.toLowerCase() === key.toLowerCase());
-    if (found?.isIdle === true)
+    const found = known.filter(({ name }) => name.toLowerCase() === key.toLowerCase());
+    if (found.some(({ isIdle }) => isIdle === true))
       return [`${object.pathOf(key)} has no effect: subnets are the Nodes' podCIDRs, rules are nftables`];
-    const isServed = found !== undefined && (kind === undefined || found.backends?.includes(kind) !== false);
+    const isServed = found.some(({ types }) => type === undefined || types?.includes(type) !== false);
     return isServed ? [] : [`${object.pathOf(key)} is unknown and was passed over`];
   });
 }

@@ -24,14 +24,14 @@ const table: NodeTable = {
       local: { 4: parseAddress("192.0.2.1"), 6: parseAddress("2001:db8::1") },
     },
   },
-  vtepMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
+  deviceMacs: new Map([["flannel.1", "0a:00:00:00:00:01"]]),
   formerSubnets: [parsePrefix("10.244.9.0/24")],
   peers: [
     {
       ...{ name: "n2", subnets: [parsePrefix("10.244.1.0/24")], addresses: [parseAddress("192.0.2.2")] },
       ...{ backendType: "vxlan", vni: 7, port: 4789, vtepMacs: { 4: "0a:00:00:00:00:02" } },
     },
-    { name: "n3", subnets: [], addresses: [], backendType: undefined, vtepMacs: {} },
+    { name: "n3", subnets: [], addresses: [], backendType: undefined },
   ],
 };
 

@@ -8,7 +8,8 @@ import { parseJsonObject } from "../cni/network.ts";
 import { STAMP_FILE, TABLE_FILE } from "../footprint.ts";
 import { type Address, type Family, formatAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix } from "../ip/prefix.ts";
-import { type BackendType, type NetConf, parseNetConf } from "./net-conf.ts";
+import { backendNamed } from "./backends.ts";
+import { type NetConf, readNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
 /** Counted up when a reader of the old form would misread the new one. */
@@ -18,7 +19,8 @@ export interface Stamp {
   readonly bootId: string;
   /** Counted up at each change of the table. */
   readonly generation: number;
-  readonly backend: BackendType;
+  /** Its name. */
+  readonly backend: string;
   /** Devices that must be there and up. */
   readonly devices: readonly string[];
 }
@@ -29,8 +31,8 @@ export interface NodeTable {
   /** net-conf.json as weftd read it. */
   readonly netConf: string;
   readonly node: LocalNode;
-  /** The hardware addresses of this node's VTEPs by device name, as its peers know them. */
-  readonly vtepMacs: ReadonlyMap<string, string>;
+  /** The hardware addresses of this node's devices by name, as its peers know them. */
+  readonly deviceMacs: ReadonlyMap<string, string>;
   readonly peers: readonly Peer[];
   /** This node's pod subnets of before, in this boot. */
   readonly formerSubnets: readonly Prefix[];
@@ -51,22 +53,21 @@ export function formatStamp(stamp: Stamp): string {
 /** Throws `UnknownFormatError`, and `CniError` 6 or 7 for what is damaged. */
 export function parseStamp(bytes: Uint8Array): Stamp {
   const object = openFile(bytes, STAMP_FILE);
-  const backend = object.requiredString("backend");
-  if (backend !== "vxlan" && backend !== "host-gw") throw object.invalid("backend", '"vxlan" or "host-gw"');
   return {
     bootId: object.requiredString("bootId"),
     generation: object.requiredInteger("generation", { min: 0 }),
-    backend,
+    backend: object.requiredString("backend"),
     devices: object.stringList("devices"),
   };
 }
 
 export function formatNodeTable(table: NodeTable): string {
-  const { bootId, generation, netConf, node, vtepMacs, peers, formerSubnets } = table;
+  const { bootId, generation, netConf, node, deviceMacs, peers, formerSubnets } = table;
   return `${JSON.stringify({
     ...{ format: FORMAT, bootId, generation, netConf },
     node: encodeNode(node),
-    vtepMacs: Object.fromEntries(vtepMacs),
+    // By the name that it had when VXLAN devices were the only ones.
+    vtepMacs: Object.fromEntries(deviceMacs),
     peers: peers.map(encodePeer),
     ...(formerSubnets.length > 0 && { formerSubnets: formerSubnets.map(formatPrefix) }),
   })}\n`;
@@ -80,9 +81,9 @@ export function parseNodeTable(bytes: Uint8Array): NodeTable & { readonly conf: 
     bootId: object.requiredString("bootId"),
     generation: object.requiredInteger("generation", { min: 0 }),
     netConf,
-    conf: parseNetConf(netConf),
+    conf: readNetConf(netConf),
     node: decodeNode(object.object("node")),
-    vtepMacs: decodeMacs(object.object("vtepMacs")),
+    deviceMacs: decodeMacs(object.object("vtepMacs")),
     peers: object.objectList("peers").map(decodePeer),
     formerSubnets: object.subnetList("formerSubnets"),
   };
@@ -128,23 +129,25 @@ function decodeMacs(object: ConfigObject): ReadonlyMap<string, string> {
   );
 }
 
-function encodePeer({ subnets, addresses, ...rest }: Peer) {
-  return { ...rest, subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress) };
+function encodePeer(peer: Peer) {
+  const { name, subnets, addresses, backendType } = peer;
+  return {
+    ...{ name, backendType, ...backendNamed(backendType)?.announcement.encodePeer(peer) },
+    ...{ subnets: subnets.map(formatPrefix), addresses: addresses.map(formatAddress) },
+  };
 }
 
-/** Also the form of `peers` in a plugin's configuration. */
-export function decodePeer(object: ConfigObject): Peer {
-  const macs = object.object("vtepMacs");
-  const [mac4, mac6] = [macs.optionalMac("4"), macs.optionalMac("6")];
-  const vni = object.optionalInteger("vni", { min: 0 });
-  const port = object.optionalInteger("port", { min: 0, max: 65_535 });
-  return {
+function decodePeer(object: ConfigObject): Peer {
+  return decodePeerOf(object, object.optionalString("backendType"));
+}
+
+/** Also the form of `peers` in a plugin's configuration, which says by itself what the peers' backend is. */
+export function decodePeerOf(object: ConfigObject, backendType: string | undefined): Peer {
+  const base = {
     name: object.requiredString("name"),
     subnets: object.subnetList("subnets"),
     addresses: object.addressList("addresses"),
-    backendType: object.optionalString("backendType"),
-    ...(vni !== undefined && { vni }),
-    ...(port !== undefined && { port }),
-    vtepMacs: { ...(mac4 === undefined ? {} : { 4: mac4 }), ...(mac6 === undefined ? {} : { 6: mac6 }) },
+    backendType,
   };
+  return backendNamed(backendType)?.decodePeer?.(base, object) ?? base;
 }

@@ -21,6 +21,7 @@ export interface LocalNode {
   readonly underlay: Underlay;
 }
 
+/** What is known of each peer; backends know more of those that announce them. */
 export interface Peer {
   readonly name: string;
   readonly subnets: readonly Prefix[];
@@ -28,9 +29,4 @@ export interface Peer {
   readonly addresses: readonly Address[];
   /** As announced: "vxlan", "host-gw"; undefined while it has announced nothing. */
   readonly backendType: string | undefined;
-  /** The VNI and the UDP port that it takes VXLAN packets by; undefined: by the cluster's. */
-  readonly vni?: number | undefined;
-  readonly port?: number | undefined;
-  /** The hardware addresses of its VTEPs, by the family of the underlay they use. */
-  readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
 }

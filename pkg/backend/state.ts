@@ -1,6 +1,7 @@
 /** What a backend makes of the peers: the same shape for all of them. */
 import type { Address, Family } from "../ip/address.ts";
 import type { DataPath } from "../reconcile/data-path.ts";
+import type { Tunnel } from "../tables/node-rules.ts";
 
 /** Why a peer cannot be served: a word for metrics and Events, and what it means. */
 export const PEER_TROUBLES = {
@@ -37,8 +38,10 @@ export interface DesiredState {
   readonly podMtu: number;
   /** Destinations that pods reach under their own address although they are no pods. */
   readonly unmasqueraded: readonly Address[];
-  /** The VTEPs that this node announces, by the family of their underlay; empty without VXLAN. */
-  readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
+  /** What its backend announces of this node, in its own form, by the family of the underlay: VTEPs' MACs in vxlan. */
+  readonly endpoints: Partial<Readonly<Record<Family, unknown>>>;
+  /** What packets of peers look like that only nodes may send. */
+  readonly tunnels: readonly Tunnel[];
   /** A peer's packets may come by another way than packets to it take: strict reverse path filtering drops them. */
   readonly isAsymmetric: boolean;
   readonly problems: readonly PeerProblem[];

@@ -1,14 +1,17 @@
 /**
  * The VXLAN device of a node, its VTEP: made, compared with what it should be, changed in place where the kernel can.
  */
+
 import { VTEP_ALIAS } from "../footprint.ts";
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { parseMac } from "../ip/mac.ts";
 import type { Prefix } from "../ip/prefix.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../netlink/message.ts";
+import type { DevicePlan } from "./device.ts";
 import { deleteLink, type Link, linkObject } from "./link.ts";
 
+/** What a VTEP is to be. */
 export interface Vtep {
   readonly name: string;
   /** VXLAN network identifier, 24 bits. */
@@ -24,21 +27,15 @@ export interface Vtep {
   readonly mtu: number;
   /** The device's own addresses: what this node's packets to pods elsewhere carry as their source. */
   readonly addresses: readonly Prefix[];
+  /** By which it is known to be ours. [VTEP_ALIAS] */
+  readonly alias?: string;
 }
 
-export interface VtepPlan {
-  readonly requests: readonly Request[];
-  /**
-   * The device can be programmed with the same requests. A new one's index is not known yet, and one that gets another
-   * hardware address loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
-   */
-  readonly isReady: boolean;
-  /** What stands under the name has to go first, with all that is programmed into it. */
-  readonly removes: boolean;
-}
-
-/** What brings `link`, the device of this name if there is one, to what it should be. */
-export function planVtep(wanted: Vtep, link: Link | undefined): VtepPlan {
+/**
+ * What brings `link`, the device of this name if there is one, to what it should be. One that gets another hardware
+ * address is not ready: it loses all its neighbours by it, the permanent ones too (neigh_changeaddr).
+ */
+export function planVtep(wanted: Vtep, link: Link | undefined): DevicePlan {
   if (link === undefined) return { requests: [createVtep(wanted)], isReady: false, removes: false };
   if (canBeChanged(wanted, link))
     return { requests: adjustVtep(wanted, link), isReady: link.mac === wanted.mac, removes: false };
@@ -64,7 +61,11 @@ function hasSettings(wanted: Vtep, { vxlan }: Link): boolean {
 }
 
 function isReady(wanted: Vtep, link: Link): boolean {
-  return link.mac === wanted.mac && link.mtu === wanted.mtu && link.isUp && link.alias === VTEP_ALIAS;
+  return link.mac === wanted.mac && link.mtu === wanted.mtu && link.isUp && link.alias === aliasOf(wanted);
+}
+
+function aliasOf({ alias = VTEP_ALIAS }: Vtep): string {
+  return alias;
 }
 
 function settings(wanted: Vtep) {
@@ -118,17 +119,19 @@ function changeSettings(wanted: Vtep, link: Link): Request {
   );
 }
 
-function makeReady({ name, mac, mtu }: Vtep, link: Link): Request {
+function makeReady(wanted: Vtep, link: Link): Request {
+  const { name, mac, mtu } = wanted;
+  const ifalias = aliasOf(wanted);
   return request(
     RTM_NEWLINK,
     linkObject(name),
     // The same address once more would cost the device its neighbours.
-    `ip link set ${name}${link.mac === mac ? "" : ` address ${mac}`} mtu ${mtu} alias ${VTEP_ALIAS} up`,
+    `ip link set ${name}${link.mac === mac ? "" : ` address ${mac}`} mtu ${mtu} alias ${ifalias} up`,
     { index: link.index, flags: IFF_UP, change: IFF_UP },
     {
       address: link.mac === mac ? undefined : parseMac(mac),
       mtu,
-      ifalias: VTEP_ALIAS,
+      ifalias,
     },
   );
 }

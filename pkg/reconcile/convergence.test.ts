@@ -12,6 +12,7 @@ import { replaceForwarding, replaceNeighbour } from "../kernel/neighbour.ts";
 import { describeRoute, replaceRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, readSnapshot } from "../kernel/snapshot.ts";
 import { planVtep, type Vtep } from "../kernel/vtep.ts";
+import { vtepDevice } from "../kernel/vtep-device.ts";
 import { BlockingNetlink } from "../netlink/blocking.ts";
 import { IFF_UP, RTM_NEWLINK } from "../netlink/link.ts";
 import { NLM_F_CREATE, query, type Request } from "../netlink/message.ts";
@@ -54,20 +55,20 @@ const desired: fc.Arbitrary<DataPath> = fc
       destination: subnetOf(id),
       ...(own === undefined
         ? { gateway: nodeOf(id), by: { index: UNDERLAY } }
-        : { gateway: subnetOf(id).address, by: { vtep: NAME } }),
+        : { gateway: subnetOf(id).address, by: { device: NAME } }),
     });
     const unique = [...new Map(peers.map((peer) => [peer.mac, peer])).values()];
     return {
-      vteps: own === undefined ? [] : [own],
+      devices: own === undefined ? [] : [vtepDevice(own)],
       routes: peers.map(via),
       neighbours:
         own === undefined
           ? []
-          : peers.map((peer) => ({ vtep: NAME, address: subnetOf(peer.id).address, mac: mac(peer.mac) })),
+          : peers.map((peer) => ({ device: NAME, address: subnetOf(peer.id).address, mac: mac(peer.mac) })),
       forwarding:
         own === undefined
           ? []
-          : unique.map((peer) => ({ vtep: NAME, mac: mac(peer.mac), destination: nodeOf(peer.id) })),
+          : unique.map((peer) => ({ device: NAME, mac: mac(peer.mac), destination: nodeOf(peer.id) })),
     };
   });
 
@@ -171,7 +172,7 @@ test("nothing of ours is left when nothing is wanted any more", () => {
     fc.property(past, desired, (before, wanted) => {
       const { netlink } = bench(before);
       converge(netlink, wanted);
-      converge(netlink, { vteps: [], routes: [], neighbours: [], forwarding: [] });
+      converge(netlink, { devices: [], routes: [], neighbours: [], forwarding: [] });
       const { links, routes } = readSnapshot(netlink);
       expect(routes.filter(({ protocol }) => protocol === RTPROT_WEFT)).toEqual([]);
       expect(links.filter(({ alias }) => alias === VTEP_ALIAS)).toEqual([]);
@@ -187,7 +188,7 @@ test("with keep no route, neighbour or forwarding entry of a peer goes", () => {
       converge(netlink, held);
       const before = readSnapshot(netlink);
       // Another device is another data path: here only peers differ.
-      converge(netlink, { ...wanted, vteps: held.vteps, routes: [], neighbours: [], forwarding: [] }, true);
+      converge(netlink, { ...wanted, devices: held.devices, routes: [], neighbours: [], forwarding: [] }, true);
       expect(readSnapshot(netlink)).toEqual(before);
     }),
     { numRuns: 200 },

@@ -7,6 +7,7 @@ import type { Link } from "../kernel/link.ts";
 import { addRoute, describeRoute, type ObservedRoute } from "../kernel/route.ts";
 import { type KernelSnapshot, parseSnapshot } from "../kernel/snapshot.ts";
 import type { Vtep } from "../kernel/vtep.ts";
+import { vtepDevice } from "../kernel/vtep-device.ts";
 import { type DataPath, planDataPath } from "./data-path.ts";
 
 const UNDERLAY = 2;
@@ -60,11 +61,11 @@ function route(text: string, gateway: string, overrides: Partial<ObservedRoute> 
 
 /** One peer behind the VTEP. */
 const desired: DataPath = {
-  vteps: [vtep],
-  neighbours: [{ vtep: "flannel.1", address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02" }],
-  forwarding: [{ vtep: "flannel.1", mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") }],
+  devices: [vtepDevice(vtep)],
+  neighbours: [{ device: "flannel.1", address: parseAddress("10.244.1.0"), mac: "0a:00:00:00:00:02" }],
+  forwarding: [{ device: "flannel.1", mac: "0a:00:00:00:00:02", destination: parseAddress("192.0.2.2") }],
   routes: [
-    { destination: parsePrefix("10.244.1.0/24"), gateway: parseAddress("10.244.1.0"), by: { vtep: "flannel.1" } },
+    { destination: parsePrefix("10.244.1.0/24"), gateway: parseAddress("10.244.1.0"), by: { device: "flannel.1" } },
   ],
 };
 
@@ -80,7 +81,7 @@ const settled: KernelSnapshot = {
   routes: [peerRoute],
 };
 
-const nothing: DataPath = { vteps: [], neighbours: [], forwarding: [], routes: [] };
+const nothing: DataPath = { devices: [], neighbours: [], forwarding: [], routes: [] };
 const texts = (want: DataPath, observed: KernelSnapshot, options = {}) =>
   planDataPath(want, observed, options).requests.map(({ text }) => text);
 
@@ -160,7 +161,7 @@ test("a new peer gets forwarding entry and neighbour before its route", () => {
 });
 
 test("a peer that left loses its route before the entries that served it", () => {
-  expect(texts({ ...nothing, vteps: [vtep] }, settled)).toEqual([
+  expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled)).toEqual([
     "ip route del 10.244.1.0/24 via 10.244.1.0 dev index 7 proto 119",
     "bridge fdb del 0a:00:00:00:00:02 dev index 7 self",
     "ip neigh del 10.244.1.0 dev index 7",
@@ -208,11 +209,13 @@ describe("an entry that another hand changed is put back", () => {
 });
 
 test("with keep nothing is removed", () => {
-  expect(texts({ ...nothing, vteps: [vtep] }, settled, { keep: true })).toEqual([]);
+  expect(texts({ ...nothing, devices: [vtepDevice(vtep)] }, settled, { keep: true })).toEqual([]);
 });
 
 test("with keep another device of that name is a conflict, and stays with its peers", () => {
-  const plan = planDataPath({ ...desired, vteps: [{ ...vtep, port: 4789 }] }, settled, { keep: true });
+  const plan = planDataPath({ ...desired, devices: [vtepDevice({ ...vtep, port: 4789 })] }, settled, {
+    keep: true,
+  });
   expect(plan).toEqual({
     requests: [],
     isComplete: true,
@@ -302,7 +305,7 @@ test("addresses of the VTEP that are not wanted go, link-local ones stay", () =>
 });
 
 test("a VTEP's old address goes before a route leads by it: the subnet may be a peer's now", () => {
-  const moved = { ...desired, vteps: [{ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] }] };
+  const moved = { ...desired, devices: [vtepDevice({ ...vtep, addresses: [parsePrefix("10.244.5.0/32")] })] };
   const before = { ...settled, addresses: [{ ...address, prefix: parsePrefix("10.244.1.0/32") }], routes: [] };
   expect(texts(moved, before)).toEqual([
     "ip address add 10.244.5.0/32 dev index 7",

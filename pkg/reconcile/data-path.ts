@@ -3,10 +3,11 @@
  * difference. Pure: the same plan serves the daemon and the executables.
  */
 
-import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
+import { RTPROT_WEFT } from "../footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
 import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { addAddress, deleteAddress, type LinkAddress } from "../kernel/address.ts";
+import { type Device, isOwnDevice } from "../kernel/device.ts";
 import { deleteLink, type Link } from "../kernel/link.ts";
 import {
   deleteForwarding,
@@ -22,34 +23,34 @@ import {
 } from "../kernel/neighbour.ts";
 import { type Route, routeObject } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
-import { planVtep, type Vtep } from "../kernel/vtep.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import { gatewayRoutes, planRoutes } from "./route-plan.ts";
 
-/** A peer's subnet by way of the underlay, or of a VTEP. */
+/** A peer's subnet by way of the underlay, or of a device of ours. */
 export interface PeerRoute {
   readonly destination: Prefix;
-  readonly gateway: Address;
-  /** The VTEP's name, or the underlay's index. */
-  readonly by: { readonly vtep: string } | { readonly index: number };
+  /** Behind a device it is taken to be on the link; undefined where the device alone leads to the peer. */
+  readonly gateway: Address | undefined;
+  /** The device's name, or the underlay's index. */
+  readonly by: { readonly device: string } | { readonly index: number };
 }
 
 export interface PeerNeighbour {
-  readonly vtep: string;
+  readonly device: string;
   readonly address: Address;
   readonly mac: string;
 }
 
 export interface PeerForwarding {
-  readonly vtep: string;
+  readonly device: string;
   readonly mac: string;
   readonly destination: Address;
 }
 
 /** What the kernel should hold. */
 export interface DataPath {
-  readonly vteps: readonly Vtep[];
+  readonly devices: readonly Device[];
   readonly routes: readonly PeerRoute[];
   readonly neighbours: readonly PeerNeighbour[];
   readonly forwarding: readonly PeerForwarding[];
@@ -80,20 +81,21 @@ export function planDataPath(
   observed: KernelSnapshot,
   { keep = false, adopt = false }: PlanOptions = {},
 ): Plan {
-  const devices = desired.vteps.map((vtep) => planVtep(vtep, linkNamed(observed, vtep.name)));
-  const inTheWay = desired.vteps.filter(
-    ({ name }, at) => devices[at]?.removes === true && (keep || isStranger(observed, name)),
+  const links = desired.devices.map(({ name }) => observed.links.find((link) => link.name === name));
+  const devices = desired.devices.map((device, at) => device.plan(links[at]));
+  const inTheWay = desired.devices.filter(
+    ({ kind }, at) => devices[at]?.removes === true && (keep || links[at]?.kind !== kind),
   );
   if (inTheWay.length > 0) return { requests: [], isComplete: true, conflicts: inTheWay.map(deviceConflictText) };
   const deviceRequests = devices.flatMap(({ requests }) => requests);
   if (devices.some(({ isReady }) => !isReady)) return { requests: deviceRequests, isComplete: false, conflicts: [] };
 
-  const indexes = vtepIndexes(desired, observed);
+  const indexes = deviceIndexes(desired, observed);
   const ownDevices = new Set(indexes.values());
-  const stale = staleVteps(desired, observed);
+  const stale = staleDevices(desired, observed);
   const left = new Set([...ownDevices, ...stale.map(({ index }) => index)]);
   const wanted = resolve(desired, indexes);
-  const addresses = planAddresses(desired.vteps, indexes, observed.addresses);
+  const addresses = planAddresses(desired.devices, indexes, observed.addresses);
   const neighbours = planNeighbours(wanted.neighbours, observed.neighbours, ownDevices);
   const forwarding = planForwarding(wanted.forwarding, observed.forwarding, ownDevices);
   const routes = planRoutes(wanted.routes, observed.routes, left, { adopt });
@@ -114,23 +116,14 @@ export function planDataPath(
   };
 }
 
-/** A device under our VTEP's name that is no VXLAN device at all: somebody's, and not ours to remove. */
-function isStranger(observed: KernelSnapshot, name: string): boolean {
-  return linkNamed(observed, name)?.kind !== "vxlan";
-}
-
-function linkNamed({ links }: Pick<KernelSnapshot, "links">, name: string): Link | undefined {
-  return links.find((link) => link.name === name);
-}
-
 /** 0 for a device that is not there. */
-function vtepIndexes({ vteps }: DataPath, observed: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
-  return new Map(vteps.map(({ name }) => [name, linkNamed(observed, name)?.index ?? 0]));
+function deviceIndexes({ devices }: DataPath, { links }: Pick<KernelSnapshot, "links">): ReadonlyMap<string, number> {
+  return new Map(devices.map(({ name }) => [name, links.find((link) => link.name === name)?.index ?? 0]));
 }
 
 /** What requests about the entries of `desired` are about, in the order of the entries. */
 export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "links">) {
-  const { routes, neighbours, forwarding } = resolve(desired, vtepIndexes(desired, observed));
+  const { routes, neighbours, forwarding } = resolve(desired, deviceIndexes(desired, observed));
   return {
     routes: routes.map((route) => [route, ...gatewayRoutes(route)].map(routeObject)),
     neighbours: neighbours.map(neighbourObject),
@@ -142,16 +135,20 @@ export function entryObjects(desired: DataPath, observed: Pick<KernelSnapshot, "
 function resolve(desired: DataPath, indexes: ReadonlyMap<string, number>) {
   const indexOf = (name: string) => indexes.get(name) ?? 0;
   return {
-    neighbours: desired.neighbours.map(({ vtep, address, mac }): Neighbour => ({ index: indexOf(vtep), address, mac })),
+    neighbours: desired.neighbours.map(
+      ({ device, address, mac }): Neighbour => ({ index: indexOf(device), address, mac }),
+    ),
     forwarding: desired.forwarding.map(
-      ({ vtep, mac, destination }): Forwarding => ({ index: indexOf(vtep), mac, destination }),
+      ({ device, mac, destination }): Forwarding => ({ index: indexOf(device), mac, destination }),
     ),
     routes: desired.routes.map(
       ({ destination, gateway, by }): Route => ({
         destination,
         gateway,
         protocol: RTPROT_WEFT,
-        ...("vtep" in by ? { outputIndex: indexOf(by.vtep), isOnlink: true } : { outputIndex: by.index }),
+        ...("device" in by
+          ? { outputIndex: indexOf(by.device), isOnlink: gateway !== undefined }
+          : { outputIndex: by.index }),
       }),
     ),
   };
@@ -164,11 +161,11 @@ interface Difference {
 
 /** The addresses of our own devices, link-local ones apart: those are the kernel's. */
 function planAddresses(
-  vteps: readonly Vtep[],
+  devices: readonly Device[],
   indexes: ReadonlyMap<string, number>,
   held: readonly LinkAddress[],
 ): Difference {
-  const parts = vteps.map(({ name, addresses }) => {
+  const parts = devices.map(({ name, addresses }) => {
     const index = indexes.get(name) ?? 0;
     const own = held.filter((address) => address.index === index && address.scope === RT_SCOPE.universe);
     const isHeld = (prefix: Prefix) => own.some((address) => isSamePrefix(address.prefix, prefix));
@@ -217,15 +214,12 @@ function planForwarding(
   };
 }
 
-function deviceConflictText({ name, vni, port, local }: Vtep): string {
-  return (
-    `the device ${name} stands where a VXLAN device with VNI ${vni} and port ${port} over IPv${local.family} belongs: ` +
-    "it is left alone, with what is programmed into it; remove it, or give this network another VNI"
-  );
+function deviceConflictText({ name, conflict: { belongs, advice } }: Device): string {
+  return `the device ${name} stands where ${belongs} belongs: it is left alone, with what is programmed into it; ${advice}`;
 }
 
-/** VTEPs of ours that nobody wants any more (another VNI, another backend). */
-function staleVteps(desired: DataPath, observed: KernelSnapshot): Link[] {
-  const names = new Set(desired.vteps.map(({ name }) => name));
-  return observed.links.filter(({ name, kind, alias }) => kind === "vxlan" && alias === VTEP_ALIAS && !names.has(name));
+/** Devices of ours that nobody wants any more (another VNI, another backend). */
+function staleDevices(desired: DataPath, observed: KernelSnapshot): Link[] {
+  const names = new Set(desired.devices.map(({ name }) => name));
+  return observed.links.filter((link) => isOwnDevice(link) && !names.has(link.name));
 }

@@ -11,6 +11,8 @@ export interface Wishes {
   readonly podsPerNode: number;
   readonly families: Families;
   readonly attach: "bridge" | "ptp";
+  /** The executables' folder. [this tree's] */
+  readonly bin?: string;
 }
 
 export interface Episode extends Wishes {
@@ -25,10 +27,10 @@ export interface Episode extends Wishes {
   readonly programmedMs: readonly number[];
 }
 
-export async function play(wishes: Wishes, cleanup: Cleanup, progress: Progress): Promise<Episode> {
-  const { mode, nodes, podsPerNode, families, attach } = wishes;
+export async function play(wishes: Wishes, cleanup: Cleanup, progress: Pick<Progress, "step">): Promise<Episode> {
+  const { mode, nodes, podsPerNode, families, attach, bin } = wishes;
   progress.step("starting the API server");
-  const cluster = await Cluster.start(mode, cleanup, { families, attach });
+  const cluster = await Cluster.start(mode, cleanup, { families, attach, ...(bin !== undefined && { bin }) });
   progress.step(`starting ${nodes} nodes`);
   for (let number = 1; number <= nodes; number++) await cluster.addNode(number);
   await settle(cluster);

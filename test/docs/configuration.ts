@@ -1,6 +1,7 @@
 /** docs/configuration.md, made of what the code itself goes by. */
 import { optionsCommand } from "../../daemon/options.ts";
-import { BACKEND_KEYS, NETWORK_KEYS, type NetConfKey } from "../../pkg/backend/net-conf-keys.ts";
+import type { NetConfKey } from "../../pkg/backend/contract.ts";
+import { backendKeys, networkKeys } from "../../pkg/backend/net-conf-keys.ts";
 import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
 import { code, table } from "./markdown.ts";
 
@@ -22,11 +23,11 @@ The cluster's networks and its backend, in flannel's form; keys and the backend'
 bits of a network are cleared with a warning. weftd follows the file: what is wrong with a new version stands in the log and in
 \`/readyz\`, and the last good one stays. An unknown key is named in a warning.
 
-${keys(NETWORK_KEYS)}
+${keys(networkKeys())}
 
 ${code("Backend")}:
 
-${keys(BACKEND_KEYS)}
+${keys(backendKeys())}
 
 A cluster's backend, VNI or port is changed by changing this file, node by node or everywhere at once: each node receives both
 ways until nobody needs the old one.
@@ -51,11 +52,11 @@ function flags(): string {
 }
 
 function keys(known: readonly NetConfKey[]): string {
-  const rows = known.map(({ name, values, standard, meaning, backends, isIdle }) => [
+  const rows = known.map(({ name, values, standard, meaning, types, isIdle }) => [
     code(name),
     isIdle === true ? "" : values,
     standard === undefined ? "" : code(standard),
-    `${meaning}${backends === undefined ? "" : ` (${backends.map(code).join(", ")})`}`,
+    `${meaning}${types === undefined ? "" : ` (${types.map(code).join(", ")})`}`,
   ]);
   return table(["key", "value", "default", "meaning"], rows);
 }

@@ -1,5 +1,6 @@
 /** conf/base/admission.yaml as an API server would judge by it: the object as it would be stored, after the patch. */
 import { describe, expect, test } from "vitest";
+import { formatVtep } from "../../pkg/backend/vxlan/announcement.ts";
 import { ANNOTATION, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import { type Admission, type AdmissionRequest, refusal } from "../apiserver/admission.ts";
@@ -48,6 +49,7 @@ const update = (userInfo: AdmissionRequest["userInfo"], object: unknown, oldObje
 });
 const merged = (patch: object) => mergePatch(NODE, patch as JsonObject);
 const annotated = (annotations: object) => merged({ metadata: { annotations } });
+const VTEP = formatVtep({ vni: 1, mac: "0e:00:00:00:00:01" });
 const judge = (object: unknown) => refusal(NODES, update(accountOn("n1"), object));
 
 describe("a node's status", () => {
@@ -58,7 +60,7 @@ describe("a node's status", () => {
         formatAnnotations({
           backend: {
             ...{ type: "vxlan", port: 8472 },
-            ...{ vtep: { vni: 1, mac: "0e:00:00:00:00:01" }, vtepV6: { vni: 1, mac: "0e:00:00:00:00:01" } },
+            data: { 4: VTEP, 6: VTEP },
           },
           ...{ publicIp: parseAddress("192.0.2.1"), publicIpv6: parseAddress("2001:db8::1") },
         }),

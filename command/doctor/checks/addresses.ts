@@ -1,7 +1,9 @@
 /** Addresses: reservations without pods, and subnets that are nearly used up. */
+
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix } from "../../../pkg/ip/prefix.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 
 export const leakedAddresses: Check = {
   name: "leaked-addresses",

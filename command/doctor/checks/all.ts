@@ -1,6 +1,7 @@
 /** All checks, group by group. */
 import { CHECK_GROUPS, type Check } from "../finding.ts";
 import { addressUse, leakedAddresses, outsidePods } from "./addresses.ts";
+import { backendChecks } from "./backends.ts";
 import {
   bridgeAddress,
   bridgePorts,
@@ -13,9 +14,8 @@ import {
   silentPeers,
   subnetOverlap,
   tunnel,
-  vxlanRival,
 } from "./data-path.ts";
-import { forwardDrop, leftChains, legacyForward, nodeRules, vxlanInput } from "./firewall.ts";
+import { forwardDrop, leftChains, legacyForward, nodeRules } from "./firewall.ts";
 import {
   bridgeFilter,
   connectionTable,
@@ -36,9 +36,10 @@ const ALL: readonly Check[] = [
   ...[kernelVersion, kernelFeatures, bridgeFilter, ipForwarding, routerAdvertisements, reversePath],
   ...[neighbourLimits, connectionTable],
   ...[weftdAlive, weftdReady, nodeTable, peers],
-  ...[dataPath, podBridge, podKinds, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap, vxlanRival],
+  ...[dataPath, podBridge, podKinds, bridgeAddress, bridgePorts, mtu, foreignRoutes, subnetOverlap],
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
-  ...[nodeRules, podRules, forwardDrop, legacyForward, vxlanInput],
+  ...[nodeRules, podRules, forwardDrop, legacyForward],
+  ...backendChecks,
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
   ...[leakedAddresses, outsidePods, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],

@@ -1,7 +1,9 @@
 /** The way to other nodes' pods: what the kernel holds against what it should, MTUs, others in the way, probes. */
 
+import { backendNamed } from "../../../pkg/backend/backends.ts";
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { MARK_START, RTPROT_WEFT } from "../../../pkg/footprint.ts";
-import { addressToBytes, isSameAddress } from "../../../pkg/ip/address.ts";
+import { isSameAddress } from "../../../pkg/ip/address.ts";
 import {
   contains,
   firstHost,
@@ -11,18 +13,16 @@ import {
   overlaps,
   type Prefix,
 } from "../../../pkg/ip/prefix.ts";
-import type { Link } from "../../../pkg/kernel/link.ts";
 import { describeRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
-import { planVtep, type Vtep } from "../../../pkg/kernel/vtep.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
 import { withNames } from "../../node/kernel.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
-import { vxlanInput } from "./firewall.ts";
-import { vtepNames } from "./kernel.ts";
+import type { Check } from "../finding.ts";
+import { backendChecks } from "./backends.ts";
+import { deviceNames } from "./kernel.ts";
 import { leftPodBridge } from "./pod-kinds.ts";
 
 /** More than these are not for a person's hand. */
@@ -48,7 +48,7 @@ function different(what: string, commands: readonly string[], facts: Facts): Fin
 export const dataPath: Check = {
   name: "data-path",
   group: "data path",
-  about: "VXLAN devices, routes, neighbours and forwarding entries are there as the node table says",
+  about: "devices, routes, neighbours and forwarding entries are there as the node table says",
   judge(facts) {
     if (facts.desired === undefined) return [];
     const { commands, conflicts } = wholePlan(facts.desired.dataPath, facts.observed);
@@ -71,16 +71,21 @@ export const dataPath: Check = {
 function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
   const first = planDataPath(wanted, observed);
   if (first.isComplete) return { commands: first.requests.map(({ text }) => text), conflicts: first.conflicts };
-  const made = wanted.vteps.filter((vtep) => {
-    const link = observed.links.find(({ name }) => name === vtep.name);
-    return link === undefined || !planVtep(vtep, link).isReady;
+  const made = wanted.devices.filter((device) => {
+    const link = observed.links.find(({ name }) => name === device.name);
+    return link === undefined || !device.plan(link).isReady;
   });
   const gone = new Set(
-    observed.links.filter(({ name }) => made.some((vtep) => vtep.name === name)).map(({ index }) => index),
+    observed.links.filter(({ name }) => made.some((device) => device.name === name)).map(({ index }) => index),
   );
   const isLeft = ({ index }: { readonly index: number }) => !gone.has(index);
   const then = planDataPath(wanted, {
-    links: [...observed.links.filter(isLeft), ...made.map(newDevice)],
+    links: [
+      ...observed.links.filter(isLeft),
+      ...made.flatMap(
+        (device, at) => backendNamed(device.backend)?.inspection.devices?.made(device, NOT_YET + at) ?? [],
+      ),
+    ],
     addresses: observed.addresses.filter(isLeft),
     routes: observed.routes.filter(({ outputIndex = 0 }) => !gone.has(outputIndex)),
     neighbours: observed.neighbours.filter(isLeft),
@@ -93,23 +98,6 @@ function wholePlan(wanted: DataPath, observed: KernelSnapshot) {
 
 /** Indexes of devices that are not there yet: beyond any that the kernel gives. */
 const NOT_YET = 0x7000_0000;
-
-/** As the kernel makes it of what weft asks for. */
-function newDevice({ name, mac, mtu, vni, port, local, underlayIndex }: Vtep, at: number): Link {
-  const bytes = addressToBytes(local);
-  return {
-    ...{ index: NOT_YET + at, name, mac, mtu, kind: "vxlan", alias: "", isUp: false, isOperational: false },
-    ...{ isPromiscuous: false, isAllMulticast: false, txQueueLength: 1000, masterIndex: 0, peerIndex: 0 },
-    ...{ bridge: undefined, port: undefined },
-    vxlan: {
-      vni,
-      port,
-      link: underlayIndex,
-      learning: 0,
-      ...(local.family === 4 ? { local: bytes } : { local6: bytes }),
-    },
-  };
-}
 
 /** A route is quoted as `ip route` writes it. */
 function conflictRemedy(conflict: string, { observed }: Facts): string | undefined {
@@ -204,7 +192,7 @@ export const bridgePorts: Check = {
 export const mtu: Check = {
   name: "mtu",
   group: "data path",
-  about: "pods' packets fit the VXLAN devices and the underlay",
+  about: "pods' packets fit the devices to other nodes and the underlay",
   judge({ attachment, desired, observed, own }) {
     if (desired === undefined) return [];
     const why = "larger packets between nodes are cut or lost: small requests work, large answers hang";
@@ -245,7 +233,7 @@ export const foreignRoutes: Check = {
           (link) =>
             link.name === attachment.bridge ||
             link === leftPodBridge(facts) ||
-            vtepNames(facts).includes(link.name) ||
+            deviceNames(facts).includes(link.name) ||
             link.alias.startsWith(MARK_START),
         )
         .map(({ index }) => index),
@@ -299,31 +287,6 @@ export const subnetOverlap: Check = {
   },
 };
 
-export const vxlanRival: Check = {
-  name: "vxlan-rival",
-  group: "data path",
-  about: "no other program's VXLAN device has the VNI and port of this node's",
-  judge(facts) {
-    const own = vtepNames(facts);
-    return (facts.desired?.dataPath.vteps ?? []).flatMap(({ name, vni, port, local }) =>
-      facts.observed.links
-        .filter((link) => link.kind === "vxlan" && !own.includes(link.name))
-        .filter(({ vxlan }) => vxlan?.vni === vni && vxlan.port === port)
-        // The families' sockets are apart; a device without an address has both.
-        .filter(({ vxlan }) => (local.family === 4 ? vxlan?.local6 : vxlan?.local) === undefined)
-        .map(
-          (link): Finding => ({
-            severity: "error",
-            seen: `the device ${link.name} is another program's and has VNI ${vni} at UDP port ${port}, which are ${name}'s`,
-            why: `the kernel makes no second device of them: ${name} cannot be there`,
-            run: `ip link del ${link.name}`,
-            advice: "or give the cluster another VNI or Port in net-conf.json",
-          }),
-        ),
-    );
-  },
-};
-
 export const pathMtu: Check = {
   name: "path-mtu",
   group: "data path",
@@ -345,16 +308,16 @@ export const pathMtu: Check = {
 export const tunnel: Check = {
   name: "tunnel",
   group: "data path",
-  about: "a few peers answer through the VXLAN device: nothing on the way drops or spoils its packets",
+  about: "a few peers answer through the device that leads to them: nothing on the way drops or spoils its packets",
   judge(facts) {
     // What is wrong on this node is told by its own name.
-    if (dataPath.judge(facts).length > 0 || vxlanInput.judge(facts).length > 0) return [];
+    if ([dataPath, ...backendChecks].some((check) => check.judge(facts).length > 0)) return [];
     return facts.probes
       .filter(({ isAnswered, tunnel: way }) => isAnswered && way?.isAnswered === false)
       .map(({ peer, address, tunnel: way }) => ({
         severity: "error",
         seen: `${peer} answers at ${address}, and not through ${way?.device} (${way?.address})`,
-        why: "pods of the two nodes do not reach each other: a firewall drops VXLAN's UDP port, the peer knows this node by other values, or a driver spoils checksums",
+        why: "pods of the two nodes do not reach each other: a firewall drops what the device sends, the peer knows this node by other values, or a driver spoils checksums",
         advice: `on ${peer} run weft doctor; try: ethtool -K ${way?.device} tx-checksum-ip-generic off`,
       }));
   },
@@ -382,14 +345,14 @@ export const silentPeers: Check = {
 export const checksumOffload: Check = {
   name: "checksum-offload",
   group: "data path",
-  about: "the hardware fills in the checksums of VXLAN packets",
+  about: "the hardware fills in the checksums of packets that go through a device",
   judge({ offloads }) {
     return offloads
       .filter(({ isOn }) => !isOn)
       .map(({ device }) => ({
         severity: "note",
         seen: `checksum offload of ${device} is off`,
-        why: "weftd switches it off where a driver spoils checksums inside VXLAN; it costs processor time",
+        why: "weftd switches it off where a driver spoils checksums inside such packets; it costs processor time",
         run: `ethtool -K ${device} tx-checksum-ip-generic on`,
         advice: "with a newer driver or firmware; weftd tries again when it starts",
       }));

@@ -1,14 +1,15 @@
 /** Rules: the node's own, and those of others that stand in pods' way. */
 
-import { type Address, formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
+import type { Finding, Incoming, Obstacle } from "../../../pkg/backend/inspection.ts";
+import { type Address, parseAddress } from "../../../pkg/ip/address.ts";
 import { firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import { NF_INET_HOOK, NFPROTO } from "../../../pkg/netlink/nftables.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
 import { type ChainPlace, type NftRule, placeText, verdictOf } from "../../../pkg/nft/ruleset.ts";
-import { IPPROTO, type Packet } from "../../../pkg/packet-walk/packet.ts";
+import type { Packet } from "../../../pkg/packet-walk/packet.ts";
 import { type Ending, type Ruleset, walk } from "../../../pkg/packet-walk/ruleset.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 import { underlayName } from "./kernel.ts";
 
 export const nodeRules: Check = {
@@ -94,7 +95,11 @@ function ways(facts: Facts): { readonly packet: Packet; readonly text: string }[
         ({ destination }) => formatPrefix(destination) === formatPrefix(subnet),
       );
       const by =
-        route === undefined ? undefined : "vtep" in route.by ? deviceOf(route.by.vtep) : deviceOf(underlayName(facts));
+        route === undefined
+          ? undefined
+          : "device" in route.by
+            ? deviceOf(route.by.device)
+            : deviceOf(underlayName(facts));
       const there = { source: inner, destination: podOf(subnet), input: pods, output: by };
       const back = { source: podOf(subnet), destination: inner, input: by, output: pods };
       return [
@@ -146,41 +151,23 @@ export const legacyForward: Check = {
   },
 };
 
-export const vxlanInput: Check = {
-  name: "vxlan-input",
-  group: "firewall",
-  about: "VXLAN packets of the peers get in",
-  judge(facts) {
-    const { desired, table, rules, observed } = facts;
-    const input = observed.links.find(({ name }) => name === underlayName(facts));
-    return (desired?.dataPath.vteps ?? []).flatMap((vtep): Finding[] => {
-      const senders = (table?.peers ?? []).flatMap(({ addresses }) => addresses);
-      const sender = senders.find(({ family }) => family === vtep.local.family);
-      if (sender === undefined) return [];
-      const packet: Packet = {
-        ...{ source: sender, destination: vtep.local, destinationType: RTN_LOCAL },
-        ...{ protocol: IPPROTO.udp, destinationPort: vtep.port, vni: vtep.vni, input },
-      };
-      for (const hook of [NF_INET_HOOK.prerouting, NF_INET_HOOK.input]) {
-        const { ending } = walk(rules.ruleset, hook, packet);
-        if (ending?.action !== "drop") continue;
-        return [
-          {
-            severity: "error",
-            seen: `VXLAN packets from ${formatAddress(sender)} to UDP port ${vtep.port} are dropped by ${placeOf(ending)}`,
-            why: "pods of other nodes do not reach this node's",
-            ...acceptInput(ending, vtep.port),
-          },
-        ];
-      }
-      return [];
-    });
-  },
-};
+/** What of the rules drops a packet that comes in by the underlay; `accept` is the match of a rule that lets it in. */
+export function obstacleTo(
+  { rules, observed, ...facts }: Facts,
+  packet: Incoming,
+  accept: string,
+): Obstacle | undefined {
+  const input = observed.links.find(({ name }) => name === underlayName({ observed, ...facts }));
+  for (const hook of [NF_INET_HOOK.prerouting, NF_INET_HOOK.input]) {
+    const { ending } = walk(rules.ruleset, hook, { ...packet, destinationType: RTN_LOCAL, input });
+    if (ending?.action === "drop") return { place: placeOf(ending), remedy: acceptInput(ending, accept) };
+  }
+  return undefined;
+}
 
-function acceptInput(ending: Ending, port: number): Pick<Finding, "run" | "advice"> {
+function acceptInput(ending: Ending, accept: string): Obstacle["remedy"] {
   if (ending.rule !== undefined) return remedyOf(ending);
-  const command = `nft insert rule ${placeText(ending.chain)} udp dport ${port} accept`;
+  const command = `nft insert rule ${placeText(ending.chain)} ${accept} accept`;
   return { run: command, advice: "and tell the firewall that made the chain, or it is gone with its next reload" };
 }
 

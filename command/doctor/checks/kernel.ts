@@ -1,11 +1,13 @@
 /** The kernel: its version, what it can do, its settings and limits. */
+import { BACKENDS, backendOf } from "../../../pkg/backend/backends.ts";
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { BRIDGE_CALLS, FORWARDING, SETTING_ACCEPT_RA, SETTING_FORWARDING } from "../../../pkg/footprint.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { contains, networkOf } from "../../../pkg/ip/prefix.ts";
 import type { SysctlName } from "../../../pkg/kernel/sysctl.ts";
 import { RTPROT_RA } from "../../../pkg/netlink/route.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 
 const OLDEST = [5, 10] as const;
 
@@ -32,10 +34,11 @@ export const kernelFeatures: Check = {
   group: "kernel",
   about: "the kernel makes the devices and rules that weft needs",
   judge({ kernel: { missingKinds, hasNetfilter }, table, attachment }) {
+    const backend = table === undefined ? BACKENDS[0] : backendOf(table.conf.backend);
     const needed = [
       ...(attachment.bridge === undefined ? [] : ["bridge"]),
       "veth",
-      ...(table === undefined || table.conf.backend.type === "vxlan" ? ["vxlan"] : []),
+      ...(backend?.inspection.kinds ?? []),
     ];
     const modules = [...needed.filter((kind) => missingKinds.includes(kind)), ...(hasNetfilter ? [] : ["nf_tables"])];
     return modules.map((module) => ({
@@ -72,7 +75,7 @@ export const ipForwarding: Check = {
   about: "packets are forwarded between pods and other nodes",
   judge(facts) {
     const { sysctl, families } = facts;
-    const devices = [underlayName(facts), facts.attachment.bridge, ...vtepNames(facts)].filter(
+    const devices = [underlayName(facts), facts.attachment.bridge, ...deviceNames(facts)].filter(
       (name) => name !== undefined,
     );
     const names: SysctlName[] = [
@@ -123,7 +126,7 @@ export const reversePath: Check = {
     const nameOf = (device: string) => ["net", "ipv4", "conf", device, "rp_filter"];
     const strictness = (device: string) => Number(sysctl(nameOf(device)) ?? 0);
     const everywhere = strictness("all");
-    return [underlayName(facts), ...vtepNames(facts)]
+    return [underlayName(facts), ...deviceNames(facts)]
       .filter((device) => device !== undefined)
       .filter((device) => Math.max(everywhere, strictness(device)) === STRICT)
       .map((device) => {
@@ -217,6 +220,6 @@ export function underlayName({ table, observed }: Pick<Facts, "table" | "observe
   return observed.links.find(({ index }) => index === table?.node.underlay.index)?.name;
 }
 
-export function vtepNames({ desired }: Pick<Facts, "desired">): string[] {
-  return desired?.dataPath.vteps.map(({ name }) => name) ?? [];
+export function deviceNames({ desired }: Pick<Facts, "desired">): string[] {
+  return desired?.dataPath.devices.map(({ name }) => name) ?? [];
 }

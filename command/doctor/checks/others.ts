@@ -1,7 +1,9 @@
 /** Other programs that have, or had, a hand in the node's network. */
+
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { DAEMON_MARK } from "../../../pkg/footprint.ts";
-import type { Check, Finding } from "../finding.ts";
-import { vtepNames } from "./kernel.ts";
+import type { Check } from "../finding.ts";
+import { deviceNames } from "./kernel.ts";
 
 /** Devices that other network plugins make, and whose they are. */
 const DEVICES: readonly (readonly [RegExp, string])[] = [
@@ -19,7 +21,7 @@ export const leftDevices: Check = {
   group: "other programs",
   about: "no devices of another network plugin are left",
   judge(facts) {
-    const own = vtepNames(facts);
+    const own = deviceNames(facts);
     return facts.observed.links.flatMap(({ name, alias }): Finding[] => {
       const owner = DEVICES.find(([pattern]) => pattern.test(name))?.[1];
       if (owner === undefined || own.includes(name) || alias.startsWith(DAEMON_MARK)) return [];
@@ -67,7 +69,7 @@ export const networkManager: Check = {
     const { isRunning, unmanaged } = facts.networkManager;
     if (!isRunning) return [];
     const { bridge } = facts.attachment;
-    const devices = [...(bridge === undefined ? [] : [bridge]), ...vtepNames(facts)];
+    const devices = [...(bridge === undefined ? [] : [bridge]), ...deviceNames(facts)];
     const managed = devices.filter((device) => !unmanaged.some((pattern) => isMatch(pattern, device)));
     if (managed.length === 0) return [];
     const file = "/etc/NetworkManager/conf.d/50-weft.conf";

@@ -1,4 +1,5 @@
 /** Pods that were attached by another plugin than new ones are: what they need, and what is left of them. */
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { DEFAULT_BRIDGE } from "../../../pkg/footprint.ts";
 import { firstHost } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
@@ -7,7 +8,7 @@ import { leftBridge } from "../../../pkg/reconcile/pod-bridge.ts";
 import { isHostRoute } from "../../../pkg/reconcile/pod-ends.ts";
 import { withNames } from "../../node/kernel.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 import { wrong } from "./kernel.ts";
 
 /** The pods' bridge where no pod uses it and no new one will. */

@@ -1,9 +1,11 @@
 /** Rules of single pods, which another program may have removed while the pods run. */
+
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { describeOwner } from "../../../pkg/kernel/owner.ts";
 import type { PodRulePart } from "../../../pkg/tables/pod-rules.ts";
 import { CNI_BIN_DIR } from "../../node/options.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 
 /** What a pod without them has lost. */
 const MEANING: Readonly<Record<PodRulePart, string>> = {

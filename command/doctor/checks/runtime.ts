@@ -1,8 +1,9 @@
 /** What the container runtime finds: network configurations, plugins, and room for both. */
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import { formatPrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
 import type { Facts } from "../facts.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 
 export const conflistFirst: Check = {
   name: "conflist-first",

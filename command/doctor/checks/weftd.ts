@@ -1,6 +1,8 @@
 /** weftd: whether it lives and serves, and what it has left for the executables. */
+
+import type { Finding } from "../../../pkg/backend/inspection.ts";
 import type { Held } from "../../node/run-dir.ts";
-import type { Check, Finding } from "../finding.ts";
+import type { Check } from "../finding.ts";
 
 const START =
   "start it and read its log (a service: systemctl status weftd; a DaemonSet: kubectl get pods -A -o wide, on this node)";

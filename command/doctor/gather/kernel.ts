@@ -1,9 +1,9 @@
 /** What the kernel can do. */
 
+import { BACKENDS } from "../../../pkg/backend/backends.ts";
 import { PROBE_LINK } from "../../../pkg/footprint.ts";
-import type { Link } from "../../../pkg/kernel/link.ts";
+import type { Link, LinkKindData } from "../../../pkg/kernel/link.ts";
 import { offloadQuestion, readOffload } from "../../../pkg/kernel/offload.ts";
-import type { Vtep } from "../../../pkg/kernel/vtep.ts";
 import { BlockingNetlink } from "../../../pkg/netlink/blocking.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import { ETHTOOL_GENL_NAME } from "../../../pkg/netlink/ethtool.ts";
@@ -13,7 +13,7 @@ import { NLM_F_CREATE, NLM_F_EXCL, type Request, request } from "../../../pkg/ne
 import type { System } from "../../../pkg/sys/system.ts";
 import type { Facts, KernelFacts } from "../facts.ts";
 
-const KINDS = ["bridge", "veth", "vxlan"] as const;
+const KINDS = ["bridge", "veth", ...BACKENDS.flatMap(({ inspection }) => inspection.kinds)];
 
 export function lookAtKernel(system: System, route: BlockingNetlink, hasNetfilter: boolean): KernelFacts {
   const release = new TextDecoder().decode(system.readFile("/proc/sys/kernel/osrelease")).trim();
@@ -24,31 +24,33 @@ export function lookAtKernel(system: System, route: BlockingNetlink, hasNetfilte
  * Kinds of devices that the kernel cannot make. It is asked for one with a hardware address of five bytes: a kind that is
  * there refuses that (EINVAL), one that is not is refused for its name (EOPNOTSUPP), and nothing is made.
  */
-export function missingKinds(route: BlockingNetlink, kinds: readonly Kind[]): string[] {
+export function missingKinds(route: BlockingNetlink, kinds: readonly string[]): string[] {
   const replies = route.exchange(kinds.map(impossibleDevice));
   return kinds.filter((_, at) => isNetlinkError(replies[at]?.error, "EOPNOTSUPP"));
 }
 
-type Kind = "bridge" | "veth" | "vxlan" | "dummy";
-
-function impossibleDevice(kind: Kind): Request {
+function impossibleDevice(kind: string): Request {
   return request(
     RTM_NEWLINK,
     { kind: "link", key: PROBE_LINK },
     `ip link add address (five bytes) type ${kind}`,
     {},
-    { ifname: PROBE_LINK, address: new Uint8Array(5), linkInfo: { device: { kind } } },
+    { ifname: PROBE_LINK, address: new Uint8Array(5), linkInfo: { device: { kind } as LinkKindData } },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }
 
-/** Whether VXLAN devices leave checksums to the hardware; nothing where the kernel does not say. */
-export function readOffloads(system: System, vteps: readonly Vtep[], links: readonly Link[]): Facts["offloads"] {
+/** Whether the devices to other nodes leave checksums to the hardware; nothing where the kernel does not say. */
+export function readOffloads(
+  system: System,
+  devices: readonly Pick<Link, "name">[],
+  links: readonly Link[],
+): Facts["offloads"] {
   const netlink = new BlockingNetlink(system.openNetlink(NETLINK_GENERIC), "the host's namespace");
   try {
     const family = readFamily(netlink.run(familyQuestion(ETHTOOL_GENL_NAME)));
     if (family === undefined) return [];
-    return vteps.flatMap(({ name }) => {
+    return devices.flatMap(({ name }) => {
       const link = links.find((one) => one.name === name);
       if (link === undefined) return [];
       return [{ device: name, isOn: readOffload(family, netlink.run(offloadQuestion(family, link))) }];

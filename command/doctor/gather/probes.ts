@@ -1,5 +1,6 @@
 /** Asks a few peers: by the underlay, with a packet as large as it promises to carry, and through the tunnel. */
 
+import { backendOf } from "../../../pkg/backend/backends.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
@@ -30,7 +31,7 @@ export function probePeers(
 ): Probe[] {
   const { backend } = table.conf;
   const { underlay } = table.node;
-  const configured = backend.type === "vxlan" ? backend.underlayMtu : undefined;
+  const configured = backendOf(backend).inspection.underlayMtu?.(backend);
   const fullBytes = Math.min(configured ?? underlay.mtu, underlay.mtu);
   const asked = someOf(table.peers).flatMap((peer): Asked[] => {
     const to = peer.addresses.find(({ family }) => underlay.local[family] !== undefined);
@@ -99,15 +100,15 @@ function someOf(peers: readonly Peer[]): Peer[] {
   return places.flatMap((at) => peers[at] ?? []);
 }
 
-/** The peer's VTEP, by the address that it has there, and this node's own beside it. */
+/** The peer's device, by the address that it has there (its subnet's first), and this node's own beside it. */
 export function tunnelTo(peer: Peer, { dataPath }: DesiredState) {
   for (const subnet of peer.subnets) {
     const route = dataPath.routes.find(({ destination }) => isSamePrefix(destination, subnet));
-    if (route === undefined || !("vtep" in route.by)) continue;
-    const { vtep: device } = route.by;
-    const own = dataPath.vteps.find(({ name }) => name === device);
+    if (route === undefined || !("device" in route.by)) continue;
+    const { device } = route.by;
+    const own = dataPath.devices.find(({ name }) => name === device);
     const local = own?.addresses.find(({ address }) => address.family === subnet.address.family)?.address;
-    if (local !== undefined) return { device, address: route.gateway, local };
+    if (local !== undefined) return { device, address: route.destination.address, local };
   }
   return undefined;
 }

@@ -319,9 +319,9 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const { facts, offer, options } = this.#parts;
     const way = facts.of(PROGRAMMED_WAY).value;
     if (folder === undefined || way === undefined) return;
-    const { subnets, networks, podMtu, backend } = way;
+    const { subnets, networks, podMtu, executable } = way;
     const { attach, runDir } = options;
-    await offer.make({ attach, subnets, networks, mtu: podMtu, backend, runDir }, folder, later);
+    await offer.make({ attach, subnets, networks, mtu: podMtu, executable, runDir }, folder, later);
   }
 
   /** What is thrown fails the pass, and keeps nothing else from being done. */

@@ -2,7 +2,7 @@
  * What the pods' bridge should be. It is made by the executables; what cannot be told from the configuration (by which
  * hardware address pods know their gateway) is remembered from the bridge itself.
  */
-import { deriveMac } from "../../../pkg/backend/overlay.ts";
+import { deriveMac } from "../../../pkg/backend/derived-mac.ts";
 import { firstHost, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { PodBridge } from "../../../pkg/reconcile/pod-bridge.ts";

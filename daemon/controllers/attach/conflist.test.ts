@@ -7,7 +7,7 @@ const settings: ConflistSettings = {
   subnets: [parseSubnet("10.244.1.0/24")],
   networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00:10:244::/56")],
   mtu: 1450,
-  backend: "vxlan",
+  executable: "vxlan",
   runDir: "/run/weft",
 };
 
@@ -41,7 +41,7 @@ test("with both families, each has a range set and a route", () => {
   const { plugins } = JSON.parse(
     formatConflist({
       ...settings,
-      backend: "host-gw",
+      executable: "host-gw",
       subnets: [...settings.subnets, parseSubnet("fd00:10:244:1::/64")],
     }),
   );

@@ -29,8 +29,8 @@ export interface ConflistSettings {
   readonly networks: readonly Prefix[];
   /** Of pods and bridge, in bytes. */
   readonly mtu: number;
-  /** The chained executable of this node's backend. */
-  readonly backend: "vxlan" | "host-gw";
+  /** The chained executable of this node's backend; undefined where that has none. */
+  readonly executable: string | undefined;
   readonly runDir: string;
   /** Whose network this was. */
   readonly predecessor?: Predecessor | undefined;
@@ -43,13 +43,17 @@ export async function writeConflist(directory: string, conflist: string): Promis
 }
 
 export function formatConflist(settings: ConflistSettings): string {
-  const { backend, predecessor, runDir } = settings;
+  const { executable, predecessor, runDir } = settings;
   const conflist = {
     // For runtimes that know nothing of `cniVersions`; the others take the highest they speak of that list.
     cniVersion: "1.0.0",
     cniVersions: ["0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     name: predecessor?.network ?? NETWORK_NAME,
-    plugins: [attachPlugin(settings), ...chained(predecessor), { type: backend, runDir, ...scratch(predecessor) }],
+    plugins: [
+      attachPlugin(settings),
+      ...chained(predecessor),
+      ...(executable === undefined ? [] : [{ type: executable, runDir, ...scratch(predecessor) }]),
+    ],
   };
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }

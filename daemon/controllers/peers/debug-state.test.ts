@@ -29,10 +29,9 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     subnets: [parsePrefix("10.244.2.0/24")],
     addresses: [parseAddress("192.0.2.2")],
     backendType: "host-gw",
-    vtepMacs: {},
   };
   const conf = parseNetConf('{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}');
-  const aim = { node, peers: [peer], desired: desiredState(conf, node, [peer], []) };
+  const aim = { node, peers: [peer], desired: desiredState(conf, node, [peer], new Map()) };
   const stranger = {
     destination: parsePrefix("198.51.100.0/24"),
     table: 254,

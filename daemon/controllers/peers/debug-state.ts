@@ -31,8 +31,12 @@ export function debugState(aim: Aim | undefined, observed: KernelSnapshot, reaso
 }
 
 /** Of what the kernel holds, what concerns the way to other nodes. */
-function ours({ vteps, routes }: DataPath, { underlay }: LocalNode, observed: KernelSnapshot): KernelSnapshot {
-  const names = new Set(vteps.map(({ name }) => name));
+function ours(
+  { devices: wanted, routes }: DataPath,
+  { underlay }: LocalNode,
+  observed: KernelSnapshot,
+): KernelSnapshot {
+  const names = new Set(wanted.map(({ name }) => name));
   const links = observed.links.filter(({ name, index }) => names.has(name) || index === underlay.index);
   const indexes = new Set(links.map(({ index }) => index));
   const devices = new Set(links.filter(({ name }) => names.has(name)).map(({ index }) => index));

@@ -5,15 +5,15 @@ import type { GuardedDevice } from "../facts.ts";
 
 /** The VXLAN devices that a pass has programmed, with what is known about them. */
 export function guardedDevices(
-  { vteps, neighbours }: DataPath,
+  { devices, neighbours }: DataPath,
   { links }: Pick<KernelSnapshot, "links">,
 ): GuardedDevice[] {
-  return vteps.flatMap(({ name, addresses }) => {
+  return devices.flatMap(({ name, addresses }) => {
     const index = links.find((link) => link.name === name)?.index;
     const local = addresses[0]?.address;
     if (index === undefined || local === undefined) return [];
-    const peers = neighbours.flatMap(({ vtep, address }) =>
-      vtep === name && address.family === local.family ? [address] : [],
+    const peers = neighbours.flatMap(({ device, address }) =>
+      device === name && address.family === local.family ? [address] : [],
     );
     return [{ name, index, local, peers }];
   });

@@ -97,7 +97,7 @@ export function interestOf(
   { state, port }: Observation,
   chosenBy: readonly Prefix[],
 ): PeersInterest {
-  const devices = new Set(dataPath.vteps.map(({ name }) => name));
+  const devices = new Set(dataPath.devices.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));
   const linkNames = new Set([link.name, ...devices]);

@@ -66,7 +66,7 @@ export class OwnNodeReport {
 
   reversePaths({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
     const { files, health, events, log } = this.#parts;
-    const devices = [link.name, ...dataPath.vteps.map(({ name }) => name)];
+    const devices = [link.name, ...dataPath.devices.map(({ name }) => name)];
     const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
     health.warns("rp_filter", warnings);
     if (!this.#news.isNews("rp_filter", warnings.join("\n")) || warnings.length === 0) return;

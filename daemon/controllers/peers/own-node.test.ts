@@ -129,7 +129,7 @@ describe("announcementOf", () => {
   });
 
   test("of host-gw has no VTEP", () => {
-    expect(announcementOf({ type: "host-gw", vni: 1, port: 8472 }, of4, node([]), choice, {}).backend).toEqual({
+    expect(announcementOf({ type: "host-gw" }, of4, node([]), choice, {}).backend).toEqual({
       type: "host-gw",
     });
   });

@@ -1,11 +1,13 @@
 /** This node: what its Node object and the kernel make of it, and what it announces to its peers. Pure. */
 
-import type { HostGwConf, NetConf, VxlanConf } from "../../../pkg/backend/net-conf.ts";
+import { backendOf } from "../../../pkg/backend/backends.ts";
+import type { BackendConf } from "../../../pkg/backend/contract.ts";
+import type { NetConf } from "../../../pkg/backend/net-conf.ts";
 import type { LocalNode } from "../../../pkg/backend/node.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
-import type { Announcement, Vtep } from "../../../pkg/cluster/node/annotations.ts";
+import type { Announcement } from "../../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
-import { addressBits, type Family } from "../../../pkg/ip/address.ts";
+import { addressBits } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, overlaps, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import { RT_SCOPE } from "../../../pkg/netlink/route.ts";
@@ -89,30 +91,22 @@ export function localNode(
 }
 
 /**
- * A family takes part when the underlay has an address of it, and this node a VTEP there or, in host-gw, pods. What the administrator wrote into the
- * Node's `public-ip-overwrite` annotations beats what was found.
+ * A family takes part when the underlay has an address of it, and the backend has it take part. What the administrator
+ * wrote into the Node's `public-ip-overwrite` annotations beats what was found.
  */
 export function announcementOf(
-  backend: VxlanConf | HostGwConf,
+  conf: BackendConf,
   node: LocalNode,
   own: ClusterNode,
   { ipv4, ipv6 }: UnderlayChoice,
-  vtepMacs: DesiredState["vtepMacs"],
+  endpoints: DesiredState["endpoints"],
 ): Announcement {
-  const takesPart = (family: Family) =>
-    backend.type === "vxlan"
-      ? vtepMacs[family] !== undefined
-      : node.subnets.some(({ address }) => address.family === family) ||
-        // IPv4 pods are reached by the IPv6 address of a node that has no other.
-        (family === 6 && ipv4 === undefined);
-  const publicIp = takesPart(4) ? (own.publicIpOverwrite ?? ipv4?.announced) : undefined;
-  const publicIpv6 = takesPart(6) ? (own.publicIpv6Overwrite ?? ipv6?.announced) : undefined;
-  const vtepOf = (mac: string | undefined): Vtep | undefined =>
-    backend.type === "vxlan" && mac !== undefined ? { vni: backend.vni, mac } : undefined;
-  const port = backend.type === "vxlan" ? { port: backend.port } : {};
-  const [vtep, vtepV6] = [vtepOf(vtepMacs[4]), vtepOf(vtepMacs[6])];
+  const { name, announcement } = backendOf(conf);
+  const families = announcement.families(node, endpoints);
+  const publicIp = families.includes(4) ? (own.publicIpOverwrite ?? ipv4?.announced) : undefined;
+  const publicIpv6 = families.includes(6) ? (own.publicIpv6Overwrite ?? ipv6?.announced) : undefined;
   return {
-    backend: { type: backend.type, ...(vtep && { vtep }), ...(vtepV6 && { vtepV6 }), ...port },
+    backend: { type: name, ...announcement.announce(conf, endpoints) },
     ...(publicIp && { publicIp }),
     ...(publicIpv6 && { publicIpv6 }),
   };

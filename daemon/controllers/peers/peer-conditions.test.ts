@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import { attribution } from "../../../pkg/backend/attribution.ts";
-import type { Peer } from "../../../pkg/backend/node.ts";
+import type { VxlanPeer } from "../../../pkg/backend/vxlan/peer.ts";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix } from "../../../pkg/ip/prefix.ts";
 import { deleteLink, type Link } from "../../../pkg/kernel/link.ts";
 import { deleteForwarding, replaceForwarding, replaceNeighbour } from "../../../pkg/kernel/neighbour.ts";
 import { addRoute, deleteRoute, replaceRoute } from "../../../pkg/kernel/route.ts";
+import { vtepDevice } from "../../../pkg/kernel/vtep-device.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
 import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
@@ -18,7 +19,7 @@ import { Metrics } from "../../core/metrics.ts";
 import type { Happening } from "../../sources/events.ts";
 import { isAboutPeers, PeerConditions, refusedError } from "./peer-conditions.ts";
 
-const peer = (number: number): Peer => ({
+const peer = (number: number): VxlanPeer => ({
   name: `n${number}`,
   subnets: [parsePrefix(`10.244.${number}.0/24`)],
   addresses: [parseAddress(`192.0.2.${number}`)],
@@ -27,24 +28,24 @@ const peer = (number: number): Peer => ({
 });
 const peers = [2, 3, 4, 5].map(peer);
 const names = peers.map(({ name }) => name);
-const VTEP = {
+const VTEP = vtepDevice({
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-};
+});
 const nobody = () => undefined;
 /** Each peer by its own VTEP entries, on the device 4. */
 const peerOf = attribution(
   {
     dataPath: {
-      vteps: [VTEP],
+      devices: [VTEP],
       routes: peers.flatMap(({ subnets }) =>
-        subnets.map((destination) => ({ destination, gateway: destination.address, by: { vtep: VTEP.name } })),
+        subnets.map((destination) => ({ destination, gateway: destination.address, by: { device: VTEP.name } })),
       ),
       neighbours: peers.flatMap(({ subnets, vtepMacs }) =>
-        subnets.map(({ address }) => ({ vtep: VTEP.name, address, mac: vtepMacs[4] ?? "" })),
+        subnets.map(({ address }) => ({ device: VTEP.name, address, mac: vtepMacs[4] ?? "" })),
       ),
       forwarding: peers.flatMap(({ addresses, vtepMacs }) =>
-        addresses.map((destination) => ({ vtep: VTEP.name, mac: vtepMacs[4] ?? "", destination })),
+        addresses.map((destination) => ({ device: VTEP.name, mac: vtepMacs[4] ?? "", destination })),
       ),
     },
     entryPeers: { routes: names, neighbours: names, forwarding: names },

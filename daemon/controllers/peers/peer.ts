@@ -1,22 +1,52 @@
 /** From a Node of the cluster to a peer of the data path. Pure. */
+import { backendNamed } from "../../../pkg/backend/backends.ts";
 import type { Peer } from "../../../pkg/backend/node.ts";
-import type { NodeBackend } from "../../../pkg/cluster/node/annotations.ts";
+import { DATA_ANNOTATION } from "../../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import type { Address, Family } from "../../../pkg/ip/address.ts";
+
+interface ReadPeer {
+  readonly peer: Peer;
+  readonly problems: readonly string[];
+}
+
+/** Of each Node that is known: a pass asks for all of them, and few change between two. */
+const read = new WeakMap<ClusterNode, ReadPeer>();
 
 /**
  * A peer is reached by the address that it announces, or, while it has announced none, by its InternalIP. Its subnets
  * are its podCIDRs and nothing else.
  */
 export function peerOf(node: ClusterNode): Peer {
-  return {
+  return readOnce(node).peer;
+}
+
+/** What its backend cannot read of what the Node announces, in words. */
+export function announcedProblems(node: ClusterNode): readonly string[] {
+  return readOnce(node).problems;
+}
+
+function readOnce(node: ClusterNode): ReadPeer {
+  const known = read.get(node);
+  if (known !== undefined) return known;
+  const made = readPeer(node);
+  read.set(node, made);
+  return made;
+}
+
+function readPeer(node: ClusterNode): ReadPeer {
+  const problems: string[] = [];
+  const base = {
     name: node.name,
     subnets: node.podCidrs,
     addresses: [reachedBy(node, 4), reachedBy(node, 6)].flatMap((address) => (address === undefined ? [] : [address])),
     backendType: node.backend?.type,
-    vni: (node.backend?.vtep ?? node.backend?.vtepV6)?.vni,
-    port: node.backend?.port,
-    vtepMacs: vtepMacs(node.backend),
+  };
+  const tell = (family: Family, problem: string) =>
+    void problems.push(`annotation ${DATA_ANNOTATION[family]}: ${problem}: ignored`);
+  return {
+    peer: backendNamed(node.backend?.type)?.announcement.readPeer(base, node.backend ?? {}, tell) ?? base,
+    problems,
   };
 }
 
@@ -28,11 +58,4 @@ export function sourcesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNo
 function reachedBy(node: ClusterNode, family: Family): Address | undefined {
   const announced = family === 4 ? node.publicIp : node.publicIpv6;
   return announced ?? node.internalAddresses.find((address) => address.family === family);
-}
-
-function vtepMacs(backend: NodeBackend | undefined): Peer["vtepMacs"] {
-  return {
-    ...(backend?.vtep && { 4: backend.vtep.mac }),
-    ...(backend?.vtepV6 && { 6: backend.vtepV6.mac }),
-  };
 }

@@ -4,10 +4,11 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { attribution } from "../../../pkg/backend/attribution.ts";
+import { BACKENDS, backendNamed, backendOf } from "../../../pkg/backend/backends.ts";
+import { type Channels, type KnownDevices, knownDevices } from "../../../pkg/backend/contributions.ts";
 import { desiredState } from "../../../pkg/backend/desired.ts";
-import type { NetConf } from "../../../pkg/backend/net-conf.ts";
+import { type NetConf, settingsOf } from "../../../pkg/backend/net-conf.ts";
 import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";
-import { type KnownVtep, knownVteps } from "../../../pkg/backend/overlay.ts";
 import type { DesiredState } from "../../../pkg/backend/state.ts";
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
@@ -44,8 +45,8 @@ import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
 import { guardedDevices } from "./guarded-devices.ts";
 import { hostPrefix, interestOf, type PeersInterest, peersTrigger } from "./interest.ts";
+import { OldChannels } from "./old-channels.ts";
 import { OldSenders } from "./old-senders.ts";
-import { OldVteps } from "./old-vteps.ts";
 import { announcementOf, localNode } from "./own-node.ts";
 import { OwnNodeReport } from "./own-node-report.ts";
 import { peerOf, sourcesOf } from "./peer.ts";
@@ -63,7 +64,7 @@ export interface PeersParts {
   /** Whose network weft takes over, if any. */
   readonly conflists: () => Promise<ConflistFolder>;
   readonly announcer: Pick<Announcer, "announce">;
-  readonly runFiles: Pick<RunFiles, "knownSubnets" | "vtepMacs" | "writeTable" | "writeStamp">;
+  readonly runFiles: Pick<RunFiles, "knownSubnets" | "deviceMacs" | "writeTable" | "writeStamp">;
   readonly files: Files;
   readonly events: EventReporter;
   readonly health: Health;
@@ -96,7 +97,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   readonly #report: OwnNodeReport;
   readonly #conditions: PeerConditions;
   readonly #former: FormerSubnets;
-  readonly #oldVteps = new OldVteps();
+  readonly #oldChannels = new Map(BACKENDS.map((backend) => [backend, new OldChannels()]));
   readonly #oldSenders = new OldSenders();
   readonly #sourceChange = new SourceChange();
   /** Of the last pass that programmed something. */
@@ -157,7 +158,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
     const peers = view.peers.map(peerOf);
-    const desired = this.#desire(pass, conf, node, peers, knownVteps(state.links, runFiles.vtepMacs), known.own);
+    const desired = this.#desire(pass, conf, node, peers, knownDevices(state.links, runFiles.deviceMacs), known.own);
     this.#noteUnderlay(underlay);
     this.#noteFormer(known.subnets);
     const senders = this.#oldSenders.with(view.peers.flatMap(sourcesOf), clock.nowMs());
@@ -172,9 +173,11 @@ export class PeersController implements Controller<WantedWay, Observation> {
   /** The node table first: an executable that steps in for a weftd that died must not bring back a peer that has gone. */
   async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
     const { runFiles, clock } = this.#parts;
-    const vtepMacs = new Map(state.dataPath.vteps.map(({ name, mac }) => [name, mac]));
+    const deviceMacs = new Map(
+      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac]])),
+    );
     try {
-      await runFiles.writeTable({ netConf, node, vtepMacs, peers, formerSubnets: choice.former });
+      await runFiles.writeTable({ netConf, node, deviceMacs, peers, formerSubnets: choice.former });
     } finally {
       await this.#awaitFollowers(choice);
       this.#programsMs = clock.nowMs();
@@ -208,10 +211,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
     this.#programmedMs = clock.nowMs();
     const guarded = guardedDevices(dataPath, observed.state);
-    const { networks, podMtu, backend: backendType } = desired.choice;
+    const { networks, podMtu, executable } = desired.choice;
     facts.of(GUARDED_DEVICES).publish(guarded);
     facts.of(PROGRAMMED_WAY).publish({
-      ...{ networks, podMtu, backend: backendType, subnets: node.subnets },
+      ...{ networks, podMtu, executable, subnets: node.subnets },
       devices: guarded.map(({ name, index }) => ({ name, index })),
     });
 
@@ -227,9 +230,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#log(pass, outcome);
 
     const { backend } = conf;
-    announcer.announce(announcementOf(backend, node, own, underlay, state.vtepMacs), own);
-    const { vteps } = dataPath;
-    const devices = backend.type === "vxlan" && vteps.length > 0 ? vteps.map(({ name }) => name) : [underlay.link.name];
+    announcer.announce(announcementOf(backend, node, own, underlay, state.endpoints), own);
+    // Those of its own backend carry the node's pods; where it has none, the underlay does.
+    const carrying = dataPath.devices.filter((device) => device.backend === backend.type).map(({ name }) => name);
+    const devices = carrying.length > 0 ? carrying : [underlay.link.name];
     await runFiles.writeStamp({ backend: backend.type, devices });
     if (refusals.length > 0) throw refusedError(refusals, this.#count);
   }
@@ -265,38 +269,43 @@ export class PeersController implements Controller<WantedWay, Observation> {
     metrics.passDuration.observe((clock.nowMs() - this.#beganMs) / 1000);
   }
 
-  /** With the VTEPs that this node itself, or the peers that have not heard of it, may still be sent to by. */
+  /** With the channels that this node itself, or the peers that have not heard of it, may still be sent to by. */
   #desire(
     pass: Pass,
     conf: NetConf,
     node: LocalNode,
     peers: readonly Peer[],
-    known: readonly KnownVtep[],
+    known: KnownDevices,
     own: ClusterNode,
   ): DesiredState {
     const nowMs = this.#parts.clock.nowMs();
-    const { backendType, vni = conf.backend.vni, port = conf.backend.port } = peerOf(own);
-    const announced = backendType === "vxlan" ? [{ vni, port }] : [];
+    const announced = announcedChannels(conf, peerOf(own));
     const needed = desiredState(conf, node, peers, known, announced);
-    const kept = this.#oldVteps.kept(known, needed.dataPath.vteps, nowMs);
-    again(pass, "an old VTEP may go", this.#oldVteps.nextMs(nowMs));
-    return kept.length === 0 ? needed : desiredState(conf, node, peers, known, [...announced, ...kept]);
+    const kept = new Map<string, readonly unknown[]>();
+    for (const [backend, old] of this.#oldChannels) {
+      const devices = needed.dataPath.devices.filter((device) => device.backend === backend.name);
+      const had = backend.channels.of(known.get(backend.name) ?? []);
+      const still = old.kept(had, backend.channels.in(devices), nowMs);
+      again(pass, "an old VTEP may go", old.nextMs(nowMs));
+      if (still.length > 0) kept.set(backend.name, [...(announced.get(backend.name) ?? []), ...still]);
+    }
+    return kept.size === 0 ? needed : desiredState(conf, node, peers, known, new Map([...announced, ...kept]));
   }
 
   #publish(
     { backend, networks }: NetConf,
     node: LocalNode,
     { link }: UnderlayChoice,
-    { dataPath, podMtu, unmasqueraded }: DesiredState,
+    { dataPath, podMtu, unmasqueraded, tunnels }: DesiredState,
     senders: NodeChoice["senders"],
   ): NodeChoice {
     const fact = this.#parts.facts.of(NODE_CHOICE);
     const choice: NodeChoice = {
       ...{ node, networks, podMtu, unmasqueraded, senders },
       underlayName: link.name,
-      backend: backend.type,
-      devices: dataPath.vteps.map(({ name }) => name),
-      tunnels: dataPath.vteps.map(({ local, port, vni }) => ({ family: local.family, port, vni })),
+      executable: backendOf(backend).executable,
+      devices: dataPath.devices.map(({ name }) => name),
+      tunnels,
       peerSubnets: dataPath.routes.map(({ destination }) => destination),
       former: this.#former.all,
     };
@@ -359,6 +368,13 @@ export class PeersController implements Controller<WantedWay, Observation> {
     else if (this.#heardMs.length > 0) log.info(line, "data path is as it should be");
     else log.debug(line, "data path is as it should be");
   }
+}
+
+/** What this node was announced to receive by, as it was last heard. */
+function announcedChannels(conf: NetConf, own: Peer): Channels {
+  const backend = backendNamed(own.backendType);
+  const settings = backend && settingsOf(conf, backend);
+  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
 }
 
 function again(pass: Pass, reason: string, delayMs: number | undefined): void {

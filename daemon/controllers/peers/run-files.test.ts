@@ -20,11 +20,10 @@ const peer: Peer = {
   subnets: [parseSubnet("10.244.2.0/24")],
   addresses: [parseAddress("192.0.2.2")],
   backendType: "host-gw",
-  vtepMacs: {},
 };
 const netConf = '{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}';
-const vtepMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
-const content: TableContent = { netConf, node, vtepMacs, peers: [peer], formerSubnets: [] };
+const deviceMacs = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
+const content: TableContent = { netConf, node, deviceMacs, peers: [peer], formerSubnets: [] };
 const served: StampContent = { backend: "host-gw", devices: ["eth0"] };
 
 /** As a pass does; true when the table was replaced. */
@@ -73,10 +72,10 @@ test("what has not changed is not written", async () => {
 
 test("this node's VTEPs are remembered over restarts", async () => {
   const files = await RunFiles.open(directory);
-  expect(files.vtepMacs).toEqual(new Map());
+  expect(files.deviceMacs).toEqual(new Map());
   await write(files, content);
-  expect(files.vtepMacs).toEqual(vtepMacs);
-  expect((await RunFiles.open(directory)).vtepMacs).toEqual(vtepMacs);
+  expect(files.deviceMacs).toEqual(deviceMacs);
+  expect((await RunFiles.open(directory)).deviceMacs).toEqual(deviceMacs);
 });
 
 test("the subnets that an earlier weftd has served are remembered", async () => {

@@ -18,14 +18,14 @@ import type { Prefix } from "../../../pkg/ip/prefix.ts";
 import { BOOT_ID_FILE } from "../../../pkg/sys/boot.ts";
 import { replaceFile } from "../../core/drivers/replace-file.ts";
 
-export type TableContent = Pick<NodeTable, "netConf" | "node" | "vtepMacs" | "peers" | "formerSubnets">;
+export type TableContent = Pick<NodeTable, "netConf" | "node" | "deviceMacs" | "peers" | "formerSubnets">;
 export type StampContent = Pick<Stamp, "backend" | "devices">;
 
 export class RunFiles {
   readonly #directory: string;
   readonly #bootId: string;
   #generation: number;
-  #vtepMacs: ReadonlyMap<string, string>;
+  #deviceMacs: ReadonlyMap<string, string>;
   /** Subnets that an earlier weftd of this boot has served. */
   readonly knownSubnets: readonly Prefix[];
 
@@ -33,7 +33,7 @@ export class RunFiles {
     this.#directory = directory;
     this.#bootId = bootId;
     this.#generation = last?.generation ?? 0;
-    this.#vtepMacs = last?.vtepMacs ?? new Map();
+    this.#deviceMacs = last?.deviceMacs ?? new Map();
     this.knownSubnets = last === undefined ? [] : [...last.formerSubnets, ...last.node.subnets];
   }
 
@@ -43,16 +43,16 @@ export class RunFiles {
     return new RunFiles(directory, bootId, await lastTable(join(directory, TABLE_FILE), bootId));
   }
 
-  /** What the last table says of this node's VTEPs. */
-  get vtepMacs(): ReadonlyMap<string, string> {
-    return this.#vtepMacs;
+  /** What the last table says of this node's devices. */
+  get deviceMacs(): ReadonlyMap<string, string> {
+    return this.#deviceMacs;
   }
 
   /** Replaces the table if it differs, under a new generation; true when it did. */
   async writeTable(table: TableContent): Promise<boolean> {
     const path = join(this.#directory, TABLE_FILE);
     const text = (generation: number) => formatNodeTable({ bootId: this.#bootId, generation, ...table });
-    this.#vtepMacs = table.vtepMacs;
+    this.#deviceMacs = table.deviceMacs;
     if ((await content(path)) === text(this.#generation)) return false;
     const generation = this.#generation + 1;
     const isReplaced = await replaceFile(path, text(generation));

@@ -6,6 +6,7 @@ import { parseMac } from "../../../pkg/ip/mac.ts";
 import { parseSubnet } from "../../../pkg/ip/prefix.ts";
 import { addRoute, type ObservedRoute } from "../../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
+import { vtepDevice } from "../../../pkg/kernel/vtep-device.ts";
 import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { Reply } from "../../../pkg/netlink/exchange.ts";
 import { RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
@@ -36,7 +37,7 @@ const EBUSY = 16;
 const ENETUNREACH = 101;
 
 const nothing: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
-const noDevices: DataPath = { vteps: [], routes: [], neighbours: [], forwarding: [] };
+const noDevices: DataPath = { devices: [], routes: [], neighbours: [], forwarding: [] };
 
 /** A kernel that answers each request with the errno that `answer` gives it (0: done). */
 class FakeKernel {
@@ -177,7 +178,7 @@ describe("program", () => {
     expect((await program(programmer, noDevices, observed)).refusals).toHaveLength(1);
   });
 
-  const vtep = {
+  const vtep = vtepDevice({
     name: "flannel.1",
     vni: 1,
     port: 8472,
@@ -186,19 +187,19 @@ describe("program", () => {
     mac: "0a:00:00:00:00:01",
     mtu: 1450,
     addresses: [],
-  };
+  });
 
   test("fails when its own device is refused", async () => {
     const { kernel, programmer } = bench();
     kernel.answer = (text) => (text.startsWith("ip link add") ? EBUSY : 0);
-    const { error } = await program(programmer, { ...noDevices, vteps: [vtep] }, nothing);
+    const { error } = await program(programmer, { ...noDevices, devices: [vtep] }, nothing);
     expect(error).toBeInstanceOf(RefusedError);
     expect(kernel.sent).toHaveLength(1);
   });
 
   test("gives up on a device that vanishes as soon as it is made", async () => {
     const { kernel, programmer } = bench();
-    const { error } = await program(programmer, { ...noDevices, vteps: [vtep] }, nothing);
+    const { error } = await program(programmer, { ...noDevices, devices: [vtep] }, nothing);
     expect(String(error)).toContain("another program removes it");
     expect(kernel.sent).toHaveLength(3);
   });
@@ -226,17 +227,17 @@ describe("what another program undoes", () => {
 
   test("is one repair where a device is made and then brought up, whatever the steps", async () => {
     const { kernel, programmer } = bench();
-    const vtep = {
+    const vtep = vtepDevice({
       ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
       ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-    };
+    });
     const data = { vni: 1, port: 8472, link: 2, local: addressToBytes(vtep.local), learning: 0 };
     const linkInfo = { device: { kind: "vxlan" as const, data } };
     const made = { ifname: vtep.name, address: parseMac(vtep.mac), mtu: 1450, linkInfo };
     kernel.links = [asMessage(query(RTM_NEWLINK, "", { index: 7 }, made))];
     const asked: string[] = [];
     const once: Gate = { ...gate, mayPutBack: (object) => asked.push(identityText(object)) === 1 };
-    await program(programmer, { ...noDevices, vteps: [vtep] }, nothing, once);
+    await program(programmer, { ...noDevices, devices: [vtep] }, nothing, once);
     expect(kernel.sent).toEqual([
       expect.stringMatching(/^ip link add flannel\.1 /),
       expect.stringMatching(/^ip link set flannel\.1 .* up$/),
@@ -246,13 +247,13 @@ describe("what another program undoes", () => {
 
   test("keeps what builds on it from being done", async () => {
     const { kernel, programmer } = bench();
-    const vteps = [
-      {
+    const devices = [
+      vtepDevice({
         ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
         ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
-      },
+      }),
     ];
-    const { error } = await program(programmer, { ...noDevices, vteps }, nothing, gate);
+    const { error } = await program(programmer, { ...noDevices, devices }, nothing, gate);
     expect(String(error)).toContain("it rests");
     expect(kernel.sent).toEqual([]);
   });

@@ -6,7 +6,6 @@
  * Node must not cost this node its other peers.
  */
 import { type Address, AddressError, type Family, formatAddress, parseAddress } from "../../ip/address.ts";
-import { formatMac, parseMac } from "../../ip/mac.ts";
 
 const PREFIX = "flannel.alpha.coreos.com/";
 
@@ -16,7 +15,7 @@ export const ANNOTATION = {
   subnetManager: `${PREFIX}kube-subnet-manager`,
   /** "vxlan", "host-gw", ...: a node talks to peers of its own type only. */
   backendType: `${PREFIX}backend-type`,
-  /** `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}`; the text `null` where the backend has nothing to say. */
+  /** JSON of the backend's own (pkg/backend): `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}` in vxlan, `null` in host-gw. */
   backendData: `${PREFIX}backend-data`,
   backendV6Data: `${PREFIX}backend-v6-data`,
   /** The address under which peers reach this node. */
@@ -29,20 +28,18 @@ export const ANNOTATION = {
   publicIpv6Overwrite: `${PREFIX}public-ipv6-overwrite`,
 } as const;
 
-/** One VXLAN endpoint. */
-export interface Vtep {
-  /** Absent where an old flannel wrote the annotation. */
-  readonly vni?: number;
-  /** "aa:bb:cc:dd:ee:ff" in lower case; a unicast address, never zero. */
-  readonly mac: string;
-}
+/** Where a backend's data is, by the family of the underlay that it is about. */
+export const DATA_ANNOTATION: Readonly<Record<Family, string>> = {
+  4: ANNOTATION.backendData,
+  6: ANNOTATION.backendV6Data,
+};
 
-/** The backend of a node and, for vxlan, its endpoint in each family's overlay. */
+/** The backend of a node, and what it says of the node: only the backend itself knows that form. */
 export interface NodeBackend {
   readonly type: string;
-  readonly vtep?: Vtep;
-  readonly vtepV6?: Vtep;
-  /** The UDP port of both; absent where flannel wrote the annotations. */
+  /** The text of backend-data (4) and backend-v6-data (6); absent where it says nothing. */
+  readonly data?: Partial<Readonly<Record<Family, string>>>;
+  /** The UDP port of vxlan; absent where flannel wrote the annotations. */
   readonly port?: number;
 }
 
@@ -68,17 +65,11 @@ export type Annotations = { readonly [key: string]: string };
 /** Annotations as they should be; `null` for one that should not be there. */
 export type WantedAnnotations = { readonly [key: string]: string | null };
 
-/** The largest VXLAN network identifier: 24 bits (RFC 7348). */
-const MAX_VNI = 0xffffff;
-
 /** Reads the annotations of one Node and appends what is wrong with them to `problems`. */
 export function parseAnnotations(annotations: Annotations, problems: string[]): AnnotationContent {
   const addressOf = (key: string, family: Family) => readAddress(annotations, key, family, problems);
   const type = annotations[ANNOTATION.backendType];
-  const vtep = readVtep(annotations, ANNOTATION.backendData, problems);
-  const vtepV6 = readVtep(annotations, ANNOTATION.backendV6Data, problems);
-  const port = readPort(annotations, problems);
-  const backend = { ...optional("vtep", vtep), ...optional("vtepV6", vtepV6), ...optional("port", port) };
+  const backend = { ...optional("data", readData(annotations)), ...optional("port", readPort(annotations, problems)) };
   return {
     managed: annotations[ANNOTATION.subnetManager] === "true",
     ...optional("backend", type ? { type, ...backend } : undefined),
@@ -97,8 +88,8 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
   return {
     [ANNOTATION.subnetManager]: "true",
     [ANNOTATION.backendType]: backend.type,
-    [ANNOTATION.backendData]: publicIp === undefined ? null : formatVtep(backend.vtep),
-    [ANNOTATION.backendV6Data]: publicIpv6 === undefined ? null : formatVtep(backend.vtepV6),
+    [ANNOTATION.backendData]: publicIp === undefined ? null : (backend.data?.[4] ?? "null"),
+    [ANNOTATION.backendV6Data]: publicIpv6 === undefined ? null : (backend.data?.[6] ?? "null"),
     [ANNOTATION.vxlanPort]: backend.port === undefined ? null : String(backend.port),
     [ANNOTATION.publicIp]: publicIp === undefined ? null : formatAddress(publicIp),
     [ANNOTATION.publicIpv6]: publicIpv6 === undefined ? null : formatAddress(publicIpv6),
@@ -111,36 +102,11 @@ export function differingAnnotations(current: Annotations, wanted: WantedAnnotat
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-/** flannel writes the text `null` where there is no endpoint (host-gw), and so do we. */
-function formatVtep(vtep: Vtep | undefined): string {
-  if (vtep === undefined) return "null";
-  // The order of keys is flannel's: a flanneld that takes the node over again finds nothing to rewrite.
-  return JSON.stringify({ VNI: vtep.vni, VtepMAC: vtep.mac });
-}
-
-function readVtep(annotations: Annotations, key: string, problems: string[]): Vtep | undefined {
-  const text = annotations[key];
-  if (text === undefined || text === "") return undefined;
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch {
-    problems.push(`annotation ${key}: ${JSON.stringify(text)} is not JSON: ignored`);
-    return undefined;
-  }
-  if (content === null) return undefined;
-  const { VNI: vni, VtepMAC: mac } = content as { VNI?: unknown; VtepMAC?: unknown };
-  if (vni !== undefined && !(Number.isInteger(vni) && (vni as number) >= 0 && (vni as number) <= MAX_VNI)) {
-    problems.push(`annotation ${key}: VNI ${JSON.stringify(vni)} is not a number from 0 to ${MAX_VNI}: ignored`);
-    return undefined;
-  }
-  const bytes = typeof mac === "string" ? readMac(mac) : undefined;
-  if (bytes === undefined) {
-    const got = mac === undefined ? "is missing" : `${JSON.stringify(mac)} is not a unicast MAC address`;
-    problems.push(`annotation ${key}: VtepMAC ${got}: ignored`);
-    return undefined;
-  }
-  return { ...optional("vni", vni as number | undefined), mac: formatMac(bytes) };
+/** flannel writes the text `null` where the backend has nothing to say (host-gw), and so do we. */
+function readData(annotations: Annotations): NodeBackend["data"] {
+  const texts = ([4, 6] as const).map((family) => [family, annotations[DATA_ANNOTATION[family]]] as const);
+  const said = texts.filter(([, text]) => text !== undefined && text !== "" && text !== "null");
+  return said.length === 0 ? undefined : Object.fromEntries(said);
 }
 
 function readPort(annotations: Annotations, problems: string[]): number | undefined {
@@ -150,18 +116,6 @@ function readPort(annotations: Annotations, problems: string[]): number | undefi
   if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
   problems.push(`annotation ${ANNOTATION.vxlanPort}: ${JSON.stringify(text)} is not a number from 1 to 65535: ignored`);
   return undefined;
-}
-
-/** The bytes of a unicast address other than zero; the kernel refuses anything else for a neighbour. */
-function readMac(text: string): Uint8Array | undefined {
-  try {
-    const bytes = parseMac(text);
-    const isGroup = ((bytes[0] ?? 0) & 1) === 1;
-    return isGroup || bytes.every((byte) => byte === 0) ? undefined : bytes;
-  } catch (error) {
-    if (error instanceof AddressError) return undefined;
-    throw error;
-  }
 }
 
 function readAddress(annotations: Annotations, key: string, family: Family, problems: string[]): Address | undefined {

@@ -389,7 +389,7 @@ describe("a watch on metadata", () => {
 
 describe("NodeApi", () => {
   const announcement = {
-    backend: { type: "vxlan", vtep: { vni: 1, mac: "0e:2a:00:00:00:01" } },
+    backend: { type: "vxlan", data: { 4: '{"VNI":1,"VtepMAC":"0e:2a:00:00:00:01"}' } },
     publicIp: parseAddress("192.0.2.1"),
   };
 

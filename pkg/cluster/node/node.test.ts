@@ -61,8 +61,10 @@ describe("parseNode", () => {
       managed: true,
       backend: {
         type: "vxlan",
-        vtep: { vni: 1, mac: "8e:10:25:bf:b8:be" },
-        vtepV6: { vni: 1, mac: "ce:41:b7:d1:b7:42" },
+        data: {
+          4: '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}',
+          6: '{"VNI":1,"VtepMAC":"ce:41:b7:d1:b7:42"}',
+        },
       },
       problems: [],
     });
@@ -133,29 +135,7 @@ describe("parseNode", () => {
     ]);
   });
 
-  test("reads a VTEP without a VNI, as old flannels wrote it, and a MAC in capitals", () => {
-    const annotations = {
-      [ANNOTATION.backendType]: "vxlan",
-      [ANNOTATION.backendData]: '{"VtepMAC":"8E:10:25:BF:B8:BE"}',
-    };
-    expect(parseNode(withAnnotations(annotations)).backend).toEqual({
-      type: "vxlan",
-      vtep: { mac: "8e:10:25:bf:b8:be" },
-    });
-  });
-
   test.each([
-    ["backendData", "{", "is not JSON"],
-    ["backendData", "[]", "VtepMAC is missing"],
-    ["backendData", "7", "VtepMAC is missing"],
-    ["backendData", '{"VNI":1}', "VtepMAC is missing"],
-    ["backendData", '{"VNI":"1","VtepMAC":"8e:10:25:bf:b8:be"}', 'VNI "1" is not a number'],
-    ["backendData", '{"VNI":16777216,"VtepMAC":"8e:10:25:bf:b8:be"}', "from 0 to 16777215"],
-    ["backendData", '{"VNI":-1,"VtepMAC":"8e:10:25:bf:b8:be"}', "VNI -1"],
-    ["backendV6Data", '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8"}', "is not a unicast MAC address"],
-    ["backendV6Data", '{"VNI":1,"VtepMAC":"01:00:5e:00:00:01"}', "is not a unicast MAC address"],
-    ["backendV6Data", '{"VNI":1,"VtepMAC":"00:00:00:00:00:00"}', "is not a unicast MAC address"],
-    ["backendV6Data", '{"VNI":1,"VtepMAC":5}', "VtepMAC 5 is not"],
     ["publicIp", "192.168.77", '"192.168.77" is not an IP address'],
     ["publicIp", "fd00::1", "fd00::1 is not an IPv4 address"],
     ["publicIpv6", "192.168.77.11", "192.168.77.11 is not an IPv6 address"],
@@ -166,9 +146,7 @@ describe("parseNode", () => {
     expect(node.problems).toHaveLength(1);
     expect(node.problems[0]).toContain(annotation);
     expect(node.problems[0]).toContain(problem);
-    const field =
-      key === "backendData" ? node.backend?.vtep : key === "backendV6Data" ? node.backend?.vtepV6 : node[key];
-    expect(field).toBeUndefined();
+    expect(node[key]).toBeUndefined();
     expect(node.backend?.type).toBe("vxlan");
     expect(node.podCidrs).toHaveLength(2);
   });
@@ -225,7 +203,7 @@ describe("formatAnnotations", () => {
   });
 
   test("takes away what belongs to a family that no longer takes part", () => {
-    const backend = { type: "vxlan", vtep: { vni: 1, mac: "8e:10:25:bf:b8:be" } };
+    const backend = { type: "vxlan", data: { 4: '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}' } };
     const wanted = formatAnnotations({ backend, publicIp: parseAddress("192.168.77.11") });
     expect(differingAnnotations(DUAL_STACK.metadata.annotations, wanted)).toEqual({
       [ANNOTATION.backendV6Data]: null,

@@ -15,7 +15,8 @@ const REPOSITORY = resolve(new URL("../../..", import.meta.url).pathname);
 export const BIN = `${REPOSITORY}/dist/bin`;
 const API_SERVER = `${REPOSITORY}/test/apiserver/main.ts`;
 
-export type Mode = "vxlan" | "host-gw" | "auto";
+/** What net-conf.json says is the backend's type. */
+export type Mode = string;
 export type Families = "ipv4" | "ipv6" | "dual";
 
 export interface ClusterOptions {
@@ -25,6 +26,8 @@ export interface ClusterOptions {
   readonly underlay?: Families;
   /** What ties pods to their node. [bridge] */
   readonly attach?: "bridge" | "ptp";
+  /** The executables' folder. [this tree's] */
+  readonly bin?: string;
   /** weftd's. [debug] */
   readonly logLevel?: "debug" | "info";
   /** The API server speaks TLS, and holds whoever brings a token to the rights and policies in this manifest. [plain, all rights] */
@@ -89,6 +92,7 @@ export class Cluster {
   attach: "bridge" | "ptp";
   readonly #logLevel: "debug" | "info";
   readonly #rbac: string | undefined;
+  readonly #bin: string;
   readonly nodes: Node[] = [];
   readonly pods: Pod[] = [];
   /** What each weftd that starts from now on finds in its environment, beside this process's. */
@@ -105,6 +109,7 @@ export class Cluster {
     this.attach = options.attach ?? "bridge";
     this.#logLevel = options.logLevel ?? "debug";
     this.#rbac = options.rbac;
+    this.#bin = options.bin ?? BIN;
     this.#cleanup = cleanup;
     this.#folder = folder;
     this.#link = link;
@@ -254,7 +259,7 @@ export class Cluster {
     await prepare(machine);
     return {
       ...machine,
-      runtime: new Runtime(machine.inside, machine.confDir, BIN),
+      runtime: new Runtime(machine.inside, machine.confDir, this.#bin),
       weftd: this.#startWeftd(machine),
     };
   }
@@ -282,7 +287,7 @@ export class Cluster {
     return { name, number, address, namespace, inside, confDir, runDir, stateDir, netConf };
   }
 
-  #startWeftd({ name, namespace, confDir, runDir, stateDir, netConf }: Machine, weftd = `${BIN}/weftd`): Running {
+  #startWeftd({ name, namespace, confDir, runDir, stateDir, netConf }: Machine, weftd = `${this.#bin}/weftd`): Running {
     const environment = Object.entries(this.weftdEnvironment).map(([name, value]) => `${name}=${value}`);
     const [file = "", ...args] = withState(stateDir, [
       ...["env", ...environment, weftd],

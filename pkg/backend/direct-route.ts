@@ -1,7 +1,8 @@
-/** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. */
+/** Plain routes: a peer's subnet is routed to the peer itself, which must be on the same link. */
 import { formatAddress } from "../ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../ip/prefix.ts";
 import type { PeerRoute } from "../reconcile/data-path.ts";
+import type { PeerEntries, Sending } from "./contract.ts";
 import type { Peer, Underlay } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
@@ -27,4 +28,19 @@ export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): Pee
     return { peer: peer.name, trouble: "OffLink", reason };
   }
   return { destination: subnet, gateway, by: { index: underlay.index } };
+}
+
+/** Plain routes to all of `sending`, and, once for each peer, why there are none. */
+export function directRoutes(
+  underlay: Underlay,
+  sending: readonly Sending<Peer>[],
+): { readonly entries: readonly PeerEntries[]; readonly problems: readonly PeerProblem[] } {
+  const problems: PeerProblem[] = [];
+  const entries = sending.map(({ peer, subnets }): PeerEntries => {
+    const ways = subnets.map((subnet) => directRoute(underlay, peer, subnet));
+    const troubles = ways.flatMap((way) => ("trouble" in way ? [[way.reason, way] as const] : []));
+    problems.push(...new Map(troubles).values());
+    return { peer: peer.name, routes: ways.flatMap((way) => ("trouble" in way ? [] : [way])) };
+  });
+  return { entries, problems };
 }

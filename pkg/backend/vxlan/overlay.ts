@@ -2,19 +2,32 @@
  * This node's VXLAN devices: one for each overlay that it takes part in and each family of underlay that carries pods.
  * flannel's names and MTUs, so that either takes over what the other made.
  */
-import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_MAC_SEED, VTEP_NAME_START } from "../footprint.ts";
-import type { Family } from "../ip/address.ts";
-import type { Prefix } from "../ip/prefix.ts";
-import { fnv1a64 } from "../kernel/digest.ts";
-import type { Link } from "../kernel/link.ts";
-import type { Vtep } from "../kernel/vtep.ts";
-import type { LocalNode } from "./node.ts";
-import type { PeerProblem } from "./state.ts";
+
+import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_NAME_START } from "../../footprint.ts";
+import type { Family } from "../../ip/address.ts";
+import type { Prefix } from "../../ip/prefix.ts";
+import type { Device } from "../../kernel/device.ts";
+import type { Link } from "../../kernel/link.ts";
+import type { Vtep } from "../../kernel/vtep.ts";
+import { type VtepDevice, vtepDevice } from "../../kernel/vtep-device.ts";
+import type { KnownDevice } from "../contract.ts";
+import { deriveMac } from "../derived-mac.ts";
+import type { LocalNode } from "../node.ts";
+import type { PeerProblem } from "../state.ts";
 
 /** Who speaks another VNI, or by another UDP port, hears nothing of it. */
 export interface Overlay {
   readonly vni: number;
   readonly port: number;
+}
+
+export function overlayOf({ vni, port }: Overlay): Overlay {
+  return { vni, port };
+}
+
+/** Of a device that this backend has planned. */
+export function vtepOf(device: Device): VtepDevice {
+  return device as VtepDevice;
 }
 
 /** Outer Ethernet, IP, UDP and VXLAN headers, less the Ethernet header that the underlay's MTU does not count (RFC 7348). */
@@ -28,14 +41,21 @@ export function vtepName(family: Family, vni: number): string {
   return `${VTEP_NAME_START[family]}${vni}`;
 }
 
+const FLANNELS_NAMES = Object.values(VTEP_NAME_START);
+const ALL_NAMES = [...FLANNELS_NAMES, ...Object.values(SECOND_VTEP_NAME_START)];
+
+/** True for names that begin with one of `starts`, and go on with a VNI. */
+function isNamed(name: string, starts: readonly string[]): boolean {
+  return starts.some((start) => name.startsWith(start) && /^\d+$/.test(name.slice(start.length)));
+}
+
 /** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
   return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 
 /** A VTEP that this node has: in the kernel, or, where somebody removed it, in the memory of what was announced. */
-export interface KnownVtep {
-  readonly name: string;
+export interface KnownVtep extends KnownDevice {
   /** By which peers know it. */
   readonly mac: string;
   /** What the kernel's device is; undefined where there is none. */
@@ -49,13 +69,15 @@ export interface KnownVtep {
  */
 export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly KnownVtep[] {
   const held = links.flatMap(({ kind, name, alias, mac, vxlan }): KnownVtep[] => {
-    const isVtep = alias === VTEP_ALIAS || remembered.has(name) || /^flannel(?:-v6)?\.\d+$/.test(name);
+    const isVtep = alias === VTEP_ALIAS || isNamed(name, remembered.has(name) ? ALL_NAMES : FLANNELS_NAMES);
     if (kind !== "vxlan" || !isVtep) return [];
     const family: Family = vxlan?.local6 === undefined ? 4 : 6;
     const device = { vni: vxlan?.vni ?? 0, port: vxlan?.port ?? 0, family, isOurs: alias === VTEP_ALIAS };
     return [{ name, mac: remembered.get(name) ?? mac, device }];
   });
-  const missing = [...remembered].filter(([name]) => !held.some((vtep) => vtep.name === name));
+  const missing = [...remembered].filter(
+    ([name]) => isNamed(name, ALL_NAMES) && !held.some((vtep) => vtep.name === name),
+  );
   return [...held, ...missing.map(([name, mac]) => ({ name, mac, device: undefined }))];
 }
 
@@ -72,7 +94,7 @@ export function planVteps(
   node: LocalNode,
   known: readonly KnownVtep[],
   problems: PeerProblem[],
-): Vtep[] {
+): VtepDevice[] {
   if (overlays.length === 0) return [];
   const mtu = Math.min(underlayMtu ?? node.underlay.mtu, node.underlay.mtu);
   const carriers = planCarriers(node, mtu, problems);
@@ -80,9 +102,9 @@ export function planVteps(
   return carriers.flatMap(({ family, local, subnets }) => {
     const names = chooseNames(overlays, family, known, taken);
     const kept = known.find(({ device }) => device?.family === family)?.mac;
-    return overlays.map((overlay, at): Vtep => {
+    return overlays.map((overlay, at) => {
       const name = names[at] ?? vtepName(family, overlay.vni);
-      return {
+      return vtepDevice({
         name,
         ...overlay,
         local,
@@ -92,7 +114,7 @@ export function planVteps(
           known.find((vtep) => vtep.name === name)?.mac ?? kept ?? deriveMac(node.name, vtepName(family, overlay.vni)),
         mtu: mtu - VXLAN_OVERHEAD[family],
         addresses: subnets.map(({ address }): Prefix => ({ address, length: address.family === 4 ? 32 : 128 })),
-      };
+      });
     });
   });
 }
@@ -156,16 +178,4 @@ function chooseNames(
     taken.add(name ?? "");
     return name ?? vtepName(family, vni);
   });
-}
-
-/**
- * A unicast, locally administered hardware address that follows from the node's name and the device's: the same after a
- * restart, a reboot, and for a Node that was created again, without anything being stored. Of 5,000 nodes two get the
- * same one once in some 5 million clusters (46 bits).
- */
-export function deriveMac(nodeName: string, deviceName: string): string {
-  const digest = fnv1a64(`${VTEP_MAC_SEED}${deviceName}/${nodeName}`);
-  const octets = [...Array(6).keys()].map((at) => Number((digest >> BigInt(8 * at)) & 0xffn));
-  octets[0] = ((octets[0] as number) & 0xfc) | 0x02;
-  return octets.map((octet) => octet.toString(16).padStart(2, "0")).join(":");
 }

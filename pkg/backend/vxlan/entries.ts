@@ -2,27 +2,25 @@
  * Peers by VXLAN, wire-compatible with flannel's: for each a neighbour (its subnet's first address has its VTEP's MAC), a
  * forwarding entry (that MAC lives on its node) and an onlink route (its subnet is behind that address).
  */
-import { type Address, type Family, isSameAddress } from "../ip/address.ts";
-import type { Prefix } from "../ip/prefix.ts";
-import type { Vtep } from "../kernel/vtep.ts";
-import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../reconcile/data-path.ts";
-import type { Peer } from "./node.ts";
+import { type Address, type Family, isSameAddress } from "../../ip/address.ts";
+import type { Prefix } from "../../ip/prefix.ts";
+import type { Vtep } from "../../kernel/vtep.ts";
+import type { PeerForwarding, PeerNeighbour, PeerRoute } from "../../reconcile/data-path.ts";
+import type { PeerEntries } from "../contract.ts";
+import type { PeerProblem } from "../state.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
-import type { EntryPeers, PeerProblem } from "./state.ts";
+import type { VxlanPeer } from "./peer.ts";
 
 /** Subnets of a peer, and the overlay that it takes packets from. */
 export interface Tunnelled {
-  readonly peer: Peer;
+  readonly peer: VxlanPeer;
   readonly subnets: readonly Prefix[];
   readonly overlay: Overlay;
 }
 
 export interface TunnelEntries {
-  readonly routes: readonly PeerRoute[];
-  readonly neighbours: readonly PeerNeighbour[];
-  readonly forwarding: readonly PeerForwarding[];
+  readonly entries: readonly PeerEntries[];
   readonly problems: readonly PeerProblem[];
-  readonly entryPeers: EntryPeers;
 }
 
 /** What the devices `vteps` are to hold for `peers`. */
@@ -30,14 +28,10 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
   const problems: PeerProblem[] = [];
   const owners = new Map<string, Owner>();
   for (const { name, mac, local } of vteps) claim(owners, name, mac, { name: "this node", at: local });
-  const routes: PeerRoute[] = [];
-  const neighbours: PeerNeighbour[] = [];
-  const forwarding: PeerForwarding[] = [];
-  /** A subnet's route and neighbour come together. */
-  const subnetPeers: string[] = [];
-  const forwardingPeers: string[] = [];
-  for (const { peer, subnets, overlay } of peers) {
-    const entered = new Set<string>();
+  const entries = peers.map(({ peer, subnets, overlay }): PeerEntries => {
+    const routes: PeerRoute[] = [];
+    const neighbours: PeerNeighbour[] = [];
+    const forwarding: PeerForwarding[] = [];
     for (const family of new Set(subnets.map(({ address }) => address.family))) {
       const endpoint = endpointOf(vteps, peer, overlay, family);
       if (endpoint === undefined) continue;
@@ -45,28 +39,24 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
         problems.push({ peer: peer.name, trouble: "NotAnnounced", reason: `it has announced no ${endpoint} yet` });
         continue;
       }
-      const { vtep, mac, destination } = endpoint;
-      const owner = claim(owners, vtep, mac, { name: peer.name, at: destination });
+      const { device, mac, destination } = endpoint;
+      const owner = claim(owners, device, mac, { name: peer.name, at: destination });
       if (!isSameAddress(owner.at, destination)) {
         const reason = `its VTEP's MAC ${mac} is ${owner.name}'s too: ${SAME_MAC_ADVICE}`;
         problems.push({ peer: peer.name, trouble: "SameMac", reason });
         continue;
       }
       // Two Nodes at one address are one machine under its old and its new name.
-      if (owner.name === peer.name && !entered.has(vtep)) {
-        forwarding.push({ vtep, mac, destination });
-        forwardingPeers.push(peer.name);
-      }
-      entered.add(vtep);
+      const isEntered = owner.name !== peer.name || forwarding.some((entry) => entry.device === device);
+      if (!isEntered) forwarding.push(endpoint);
       for (const { address, length } of subnets.filter((subnet) => subnet.address.family === family)) {
-        neighbours.push({ vtep, address, mac });
-        routes.push({ destination: { address, length }, gateway: address, by: { vtep } });
-        subnetPeers.push(peer.name);
+        neighbours.push({ device, address, mac });
+        routes.push({ destination: { address, length }, gateway: address, by: { device } });
       }
     }
-  }
-  const entryPeers = { routes: subnetPeers, neighbours: subnetPeers, forwarding: forwardingPeers };
-  return { routes, neighbours, forwarding, problems, entryPeers };
+    return { peer: peer.name, routes, neighbours, forwarding };
+  });
+  return { entries, problems };
 }
 
 /**
@@ -75,7 +65,7 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
  */
 function endpointOf(
   vteps: readonly Vtep[],
-  { vtepMacs, addresses }: Peer,
+  { vtepMacs, addresses }: VxlanPeer,
   { vni, port }: Overlay,
   family: Family,
 ): PeerForwarding | string | undefined {
@@ -85,7 +75,7 @@ function endpointOf(
     if (vtep === undefined || !carries(vtep.mtu, family)) continue;
     const mac = vtepMacs[carrier];
     const destination = addresses.find((address) => address.family === carrier);
-    if (mac !== undefined && destination !== undefined) return { vtep: vtep.name, mac, destination };
+    if (mac !== undefined && destination !== undefined) return { device: vtep.name, mac, destination };
     missing ??= mac === undefined ? `VTEP MAC for IPv${carrier}` : `IPv${carrier} address`;
   }
   return missing;

@@ -1,19 +1,21 @@
 import { expect, test } from "vitest";
-import type { KnownVtep } from "../../../pkg/backend/overlay.ts";
-import { LINGER_MS, OldVteps } from "./old-vteps.ts";
+import { vxlan } from "../../../pkg/backend/registry.ts";
+import type { KnownVtep } from "../../../pkg/backend/vxlan/overlay.ts";
+import { LINGER_MS, OldChannels } from "./old-channels.ts";
 
 const vtep = (vni: number, port = 8472, isOurs = true): KnownVtep => ({
   ...{ name: `flannel.${vni}`, mac: "0a:00:00:00:00:01" },
   device: { vni, port, family: 4, isOurs },
 });
+const had = (...known: readonly KnownVtep[]) => vxlan.channels.of(known);
 const [first, second] = [
   { vni: 1, port: 8472 },
   { vni: 2, port: 8472 },
 ];
 
 test("a device that is not needed any more is kept for a while, and no longer", () => {
-  const old = new OldVteps();
-  const known = [vtep(1), vtep(2)];
+  const old = new OldChannels();
+  const known = had(vtep(1), vtep(2));
   expect(old.kept(known, [first, second], 0)).toEqual([]);
   expect(old.nextMs(0)).toBeUndefined();
   expect(old.kept(known, [second], 1000)).toEqual([first]);
@@ -24,13 +26,13 @@ test("a device that is not needed any more is kept for a while, and no longer", 
 });
 
 test("one that is needed again begins anew", () => {
-  const old = new OldVteps();
-  old.kept([vtep(1)], [], 0);
-  old.kept([vtep(1)], [first], LINGER_MS - 1);
-  expect(old.kept([vtep(1)], [], LINGER_MS)).toEqual([first]);
+  const old = new OldChannels();
+  old.kept(had(vtep(1)), [], 0);
+  old.kept(had(vtep(1)), [first], LINGER_MS - 1);
+  expect(old.kept(had(vtep(1)), [], LINGER_MS)).toEqual([first]);
 });
 
 test("a port makes another overlay, and a stranger's device is not kept", () => {
-  const old = new OldVteps();
-  expect(old.kept([vtep(1, 4789), vtep(2, 8472, false)], [first], 0)).toEqual([{ vni: 1, port: 4789 }]);
+  const old = new OldChannels();
+  expect(old.kept(had(vtep(1, 4789), vtep(2, 8472, false)), [first], 0)).toEqual([{ vni: 1, port: 4789 }]);
 });

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import type { Link } from "../kernel/link.ts";
-import { deriveMac, knownVteps } from "./overlay.ts";
+import type { Link } from "../../kernel/link.ts";
+import { deriveMac } from "../derived-mac.ts";
+import { knownVteps } from "./overlay.ts";
 
 const link = {
   ...{ kind: "vxlan", name: "flannel.1", alias: "", mac: "0a:00:00:00:00:66" },

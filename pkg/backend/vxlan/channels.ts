@@ -1,0 +1,12 @@
+/** What a vxlan node receives by: the overlays that it has a VTEP for. */
+import type { Channels } from "../contract.ts";
+import type { VxlanConf } from "./conf.ts";
+import { type KnownVtep, type Overlay, overlayOf, vtepOf } from "./overlay.ts";
+import type { VxlanPeer } from "./peer.ts";
+import { joined } from "./plan.ts";
+
+export const channels: Channels<VxlanConf, VxlanPeer, KnownVtep, Overlay> = {
+  of: (known) => known.flatMap(({ device }) => (device?.isOurs === true ? [overlayOf(device)] : [])),
+  in: (devices) => devices.map((device) => overlayOf(vtepOf(device))),
+  to: (conf, peer) => [joined(conf, peer)],
+};
