@@ -15,6 +15,7 @@ import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
+
 import { podRules } from "./controllers/pod-rules/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
@@ -139,7 +140,7 @@ async function start(
 
   atEnd(() => source.stop());
   source.start(
-    nodeEvents({ announcedProblems, view, clock, health, metrics, events, log, onChange: () => nodes.notify() }),
+    nodeEvents({ view, clock, health, metrics, events, log, announcedProblems, onChange: () => nodes.notify() }),
   );
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
   log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");

@@ -1,32 +1,27 @@
 /** What controllers of this node publish for each other. */
-import type { NetConf } from "../../pkg/backend/net-conf.ts";
+
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
-import type { Address, Family } from "../../pkg/ip/address.ts";
+import type { Address } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
-
-/** A VXLAN tunnel's end on this node. */
-export interface Tunnel {
-  readonly family: Family;
-  readonly port: number;
-  readonly vni: number;
-}
 
 /** What `peers` has chosen, before it is programmed. */
 export interface NodeChoice {
   readonly node: LocalNode;
   /** The underlay's interface. */
   readonly underlayName: string;
-  readonly backend: NetConf["backend"]["type"];
+  /** The chained executable of this node's backend; undefined where that has none. */
+  readonly executable: string | undefined;
   /** All pods' networks. */
   readonly networks: readonly Prefix[];
   /** Of pods and bridge, in bytes. */
   readonly podMtu: number;
   /** Destinations that pods reach under their own address although they are no pods. */
   readonly unmasqueraded: readonly Address[];
-  /** Names of the VTEPs. */
+  /** Names of the devices to other nodes. */
   readonly devices: readonly string[];
   readonly tunnels: readonly Tunnel[];
   /** Addresses that peers' packets may come from. */
@@ -55,7 +50,7 @@ export interface ProgrammedWay {
   readonly subnets: readonly Prefix[];
   readonly networks: readonly Prefix[];
   readonly podMtu: number;
-  readonly backend: NodeChoice["backend"];
+  readonly executable: NodeChoice["executable"];
 }
 
 export const PROGRAMMED_WAY = new FactKey<ProgrammedWay>("the way to peers");

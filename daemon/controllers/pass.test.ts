@@ -43,6 +43,7 @@ import { NODE_CHOICE } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-channels.ts";
+
 import { PeersController } from "./peers/peers.ts";
 import type { StampContent, TableContent } from "./peers/run-files.ts";
 

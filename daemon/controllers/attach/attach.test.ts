@@ -36,7 +36,7 @@ function choiceOf(former: readonly string[] = []): NodeChoice {
   const subnets = [parseSubnet("10.244.1.0/24")];
   const underlay = { index: 2, mtu: 1500, local: {}, networks: [] };
   return {
-    ...{ underlayName: UNDERLAY.name, backend: "vxlan", podMtu: 1450, unmasqueraded: [], devices: ["flannel.1"] },
+    ...{ underlayName: UNDERLAY.name, executable: "vxlan", podMtu: 1450, unmasqueraded: [], devices: ["flannel.1"] },
     ...{ networks: [parseSubnet("10.244.0.0/16"), parseSubnet("fd00::/48")], senders: [parseAddress("192.0.2.2")] },
     tunnels: [{ family: 4, port: 8472, vni: 1 }],
     node: { name: "n1", subnets, underlay },

@@ -2,9 +2,7 @@
  * This node's pods: the bridge, the links of single pods, what lets both kinds reach each other, and what the container
  * runtime is offered. Begins when `peers` has chosen underlay and subnets.
  */
-
 import { isDeepStrictEqual } from "node:util";
-import { backendNamed } from "../../../pkg/backend/backends.ts";
 import { hasOtherAddress, type Renumbering, renumberingOf } from "../../../pkg/backend/renumbering.ts";
 import type { Address } from "../../../pkg/ip/address.ts";
 import { contains, firstHost, formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
@@ -321,13 +319,9 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const { facts, offer, options } = this.#parts;
     const way = facts.of(PROGRAMMED_WAY).value;
     if (folder === undefined || way === undefined) return;
-    const { subnets, networks, podMtu, backend } = way;
+    const { subnets, networks, podMtu, executable } = way;
     const { attach, runDir } = options;
-    await offer.make(
-      { attach, subnets, networks, mtu: podMtu, executable: backendNamed(backend)?.executable, runDir },
-      folder,
-      later,
-    );
+    await offer.make({ attach, subnets, networks, mtu: podMtu, executable, runDir }, folder, later);
   }
 
   /** What is thrown fails the pass, and keeps nothing else from being done. */

@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { attribution } from "../../../pkg/backend/attribution.ts";
-import { BACKENDS, backendNamed } from "../../../pkg/backend/backends.ts";
+import { BACKENDS, backendNamed, backendOf } from "../../../pkg/backend/backends.ts";
 import { type Channels, type KnownDevices, knownDevices } from "../../../pkg/backend/contributions.ts";
 import { desiredState } from "../../../pkg/backend/desired.ts";
 import { type NetConf, settingsOf } from "../../../pkg/backend/net-conf.ts";
@@ -174,7 +174,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
   async prepare({ netConf, node, peers, state, choice }: WantedWay): Promise<void> {
     const { runFiles, clock } = this.#parts;
     const deviceMacs = new Map(
-      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac] as const])),
+      state.dataPath.devices.flatMap(({ name, mac }) => (mac === undefined ? [] : [[name, mac]])),
     );
     try {
       await runFiles.writeTable({ netConf, node, deviceMacs, peers, formerSubnets: choice.former });
@@ -211,10 +211,10 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
     this.#programmedMs = clock.nowMs();
     const guarded = guardedDevices(dataPath, observed.state);
-    const { networks, podMtu, backend: backendType } = desired.choice;
+    const { networks, podMtu, executable } = desired.choice;
     facts.of(GUARDED_DEVICES).publish(guarded);
     facts.of(PROGRAMMED_WAY).publish({
-      ...{ networks, podMtu, backend: backendType, subnets: node.subnets },
+      ...{ networks, podMtu, executable, subnets: node.subnets },
       devices: guarded.map(({ name, index }) => ({ name, index })),
     });
 
@@ -303,7 +303,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     const choice: NodeChoice = {
       ...{ node, networks, podMtu, unmasqueraded, senders },
       underlayName: link.name,
-      backend: backend.type,
+      executable: backendOf(backend).executable,
       devices: dataPath.devices.map(({ name }) => name),
       tunnels,
       peerSubnets: dataPath.routes.map(({ destination }) => destination),
@@ -370,17 +370,17 @@ export class PeersController implements Controller<WantedWay, Observation> {
   }
 }
 
+/** What this node was announced to receive by, as it was last heard. */
+function announcedChannels(conf: NetConf, own: Peer): Channels {
+  const backend = backendNamed(own.backendType);
+  const settings = backend && settingsOf(conf, backend);
+  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
+}
+
 function again(pass: Pass, reason: string, delayMs: number | undefined): void {
   if (delayMs !== undefined) pass.later(reason, delayMs);
 }
 
 function rounded(ms: number): number {
   return Math.round(ms * 10) / 10;
-}
-
-/** What this node was announced to receive by, as it was last heard. */
-function announcedChannels(conf: NetConf, own: Peer): Channels {
-  const backend = backendNamed(own.backendType);
-  const settings = backend && settingsOf(conf, backend);
-  return new Map(settings && backend ? [[backend.name, backend.channels.to(settings, own)]] : []);
 }
