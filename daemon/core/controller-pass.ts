@@ -42,6 +42,8 @@ async function runPass<D, O>(
   if (desired === undefined) return;
   const attempts = new Attempts();
   await attempts.try(() => controller.prepare?.(desired));
+  // Others may have changed the kernel meanwhile, or were even waited for.
+  if (controller.prepare !== undefined) kernel.next();
   const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, kernel));
   if (outcome !== undefined) {
     const errors = controller.errorsOf?.(outcome) ?? errorsOf(outcome.failures);
