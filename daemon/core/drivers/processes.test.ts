@@ -150,3 +150,25 @@ test("the end of weftd ends them, also one that takes no notice of SIGTERM", asy
   await driver.stop();
   expect(isAlive(pid)).toBe(false);
 });
+
+test("no process starts once the driver has stopped: a pass that hangs may still want one", async () => {
+  await driver.stop();
+  const { done, failures } = await keep([node(LIVES)]);
+  expect([done, failures.length]).toEqual([[], 1]);
+  expect(messages).toEqual([]);
+});
+
+test("a stop in the midst of a restart for a new configuration ends it for good", async () => {
+  const options = { reload: { files: ["/etc/child.conf"] } };
+  await keep([node(LIVES, options)]);
+  const restarting = keep([node(LIVES, options)], ["/etc/child.conf"]).catch(() => undefined);
+  await driver.stop();
+  await restarting;
+  expect(messages.filter((message) => message === "process started")).toHaveLength(1);
+});
+
+test("a program that cannot even be asked for is tried again", async () => {
+  const { failures } = await keep([processStep("child", [process.execPath, "\0"])]);
+  expect(failures).toHaveLength(1);
+  await eventually(() => expect(messages.length).toBeGreaterThan(2));
+});

@@ -32,6 +32,7 @@ export class ProcessDriver {
   readonly #parts: ProcessDriverParts;
   /** By owner and name. */
   readonly #owners = new Map<string, Map<string, SupervisedProcess>>();
+  #isStopped = false;
 
   constructor(parts: ProcessDriverParts) {
     this.#parts = parts;
@@ -59,8 +60,9 @@ export class ProcessDriver {
     return { done, failures };
   }
 
-  /** Ends all processes. */
+  /** Ends all processes; none is started any more. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     const all = [...this.#owners.values()].flatMap((running) => [...running.values()]);
     this.#owners.clear();
     await Promise.all(all.map((process) => process.stop()));
@@ -72,6 +74,8 @@ export class ProcessDriver {
     const process = running.get(name);
     if (process?.runs(step) === true) return process.reload(step, changedFiles);
     await process?.stop();
+    // A pass that hung goes on after its time.
+    if (this.#isStopped) throw new Error(`process ${name} is not started: weftd ends`);
     const started = new SupervisedProcess(step, {
       clock: this.#parts.clock,
       log: this.#parts.log.child({ controller: owner, process: name }),
