@@ -221,6 +221,16 @@ test("weftd's end waits for passes under way, and for one that hangs only some s
   expect(warned).toEqual(["a pass does not end: weftd stops without it"]);
 });
 
+test("a controller that cannot be stopped keeps nothing else of weftd from ending", async () => {
+  const { runner, warned } = bench();
+  const stop = () => {
+    throw new Error("it is gone");
+  };
+  runner.start({ name: "throwing", subscriptions: {}, run: async () => undefined, stop });
+  await runner.stop();
+  expect(warned).toEqual(["a controller cannot be stopped: weftd stops without it"]);
+});
+
 test("two controllers of one name are refused", () => {
   const { runner } = bench();
   runner.start(failing);

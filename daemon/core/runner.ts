@@ -108,10 +108,14 @@ export class Runner {
     const limit = new Promise<boolean>((resolve) => {
       cancel = clock.setTimer(STOP_LIMIT_MS, () => resolve(false));
     });
-    const ending = Promise.all([loop.stop(), controller.stop?.()]);
+    const { name } = controller;
+    const stopped = (async () => controller.stop?.())().catch((error) =>
+      log.warn({ controller: name, err: error }, "a controller cannot be stopped: weftd stops without it"),
+    );
+    const ending = Promise.all([loop.stop(), stopped]);
     const isOver = await Promise.race([ending.then(() => true), limit]);
     cancel();
-    if (!isOver) log.warn({ controller: controller.name }, "a pass does not end: weftd stops without it");
+    if (!isOver) log.warn({ controller: name }, "a pass does not end: weftd stops without it");
   }
 
   #askNotified(reason: string, wish: Parameters<Loop["ask"]>[1]): void {
