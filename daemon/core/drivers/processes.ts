@@ -33,9 +33,14 @@ export class ProcessDriver {
   /** By owner and name. */
   readonly #owners = new Map<string, Map<string, SupervisedProcess>>();
   #isStopped = false;
+  /** weftd ends by an error, without `stop`: the next one starts processes of its own. */
+  readonly #onExit = () => {
+    for (const process of this.#all()) process.kill();
+  };
 
   constructor(parts: ProcessDriverParts) {
     this.#parts = parts;
+    process.on("exit", this.#onExit);
   }
 
   /** Has the processes of `steps` run for `owner`. */
@@ -63,9 +68,13 @@ export class ProcessDriver {
   /** Ends all processes; none is started any more. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    const all = [...this.#owners.values()].flatMap((running) => [...running.values()]);
+    await Promise.all(this.#all().map((process) => process.stop()));
     this.#owners.clear();
-    await Promise.all(all.map((process) => process.stop()));
+    process.off("exit", this.#onExit);
+  }
+
+  #all(): readonly SupervisedProcess[] {
+    return [...this.#owners.values()].flatMap((running) => [...running.values()]);
   }
 
   async #keepOne(owner: string, step: ProcessStep, changedFiles: ReadonlySet<string>): Promise<boolean> {

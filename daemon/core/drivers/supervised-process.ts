@@ -86,6 +86,11 @@ export class SupervisedProcess {
     return true;
   }
 
+  /** For the end of weftd itself, which waits for nothing. */
+  kill(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
   /** Resolves when the process has ended; it is not started again. */
   async stop(): Promise<void> {
     this.#isStopped = true;
