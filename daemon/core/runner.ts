@@ -89,10 +89,17 @@ export class Runner {
     return this.#running.map(({ state }) => state.report());
   }
 
-  /** What /debug/state answers: what each controller shows, and the states of all. */
+  /** What /debug/state answers: what each controller shows, or why it cannot, and the states of all. */
   async debugState(): Promise<Readonly<Record<string, unknown>>> {
     const { kernel } = this.#parts;
-    const shown = await Promise.all(this.#running.map(({ controller }) => controller.debug?.(kernel) ?? {}));
+    const show = async (controller: Runnable) => {
+      try {
+        return (await controller.debug?.(kernel)) ?? {};
+      } catch (error) {
+        return { [controller.name]: { error: error instanceof Error ? error.message : String(error) } };
+      }
+    };
+    const shown = await Promise.all(this.#running.map(({ controller }) => show(controller)));
     return { ...Object.assign({}, ...shown), controllers: this.reports() };
   }
 

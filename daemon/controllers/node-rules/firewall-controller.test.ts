@@ -11,7 +11,11 @@ import { Firewall } from "./firewall.ts";
 import { FirewallController } from "./firewall-controller.ts";
 
 const CHOICE = {
-  node: { name: "n1", subnets: [parseSubnet("10.244.1.0/24")], underlay: { index: 2, mtu: 1500, local: {}, networks: [] } },
+  node: {
+    name: "n1",
+    subnets: [parseSubnet("10.244.1.0/24")],
+    underlay: { index: 2, mtu: 1500, local: {}, networks: [] },
+  },
   ...{ underlayName: "eth0", executable: undefined, networks: [parseSubnet("10.244.0.0/16")], podMtu: 1500 },
   ...{ unmasqueraded: [], devices: [], tunnels: [], senders: [], peerSubnets: [], former: [] },
 };
