@@ -128,6 +128,17 @@ test("a round has one snapshot, and the next round another", async () => {
   expect(seen).toEqual([1, 1, 2]);
 });
 
+test("what has been made first is gone on with, also beside a step that fails", async () => {
+  const { run, failures, applied, outcomes } = bench([
+    { steps: [step("bridge"), step("pod")], isComplete: false },
+    { steps: [step("address"), step("pod")] },
+  ]);
+  failures.set("/run/pod", new Error("refused"));
+  await expect(run()).rejects.toThrow(/^refused$/);
+  expect(applied.map(({ texts }) => texts[0])).toEqual(["/run/bridge", "/run/address"]);
+  expect(outcomes).toMatchObject([{ isComplete: true, failures: [{ step: { path: "/run/pod" } }] }]);
+});
+
 test("what others have changed while a controller prepared is seen by its plan", async () => {
   let isChanged = false;
   const seen: number[] = [];
