@@ -17,10 +17,14 @@ import { type PeersInterest, peersReason, peersTrigger } from "./peers/interest.
 
 type Interest = PeersInterest & AttachInterest;
 
+const watched = ({ linkNames, linkIndexes, bridge: pods }: Interest) => ({
+  names: new Set([...linkNames, ...(pods === undefined ? [] : [pods.name])]),
+  indexes: new Set([...linkIndexes, ...(pods === undefined ? [] : [pods.index])]),
+});
+
 /** Why one of the controllers compares. */
 function reasonToCompare(message: Message, known: Interest): string | undefined {
-  const settingIndexes = new Set([...known.linkIndexes, ...(known.bridge === undefined ? [] : [known.bridge.index])]);
-  const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, settingIndexes)];
+  const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, watched(known))];
   const [first, ...others] = reasons.filter((reason) => reason !== undefined);
   for (const other of others) expect(other).toBe(first);
   return first;
@@ -232,4 +236,9 @@ test("an overrun and a broken socket are told apart", () => {
   socket.fail(105);
   socket.fail(9);
   expect(heard).toEqual(["overrun", expect.stringContaining("broken: recvmsg netlink: bad file descriptor")]);
+});
+
+test("a bridge that is made, or made anew, has settings of its own that are looked at", () => {
+  const reason = (index: number) => settingReason(notification(bridge({ index })), watched(interest));
+  expect([reason(BRIDGE + 1), reason(BRIDGE)]).toEqual(["link cni0", undefined]);
 });

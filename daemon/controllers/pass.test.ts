@@ -39,7 +39,7 @@ import { NodeView } from "../sources/node-view.ts";
 import { AttachController } from "./attach/attach.ts";
 import { OutsidePods } from "./attach/outside-pods.ts";
 import { RuntimeOffer } from "./attach/runtime-offer.ts";
-import { NODE_CHOICE } from "./facts.ts";
+import { NODE_CHOICE, PROGRAMMED_WAY } from "./facts.ts";
 import { FirewallController } from "./node-rules/firewall-controller.ts";
 import { NodeRulesController } from "./node-rules/node-rules.ts";
 import { LINGER_MS } from "./peers/old-channels.ts";
@@ -120,6 +120,7 @@ function bench() {
     announced: [] as Announcement[],
     tablesWritten: [] as TableContent[],
     stamps: [] as StampContent[],
+    waysAtStamp: [] as (number | undefined)[],
     clearedUp: 0,
     events: [] as string[],
     moves: 0,
@@ -129,6 +130,7 @@ function bench() {
     refusals: [] as NetlinkError[],
     error: undefined as Error | undefined,
     runDir: undefined as Error | undefined,
+    stamp: undefined as Error | undefined,
     nftables: undefined as Error | undefined,
     complaints: [] as string[],
     state,
@@ -193,7 +195,9 @@ function bench() {
         return true;
       },
       writeStamp: async (stamp) => {
+        if (trouble.stamp !== undefined) throw trouble.stamp;
         done.stamps.push(stamp);
+        done.waysAtStamp.push(facts.of(PROGRAMMED_WAY).value?.podMtu);
         return true;
       },
     },
@@ -429,6 +433,23 @@ test("a peer that the kernel refuses costs neither announcement nor conflist nor
   expect(await metrics.text()).toContain("weft_programming_latency_seconds_count 0");
   // The event is still not programmed: the pass that succeeds counts it.
   expect(view.takeHeard()).toHaveLength(1);
+});
+
+test("the runtime is offered nothing before the stamp says that the node can serve", async () => {
+  const { reconciler, done, hear } = bench();
+  hear(own, peer);
+  await reconciler.pass(["nodes"]);
+  expect([done.waysAtStamp, existsSync(conflist())]).toEqual([[undefined], true]);
+});
+
+test("a stamp that cannot be written costs no offer, and hides no refusal", async () => {
+  const { reconciler, trouble, health, hear } = bench();
+  hear(own, peer);
+  trouble.stamp = new Error("no space left on device");
+  trouble.refusals = [new NetlinkError(deleteLink(9), 1, undefined, "a test")];
+  await reconciler.pass(["nodes"]).catch(() => undefined);
+  expect(existsSync(conflist())).toBe(true);
+  expect(health.readiness().text).toMatch(/no space left on device; the kernel refused: ip link del/);
 });
 
 test("what the kernel refuses to this node itself costs readiness", async () => {

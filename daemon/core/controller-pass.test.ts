@@ -127,3 +127,36 @@ test("a round has one snapshot, and the next round another", async () => {
   await runnable(controller, { drivers, gate: GATE }).run({ ...PASS, kernel });
   expect(seen).toEqual([1, 1, 2]);
 });
+
+test("what has been made first is gone on with, also beside a step that fails", async () => {
+  const { run, failures, applied, outcomes } = bench([
+    { steps: [step("bridge"), step("pod")], isComplete: false },
+    { steps: [step("address"), step("pod")] },
+  ]);
+  failures.set("/run/pod", new Error("refused"));
+  await expect(run()).rejects.toThrow(/^refused$/);
+  expect(applied.map(({ texts }) => texts[0])).toEqual(["/run/bridge", "/run/address"]);
+  expect(outcomes).toMatchObject([{ isComplete: true, failures: [{ step: { path: "/run/pod" } }] }]);
+});
+
+test("what others have changed while a controller prepared is seen by its plan", async () => {
+  let isChanged = false;
+  const seen: number[] = [];
+  const controller: Controller<string, number> = {
+    name: "playing",
+    subscriptions: {},
+    desired: async ({ kernel }) => `wanted ${(await kernel.snapshot()).port}`,
+    prepare: () => {
+      isChanged = true;
+    },
+    observe: async (kernel) => (await kernel.snapshot()).port,
+    plan: (_desired, observed) => {
+      seen.push(observed);
+      return { steps: [] };
+    },
+  };
+  const kernel = { snapshot: async () => ({ state: EMPTY, port: isChanged ? 2 : 1 }) };
+  const drivers = { apply: async () => ({ done: [], failures: [], resting: [] }) };
+  await runnable(controller, { drivers, gate: GATE }).run({ ...PASS, kernel });
+  expect(seen).toEqual([2]);
+});

@@ -42,6 +42,8 @@ async function runPass<D, O>(
   if (desired === undefined) return;
   const attempts = new Attempts();
   await attempts.try(() => controller.prepare?.(desired));
+  // Others may have changed the kernel meanwhile, or were even waited for.
+  if (controller.prepare !== undefined) kernel.next();
   const outcome = await attempts.try(() => converge(controller, desired, { drivers, gate }, kernel));
   if (outcome !== undefined) {
     const errors = controller.errorsOf?.(outcome) ?? errorsOf(outcome.failures);
@@ -60,20 +62,20 @@ async function converge<D, O>(
 ): Promise<PlanOutcome<D, O>> {
   const owner = { name: controller.name, mayPutBack: repairOf(gate), refused: gate.refused.bind(gate) };
   const done: PlanStep[] = [];
-  const failures: StepFailure[] = [];
-  const resting: PlanStep[] = [];
   for (let round = 1; ; round++) {
     const observed = await controller.observe(kernel, desired);
     const { steps, isComplete = true, conflicts = [] } = controller.plan(desired, observed);
     const outcome = await drivers.apply(owner, steps, isComplete);
     done.push(...outcome.done);
-    failures.push(...outcome.failures);
-    resting.push(...outcome.resting);
-    const isStuck = failures.length > 0 || resting.length > 0 || round === ROUNDS;
+    const { resting } = outcome;
+    const failures: StepFailure[] = [...outcome.failures];
+    const isHeldUp = failures.length > 0 || resting.length > 0;
+    // What is held up may have nothing to do with what was made; if it has, the next round fails with it again.
+    const isStuck = (isHeldUp && outcome.done.length === 0) || round === ROUNDS;
     kernel.next();
     if (!isComplete && !isStuck) continue;
     const first = steps[0];
-    if (!isComplete && failures.length === 0 && resting.length === 0 && first !== undefined)
+    if (!isComplete && !isHeldUp && first !== undefined)
       failures.push({ step: first, error: new VanishingError(steps) });
     return { desired, observed, isComplete, conflicts, done, failures, resting };
   }

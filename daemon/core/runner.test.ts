@@ -221,6 +221,26 @@ test("weftd's end waits for passes under way, and for one that hangs only some s
   expect(warned).toEqual(["a pass does not end: weftd stops without it"]);
 });
 
+test("/debug/state tells the states of all also where one has nothing to show", async () => {
+  const { runner } = bench();
+  const debug = () => Promise.reject(new Error("the kernel does not answer"));
+  runner.start({ name: "mute", subscriptions: {}, run: async () => undefined, debug });
+  expect(await runner.debugState()).toMatchObject({
+    mute: { error: "the kernel does not answer" },
+    controllers: [{ name: "mute", status: "idle" }],
+  });
+});
+
+test("a controller that cannot be stopped keeps nothing else of weftd from ending", async () => {
+  const { runner, warned } = bench();
+  const stop = () => {
+    throw new Error("it is gone");
+  };
+  runner.start({ name: "throwing", subscriptions: {}, run: async () => undefined, stop });
+  await runner.stop();
+  expect(warned).toEqual(["a controller cannot be stopped: weftd stops without it"]);
+});
+
 test("two controllers of one name are refused", () => {
   const { runner } = bench();
   runner.start(failing);

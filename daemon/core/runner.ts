@@ -89,10 +89,17 @@ export class Runner {
     return this.#running.map(({ state }) => state.report());
   }
 
-  /** What /debug/state answers: what each controller shows, and the states of all. */
+  /** What /debug/state answers: what each controller shows, or why it cannot, and the states of all. */
   async debugState(): Promise<Readonly<Record<string, unknown>>> {
     const { kernel } = this.#parts;
-    const shown = await Promise.all(this.#running.map(({ controller }) => controller.debug?.(kernel) ?? {}));
+    const show = async (controller: Runnable) => {
+      try {
+        return (await controller.debug?.(kernel)) ?? {};
+      } catch (error) {
+        return { [controller.name]: { error: error instanceof Error ? error.message : String(error) } };
+      }
+    };
+    const shown = await Promise.all(this.#running.map(({ controller }) => show(controller)));
     return { ...Object.assign({}, ...shown), controllers: this.reports() };
   }
 
@@ -108,10 +115,14 @@ export class Runner {
     const limit = new Promise<boolean>((resolve) => {
       cancel = clock.setTimer(STOP_LIMIT_MS, () => resolve(false));
     });
-    const ending = Promise.all([loop.stop(), controller.stop?.()]);
+    const { name } = controller;
+    const stopped = (async () => controller.stop?.())().catch((error) =>
+      log.warn({ controller: name, err: error }, "a controller cannot be stopped: weftd stops without it"),
+    );
+    const ending = Promise.all([loop.stop(), stopped]);
     const isOver = await Promise.race([ending.then(() => true), limit]);
     cancel();
-    if (!isOver) log.warn({ controller: controller.name }, "a pass does not end: weftd stops without it");
+    if (!isOver) log.warn({ controller: name }, "a pass does not end: weftd stops without it");
   }
 
   #askNotified(reason: string, wish: Parameters<Loop["ask"]>[1]): void {

@@ -2,9 +2,11 @@ import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
 import { parsePrefix, parseSubnet } from "../../../pkg/ip/prefix.ts";
-import type { Link } from "../../../pkg/kernel/link.ts";
+import { createBridge, type Link } from "../../../pkg/kernel/link.ts";
 import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
+import { NetlinkError } from "../../../pkg/netlink/errors.ts";
 import { ruleText } from "../../../pkg/nft/table.ts";
+import { requestStep } from "../../../pkg/reconcile/plan-step.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
 import { runnable } from "../../core/controller-pass.ts";
@@ -16,7 +18,7 @@ import { NODE_CHOICE, type NodeChoice, PODS_SEEN } from "../facts.ts";
 import type { FirewallWishes } from "../node-rules/firewall.ts";
 import { FirewallController, type FirewallControllerParts } from "../node-rules/firewall-controller.ts";
 import { NodeRulesController } from "../node-rules/node-rules.ts";
-import { AttachController, type AttachParts } from "./attach.ts";
+import { AttachController, type AttachParts, type SeenPods, type WantedPods } from "./attach.ts";
 
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ index, name, mtu: 1450, mac: `02:00:00:00:00:0${index}`, isUp: true, isPromiscuous: false },
@@ -137,7 +139,7 @@ function bench(options: BenchOptions = {}) {
     return { settings: changed, bridge, cables, renumbering: facts.of(PODS_SEEN).value?.renumbering };
   };
   const allWatched = () => ["node-rules", "attach"].flatMap((name) => watched.get(name) ?? []);
-  return { keep, files, repaired, attached, answered, firewalled, watched: allWatched };
+  return { keep, files, repaired, attached, answered, firewalled, watched: allWatched, controller: attach };
 }
 
 test("what is right from the first pass on, and changed later, is a repair; what the first pass sets is none", async () => {
@@ -324,4 +326,18 @@ test("VXLAN packets from anybody, and pods without a bridge, are the operator's 
   expect(firewalled[0]?.table.chains.map(({ name }) => name)).toEqual(["postrouting"]);
   expect([bridge, attached.map(({ texts }) => texts)]).toEqual([undefined, [[], []]]);
   expect(files.snapshot()["/proc/sys/net/bridge/bridge-nf-call-iptables"]).toBe("0\n");
+});
+
+test("a bridge that could not be made fails the pass, also where another program was faster", async () => {
+  const { controller } = bench();
+  const step = requestStep(createBridge({ name: "cni0", mac: "02:00:00:00:00:05", mtu: 1450 }));
+  const [EEXIST, ENODEV] = [17, 19];
+  const outcome = (errno: number, isComplete: boolean) => ({
+    ...{ desired: {} as WantedPods, observed: {} as SeenPods, conflicts: [], done: [], resting: [], isComplete },
+    failures: [{ step, error: new NetlinkError(step.request, errno, undefined, "a test") }],
+  });
+  for (const errno of [EEXIST, ENODEV]) {
+    expect(controller.errorsOf(outcome(errno, true))).toEqual([]);
+    expect(controller.errorsOf(outcome(errno, false))).toHaveLength(1);
+  }
 });

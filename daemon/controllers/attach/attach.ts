@@ -174,9 +174,10 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return this.#hasCables ? [bridge, this.#planCables(wanted, seen)] : [bridge];
   }
 
-  /** What goes with its pod at this moment is no refusal. */
-  errorsOf({ failures, conflicts }: Outcome): readonly unknown[] {
-    const isFailure = (error: unknown) => !(error instanceof NetlinkError && (isGone(error) || isExists(error)));
+  /** What goes with its pod at this moment is no refusal, unless something that had to come first is not there for it. */
+  errorsOf({ failures, conflicts, isComplete }: Outcome): readonly unknown[] {
+    const isPassing = (error: unknown) => error instanceof NetlinkError && (isGone(error) || isExists(error));
+    const isFailure = (error: unknown) => !isComplete || !isPassing(error);
     return [
       ...this.#problems,
       ...errorsOf(failures.filter(({ error }) => isFailure(error))),

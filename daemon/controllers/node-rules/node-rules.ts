@@ -3,7 +3,9 @@
  * packets through. Its nftables are `firewall`'s.
  */
 import type { Address } from "../../../pkg/ip/address.ts";
+import { parseLink } from "../../../pkg/kernel/link.ts";
 import { readSysctl, sysctlPath } from "../../../pkg/kernel/sysctl.ts";
+import { RTM_NEWLINK } from "../../../pkg/netlink/link.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
 import { decode } from "../../../pkg/netlink/message.ts";
 import { NETCONFA_IFINDEX_ALL, RTM_NEWNETCONF } from "../../../pkg/netlink/netconf.ts";
@@ -60,7 +62,7 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
   /** Settings that an earlier pass has seen to: what differs now was changed by another program. */
   readonly #settled = new Set<string>();
   /** Links whose settings matter, as the last pass has seen them. */
-  #indexes: ReadonlySet<number> = new Set();
+  #links: WatchedLinks = { names: new Set(), indexes: new Set() };
   /** What kept something of this pass from being read. */
   #problems: unknown[] = [];
 
@@ -70,7 +72,7 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
     this.subscriptions = {
       topics: [facts.of(NODE_CHOICE), facts.of(PROGRAMMED_WAY), facts.of(PODS_SEEN), parts.settingChange],
       reasonFor: (message) => {
-        const reason = settingReason(message, this.#indexes);
+        const reason = settingReason(message, this.#links);
         return reason === undefined ? undefined : { reason, isPatient: message.portId === 0 };
       },
       intervalMs: FULL_COMPARISON_MS,
@@ -92,7 +94,7 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
     const observation = await kernel.snapshot();
     const families = new Set(choice.node.subnets.map(({ address }) => address.family));
     const devices = [...choice.devices, bridge];
-    this.#indexes = indexesOf([choice.underlayName, ...devices], observation);
+    this.#links = watchedLinks([choice.underlayName, ...devices], observation);
     const advertised = advertisedLinks(observation.state);
     const isBridged = options.attach === "bridge" || facts.of(PODS_SEEN).value?.hasPorts === true;
     const wanted = [
@@ -145,13 +147,29 @@ export class NodeRulesController implements Controller<WantedSettings, SeenSetti
   }
 }
 
-/** Why `message` calls for a comparison: a forwarding setting of all links, or of one of `indexes`, has changed. */
-export function settingReason(message: Message, indexes: ReadonlySet<number>): string | undefined {
+/** Links whose settings matter. */
+export interface WatchedLinks {
+  /** There or not. */
+  readonly names: ReadonlySet<string>;
+  /** Of those that are there. */
+  readonly indexes: ReadonlySet<number>;
+}
+
+/**
+ * Why `message` calls for a comparison: a forwarding setting of all links, or of one of `links`, has changed; or one of them
+ * was made anew, with settings of its own.
+ */
+export function settingReason(message: Message, { names, indexes }: WatchedLinks): string | undefined {
+  if (message.type === RTM_NEWLINK.type) {
+    const { index, name } = parseLink(message);
+    return names.has(name) && !indexes.has(index) ? `link ${name}` : undefined;
+  }
   if (message.type !== RTM_NEWNETCONF.type) return undefined;
   const { index = 0 } = decode(RTM_NEWNETCONF, message).attributes;
   return index === NETCONFA_IFINDEX_ALL || indexes.has(index) ? "setting" : undefined;
 }
 
-function indexesOf(names: readonly string[], { state }: Observation): ReadonlySet<number> {
-  return new Set(state.links.filter(({ name }) => names.includes(name)).map(({ index }) => index));
+function watchedLinks(names: readonly string[], { state }: Observation): WatchedLinks {
+  const there = state.links.filter(({ name }) => names.includes(name));
+  return { names: new Set(names), indexes: new Set(there.map(({ index }) => index)) };
 }

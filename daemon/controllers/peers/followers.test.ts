@@ -52,3 +52,17 @@ test("a follower that hangs delays one pass, and is waited for again once it has
   await settled();
   expect(third.isOver).toBe(true);
 });
+
+test("a follower that was late once and goes on is waited for, also where the next choice has come meanwhile", async () => {
+  const { clock, fact, wait } = bench();
+  wait("a");
+  clock.advance(500);
+  await settled();
+  fact.publish("a");
+  const second = wait("b");
+  await settled();
+  expect(second.isOver).toBe(false);
+  fact.publish("b");
+  await settled();
+  expect(second.isOver).toBe(true);
+});

@@ -19,6 +19,7 @@ import type { Message } from "../../../pkg/netlink/message.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
+import { Attempts } from "../../core/attempts.ts";
 import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
 import { errorsOf } from "../../core/controller-pass.ts";
 import type { Health } from "../../core/health.ts";
@@ -211,12 +212,7 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
     this.#programmedMs = clock.nowMs();
     const guarded = guardedDevices(dataPath, observed.state);
-    const { networks, podMtu, executable } = desired.choice;
     facts.of(GUARDED_DEVICES).publish(guarded);
-    facts.of(PROGRAMMED_WAY).publish({
-      ...{ networks, podMtu, executable, subnets: node.subnets },
-      devices: guarded.map(({ name, index }) => ({ name, index })),
-    });
 
     const refusals = failures.flatMap(({ error }) => (error instanceof NetlinkError ? [error] : []));
     this.#report.reversePaths(state, underlay);
@@ -234,8 +230,16 @@ export class PeersController implements Controller<WantedWay, Observation> {
     // Those of its own backend carry the node's pods; where it has none, the underlay does.
     const carrying = dataPath.devices.filter((device) => device.backend === backend.type).map(({ name }) => name);
     const devices = carrying.length > 0 ? carrying : [underlay.link.name];
-    await runFiles.writeStamp({ backend: backend.type, devices });
-    if (refusals.length > 0) throw refusedError(refusals, this.#count);
+    const attempts = new Attempts();
+    await attempts.try(() => runFiles.writeStamp({ backend: backend.type, devices }));
+    // After the stamp: by the conflist that follows, an executable looks for it.
+    const { networks, podMtu, executable } = desired.choice;
+    facts.of(PROGRAMMED_WAY).publish({
+      ...{ networks, podMtu, executable, subnets: node.subnets },
+      devices: guarded.map(({ name, index }) => ({ name, index })),
+    });
+    if (refusals.length > 0) await attempts.try(() => Promise.reject(refusedError(refusals, this.#count)));
+    attempts.end();
   }
 
   succeeded(): void {

@@ -106,6 +106,14 @@ test("a file with other permissions, and one that is to be absent, are put right
   expect((await apply([fileStep(path, undefined)])).done).toEqual([]);
 });
 
+test("a file whose permissions no plan names keeps those that it has", async () => {
+  const { apply } = bench();
+  const path = join(folder, "key");
+  writeFileSync(path, "secret", { mode: 0o600 });
+  await apply([fileStep(path, "another secret")]);
+  expect([readFileSync(path, "utf8"), statSync(path).mode & 0o777]).toEqual(["another secret", 0o600]);
+});
+
 test("a step that fails is told with its error, and keeps none of the others from being done", async () => {
   const { apply, settings, refuse, refused } = bench();
   writeFileSync(join(folder, "file"), "");

@@ -1,15 +1,25 @@
 /** Files of plans: compared with what is there, and replaced as a whole where they differ. */
-import { mkdir, unlink } from "node:fs/promises";
+import { mkdir, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { FileStep } from "../../../pkg/reconcile/plan-step.ts";
-import { replaceFile } from "./replace-file.ts";
+import { PERMISSIONS, replaceFile } from "./replace-file.ts";
 
 export class FileDriver {
   /** True when something was changed; folders on the way are made. Throws Node's own errors. */
   async apply({ path, content, mode }: Pick<FileStep, "path" | "content" | "mode">): Promise<boolean> {
     if (content === undefined) return removeFile(path);
     await mkdir(dirname(path), { recursive: true });
-    return replaceFile(path, content, mode);
+    return replaceFile(path, content, mode ?? (await modeOf(path)));
+  }
+}
+
+/** The permission bits of the file that is there; undefined where there is none. */
+async function modeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).mode & PERMISSIONS;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }
 

@@ -1,4 +1,5 @@
 /** Real children: Node.js itself, with a script for each behaviour. */
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -149,4 +150,48 @@ test("the end of weftd ends them, also one that takes no notice of SIGTERM", asy
   const [pid = 0] = started();
   await driver.stop();
   expect(isAlive(pid)).toBe(false);
+});
+
+test("weftd that ends by an error leaves none behind", async () => {
+  const script = `
+    const [{ ProcessDriver }, { SYSTEM_CLOCK }] = await Promise.all([
+      import(${JSON.stringify(join(import.meta.dirname, "processes.ts"))}),
+      import(${JSON.stringify(join(import.meta.dirname, "../../../pkg/cluster/clock.ts"))}),
+    ]);
+    const log = { info() {}, warn() {}, child: () => log };
+    const driver = new ProcessDriver({ clock: SYSTEM_CLOCK, log, onTrouble() {} });
+    const argv = [process.execPath, "-e", "setInterval(() => undefined, 1000)"];
+    const step = { kind: "process", name: "child", argv, restart: "always" };
+    await driver.keep("bgp", [step], { changedFiles: new Set(), isComplete: true });
+    const { spawnSync } = await import("node:child_process");
+    console.log(spawnSync("cat", ["/proc/" + process.pid + "/task/" + process.pid + "/children"]).stdout.toString());
+    process.exit(1);
+  `;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  expect(stderr.replace(/.*ExperimentalWarning.*\n.*\n/, "")).toBe("");
+  const pid = Number(stdout.trim().split(" ")[0]);
+  expect(pid).toBeGreaterThan(0);
+  await eventually(() => expect(isAlive(pid)).toBe(false));
+});
+
+test("no process starts once the driver has stopped: a pass that hangs may still want one", async () => {
+  await driver.stop();
+  const { done, failures } = await keep([node(LIVES)]);
+  expect([done, failures.length]).toEqual([[], 1]);
+  expect(messages).toEqual([]);
+});
+
+test("a stop in the midst of a restart for a new configuration ends it for good", async () => {
+  const options = { reload: { files: ["/etc/child.conf"] } };
+  await keep([node(LIVES, options)]);
+  const restarting = keep([node(LIVES, options)], ["/etc/child.conf"]).catch(() => undefined);
+  await driver.stop();
+  await restarting;
+  expect(messages.filter((message) => message === "process started")).toHaveLength(1);
+});
+
+test("a program that cannot even be asked for is tried again", async () => {
+  const { failures } = await keep([processStep("child", [process.execPath, "\0"])]);
+  expect(failures).toHaveLength(1);
+  await eventually(() => expect(messages.length).toBeGreaterThan(2));
 });

@@ -32,9 +32,15 @@ export class ProcessDriver {
   readonly #parts: ProcessDriverParts;
   /** By owner and name. */
   readonly #owners = new Map<string, Map<string, SupervisedProcess>>();
+  #isStopped = false;
+  /** weftd ends by an error, without `stop`: the next one starts processes of its own. */
+  readonly #onExit = () => {
+    for (const process of this.#all()) process.kill();
+  };
 
   constructor(parts: ProcessDriverParts) {
     this.#parts = parts;
+    process.on("exit", this.#onExit);
   }
 
   /** Has the processes of `steps` run for `owner`. */
@@ -59,11 +65,16 @@ export class ProcessDriver {
     return { done, failures };
   }
 
-  /** Ends all processes. */
+  /** Ends all processes; none is started any more. */
   async stop(): Promise<void> {
-    const all = [...this.#owners.values()].flatMap((running) => [...running.values()]);
+    this.#isStopped = true;
+    await Promise.all(this.#all().map((process) => process.stop()));
     this.#owners.clear();
-    await Promise.all(all.map((process) => process.stop()));
+    process.off("exit", this.#onExit);
+  }
+
+  #all(): readonly SupervisedProcess[] {
+    return [...this.#owners.values()].flatMap((running) => [...running.values()]);
   }
 
   async #keepOne(owner: string, step: ProcessStep, changedFiles: ReadonlySet<string>): Promise<boolean> {
@@ -72,6 +83,8 @@ export class ProcessDriver {
     const process = running.get(name);
     if (process?.runs(step) === true) return process.reload(step, changedFiles);
     await process?.stop();
+    // A pass that hung goes on after its time.
+    if (this.#isStopped) throw new Error(`process ${name} is not started: weftd ends`);
     const started = new SupervisedProcess(step, {
       clock: this.#parts.clock,
       log: this.#parts.log.child({ controller: owner, process: name }),

@@ -6,7 +6,8 @@ import { open, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { readRegularFile } from "../regular-file.ts";
 
-const PERMISSIONS = 0o7777;
+/** Of a file's mode, the bits that chmod sets. */
+export const PERMISSIONS = 0o7777;
 
 /**
  * Makes `path` hold `content`, with the permission bits `mode` where that is given; false when it did already (then nothing
@@ -19,9 +20,9 @@ export async function replaceFile(path: string, content: string, mode?: number):
   const temporary = join(dirname(path), `.${basename(path)}.new`);
   const file = await open(temporary, "w", mode ?? 0o644);
   try {
-    await file.writeFile(content);
-    // The process's umask takes bits away when a file is made, and one that was left behind may have others.
+    // First: the process's umask takes bits away when a file is made, and one that was left behind may let others read.
     if (mode !== undefined) await file.chmod(mode);
+    await file.writeFile(content);
     // Without it a power cut may leave the new name with no content.
     await file.sync();
   } finally {

@@ -32,6 +32,8 @@ export class SupervisedProcess {
   #child: ChildProcess | undefined;
   #startedMs = 0;
   #cancelRestart: () => void = () => undefined;
+  /** Of the last child that was told to end. */
+  #ending: Promise<void> = Promise.resolve();
   #isStopped = false;
 
   constructor(step: ProcessStep, parts: SupervisedProcessParts) {
@@ -48,8 +50,9 @@ export class SupervisedProcess {
   /** Resolves when the process runs. Rejects where it cannot be started; it is tried again with back-off all the same. */
   async start(): Promise<void> {
     const { log, clock } = this.#parts;
-    const [program, ...args] = this.#step.argv;
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: programEnvironment() });
+    const [program] = this.#step.argv;
+    if (this.#isStopped) throw new Error(`${program} is not started: it is to end`);
+    const child = this.#spawn();
     this.#child = child;
     this.#startedMs = clock.nowMs();
     // After "error" no "exit" follows where the program could not be started.
@@ -57,10 +60,8 @@ export class SupervisedProcess {
     child.once("exit", (code, signal) => this.#ended(child, code, signal));
     const error = await Promise.race([failed, once(child, "spawn").then(() => undefined)]);
     if (error !== undefined) {
-      const reason = `${program} cannot be started: ${error.message}`;
       if (this.#child === child) this.#child = undefined;
-      this.#again(reason);
-      throw new Error(reason, { cause: error });
+      this.#cannotStart(error);
     }
     // Later errors (a signal that cannot be sent) are answered by the process's end.
     child.on("error", (cause) => log.warn({ err: cause }, "process error"));
@@ -85,17 +86,44 @@ export class SupervisedProcess {
     return true;
   }
 
+  /** For the end of weftd itself, which waits for nothing. */
+  kill(): void {
+    this.#child?.kill("SIGKILL");
+  }
+
   /** Resolves when the process has ended; it is not started again. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await this.#end();
   }
 
-  async #end(): Promise<void> {
+  /** What is out of memory, or of room for arguments, is thrown at once; a program that is not there is told later. */
+  #spawn(): ChildProcess & { readonly stdout: Readable; readonly stderr: Readable } {
+    const [program, ...args] = this.#step.argv;
+    try {
+      return spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: programEnvironment() });
+    } catch (error) {
+      return this.#cannotStart(error as Error);
+    }
+  }
+
+  #cannotStart(error: Error): never {
+    const reason = `${this.#step.argv[0]} cannot be started: ${error.message}`;
+    this.#again(reason);
+    throw new Error(reason, { cause: error });
+  }
+
+  /** Also for one who asks while another waits for the same end. */
+  #end(): Promise<void> {
     this.#cancelRestart();
     const child = this.#child;
     this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child !== undefined) this.#ending = this.#endOf(child);
+    return this.#ending;
+  }
+
+  async #endOf(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
     // One that could not even be started has no exit.
     const exited = once(child, "exit").catch(() => undefined);
     child.kill("SIGTERM");
