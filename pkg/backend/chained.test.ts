@@ -264,6 +264,14 @@ describe("with peers in the configuration", () => {
     expect(routes()).toEqual(["10.244.2.0/24"]);
   });
 
+  test("vxlan has one device, whatever VNI and port are stated beside a peer", () => {
+    const { call, kernel } = bench({});
+    const peers = tunnelled.peers.map((stated) => ({ ...stated, vni: 1, port: 8472 }));
+    expect(call(vxlan, "ADD", { ...tunnelled, peers }).status).toBe(0);
+    const { links } = readSnapshot(new BlockingNetlink(new FakeSystem({ netlink: kernel.answer }).openNetlink(0), ""));
+    expect(links.filter(({ kind }) => kind === "vxlan").map(({ name }) => name)).toEqual(["flannel.7"]);
+  });
+
   test("another device of that name fails the ADD by name, and stays", () => {
     const { call, kernel, routes } = bench({});
     call(vxlan, "ADD", tunnelled);

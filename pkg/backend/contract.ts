@@ -106,9 +106,11 @@ export interface Contribution {
 }
 
 /** How a plugin's own configuration, on a host without weftd, states this backend. */
-export interface InlineConf<C extends BackendConf, Known extends KnownDevice> {
+export interface InlineConf<C extends BackendConf, P extends Peer, Known extends KnownDevice> {
   readonly conf: C;
   readonly known: readonly Known[];
+  /** What holds of each of its peers, whatever stands beside it there. */
+  readonly peers?: Partial<P>;
 }
 
 /** How a node tells its peers by which way it is sent to. */
@@ -167,7 +169,7 @@ export interface Backend<
   /** The chained executable that ties a pod to it (plugins/<name>); undefined: there is none. */
   readonly executable: string | undefined;
   /** `peers` in that executable's own configuration. Throws `CniError` 7. */
-  inline?(config: ConfigObject, node: LocalNode): InlineConf<C, Known>;
+  inline?(config: ConfigObject, node: LocalNode): InlineConf<C, P, Known>;
 
   /** Its nodes take a peer's packets by a plain route as well, where peers find that better. */
   readonly takesPlainRoutes: boolean;

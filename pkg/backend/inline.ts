@@ -29,7 +29,9 @@ export function inlineContributions(request: CniRequest, backend: Backend, obser
   const stated = backend.inline?.(config, node);
   if (stated === undefined) throw config.invalid("peers", "none: they come from weftd");
   const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
-  const peers = config.objectList("peers").map((peer): Peer => decodePeerOf(peer, backend.name));
+  const peers = config
+    .objectList("peers")
+    .map((peer): Peer => ({ ...decodePeerOf(peer, backend.name), ...stated.peers }));
   const contributions = contributionsOf(conf, node, peers, new Map([[backend.name, stated.known]]));
   if (contributions.problems.length > 0) {
     const told = contributions.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");

@@ -303,6 +303,20 @@ describe("ListWatch", () => {
     await stop();
   });
 
+  test("does not count lists answered 404 across one that was refused otherwise", async () => {
+    const api = new ScriptedApi();
+    api.lists.push(page(["a"], "7"), refused(404), refused(404), refused(503), refused(404), page(["a"], "8"));
+    api.watches.push(async () => Promise.reject(refused(404)));
+    const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
+    for (let wait = 0; wait < 5; wait++) {
+      await settle();
+      clock.advance(clock.pendingMs()[0] ?? Number.NaN);
+    }
+    await settle();
+    expect(events.filter((event) => /absent|list/.test(event))).toEqual(["list a", "list a"]);
+    await stop();
+  });
+
   test("takes no resource for absent that is part of every server", async () => {
     const api = new ScriptedApi();
     api.lists.push(refused(404), refused(404));

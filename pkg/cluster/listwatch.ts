@@ -194,10 +194,8 @@ export class ListWatch<Listed, Watched = Listed> {
       this.#heard();
       return page;
     } catch (error) {
-      if (isNotFound(error)) {
-        this.#notFound++;
-        this.#heard();
-      }
+      this.#notFound = isNotFound(error) ? this.#notFound + 1 : 0;
+      if (this.#notFound > 0) this.#heard();
       throw error;
     }
   }

@@ -80,7 +80,9 @@ export class ResourceClient {
     const query = queryOf(selection, { limit: String(limit), continue: next });
     const path = `${resourcePath(this.resource, selection)}?${query}`;
     const answer = await this.#request({ operation, method: "GET", path, accept: acceptOf(form, "list") }, signal);
-    const { metadata, items } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
+    const { metadata, items: listed } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
+    // Of an empty list of metadata the server makes null.
+    const items = listed === null ? [] : listed;
     if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every((item) => this.#isObject(item)))
       throw new KubernetesError("protocol", `${operation}: the answer is no ${kind}List`);
     return { items: items.map(parse), version: metadata.resourceVersion, next: metadata.continue || undefined };

@@ -15,6 +15,7 @@ import {
   watches,
 } from "../../test/apiserver/store-bed.ts";
 import { ManualClock } from "./manual-clock.ts";
+import type { ResourceParser } from "./parser.ts";
 import type { KubeObject } from "./resource.ts";
 
 const { startServer, connect, follow } = storeBed();
@@ -237,6 +238,19 @@ describe("Store", () => {
       "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
       "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
     ]);
+  });
+
+  test("knows an empty list of metadata, whose items are null", async () => {
+    const server = await startServer();
+    const metadata: ResourceParser<string> = {
+      ...{ resource: services.resource, form: "metadata" },
+      parse: (object) => object.metadata.name,
+    };
+    const { store, failures, watching } = follow(connect(server), metadata);
+    await watching();
+    server.cluster.of("services").create(service("web", "10.96.0.1"));
+    await until(() => store.size === 1);
+    expect(failures).toEqual([]);
   });
 
   test("a listener that throws is called again with the same changes, and the others are called all the same", async () => {

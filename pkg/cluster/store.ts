@@ -58,7 +58,10 @@ export interface StoreNotice<T> {
   readonly status: StoreStatus;
 }
 
-/** When it throws, it is called again after a wait, with the same changes and those that came meanwhile. */
+/**
+ * When it throws, it is called again after a wait, with the same changes and those that came meanwhile: also with objects
+ * that are again as they were before, or absent as before, since it may have taken what was in between.
+ */
 export type StoreListener<T> = (notice: StoreNotice<T>) => void;
 
 /** The longest wait before an absent resource is asked for again: CRDs are rarely installed. */

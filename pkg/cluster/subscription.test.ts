@@ -73,6 +73,23 @@ test("a listener that throws is called again after a wait, with what it has not 
   expect(clock.pendingMs()).toEqual([]);
 });
 
+test("what a listener that threw may have taken is told again, also where it is as before meanwhile", () => {
+  const { clock, calls, note } = start(1);
+  note("a", entry("a", 1), entry("a", 2));
+  note("b", undefined, entry("b", 1));
+  clock.advance(20);
+  note("a", entry("a", 2), entry("a", 1));
+  note("b", entry("b", 1), undefined);
+  note("c", undefined, entry("c", 1));
+  note("c", entry("c", 1), undefined);
+  clock.advance(50);
+  expect(calls.slice(1)).toEqual([["a 1>1", "b undefined>undefined"]]);
+  note("a", entry("a", 1), entry("a", 2));
+  note("a", entry("a", 2), entry("a", 1));
+  clock.advance(20);
+  expect(calls.slice(2)).toEqual([[]]);
+});
+
 test("is woken without a change, and not at all once it is closed", () => {
   const { clock, calls, subscription, note } = start();
   subscription.wake();

@@ -19,6 +19,8 @@ export class Subscription<T> {
   readonly #options: SubscriptionOptions<T>;
   readonly #backoff: Backoff;
   readonly #pending = new Map<string, StoreChange<T>>();
+  /** Keys of what was delivered to a listener that threw: which of it the listener has taken is not known. */
+  #tried: ReadonlySet<string> = new Set();
   #cancel: (() => void) | undefined;
   #isClosed = false;
 
@@ -27,10 +29,13 @@ export class Subscription<T> {
     this.#backoff = new Backoff({ ...options.backoff, random: () => options.clock.random() });
   }
 
-  /** An object has changed. If it is now as the listener last received it, there is nothing to deliver for it. */
+  /**
+   * An object has changed. If it is now as the listener last received it, there is nothing to deliver for it; unless the
+   * listener threw, and may have taken what was in between.
+   */
   note({ key, before, after }: StoreChange<T>): void {
     const known = this.#pending.has(key) ? this.#pending.get(key)?.before : before;
-    if (this.#options.isSameEntry(known, after)) this.#pending.delete(key);
+    if (!this.#tried.has(key) && this.#options.isSameEntry(known, after)) this.#pending.delete(key);
     else this.#pending.set(key, { key, before: known, after });
     this.wake();
   }
@@ -56,9 +61,11 @@ export class Subscription<T> {
     try {
       this.#options.deliver([...this.#pending.values()]);
       this.#pending.clear();
+      this.#tried = new Set();
       this.#backoff.reset();
     } catch (error) {
       if (this.#isClosed) return;
+      this.#tried = new Set(this.#pending.keys());
       const retryMs = this.#backoff.next();
       this.#schedule(retryMs);
       this.#options.onFailure(error, retryMs);

@@ -69,7 +69,8 @@ export function presentBookmark(
 export function presentList(kind: Kind, objects: readonly KubeObject[], metadata: JsonObject, form: Form): JsonObject {
   if (form === "table") return presentTable(objects as readonly NodeObject[], metadata, Date.now());
   if (form === "metadata") {
-    const items = objects.map((object) => present(object, form));
+    // A real server appends to a list that is nil at first (asPartialObjectMetadataList).
+    const items = objects.length === 0 ? null : objects.map((object) => present(object, form));
     return { kind: `${PARTIAL}List`, apiVersion: META_VERSION, metadata, items };
   }
   const items = objects.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item as JsonObject);

@@ -188,3 +188,28 @@ test("a look at our own table that took long puts the next one off by a quarter 
   await firewall.restore();
   expect(firewall.delayMs).toBe(250);
 });
+
+test("a look at other programs' chains that failed is not passed over by the next restore, which would count as a success", async () => {
+  const { firewall, forward } = bench();
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  Object.assign(forward, { lookMs: 100, error: new Error("refused") });
+  await expect(firewall.restore()).rejects.toThrow("refused");
+  await expect(firewall.restore()).rejects.toThrow("refused");
+  forward.error = undefined;
+  expect(await firewall.restore()).toEqual([]);
+  expect(firewall.forwardDueInMs).toBeUndefined();
+});
+
+test("a rule that rests in another program's chain is a failure until it is back", async () => {
+  const { firewall, forward, asked } = bench();
+  await firewall.keep(tableOf("10.244.0.0/16"));
+  forward.lookMs = 100;
+  for (let time = 0; time < 4; time++) {
+    forward.missing = [rule];
+    await firewall.restore().catch(() => undefined);
+  }
+  expect(asked).toHaveLength(3);
+  const { looks } = forward;
+  await expect(firewall.restore()).rejects.toThrow("it rests");
+  expect(forward.looks).toBe(looks + 1);
+});

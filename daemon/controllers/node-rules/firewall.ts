@@ -49,6 +49,8 @@ export class Firewall {
   #forwardIdleUntilMs = 0;
   /** A change of another program's came during the pause. */
   #isForwardDue = false;
+  /** Of other programs' chains something rests. */
+  #isHeldBack = false;
   /** One look and change at a time: two would both add what both find missing. */
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -82,9 +84,11 @@ export class Firewall {
       this.#isForwardDue = clock.nowMs() < this.#forwardIdleUntilMs;
       if (!this.#isForwardDue) {
         const forwardMs = clock.nowMs();
-        const accepted = (await attempts.try(() => this.#accept(ranges))) ?? [];
-        this.#forwardIdleUntilMs = this.#idleUntil(forwardMs, accepted.length > 0);
-        restored.push(...accepted);
+        const accepted = await attempts.try(() => this.#accept(ranges));
+        // Not to be passed over where something failed or rests: the pass would count as a success.
+        const isInVain = accepted?.length === 0 && !this.#isHeldBack;
+        this.#forwardIdleUntilMs = this.#idleUntil(forwardMs, !isInVain);
+        restored.push(...(accepted ?? []));
       }
       attempts.end();
       gate.assertNothingRests();
@@ -128,8 +132,13 @@ export class Firewall {
   async #accept(ranges: readonly Prefix[]): Promise<readonly string[]> {
     const { programmer, gate, onBlocked } = this.#options;
     const isRepair = (change: Request) => !isRemoval(change) && this.#accepted.has(identityText(change.object));
-    const isAllowed = (changes: readonly Request[]) =>
-      changes.map((change) => !isRepair(change) || gate.mayPutBack(change.object, () => change.text)).every(Boolean);
+    this.#isHeldBack = false;
+    const isAllowed = (changes: readonly Request[]) => {
+      const verdicts = changes.map((change) => !isRepair(change) || gate.mayPutBack(change.object, () => change.text));
+      const isHeldBack = verdicts.includes(false);
+      this.#isHeldBack ||= isHeldBack;
+      return !isHeldBack;
+    };
     const { sent, blocked } = await programmer.acceptForwarded(ranges, isAllowed);
     for (const change of sent) {
       if (isRemoval(change)) this.#accepted.delete(identityText(change.object));

@@ -21,7 +21,7 @@ export interface Aim {
 export function debugState(aim: Aim | undefined, observed: KernelSnapshot, reason: string): Record<string, unknown> {
   if (aim === undefined) return { aim: null, reason };
   const { node, peers, desired } = aim;
-  const { dataPath, ...rest } = desired;
+  const { dataPath, entryPeers: _names, ...rest } = desired;
   const { requests, conflicts } = planDataPath(dataPath, observed);
   return {
     ...{ node, peers, desired: { ...rest, ...dataPath } },
