@@ -1,5 +1,6 @@
 /** What not every machine can do: tests of what this kernel lacks run in the machine of hack/vm. */
 import { spawnSync } from "node:child_process";
+import { release } from "node:os";
 import { describe } from "vitest";
 
 /**
@@ -11,6 +12,12 @@ export function kernelCan(what: string, command: string): boolean {
   if (status === 0 || process.env.WEFT_VM !== undefined) return true;
   process.stderr.write(`live tests of ${what} are left to npm run test:vm: this kernel lacks it (${command})\n`);
   return false;
+}
+
+/** True for Linux `major.minor` and later: for tests of what a kernel answers in that version. */
+export function isKernelFrom(major: number, minor: number): boolean {
+  const [ownMajor = 0, ownMinor = 0] = release().split(".").map(Number.parseFloat);
+  return ownMajor > major || (ownMajor === major && ownMinor >= minor);
 }
 
 /** `describe` where `isSo`; elsewhere there are no such tests at all, and none that count as skipped. */
