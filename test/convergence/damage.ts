@@ -55,8 +55,18 @@ export interface Target {
 export function applyDamage(target: Target, ...damages: readonly Damage[]): void {
   for (const one of damages) {
     const requests = isAround(one) ? around(target, one) : toTable(target, one);
-    if (requests.length > 0) target.nftables.do(...requests);
+    if (requests.length === 0) continue;
+    try {
+      target.nftables.do(...requests);
+    } catch (error) {
+      if (!isOfHalfRange(one, error)) throw error;
+    }
   }
+}
+
+/** A range is two elements; once one of them is gone, the kernel does not find the other (pkg/nft/fake/element-store.ts). */
+function isOfHalfRange({ kind: what }: Damage, error: unknown): boolean {
+  return (what === "element" || what === "value") && String(error).endsWith("errno 2");
 }
 
 function isAround(one: Damage): one is Around {
