@@ -35,10 +35,9 @@ describe("a selection", () => {
     stored.create(service("web", "10.96.0.1"));
     stored.create(service("headless", "None", headless));
     const labelSelector = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
-    const { store, watching, told } = follow(connect(server), services, { selection: { labelSelector } });
+    const { store, watching, tells } = follow(connect(server), services, { selection: { labelSelector } });
     await watching();
-    await pause(5);
-    expect(told()).toEqual(['default/web undefined>"10.96.0.1"']);
+    expect(await tells(1)).toEqual(['default/web undefined>"10.96.0.1"']);
     const relabel = (labels: JsonObject) =>
       stored.update("default/web", (object) => ({ ...object, metadata: { ...object.metadata, labels } }));
     relabel({ "service.kubernetes.io/service-proxy-name": "other" });
@@ -82,8 +81,7 @@ describe("a resource that the server does not know", () => {
     server.endWatches();
     await until(() => store.status.phase === "absent");
     expect(store.size).toBe(0);
-    await pause(5);
-    expect(notices.at(-1)?.status.phase).toBe("absent");
+    await until(() => notices.at(-1)?.status.phase === "absent");
   });
 
   test("is asked for again after minutes, not seconds", async () => {

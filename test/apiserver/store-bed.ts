@@ -66,7 +66,13 @@ export function storeBed() {
         .splice(0)
         .flatMap(({ changes }) => changes)
         .map(({ key, before, after }) => `${key} ${JSON.stringify(before?.value)}>${JSON.stringify(after?.value)}`);
-    return { store, notices, failures, watching, told };
+    /** Waits until so many more changes are told, and returns them. */
+    const tells = async (count: number) => {
+      const all: string[] = [];
+      await until(() => all.push(...told()) >= count);
+      return all;
+    };
+    return { store, notices, failures, watching, told, tells };
   }
 
   return { startServer, fileWith, connect, follow };
