@@ -21,7 +21,7 @@ export interface Knowledge {
   readonly ruleset: Ruleset;
   /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
   readonly legacy: readonly Family[];
-  /** Whose address it is in host-local's directory; undefined where nobody has reserved it. */
+  /** Whose address it is in host-local's directory; undefined where it is not reserved. */
   readonly reservationOf: (address: Address) => Owner | undefined;
   /** The command without which `bridge` does not answer for a pod that has a link of its own; undefined where it does. */
   readonly missingAnswer: (bridge: Link, address: Address) => string | undefined;

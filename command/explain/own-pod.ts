@@ -14,7 +14,7 @@ export function reachOwnPod(trace: Trace, output: Link | undefined): void {
   const text = formatAddress(destination);
   const owner = reservationOf(destination);
   if (owner === undefined)
-    trace.end({ at: "pod", text: `nobody has reserved ${text}: no pod has it`, show: "weft ipam ls" });
+    trace.end({ at: "pod", text: `${text} is not reserved: no pod has it`, show: "weft ipam ls" });
   const link = trace.podLink(owner);
   const who = podText(text, owner);
   if (link === undefined)

@@ -36,7 +36,7 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
     trace.say({
       at: name,
       state: "goes",
-      text: "no rule masquerades it: whoever gets it sees the pod's own address",
+      text: "no rule masquerades it: its receiver sees the pod's own address",
       show: "nft list table inet weft",
     });
 }

@@ -103,7 +103,7 @@ class Held {
   }
 }
 
-/** A peer's subnets share their device's forwarding entry, which is told with the first. */
+/** A peer's subnets share their device's forwarding entry, which is listed with the first. */
 function entriesOf(route: PeerRoute, isFirst: boolean, wanted: Wanted, held: Held): Entry[] {
   const { gateway, by } = route;
   const subnet = formatPrefix(route.destination);

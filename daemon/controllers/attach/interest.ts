@@ -120,7 +120,7 @@ function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | un
   const isGone = message.type === RTM_DELLINK.type;
   if (isGone && bridge.outside.has(link.alias)) return true;
   const { family } = decode(RTM_NEWLINK, message).header;
-  // Of a port: its settings, or that it is none any more; the link itself is told of by itself.
+  // Of a port: its settings, or that it is none any more; the link itself has a message of its own.
   if (family === AF_BRIDGE) return !isGone && link.masterIndex === bridge.index && link.port?.isHairpin === false;
   if (link.name === bridge.name || link.index === bridge.index)
     return isGone || !link.isUp || link.index !== bridge.index || link.mac !== bridge.mac;

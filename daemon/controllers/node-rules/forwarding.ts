@@ -13,7 +13,7 @@ import type { Setting } from "../../core/drivers/settings.ts";
  * in by, too: the underlay's and our own `devices`, as far as they are there.
  *
  * A host that forwards IPv6 ignores router advertisements, unless accept_ra is 2: where the underlay's interface, or one
- * of `advertised`, may live by them, it is told to go on, first, or it would lose its default route when the next one
+ * of `advertised`, may live by them, its `accept_ra` is set first, or it would lose its default route when the next one
  * runs out.
  */
 export function forwardingSettings(

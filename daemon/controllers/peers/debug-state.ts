@@ -1,6 +1,6 @@
 /**
  * What /debug/state answers of the way to other nodes: what the kernel should hold, what it holds of that at this moment, and the difference, in
- * words. For whoever wonders why a pod is not reached; programs read /metrics.
+ * words. For people who ask why a pod is not reached; programs read /metrics.
  */
 
 import type { LocalNode, Peer } from "../../../pkg/backend/node.ts";

@@ -105,7 +105,7 @@ export function interestOf(
     linkNames,
     linkIndexes: indexesOf(linkNames),
     deviceIndexes: indexesOf(devices),
-    // Those of our own subnets are the kernel's, and as dear.
+    // Those of our own subnets are the kernel's, and as important.
     destinations: new Set([...dataPath.routes.map(({ destination }) => destination), ...subnets].map(formatPrefix)),
     routeProtocol: RTPROT_WEFT,
     underlayAddresses: chosenBy,

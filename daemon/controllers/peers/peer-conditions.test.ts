@@ -32,7 +32,7 @@ const VTEP = vtepDevice({
   ...{ name: "flannel.1", vni: 1, port: 8472, local: parseAddress("192.0.2.1"), underlayIndex: 2 },
   ...{ mac: "0a:00:00:00:00:01", mtu: 1450, addresses: [] },
 });
-const nobody = () => undefined;
+const noPeer = () => undefined;
 /** Each peer by its own VTEP entries, on the device 4. */
 const peerOf = attribution(
   {
@@ -66,10 +66,10 @@ function bench() {
 test("a peer off the link has its name in readiness and metrics, until it is back", async () => {
   const { health, metrics, conditions } = bench();
   const problems = [{ peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const];
-  expect(conditions.report(peers, problems, { conflicts: [], refusals: [] }, nobody)).toBe(3);
+  expect(conditions.report(peers, problems, { conflicts: [], refusals: [] }, noPeer)).toBe(3);
   expect(health.readiness().text).toContain("[!] peers: n3: 198.51.100.3 is not on this node's link");
   expect(await metrics.text()).toContain('weft_peer_trouble{peer="n3",reason="OffLink"} 1');
-  expect(conditions.report(peers, [], { conflicts: [], refusals: [] }, nobody)).toBe(4);
+  expect(conditions.report(peers, [], { conflicts: [], refusals: [] }, noPeer)).toBe(4);
   expect(health.readiness().text).not.toContain("n3");
   expect(await metrics.text()).not.toContain('peer="n3"');
 });
@@ -79,7 +79,7 @@ test("an Event tells of a trouble that lasts, once each time that it comes", () 
   const offLink = { peer: "n3", trouble: "OffLink", reason: "198.51.100.3 is not on this node's link" } as const;
   const early = { peer: "n4", trouble: "NotAnnounced", reason: "it has announced no backend yet" } as const;
   for (const problems of [[offLink, early], [offLink], [], [offLink]])
-    conditions.report(peers, problems, { conflicts: [], refusals: [] }, nobody);
+    conditions.report(peers, problems, { conflicts: [], refusals: [] }, noPeer);
   const text = "PeerOffLink n3: 198.51.100.3 is not on this node's link";
   expect(told).toEqual([text, text]);
 });
