@@ -25,6 +25,9 @@ export const FIRST_VRF_TABLE = 1;
 /** weftd's table, family `inet`: masquerade, and who may send VXLAN packets. */
 export const NODE_TABLE = "weft";
 
+/** weftd's table of Services, family `inet`. */
+export const SERVICES_TABLE = "weft-services";
+
 /** How the names of the tables of pods begin: one table for each kind of rule, for all pods of the node. */
 export const POD_TABLE_START = "weft_";
 
@@ -41,6 +44,12 @@ export const FILTER_PRIORITY = 0;
 
 /** Priority of chains that masquerade on the hook `postrouting`: nft's `srcnat`, after filtering. */
 export const SRCNAT_PRIORITY = 100;
+
+/** Priority of chains that lead connections to Services' endpoints, on `prerouting` and `output`: nft's `dstnat`, as kube-proxy's. */
+export const DSTNAT_PRIORITY = -100;
+
+/** Priority of the chains that hold `loadBalancerSourceRanges`, on `prerouting` and `output`: before `dstnat`, as kube-proxy's. */
+export const BEFORE_DSTNAT_PRIORITY = -110;
 
 /**
  * Priority of chains that translate ports of the node, on `prerouting` and `output`: right behind nft's `dstnat` (-100),
@@ -60,6 +69,9 @@ export const BRIDGE_DSTNAT_PRIORITY = -300;
 
 /** Type of the userdata in which an element keeps handles of rules: far from libnftnl's types, so that nft passes it over. */
 export const RULE_HANDLES_USERDATA = 119;
+
+/** The bit of a packet's mark by which connections to Services are masqueraded (0x4000): kube-proxy's. */
+export const DEFAULT_SERVICE_MARK_BIT = 14;
 
 /** The bit of a packet's mark by which `portmap` masquerades (0x2000), as the reference plugin and others do. */
 export const DEFAULT_MARK_BIT = 13;

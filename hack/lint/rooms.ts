@@ -24,7 +24,7 @@ const CNI = [...BASE, "pkg/cni"];
 const PARTS = [
   ...RULES,
   ...["pkg/cni", "pkg/dbus", "pkg/foreign", "pkg/packet-walk", "pkg/reconcile", "pkg/tables"],
-  ...["pkg/attachment", "pkg/backend", "pkg/ipam"],
+  ...["pkg/attachment", "pkg/backend", "pkg/ipam", "pkg/services"],
 ];
 
 const portable = (path: string, mayImport: readonly string[]): Room => ({ path, mayImport, isPortable: true });
@@ -53,10 +53,12 @@ export const ROOMS: readonly Room[] = [
   portable("pkg/backend", [...KERNEL, "pkg/cni", "pkg/reconcile", "pkg/tables"]),
   portable("pkg/ipam", CNI),
   { path: "pkg/cluster", mayImport: BASE },
+  // Of the cluster only the types of what is kept of Services and EndpointSlices.
+  portable("pkg/services", [...RULES, "pkg/cluster"]),
   {
     ...portable(
       "plugins/*",
-      PARTS.filter((path) => path !== "pkg/packet-walk"),
+      PARTS.filter((path) => path !== "pkg/packet-walk" && path !== "pkg/services"),
     ),
     hasFreeTests: true,
   },

@@ -26,7 +26,15 @@ export const NFPROTO = { inet: 1, ip: 2, bridge: 7, ip6: 10 } as const;
 /** No family in particular. */
 export const NFPROTO_UNSPEC = 0;
 export const NF_INET_HOOK = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
-export const NFT_SET = { anonymous: 1, constant: 2, interval: 4, map: 8, timeout: 0x10, concat: 0x80 } as const;
+export const NFT_SET = {
+  anonymous: 1,
+  constant: 2,
+  interval: 4,
+  map: 8,
+  timeout: 0x10,
+  dynamic: 0x20,
+  concat: 0x80,
+} as const;
 export const NFT_SET_ELEM_INTERVAL_END = 1;
 
 /** NFT_REG_VERDICT, and the first two 16-byte data registers. */
@@ -53,6 +61,11 @@ export const NFT_FIB_RESULT = { oif: 1, oifname: 2, addrtype: 3 } as const;
 export const NFT_FIB_FLAG = { saddr: 1, daddr: 2 } as const;
 export const NFT_NAT = { snat: 0, dnat: 1 } as const;
 export const NFT_LOOKUP_F_INV = 1;
+/** NFT_NG_RANDOM: a number drawn anew for each packet. */
+export const NFT_NG_RANDOM = 1;
+export const NFT_DYNSET_OP = { add: 0, update: 1, delete: 2 } as const;
+/** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same refusal for both families of `inet`. */
+export const NFT_REJECT_ICMPX = { unreachable: 2, portUnreachable: 1 } as const;
 /** NF_NAT_RANGE_MAP_IPS, _PROTO_SPECIFIED, _PROTO_RANDOM_FULLY (include/uapi/linux/netfilter/nf_nat.h). */
 export const NF_NAT_RANGE = { mapIps: 1, protoSpecified: 2, randomFully: 1 << 4 } as const;
 
@@ -84,6 +97,7 @@ const expressionData = {
     xor: attribute(5, "NFTA_BITWISE_XOR", nest(data)),
     /** Present in dumps since Linux 5.6; 0 is mask-and-xor. */
     op: attribute(6, "NFTA_BITWISE_OP", be32),
+    data: attribute(7, "NFTA_BITWISE_DATA", nest(data)),
   }),
   lookup: attributes({
     set: attribute(1, "NFTA_LOOKUP_SET", cstring),
@@ -139,6 +153,27 @@ const expressionData = {
   counter: attributes({
     bytes: attribute(1, "NFTA_COUNTER_BYTES", be64),
     packets: attribute(2, "NFTA_COUNTER_PACKETS", be64),
+  }),
+  /** A number from `offset` on, below `offset + modulus`. */
+  numgen: attributes({
+    dreg: attribute(1, "NFTA_NG_DREG", be32),
+    modulus: attribute(2, "NFTA_NG_MODULUS", be32),
+    type: attribute(3, "NFTA_NG_TYPE", be32),
+    offset: attribute(4, "NFTA_NG_OFFSET", be32),
+  }),
+  /** Changes a set or map from within a rule. `timeout` is in milliseconds. */
+  dynset: attributes({
+    set: attribute(1, "NFTA_DYNSET_SET_NAME", cstring),
+    setId: attribute(2, "NFTA_DYNSET_SET_ID", be32),
+    op: attribute(3, "NFTA_DYNSET_OP", be32),
+    sregKey: attribute(4, "NFTA_DYNSET_SREG_KEY", be32),
+    sregData: attribute(5, "NFTA_DYNSET_SREG_DATA", be32),
+    timeout: attribute(6, "NFTA_DYNSET_TIMEOUT", be64),
+    flags: attribute(9, "NFTA_DYNSET_FLAGS", be32),
+  }),
+  reject: attributes({
+    type: attribute(1, "NFTA_REJECT_TYPE", be32),
+    code: attribute(2, "NFTA_REJECT_ICMP_CODE", u8),
   }),
 } as const;
 
@@ -220,6 +255,8 @@ const set = attributes({
   description: attribute(9, "NFTA_SET_DESC", nest(setDescription)),
   /** Identifies a set within a batch, before it has a handle. */
   id: attribute(10, "NFTA_SET_ID", be32),
+  /** Of elements that state none, in milliseconds. */
+  timeout: attribute(11, "NFTA_SET_TIMEOUT", be64),
   userdata: attribute(13, "NFTA_SET_USERDATA", bytes),
   handle: attribute(16, "NFTA_SET_HANDLE", be64),
 });
@@ -228,6 +265,9 @@ const element = attributes({
   key: attribute(1, "NFTA_SET_ELEM_KEY", nest(data)),
   data: attribute(2, "NFTA_SET_ELEM_DATA", nest(data)),
   flags: attribute(3, "NFTA_SET_ELEM_FLAGS", be32),
+  /** In milliseconds, as is what is left of it. */
+  timeout: attribute(4, "NFTA_SET_ELEM_TIMEOUT", be64),
+  expiration: attribute(5, "NFTA_SET_ELEM_EXPIRATION", be64),
   userdata: attribute(6, "NFTA_SET_ELEM_USERDATA", bytes),
   keyEnd: attribute(10, "NFTA_SET_ELEM_KEY_END", nest(data)),
 });

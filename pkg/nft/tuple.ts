@@ -6,13 +6,17 @@ import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAd
 import { formatMac, parseMac } from "../ip/mac.ts";
 import { formatPrefix, lastAddress, networkOf, type Prefix } from "../ip/prefix.ts";
 
-/** nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. */
+/**
+ * nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. Numbers are in network
+ * order; a mark, and what `numgen` draws, in the machine's own (little-endian on all that weft is built for).
+ */
 const FIELD = {
   ipv4_addr: { type: 7, length: 4 },
   ipv6_addr: { type: 8, length: 16 },
   ether_addr: { type: 9, length: 6 },
   inet_proto: { type: 12, length: 1 },
   inet_service: { type: 13, length: 2 },
+  mark: { type: 19, length: 4 },
   ifname: { type: 41, length: 16 },
 } as const;
 export type Field = keyof typeof FIELD;
@@ -23,7 +27,7 @@ export interface FieldRange {
   readonly to: Uint8Array;
 }
 
-/** An address or (in keys with ranges) a prefix, a number in network order, text for `ifname` and `ether_addr` (canonical). */
+/** An address or (in keys with ranges) a prefix, a number, text for `ifname` and `ether_addr` (canonical). */
 export type FieldValue = Address | Prefix | FieldRange | number | string;
 
 /** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
@@ -63,7 +67,10 @@ export function tupleBytes(fields: readonly Field[], values: readonly FieldValue
 
 function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Array {
   if (typeof value === "string") return field === "ether_addr" ? parseMac(value) : interfaceNameBytes(value);
-  if (typeof value === "number") return numberBytes(value, FIELD[field].length);
+  if (typeof value === "number") {
+    const bytes = numberBytes(value, FIELD[field].length);
+    return field === "mark" ? bytes.reverse() : bytes;
+  }
   if ("from" in value) return isLast ? value.to : value.from;
   if (!("length" in value)) return addressToBytes(value);
   return addressToBytes(isLast ? lastAddress(value) : networkOf(value).address);
@@ -116,6 +123,8 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
       return readNumber(first);
     case "inet_proto":
       return readNumber(first);
+    case "mark":
+      return readNumber(first.toReversed());
     default:
       return last === undefined ? addressFromBytes(first) : (prefixBetween(first, last) ?? { from: first, to: last });
   }
