@@ -29,7 +29,8 @@ export function kubernetesServices({ connection, clock, log }: KubernetesService
       selection: { ...(labelSelector !== undefined && { labelSelector }) },
       onFailure: (error, retryMs) =>
         log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; what is programmed stays`),
-      onUnreadable: (key, error) => log.error({ key, err: error }, `cannot read an object of ${plural}; its last state stays`),
+      onUnreadable: (key, error) =>
+        log.error({ key, err: error }, `cannot read an object of ${plural}; its last state stays`),
     });
   };
   const services = store(SERVICE_PARSER, SERVED);

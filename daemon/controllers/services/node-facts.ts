@@ -8,10 +8,7 @@ import { nodePortAddresses } from "../../../pkg/services/node-port-addresses.ts"
 import type { Options } from "../../options.ts";
 
 export interface NodeSight {
-  readonly options: Pick<
-    Options,
-    "nodeName" | "nodeportAddresses" | "externalIps" | "masqueradeAll" | "masqueradeBit"
-  >;
+  readonly options: Pick<Options, "nodeName" | "nodeportAddresses" | "externalIps" | "masqueradeAll" | "masqueradeBit">;
   /** Undefined: the cluster has no Node of this name. */
   readonly own: ClusterNode | undefined;
   /** On this node's links, loopback excepted. */

@@ -84,11 +84,13 @@ export class ServiceFeed {
 
   /** The API servers' own addresses, by the endpoints of `default/kubernetes`. */
   get apiServers(): readonly ReservedAddress[] {
-    return this.#slicesOf.get(API_SERVER_SERVICE).flatMap(({ value: { ports, endpoints } }) =>
-      ports
-        .filter(({ protocol }) => protocol === IPPROTO_TCP)
-        .flatMap(({ port }) => endpoints.map(({ address }) => ({ address, port }))),
-    );
+    return this.#slicesOf
+      .get(API_SERVER_SERVICE)
+      .flatMap(({ value: { ports, endpoints } }) =>
+        ports
+          .filter(({ protocol }) => protocol === IPPROTO_TCP)
+          .flatMap(({ port }) => endpoints.map(({ address }) => ({ address, port }))),
+      );
   }
 
   get heard(): Heard {
