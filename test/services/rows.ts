@@ -121,7 +121,10 @@ function inIPv6(value: unknown): unknown {
   if (typeof value !== "string") return value;
   if (value === "IPv4") return "IPv6";
   return value
-    .replace(new RegExp(PREFIX, "g"), (_, address: string, length: string) => `${mapped(address)}/${Number(length) + 96}`)
+    .replace(
+      new RegExp(PREFIX, "g"),
+      (_, address: string, length: string) => `${mapped(address)}/${Number(length) + 96}`,
+    )
     .replace(new RegExp(PORT, "g"), (_, address: string, port: string) => `[${mapped(address)}]:${port}`)
     .replace(new RegExp(DOTTED, "g"), mapped);
 }
