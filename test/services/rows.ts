@@ -1,6 +1,7 @@
 /** The rows of test/vectors/services/packets: objects and settings of a node, and what becomes of packets there. */
 import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
+import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 
 export type Verdict = "reject" | "drop" | "untouched";
 
@@ -41,7 +42,12 @@ export interface Case {
   readonly slices: readonly object[];
   readonly rows: readonly Row[];
   readonly isMirrored: boolean;
+  /** Not among those of kube-proxy. */
+  readonly isOurs: boolean;
 }
+
+/** IPPROTO_* */
+export const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 
 export const NODE_NAME = "test-node";
 
@@ -85,6 +91,7 @@ function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile
     ...NODE,
     family: 4,
     isMirrored: false,
+    isOurs: false,
     ...rest,
     title: `${file}: ${title}`,
     options: { ...NODE.options, ...options },
@@ -134,4 +141,19 @@ function mapped(dotted: string): string {
   const [a = 0, b = 0, c = 0, d = 0] = dotted.split(".").map(Number);
   const hex = (high: number, low: number) => ((high << 8) | low).toString(16);
   return `fd77:77::${hex(a, b)}:${hex(c, d)}`;
+}
+
+/** As in `expect`. */
+export function endpointText({ address, port }: { readonly address: Address; readonly port: number }): string {
+  const text = formatAddress(address);
+  return address.family === 4 ? `${text}:${port}` : `[${text}]:${port}`;
+}
+
+/** What weft does with a row's packet; endpoints are sorted as text. */
+export function expectationOf({ expect, masqueraded, weft }: Row): Pick<Row, "expect" | "masqueraded"> {
+  const wanted = weft.expect ?? expect;
+  return {
+    expect: typeof wanted === "string" ? wanted : [...wanted].sort(),
+    masqueraded: weft.masqueraded ?? masqueraded,
+  };
 }
