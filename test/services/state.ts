@@ -38,7 +38,10 @@ export function stateOf({ services, slices, options, nodeAddresses, boundToNode,
   return {
     services: new Map(
       services.flatMap((object) =>
-        parsed(SERVICE_PARSER.parse(object as KubeObject)).map((service) => [keyOf(object as KubeObject), service]),
+        parsed(SERVICE_PARSER.parse(object as KubeObject)).map((service) => [
+          keyOfObject(object as KubeObject),
+          service,
+        ]),
       ),
     ),
     slices: byService,
@@ -59,6 +62,8 @@ export function stateOf({ services, slices, options, nodeAddresses, boundToNode,
     ownAddresses: [...addresses, ...boundToNode.map(parseAddress)],
   };
 }
+
+const keyOfObject = ({ metadata }: KubeObject) => keyOf(metadata.namespace, metadata.name);
 
 /** Nothing is kept of some objects: headless Services, slices of names. */
 const parsed = <T>(value: T | undefined): T[] => (value === undefined ? [] : [value]);

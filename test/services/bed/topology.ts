@@ -28,7 +28,7 @@ const LINKS: readonly (readonly [Host, Host])[] = [
 const gateway = (link: number, end: 1 | 2) => ({ 4: `198.18.${link}.${end}`, 6: `fd99:${link}::${end}` }) as const;
 
 /** The addresses of the node's own ends: what masqueraded connections come from. */
-export const NODE_LINK_ADDRESSES = LINKS.flatMap(([from], link) =>
+export const NODE_LINK_ADDRESSES = LINKS.flatMap(([from], link): string[] =>
   from === "node" ? Object.values(gateway(link, 1)) : [],
 );
 
