@@ -119,11 +119,33 @@ describe("source ranges", () => {
   });
 });
 
+describe("endpoints that are addresses of Services", () => {
+  const other = frontend({ address: parseAddress("10.96.0.20"), service: "default/other" });
+  const at = (address: string) => ({ address: parseAddress(address), port: 80, isLocal: false });
+
+  it("are not translated again", () => {
+    expect(ask([frontend({ endpoints: [at("10.96.0.20")] }), other], "10.244.1.9")).toMatchObject({
+      verdict: "reject",
+      reason:
+        "ClusterIP of default/web: no destination is translated twice, and 10.96.0.20 is the ClusterIP of default/other",
+    });
+    expect(ask([frontend({ endpoints: [at("10.96.0.30")] })], "10.244.1.9").verdict).toBe("drop");
+  });
+
+  it("are told from the others", () => {
+    const outcome = ask([frontend({ endpoints: [REMOTE, at("10.96.0.20")] }), other], "10.244.1.9");
+    expect(outcome.verdict === "endpoints" && outcome.choices.map(({ obstacle }) => obstacle?.verdict)).toEqual([
+      undefined,
+      "reject",
+    ]);
+  });
+});
+
 describe("addresses without a frontend", () => {
   it("are dropped within the range of ClusterIPs and left alone elsewhere", () => {
     expect(ask([frontend({})], "10.244.1.9", { to: "10.96.0.11" })).toMatchObject({
       verdict: "drop",
-      reason: "no Service has 10.96.0.11, which is in the range of ClusterIPs 10.96.0.0/16",
+      reason: "10.96.0.11 is no Service's, and in the range of ClusterIPs 10.96.0.0/16",
     });
     expect(ask([frontend({})], "10.244.1.9", { to: "192.0.2.10" })).toMatchObject({ verdict: "untouched" });
   });

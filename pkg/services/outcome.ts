@@ -26,12 +26,20 @@ export interface NodeContext {
 /** An endpoint that the connection may go to. All choices are equally likely, unless session affinity has chosen before. */
 export interface Choice {
   readonly endpoint: Endpoint;
+  /** What stops the connection after its translation; undefined where nothing of Services does. */
+  readonly obstacle: Obstacle | undefined;
   /** Why the endpoint sees an address of this node as the client's; undefined where it sees the client's own. */
   readonly masquerade: string | undefined;
 }
 
+/** No destination is translated twice: an endpoint that is an address of Services leads nowhere. */
+export interface Obstacle {
+  readonly verdict: "reject" | "drop";
+  readonly reason: string;
+}
+
 /**
- * - `endpoints`: one of `choices`, never empty.
+ * - `endpoints`: one of `choices`; at least one has no obstacle.
  * - `reject`: answered by ICMP port unreachable.
  * - `drop`: not answered.
  * - `untouched`: Services have no part in it; routing and other rules decide.
@@ -51,19 +59,22 @@ export type Outcome =
       readonly reason: string;
     };
 
-/** Reads `frontends` once, to its end at most. */
-export function outcomeOf(packet: Packet, frontends: Iterable<Frontend>, node: NodeContext): Outcome {
-  let clusterIPOf: string | undefined;
-  for (const frontend of frontends) {
-    if (!isSameAddress(frontend.address, packet.destination)) continue;
-    if (frontend.protocol === packet.protocol && frontend.port === packet.port)
-      return atFrontend(packet, frontend, node);
-    if (frontend.kind === "ClusterIP") clusterIPOf ??= frontend.service;
-  }
-  return withoutFrontend(packet, clusterIPOf, node.settings);
+/** `frontends` are all of the node. */
+export function outcomeOf(packet: Packet, frontends: readonly Frontend[], node: NodeContext): Outcome {
+  const frontend = frontends.find((each) => isAt(each, packet));
+  if (frontend !== undefined) return atFrontend(packet, frontend, frontends, node);
+  const obstacle = obstacleAt(packet, frontends, node.settings);
+  if (obstacle !== undefined) return { ...obstacle, frontend: undefined };
+  const reason = `no Service answers at ${formatAddress(packet.destination)}`;
+  return { verdict: "untouched", frontend: undefined, reason };
 }
 
-function atFrontend(packet: Packet, frontend: Frontend, node: NodeContext): Outcome {
+type Destination = Pick<Packet, "destination" | "protocol" | "port">;
+
+const isAt = (frontend: Frontend, { destination, protocol, port }: Destination) =>
+  frontend.port === port && frontend.protocol === protocol && isSameAddress(frontend.address, destination);
+
+function atFrontend(packet: Packet, frontend: Frontend, frontends: readonly Frontend[], node: NodeContext): Outcome {
   const { allowedSources, service } = frontend;
   if (allowedSources !== undefined && !allowedSources.some((range) => contains(range, packet.source))) {
     const ranges = allowedSources.map(formatPrefix).join(", ") || "none";
@@ -71,8 +82,21 @@ function atFrontend(packet: Packet, frontend: Frontend, node: NodeContext): Outc
     return { verdict: "drop", frontend, reason };
   }
   const { endpoints, masquerade, reason } = wayOf(packet, frontend, node);
-  if (endpoints.length === 0) return withoutEndpoint(frontend);
-  const choices = endpoints.map((endpoint) => ({ endpoint, masquerade: masquerade ?? hairpin(packet, endpoint) }));
+  if (endpoints.length === 0) return { ...withoutEndpoint(frontend), frontend };
+  const choices = endpoints.map((endpoint) => {
+    const translated = { destination: endpoint.address, protocol: packet.protocol, port: endpoint.port };
+    const unserved = frontends.find((each) => isAt(each, translated) && each.withoutEndpoint !== undefined);
+    return {
+      endpoint,
+      obstacle: unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, node.settings),
+      masquerade: masquerade ?? hairpin(packet, endpoint),
+    };
+  });
+  const [first] = choices;
+  if (first?.obstacle !== undefined && choices.every(({ obstacle }) => obstacle !== undefined)) {
+    const { verdict, reason: why } = first.obstacle;
+    return { verdict, frontend, reason: `${reason}: no destination is translated twice, and ${why}` };
+  }
   return { verdict: "endpoints", frontend, choices, reason };
 }
 
@@ -118,29 +142,33 @@ function hairpin({ source }: Packet, { address, isLocal }: Endpoint): string | u
   return isLocal && isSameAddress(source, address) ? "the endpoint is the client itself" : undefined;
 }
 
-function withoutEndpoint(frontend: Frontend): Outcome {
-  const { service, withoutEndpoint: verdict = "reject" } = frontend;
+function withoutEndpoint({ service, withoutEndpoint: verdict = "reject" }: Frontend): Obstacle {
   const reason =
     verdict === "reject"
       ? `${service} has no usable endpoint`
       : `${service} has no usable endpoint on this node, and its traffic policy is Local`;
-  return { verdict, frontend, reason };
+  return { verdict, reason };
 }
 
-function withoutFrontend(
-  { destination }: Packet,
-  clusterIPOf: string | undefined,
+/** What stops a packet whose destination is not translated, or not any more. */
+function obstacleAt(
+  packet: Destination,
+  frontends: readonly Frontend[],
   { serviceRanges }: NodeSettings,
-): Outcome {
+): Obstacle | undefined {
+  const { destination } = packet;
   const address = formatAddress(destination);
-  if (clusterIPOf !== undefined) {
-    const reason = `${address} is the ClusterIP of ${clusterIPOf}, which has no such port`;
-    return { verdict: "reject", frontend: undefined, reason };
+  const isOwner = ({ kind, address: own }: Frontend) => kind === "ClusterIP" && isSameAddress(own, destination);
+  const owner = frontends.find(isOwner);
+  if (owner !== undefined) {
+    const hasPort = frontends.some((frontend) => isOwner(frontend) && isAt(frontend, packet));
+    const lacks = hasPort ? "" : ", which has no such port";
+    return { verdict: "reject", reason: `${address} is the ClusterIP of ${owner.service}${lacks}` };
   }
   const range = serviceRanges.find((each) => contains(each, destination));
-  if (range !== undefined) {
-    const reason = `no Service has ${address}, which is in the range of ClusterIPs ${formatPrefix(range)}`;
-    return { verdict: "drop", frontend: undefined, reason };
-  }
-  return { verdict: "untouched", frontend: undefined, reason: `no Service answers at ${address}` };
+  if (range === undefined) return undefined;
+  return {
+    verdict: "drop",
+    reason: `${address} is no Service's, and in the range of ClusterIPs ${formatPrefix(range)}`,
+  };
 }

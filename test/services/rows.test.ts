@@ -1,7 +1,7 @@
 /** The rows of test/vectors/services on the core: objects -> frontends -> what becomes of a packet. */
 import { describe, expect, it } from "vitest";
 import { isSameAddress, parseAddress } from "../../pkg/ip/address.ts";
-import { outcomeOf } from "../../pkg/services/outcome.ts";
+import { type Choice, outcomeOf } from "../../pkg/services/outcome.ts";
 import { ServiceMap } from "../../pkg/services/service-map.ts";
 import { type Case, endpointText, expectationOf, mirror, PROTOCOLS, type Row, readCases } from "./rows.ts";
 import { fill, type State, stateOf } from "./state.ts";
@@ -12,12 +12,11 @@ function outcomeIn(state: State, map: ServiceMap, { from, to, port, protocol }: 
   const packet = { source: parseAddress(from), destination: parseAddress(to), protocol: PROTOCOLS[protocol], port };
   const isOwnAddress = (address: ReturnType<typeof parseAddress>) =>
     state.ownAddresses.some((own) => isSameAddress(own, address));
-  const outcome = outcomeOf(packet, map.frontends(), { settings: state.settings, isOwnAddress });
-  if (outcome.verdict !== "endpoints") return { expect: outcome.verdict, masqueraded: false };
-  return {
-    expect: outcome.choices.map(({ endpoint }) => endpointText(endpoint)).sort(),
-    masqueraded: outcome.choices.some(({ masquerade }) => masquerade !== undefined),
-  };
+  const outcome = outcomeOf(packet, [...map.frontends()], { settings: state.settings, isOwnAddress });
+  if (outcome.verdict !== "endpoints") return { expect: outcome.verdict, masqueraded: [] };
+  const reached = outcome.choices.filter(({ obstacle }) => obstacle === undefined);
+  const texts = (choices: readonly Choice[]) => choices.map(({ endpoint }) => endpointText(endpoint)).sort();
+  return { expect: texts(reached), masqueraded: texts(reached.filter(({ masquerade }) => masquerade !== undefined)) };
 }
 
 function rowsOf(each: Case): void {

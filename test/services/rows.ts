@@ -13,7 +13,8 @@ export interface Row {
   readonly protocol: "TCP" | "UDP" | "SCTP";
   /** "address:port" of each endpoint that is reached, or what else becomes of the packet. */
   readonly expect: readonly string[] | Verdict;
-  readonly masqueraded: boolean;
+  /** Or by which endpoints alone the node is seen as the client. */
+  readonly masqueraded: boolean | readonly string[];
   /** What of the above is otherwise with weft. */
   readonly weft: Partial<Pick<Row, "expect" | "masqueraded">>;
 }
@@ -149,11 +150,19 @@ export function endpointText({ address, port }: { readonly address: Address; rea
   return address.family === 4 ? `${text}:${port}` : `[${text}]:${port}`;
 }
 
+export interface Expectation {
+  readonly expect: Row["expect"];
+  /** The endpoints that see the node as the client. */
+  readonly masqueraded: readonly string[];
+}
+
 /** What weft does with a row's packet; endpoints are sorted as text. */
-export function expectationOf({ expect, masqueraded, weft }: Row): Pick<Row, "expect" | "masqueraded"> {
-  const wanted = weft.expect ?? expect;
+export function expectationOf(row: Row): Expectation {
+  const { expect, masqueraded } = { ...row, ...row.weft };
+  if (typeof expect === "string") return { expect, masqueraded: [] };
+  const all = [...expect].sort();
   return {
-    expect: typeof wanted === "string" ? wanted : [...wanted].sort(),
-    masqueraded: weft.masqueraded ?? masqueraded,
+    expect: all,
+    masqueraded: typeof masqueraded === "object" ? [...masqueraded].sort() : masqueraded ? all : [],
   };
 }

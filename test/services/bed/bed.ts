@@ -5,7 +5,7 @@ import { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
 import { makeFolder } from "../../live/harness/folder.ts";
 import type { ProbeAnswer, ProbeResult } from "../../live/harness/probe.ts";
-import type { Case, Row } from "../rows.ts";
+import type { Case, Expectation, Row } from "../rows.ts";
 import { CATCH_ALL, moves, type Placement, placementOf } from "./placement.ts";
 import type { Order } from "./programmer-child.ts";
 import { type Host, type Hosts, makeTopology, type Namespaces, NODE_LINK_ADDRESSES } from "./topology.ts";
@@ -20,12 +20,6 @@ const SILENCE_MS = 300;
 /** How many connections at a time, and how often, until each endpoint was reached: by chance, one of three is missed once in 10^28. */
 const AT_ONCE = 16;
 const ROUNDS = 10;
-
-/** Of single endpoints that are reached; of everything else that becomes of a packet the words of rows. */
-export interface Measured {
-  readonly expect: Row["expect"];
-  readonly masqueraded: boolean;
-}
 
 export class ServiceBed {
   readonly hosts: Hosts;
@@ -101,7 +95,7 @@ export class ServiceBed {
   }
 
   /** What becomes of the row's packets: connections are opened until each expected endpoint was reached. */
-  async measure(row: Row, expected: Row["expect"]): Promise<Measured> {
+  async measure(row: Row, expected: Row["expect"]): Promise<Expectation> {
     if (row.protocol === "SCTP") return this.#measureSctp(row);
     const timeoutMs = expected === "drop" ? SILENCE_MS : PATIENT_MS;
     const probe = { from: row.from, to: row.to, port: row.port, timeoutMs };
@@ -122,7 +116,7 @@ export class ServiceBed {
     return this.#judge(row, results);
   }
 
-  #judge({ from, to, port }: Row, results: readonly ProbeResult[]): Measured {
+  #judge({ from, to, port }: Row, results: readonly ProbeResult[]): Expectation {
     const failures = new Set(results.flatMap((result) => ("failure" in result ? [result.failure] : [])));
     const answers = answersOf(results);
     if (failures.size > 0) {
@@ -131,28 +125,23 @@ export class ServiceBed {
       if (failures.size > 1 || answers.length > 0 || !(failure in known)) {
         throw new Error(`${from} -> ${to}:${port}: ${[...failures].join(", ")} and ${answers.length} answers`);
       }
-      return { expect: known[failure as keyof typeof known], masqueraded: false };
+      return { expect: known[failure as keyof typeof known], masqueraded: [] };
     }
     const hosts = new Set(answers.map(({ host }) => host));
     if ([...hosts].every((host) => host === "node" || host === "beyond"))
-      return { expect: "untouched", masqueraded: false };
-    const isMasqueraded = new Set(answers.map(wasMasqueraded));
-    if (isMasqueraded.size > 1) throw new Error(`${from} -> ${to}:${port}: only some were masqueraded`);
-    return { expect: [...new Set(answers.map(({ at }) => at))].sort(), masqueraded: isMasqueraded.has(true) };
+      return { expect: "untouched", masqueraded: [] };
+    return reached(answers.map((answer) => ({ at: answer.at, isMasqueraded: wasMasqueraded(answer) })));
   }
 
   /** Raw packets, and what nft saw of them where the endpoints are: this kernel may have no SCTP. */
-  async #measureSctp({ from, to, port }: Row): Promise<Measured> {
+  async #measureSctp({ from, to, port }: Row): Promise<Expectation> {
     const source = this.hosts[this.hostOf(from)];
     for (const host of ["pods", "remote"] as const)
       await this.hosts[host].succeed("nft", ["flush table inet watch", ";", SCTP_WATCH]);
     await source.succeed(this.#sctpInit, [from, to, String(port), String(AT_ONCE * 2)]);
     const seen = (await Promise.all((["pods", "remote"] as const).map((host) => this.#sctpArrivals(host)))).flat();
-    if (seen.length === 0) return { expect: "drop", masqueraded: false };
-    return {
-      expect: [...new Set(seen.map(({ at }) => at))].sort(),
-      masqueraded: seen.some(({ client }) => client !== from),
-    };
+    if (seen.length === 0) return { expect: "drop", masqueraded: [] };
+    return reached(seen.map(({ client, at }) => ({ at, isMasqueraded: client !== from })));
   }
 
   async #sctpArrivals(host: Host): Promise<{ readonly client: string; readonly at: string }[]> {
@@ -189,6 +178,16 @@ const answersOf = (results: readonly ProbeResult[]) =>
   results.filter((result): result is ProbeAnswer => !("failure" in result));
 
 const isSubset = (wanted: readonly string[], found: readonly string[]) => wanted.every((one) => found.includes(one));
+
+/** An endpoint sees all connections of a row in the same way. */
+function reached(all: readonly { readonly at: string; readonly isMasqueraded: boolean }[]): Expectation {
+  const endpointsOf = (some: typeof all) => [...new Set(some.map(({ at }) => at))].sort();
+  const masqueraded = endpointsOf(all.filter(({ isMasqueraded }) => isMasqueraded));
+  const plain = endpointsOf(all.filter(({ isMasqueraded }) => !isMasqueraded));
+  const both = masqueraded.filter((at) => plain.includes(at));
+  if (both.length > 0) throw new Error(`of the connections to ${both.join(", ")} only some were masqueraded`);
+  return { expect: endpointsOf(all), masqueraded };
+}
 
 /** Links' addresses are no client's own. */
 function wasMasqueraded({ seen, client }: ProbeAnswer): boolean {
