@@ -1,7 +1,7 @@
 /** The rows of test/vectors/services with real packets: what the kernel does that weft has programmed. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServiceBed } from "./bed/bed.ts";
-import { expectationOf, mirror, readCases } from "./rows.ts";
+import { allCases, expectationOf } from "./rows.ts";
 
 let bed: ServiceBed;
 beforeAll(async () => {
@@ -9,9 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => bed?.close());
 
-const cases = readCases().flatMap((each) => (each.family === 4 ? [each, mirror(each)] : [each]));
-
-describe.each(cases.map((each) => [each.title, each] as const))("%s", (_, each) => {
+describe.each(allCases().map((each) => [each.title, each] as const))("%s", (_, each) => {
   beforeAll(async () => {
     await bed.arrange(each);
   });

@@ -45,6 +45,8 @@ export interface Case {
   readonly isMirrored: boolean;
   /** Not among those of kube-proxy. */
   readonly isOurs: boolean;
+  /** The case says the same in IPv6. */
+  readonly mirrors: boolean;
 }
 
 /** IPPROTO_* */
@@ -71,19 +73,26 @@ interface CaseInFile extends Partial<Omit<Case, "options" | "rows">> {
   readonly rows: readonly (Partial<Row> & Pick<Row, "name" | "from" | "to" | "port" | "expect">)[];
 }
 
+interface CasesFile {
+  readonly title: string;
+  readonly ours?: boolean;
+  readonly cases: readonly CaseInFile[];
+}
+
 const FOLDER = new URL("../vectors/services/packets/", import.meta.url);
 
-/** All cases as they are in the files, in their order. */
-export function readCases(): Case[] {
+/** All cases of the files, in their order, and each that says the same in IPv6 once more. */
+export function allCases(): Case[] {
+  return readCases().flatMap((each) => (each.family === 4 && each.mirrors ? [each, mirror(each)] : [each]));
+}
+
+function readCases(): Case[] {
   return readdirSync(FOLDER)
     .filter((file) => file.endsWith(".yaml"))
     .sort()
     .flatMap((file) => {
-      const { title, cases } = parse(readFileSync(new URL(file, FOLDER), "utf8")) as {
-        title: string;
-        cases: CaseInFile[];
-      };
-      return cases.map((each) => caseOf(title, each));
+      const { title, ours = false, cases } = parse(readFileSync(new URL(file, FOLDER), "utf8")) as CasesFile;
+      return cases.map((each) => caseOf(title, { isOurs: ours, ...each }));
     });
 }
 
@@ -93,6 +102,7 @@ function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile
     family: 4,
     isMirrored: false,
     isOurs: false,
+    mirrors: true,
     ...rest,
     title: `${file}: ${title}`,
     options: { ...NODE.options, ...options },
@@ -105,7 +115,7 @@ const PORT = new RegExp(`(${DOTTED.source}):([0-9]+)`);
 const PREFIX = new RegExp(`(${DOTTED.source})/([0-9]+)`);
 
 /** A case of IPv4 in IPv6: a.b.c.d is fd77:77::a.b.c.d, and /n is /(96 + n). What the node has of IPv6 itself goes. */
-export function mirror(from: Case): Case {
+function mirror(from: Case): Case {
   if (from.family !== 4) throw new Error(`${from.title}: only cases of IPv4 can be mirrored`);
   const isIPv4 = (text: string) => !text.includes(":");
   const one = {

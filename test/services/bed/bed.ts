@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
 import { makeFolder } from "../../live/harness/folder.ts";
-import type { ProbeAnswer, ProbeResult } from "../../live/harness/probe.ts";
+import { type ProbeAnswer, type ProbeResult, socketAddress } from "../../live/harness/probe.ts";
 import type { Case, Expectation, Row } from "../rows.ts";
 import { CATCH_ALL, moves, type Placement, placementOf } from "./placement.ts";
 import type { Order } from "./programmer-child.ts";
@@ -127,10 +127,18 @@ export class ServiceBed {
       }
       return { expect: known[failure as keyof typeof known], masqueraded: [] };
     }
-    const hosts = new Set(answers.map(({ host }) => host));
-    if ([...hosts].every((host) => host === "node" || host === "beyond"))
-      return { expect: "untouched", masqueraded: [] };
-    return reached(answers.map((answer) => ({ at: answer.at, isMasqueraded: wasMasqueraded(answer) })));
+    const asked = socketAddress(to, port);
+    if (answers.every(({ at }) => at === asked)) return { expect: "untouched", masqueraded: [] };
+    return reached(answers.map((answer) => ({ at: answer.at, isMasqueraded: this.#wasMasqueraded(answer) })));
+  }
+
+  #wasMasqueraded({ seen, client }: ProbeAnswer): boolean {
+    if (seen === client) return false;
+    const address = seen.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+    if (!NODE_LINK_ADDRESSES.includes(address) && this.#placement?.addresses.get(address) !== "node") {
+      throw new Error(`${client} was seen as ${seen}, which is no address of the node`);
+    }
+    return true;
   }
 
   /** Raw packets, and what nft saw of them where the endpoints are: this kernel may have no SCTP. */
@@ -187,13 +195,4 @@ function reached(all: readonly { readonly at: string; readonly isMasqueraded: bo
   const both = masqueraded.filter((at) => plain.includes(at));
   if (both.length > 0) throw new Error(`of the connections to ${both.join(", ")} only some were masqueraded`);
   return { expect: endpointsOf(all), masqueraded };
-}
-
-/** Links' addresses are no client's own. */
-function wasMasqueraded({ seen, client }: ProbeAnswer): boolean {
-  if (seen === client) return false;
-  const address = seen.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-  if (!NODE_LINK_ADDRESSES.includes(address))
-    throw new Error(`${client} was seen as ${seen}, which is no address of the node`);
-  return true;
 }

@@ -1,6 +1,8 @@
 /** Which host has which address in a case of the rows, and what listens there. */
-import { parseAddress } from "../../../pkg/ip/address.ts";
+import { parseSloppyAddress } from "../../../pkg/cluster/service/sloppy.ts";
+import { formatAddress, parseAddress } from "../../../pkg/ip/address.ts";
 import { contains, parsePrefix } from "../../../pkg/ip/prefix.ts";
+import { specialKind } from "../../../pkg/services/special-address.ts";
 import type { Listening } from "../../live/harness/probe.ts";
 import { type Case, NODE_NAME } from "../rows.ts";
 import { device, type Host, nextHop } from "./topology.ts";
@@ -38,7 +40,7 @@ export function placementOf(one: Case): Placement {
       nodeName,
     } of endpoints) {
       const host = nodeName === NODE_NAME ? "pods" : "remote";
-      if (!addresses.has(address) && !isElsewhere(address, one)) addresses.set(address, host);
+      if (!addresses.has(address) && !isNowhere(address, one)) addresses.set(address, host);
       for (const { port, protocol } of ports) {
         const transport = protocol === "TCP" ? "tcp" : protocol === "UDP" ? "udp" : undefined;
         if (transport === undefined || addresses.get(address) !== host) continue;
@@ -53,9 +55,12 @@ export function placementOf(one: Case): Placement {
   return { addresses, listening };
 }
 
-/** Another Service's address, which is nobody's. */
-const isElsewhere = (address: string, { serviceCIDRs }: Case) =>
-  serviceCIDRs.some((range) => contains(parsePrefix(range), parseAddress(address)));
+/** A Service's address, or one that is no host's. */
+function isNowhere(text: string, { serviceCIDRs }: Case): boolean {
+  const address = parseAddress(text);
+  if (specialKind(address) !== undefined) return true;
+  return serviceCIDRs.some((range) => contains(parsePrefix(range), address));
+}
 
 function sourceHost(address: string): Host {
   if (OTHER_NODES.includes(address)) return "other";
