@@ -2,9 +2,10 @@
 
 import type { LocalNode } from "../../pkg/backend/node.ts";
 import type { Renumbering } from "../../pkg/backend/renumbering.ts";
-import type { Address } from "../../pkg/ip/address.ts";
+import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
 import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
 
@@ -72,3 +73,24 @@ export const FIREWALLED = new FactKey<NodeChoice>("firewalled", (a, b) => a === 
 
 /** The last choice that `attach` has seen to; what stood on the bridge for another one is gone. */
 export const ATTACHED = new FactKey<NodeChoice>("attached", (a, b) => a === b);
+
+/** Frontends that the kernel holds. */
+export interface CommittedFrontends {
+  /** What the last commit changed; undefined: what stood before is not known (the first commit of this weftd). */
+  readonly changes: readonly FrontendChange[] | undefined;
+  /** All of them. */
+  frontends(): Iterable<Frontend>;
+}
+
+/** Published after each commit, in order; subscribers hear of each, and look at its changes at once. */
+export const COMMITTED_FRONTENDS = new FactKey<CommittedFrontends>("committed frontends", (a, b) => a === b);
+
+/** One pass over conntrack's table. */
+export interface ConntrackSweep {
+  readonly family: Family;
+  readonly durationMs: number;
+  readonly deleted: number;
+}
+
+/** The last one; each is published, and subscribers hear of each. */
+export const CONNTRACK_SWEEP = new FactKey<ConntrackSweep>("stale flows", (a, b) => a === b);

@@ -41,10 +41,15 @@ export function udpConnections(family: Family, filter: ConnectionFilter = {}): Q
   return connectionDump({ family, protocol: IPPROTO_UDP, ...filter });
 }
 
-/** True for a UDP connection that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
-export function isUdpTo(ports: ReadonlySet<number>, { payload }: Message): boolean {
+/** True for a UDP connection that was opened to one of `ports`. */
+export function isUdpTo(ports: ReadonlySet<number>, message: Message): boolean {
+  return isToPorts(IPPROTO_UDP, ports, message);
+}
+
+/** True for a connection of `protocol` that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
+export function isToPorts(protocol: number, ports: ReadonlySet<number>, { payload }: Message): boolean {
   const { number, destinationPort } = originalProtocol(payload) ?? {};
-  return number === IPPROTO_UDP && destinationPort !== undefined && ports.has(destinationPort);
+  return number === protocol && destinationPort !== undefined && ports.has(destinationPort);
 }
 
 /** Reads IPCTNL_MSG_CT_NEW; `undefined` for what is no IP connection between ports. */
