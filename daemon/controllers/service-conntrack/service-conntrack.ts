@@ -32,9 +32,9 @@ export function serviceConntrackController({ clock, log, cleaner, committed, swe
   const due = new Topic("stale flows");
   let beganMs = Number.NEGATIVE_INFINITY;
   const unsubscribe = committed.subscribe(() => {
-    const { changes, frontends } = committed.value ?? {};
-    if (changes === undefined) reviews.addAll(frontends?.() ?? []);
-    else reviews.add(changes);
+    const commit = committed.value;
+    if (commit?.changes === undefined) reviews.addAll(commit?.frontends() ?? []);
+    else reviews.add(commit.changes);
     if (!reviews.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
 

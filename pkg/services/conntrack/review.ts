@@ -76,7 +76,9 @@ export class Reviews {
 export function isStale({ protocol, good }: Review, flow: TrackedConnection): boolean {
   const { answeredBy, answeredFromPort, isAnswered } = flow;
   if (protocol === IPPROTO_TCP && isAnswered) return false;
-  return answeredBy === undefined || answeredFromPort === undefined || !good.has(socketKey(answeredBy, answeredFromPort));
+  return (
+    answeredBy === undefined || answeredFromPort === undefined || !good.has(socketKey(answeredBy, answeredFromPort))
+  );
 }
 
 export function socketKey(address: Address, port: number): string {
