@@ -20,6 +20,7 @@ export interface PartialNode {
     readonly uid?: string;
     readonly resourceVersion?: string;
     readonly annotations?: Annotations;
+    readonly deletionTimestamp?: string;
   };
 }
 
@@ -28,6 +29,7 @@ export interface KubeNode extends PartialNode {
   readonly spec?: {
     readonly podCIDR?: string;
     readonly podCIDRs?: readonly string[];
+    readonly taints?: readonly { readonly key: string }[];
   };
   readonly status?: {
     readonly addresses?: readonly { readonly type: string; readonly address: string }[];
@@ -48,6 +50,9 @@ export interface NodeCondition {
 /** The condition that tells the scheduler to keep pods away from a Node whose network is not set up. */
 export const NETWORK_UNAVAILABLE = "NetworkUnavailable";
 
+/** Taint of a Node that the cluster autoscaler is about to remove. */
+const SCALED_DOWN = "ToBeDeletedByClusterAutoscaler";
+
 export interface ClusterNode extends AnnotationContent {
   readonly name: string;
   /** Differs when a Node was deleted and another of the same name created. */
@@ -61,6 +66,8 @@ export interface ClusterNode extends AnnotationContent {
   readonly internalAddresses: readonly Address[];
   /** Its condition of that name. */
   readonly networkUnavailable?: NodeCondition;
+  /** Its deletion has begun, or the cluster autoscaler has chosen it for removal. [false] */
+  readonly isLeaving?: boolean;
   /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
   readonly hasRefusedClaim: boolean;
   /** What could not be read, in words, each naming the field; empty for a Node in good order. */
@@ -83,6 +90,7 @@ export function parseNode(node: KubeNode): ClusterNode {
     podCidrs: podCidrTexts(node).flatMap((text) => readPodCidr(text, problems)),
     internalAddresses,
     ...(networkUnavailable && { networkUnavailable }),
+    ...(isLeaving(node) && { isLeaving: true }),
     ...content,
     ...(accepted4 && { publicIp: accepted4 }),
     ...(accepted6 && { publicIpv6: accepted6 }),
@@ -120,19 +128,24 @@ function acceptClaim(
 
 /** Only what is read here, of an object that may hold a hundred times as much (images, conditions, managed fields). */
 export function essentialNode(node: KubeNode): KubeNode {
-  const { podCIDR, podCIDRs } = node.spec ?? {};
+  const { podCIDR, podCIDRs, taints = [] } = node.spec ?? {};
+  const scaledDown = taints.filter(({ key }) => key === SCALED_DOWN).map(({ key }) => ({ key }));
   const { addresses } = node.status ?? {};
   const condition = conditionOf(node);
   return {
     ...essentialMetadata(node),
-    spec: { ...(podCIDR !== undefined && { podCIDR }), ...(podCIDRs !== undefined && { podCIDRs }) },
+    spec: {
+      ...(podCIDR !== undefined && { podCIDR }),
+      ...(podCIDRs !== undefined && { podCIDRs }),
+      ...(scaledDown.length > 0 && { taints: scaledDown }),
+    },
     status: { ...(addresses !== undefined && { addresses }), ...(condition && { conditions: [condition] }) },
   };
 }
 
 /** The same for a Node that came as metadata. */
 export function essentialMetadata({ metadata }: PartialNode): PartialNode {
-  const { name, uid, resourceVersion, annotations = {} } = metadata;
+  const { name, uid, resourceVersion, annotations = {}, deletionTimestamp } = metadata;
   const relevant = Object.values(ANNOTATION).flatMap((key) => {
     const value = annotations[key];
     return value === undefined ? [] : [[key, value] as const];
@@ -143,6 +156,7 @@ export function essentialMetadata({ metadata }: PartialNode): PartialNode {
       ...(uid !== undefined && { uid }),
       ...(resourceVersion !== undefined && { resourceVersion }),
       annotations: Object.fromEntries(relevant),
+      ...(deletionTimestamp !== undefined && { deletionTimestamp }),
     },
   };
 }
@@ -156,7 +170,11 @@ export function nodeFingerprint(node: KubeNode): string {
   const relevant = Object.values(ANNOTATION).map((key) => annotations[key] ?? null);
   const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
   const { status, reason } = conditionOf(node) ?? {};
-  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, relevant]);
+  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, isLeaving(node), relevant]);
+}
+
+function isLeaving({ metadata, spec }: KubeNode): boolean {
+  return metadata.deletionTimestamp !== undefined || (spec?.taints ?? []).some(({ key }) => key === SCALED_DOWN);
 }
 
 function conditionOf({ status }: KubeNode): NodeCondition | undefined {
