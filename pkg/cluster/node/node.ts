@@ -20,9 +20,13 @@ export interface PartialNode {
     readonly uid?: string;
     readonly resourceVersion?: string;
     readonly annotations?: Annotations;
+    readonly labels?: { readonly [key: string]: string };
     readonly deletionTimestamp?: string;
   };
 }
+
+/** The label that names a Node's zone (k8s.io/api/core/v1, LabelTopologyZone). */
+export const ZONE_LABEL = "topology.kubernetes.io/zone";
 
 /** The parts of a Node object that are read. Everything but the name may be missing. */
 export interface KubeNode extends PartialNode {
@@ -64,6 +68,8 @@ export interface ClusterNode extends AnnotationContent {
   readonly podCidrs: readonly Prefix[];
   /** status.addresses of type InternalIP, in their order. */
   readonly internalAddresses: readonly Address[];
+  /** By the label of that name; hints of EndpointSlices go by it. */
+  readonly zone?: string;
   /** Its condition of that name. */
   readonly networkUnavailable?: NodeCondition;
   /** Its deletion has begun, or the cluster autoscaler has chosen it for removal. [false] */
@@ -81,6 +87,7 @@ export function parseNode(node: KubeNode): ClusterNode {
   const internalAddresses = addressesOf("InternalIP");
   const addresses = [...internalAddresses, ...addressesOf("ExternalIP")];
   const networkUnavailable = conditionOf(node);
+  const zone = node.metadata.labels?.[ZONE_LABEL];
   const { publicIp, publicIpv6, ...content } = parseAnnotations(node.metadata.annotations ?? {}, problems);
   const accepted4 = acceptClaim(4, publicIp, content.publicIpOverwrite, addresses, problems);
   const accepted6 = acceptClaim(6, publicIpv6, content.publicIpv6Overwrite, addresses, problems);
@@ -89,6 +96,7 @@ export function parseNode(node: KubeNode): ClusterNode {
     uid: node.metadata.uid ?? "",
     podCidrs: podCidrTexts(node).flatMap((text) => readPodCidr(text, problems)),
     internalAddresses,
+    ...(zone && { zone }),
     ...(networkUnavailable && { networkUnavailable }),
     ...(isLeaving(node) && { isLeaving: true }),
     ...content,
@@ -145,7 +153,8 @@ export function essentialNode(node: KubeNode): KubeNode {
 
 /** The same for a Node that came as metadata. */
 export function essentialMetadata({ metadata }: PartialNode): PartialNode {
-  const { name, uid, resourceVersion, annotations = {}, deletionTimestamp } = metadata;
+  const { name, uid, resourceVersion, annotations = {}, labels = {}, deletionTimestamp } = metadata;
+  const zone = labels[ZONE_LABEL];
   const relevant = Object.values(ANNOTATION).flatMap((key) => {
     const value = annotations[key];
     return value === undefined ? [] : [[key, value] as const];
@@ -156,6 +165,7 @@ export function essentialMetadata({ metadata }: PartialNode): PartialNode {
       ...(uid !== undefined && { uid }),
       ...(resourceVersion !== undefined && { resourceVersion }),
       annotations: Object.fromEntries(relevant),
+      ...(zone !== undefined && { labels: { [ZONE_LABEL]: zone } }),
       ...(deletionTimestamp !== undefined && { deletionTimestamp }),
     },
   };
@@ -170,7 +180,12 @@ export function nodeFingerprint(node: KubeNode): string {
   const relevant = Object.values(ANNOTATION).map((key) => annotations[key] ?? null);
   const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
   const { status, reason } = conditionOf(node) ?? {};
-  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, isLeaving(node), relevant]);
+  const zone = node.metadata.labels?.[ZONE_LABEL] ?? null;
+  const condition = [status, reason];
+  return JSON.stringify([
+    ...[node.metadata.uid, podCidrTexts(node), addresses, zone, condition],
+    ...[isLeaving(node), relevant],
+  ]);
 }
 
 function isLeaving({ metadata, spec }: KubeNode): boolean {
