@@ -11,12 +11,15 @@ import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
+import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
+import { serviceHealth } from "./controllers/service-health/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
@@ -38,7 +41,11 @@ import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
 /** One concern each. A new one is a folder below controllers/, and a line here. */
-export const CONTROLLERS: readonly ControllerFactory[] = [peers, attach, nodeRules, firewall, podRules, checksum];
+export const CONTROLLERS: readonly ControllerFactory[] = [
+  ...[peers, attach, nodeRules, firewall, podRules, checksum],
+  // `service-health` publishes whose turn it is.
+  ...[serviceHealth, proxyLeftovers, conntrackSettings],
+];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -135,7 +142,10 @@ async function start(
       return watch;
     },
   };
-  for (const controller of controllers) runner.start(await controller(context));
+  for (const factory of controllers) {
+    const controller = await factory(context);
+    if (controller !== undefined) runner.start(controller);
+  }
   const broken = kernel.listen(runner, metrics);
 
   atEnd(() => source.stop());

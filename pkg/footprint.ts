@@ -198,7 +198,7 @@ export const STAMP_FILE = "stamp.json";
 /** In the run directory: weftd listens here as long as it lives. */
 export const SOCKET_FILE = "weftd.sock";
 
-/** In the run directory: weftd listens here as long as it programs Services. */
+/** In the run directory: weftd listens here as long as the turn at Services is its own. */
 export const SERVICES_SOCKET_FILE = "services.sock";
 
 /** In the run directory: held by an executable that programs peers while no weftd does. */

@@ -49,5 +49,5 @@ export interface ControllerContext {
   watchSettings(topic: Topic): SettingWatch;
 }
 
-/** Makes a controller. The list of them is in weftd.ts. */
-export type ControllerFactory = (context: ControllerContext) => Runnable | Promise<Runnable>;
+/** Makes a controller; undefined where the options want none of it. The list of them is in weftd.ts. */
+export type ControllerFactory = (context: ControllerContext) => Runnable | undefined | Promise<Runnable | undefined>;

@@ -1,6 +1,6 @@
 /** HTTP for probes, Prometheus and operators: answers to GET and HEAD, each made when it is asked for. */
 import http from "node:http";
-import type { ListenAddress } from "../options.ts";
+import type { ListenAddress } from "../flag.ts";
 
 export interface HttpServer {
   /** The port in use (the one asked for, unless that was 0). */

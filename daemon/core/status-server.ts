@@ -1,5 +1,5 @@
 /** What weftd itself answers over HTTP: /healthz, /readyz, /metrics, /debug/state. */
-import type { ListenAddress } from "../options.ts";
+import type { ListenAddress } from "../flag.ts";
 import type { Health, Report } from "./health.ts";
 import { type HttpAnswer, type HttpQuestion, type HttpServer, listenText, serveHttp } from "./http-server.ts";
 import type { Metrics } from "./metrics.ts";

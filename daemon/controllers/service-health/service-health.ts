@@ -9,7 +9,7 @@ import { type HttpAnswer, type HttpQuestion, type HttpServer, listenText, serveH
 import type { Liveness } from "../../core/liveness.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Facts } from "../../core/topic.ts";
-import type { ListenAddress } from "../../options.ts";
+import type { ListenAddress } from "../../flag.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import type { NodeView } from "../../sources/node-view.ts";
 import {

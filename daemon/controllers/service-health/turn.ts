@@ -7,7 +7,7 @@
 import net from "node:net";
 import { PROXY_HEALTH_PORT } from "../../../pkg/footprint.ts";
 import { type Answering, type HttpServer, listenText, serveHttp } from "../../core/http-server.ts";
-import type { ListenAddress } from "../../options.ts";
+import type { ListenAddress } from "../../flag.ts";
 
 /** A process that listens on this node answers at once. */
 const CONNECT_LIMIT_MS = 1000;
