@@ -11,11 +11,11 @@ export interface LegacyLeftovers {
   readonly kept: readonly string[];
 }
 
-/** `shown` is what `iptables -t TABLE -S` prints. */
+/** `shown` is what `iptables -t TABLE -S` or `iptables-save -t TABLE` prints. */
 export function legacyProxyLeftovers(table: XTable, shown: string): LegacyLeftovers {
   const { chains, rules } = parseSaved(shown);
   const isOurs = (chain: string) => isProxyChain(table, chain);
-  const bases = new Set(shown.split("\n").flatMap((line) => /^-P (\S+)/.exec(line)?.[1] ?? []));
+  const bases = new Set(shown.split("\n").flatMap((line) => /^(?:-P |:)(\S+) (?:ACCEPT|DROP)/.exec(line)?.[1] ?? []));
   const leading = rules.filter(({ chain, target = "" }) => !isOurs(chain) && isOurs(target));
   const kept = new Set(leading.filter(({ chain }) => !bases.has(chain)).flatMap(({ target }) => target ?? []));
   if (kept.has(MARK_CHAIN)) kept.add(MASQUERADE_CHAIN);
