@@ -42,7 +42,7 @@ beforeAll(async () => {
   for (const name of ["n1", "n2"]) server.createNode({ metadata: { name }, spec: { podCIDR: "10.244.1.0/24" } });
   folder = mkdtempSync(join(tmpdir(), "weft-rbac-"));
   writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
-  connection = connectKubernetes(join(folder, "kubeconfig"));
+  connection = connectKubernetes({ kubeconfig: join(folder, "kubeconfig") });
   api = new NodeApi(connection);
 });
 
