@@ -3,6 +3,7 @@
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
+import { type TablePlace, tablePlaceText } from "../../pkg/nft/ruleset.ts";
 import type { Runnable } from "./controller.ts";
 import { type ControllerReport, ControllerState } from "./controller-state.ts";
 import type { Logger } from "./log.ts";
@@ -82,6 +83,20 @@ export class Runner {
     for (const { controller, loop } of this.#running) {
       const wish = controller.subscriptions.onRuleset?.();
       if (wish !== undefined) loop.ask(reason, wish);
+    }
+  }
+
+  /** The tables that controllers write alone. */
+  ownTables(): readonly TablePlace[] {
+    return this.#running.flatMap(({ controller }) => controller.subscriptions.ownTable?.place ?? []);
+  }
+
+  /** Another program has changed something in a table of `ownTables`, or may have. */
+  tableChanged(table: TablePlace): void {
+    for (const { controller, loop } of this.#running) {
+      const { ownTable } = controller.subscriptions;
+      if (ownTable !== undefined && tablePlaceText(ownTable.place) === tablePlaceText(table))
+        loop.ask(`table ${tablePlaceText(table)}`, ownTable.onChange());
     }
   }
 
