@@ -63,7 +63,7 @@ test("with services, weftd reads three kinds of objects more and is given one fl
   const rules = (objects: readonly KubeObject[]) =>
     find(objects, "ClusterRole", "weftd").rules as readonly { resources: string[]; verbs: string[] }[];
   const more = rules(services).slice(rules(plain).length);
-  expect(more.map(({ resources }) => resources).flat()).toEqual(["services", "endpointslices", "servicecidrs"]);
+  expect(more.flatMap(({ resources }) => resources)).toEqual(["services", "endpointslices", "servicecidrs"]);
   for (const { verbs } of more) expect(verbs).toEqual(["list", "watch"]);
   expect(containerOf(podOf(services), "weftd").securityContext).toEqual(
     containerOf(podOf(plain), "weftd").securityContext,
@@ -109,7 +109,9 @@ describe("the DaemonSet's pod", () => {
     const options = parseOptions([...weftd.args, "--node-name", "n1"]);
     const paths = weftd.volumeMounts.map(({ mountPath }) => mountPath);
     expect(paths).toContain(options.netConf.replace(/\/[^/]*$/, ""));
-    expect(paths).toEqual(expect.arrayContaining([options.cniConfDir, options.runDir, options.stateDir, `${options.procSys}/net`]));
+    expect(paths).toEqual(
+      expect.arrayContaining([options.cniConfDir, options.runDir, options.stateDir, `${options.procSys}/net`]),
+    );
   });
 
   test("shows weftd what the runtime remembers of pods, to read", () => {
