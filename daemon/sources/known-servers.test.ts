@@ -63,9 +63,12 @@ test("a file that makes no sense is none, and is replaced", async () => {
 });
 
 test("where the file cannot be written, the servers are known until the end of the process", async () => {
-  const known = await KnownServers.open(join(folder, "absent"), log);
+  const known = await KnownServers.open("/proc/weft", log);
   await known.learn(slices("192.0.2.1"));
   expect(texts(known)).toEqual(["192.0.2.1:6443"]);
+  const made = await KnownServers.open(join(folder, "made"), log);
+  await made.learn(slices("192.0.2.1"));
+  expect(texts(await KnownServers.open(join(folder, "made"), log))).toEqual(["192.0.2.1:6443"]);
 });
 
 test("they are read by the name of the EndpointSlice", async () => {

@@ -2,7 +2,8 @@
  * The API servers that this node knows, in a file that outlives a reboot: a node without kube-proxy reaches one of them
  * before any rule leads from the ClusterIP to an endpoint.
  */
-import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import {
   type ApiEndpoint,
   apiEndpointsOf,
@@ -61,6 +62,7 @@ export class KnownServers {
   async #write(endpoints: readonly ApiEndpoint[]): Promise<void> {
     const [path, log] = [this.#path, this.#log];
     try {
+      await mkdir(dirname(path), { recursive: true });
       if (await replaceFile(path, formatKnownServers(endpoints), MODE))
         log.info({ path, endpoints: endpoints.map(formatApiEndpoint) }, "addresses of API servers are kept");
     } catch (error) {

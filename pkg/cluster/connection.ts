@@ -196,9 +196,13 @@ export class Connection {
       if (error.limitMs === undefined) throw this.#broken(request, server, error);
       const what = error.isUnsent ? "no connection within" : "no answer for";
       const message = `${subject(request, server)}: ${what} ${error.limitMs / 1000} seconds`;
-      throw new KubernetesError("connection", `${message}; check the network between this node and it`, {
-        cause: error,
-      });
+      throw new KubernetesError(
+        "connection",
+        `${message}; ${adviceFor(server) ?? "check the network between this node and it"}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -280,9 +284,13 @@ export class Connection {
   #broken(request: ConnectionRequest, server: Server, cause: unknown): KubernetesError {
     const { code, message } = (cause instanceof SendError ? cause.cause : cause) as NodeJS.ErrnoException;
     const what = code && !message.includes(code) ? `${message} (${code})` : message;
-    const advice = code === "ECONNREFUSED" || code === "ENOTFOUND" ? "; check that the API server runs there" : "";
+    const general =
+      code === "ECONNREFUSED" || code === "ENOTFOUND" ? "check that the API server runs there" : undefined;
+    const advice = adviceFor(server) ?? general;
     this.#config = undefined;
-    return new KubernetesError("connection", `${subject(request, server)}: ${what}${advice}`, { cause });
+    return new KubernetesError("connection", `${subject(request, server)}: ${what}${advice ? `; ${advice}` : ""}`, {
+      cause,
+    });
   }
 }
 
@@ -294,6 +302,13 @@ export function configuredServer(config: KubeConfig): readonly Server[] {
 
 function subject({ operation }: ConnectionRequest, { url }: Server): string {
   return `${operation} at ${url}`;
+}
+
+/** Whoever waits for the ClusterIP may wait for what needs the ClusterIP. */
+function adviceFor({ origin }: Server): string | undefined {
+  return origin === "service"
+    ? "that is the ClusterIP, which leads nowhere before kube-proxy or weftd has written rules; name an API server by --apiserver"
+    : undefined;
 }
 
 function isUnsent(error: unknown): boolean {
