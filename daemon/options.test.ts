@@ -26,6 +26,8 @@ test("with a node name alone, all else has its default", () => {
     vxlanFrom: "nodes",
     cniConfDir: "/etc/cni/net.d",
     runDir: "/run/weft",
+    apiserver: [],
+    stateDir: "/var/lib/weft",
     procSys: "/proc/sys",
     metricsAddress: { host: "127.0.0.1", port: 9468 },
     logLevel: "info",
@@ -65,7 +67,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(22);
+  expect(command.options.length).toBe(24);
 });
 
 test.each([

@@ -4,7 +4,13 @@
 
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
+import {
+  DEFAULT_CNI_CONF_DIR,
+  DEFAULT_NET_CONF,
+  DEFAULT_RUN_DIR,
+  DEFAULT_STATE_DIR,
+  METRICS_LISTEN,
+} from "../pkg/footprint.ts";
 import { type Address, formatAddress } from "../pkg/ip/address.ts";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
@@ -28,6 +34,8 @@ export interface InterfaceWishes {
 export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
+  /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */
+  readonly apiserver: readonly string[];
   /** Path of a file with all nodes, instead of an API server. */
   readonly nodes: string | undefined;
   readonly nodeName: string;
@@ -43,6 +51,8 @@ export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOpti
   readonly vxlanFrom: "nodes" | "anybody";
   readonly cniConfDir: string;
   readonly runDir: string;
+  /** What outlives a reboot. */
+  readonly stateDir: string;
   /** The folder whose `net` holds this node's kernel settings. */
   readonly procSys: string;
   readonly metricsAddress: ListenAddress;
@@ -56,6 +66,8 @@ const EXAMPLES = `
 Examples:
   weftd                                       in a pod of a DaemonSet with NODE_NAME set
   weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
+  weftd --apiserver https://192.0.2.10:6443,https://192.0.2.11:6443
+                                              without kube-proxy, a new node reaches no ClusterIP
   weftd --nodes /etc/weft/nodes.yaml --node-name n1
                                               without Kubernetes: each host has the same file
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
@@ -84,9 +96,19 @@ export function optionsCommand(): Command {
     )
     .addOption(flag("--kubeconfig <file>", "WEFTD_KUBECONFIG", "access to the API server (default: in-cluster)"))
     .addOption(
-      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts(
+      flag(
+        "--apiserver <urls>",
+        "WEFTD_APISERVER",
+        "where the API servers are, instead of what the kubeconfig or the pod's environment says; commas between",
+      )
+        .argParser(parseUrls)
+        .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
+    )
+    .addOption(
+      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts([
         "kubeconfig",
-      ),
+        "apiserver",
+      ]),
     )
     .addOption(flag("--node-name <name>", "NODE_NAME", "name of this node's Node object").makeOptionMandatory())
     .addOption(
@@ -170,6 +192,11 @@ export function optionsCommand(): Command {
         .default(DEFAULT_RUN_DIR),
     )
     .addOption(
+      flag("--state-dir <dir>", "WEFTD_STATE_DIR", "what outlives a reboot: addresses of API servers")
+        .argParser((path) => resolve(path))
+        .default(DEFAULT_STATE_DIR),
+    )
+    .addOption(
       flag(
         "--proc-sys <dir>",
         "WEFTD_PROC_SYS",
@@ -209,6 +236,17 @@ export function parsePublicIp(text: string): readonly Address[] {
     }
   }
   return addresses;
+}
+
+/** "https://192.0.2.1:6443,https://[2001:db8::1]:6443" */
+export function parseUrls(text: string): readonly string[] {
+  return text.split(",").map((part) => {
+    const url = URL.parse(part.trim());
+    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.username !== "") {
+      throw new InvalidArgumentError(`"${part}": expected a URL such as https://192.0.2.1:6443.`);
+    }
+    return part.trim();
+  });
 }
 
 export function parseRegex(text: string): RegExp {

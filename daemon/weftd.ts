@@ -93,7 +93,7 @@ async function start(
   const kernel = new Kernel(clock);
   atEnd(() => kernel.close());
   const view = new NodeView(nodeName);
-  const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
+  const cluster = await openClusterSide({ options, netConf, view, health, metrics, log, clock });
   atEnd(() => cluster.close());
   const { source, events } = cluster;
   const files = withSettingsIn(options.procSys, nodeFiles);

@@ -204,6 +204,12 @@ export const SERVICES_SOCKET_FILE = "services.sock";
 /** In the run directory: held by an executable that programs peers while no weftd does. */
 export const LOCK_FILE = "nodes.lock";
 
+/** What weftd keeps over a reboot. */
+export const DEFAULT_STATE_DIR = "/var/lib/weft";
+
+/** In that directory: the addresses of API servers, for a start without a way to the ClusterIP. Mode 0600. */
+export const KNOWN_SERVERS_FILE = "apiserver.json";
+
 /** The cluster's network configuration. */
 export const DEFAULT_NET_CONF = "/etc/weft/net-conf.json";
 

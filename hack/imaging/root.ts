@@ -34,7 +34,7 @@ const LEGACY_PROGRAMS = [
 
 /** Where the manifests mount something: a container's root is read-only, and not every runtime makes what is missing. */
 export const MOUNT_POINTS = [
-  ...["dev", "proc", "sys", "tmp", "run/weft", "etc/weft", "etc/cni/net.d", "var/lib/cni"],
+  ...["dev", "proc", "sys", "tmp", "run/weft", "etc/weft", "etc/cni/net.d", "var/lib/cni", "var/lib/weft"],
   ...["host/opt/cni/bin", "host/proc/sys/net", "run/secrets/kubernetes.io/serviceaccount"],
 ];
 

@@ -7,7 +7,7 @@ import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Runner } from "../../core/runner.ts";
 import { Fact } from "../../core/topic.ts";
-import type { ProgrammedServices, ConntrackSweep } from "../facts.ts";
+import type { ConntrackSweep, ProgrammedServices } from "../facts.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));

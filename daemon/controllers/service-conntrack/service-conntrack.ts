@@ -10,7 +10,7 @@ import { Attempts } from "../../core/attempts.ts";
 import type { Runnable } from "../../core/controller.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Fact, Topic } from "../../core/topic.ts";
-import type { ProgrammedServices, ConntrackSweep } from "../facts.ts";
+import type { ConntrackSweep, ProgrammedServices } from "../facts.ts";
 import type { FlowCleaner } from "./flow-cleaner.ts";
 
 /** Changes of one moment share a pass, and packets that met the old rules are tracked by then. */
