@@ -2,7 +2,7 @@
 import { contains } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
-import { type Ending, walk } from "../../pkg/packet-walk/ruleset.ts";
+import { type Ending, isStopped, walk } from "../../pkg/packet-walk/ruleset.ts";
 import type { Trace } from "./trace.ts";
 import { deedText, endingText, showChain } from "./words.ts";
 
@@ -24,12 +24,17 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
       text: `${endingText(possible)} may ${deedText(possible)}: not all that it asks is known of this packet`,
       show: showChain(possible),
     });
-  if (ending?.action === "drop") {
+  if (isStopped(ending)) {
     const by =
       ending.rule === undefined
         ? `nft chain ${placeText(ending.chain)} '{ policy accept; }'`
         : `nft delete rule ${placeText(ending.chain)} handle ${ending.rule.handle}`;
-    trace.end({ at: name, text: `${endingText(ending)} drops it`, show: showChain(ending), remedy: by });
+    trace.end({
+      at: name,
+      text: `${endingText(ending)} ${ending.action === "reject" ? "rejects" : "drops"} it`,
+      show: showChain(ending),
+      remedy: by,
+    });
   }
   if (translation !== undefined) sayTranslation(trace, translation, name);
   else if (name === "postrouting" && trace.question.source !== undefined && !isInside(trace))
