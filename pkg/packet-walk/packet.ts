@@ -8,7 +8,7 @@ import type { LinkReference } from "../kernel/link.ts";
 import { NFPROTO, NFT_CT, NFT_META, NFT_PAYLOAD_BASE } from "../netlink/nftables.ts";
 import { interfaceNameBytes } from "../nft/tuple.ts";
 
-export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
+export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 
 /** The first packet of a connection, without a mark. */
 export interface Packet {
