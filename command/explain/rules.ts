@@ -3,14 +3,17 @@ import { contains } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
 import { type Ending, isStopped, walk } from "../../pkg/packet-walk/ruleset.ts";
-import { goToEndpoint, refusalOfService } from "./service.ts";
+import { chosenEndpoint, goToEndpoint, type Refusal, refusalOfService } from "./service.ts";
 import type { Trace } from "./trace.ts";
 import { deedText, endingText, showChain } from "./words.ts";
 
 /** All base chains of a hook. A rule there may give the packet another destination: then `trace.question` has it. */
 export function passRules(trace: Trace, hook: number, packet: Packet, name: string): void {
   const { ruleset, legacy } = trace.knowledge;
-  const { ending, translation, perhaps } = walk(ruleset, hook, packet, trace.scratch);
+  const { ending, translation, perhaps } = walk(ruleset, hook, packet, {
+    scratch: trace.scratch,
+    choose: (targets) => chosenEndpoint(trace, targets),
+  });
   if (legacy.includes(packet.destination.family) && name === "forward")
     trace.say({
       at: name,
@@ -25,12 +28,13 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
       text: `${endingText(possible)} may ${deedText(possible)}: not all that it asks is known of this packet`,
       show: showChain(possible),
     });
+  if (translation !== undefined) sayTranslation(trace, translation, name);
   if (isStopped(ending)) {
     const { text, remedy } = refusalOfService(trace, ending) ?? refusalOfRule(ending);
     trace.end({ at: name, text, show: showChain(ending), remedy });
   }
-  if (translation !== undefined) sayTranslation(trace, translation, name);
-  else if (name === "postrouting" && (trace.original !== undefined || (trace.isFromPod && !isInside(trace))))
+  const isTold = trace.original !== undefined || (trace.isFromPod && !isInside(trace));
+  if (translation === undefined && name === "postrouting" && isTold)
     trace.say({
       at: name,
       state: "goes",
@@ -39,7 +43,7 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
     });
 }
 
-function refusalOfRule(ending: Ending): { readonly text: string; readonly remedy: string } {
+function refusalOfRule(ending: Ending): Refusal {
   const { chain, rule } = ending;
   return {
     text: `${endingText(ending)} ${ending.action === "reject" ? "rejects" : "drops"} it`,

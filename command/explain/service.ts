@@ -13,7 +13,7 @@ export function sayFrontend(trace: Trace): boolean {
 /** The packet goes on to one of the targets of a translation; false where none of them is known. */
 export function goToEndpoint(trace: Trace, translation: Ending, name: string): boolean {
   const targets = translation.targets.filter(isKnown);
-  const followed = chosen(targets, trace.question.endpoint);
+  const followed = chosenEndpoint(trace, targets);
   if (followed === undefined) return false;
   const others = targets.length - 1;
   trace.say({
@@ -39,8 +39,11 @@ function isKnown(choice: Choice): choice is KnownChoice {
 }
 
 /** The one that was asked for; else the likeliest. */
-function chosen(targets: readonly KnownChoice[], wanted: Address | undefined): KnownChoice | undefined {
-  const asked = targets.find(({ address }) => wanted !== undefined && isSameAddress(address, wanted));
+export function chosenEndpoint<C extends Choice>(trace: Trace, targets: readonly C[]): C | undefined {
+  const { endpoint } = trace.question;
+  const asked = targets.find(
+    ({ address }) => endpoint !== undefined && address !== undefined && isSameAddress(address, endpoint),
+  );
   return asked ?? [...targets].sort((a, b) => b.probability - a.probability)[0];
 }
 
@@ -58,11 +61,13 @@ function addressAndPort({ address, port }: Pick<KnownChoice, "address" | "port">
   return address.family === 4 ? `${text}:${port}` : `[${text}]:${port}`;
 }
 
+export interface Refusal {
+  readonly text: string;
+  readonly remedy: string | undefined;
+}
+
 /** Why a rule of weftd's table of Services refuses the packet; undefined for other tables' rules. */
-export function refusalOfService(
-  _trace: Trace,
-  ending: Ending,
-): { readonly text: string; readonly remedy: string } | undefined {
+export function refusalOfService(_trace: Trace, ending: Ending): Refusal | undefined {
   if (ending.chain.table !== SERVICES_TABLE) return undefined;
-  return { text: `${endingText(ending)} ${ending.action === "reject" ? "rejects" : "drops"} it`, remedy: "" };
+  return { text: `${endingText(ending)} ${ending.action === "reject" ? "rejects" : "drops"} it`, remedy: undefined };
 }

@@ -46,6 +46,15 @@ export interface Walk {
   readonly translation: Ending | undefined;
   /** Rules that may have treated the packet otherwise, if what is not known of it is such. */
   readonly perhaps: readonly Ending[];
+  /** The packet as it comes out: with the destination of the translation's choice. */
+  readonly packet: Packet;
+}
+
+export interface WalkOptions {
+  /** What goes with the packet from one hook to the next. [that of a new packet] */
+  readonly scratch?: Scratch;
+  /** Which of the targets of `dnat` is taken. [the likeliest] */
+  readonly choose?: (targets: readonly Choice[]) => Choice | undefined;
 }
 
 /** The kernel's own limit (NFT_JUMP_STACK_SIZE). */
@@ -56,8 +65,9 @@ export function isStopped(ending: Ending | undefined): ending is Ending & { read
   return ending?.action === "drop" || ending?.action === "reject";
 }
 
-/** What becomes of `packet` at `hook` (NF_INET_HOOK). `scratch` goes with the packet from one hook to the next. */
-export function walk(ruleset: Ruleset, hook: number, packet: Packet, scratch = new Scratch()): Walk {
+/** What becomes of `packet` at `hook` (NF_INET_HOOK). */
+export function walk(ruleset: Ruleset, hook: number, packet: Packet, options: WalkOptions = {}): Walk {
+  const { scratch = new Scratch(), choose = likeliest } = options;
   const family = packet.source.family === 4 ? NFPROTO.ip : NFPROTO.ip6;
   const bases = ruleset.bases
     .filter((chain) => chain.hook === hook && (chain.family === family || chain.family === NFPROTO.inet))
@@ -71,11 +81,28 @@ export function walk(ruleset: Ruleset, hook: number, packet: Packet, scratch = n
     const found = walker.through(base, 0) ?? policyOf(base);
     if (found === undefined || found.action === "return") continue;
     const decided = found as Ending;
-    if (isStopped(decided)) return { ending: decided, translation, perhaps };
+    if (isStopped(decided)) return { ending: decided, translation, perhaps, packet: walker.packet };
     if (decided.action === "accept") ending = decided;
-    else translation = decided;
+    else {
+      translation = decided;
+      // Chains behind it see the new destination.
+      if (decided.action === "dnat") walker.packet = translated(packet, choose(decided.targets));
+    }
   }
-  return { ending, translation, perhaps };
+  return { ending, translation, perhaps, packet: walker.packet };
+}
+
+function likeliest(targets: readonly Choice[]): Choice | undefined {
+  return [...targets].sort((a, b) => b.probability - a.probability)[0];
+}
+
+function translated(packet: Packet, choice: Choice | undefined): Packet {
+  if (choice?.address === undefined) return packet;
+  const { destination, destinationPort: port } = packet;
+  return {
+    ...{ ...packet, destination: choice.address, destinationPort: choice.port ?? port },
+    original: packet.original ?? { destination, port },
+  };
 }
 
 type Found = Omit<Ending, "action"> & { readonly action: Action };
@@ -87,12 +114,12 @@ function policyOf(base: NftChain): Ending | undefined {
 class Walker {
   readonly perhaps: Ending[] = [];
   readonly #ruleset: Ruleset;
-  readonly #packet: Packet;
   readonly #scratch: Scratch;
+  packet: Packet;
 
   constructor(ruleset: Ruleset, packet: Packet, scratch: Scratch) {
     this.#ruleset = ruleset;
-    this.#packet = packet;
+    this.packet = packet;
     this.#scratch = scratch;
   }
 
@@ -104,7 +131,7 @@ class Walker {
       ...(elementOf !== undefined && { one: (set: string, registers: Known) => elementOf(chain, set, registers) }),
     };
     for (const rule of this.#ruleset.rulesOf(chain)) {
-      const outcomes = outcomesOf(rule.expressions, this.#packet, this.#scratch, sets);
+      const outcomes = outcomesOf(rule.expressions, this.packet, this.#scratch, sets);
       const branches = outcomes.map(({ probability, deed }) => {
         const isTentative = outcomes.length > 1 || deed?.isSure === false;
         const follow = () => (deed === undefined ? undefined : this.#follow(rule, deed, depth));

@@ -21,7 +21,7 @@ import { counter, drop, masquerade, matchMark, type Statement, setMark } from ".
 import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
 import { address, destinationPort, loadRow, transportProtocol } from "../nft/selector.ts";
 import { IPPROTO, type Packet } from "./packet.ts";
-import { type Ruleset, walk } from "./ruleset.ts";
+import { type Choice, type Ruleset, walk } from "./ruleset.ts";
 import { Scratch } from "./scratch.ts";
 
 const TABLE = { family: NFPROTO.inet, table: "t" };
@@ -157,6 +157,30 @@ test("all endpoints that the lots may choose are told, each with its probability
   expect(perhaps).toEqual([]);
 });
 
+test("chains behind the translation see the endpoint", () => {
+  const refuses = (text: string) => [
+    raw(address("daddr", 4).load(NFT_REG.r1), {
+      kind: "cmp",
+      data: { sreg: NFT_REG.r1, op: 0, data: { value: addressToBytes(parseAddress(text)) } },
+    }),
+    drop,
+  ];
+  const given = (text: string) => {
+    const { bases, ...rest } = ruleset({ ...CHAINS, late: [refuses(text)] }, SETS);
+    return { ...rest, bases: [...bases, { ...BASE, chain: "late", type: "filter", priority: 0 }] };
+  };
+  const decided = (text: string) => walk(given(text), NF_INET_HOOK.prerouting, PACKET);
+  expect(decided("10.96.0.10").ending).toBeUndefined();
+  expect(decided("10.1.0.5").ending?.action).toBe("drop");
+  const choose = (targets: readonly Choice[]) => targets.at(-1);
+  const { packet, ending } = walk(given("10.1.0.5"), NF_INET_HOOK.prerouting, PACKET, { choose });
+  expect(ending).toBeUndefined();
+  expect(packet).toMatchObject({
+    ...{ destination: parseAddress("10.1.0.6"), destinationPort: 8080 },
+    original: { destination: PACKET.destination, port: 80 },
+  });
+});
+
 test("a slot without an endpoint makes the translation one that may happen", () => {
   const { translation, perhaps } = walk(
     ruleset(CHAINS, { ...SETS, endpoints: slots(["10.1.0.5", "10.1.0.6"]) }),
@@ -177,8 +201,8 @@ test("the mark of one hook is read at the next, and is uncertain where the sourc
   const actionFor = (sourceType: number | undefined) => {
     const scratch = new Scratch();
     const packet = { ...PACKET, sourceType };
-    walk(given, NF_INET_HOOK.prerouting, packet, scratch);
-    const { translation, perhaps } = walk(given, NF_INET_HOOK.postrouting, packet, scratch);
+    walk(given, NF_INET_HOOK.prerouting, packet, { scratch });
+    const { translation, perhaps } = walk(given, NF_INET_HOOK.postrouting, packet, { scratch });
     return [translation?.action, perhaps.map(({ action }) => action)];
   };
   expect(actionFor(RTN_LOCAL)).toEqual(["masquerade", []]);
