@@ -147,7 +147,7 @@ export const EGRESS_IFB_START = "bwp";
 /** ifb devices of `bandwidth`, for what a pod receives where only some subnets are limited. */
 export const INGRESS_IFB_START = "bwi";
 
-/** A link that is asked for to learn whether the kernel knows a kind; the kernel refuses it always, and none is made. */
+/** A link, and a table, that are asked for to learn what the kernel knows; it refuses them always, and none is made. */
 export const PROBE_LINK = "weft-probe";
 
 // # Traffic control
