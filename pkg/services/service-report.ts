@@ -1,0 +1,162 @@
+/** What becomes of one Service on this node, and why, for `weft services`: made when it is asked for. */
+import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
+import type { Service, ServicePort } from "../cluster/service/service.ts";
+import { isSameAddress } from "../ip/address.ts";
+import type { LostClaim } from "./claims.ts";
+import { fitsTopology, isFallback, type TopologyMode, topologyMode } from "./endpoint-choice.ts";
+import { type Endpoint, type Frontend, frontendKey } from "./frontend.ts";
+import { type MergedEndpoint, mergeEndpoints } from "./merged-endpoints.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { frontendsOf, type RefusedFrontend } from "./service-frontends.ts";
+import { specialKind } from "./special-address.ts";
+
+export interface ServiceReport {
+  readonly service: string;
+  readonly type: Service["type"];
+  /** Those that the Service has here. */
+  readonly frontends: readonly Frontend[];
+  /** Those that another Service has. */
+  readonly lost: readonly LostClaim[];
+  /** Those that no Service may have here. */
+  readonly refused: readonly RefusedFrontend[];
+  /** By port, then by address. */
+  readonly endpoints: readonly EndpointReport[];
+  /** What of the objects could not be read, and what of them does not fit together. */
+  readonly problems: readonly string[];
+}
+
+export interface EndpointReport extends Endpoint {
+  /** Of the Service's port. */
+  readonly portName: string;
+  readonly protocol: ServicePort["protocol"];
+  readonly nodeName: string | undefined;
+  /** "namespace/name" */
+  readonly pod: string | undefined;
+  /** New connections from some source may go to it. */
+  readonly isUsed: boolean;
+  /** "used", for which traffic if not for all, or why it is not used. */
+  readonly verdict: string;
+}
+
+/** `lost` are those of the Service's frontends that other Services have. */
+export function reportService(
+  key: string,
+  service: Service,
+  slices: readonly EndpointSlice[],
+  node: NodeFacts,
+  lost: readonly LostClaim[],
+): ServiceReport {
+  const { frontends, refused } = frontendsOf(key, service, slices, node);
+  const lostKeys = new Set(lost.map(({ frontend }) => frontendKey(frontend)));
+  return {
+    service: key,
+    type: service.type,
+    frontends: frontends.filter((frontend) => !lostKeys.has(frontendKey(frontend))),
+    lost,
+    refused,
+    endpoints: service.clusterIPs.flatMap(({ family }) =>
+      service.ports.flatMap((port) => {
+        const ofPort = frontends.filter(({ address, portName, protocol }) => {
+          return address.family === family && portName === port.name && protocol === port.protocol;
+        });
+        return reportEndpoints(service, port, mergeEndpoints(slices, family, port, node.name), ofPort, node);
+      }),
+    ),
+    problems: [
+      ...service.problems,
+      ...slices.flatMap(({ problems }) => problems ?? []),
+      ...mismatches(service, slices),
+    ],
+  };
+}
+
+/** The two ways in which endpoints exist and a Service has none of them: another name of the port, another family. */
+function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSlice[]): string[] {
+  if (clusterIPs.length === 0 || slices.length === 0) return [];
+  const unnamed = ports.filter(({ name, protocol }) => {
+    return !slices.some((slice) => slice.ports.some((port) => port.name === name && port.protocol === protocol));
+  });
+  const families = new Set(slices.flatMap(({ family, endpoints }) => (endpoints.length > 0 ? [family] : [])));
+  const unserved = [...families].filter((family) => clusterIPs.every((clusterIP) => clusterIP.family !== family));
+  return [
+    ...unnamed.map(({ name }) => `port "${name}": no EndpointSlice has a port of this name and protocol`),
+    ...unserved.map((family) => `it has IPv${family} endpoints and no IPv${family} ClusterIP`),
+  ];
+}
+
+function reportEndpoints(
+  service: Service,
+  { name, protocol }: ServicePort,
+  endpoints: readonly MergedEndpoint[],
+  frontends: readonly Frontend[],
+  node: NodeFacts,
+): EndpointReport[] {
+  const mode = topologyMode(
+    endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined),
+    node,
+  );
+  return endpoints.map((one) => {
+    const uses = usesOf(one.endpoint, frontends);
+    return {
+      ...one.endpoint,
+      portName: name,
+      protocol,
+      nodeName: one.source.nodeName,
+      pod: one.source.pod,
+      isUsed: uses !== undefined,
+      verdict: uses ?? whyUnused(one, service, frontends, mode, node),
+    };
+  });
+}
+
+/** One way by which connections come, and the endpoints that they may go to. */
+interface Path {
+  readonly words: string;
+  readonly endpoints: readonly Endpoint[];
+}
+
+function pathsOf({ policy, endpoints, localEndpoints }: Frontend): Path[] {
+  if (policy === "internal") return [{ words: "the ClusterIP", endpoints }];
+  if (policy === "cluster") return [{ words: "external traffic", endpoints }];
+  return [
+    { words: "external traffic", endpoints: localEndpoints },
+    { words: "external traffic from this node and its pods", endpoints },
+  ];
+}
+
+/** Which traffic goes to an endpoint, in words; undefined: none. */
+function usesOf(endpoint: Endpoint, frontends: readonly Frontend[]): string | undefined {
+  const paths = frontends.flatMap(pathsOf);
+  const isUsedBy = ({ endpoints }: Path) => endpoints.some((one) => isSameTarget(one, endpoint));
+  const used = new Set(paths.filter(isUsedBy).map(({ words }) => words));
+  if (used.size === 0) return undefined;
+  return paths.every(({ words }) => used.has(words)) ? "used" : `used by ${[...used].join(" and ")} only`;
+}
+
+function isSameTarget(a: Endpoint, b: Endpoint): boolean {
+  return isSameAddress(a.address, b.address) && a.port === b.port;
+}
+
+function whyUnused(
+  one: MergedEndpoint,
+  service: Service,
+  frontends: readonly Frontend[],
+  mode: TopologyMode,
+  node: NodeFacts,
+): string {
+  const { endpoint, source } = one;
+  const special = specialKind(endpoint.address);
+  if (special !== undefined) return `refused: the address is ${special}`;
+  if (!source.isReady) {
+    if (isFallback(one)) return "terminating, while other endpoints are ready";
+    return source.isTerminating ? "terminating" : "not ready";
+  }
+  if (frontends.length === 0) return "its port has no frontend here";
+  const isForLocal =
+    service.internalTrafficPolicy === "Local" && frontends.every(({ policy }) => policy === "internal");
+  if (!isForLocal && !fitsTopology(one, mode, node)) {
+    const hints = mode === "PreferSameNode" ? source.nodeHints : source.zoneHints;
+    return `for ${mode === "PreferSameNode" ? "nodes" : "zones"} ${hints?.join(", ")} by its topology hints`;
+  }
+  return "on another node, and the traffic policy is Local";
+}
