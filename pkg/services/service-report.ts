@@ -21,7 +21,7 @@ export interface ServiceReport {
   readonly refused: readonly RefusedFrontend[];
   /** By port, then by address. */
   readonly endpoints: readonly EndpointReport[];
-  /** What of the objects could not be read. */
+  /** What of the objects could not be read, and what of them does not fit together. */
   readonly problems: readonly string[];
 }
 
@@ -59,14 +59,33 @@ export function reportService(
         const ofPort = frontends.filter(({ address, portName, protocol }) => {
           return address.family === family && portName === port.name && protocol === port.protocol;
         });
-        return reportEndpoints(port, mergeEndpoints(slices, family, port, node.name), ofPort, node);
+        return reportEndpoints(service, port, mergeEndpoints(slices, family, port, node.name), ofPort, node);
       }),
     ),
-    problems: [...service.problems, ...slices.flatMap(({ problems }) => problems ?? [])],
+    problems: [
+      ...service.problems,
+      ...slices.flatMap(({ problems }) => problems ?? []),
+      ...mismatches(service, slices),
+    ],
   };
 }
 
+/** The two ways in which endpoints exist and a Service has none of them: another name of the port, another family. */
+function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSlice[]): string[] {
+  if (clusterIPs.length === 0 || slices.length === 0) return [];
+  const unnamed = ports.filter(({ name, protocol }) => {
+    return !slices.some((slice) => slice.ports.some((port) => port.name === name && port.protocol === protocol));
+  });
+  const families = new Set(slices.flatMap(({ family, endpoints }) => (endpoints.length > 0 ? [family] : [])));
+  const unserved = [...families].filter((family) => clusterIPs.every((clusterIP) => clusterIP.family !== family));
+  return [
+    ...unnamed.map(({ name }) => `port "${name}": no EndpointSlice has a port of this name and protocol`),
+    ...unserved.map((family) => `it has IPv${family} endpoints and no IPv${family} ClusterIP`),
+  ];
+}
+
 function reportEndpoints(
+  service: Service,
   { name, protocol }: ServicePort,
   endpoints: readonly MergedEndpoint[],
   frontends: readonly Frontend[],
@@ -85,7 +104,7 @@ function reportEndpoints(
       nodeName: one.source.nodeName,
       pod: one.source.pod,
       isUsed: uses !== undefined,
-      verdict: uses ?? whyUnused(one, frontends, mode, node),
+      verdict: uses ?? whyUnused(one, service, frontends, mode, node),
     };
   });
 }
@@ -118,7 +137,13 @@ function isSameTarget(a: Endpoint, b: Endpoint): boolean {
   return isSameAddress(a.address, b.address) && a.port === b.port;
 }
 
-function whyUnused(one: MergedEndpoint, frontends: readonly Frontend[], mode: TopologyMode, node: NodeFacts): string {
+function whyUnused(
+  one: MergedEndpoint,
+  service: Service,
+  frontends: readonly Frontend[],
+  mode: TopologyMode,
+  node: NodeFacts,
+): string {
   const { endpoint, source } = one;
   const special = specialKind(endpoint.address);
   if (special !== undefined) return `refused: the address is ${special}`;
@@ -127,7 +152,9 @@ function whyUnused(one: MergedEndpoint, frontends: readonly Frontend[], mode: To
     return source.isTerminating ? "terminating" : "not ready";
   }
   if (frontends.length === 0) return "its port has no frontend here";
-  if (!fitsTopology(one, mode, node)) {
+  const isForLocal =
+    service.internalTrafficPolicy === "Local" && frontends.every(({ policy }) => policy === "internal");
+  if (!isForLocal && !fitsTopology(one, mode, node)) {
     const hints = mode === "PreferSameNode" ? source.nodeHints : source.zoneHints;
     return `for ${mode === "PreferSameNode" ? "nodes" : "zones"} ${hints?.join(", ")} by its topology hints`;
   }
