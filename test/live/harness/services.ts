@@ -95,11 +95,11 @@ function endpointOf({ address, node, conditions = { ready: true } }: EndpointInp
 type NftObject = Readonly<Record<string, { readonly [field: string]: unknown } | undefined>>;
 
 /**
- * The node's table of Services, by nft: what it holds in one canonical form, without handles, and without elements that a
- * packet has added. Undefined where there is no such table.
+ * The node's table of Services, by nft: what it holds in one canonical form, without handles and counters, and without elements
+ * that a packet has added. Undefined where there is no such table.
  */
 export async function servicesTable({ inside }: Pick<Machine, "inside">): Promise<string[] | undefined> {
-  const { status, stdout } = await inside.run("nft", ["-j", "-n", "list", "table", "inet", "weft-services"]);
+  const { status, stdout } = await inside.run("nft", ["-s", "-j", "-n", "list", "table", "inet", "weft-services"]);
   if (status !== 0) return undefined;
   const { nftables } = JSON.parse(stdout) as { nftables: NftObject[] };
   return nftables
