@@ -28,6 +28,9 @@ test("with a node name alone, all else has its default", () => {
     procSys: "/proc/sys",
     metricsAddress: { host: "127.0.0.1", port: 9468 },
     logLevel: "info",
+    serviceProxy: "none",
+    nodeportAddresses: { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] },
+    ...{ externalIps: "all", masqueradeAll: false, masqueradeBit: 14 },
   });
 });
 
@@ -55,7 +58,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(17);
+  expect(command.options.length).toBe(22);
 });
 
 test.each([

@@ -3,12 +3,14 @@
  */
 
 import { resolve } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
-import { type Address, AddressError, formatAddress, parseAddress } from "../pkg/ip/address.ts";
-import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
+import { type Address, formatAddress } from "../pkg/ip/address.ts";
+import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
+import { flag, parseNetworks, parseOneAddress } from "./flag.ts";
+import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
 /** Which interface is the underlay's; nothing given: found by the Node's address. */
 export interface InterfaceWishes {
@@ -22,7 +24,7 @@ export interface InterfaceWishes {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceWishes {
+export interface Options extends InterfaceWishes, ServiceOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** Path of a file with all nodes, instead of an API server. */
@@ -63,6 +65,7 @@ Examples:
                                               without Kubernetes: each host has the same file
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
+  weftd --service-proxy nftables              Services are weftd's, too: no kube-proxy runs on the node
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
 
 Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
@@ -80,7 +83,7 @@ export function parseOptions(args: readonly string[]): Options {
 
 /** The command, apart from `parseOptions` so that a test can keep it from exiting. */
 export function optionsCommand(): Command {
-  return new Command("weftd")
+  const command = new Command("weftd")
     .description(
       "Connects this node's pods to those of all other nodes: watches Nodes, programs routes and VXLAN peers.",
     )
@@ -195,10 +198,8 @@ export function optionsCommand(): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
     .addHelpText("after", EXAMPLES);
-}
-
-function flag(flags: string, environment: string, description: string): Option {
-  return new Option(flags, description).env(environment);
+  for (const option of serviceFlags()) command.addOption(option);
+  return command;
 }
 
 /** "192.0.2.1", "2001:db8::1", or one of each, separated by a comma. */
@@ -215,29 +216,11 @@ export function parsePublicIp(text: string): readonly Address[] {
   return addresses;
 }
 
-/** "192.0.2.0/24,2001:db8::/32" */
-export function parseNetworks(text: string): readonly Prefix[] {
-  return text.split(",").map((part) => orInvalid(() => parseSubnet(part.trim())));
-}
-
 export function parseRegex(text: string): RegExp {
   try {
     return new RegExp(text);
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
-  }
-}
-
-export function parseOneAddress(text: string): Address {
-  return orInvalid(() => parseAddress(text.trim()));
-}
-
-function orInvalid<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (error instanceof AddressError) throw new InvalidArgumentError(error.message);
-    throw error;
   }
 }
 

@@ -6,7 +6,7 @@ import { NETLINK_GENERIC } from "../../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 import { Programmer } from "./drivers/programmer.ts";
-import { listenToGenerations } from "./generations.ts";
+import { type GenerationListener, listenToGenerations } from "./generations.ts";
 import { listenToKernel } from "./kernel-events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Runner } from "./runner.ts";
@@ -56,16 +56,18 @@ export class Kernel {
       () => notifications.close(),
     );
     return new Promise((_resolve, reject) => {
-      listenToGenerations(generations, {
+      const ruleset: GenerationListener = {
         onBaseChains: (chains) => this.bases.announced(chains),
         onUnknownChains: () => this.bases.forget(),
+        onTable: (table) => runner.tableChanged(table),
         onChange: () => runner.rulesetChanged(),
         onOverrun: () => {
           metrics.notificationOverruns.inc();
           runner.rulesetChanged("announcements were lost");
         },
         onBroken: reject,
-      });
+      };
+      listenToGenerations(generations, ruleset, runner.ownTables());
       const changed = (tell: () => void) => () => {
         this.shared.changed();
         tell();

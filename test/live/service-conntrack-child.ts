@@ -3,7 +3,7 @@
  * of all frontends from then on; each pass over the table is a line of output.
  */
 import { createInterface } from "node:readline";
-import type { CommittedFrontends, ConntrackSweep } from "../../daemon/controllers/facts.ts";
+import type { ProgrammedServices, ConntrackSweep } from "../../daemon/controllers/facts.ts";
 import { FlowCleaner } from "../../daemon/controllers/service-conntrack/flow-cleaner.ts";
 import { serviceConntrackController } from "../../daemon/controllers/service-conntrack/service-conntrack.ts";
 import { openLog } from "../../daemon/core/log.ts";
@@ -38,7 +38,7 @@ function frontendOf({ address, port, protocol = 17, endpoints, endpointPort }: T
 }
 
 const log = openLog("warn", "node");
-const committed = new Fact<CommittedFrontends>("committed", (a, b) => a === b);
+const committed = new Fact<ProgrammedServices>("committed", (a, b) => a === b);
 const sweep = new Fact<ConntrackSweep>("sweep", (a, b) => a === b);
 sweep.subscribe(() => console.log(JSON.stringify(sweep.value)));
 const runner = new Runner({

@@ -1,12 +1,12 @@
 /** Flows of Services. */
 import type { ControllerFactory } from "../context.ts";
-import { COMMITTED_FRONTENDS, CONNTRACK_SWEEP } from "../facts.ts";
+import { SERVICES_PROGRAMMED, CONNTRACK_SWEEP } from "../facts.ts";
 import { FlowCleaner } from "./flow-cleaner.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
 export const serviceConntrack: ControllerFactory = ({ clock, log, kernel, facts }) =>
   serviceConntrackController({
     ...{ clock, log, cleaner: new FlowCleaner(kernel.connections) },
-    committed: facts.of(COMMITTED_FRONTENDS),
+    committed: facts.of(SERVICES_PROGRAMMED),
     sweep: facts.of(CONNTRACK_SWEEP),
   });

@@ -7,7 +7,7 @@ import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Runner } from "../../core/runner.ts";
 import { Fact } from "../../core/topic.ts";
-import type { CommittedFrontends, ConntrackSweep } from "../facts.ts";
+import type { ProgrammedServices, ConntrackSweep } from "../facts.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -23,7 +23,7 @@ function bench(clean: (search: Search) => Promise<number>) {
   clock.chance = 1;
   const passesMs: number[] = [];
   const log = { warn: () => undefined, info: () => undefined } as unknown as Logger;
-  const committed = new Fact<CommittedFrontends>("committed", (a, b) => a === b);
+  const committed = new Fact<ProgrammedServices>("committed", (a, b) => a === b);
   const sweep = new Fact<ConntrackSweep>("sweep", (a, b) => a === b);
   const sweeps: ConntrackSweep[] = [];
   sweep.subscribe(() => sweep.value && sweeps.push(sweep.value));

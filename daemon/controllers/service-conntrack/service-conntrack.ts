@@ -10,7 +10,7 @@ import { Attempts } from "../../core/attempts.ts";
 import type { Runnable } from "../../core/controller.ts";
 import type { Logger } from "../../core/log.ts";
 import { type Fact, Topic } from "../../core/topic.ts";
-import type { CommittedFrontends, ConntrackSweep } from "../facts.ts";
+import type { ProgrammedServices, ConntrackSweep } from "../facts.ts";
 import type { FlowCleaner } from "./flow-cleaner.ts";
 
 /** Changes of one moment share a pass, and packets that met the old rules are tracked by then. */
@@ -23,7 +23,7 @@ export interface ServiceConntrackParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Logger;
   readonly cleaner: Pick<FlowCleaner, "clean">;
-  readonly committed: Fact<CommittedFrontends>;
+  readonly committed: Fact<ProgrammedServices>;
   readonly sweep: Pick<Fact<ConntrackSweep>, "publish">;
 }
 

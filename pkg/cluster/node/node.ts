@@ -20,8 +20,12 @@ export interface PartialNode {
     readonly uid?: string;
     readonly resourceVersion?: string;
     readonly annotations?: Annotations;
+    readonly labels?: { readonly [key: string]: string };
   };
 }
+
+/** The label that names a Node's zone (k8s.io/api/core/v1, LabelTopologyZone). */
+export const ZONE_LABEL = "topology.kubernetes.io/zone";
 
 /** The parts of a Node object that are read. Everything but the name may be missing. */
 export interface KubeNode extends PartialNode {
@@ -59,6 +63,8 @@ export interface ClusterNode extends AnnotationContent {
   readonly podCidrs: readonly Prefix[];
   /** status.addresses of type InternalIP, in their order. */
   readonly internalAddresses: readonly Address[];
+  /** By the label of that name; hints of EndpointSlices go by it. */
+  readonly zone?: string;
   /** Its condition of that name. */
   readonly networkUnavailable?: NodeCondition;
   /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
@@ -74,6 +80,7 @@ export function parseNode(node: KubeNode): ClusterNode {
   const internalAddresses = addressesOf("InternalIP");
   const addresses = [...internalAddresses, ...addressesOf("ExternalIP")];
   const networkUnavailable = conditionOf(node);
+  const zone = node.metadata.labels?.[ZONE_LABEL];
   const { publicIp, publicIpv6, ...content } = parseAnnotations(node.metadata.annotations ?? {}, problems);
   const accepted4 = acceptClaim(4, publicIp, content.publicIpOverwrite, addresses, problems);
   const accepted6 = acceptClaim(6, publicIpv6, content.publicIpv6Overwrite, addresses, problems);
@@ -82,6 +89,7 @@ export function parseNode(node: KubeNode): ClusterNode {
     uid: node.metadata.uid ?? "",
     podCidrs: podCidrTexts(node).flatMap((text) => readPodCidr(text, problems)),
     internalAddresses,
+    ...(zone && { zone }),
     ...(networkUnavailable && { networkUnavailable }),
     ...content,
     ...(accepted4 && { publicIp: accepted4 }),
@@ -132,7 +140,8 @@ export function essentialNode(node: KubeNode): KubeNode {
 
 /** The same for a Node that came as metadata. */
 export function essentialMetadata({ metadata }: PartialNode): PartialNode {
-  const { name, uid, resourceVersion, annotations = {} } = metadata;
+  const { name, uid, resourceVersion, annotations = {}, labels = {} } = metadata;
+  const zone = labels[ZONE_LABEL];
   const relevant = Object.values(ANNOTATION).flatMap((key) => {
     const value = annotations[key];
     return value === undefined ? [] : [[key, value] as const];
@@ -143,6 +152,7 @@ export function essentialMetadata({ metadata }: PartialNode): PartialNode {
       ...(uid !== undefined && { uid }),
       ...(resourceVersion !== undefined && { resourceVersion }),
       annotations: Object.fromEntries(relevant),
+      ...(zone !== undefined && { labels: { [ZONE_LABEL]: zone } }),
     },
   };
 }
@@ -156,7 +166,8 @@ export function nodeFingerprint(node: KubeNode): string {
   const relevant = Object.values(ANNOTATION).map((key) => annotations[key] ?? null);
   const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
   const { status, reason } = conditionOf(node) ?? {};
-  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, status, reason, relevant]);
+  const zone = node.metadata.labels?.[ZONE_LABEL] ?? null;
+  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, zone, status, reason, relevant]);
 }
 
 function conditionOf({ status }: KubeNode): NodeCondition | undefined {
