@@ -3,7 +3,7 @@
  * of all frontends from then on; each pass over the table is a line of output.
  */
 import { createInterface } from "node:readline";
-import type { ProgrammedServices, ConntrackSweep } from "../../daemon/controllers/facts.ts";
+import type { ConntrackSweep, ProgrammedServices } from "../../daemon/controllers/facts.ts";
 import { FlowCleaner } from "../../daemon/controllers/service-conntrack/flow-cleaner.ts";
 import { serviceConntrackController } from "../../daemon/controllers/service-conntrack/service-conntrack.ts";
 import { openLog } from "../../daemon/core/log.ts";
@@ -58,6 +58,10 @@ createInterface({ input: process.stdin })
     known = now;
     const keys = new Set([...(before?.keys() ?? []), ...now.keys()]);
     const changes = [...keys].map((key) => ({ before: before?.get(key), after: now.get(key) }));
-    committed.publish({ changes: before === undefined ? undefined : changes, frontends: () => now.values() });
+    committed.publish({
+      changes: before === undefined ? undefined : changes,
+      hasWritten: true,
+      frontends: () => now.values(),
+    });
   })
   .on("close", () => process.exit(0));

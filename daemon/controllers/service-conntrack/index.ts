@@ -1,6 +1,6 @@
 /** Flows of Services. */
 import type { ControllerFactory } from "../context.ts";
-import { SERVICES_PROGRAMMED, CONNTRACK_SWEEP } from "../facts.ts";
+import { CONNTRACK_SWEEP, SERVICES_PROGRAMMED } from "../facts.ts";
 import { FlowCleaner } from "./flow-cleaner.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
