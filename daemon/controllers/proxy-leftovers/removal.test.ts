@@ -104,21 +104,24 @@ test("tables of nftables mode go whole", async () => {
   expect(nftables.list()).toEqual(bench(STRANGER).nftables.list());
 });
 
-test.each(["ip", "ip6"] as const)("chains of iptables mode go from %s, and the rules that lead there", async (family) => {
-  const tables = (["filter", "nat", "mangle"] as const).map((name) => recorded(family, name));
-  const { nftables, parts } = bench(STRANGER, ...tables);
-  const { found, kept } = await removeLeftovers(parts);
-  expect(found).toEqual([
-    `6 chains KUBE-* of iptables in table ${family} filter`,
-    expect.stringMatching(new RegExp(`^\\d\\d chains KUBE-\\* of iptables in table ${family} nat$`)),
-    `1 chains KUBE-* of iptables in table ${family} mangle`,
-  ]);
-  expect(kept).toEqual([]);
-  const left = nftables.list().filter((line) => line.includes("KUBE-"));
-  expect(left.filter((line) => !line.includes("KUBE-FIREWALL") && !line.includes("stranger"))).toEqual([]);
-  expect(left.filter((line) => line.includes("KUBE-FIREWALL"))).not.toEqual([]);
-  expect(await removeLeftovers(parts)).toEqual({ found: [], kept: [], transactions: 0 });
-});
+test.each(["ip", "ip6"] as const)(
+  "chains of iptables mode go from %s, and the rules that lead there",
+  async (family) => {
+    const tables = (["filter", "nat", "mangle"] as const).map((name) => recorded(family, name));
+    const { nftables, parts } = bench(STRANGER, ...tables);
+    const { found, kept } = await removeLeftovers(parts);
+    expect(found).toEqual([
+      `6 chains KUBE-* of iptables in table ${family} filter`,
+      expect.stringMatching(new RegExp(`^\\d\\d chains KUBE-\\* of iptables in table ${family} nat$`)),
+      `1 chains KUBE-* of iptables in table ${family} mangle`,
+    ]);
+    expect(kept).toEqual([]);
+    const left = nftables.list().filter((line) => line.includes("KUBE-"));
+    expect(left.filter((line) => !line.includes("KUBE-FIREWALL") && !line.includes("stranger"))).toEqual([]);
+    expect(left.filter((line) => line.includes("KUBE-FIREWALL"))).not.toEqual([]);
+    expect(await removeLeftovers(parts)).toEqual({ found: [], kept: [], transactions: 0 });
+  },
+);
 
 test("a chain that another program's rules lead to stays, with what masquerades for it", async () => {
   const portmap: Chain = { name: "CNI-DN-1", rules: [{ statements: [jump("KUBE-MARK-MASQ")], comment: "dnat" }] };
