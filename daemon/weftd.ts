@@ -20,6 +20,7 @@ import { announcedProblems } from "./controllers/peers/peer.ts";
 import { podRules } from "./controllers/pod-rules/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
+import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
@@ -43,8 +44,7 @@ import { NodeView } from "./sources/node-view.ts";
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
-  // `service-health` publishes whose turn it is.
-  ...[serviceHealth, proxyLeftovers, conntrackSettings],
+  ...[services, serviceHealth, proxyLeftovers, conntrackSettings],
 ];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
@@ -112,7 +112,11 @@ async function start(
   metrics.shows(() => runner.reports());
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = async () => toJson(await runner.debugState());
-  const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
+  const debugPage = async (name: string, query: URLSearchParams) => {
+    const page = runner.debugPage(name, query);
+    return page === undefined ? undefined : toJson(page, 0);
+  };
+  const status = await serveStatus(options.metricsAddress, { health, metrics, debugState, debugPage });
   atEnd(() => status.close());
 
   const gateListener = repairReport(metrics, events, log);
@@ -152,6 +156,7 @@ async function start(
   source.start(
     nodeEvents({ view, clock, health, metrics, events, log, announcedProblems, onChange: () => nodes.notify() }),
   );
+  cluster.services?.start();
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
   log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
 

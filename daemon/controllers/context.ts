@@ -35,7 +35,7 @@ export interface ControllerContext {
   readonly sources: Sources;
   readonly facts: Facts;
   /** What this node says to the cluster. */
-  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect">;
+  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect" | "services" | "apiServers">;
   /** The node's files; kernel settings are found where --proc-sys says. */
   readonly files: Files;
   /** The same, with this process's own /proc/sys. */

@@ -17,8 +17,9 @@ export interface HttpAnswer {
 }
 
 export interface HttpQuestion {
-  /** Without what follows a question mark. */
   readonly path: string;
+  /** What follows a question mark. */
+  readonly query: URLSearchParams;
   readonly remoteAddress: string;
 }
 
@@ -53,8 +54,8 @@ export function listenText({ host = "", port }: ListenAddress): string {
 
 async function answer(request: http.IncomingMessage, answering: Answering): Promise<HttpAnswer> {
   if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, body: "only GET and HEAD\n" };
-  const [path = ""] = (request.url ?? "").split("?", 1);
-  return answering({ path, remoteAddress: request.socket.remoteAddress ?? "" });
+  const [path = "", query = ""] = (request.url ?? "").split("?", 2);
+  return answering({ path, query: new URLSearchParams(query), remoteAddress: request.socket.remoteAddress ?? "" });
 }
 
 function close(server: http.Server): Promise<void> {

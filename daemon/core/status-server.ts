@@ -1,4 +1,4 @@
-/** What weftd itself answers over HTTP: /healthz, /readyz, /metrics, /debug/state. */
+/** What weftd itself answers over HTTP: /healthz, /readyz, /metrics, /debug/state and pages of single controllers. */
 import type { ListenAddress } from "../flag.ts";
 import type { Health, Report } from "./health.ts";
 import { type HttpAnswer, type HttpQuestion, type HttpServer, listenText, serveHttp } from "./http-server.ts";
@@ -11,6 +11,8 @@ export interface StatusParts {
   readonly metrics: Metrics;
   /** What /debug/state shows, as JSON. */
   readonly debugState: () => Promise<string>;
+  /** What /debug/NAME shows for a query, as JSON; undefined where there is no such page. */
+  readonly debugPage?: (name: string, query: URLSearchParams) => Promise<string | undefined>;
 }
 
 /** Rejects when the address cannot be used. */
@@ -24,10 +26,9 @@ export async function serveStatus(listen: ListenAddress, parts: StatusParts): Pr
   }
 }
 
-async function answer(
-  { path, remoteAddress }: HttpQuestion,
-  { health, metrics, debugState }: StatusParts,
-): Promise<HttpAnswer> {
+async function answer(question: HttpQuestion, parts: StatusParts): Promise<HttpAnswer> {
+  const { path } = question;
+  const { health, metrics } = parts;
   switch (path) {
     case "/healthz":
       return reportAnswer(health.liveness());
@@ -35,13 +36,24 @@ async function answer(
       return reportAnswer(health.readiness());
     case "/metrics":
       return { status: 200, contentType: metrics.contentType, body: await metrics.text() };
-    case "/debug/state":
-      // It names every node and its addresses: nothing for whoever can reach the port.
-      if (!isLoopback(remoteAddress)) return { status: 403, body: "only from this node itself\n" };
-      return { status: 200, contentType: "application/json", body: await debugState() };
     default:
-      return { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
+      if (path.startsWith(DEBUG)) return debugAnswer(question, parts);
+      return NOT_FOUND;
   }
+}
+
+const DEBUG = "/debug/";
+const NOT_FOUND: HttpAnswer = { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
+
+async function debugAnswer(
+  { path, query, remoteAddress }: HttpQuestion,
+  { debugState, debugPage }: StatusParts,
+): Promise<HttpAnswer> {
+  // They name every node and its addresses: nothing for whoever can reach the port.
+  if (!isLoopback(remoteAddress)) return { status: 403, body: "only from this node itself\n" };
+  const name = path.slice(DEBUG.length);
+  const body = name === "state" ? await debugState() : await debugPage?.(name, query);
+  return body === undefined ? NOT_FOUND : { status: 200, contentType: "application/json", body };
 }
 
 /** An IPv4 client of a socket for both families shows up as ::ffff:127.0.0.1. */

@@ -1,12 +1,14 @@
 /** Where this node's peers are heard of, and where it says what they must know: Kubernetes, or a file and nowhere. */
 
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
+import { connectKubernetes, loadKubeConfig } from "../../pkg/cluster/kubeconfig.ts";
 import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import { NodeApi } from "../../pkg/cluster/node/node-api.ts";
 import type { NodeSource } from "../../pkg/cluster/node/source.ts";
+import { parseAddress } from "../../pkg/ip/address.ts";
+import type { ReservedAddress } from "../../pkg/services/node-facts.ts";
 import type { Health } from "../core/health.ts";
 import type { Logger } from "../core/log.ts";
 import type { Metrics } from "../core/metrics.ts";
@@ -14,15 +16,21 @@ import { News } from "../core/news.ts";
 import type { Options } from "../options.ts";
 import { Announcer } from "./announcer.ts";
 import { type EventReporter, Events } from "./events.ts";
+import { kubernetesServices } from "./kubernetes-services.ts";
 import type { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
 import { NodeFileSource } from "./node-file.ts";
 import type { NodeView } from "./node-view.ts";
+import type { ServiceSource } from "./service-source.ts";
 
 export interface ClusterSide {
   readonly source: NodeSource;
   readonly announcer: Pick<Announcer, "announce">;
   readonly events: EventReporter;
+  /** Undefined where Services are another program's. It is started by whoever opened the side. */
+  readonly services: ServiceSource | undefined;
+  /** Where the API server is by the configuration, as far as that says an address: no Service may take it over. */
+  readonly apiServers: readonly ReservedAddress[];
   /** This node serves pods; `own` is what the source says of it. */
   serves(own: ClusterNode): void;
   /** The node's own addresses have changed: connections begin anew. */
@@ -32,7 +40,7 @@ export interface ClusterSide {
 }
 
 export interface ClusterSideParts {
-  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "nodes">;
+  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "nodes" | "serviceProxy">;
   readonly netConf: NetConfHolder;
   readonly view: NodeView;
   readonly health: Health;
@@ -53,14 +61,18 @@ function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts
   const announcer = new Announcer({ api, nodeName, clock, log, metrics });
   const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
   const condition = new NetworkCondition({ api, nodeName, clock, log });
+  const apiServers = configuredServer(options.kubeconfig);
+  const services = options.serviceProxy === "none" ? undefined : kubernetesServices({ connection, clock, log });
   return {
+    services,
+    apiServers,
     source: new KubernetesSource(api, { clock, ownName: nodeName }),
     announcer,
     events,
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
-      await Promise.all([announcer.stop(), events.stop(), condition.stop()]);
+      await Promise.all([announcer.stop(), events.stop(), condition.stop(), services?.stop()]);
       connection.close();
     },
   };
@@ -80,11 +92,26 @@ function fileSide(path: string, { netConf, health, log, clock }: ClusterSidePart
       },
     },
     events: { report: (happening) => log.warn({ happening }, "an operator should know") },
+    services: undefined,
+    apiServers: [],
     serves: () => undefined,
     reconnect: () => undefined,
     close: async () => undefined,
   };
 }
+
+/** The server of the kubeconfig; none where that has a name, or cannot be read now. */
+function configuredServer(kubeconfig: string | undefined): readonly ReservedAddress[] {
+  try {
+    const { protocol, hostname, port } = new URL(loadKubeConfig(kubeconfig).getCurrentCluster()?.server ?? "");
+    const address = parseAddress(hostname.replace(/^\[(.*)\]$/, "$1"));
+    return [{ address, port: port === "" ? (DEFAULT_PORTS[protocol] ?? 443) : Number(port) }];
+  } catch {
+    return [];
+  }
+}
+
+const DEFAULT_PORTS: { readonly [protocol: string]: number | undefined } = { "http:": 80, "https:": 443 };
 
 /** What peers that go by the same file take for true of this node, and is not. */
 export function differencesOf(announcement: Announcement, own: ClusterNode): string[] {

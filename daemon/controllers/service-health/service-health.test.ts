@@ -65,7 +65,7 @@ class Bench {
   async get(place: string, path: string): Promise<HttpAnswer> {
     const answering = this.served.get(place);
     if (answering === undefined) throw new Error(`nothing is served at ${place}`);
-    return await answering({ path, remoteAddress: "::1" });
+    return await answering({ path, query: new URLSearchParams(), remoteAddress: "::1" });
   }
 
   sees(healthChecks: readonly HealthCheckedService[], nodePortAddresses?: readonly Address[]): void {

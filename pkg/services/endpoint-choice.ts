@@ -1,0 +1,75 @@
+/**
+ * Which endpoints of a Service port connections may go to, by readiness, topology hints and traffic policies. The rules are
+ * those of kube-proxy's `CategorizeEndpoints` (Kubernetes 1.36, pkg/proxy/topology.go).
+ */
+import type { TrafficPolicy } from "../cluster/service/service.ts";
+import type { Endpoint } from "./frontend.ts";
+import type { MergedEndpoint } from "./merged-endpoints.ts";
+import type { NodeFacts } from "./node-facts.ts";
+
+/** Which ready endpoints the hints of EndpointSlices leave for this node; undefined: all. */
+export type TopologyMode = "PreferSameNode" | "PreferSameZone" | undefined;
+
+type Topology = Pick<NodeFacts, "name" | "zone">;
+
+export interface EndpointChoice {
+  /** For traffic of policy Cluster, and for pods and addresses of this node. Empty where the port has no such traffic. */
+  readonly cluster: readonly Endpoint[];
+  /** For traffic of policy Local. Empty where the port has no such traffic. */
+  readonly local: readonly Endpoint[];
+  /** An endpoint is usable, on this node or another. */
+  readonly hasAny: boolean;
+}
+
+export interface ChoicePolicies {
+  readonly internal: TrafficPolicy;
+  /** Undefined where the port has no external frontend. */
+  readonly external: TrafficPolicy | undefined;
+}
+
+export function chooseEndpoints(
+  endpoints: readonly MergedEndpoint[],
+  { internal, external }: ChoicePolicies,
+  node: Topology,
+): EndpointChoice {
+  // External traffic of policy Local needs the cluster's list, too: for this node's own pods and addresses.
+  const usesCluster = internal === "Cluster" || external !== undefined;
+  const usesLocal = internal === "Local" || external === "Local";
+  const mode = topologyMode(endpoints, node);
+  return {
+    cluster: usesCluster ? preferred(endpoints, (one) => fitsTopology(one, mode, node)) : [],
+    local: usesLocal ? preferred(endpoints.filter(({ endpoint }) => endpoint.isLocal)) : [],
+    hasAny: endpoints.some((one) => one.source.isReady || isFallback(one)),
+  };
+}
+
+/** The ready ones that fit, or else all that still serve while they terminate. */
+function preferred(endpoints: readonly MergedEndpoint[], fits = (_: MergedEndpoint) => true): readonly Endpoint[] {
+  const ready = endpoints.filter((one) => one.source.isReady && fits(one));
+  return (ready.length > 0 ? ready : endpoints.filter(isFallback)).map(({ endpoint }) => endpoint);
+}
+
+export function isFallback({ source }: MergedEndpoint): boolean {
+  return source.isServing && source.isTerminating;
+}
+
+/**
+ * Hints count only where every ready endpoint has one, and one of them is for this node or its zone: else the controller
+ * that writes them has not finished, or has left this node out, and connections would find no endpoint.
+ */
+export function topologyMode(endpoints: readonly MergedEndpoint[], { name, zone }: Topology): TopologyMode {
+  const ready = endpoints.filter(({ source }) => source.isReady);
+  const areHintsFor = (hintsOf: (one: MergedEndpoint) => readonly string[] | undefined, wanted: string | undefined) =>
+    wanted !== undefined &&
+    ready.every((one) => hintsOf(one) !== undefined) &&
+    ready.some((one) => hintsOf(one)?.includes(wanted));
+  if (areHintsFor(({ source }) => source.nodeHints, name)) return "PreferSameNode";
+  if (areHintsFor(({ source }) => source.zoneHints, zone)) return "PreferSameZone";
+  return undefined;
+}
+
+export function fitsTopology({ source }: MergedEndpoint, mode: TopologyMode, { name, zone }: Topology): boolean {
+  if (mode === "PreferSameNode") return source.nodeHints?.includes(name) === true;
+  if (mode === "PreferSameZone") return zone !== undefined && source.zoneHints?.includes(zone) === true;
+  return true;
+}

@@ -1,0 +1,63 @@
+/**
+ * The endpoints of one Service port in one family, from all EndpointSlices of the Service. An address and port may be in
+ * several of them: while the controller moves an endpoint, where slices are written by hand, or where a new pod has the
+ * address of one that terminates. kube-proxy keeps whichever it saw last; here the order in which slices come is of no
+ * consequence.
+ */
+import type { EndpointSlice, SliceEndpoint } from "../cluster/service/endpoint-slice.ts";
+import type { ServicePort } from "../cluster/service/service.ts";
+import { addressKey, compareAddresses, type Family } from "../ip/address.ts";
+import type { Endpoint } from "./frontend.ts";
+
+/** An endpoint, and what its EndpointSlice tells of it. */
+export interface MergedEndpoint {
+  readonly endpoint: Endpoint;
+  readonly source: SliceEndpoint;
+}
+
+/** Without duplicates, sorted by address and port. Includes endpoints of addresses that are refused (`specialKind`). */
+export function mergeEndpoints(
+  slices: readonly EndpointSlice[],
+  family: Family,
+  port: Pick<ServicePort, "name" | "protocol">,
+  nodeName: string,
+): MergedEndpoint[] {
+  const merged = new Map<string, MergedEndpoint>();
+  for (const slice of slices) {
+    if (slice.family !== family) continue;
+    for (const { name, protocol, port: number } of slice.ports) {
+      if (name !== port.name || protocol !== port.protocol) continue;
+      for (const source of slice.endpoints) {
+        const key = `${addressKey(source.address)} ${number}`;
+        const known = merged.get(key);
+        if (known !== undefined && !overrides(source, known.source, nodeName)) continue;
+        const endpoint = { address: source.address, port: number, isLocal: source.nodeName === nodeName };
+        merged.set(key, { endpoint, source });
+      }
+    }
+  }
+  return [...merged.values()].sort(({ endpoint: a }, { endpoint: b }) => compareEndpoints(a, b));
+}
+
+function compareEndpoints(a: Endpoint, b: Endpoint): number {
+  return compareAddresses(a.address, b.address) || a.port - b.port;
+}
+
+/**
+ * A total order, so that the outcome is the same for every order of slices: what does not terminate before what does, then
+ * what is ready, then serving, then on this node. The rest makes no difference but in topology hints and reports.
+ */
+function overrides(one: SliceEndpoint, other: SliceEndpoint, nodeName: string): boolean {
+  const ranks = (endpoint: SliceEndpoint) => [
+    !endpoint.isTerminating,
+    endpoint.isReady,
+    endpoint.isServing,
+    endpoint.nodeName === nodeName,
+  ];
+  const [a, b] = [ranks(one), ranks(other)];
+  const index = a.findIndex((rank, at) => rank !== b[at]);
+  if (index >= 0) return a[index] === true;
+  const text = ({ nodeName: node, nodeHints, zoneHints, pod }: SliceEndpoint) =>
+    JSON.stringify([node, nodeHints, zoneHints, pod]);
+  return text(one) < text(other);
+}

@@ -1,0 +1,163 @@
+/**
+ * What one Service wants of this node: its frontends with their endpoints, before other Services' claims are looked at.
+ * Rules as kube-proxy's (Kubernetes 1.36): who matches what, traffic policies, source ranges, session affinity.
+ */
+import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
+import type { Service, ServicePort } from "../cluster/service/service.ts";
+import { type Address, addressBits, type Family, isSameAddress } from "../ip/address.ts";
+import { contains, type Prefix } from "../ip/prefix.ts";
+import { chooseEndpoints, type EndpointChoice } from "./endpoint-choice.ts";
+import { FRONTEND_KINDS, type Frontend, type FrontendKind, frontendKey } from "./frontend.ts";
+import { mergeEndpoints } from "./merged-endpoints.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { specialKind } from "./special-address.ts";
+
+export interface ServiceFrontends {
+  /** At most one of a `frontendKey`. */
+  readonly frontends: readonly Frontend[];
+  /** What the Service asks for and is not given, whatever other Services there are. */
+  readonly refused: readonly RefusedFrontend[];
+  readonly counts: ServiceCounts;
+}
+
+export interface ServiceCounts {
+  /** Services that have a ClusterIP. */
+  readonly services: number;
+  /** Endpoints of all ports, usable or not. */
+  readonly endpoints: number;
+  /** Ports with the traffic policy Local, for internal or external traffic, whose usable endpoints are on other nodes. */
+  readonly withoutLocalInternal: number;
+  readonly withoutLocalExternal: number;
+}
+
+export interface RefusedFrontend {
+  readonly kind: FrontendKind;
+  readonly address: Address;
+  readonly protocol: ServicePort["protocol"];
+  readonly port: number;
+  /** Why, in words. */
+  readonly reason: string;
+}
+
+/** An address and port that the Service names. */
+type Wish = Omit<RefusedFrontend, "reason">;
+
+/** The API server's own Service, whose ClusterIP leads to the API server. */
+const API_SERVER_SERVICE = "default/kubernetes";
+const IPPROTO_TCP = 6;
+
+/** `key` is the Service's "namespace/name"; `slices` are all EndpointSlices of it. */
+export function frontendsOf(
+  key: string,
+  service: Service,
+  slices: readonly EndpointSlice[],
+  node: NodeFacts,
+): ServiceFrontends {
+  const frontends = new Map<string, Frontend>();
+  const refused: RefusedFrontend[] = [];
+  const services = service.clusterIPs.length === 0 ? 0 : 1;
+  const counts = { services, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 };
+  for (const { family } of service.clusterIPs) {
+    const sources = allowedSources(service, family, node);
+    for (const port of service.ports) {
+      const wishes = wishesOf(service, port, family, node).filter((wish) => {
+        const reason = refusal(key, wish, node);
+        if (reason !== undefined) refused.push({ ...wish, reason });
+        return reason === undefined;
+      });
+      const isExternal = wishes.some(({ kind }) => kind !== "ClusterIP");
+      const endpoints = mergeEndpoints(slices, family, port, node.name);
+      const choice = chooseEndpoints(
+        endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined),
+        { internal: service.internalTrafficPolicy, external: isExternal ? service.externalTrafficPolicy : undefined },
+        node,
+      );
+      counts.endpoints += endpoints.length;
+      const lacksLocal = choice.hasAny && choice.local.length === 0;
+      if (lacksLocal && service.internalTrafficPolicy === "Local") counts.withoutLocalInternal++;
+      if (lacksLocal && service.externalTrafficPolicy === "Local" && isExternal) counts.withoutLocalExternal++;
+      for (const wish of wishes) {
+        const rival = frontends.get(frontendKey(wish));
+        if (rival !== undefined && rank(rival.kind) <= rank(wish.kind)) continue;
+        frontends.set(frontendKey(wish), makeFrontend(key, service, port, wish, choice, sources));
+      }
+    }
+  }
+  return { frontends: [...frontends.values()], refused, counts };
+}
+
+/** Lower is stronger. */
+export function rank(kind: FrontendKind): number {
+  return FRONTEND_KINDS.indexOf(kind);
+}
+
+/** A Service is served in the families of its ClusterIPs; its other addresses of another family count for nothing. */
+function wishesOf(service: Service, port: ServicePort, family: Family, node: NodeFacts): Wish[] {
+  const { protocol, nodePort } = port;
+  const wishes = (kind: FrontendKind, addresses: readonly Address[], number: number): Wish[] =>
+    addresses
+      .filter((address) => address.family === family)
+      .map((address) => ({ kind, address, protocol, port: number }));
+  return [
+    ...wishes("ClusterIP", service.clusterIPs, port.port),
+    ...wishes("NodePort", nodePort === 0 ? [] : node.nodePortAddresses, nodePort),
+    ...wishes("LoadBalancerIP", service.loadBalancerIPs, port.port),
+    ...wishes("ExternalIP", service.externalIPs, port.port),
+  ];
+}
+
+function refusal(key: string, { kind, address, protocol, port }: Wish, node: NodeFacts): string | undefined {
+  const special = kind === "NodePort" ? undefined : specialKind(address);
+  if (special !== undefined) return `the address is ${special}`;
+  const isReserved =
+    protocol === IPPROTO_TCP &&
+    node.reserved.some((reserved) => reserved.port === port && isSameAddress(reserved.address, address));
+  if (isReserved && !(key === API_SERVER_SERVICE && kind === "ClusterIP")) return "it is the API server's own address";
+  if (kind !== "ExternalIP" || node.externalIPs === "all") return undefined;
+  if (node.externalIPs === "none") return "externalIPs are not served here (--external-ips=none)";
+  if (node.externalIPs.some((prefix) => contains(prefix, address))) return undefined;
+  return "it is outside the ranges of --external-ips";
+}
+
+function makeFrontend(
+  key: string,
+  service: Service,
+  port: ServicePort,
+  wish: Wish,
+  choice: EndpointChoice,
+  sources: readonly Prefix[] | undefined,
+): Frontend {
+  const isExternal = wish.kind !== "ClusterIP";
+  const policy = isExternal ? service.externalTrafficPolicy : service.internalTrafficPolicy;
+  const decisive = policy === "Local" ? choice.local : choice.cluster;
+  return {
+    ...wish,
+    service: key,
+    portName: port.name,
+    policy: !isExternal ? "internal" : policy === "Local" ? "local" : "cluster",
+    endpoints: isExternal ? choice.cluster : decisive,
+    localEndpoints: isExternal && policy === "Local" ? choice.local : NONE,
+    withoutEndpoint: decisive.length > 0 ? undefined : choice.hasAny ? "drop" : "reject",
+    allowedSources: wish.kind === "LoadBalancerIP" ? sources : undefined,
+    affinity:
+      service.affinitySeconds === undefined
+        ? undefined
+        : { seconds: service.affinitySeconds, key: `${key}:${port.port}/${port.protocol}` },
+  };
+}
+
+const NONE: Frontend["localEndpoints"] = [];
+
+/**
+ * The ranges of the family; undefined where it has none, even if there are ranges of the other one. Where they cover this
+ * node, they cover it as a client of the load balancer's address, too: if that address is bound to an interface here, the
+ * kernel chooses it as the source.
+ */
+function allowedSources(service: Service, family: Family, { addresses }: NodeFacts): readonly Prefix[] | undefined {
+  const ranges = service.sourceRanges.filter(({ address }) => address.family === family);
+  if (ranges.length === 0) return undefined;
+  const coversNode = addresses.some((address) => ranges.some((range) => contains(range, address)));
+  if (!coversNode) return ranges;
+  const own = service.loadBalancerIPs.filter((address) => address.family === family);
+  return [...ranges, ...own.map((address) => ({ address, length: addressBits(family) }))];
+}

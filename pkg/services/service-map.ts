@@ -1,0 +1,212 @@
+/**
+ * The Services of a cluster as one node serves them, kept current event by event: Services, EndpointSlices and facts of the
+ * node come in, frontends come out, and what has changed of them since the last time. Pure, and the same for every order
+ * of events.
+ *
+ * An event costs what its Service costs: its ports, addresses and endpoints, whatever the number of Services. Only a change
+ * of the node's facts computes all of them again.
+ */
+import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
+import type { Service } from "../cluster/service/service.ts";
+import { addressKey, type Family } from "../ip/address.ts";
+import { Claims, type LostClaim } from "./claims.ts";
+import { type Frontend, type FrontendChange, frontendKey } from "./frontend.ts";
+import type { NodeFacts } from "./node-facts.ts";
+import { isSameFrontend } from "./same-frontend.ts";
+import { frontendsOf, type ServiceCounts } from "./service-frontends.ts";
+import { reportService, type ServiceReport } from "./service-report.ts";
+
+interface ServiceState {
+  service: Service | undefined;
+  slices: readonly EndpointSlice[];
+  /** What the Service asks for; other Services may have some of it. */
+  claims: readonly Frontend[];
+  /** When the Service was created, as its claims go by it. */
+  created: string;
+  counts: ServiceCounts;
+}
+
+/** A Service that wants to be asked for its endpoints by load balancers. */
+export interface HealthCheck {
+  /** "namespace/name" */
+  readonly service: string;
+  readonly port: number;
+  readonly localEndpoints: number;
+}
+
+const ZERO: ServiceCounts = { services: 0, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 };
+
+function addCounts(a: ServiceCounts, b: ServiceCounts, sign: 1 | -1): ServiceCounts {
+  return {
+    services: a.services + sign * b.services,
+    endpoints: a.endpoints + sign * b.endpoints,
+    withoutLocalInternal: a.withoutLocalInternal + sign * b.withoutLocalInternal,
+    withoutLocalExternal: a.withoutLocalExternal + sign * b.withoutLocalExternal,
+  };
+}
+
+export class ServiceMap {
+  #node: NodeFacts | undefined;
+  readonly #states = new Map<string, ServiceState>();
+  readonly #claims = new Claims((key) => this.#states.get(key)?.created ?? "");
+  /** Services whose frontends are to be computed again. */
+  readonly #pending = new Set<string>();
+  /** By key, what `changes` last said of frontends that may differ since. */
+  readonly #told = new Map<string, Frontend | undefined>();
+  readonly #healthChecks = new Set<string>();
+  #counts = ZERO;
+
+  /** `key` is "namespace/name"; `service` undefined where the Service is gone. */
+  setService(key: string, service: Service | undefined): void {
+    this.#stateOf(key).service = service;
+    this.#pending.add(key);
+  }
+
+  /** `slices` are all EndpointSlices of the Service `key`, which need not exist yet. */
+  setSlices(key: string, slices: readonly EndpointSlice[]): void {
+    this.#stateOf(key).slices = slices;
+    this.#pending.add(key);
+  }
+
+  /** Nothing is served before the first call. */
+  setNode(node: NodeFacts): void {
+    this.#node = node;
+    for (const key of this.#states.keys()) this.#pending.add(key);
+  }
+
+  /** What differs from the frontends that the calls before led to. What is again as it was is no change. */
+  changes(): readonly FrontendChange[] {
+    this.#settle();
+    const changes: FrontendChange[] = [];
+    for (const [key, before] of this.#told) {
+      const after = this.#claims.winner(key);
+      if (!isSameFrontend(before, after)) changes.push({ before, after });
+    }
+    this.#told.clear();
+    return changes;
+  }
+
+  /** All frontends, in no particular order. To be used before the next event. */
+  frontends(): Iterable<Frontend> {
+    this.#settle();
+    return this.#claims.winners();
+  }
+
+  /** How many `frontends` there are. */
+  get frontendCount(): number {
+    this.#settle();
+    return this.#claims.size;
+  }
+
+  /** By `frontendKey`. */
+  frontendAt(key: string): Frontend | undefined {
+    this.#settle();
+    return this.#claims.winner(key);
+  }
+
+  /** Keys of all Services that are known, served or not. */
+  services(): string[] {
+    return [...this.#states].flatMap(([key, { service }]) => (service === undefined ? [] : [key]));
+  }
+
+  /** What becomes of a Service here, and why; undefined where it is not known, or the node is not. */
+  report(key: string): ServiceReport | undefined {
+    this.#settle();
+    const { service, slices, claims } = this.#states.get(key) ?? {};
+    if (service === undefined || slices === undefined || claims === undefined || this.#node === undefined)
+      return undefined;
+    return reportService(key, service, slices, this.#node, this.#claims.lostOf(claims));
+  }
+
+  /** All frontends that Services ask for and other Services have. */
+  lostClaims(): LostClaim[] {
+    this.#settle();
+    return this.#claims.lost();
+  }
+
+  /** Sums over all Services, at no cost. */
+  counts(): ServiceCounts {
+    this.#settle();
+    return this.#counts;
+  }
+
+  /** Services of type LoadBalancer with externalTrafficPolicy Local and a healthCheckNodePort. */
+  healthChecks(): HealthCheck[] {
+    this.#settle();
+    return [...this.#healthChecks].map((service) => ({
+      service,
+      port: this.#states.get(service)?.service?.healthCheckNodePort ?? 0,
+      localEndpoints: this.localReadyEndpoints(service),
+    }));
+  }
+
+  /**
+   * How many addresses on this node are ready in EndpointSlices of the Service, whatever their ports. Of two families the
+   * larger number: a pod with two addresses is one.
+   */
+  localReadyEndpoints(key: string): number {
+    const addresses: Record<Family, Set<string>> = { 4: new Set(), 6: new Set() };
+    for (const { family, ports, endpoints } of this.#states.get(key)?.slices ?? []) {
+      if (ports.length === 0) continue;
+      for (const { address, isReady, nodeName } of endpoints) {
+        if (isReady && nodeName !== undefined && nodeName === this.#node?.name)
+          addresses[family].add(addressKey(address));
+      }
+    }
+    return Math.max(addresses[4].size, addresses[6].size);
+  }
+
+  #stateOf(key: string): ServiceState {
+    const known = this.#states.get(key);
+    if (known !== undefined) return known;
+    const state: ServiceState = { service: undefined, slices: [], claims: [], created: "", counts: ZERO };
+    this.#states.set(key, state);
+    return state;
+  }
+
+  #settle(): void {
+    if (this.#node === undefined) return;
+    for (const key of this.#pending) this.#compute(key, this.#stateOf(key), this.#node);
+    this.#pending.clear();
+  }
+
+  #compute(key: string, state: ServiceState, node: NodeFacts): void {
+    const { service, slices } = state;
+    const { frontends = [], counts = ZERO } = service === undefined ? {} : frontendsOf(key, service, slices, node);
+    this.#claim(key, state, frontends, service?.created ?? "");
+    this.#counts = addCounts(addCounts(this.#counts, state.counts, -1), counts, 1);
+    state.counts = counts;
+    if (service !== undefined && isHealthChecked(service)) this.#healthChecks.add(key);
+    else this.#healthChecks.delete(key);
+    if (service === undefined && slices.length === 0) this.#states.delete(key);
+  }
+
+  /** Makes `frontends` the claims of a Service. Those that stay the same stay the same objects. */
+  #claim(key: string, state: ServiceState, frontends: readonly Frontend[], created: string): void {
+    const obsolete = new Map(state.claims.map((frontend) => [frontendKey(frontend), frontend]));
+    const added = new Map<string, Frontend>();
+    const isSameAge = created === state.created;
+    state.claims = frontends.map((frontend) => {
+      const claim = frontendKey(frontend);
+      const known = obsolete.get(claim);
+      if (known !== undefined && isSameAge && isSameFrontend(known, frontend)) {
+        obsolete.delete(claim);
+        return known;
+      }
+      added.set(claim, frontend);
+      return frontend;
+    });
+    for (const claim of [...obsolete.keys(), ...added.keys()]) {
+      if (!this.#told.has(claim)) this.#told.set(claim, this.#claims.winner(claim));
+    }
+    for (const claim of obsolete.keys()) this.#claims.remove(claim, key);
+    state.created = created;
+    for (const [claim, frontend] of added) this.#claims.add(claim, frontend);
+  }
+}
+
+function isHealthChecked({ type, clusterIPs, externalTrafficPolicy, healthCheckNodePort }: Service): boolean {
+  return (
+    type === "LoadBalancer" && clusterIPs.length > 0 && externalTrafficPolicy === "Local" && healthCheckNodePort !== 0
+  );
+}
