@@ -20,25 +20,29 @@ test("of a recorded kube-proxy's chains KUBE-FIREWALL alone stays", () => {
   expect(left).toEqual(["KUBE-FIREWALL"]);
 });
 
-test.each(XTABLES)("what is restored in %s takes every rule that leads to kube-proxy's chains, and the chains", (table) => {
-  const saved = recorded(table);
-  const { chains, rules } = parseSaved(saved);
-  const { text, count, kept } = legacyProxyLeftovers(table, saved);
-  const own = chains.filter((chain) => isProxyChain(table, chain));
-  const jumps = rules.filter(({ chain, target = "" }) => !own.includes(chain) && own.includes(target));
-  expect(text).toBe(
-    `*${table}\n${[
-      ...jumps.map((rule) => `-D ${rule.text}`),
-      ...own.map((chain) => `-F ${chain}`),
-      ...own.map((chain) => `-X ${chain}`),
-    ].join("\n")}\nCOMMIT\n`,
-  );
-  expect({ count, kept }).toEqual({ count: own.length, kept: [] });
-  expect(jumps).toHaveLength({ filter: 9, nat: 3, mangle: 0 }[table]);
-});
+test.each(XTABLES)(
+  "what is restored in %s takes every rule that leads to kube-proxy's chains, and the chains",
+  (table) => {
+    const saved = recorded(table);
+    const { chains, rules } = parseSaved(saved);
+    const { text, count, kept } = legacyProxyLeftovers(table, saved);
+    const own = chains.filter((chain) => isProxyChain(table, chain));
+    const jumps = rules.filter(({ chain, target = "" }) => !own.includes(chain) && own.includes(target));
+    expect(text).toBe(
+      `*${table}\n${[
+        ...jumps.map((rule) => `-D ${rule.text}`),
+        ...own.map((chain) => `-F ${chain}`),
+        ...own.map((chain) => `-X ${chain}`),
+      ].join("\n")}\nCOMMIT\n`,
+    );
+    expect({ count, kept }).toEqual({ count: own.length, kept: [] });
+    expect(jumps).toHaveLength({ filter: 9, nat: 3, mangle: 0 }[table]);
+  },
+);
 
 test("a kubelet's chains are no kube-proxy's", () => {
-  const shown = "-P OUTPUT ACCEPT\n-N KUBE-KUBELET-CANARY\n-N KUBE-MARK-DROP\n-N KUBE-IPTABLES-HINT\n-N KUBE-SVC-SHORT\n";
+  const shown =
+    "-P OUTPUT ACCEPT\n-N KUBE-KUBELET-CANARY\n-N KUBE-MARK-DROP\n-N KUBE-IPTABLES-HINT\n-N KUBE-SVC-SHORT\n";
   for (const table of XTABLES) expect(legacyProxyLeftovers(table, shown)).toEqual({ count: 0, text: "", kept: [] });
 });
 
