@@ -150,12 +150,11 @@ export class ServicesController implements Runnable {
       for (const [doubt, dueMs] of this.#dueMs) pass.later(doubt, Math.max(0, dueMs - clock.nowMs()));
     }
     this.#parts.gate.assertNothingRests();
+    if (!this.#dueMs.has("contention")) this.#isProgrammed();
   }
 
-  succeeded(): void {
+  #isProgrammed(): void {
     const { health, map } = this.#parts;
-    // A pass that had nothing to do, or not the right to, says nothing of what an earlier one has left.
-    if (this.#last?.error !== undefined || this.#last === undefined || this.#dueMs.has("contention")) return;
     const { services, endpoints } = map.counts();
     health.holds("services", `${services} Services with ${endpoints} endpoints are programmed`);
   }
