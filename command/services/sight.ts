@@ -12,8 +12,9 @@ export interface SeenService extends Omit<PageService, "frontends"> {
   readonly frontends: readonly SeenFrontend[];
 }
 
-const PROTOCOL_NUMBER: Readonly<Record<ProtocolWord, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-const PROTOCOL_WORD: Readonly<Record<number, ProtocolWord>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
+/** IPPROTO_* */
+export const PROTOCOL_NUMBER: Readonly<Record<ProtocolWord, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+export const PROTOCOL_WORD: Readonly<Record<number, ProtocolWord>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 type Key = Pick<HeldFrontend, "address" | "protocol" | "port">;
 
