@@ -17,6 +17,7 @@ import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
@@ -38,7 +39,10 @@ import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
 /** One concern each. A new one is a folder below controllers/, and a line here. */
-export const CONTROLLERS: readonly ControllerFactory[] = [peers, attach, nodeRules, firewall, podRules, checksum];
+export const CONTROLLERS: readonly ControllerFactory[] = [
+  ...[peers, attach, nodeRules, firewall, podRules, checksum],
+  services,
+];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -105,7 +109,11 @@ async function start(
   metrics.shows(() => runner.reports());
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = async () => toJson(await runner.debugState());
-  const status = await serveStatus(options.metricsAddress, { health, metrics, debugState });
+  const debugPage = async (name: string, query: URLSearchParams) => {
+    const page = runner.debugPage(name, query);
+    return page === undefined ? undefined : toJson(page, 0);
+  };
+  const status = await serveStatus(options.metricsAddress, { health, metrics, debugState, debugPage });
   atEnd(() => status.close());
 
   const gateListener = repairReport(metrics, events, log);
@@ -135,13 +143,17 @@ async function start(
       return watch;
     },
   };
-  for (const controller of controllers) runner.start(await controller(context));
+  for (const factory of controllers) {
+    const controller = await factory(context);
+    if (controller !== undefined) runner.start(controller);
+  }
   const broken = kernel.listen(runner, metrics);
 
   atEnd(() => source.stop());
   source.start(
     nodeEvents({ view, clock, health, metrics, events, log, announcedProblems, onChange: () => nodes.notify() }),
   );
+  cluster.services?.start();
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
   log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
 

@@ -5,6 +5,7 @@ import type { Renumbering } from "../../pkg/backend/renumbering.ts";
 import type { Address, Family } from "../../pkg/ip/address.ts";
 import type { Prefix } from "../../pkg/ip/prefix.ts";
 import type { LinkReference } from "../../pkg/kernel/link.ts";
+import type { Frontend, FrontendChange } from "../../pkg/services/frontend.ts";
 import type { Tunnel } from "../../pkg/tables/node-rules.ts";
 import { FactKey } from "../core/topic.ts";
 
@@ -140,6 +141,23 @@ export interface ServicesSeen {
 }
 
 export const SERVICES_SEEN = new FactKey<ServicesSeen>("Services of this node", (a, b) => a === b);
+
+/** What the kernel does for Services, after each sync that succeeded. */
+export interface ProgrammedServices {
+  /** What the sync changed; undefined: all was compared with the kernel, and any of it may differ from before. */
+  readonly changes: readonly FrontendChange[] | undefined;
+  /** All frontends as they are now. */
+  frontends(): Iterable<Frontend>;
+}
+
+/** The last one; each is published, and subscribers hear of each. */
+export const SERVICES_PROGRAMMED = new FactKey<ProgrammedServices>("programmed Services", (a, b) => a === b);
+
+/**
+ * True while packets to 127.0.0.1 from other hosts are dropped. Published by the controller that keeps this guard; NodePorts
+ * answer on 127.0.0.1 no sooner (`--nodeport-addresses localhost`).
+ */
+export const LOOPBACK_GUARDED = new FactKey<boolean>("the guard of 127.0.0.1");
 
 /** One pass over conntrack's table. */
 export interface ConntrackSweep {

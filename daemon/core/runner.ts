@@ -118,6 +118,15 @@ export class Runner {
     return { ...Object.assign({}, ...shown), controllers: this.reports() };
   }
 
+  /** What /debug/NAME answers for `query`; undefined where no controller has such a page. */
+  debugPage(name: string, query: URLSearchParams): unknown {
+    for (const { controller } of this.#running) {
+      const page = Object.hasOwn(controller.pages ?? {}, name) ? controller.pages?.[name] : undefined;
+      if (page !== undefined) return page(query);
+    }
+    return undefined;
+  }
+
   /** No pass begins after this call. Resolves when those under way are over, and for one that hangs after some seconds. */
   async stop(): Promise<void> {
     for (const { unsubscribe } of this.#running) for (const end of unsubscribe) end();

@@ -1,4 +1,4 @@
-/** HTTP for probes, Prometheus and operators: /healthz, /readyz, /metrics, /debug/state. */
+/** HTTP for probes, Prometheus and operators: /healthz, /readyz, /metrics, /debug/state and pages of single controllers. */
 import http from "node:http";
 import type { ListenAddress } from "../options.ts";
 import type { Health, Report } from "./health.ts";
@@ -15,6 +15,8 @@ export interface StatusParts {
   readonly metrics: Metrics;
   /** What /debug/state shows, as JSON. */
   readonly debugState: () => Promise<string>;
+  /** What /debug/NAME shows for a query, as JSON; undefined where there is no such page. */
+  readonly debugPage?: (name: string, query: URLSearchParams) => Promise<string | undefined>;
 }
 
 interface Answer {
@@ -51,9 +53,10 @@ export function serveStatus(listen: ListenAddress, parts: StatusParts): Promise<
   });
 }
 
-async function answer(request: http.IncomingMessage, { health, metrics, debugState }: StatusParts): Promise<Answer> {
+async function answer(request: http.IncomingMessage, parts: StatusParts): Promise<Answer> {
+  const { health, metrics } = parts;
   if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, body: "only GET and HEAD\n" };
-  const path = (request.url ?? "").split("?", 1)[0];
+  const [path = "", query = ""] = (request.url ?? "").split("?", 2);
   switch (path) {
     case "/healthz":
       return reportAnswer(health.liveness());
@@ -61,13 +64,25 @@ async function answer(request: http.IncomingMessage, { health, metrics, debugSta
       return reportAnswer(health.readiness());
     case "/metrics":
       return { status: 200, contentType: metrics.contentType, body: await metrics.text() };
-    case "/debug/state":
-      // It names every node and its addresses: nothing for whoever can reach the port.
-      if (!isLoopback(request.socket.remoteAddress ?? "")) return { status: 403, body: "only from this node itself\n" };
-      return { status: 200, contentType: "application/json", body: await debugState() };
     default:
-      return { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
+      if (path.startsWith(DEBUG)) return debugAnswer(request, path.slice(DEBUG.length), query, parts);
+      return NOT_FOUND;
   }
+}
+
+const DEBUG = "/debug/";
+const NOT_FOUND: Answer = { status: 404, body: "there are /healthz, /readyz, /metrics and /debug/state\n" };
+
+async function debugAnswer(
+  request: http.IncomingMessage,
+  name: string,
+  query: string,
+  { debugState, debugPage }: StatusParts,
+): Promise<Answer> {
+  // They name every node and its addresses: nothing for whoever can reach the port.
+  if (!isLoopback(request.socket.remoteAddress ?? "")) return { status: 403, body: "only from this node itself\n" };
+  const body = name === "state" ? await debugState() : await debugPage?.(name, new URLSearchParams(query));
+  return body === undefined ? NOT_FOUND : { status: 200, contentType: "application/json", body };
 }
 
 /** An IPv4 client of a socket for both families shows up as ::ffff:127.0.0.1. */

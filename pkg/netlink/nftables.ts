@@ -48,6 +48,7 @@ export const NFT_PAYLOAD_BASE = { link: 0, network: 1, transport: 2 } as const;
 export const NFT_META = {
   length: 0,
   protocol: 1,
+  priority: 2,
   mark: 3,
   iif: 4,
   oif: 5,
@@ -259,6 +260,8 @@ const set = attributes({
   timeout: attribute(11, "NFTA_SET_TIMEOUT", be64),
   userdata: attribute(13, "NFTA_SET_USERDATA", bytes),
   handle: attribute(16, "NFTA_SET_HANDLE", be64),
+  /** Each element has one of its own: a counter. */
+  expression: attribute(17, "NFTA_SET_EXPR", expression),
 });
 
 const element = attributes({
@@ -269,6 +272,7 @@ const element = attributes({
   timeout: attribute(4, "NFTA_SET_ELEM_TIMEOUT", be64),
   expiration: attribute(5, "NFTA_SET_ELEM_EXPIRATION", be64),
   userdata: attribute(6, "NFTA_SET_ELEM_USERDATA", bytes),
+  expression: attribute(7, "NFTA_SET_ELEM_EXPR", expression),
   keyEnd: attribute(10, "NFTA_SET_ELEM_KEY_END", nest(data)),
 });
 export type SetElement = ValueOf<typeof element>;

@@ -5,6 +5,7 @@ import {
   NFT_FIB_FLAG,
   NFT_FIB_RESULT,
   NFT_META,
+  NFT_NG_RANDOM,
   NFT_PAYLOAD_BASE,
   NFT_REG,
   NFT_REG32_00,
@@ -42,6 +43,8 @@ export const transportProtocol = meta("meta l4proto", "l4proto", 1);
 /** NFPROTO_IPV4 or NFPROTO_IPV6. */
 export const networkProtocol = meta("meta nfproto", "nfproto", 1);
 export const packetMark = meta("meta mark", "mark", 4);
+/** The packet's priority: until it leaves by a device, room for a number of 32 bits. */
+export const packetPriority = meta("meta priority", "priority", 4);
 export const inputIndex = meta("iif", "iif", 4);
 
 export function interfaceName(side: "iifname" | "oifname"): Selector {
@@ -58,6 +61,25 @@ export const destinationType: Selector = {
   }),
 };
 
+/** The same of the source. */
+export const sourceType: Selector = {
+  text: "fib saddr type",
+  length: 4,
+  load: (register) => ({
+    kind: "fib",
+    data: { dreg: register, result: NFT_FIB_RESULT.addrtype, flags: NFT_FIB_FLAG.saddr },
+  }),
+};
+
+/** A number from 0 on, below `modulus`, drawn anew for each packet. */
+export function randomBelow(modulus: number): Selector {
+  return {
+    text: `numgen random mod ${modulus}`,
+    length: 4,
+    load: (register) => ({ kind: "numgen", data: { dreg: register, modulus, type: NFT_NG_RANDOM, offset: 0 } }),
+  };
+}
+
 function payload(text: string, base: keyof typeof NFT_PAYLOAD_BASE, offset: number, length: number): Selector {
   return {
     text,
@@ -70,14 +92,20 @@ function meta(text: string, key: keyof typeof NFT_META, length: number): Selecto
   return { text, length, load: (register) => ({ kind: "meta", data: { dreg: register, key: NFT_META[key] } }) };
 }
 
-/** Several values side by side from r1 on: nft's concatenation. */
-export function loadRow(selectors: readonly Selector[]): Expression[] {
-  let at = 0;
+/** Several values side by side: nft's concatenation. They begin `offset` bytes behind r1's first byte. */
+export function loadRow(selectors: readonly Selector[], offset = 0): Expression[] {
+  let at = offset;
   return selectors.map((selector) => {
     const expression = selector.load(registerAt(at));
     at += Math.ceil(selector.length / REGISTER_LENGTH) * REGISTER_LENGTH;
     return expression;
   });
+}
+
+/** The first 16-byte register behind a row that begins with r1. */
+export function registerBehind(selectors: readonly Selector[]): number {
+  const words = selectors.reduce((sum, { length }) => sum + Math.ceil(length / REGISTER_LENGTH), 0);
+  return NFT_REG.r1 + Math.ceil(words / 4);
 }
 
 export function rowText(selectors: readonly Selector[]): string {
