@@ -33,6 +33,7 @@ test("with a node name alone, all else has its default", () => {
     serviceProxy: "none",
     nodeportAddresses: { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] },
     ...{ externalIps: "all", masqueradeAll: false, masqueradeBit: 14 },
+    ...{ pods: true, outsideHosts: [] },
   });
 });
 
@@ -60,7 +61,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(24);
+  expect(command.options.length).toBe(27);
 });
 
 test.each([

@@ -43,7 +43,10 @@ export interface ClusterSide {
 }
 
 export interface ClusterSideParts {
-  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy">;
+  readonly options: Pick<
+    Options,
+    "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy" | "pods"
+  >;
   readonly netConf: NetConfHolder;
   readonly view: NodeView;
   readonly health: Health;
@@ -87,7 +90,8 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
     },
     source: new KubernetesSource(api, { clock, ownName: nodeName }),
     announcer,
-    events,
+    // A host that is no node may read, and nothing else.
+    events: options.pods ? events : logged(log),
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
@@ -114,13 +118,18 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
           log.warn({ path, differences }, "the nodes file says something else of this node than is so");
       },
     },
-    events: { report: (happening) => log.warn({ happening }, "an operator should know") },
+    events: logged(log),
     services: options.serviceProxy === "none" ? undefined : source.services,
     apiServers: [],
     serves: () => undefined,
     reconnect: () => undefined,
     close: () => source.services.stop(),
   };
+}
+
+/** For who can write no Events. */
+function logged(log: Logger): EventReporter {
+  return { report: (happening) => log.warn({ happening }, "an operator should know") };
 }
 
 /** What is heard of default/kubernetes is known at once, not only at the next look. */
