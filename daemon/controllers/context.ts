@@ -35,13 +35,13 @@ export interface ControllerContext {
   readonly sources: Sources;
   readonly facts: Facts;
   /** What this node says to the cluster. */
-  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect">;
+  readonly cluster: Pick<ClusterSide, "announcer" | "reconnect" | "services" | "apiServers">;
   /** The node's files; kernel settings are found where --proc-sys says. */
   readonly files: Files;
   /** The same, with this process's own /proc/sys. */
   readonly ownFiles: Files;
   /** This node's kernel. Plans go by `drivers`; this is for what plans cannot say. */
-  readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "bases">;
+  readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "connections" | "bases">;
   readonly drivers: ControllerCore["drivers"];
   /** A repair gate for one controller. */
   newGate(): RepairGate;
@@ -49,5 +49,5 @@ export interface ControllerContext {
   watchSettings(topic: Topic): SettingWatch;
 }
 
-/** Makes a controller. The list of them is in weftd.ts. */
-export type ControllerFactory = (context: ControllerContext) => Runnable | Promise<Runnable>;
+/** Makes a controller; undefined where the options want none of it. The list of them is in weftd.ts. */
+export type ControllerFactory = (context: ControllerContext) => Runnable | undefined | Promise<Runnable | undefined>;

@@ -4,6 +4,7 @@
  * failures, shares the kernel's dumps, and shows its state.
  */
 import type { Message } from "../../pkg/netlink/message.ts";
+import type { TablePlace } from "../../pkg/nft/ruleset.ts";
 import type { StepPlan } from "../../pkg/reconcile/plan-step.ts";
 import type { StepOutcome } from "./drivers/drivers.ts";
 import type { LoopOptions, Wish } from "./loop.ts";
@@ -26,6 +27,11 @@ export interface Subscriptions {
   readonly reasonFor?: (message: Message) => Trigger | undefined;
   /** Another program has committed to nftables: when the pass that follows must begin. Left out: never. */
   readonly onRuleset?: () => Wish;
+  /**
+   * A table that this controller alone writes. `onChange`: another program has changed something in it, or may have; the
+   * answer says when the pass that follows must begin. Commits to other tables cost nothing.
+   */
+  readonly ownTable?: { readonly place: TablePlace; readonly onChange: () => Wish };
   /** Time from a successful pass to the next when nothing else calls for one, in milliseconds. Left out: none follows. */
   readonly intervalMs?: number;
   /** A pass begins when weftd starts. [false] */
@@ -56,6 +62,8 @@ export interface Runnable {
   failed?(error: unknown, retryMs: number): void;
   /** What /debug/state shows of it, beside its state: keys of their own. */
   debug?(kernel: KernelView): Promise<Readonly<Record<string, unknown>>>;
+  /** What /debug/NAME shows of it, by name: for what is too much for /debug/state. */
+  readonly pages?: { readonly [name: string]: (query: URLSearchParams) => unknown };
   /** Gives up what is under way: no pass begins any more. Resolves when nothing of it is left to do. */
   stop?(): void | Promise<void>;
 }

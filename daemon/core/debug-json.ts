@@ -2,9 +2,9 @@
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 
-/** Addresses and prefixes as text; bytes in hexadecimal. */
-export function toJson(value: unknown): string {
-  return `${JSON.stringify(value, (_key, part: unknown) => readable(part), 2)}\n`;
+/** Addresses and prefixes as text; bytes in hexadecimal. On one line with an `indent` of 0. */
+export function toJson(value: unknown, indent = 2): string {
+  return `${JSON.stringify(value, (_key, part: unknown) => readable(part), indent)}\n`;
 }
 
 function readable(value: unknown): unknown {

@@ -1,22 +1,36 @@
 import { describe, expect, test } from "vitest";
 import { query } from "../../pkg/netlink/message.ts";
-import { NFT_MSG_NEWCHAIN, NFT_MSG_NEWGEN, NFT_MSG_NEWRULE } from "../../pkg/netlink/nftables.ts";
-import { placeText } from "../../pkg/nft/ruleset.ts";
+import {
+  NFPROTO,
+  NFT_MSG_DELRULE,
+  NFT_MSG_DELSET,
+  NFT_MSG_DELTABLE,
+  NFT_MSG_NEWCHAIN,
+  NFT_MSG_NEWGEN,
+  NFT_MSG_NEWRULE,
+  NFT_MSG_NEWSETELEM,
+} from "../../pkg/netlink/nftables.ts";
+import { type ChainPlace, placeText, type TablePlace, tablePlaceText } from "../../pkg/nft/ruleset.ts";
 import { FakeEventSocket } from "./fake-event-socket.ts";
 import { listenToGenerations } from "./generations.ts";
+
+const FOLLOWED = { family: NFPROTO.inet, table: "weft-services" };
 
 function listen() {
   const socket = new FakeEventSocket();
   const heard: string[] = [];
   const chains: string[] = [];
-  listenToGenerations(socket, {
-    onBaseChains: (added) => chains.push(...added.map(placeText)),
+  const tables: string[] = [];
+  const listener = {
+    onBaseChains: (added: readonly ChainPlace[]) => chains.push(...added.map(placeText)),
     onUnknownChains: () => chains.push("unknown"),
+    onTable: (table: TablePlace) => tables.push(tablePlaceText(table)),
     onChange: () => heard.push("change"),
     onOverrun: () => heard.push("overrun"),
-    onBroken: (error) => heard.push(`broken: ${error.message}`),
-  });
-  return { socket, heard, chains };
+    onBroken: (error: Error) => heard.push(`broken: ${error.message}`),
+  };
+  listenToGenerations(socket, listener, [FOLLOWED]);
+  return { socket, heard, chains, tables };
 }
 
 const generation = query(NFT_MSG_NEWGEN, "", {}, { id: 7, processId: 1, processName: "firewalld" });
@@ -64,5 +78,43 @@ describe("base chains", () => {
     socket.deliverBytes(new Uint8Array(20));
     socket.fail(105);
     expect(chains).toEqual(["unknown", "unknown", "unknown"]);
+  });
+});
+
+describe("a table that is followed", () => {
+  const { family, table } = FOLLOWED;
+  const inet = { family };
+
+  test.each([
+    ["the table", query(NFT_MSG_DELTABLE, "", inet, { name: table })],
+    ["a chain", query(NFT_MSG_NEWCHAIN, "", inet, { table, name: "nat" })],
+    ["a rule", query(NFT_MSG_DELRULE, "", inet, { table, chain: "nat", handle: 7n })],
+    ["a set", query(NFT_MSG_DELSET, "", inet, { table, name: "rows4" })],
+    ["an element", query(NFT_MSG_NEWSETELEM, "", inet, { table, set: "rows4", elements: [] })],
+  ])("is recognised in what is told of %s, wherever it stands", (_what, message) => {
+    const { socket, tables } = listen();
+    socket.deliver(message);
+    socket.deliver(rule, message, generation);
+    expect(tables).toEqual(["inet weft-services", "inet weft-services"]);
+  });
+
+  test.each([
+    ["another family", query(NFT_MSG_DELTABLE, "", { family: NFPROTO.ip }, { name: table })],
+    ["a longer name", query(NFT_MSG_DELTABLE, "", inet, { name: `${table}2` })],
+    ["a shorter name", query(NFT_MSG_DELTABLE, "", inet, { name: table.slice(0, -1) })],
+    ["another name", query(NFT_MSG_DELTABLE, "", inet, { name: "weft-servicez" })],
+    ["no attribute", query(NFT_MSG_DELTABLE, "", inet, {})],
+    ["a generation", generation],
+  ])("is not taken for %s", (_what, message) => {
+    const { socket, tables } = listen();
+    socket.deliver(message, generation);
+    expect(tables).toEqual([]);
+  });
+
+  test("may have changed when anything was lost or unreadable", () => {
+    const { socket, tables } = listen();
+    socket.deliverBytes(new Uint8Array(20));
+    socket.fail(105);
+    expect(tables).toHaveLength(2);
   });
 });

@@ -67,3 +67,14 @@ test("warnings are told beside the conditions, make nobody unready, and end when
   health.warns("peers", []);
   expect(health.readiness().text).not.toContain("[!]");
 });
+
+test("a condition that not every node is asked for counts from its first finding on", () => {
+  const health = new Health(new ManualClock());
+  for (const condition of CONDITIONS) health.holds(condition, "fine");
+  expect(health.readiness()).toMatchObject({ isGood: true, text: expect.not.stringContaining("services") });
+  health.fails("services", "not tried yet");
+  expect(health.readiness()).toMatchObject({
+    isGood: false,
+    text: expect.stringContaining("[-] services: not tried yet"),
+  });
+});

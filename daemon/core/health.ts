@@ -11,7 +11,9 @@ import { type ControllerReport, controllerLine } from "./controller-state.ts";
 
 /** What must hold for the node to be ready, in the order in which it comes about. */
 export const CONDITIONS = ["subnet", "nodes", "reconcile", "conflist"] as const;
-export type Condition = (typeof CONDITIONS)[number];
+/** What must hold, too, once a controller has said of it that it does, or does not: not every node is asked for it. */
+const OPTIONAL_CONDITIONS = ["services"] as const;
+export type Condition = (typeof CONDITIONS)[number] | (typeof OPTIONAL_CONDITIONS)[number];
 
 export interface Report {
   readonly isGood: boolean;
@@ -78,7 +80,10 @@ export class Health {
   readiness(): Report {
     const { isGood, text } = report(
       "ready",
-      CONDITIONS.map((name) => ({ name, ...this.#finding(name) })),
+      [...CONDITIONS, ...OPTIONAL_CONDITIONS.filter((name) => this.#findings.has(name))].map((name) => ({
+        name,
+        ...this.#finding(name),
+      })),
     );
     const lines = [...this.#warnings].flatMap(([topic, reasons]) => {
       const shown = reasons.slice(0, WARNINGS_SHOWN).map((reason) => `[!] ${topic}: ${reason}\n`);

@@ -6,7 +6,7 @@ import { NETLINK_GENERIC } from "../../pkg/netlink/generic.ts";
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from "../../pkg/netlink/message.ts";
 import { openEventNetlink } from "../../pkg/sys/node-netlink.ts";
 import { Programmer } from "./drivers/programmer.ts";
-import { listenToGenerations } from "./generations.ts";
+import { type GenerationListener, listenToGenerations } from "./generations.ts";
 import { listenToKernel } from "./kernel-events.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Runner } from "./runner.ts";
@@ -18,6 +18,8 @@ export class Kernel {
   readonly netlink: EventedNetlink;
   readonly nftables: EventedNetlink;
   readonly generic: EventedNetlink;
+  /** Of its own: a dump of 100,000 tracked connections takes a fifth of a second, for which no transaction may wait. */
+  readonly connections: EventedNetlink;
   readonly bases = new BaseChains();
   readonly programmer: Programmer;
   readonly shared: SharedKernel;
@@ -36,6 +38,7 @@ export class Kernel {
     this.netlink = programming.netlink;
     this.nftables = committing.netlink;
     this.generic = open(NETLINK_GENERIC).netlink;
+    this.connections = open(NETLINK_NETFILTER).netlink;
     this.programmer = new Programmer(this.netlink, this.nftables, this.bases, () => this.shared.changed());
     this.shared = new SharedKernel(() => this.programmer.observe(), clock);
     this.#ports = { programming: programming.port, committing: committing.port };
@@ -53,16 +56,18 @@ export class Kernel {
       () => notifications.close(),
     );
     return new Promise((_resolve, reject) => {
-      listenToGenerations(generations, {
+      const ruleset: GenerationListener = {
         onBaseChains: (chains) => this.bases.announced(chains),
         onUnknownChains: () => this.bases.forget(),
+        onTable: (table) => runner.tableChanged(table),
         onChange: () => runner.rulesetChanged(),
         onOverrun: () => {
           metrics.notificationOverruns.inc();
           runner.rulesetChanged("announcements were lost");
         },
         onBroken: reject,
-      });
+      };
+      listenToGenerations(generations, ruleset, runner.ownTables());
       const changed = (tell: () => void) => () => {
         this.shared.changed();
         tell();

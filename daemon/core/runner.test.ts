@@ -13,6 +13,8 @@ import { Runner } from "./runner.ts";
 import { serveStatus } from "./status-server.ts";
 import { Fact, Topic } from "./topic.ts";
 
+const OWN_TABLE = { family: 1, table: "weft-services" };
+
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 const { type, body } = deleteLink(7);
@@ -245,4 +247,31 @@ test("two controllers of one name are refused", () => {
   const { runner } = bench();
   runner.start(failing);
   expect(() => runner.start({ ...hanging, name: "failing" })).toThrow("two controllers are called failing");
+});
+
+test("a change of a controller's own table calls for a pass of that controller alone", async () => {
+  const { runner, advance } = bench();
+  const { controller, passes } = repairing("other");
+  const reasons: (readonly string[])[] = [];
+  runner.start(controller);
+  runner.start({
+    name: "owner",
+    subscriptions: { ownTable: { place: OWN_TABLE, onChange: () => ({ delayMs: 5 }) } },
+    run: async (pass) => void reasons.push(pass.reasons),
+  });
+  expect(runner.ownTables()).toEqual([OWN_TABLE]);
+  runner.tableChanged({ family: 1, table: "weft" });
+  runner.tableChanged({ ...OWN_TABLE });
+  runner.tableChanged({ ...OWN_TABLE });
+  await advance(20);
+  expect(reasons).toEqual([["table inet weft-services"]]);
+  expect(passes).toEqual([]);
+});
+
+test("a controller's page is found by its name, and nothing else is one", () => {
+  const { runner } = bench();
+  const pages = { services: (query: URLSearchParams) => ({ asked: query.get("service") }) };
+  runner.start({ ...repairing().controller, pages });
+  expect(runner.debugPage("services", new URLSearchParams("service=a/b"))).toEqual({ asked: "a/b" });
+  for (const name of ["peers", "toString", ""]) expect(runner.debugPage(name, new URLSearchParams())).toBeUndefined();
 });

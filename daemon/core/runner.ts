@@ -3,6 +3,7 @@
  */
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Message } from "../../pkg/netlink/message.ts";
+import { type TablePlace, tablePlaceText } from "../../pkg/nft/ruleset.ts";
 import type { Runnable } from "./controller.ts";
 import { type ControllerReport, ControllerState } from "./controller-state.ts";
 import type { Logger } from "./log.ts";
@@ -85,6 +86,20 @@ export class Runner {
     }
   }
 
+  /** The tables that controllers write alone. */
+  ownTables(): readonly TablePlace[] {
+    return this.#running.flatMap(({ controller }) => controller.subscriptions.ownTable?.place ?? []);
+  }
+
+  /** Another program has changed something in a table of `ownTables`, or may have. */
+  tableChanged(table: TablePlace): void {
+    for (const { controller, loop } of this.#running) {
+      const { ownTable } = controller.subscriptions;
+      if (ownTable !== undefined && tablePlaceText(ownTable.place) === tablePlaceText(table))
+        loop.ask(`table ${tablePlaceText(table)}`, ownTable.onChange());
+    }
+  }
+
   reports(): readonly ControllerReport[] {
     return this.#running.map(({ state }) => state.report());
   }
@@ -101,6 +116,15 @@ export class Runner {
     };
     const shown = await Promise.all(this.#running.map(({ controller }) => show(controller)));
     return { ...Object.assign({}, ...shown), controllers: this.reports() };
+  }
+
+  /** What /debug/NAME answers for `query`; undefined where no controller has such a page. */
+  debugPage(name: string, query: URLSearchParams): unknown {
+    for (const { controller } of this.#running) {
+      const page = Object.hasOwn(controller.pages ?? {}, name) ? controller.pages?.[name] : undefined;
+      if (page !== undefined) return page(query);
+    }
+    return undefined;
   }
 
   /** No pass begins after this call. Resolves when those under way are over, and for one that hangs after some seconds. */

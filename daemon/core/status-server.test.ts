@@ -9,7 +9,11 @@ const clock = new ManualClock();
 let health: Health;
 let metrics: Metrics;
 let server: StatusServer;
-const parts = () => ({ health, metrics, debugState: async () => '{"aim":null}\n' });
+const parts = () => ({
+  ...{ health, metrics, debugState: async () => '{"aim":null}\n' },
+  debugPage: async (name: string, query: URLSearchParams) =>
+    name === "services" ? `{"service":"${query.get("service")}"}\n` : undefined,
+});
 
 beforeEach(async () => {
   health = new Health(clock);
@@ -52,6 +56,11 @@ test("/metrics shows what was counted, and the process itself", async () => {
 
 test("/debug/state is for the node itself", async () => {
   expect(await get("/debug/state")).toEqual({ status: 200, body: '{"aim":null}\n' });
+});
+
+test("/debug/NAME is a controller's page, with a query", async () => {
+  expect(await get("/debug/services?service=a/b")).toEqual({ status: 200, body: '{"service":"a/b"}\n' });
+  expect((await get("/debug/others")).status).toBe(404);
 });
 
 test.each([

@@ -59,6 +59,12 @@ export class ByteWriter {
     this.#bytes.set(value, at);
   }
 
+  /** A byte for each character, all of which are below 256. */
+  characters(text: string): void {
+    const at = this.#grow(text.length);
+    for (let index = 0; index < text.length; index++) this.#bytes[at + index] = text.charCodeAt(index);
+  }
+
   zeros(count: number): void {
     this.#grow(count);
   }

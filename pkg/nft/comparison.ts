@@ -19,7 +19,7 @@ import {
   VERDICT,
 } from "../netlink/nftables.ts";
 import { canonical, shapeOfRule } from "./meaning.ts";
-import { keyAttributes, type NftSet, type TupleElement, type TupleSet, wireElements } from "./set.ts";
+import { keyAttributes, type NftSet, stateAttributes, type TupleElement, type TupleSet, wireElements } from "./set.ts";
 import { type Chain, type Table, tableHeader, tableText } from "./table.ts";
 import { readComment, readSetComment } from "./userdata.ts";
 
@@ -69,6 +69,7 @@ export interface ObservedTable {
   readonly handle: bigint;
   /** Chains with their rules, and sets: what the table does. */
   readonly shape: string;
+  readonly form: Form;
   readonly elements: ReadonlyMap<string, readonly SetElement[]>;
   /** Names, of the chains that were asked for. */
   readonly chains: readonly string[];
@@ -105,15 +106,17 @@ function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable 
   const sets = all(NFT_MSG_NEWSET)
     .filter((set) => set.table === wanted.name)
     .map((set) => shapeOfSet({ ...set, name: set.name ?? "" }, readSetComment(set.userdata)));
+  const form = {
+    flags: table.flags ?? 0,
+    comment: readComment(table.userdata),
+    use: table.use ?? 0,
+    chains,
+    sets,
+  };
   return {
     handle: table.handle ?? 0n,
-    shape: shapeText({
-      flags: table.flags ?? 0,
-      comment: readComment(table.userdata),
-      use: table.use ?? 0,
-      chains,
-      sets,
-    }),
+    shape: shapeText(form),
+    form,
     elements: readElements(wanted, messages),
     chains: chains.map(({ name }) => name),
     sets: sets.map(({ name }) => name),
@@ -162,26 +165,46 @@ export function hasSameElements(set: NftSet, { elements }: ObservedTable): boole
 
 /** As `isSameTable`, whatever the elements. */
 export function hasSameShape(wanted: Table, observed: ObservedTable): boolean {
-  const shape = shapeText({
+  return shapeText(wantedForm(wanted)) === observed.shape;
+}
+
+function wantedForm(wanted: Table): Form {
+  return {
     flags: 0,
     comment: wanted.comment,
     use: wanted.chains.length + wanted.sets.length,
     chains: wanted.chains.map(wantedChain),
     sets: wanted.sets.map(wantedSet),
-  });
-  return shape === observed.shape;
+  };
 }
 
-interface Shape {
+/**
+ * What of an observed table is not as wanted, whatever the elements: nothing; rules alone, or chains that are missing, so that
+ * sets and their elements may stay (`replaceRules`); or more.
+ */
+export function shapeDifference(wanted: Table, observed: ObservedTable): "none" | "rules" | "table" {
+  if (hasSameShape(wanted, observed)) return "none";
+  const { form } = observed;
+  const { flags, comment, sets, chains } = wantedForm(wanted);
+  const bases = new Map(chains.map((chain) => [chain.name, canonical({ ...chain, rules: [] })]));
+  const isSameOutside =
+    shapeText({ ...form, chains: [] }) === shapeText({ flags, comment, sets, use: form.use, chains: [] });
+  const areChainsKnown =
+    form.use === form.chains.length + form.sets.length &&
+    form.chains.every((chain) => bases.get(chain.name) === canonical({ ...chain, rules: [] }));
+  return isSameOutside && areChainsKnown ? "rules" : "table";
+}
+
+export interface Form {
   readonly flags: number;
   readonly comment: string | undefined;
   /** Counts what is not looked at too: other chains, objects, flow tables. */
   readonly use: number;
-  readonly chains: readonly { readonly name: string }[];
+  readonly chains: readonly { readonly name: string; readonly rules: readonly unknown[] }[];
   readonly sets: readonly { readonly name: string }[];
 }
 
-function shapeText(shape: Shape): string {
+function shapeText(shape: Form): string {
   const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
   return canonical({ ...shape, chains: [...shape.chains].sort(byName), sets: [...shape.sets].sort(byName) });
 }
@@ -200,7 +223,7 @@ function wantedChain(chain: Chain) {
 }
 
 function wantedSet(set: NftSet) {
-  return shapeOfSet({ name: set.name, ...keyAttributes(set) }, set.comment);
+  return shapeOfSet({ name: set.name, ...keyAttributes(set), ...stateAttributes(set) }, set.comment);
 }
 
 interface SetKey {
@@ -210,10 +233,15 @@ interface SetKey {
   readonly keyLength?: number | undefined;
   /** Of a map. How long a verdict is only the kernel knows, so the length of data does not count. */
   readonly dataType?: number | undefined;
+  readonly timeout?: bigint | undefined;
+  readonly description?: { readonly size?: number | undefined } | undefined;
+  readonly expression?: { readonly kind: string } | undefined;
 }
 
-function shapeOfSet({ name, flags, keyType, keyLength, dataType }: SetKey, comment: string | undefined) {
-  return { name, flags, keyType, keyLength, dataType, comment };
+function shapeOfSet(set: SetKey, comment: string | undefined) {
+  const { name, flags, keyType, keyLength, dataType, timeout, description, expression } = set;
+  const state = { timeout: timeout || undefined, size: description?.size, expression: expression?.kind };
+  return { name, flags, keyType, keyLength, dataType, comment, ...state };
 }
 
 /** True when all of the set's elements are among `held`, with their data and comments. */

@@ -10,10 +10,13 @@ import {
   NFPROTO,
   NFT_CMP,
   NFT_CT,
+  NFT_DYNSET_OP,
+  NFT_HASH_JENKINS,
   NFT_LOOKUP_F_INV,
   NFT_META,
   NFT_NAT,
   NFT_REG,
+  NFT_REJECT_ICMPX,
   VERDICT,
 } from "../netlink/nftables.ts";
 import { RTN_LOCAL } from "../netlink/route.ts";
@@ -26,9 +29,12 @@ import {
   loadRow,
   networkProtocol,
   packetMark,
+  packetPriority,
   registerAt,
+  rowLength,
   rowText,
   type Selector,
+  sourceType,
   transportProtocol,
   vxlanIdentifier,
 } from "./selector.ts";
@@ -160,8 +166,14 @@ function matchBits(key: number, bits: number): Expression[] {
   ];
 }
 
+/** The first packets of connections (NF_CT_STATE_BIT of IP_CT_NEW). */
+export const matchNew: Statement = { text: "ct state new", expressions: matchBits(NFT_CT.state, 1 << 3) };
+
 /** Destinations that are the node's own addresses. */
 export const matchLocalDestination = matchEqual(destinationType, hostOrder(RTN_LOCAL), "local");
+
+/** Sources that are the node's own addresses. */
+export const matchLocalSource = matchEqual(sourceType, hostOrder(RTN_LOCAL), "local");
 
 /** lo has the same index in every namespace (LOOPBACK_IFINDEX). */
 const LOOPBACK_INDEX = 1;
@@ -176,6 +188,26 @@ export function matchMark(bits: number): Statement {
   return {
     text: `meta mark & ${hexadecimal(bits)} == ${hexadecimal(bits)}`,
     expressions: [packetMark.load(NFT_REG.r1), bitwise(hostOrder(bits)), compare(NFT_CMP.eq, hostOrder(bits))],
+  };
+}
+
+/** Packets whose mark has any of `bits`. */
+export function matchAnyMark(bits: number): Statement {
+  return {
+    text: `meta mark & ${hexadecimal(bits)} != ${hexadecimal(0)}`,
+    expressions: [packetMark.load(NFT_REG.r1), bitwise(hostOrder(bits)), compare(NFT_CMP.neq, hostOrder(0))],
+  };
+}
+
+/** Turns `bits` of a packet's mark over and leaves its other bits alone. */
+export function flipMark(bits: number): Statement {
+  return {
+    text: `meta mark set meta mark ^ ${hexadecimal(bits)}`,
+    expressions: [
+      packetMark.load(NFT_REG.r1),
+      bitwise(hostOrder(~0), hostOrder(bits)),
+      { kind: "meta", data: { key: NFT_META.mark, sreg: NFT_REG.r1 } },
+    ],
   };
 }
 
@@ -200,6 +232,91 @@ export function verdictByMap(selectors: readonly Selector[], map: string): State
       { kind: "lookup", data: { set: map, sreg: NFT_REG.r1, dreg: NFT_REG.verdict, flags: 0 } },
     ],
   };
+}
+
+/** The packet's priority becomes what the map holds; the rule ends where it has no such key. */
+export function setPriorityByMap(selectors: readonly Selector[], map: string): Statement {
+  return {
+    text: `meta priority set ${rowText(selectors)} map @${map}`,
+    expressions: [
+      ...loadRow(selectors),
+      { kind: "lookup", data: { set: map, sreg: NFT_REG.r1, dreg: NFT_REG.r1, flags: 0 } },
+      { kind: "meta", data: { key: NFT_META.priority, sreg: NFT_REG.r1 } },
+    ],
+  };
+}
+
+/** The priority that packets have that ask for none. */
+export const resetPriority: Statement = {
+  text: "meta priority set none",
+  expressions: [
+    { kind: "immediate", data: { dreg: NFT_REG.r1, data: { value: hostOrder(0) } } },
+    { kind: "meta", data: { key: NFT_META.priority, sreg: NFT_REG.r1 } },
+  ],
+};
+
+/** Packets of one transport protocol. */
+export function matchProtocol(protocol: 6 | 17 | 132): Statement {
+  return matchEqual(transportProtocol, Uint8Array.of(protocol), { 6: "tcp", 17: "udp", 132: "sctp" }[protocol]);
+}
+
+/** An element of a dynamic map, by what the packet has of `key`. */
+export interface DynamicEntry {
+  readonly map: string;
+  readonly key: readonly Selector[];
+}
+
+/** What `hashOf` makes of a row of selectors. */
+export interface HashOptions {
+  readonly seed: number;
+  /** The number is at least `offset`, and below `offset + modulus`. */
+  readonly modulus: number;
+  readonly offset: number;
+}
+
+/**
+ * Has an element stay for `timeoutMs` from now on, with the data that it has. Where there is none it is added, with a hash of
+ * `hashed` as its data; the rule ends where the map is full.
+ */
+export function renewEntry(
+  { map, key }: DynamicEntry,
+  timeoutMs: number,
+  hashed: readonly Selector[],
+  { seed, modulus, offset }: HashOptions,
+): Statement {
+  // Behind each other without gaps: for IPv6 there are no more registers.
+  const register = registerAt(rowLength(key));
+  const sourceOffset = rowLength(key) + hostOrder(0).length;
+  const hash = `jhash ${rowText(hashed)} mod ${modulus} seed ${hexadecimal(seed)} offset ${offset}`;
+  return {
+    text: `update @${map} { ${rowText(key)} timeout ${timeoutMs}ms : ${hash} }`,
+    expressions: [
+      ...loadRow(key),
+      ...loadRow(hashed, sourceOffset),
+      {
+        kind: "hash",
+        data: {
+          ...{ sreg: registerAt(sourceOffset), dreg: register, length: rowLength(hashed) },
+          ...{ modulus, seed, offset, type: NFT_HASH_JENKINS },
+        },
+      },
+      dynset(map, NFT_DYNSET_OP.update, register, timeoutMs),
+    ],
+  };
+}
+
+/** Removes an element where there is one. The kernel wants data, and does not read it. */
+export function deleteEntry({ map, key }: DynamicEntry): Statement {
+  const register = registerAt(rowLength(key));
+  return {
+    text: `delete @${map} { ${rowText(key)} : ${packetPriority.text} }`,
+    expressions: [...loadRow(key), packetPriority.load(register), dynset(map, NFT_DYNSET_OP.delete, register)],
+  };
+}
+
+function dynset(set: string, op: number, sregData: number, timeoutMs = 0): Expression {
+  const timeout = timeoutMs === 0 ? {} : { timeout: BigInt(timeoutMs) };
+  return { kind: "dynset", data: { set, op, sregKey: NFT_REG.r1, sregData, ...timeout } };
 }
 
 /** The destination becomes the address and port that the map holds; goes on where it has no such key. */
@@ -244,6 +361,17 @@ export const drop: Statement = { text: "drop", expressions: [verdict(VERDICT.dro
 export function jump(chain: string): Statement {
   return { text: `jump ${chain}`, expressions: [verdict(VERDICT.jump, chain)] };
 }
+/** Goes through `chain`, and comes back to where this chain would end. */
+export function goto(chain: string): Statement {
+  return { text: `goto ${chain}`, expressions: [verdict(VERDICT.goto, chain)] };
+}
+/** Refused with "port unreachable" of ICMP or ICMPv6. */
+export const reject: Statement = {
+  text: "reject",
+  expressions: [
+    { kind: "reject", data: { type: NFT_REJECT_ICMPX.unreachable, code: NFT_REJECT_ICMPX.portUnreachable } },
+  ],
+};
 /** Back to the calling chain; at the end of a base chain, to its policy. */
 export const returnToCaller: Statement = { text: "return", expressions: [verdict(VERDICT.return)] };
 

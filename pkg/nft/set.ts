@@ -16,13 +16,16 @@ import {
   type Field,
   type FieldValue,
   fieldLength,
+  isHostOrder,
   isPrefixValue,
   readTupleBytes,
   tupleBytes,
   tupleText,
   tupleType,
+  typeofFields,
+  typeofText,
 } from "./tuple.ts";
-import { commentUserdata, readComment } from "./userdata.ts";
+import { commentUserdata, readComment, setUserdata } from "./userdata.ts";
 
 interface Named {
   readonly name: string;
@@ -72,18 +75,26 @@ export interface TupleSet extends Named {
   readonly hasRanges?: boolean;
   /** What a key leads to: a row of fields again, or a verdict. */
   readonly data?: readonly Field[] | "verdict";
+  /** Rules add elements. Each goes by itself, after `timeoutMs` where the rule names no time; there are never more than `size`. */
+  readonly dynamic?: { readonly size: number; readonly timeoutMs: number };
+  /** Each element counts the packets that met it. */
+  readonly hasCounters?: boolean;
   readonly elements: readonly TupleElement[];
 }
 
 export interface TupleElement {
   readonly values: readonly FieldValue[];
-  /** In a map of verdicts the chain that is jumped to. */
-  readonly data?: readonly FieldValue[] | Jump;
+  /** In a map of verdicts the chain that is jumped to, or gone to for good. */
+  readonly data?: readonly FieldValue[] | Jump | Goto;
   readonly comment?: string;
 }
 
 export interface Jump {
   readonly jump: string;
+}
+
+export interface Goto {
+  readonly goto: string;
 }
 
 export type NftSet = AddressSet | PrefixSet | PairSet | TupleSet;
@@ -118,14 +129,40 @@ export function keyAttributes(set: NftSet) {
   }
 }
 
-function tupleAttributes({ fields, hasRanges = false, data }: TupleSet) {
+function tupleAttributes({ fields, hasRanges = false, data, dynamic }: TupleSet) {
   const { type, length } = tupleType(fields);
-  const flags = (hasRanges ? NFT_SET.interval | NFT_SET.concat : 0) | (data === undefined ? 0 : NFT_SET.map);
+  const flags =
+    (hasRanges ? NFT_SET.interval | NFT_SET.concat : 0) |
+    (data === undefined ? 0 : NFT_SET.map) |
+    (dynamic === undefined ? 0 : NFT_SET.dynamic | NFT_SET.timeout);
   return {
     ...{ flags, keyType: type, keyLength: length },
     ...(hasRanges ? { description: { concat: fields.map((field) => ({ length: fieldLength(field) })) } } : {}),
     ...(data === undefined ? {} : dataAttributes(data)),
+    ...(dynamic === undefined ? {} : { description: { size: dynamic.size }, timeout: BigInt(dynamic.timeoutMs) }),
   };
+}
+
+const COUNTER = { kind: "counter", data: {} } as const;
+
+/** What NFT_MSG_NEWSET says about the state of elements. */
+export function stateAttributes(set: NftSet) {
+  return set.kind === "tuples" && set.hasCounters === true ? { expression: COUNTER } : {};
+}
+
+/** What nft needs beside a set to print it as it is meant. */
+export function userdataOf(set: NftSet): Uint8Array {
+  if (set.kind !== "tuples") return setUserdata(set.comment);
+  const { fields, data } = set;
+  const dataFields = data === "verdict" ? undefined : data;
+  const isHost = (all: readonly Field[]) => all.every((field) => field === "ifname" || isHostOrder(field));
+  const needsTypeof = fields.includes("random");
+  return setUserdata(set.comment, {
+    isHostOrder: isHost(fields),
+    isDataHostOrder: dataFields !== undefined && isHost(dataFields),
+    ...(needsTypeof && { keyTypeof: typeofFields(fields) }),
+    ...(needsTypeof && dataFields !== undefined && { dataTypeof: typeofFields(dataFields) }),
+  });
 }
 
 function dataAttributes(data: readonly Field[] | "verdict") {
@@ -151,16 +188,21 @@ export function wireElements(set: NftSet): SetElement[] {
   }
 }
 
-function wireTuple({ fields, hasRanges = false, data }: TupleSet, element: TupleElement): SetElement {
+function wireTuple(
+  { fields, hasRanges = false, data, hasCounters = false }: TupleSet,
+  element: TupleElement,
+): SetElement {
   return {
     key: { value: tupleBytes(fields, element.values) },
     ...(hasRanges ? { keyEnd: { value: tupleBytes(fields, element.values, true) } } : {}),
     ...(data === undefined || element.data === undefined ? {} : { data: wireData(data, element.data) }),
+    ...(hasCounters ? { expression: COUNTER } : {}),
     userdata: commentUserdata(element.comment),
   };
 }
 
-function wireData(fields: readonly Field[] | "verdict", data: readonly FieldValue[] | Jump): NftData {
+function wireData(fields: readonly Field[] | "verdict", data: readonly FieldValue[] | Jump | Goto): NftData {
+  if ("goto" in data) return { verdict: { code: VERDICT.goto >>> 0, chain: data.goto } };
   if ("jump" in data) return { verdict: { code: VERDICT.jump >>> 0, chain: data.jump } };
   if (fields === "verdict") throw new RangeError("a map of verdicts takes verdicts");
   return { value: tupleBytes(fields, data) };
@@ -195,7 +237,8 @@ function firstElementWords(set: NftSet, comment: (text: string | undefined) => s
   }
 }
 
-function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump): string {
+function dataText({ data: fields }: TupleSet, data: readonly FieldValue[] | Jump | Goto): string {
+  if ("goto" in data) return `goto ${data.goto}`;
   if ("jump" in data) return `jump ${data.jump}`;
   return tupleText(fields === undefined || fields === "verdict" ? [] : fields, data);
 }
@@ -206,9 +249,16 @@ export function keyText(set: NftSet): string {
   if (set.kind !== "tuples") {
     return `type ${addressField(set.family)};${set.kind === "prefixes" ? " flags interval;" : ""}`;
   }
-  const { fields, data, hasRanges } = set;
-  const to = data === undefined ? "" : ` : ${data === "verdict" ? data : data.join(" . ")}`;
-  return `type ${fields.join(" . ")}${to};${hasRanges ? " flags interval;" : ""}`;
+  const { fields, data, hasRanges, dynamic, hasCounters } = set;
+  const isTypeof = fields.includes("random");
+  const names = (all: readonly Field[]) => all.map((field) => (isTypeof ? typeofText(field) : field)).join(" . ");
+  const to = data === undefined ? "" : ` : ${data === "verdict" ? data : names(data)}`;
+  return [
+    `${isTypeof ? "typeof" : "type"} ${names(fields)}${to};`,
+    ...(hasRanges ? ["flags interval;"] : []),
+    ...(dynamic ? [`flags dynamic,timeout; size ${dynamic.size}; timeout ${dynamic.timeoutMs}ms;`] : []),
+    ...(hasCounters ? ["counter;"] : []),
+  ].join(" ");
 }
 
 /** An element of a `TupleSet` read back; `undefined` where its key or its data has other fields. */
@@ -223,9 +273,14 @@ export function readTuple(
   return { values, ...(read === undefined ? {} : { data: read }), ...(comment === undefined ? {} : { comment }) };
 }
 
-function readData(fields: readonly Field[] | "verdict", data: NftData = {}): readonly FieldValue[] | Jump | undefined {
+function readData(
+  fields: readonly Field[] | "verdict",
+  data: NftData = {},
+): readonly FieldValue[] | Jump | Goto | undefined {
   if (fields !== "verdict") return readTupleBytes(fields, data.value);
-  return data.verdict?.code === VERDICT.jump >>> 0 ? { jump: data.verdict.chain ?? "" } : undefined;
+  const { code, chain = "" } = data.verdict ?? {};
+  if (code === VERDICT.goto >>> 0) return { goto: chain };
+  return code === VERDICT.jump >>> 0 ? { jump: chain } : undefined;
 }
 
 /** The length of the (first) address in a key, by the key's length. */

@@ -13,6 +13,7 @@ import {
 import {
   NF_INET_HOOK,
   NFPROTO,
+  NFT_MSG_DELRULE,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
   NFT_MSG_GETSETELEM,
@@ -26,8 +27,8 @@ import {
 } from "../netlink/nftables.ts";
 import type { Statement } from "./expressions.ts";
 import { chainObject, elementsObject, ruleObject, setObject, tableObject } from "./object.ts";
-import { elementsText, keyAttributes, keyText, type NftSet, wireElements } from "./set.ts";
-import { commentUserdata, setUserdata } from "./userdata.ts";
+import { elementsText, keyAttributes, keyText, type NftSet, stateAttributes, userdataOf, wireElements } from "./set.ts";
+import { commentUserdata } from "./userdata.ts";
 
 export interface Rule {
   readonly statements: readonly Statement[];
@@ -75,6 +76,31 @@ export function createTable(table: Table): Request[] {
   return [addTable(table, NLM_F_EXCL), ...fillTable(table)];
 }
 
+/** Removes the table with all that is in it, where it is. */
+export function removeTable(table: Table): Request[] {
+  return [addTable(table), deleteTable(table)];
+}
+
+/** All rules anew, and those chains that are not `present`. Sets and their elements stay as they are. */
+export function replaceRules(table: Table, present: ReadonlySet<string>): Request[] {
+  const name = tableText(table);
+  return [
+    request(NFT_MSG_DELRULE, tableObject(name), `nft flush table ${name}`, tableHeader(table), { table: table.name }),
+    ...table.chains.filter((chain) => !present.has(chain.name)).map((chain) => addChain(table, chain)),
+    ...table.chains.flatMap((chain) => chain.rules.map((rule) => addRule(table, chain, rule))),
+  ];
+}
+
+/** A chain with its rules. */
+export function addWholeChain(table: Table, chain: Chain): Request[] {
+  return [addChain(table, chain), ...addRules(table, chain)];
+}
+
+/** The rules of a chain that is there, and empty. */
+export function addRules(table: Table, chain: Chain): Request[] {
+  return chain.rules.map((rule) => addRule(table, chain, rule));
+}
+
 function fillTable(table: Table): Request[] {
   // Rules refer to sets and chains, elements of maps to chains: those come first.
   return [
@@ -113,17 +139,20 @@ function addSet(table: Table, set: NftSet, id: number): Request {
     setObject(tableText(table), set.name),
     `nft add ${isMap(set) ? "map" : "set"} ${tableText(table)} ${set.name} { ${keyText(set)} }`,
     tableHeader(table),
-    { table: table.name, name: set.name, id, ...keyAttributes(set), userdata: userdataOf(set) },
+    {
+      table: table.name,
+      name: set.name,
+      id,
+      ...keyAttributes(set),
+      ...stateAttributes(set),
+      userdata: userdataOf(set),
+    },
     NLM_F_CREATE | NLM_F_EXCL,
   );
 }
 
 function isMap(set: NftSet): boolean {
   return set.kind === "tuples" && set.data !== undefined;
-}
-
-function userdataOf(set: NftSet): Uint8Array {
-  return setUserdata(set.comment, { isName: set.kind === "tuples" && set.fields.every((field) => field === "ifname") });
 }
 
 /** EEXIST when an element is there already, whatever its comment; with `exclusive: false` it stays as it is. */
@@ -175,6 +204,16 @@ export function deleteFromSet(table: Table, set: string, elements: readonly SetE
       { table: table.name, set, elements: keys },
     ),
   );
+}
+
+/** Removes all elements of a set. */
+export function flushSet(table: Table, set: string): Request {
+  const name = tableText(table);
+  const object = setObject(name, set);
+  return request(NFT_MSG_DELSETELEM, object, `nft flush set ${name} ${set}`, tableHeader(table), {
+    table: table.name,
+    set,
+  });
 }
 
 /** Elements in messages that stay below what an attribute can hold. */

@@ -5,18 +5,23 @@
 import { type Address, addressFromBytes, addressToBytes, formatAddress, isSameAddress } from "../ip/address.ts";
 import { formatMac, parseMac } from "../ip/mac.ts";
 import { formatPrefix, lastAddress, networkOf, type Prefix } from "../ip/prefix.ts";
+import { NFT_META, NFT_NG_RANDOM } from "../netlink/nftables.ts";
+import { type TypeofExpression, typeofExpressions } from "./userdata.ts";
 
 /**
  * nft's name of a field's type, its number (enum datatypes in nft's datatype.h) and its length in bytes. Numbers are in network
- * order; a mark, and what `numgen` draws, in the machine's own (little-endian on all that weft is built for).
+ * order; a mark, a priority (`classid`), and what `numgen` draws (`random`, which nft has no name for), in the machine's own
+ * (little-endian on all that weft is built for).
  */
 const FIELD = {
+  random: { type: 4, length: 4 },
   ipv4_addr: { type: 7, length: 4 },
   ipv6_addr: { type: 8, length: 16 },
   ether_addr: { type: 9, length: 6 },
   inet_proto: { type: 12, length: 1 },
   inet_service: { type: 13, length: 2 },
   mark: { type: 19, length: 4 },
+  classid: { type: 23, length: 4 },
   ifname: { type: 41, length: 16 },
 } as const;
 export type Field = keyof typeof FIELD;
@@ -29,6 +34,39 @@ export interface FieldRange {
 
 /** An address or (in keys with ranges) a prefix, a number, text for `ifname` and `ether_addr` (canonical). */
 export type FieldValue = Address | Prefix | FieldRange | number | string;
+
+/** True for numbers that stand in the machine's own order. */
+export function isHostOrder(field: Field): boolean {
+  return field === "mark" || field === "classid" || field === "random";
+}
+
+/**
+ * What `typeof` may name for a field, in nft's words and as nft keeps it (`typeofExpressions`): payload (EXPR_PAYLOAD) by
+ * protocol and field, meta (EXPR_META) by key, numgen (EXPR_NUMGEN) by type, modulus and offset. The numbers are those that
+ * nft 1.0.6 writes; any selector of the same type prints the same elements.
+ */
+const TYPEOF: Readonly<Partial<Record<Field, { readonly text: string; readonly expression: TypeofExpression }>>> = {
+  ipv4_addr: { text: "ip daddr", expression: [7, 12, 12] },
+  ipv6_addr: { text: "ip6 daddr", expression: [7, 13, 9] },
+  inet_proto: { text: "meta l4proto", expression: [9, NFT_META.l4proto] },
+  inet_service: { text: "th dport", expression: [7, 11, 2] },
+  classid: { text: "meta priority", expression: [9, NFT_META.priority] },
+  random: { text: "numgen random mod 65536", expression: [23, NFT_NG_RANDOM, 65536, 0] },
+};
+
+export function typeofText(field: Field): string {
+  return TYPEOF[field]?.text ?? field;
+}
+
+export function typeofFields(fields: readonly Field[]): Uint8Array {
+  return typeofExpressions(
+    fields.map((field) => {
+      const row = TYPEOF[field];
+      if (row === undefined) throw new RangeError(`no typeof for ${field}`);
+      return row.expression;
+    }),
+  );
+}
 
 /** A concatenation's type is a number of six bits for each field (TYPE_BITS). */
 const TYPE_BITS = 6;
@@ -69,7 +107,7 @@ function fieldBytes(field: Field, value: FieldValue, isLast: boolean): Uint8Arra
   if (typeof value === "string") return field === "ether_addr" ? parseMac(value) : interfaceNameBytes(value);
   if (typeof value === "number") {
     const bytes = numberBytes(value, FIELD[field].length);
-    return field === "mark" ? bytes.reverse() : bytes;
+    return isHostOrder(field) ? bytes.reverse() : bytes;
   }
   if ("from" in value) return isLast ? value.to : value.from;
   if (!("length" in value)) return addressToBytes(value);
@@ -124,6 +162,8 @@ function readField(field: Field, first: Uint8Array, last: Uint8Array | undefined
     case "inet_proto":
       return readNumber(first);
     case "mark":
+    case "classid":
+    case "random":
       return readNumber(first.toReversed());
     default:
       return last === undefined ? addressFromBytes(first) : (prefixBetween(first, last) ?? { from: first, to: last });

@@ -11,7 +11,7 @@ test("a set says first that its key is in network order", () => {
 });
 
 test("a set of names says that they are in the machine's order", () => {
-  expect(setUserdata("a", { isName: true })).toEqual(Uint8Array.of(0, 4, 1, 0, 0, 0, 7, 2, 97, 0));
+  expect(setUserdata("a", { isHostOrder: true })).toEqual(Uint8Array.of(0, 4, 1, 0, 0, 0, 7, 2, 97, 0));
 });
 
 test.each(["", "cni:net/a/eth0", "ü", "x".repeat(127)])("comment %j comes back", (comment) => {

@@ -7,6 +7,9 @@ import { RULE_HANDLES_USERDATA } from "../footprint.ts";
 /** NFTNL_UDATA_{TABLE,CHAIN,RULE,SET_ELEM}_COMMENT are all 0. */
 const COMMENT = 0;
 const SET_KEY_BYTE_ORDER = 0;
+const SET_DATA_BYTE_ORDER = 1;
+const SET_KEY_TYPEOF = 3;
+const SET_DATA_TYPEOF = 4;
 const SET_COMMENT = 7;
 /** nft's BYTEORDER_HOST_ENDIAN and BYTEORDER_BIG_ENDIAN. */
 const HOST_ENDIAN = 1;
@@ -24,12 +27,54 @@ export function commentUserdata(comment: string | undefined): Uint8Array | undef
 }
 
 /**
- * Of a set: the byte order of its key, without which nft prints it reversed, and its comment. Names are in host order to
- * nft, all else is in network order.
+ * Of a set: the byte order of its key, without which nft prints it reversed, and its comment. Names, marks and priorities
+ * are in host order to nft, all else is in network order.
  */
-export function setUserdata(comment: string, { isName = false }: { readonly isName?: boolean } = {}): Uint8Array {
-  const order = field(SET_KEY_BYTE_ORDER, Uint8Array.of(isName ? HOST_ENDIAN : BIG_ENDIAN, 0, 0, 0));
-  return concatenate(order, field(SET_COMMENT, text(comment)));
+export function setUserdata(
+  comment: string,
+  { isHostOrder = false, isDataHostOrder = false, keyTypeof, dataTypeof }: SetUserdata = {},
+): Uint8Array {
+  const order = (type: number, isHost: boolean) => field(type, word(isHost ? HOST_ENDIAN : BIG_ENDIAN));
+  return [
+    ...(isDataHostOrder ? [order(SET_DATA_BYTE_ORDER, true)] : []),
+    ...(keyTypeof === undefined ? [] : [field(SET_KEY_TYPEOF, keyTypeof)]),
+    ...(dataTypeof === undefined ? [] : [field(SET_DATA_TYPEOF, dataTypeof)]),
+    field(SET_COMMENT, text(comment)),
+  ].reduce(concatenate, order(SET_KEY_BYTE_ORDER, isHostOrder));
+}
+
+export interface SetUserdata {
+  /** Keys, or data, are numbers in the machine's own order, or names. */
+  readonly isHostOrder?: boolean;
+  readonly isDataHostOrder?: boolean;
+  /** What `typeof` says of keys and data (`typeofFields`), where a type has no name that nft reads. */
+  readonly keyTypeof?: Uint8Array | undefined;
+  readonly dataTypeof?: Uint8Array | undefined;
+}
+
+/** An expression by its number in nft (enum expr_types), and its parameters in their order, as nft 1.0.6 writes them. */
+export type TypeofExpression = readonly [kind: number, ...parameters: readonly number[]];
+
+/** EXPR_CONCAT */
+const EXPR_CONCAT = 13;
+
+/** The value of `typeof` for one expression, or for several beside each other. */
+export function typeofExpressions(expressions: readonly TypeofExpression[]): Uint8Array {
+  const [first, ...rest] = expressions.map(typeofExpression);
+  if (first === undefined) throw new RangeError("typeof nothing");
+  if (rest.length === 0) return first;
+  const parts = [first, ...rest].map((bytes, at) => field(at, bytes));
+  return concatenate(field(0, word(EXPR_CONCAT)), field(1, parts.reduce(concatenate, new Uint8Array())));
+}
+
+function typeofExpression([kind, ...parameters]: TypeofExpression): Uint8Array {
+  const values = parameters.map((value, at) => field(at, word(value)));
+  return concatenate(field(0, word(kind)), field(1, values.reduce(concatenate, new Uint8Array())));
+}
+
+/** In the machine's own order. */
+function word(value: number): Uint8Array {
+  return Uint8Array.of(value, value >>> 8, value >>> 16, value >>> 24);
 }
 
 /** Of an element that stands for rules elsewhere: the handles of those rules. */

@@ -150,6 +150,7 @@ function makeFrontend(
     policy: !isExternal ? "internal" : policy === "Local" ? "local" : "cluster",
     endpoints: isExternal ? choice.cluster : decisive,
     localEndpoints: isExternal && policy === "Local" ? choice.local : NONE,
+    serving: choice.serving,
     withoutEndpoint: decisive.length > 0 ? undefined : choice.hasAny ? "drop" : "reject",
     allowedSources: wish.kind === "LoadBalancerIP" ? sources : undefined,
     affinity:

@@ -93,6 +93,18 @@ export class ServiceMap {
     return this.#claims.winners();
   }
 
+  /** How many `frontends` there are. */
+  get frontendCount(): number {
+    this.#settle();
+    return this.#claims.size;
+  }
+
+  /** By `frontendKey`. */
+  frontendAt(key: string): Frontend | undefined {
+    this.#settle();
+    return this.#claims.winner(key);
+  }
+
   /** Keys of all Services that are known, served or not. */
   services(): string[] {
     return [...this.#states].flatMap(([key, { service }]) => (service === undefined ? [] : [key]));

@@ -36,7 +36,7 @@ function readLayer(layer: Layer, family: Family, elements: ReadonlyMap<string, r
 
 function readMapping(layer: Layer, family: Family, { values, data, comment }: TupleElement): PortMapping[] {
   const host = readHost(layer, values);
-  if (comment === undefined || host === undefined || data === undefined || "jump" in data) return [];
+  if (comment === undefined || host === undefined || data === undefined || "jump" in data || "goto" in data) return [];
   const [target, targetPort] = data;
   if (typeof targetPort !== "number" || !isAddressOf(family, target)) return [];
   return [{ owner: comment, host, target, targetPort }];

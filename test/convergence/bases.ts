@@ -11,6 +11,7 @@ export function heardBases(nftables: FakeNftables): BaseChains {
   listenToGenerations(new FakeNftablesSocket(nftables, LISTENER_PORT), {
     onBaseChains: (chains) => bases.announced(chains),
     onUnknownChains: () => bases.forget(),
+    onTable: () => undefined,
     onChange: () => undefined,
     onOverrun: () => undefined,
     onBroken: (error) => {

@@ -1,0 +1,165 @@
+/** Carries what the stores of Services, EndpointSlices and ServiceCIDRs tell into the `ServiceMap`. */
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { StoreEntry, StoreIndex } from "../../../pkg/cluster/indexer.ts";
+import type { EndpointSlice } from "../../../pkg/cluster/service/endpoint-slice.ts";
+import type { Service } from "../../../pkg/cluster/service/service.ts";
+import type { StoreNotice } from "../../../pkg/cluster/store.ts";
+import type { Family } from "../../../pkg/ip/address.ts";
+import type { Prefix } from "../../../pkg/ip/prefix.ts";
+import type { ReservedAddress } from "../../../pkg/services/node-facts.ts";
+import type { ServiceMap } from "../../../pkg/services/service-map.ts";
+import type { ServiceSource } from "../../sources/service-source.ts";
+
+/** The Service whose endpoints are the API servers. */
+const API_SERVER_SERVICE = "default/kubernetes";
+const IPPROTO_TCP = 6;
+
+export interface ServiceFeedParts {
+  readonly source: ServiceSource;
+  readonly map: Pick<ServiceMap, "setService" | "setSlices">;
+  readonly clock: Pick<Clock, "nowMs">;
+  /** Something has changed, be it only a store's status. */
+  readonly onChange: () => void;
+}
+
+/** What was heard and is not in the kernel yet. */
+export interface Heard {
+  /** When the first of it came; undefined: nothing. */
+  readonly sinceMs: number | undefined;
+  /** Changes of Services, and of EndpointSlices. */
+  readonly services: number;
+  readonly slices: number;
+  readonly families: ReadonlySet<Family>;
+  readonly triggers: readonly { readonly family: Family; readonly triggeredMs: number }[];
+}
+
+export const NOTHING_HEARD: Heard = {
+  ...{ sinceMs: undefined, services: 0, slices: 0, families: new Set<Family>(), triggers: [] },
+};
+
+export class ServiceFeed {
+  readonly #parts: ServiceFeedParts;
+  readonly #slicesOf: StoreIndex<EndpointSlice>;
+  readonly #unsubscribe: readonly (() => void)[];
+  #heard = NOTHING_HEARD;
+  /** EndpointSlices that were there at the start have been changed before it. */
+  #hasListed = false;
+
+  constructor(parts: ServiceFeedParts) {
+    const { source } = parts;
+    this.#parts = parts;
+    this.#slicesOf = source.slices.addIndex(({ value }) => value.service);
+    this.#unsubscribe = [
+      source.services.subscribe((notice) => this.#servicesChanged(notice)),
+      source.slices.subscribe((notice) => this.#slicesChanged(notice)),
+      source.cidrs.subscribe(() => parts.onChange()),
+    ];
+  }
+
+  /**
+   * All Services and EndpointSlices are known, so that what is not known is not there. ServiceCIDRs that cannot be listed
+   * (rights of an earlier version, say) keep no Service waiting.
+   */
+  get isSynced(): boolean {
+    const { services, slices, cidrs } = this.#parts.source;
+    return services.hasSynced && slices.hasSynced && (cidrs.hasSynced || cidrs.status.phase === "stale");
+  }
+
+  /** Why what is programmed may be out of date, a line for each kind of object. */
+  warnings(): readonly string[] {
+    const { services, slices, cidrs } = this.#parts.source;
+    const kinds = [
+      ["Services", services.status],
+      ["EndpointSlices", slices.status],
+      ["ServiceCIDRs", cidrs.status],
+    ] as const;
+    return kinds.flatMap(([kind, { phase, reason }]) =>
+      phase === "stale" ? [`${kind} cannot be watched, what is programmed stays: ${reason}`] : [],
+    );
+  }
+
+  get serviceRanges(): readonly Prefix[] {
+    return this.#parts.source.cidrs.list().flatMap(({ value }) => value.cidrs);
+  }
+
+  /** The API servers' own addresses, by the endpoints of `default/kubernetes`. */
+  get apiServers(): readonly ReservedAddress[] {
+    return this.#slicesOf
+      .get(API_SERVER_SERVICE)
+      .flatMap(({ value: { ports, endpoints } }) =>
+        ports
+          .filter(({ protocol }) => protocol === IPPROTO_TCP)
+          .flatMap(({ port }) => endpoints.map(({ address }) => ({ address, port }))),
+      );
+  }
+
+  get heard(): Heard {
+    return this.#heard;
+  }
+
+  /** What a pass that begins now will program. */
+  take(): Heard {
+    const taken = this.#heard;
+    this.#heard = NOTHING_HEARD;
+    return taken;
+  }
+
+  /** After a pass that failed. */
+  giveBack(taken: Heard): void {
+    this.#heard = joined(taken, this.#heard);
+  }
+
+  stop(): void {
+    for (const end of this.#unsubscribe) end();
+  }
+
+  #servicesChanged({ changes }: StoreNotice<Service>): void {
+    const { map, onChange } = this.#parts;
+    for (const { key, after } of changes) map.setService(key, after?.value);
+    const families = changes.flatMap(({ before, after }) =>
+      [before, after].flatMap((entry) => entry?.value.clusterIPs.map(({ family }) => family) ?? []),
+    );
+    this.#note({ services: changes.length, families: new Set(families) });
+    onChange();
+  }
+
+  #slicesChanged({ changes, status }: StoreNotice<EndpointSlice>): void {
+    const { map, onChange } = this.#parts;
+    // A Service may have many of them, and several change at once.
+    const touched = new Set(changes.flatMap(({ before, after }) => [before, after].flatMap(serviceOf)));
+    for (const service of touched)
+      map.setSlices(
+        service,
+        this.#slicesOf.get(service).map(({ value }) => value),
+      );
+    const families = changes.flatMap(({ before, after }) => (after ?? before)?.value.family ?? []);
+    const triggers = changes.flatMap(({ before, after }) => {
+      const { family, triggeredMs } = after?.value ?? {};
+      const isNew = triggeredMs !== undefined && triggeredMs !== before?.value.triggeredMs;
+      return this.#hasListed && isNew && family !== undefined ? [{ family, triggeredMs }] : [];
+    });
+    this.#note({ slices: changes.length, families: new Set(families), triggers });
+    this.#hasListed ||= status.hasSynced;
+    onChange();
+  }
+
+  #note(news: Partial<Heard>): void {
+    const { services = 0, slices = 0 } = news;
+    if (services + slices === 0) return;
+    this.#heard = joined(this.#heard, { ...NOTHING_HEARD, ...news, sinceMs: this.#parts.clock.nowMs() });
+  }
+}
+
+function serviceOf(entry: StoreEntry<EndpointSlice> | undefined): string[] {
+  return entry === undefined ? [] : [entry.value.service];
+}
+
+function joined(a: Heard, b: Heard): Heard {
+  return {
+    sinceMs: a.sinceMs ?? b.sinceMs,
+    services: a.services + b.services,
+    slices: a.slices + b.slices,
+    families: new Set([...a.families, ...b.families]),
+    triggers: [...a.triggers, ...b.triggers],
+  };
+}

@@ -1,0 +1,88 @@
+/** What is counted of Services, under names of weft's own; kube-proxy's names are with `service-health`. */
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { FRONTEND_KINDS } from "../../../pkg/services/frontend.ts";
+import type { ServiceMap } from "../../../pkg/services/service-map.ts";
+import type { SentTransactions } from "./service-programmer.ts";
+
+/** From half a millisecond (one endpoint) to some seconds (a cold start among ten thousands of Services). */
+const SYNC_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export type SyncKind = "full" | "partial";
+
+export interface SyncReport {
+  readonly kind: SyncKind;
+  readonly durationMs: number;
+  readonly isSuccess: boolean;
+  /** Undefined where it failed. */
+  readonly sent: SentTransactions | undefined;
+  /** From the arrival of the first change that it carried into the kernel to its end; undefined: it carried none. */
+  readonly latencyMs: number | undefined;
+}
+
+export class ServiceMetrics {
+  readonly #duration: Histogram<"kind" | "result">;
+  readonly #latency: Histogram;
+  readonly #transactions: Counter;
+  readonly #requests: Counter;
+
+  constructor(registry: Registry, map: Pick<ServiceMap, "counts" | "frontends">) {
+    const registers = [registry];
+    new Gauge({
+      name: "weft_services",
+      help: "Services with a ClusterIP that weftd serves.",
+      registers,
+      collect() {
+        this.set(map.counts().services);
+      },
+    });
+    new Gauge({
+      name: "weft_service_frontends",
+      help: `Addresses with protocol and port that lead to Services on this node, by kind: ${FRONTEND_KINDS.join(", ")}.`,
+      labelNames: ["kind"] as const,
+      registers,
+      collect() {
+        for (const kind of FRONTEND_KINDS) this.set({ kind }, 0);
+        for (const { kind } of map.frontends()) this.inc({ kind });
+      },
+    });
+    new Gauge({
+      name: "weft_service_endpoints",
+      help: "Endpoints of the Services' ports, used here or not.",
+      registers,
+      collect() {
+        this.set(map.counts().endpoints);
+      },
+    });
+    this.#duration = new Histogram({
+      name: "weft_service_sync_duration_seconds",
+      help: "Duration of one change of the kernel for Services, by kind (full: all was compared; partial: changes were sent) and result.",
+      labelNames: ["kind", "result"] as const,
+      buckets: SYNC_BUCKETS,
+      registers,
+    });
+    this.#latency = new Histogram({
+      name: "weft_service_programming_latency_seconds",
+      help: "Time from the arrival of a change of a Service or EndpointSlice to the commit that carries it into the kernel.",
+      buckets: SYNC_BUCKETS,
+      registers,
+    });
+    this.#transactions = new Counter({
+      name: "weft_service_transactions_total",
+      help: "nftables transactions for Services that the kernel has carried out.",
+      registers,
+    });
+    this.#requests = new Counter({
+      name: "weft_service_requests_total",
+      help: "Requests in those transactions: each adds or removes elements, or another object.",
+      registers,
+    });
+  }
+
+  synced({ kind, durationMs, isSuccess, sent, latencyMs }: SyncReport): void {
+    this.#duration.observe({ kind, result: isSuccess ? "success" : "failure" }, durationMs / 1000);
+    if (isSuccess && latencyMs !== undefined) this.#latency.observe(latencyMs / 1000);
+    if (sent === undefined) return;
+    this.#transactions.inc(sent.transactions);
+    this.#requests.inc(sent.requests);
+  }
+}

@@ -1,0 +1,95 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { lateRequest, type ObjectKind, type Request } from "../../../pkg/netlink/message.ts";
+import { NFT_MSG_NEWSETELEM } from "../../../pkg/netlink/nftables.ts";
+import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Transaction } from "../../../pkg/services/mode.ts";
+import { openLog } from "../../core/log.ts";
+import { ServiceProgrammer } from "./service-programmer.ts";
+
+const SETTINGS = { localPods: [], serviceRanges: [], masqueradeAll: false, masqueradeBit: 14 };
+
+const change = (kind: ObjectKind, key: string): Request =>
+  lateRequest(
+    NFT_MSG_NEWSETELEM,
+    () => ({ kind, key }),
+    () => `${kind} ${key}`,
+    () => [{}, {}],
+  );
+const element = (key: string) => change("element", key);
+
+function bench(transactions: readonly Transaction[]) {
+  const clock = new ManualClock();
+  const repaired: string[] = [];
+  const contended: string[] = [];
+  const gate = new RepairGate(clock, {
+    onRepair: ({ kind, key }) => repaired.push(`${kind} ${key}`),
+    onContention: ({ kind, key }) => contended.push(`${kind} ${key}`),
+  });
+  const committed: string[][] = [];
+  const programmer = new ServiceProgrammer({
+    mode: {
+      // biome-ignore lint/correctness/useYield: nothing is asked of the kernel.
+      *compare() {
+        return transactions;
+      },
+      change: () => transactions,
+      removal: () => [],
+    },
+    nftables: { dump: async () => [], exchange: async () => [] },
+    programmer: { commit: async (requests) => void committed.push(requests.map(({ text }) => text)) },
+    ...{ gate, log: openLog("fatal", "n1") },
+  });
+  return { clock, gate, programmer, repaired, contended, committed };
+}
+
+test("transactions are committed in their order, each by itself", async () => {
+  const { programmer, committed, repaired } = bench([[element("a"), element("b")], [element("c")]]);
+  expect(await programmer.change([])).toEqual({ transactions: 2, requests: 3, resting: 0 });
+  expect(await programmer.compare([], SETTINGS, "none")).toMatchObject({ transactions: 2 });
+  expect(committed).toEqual([["element a", "element b"], ["element c"], ["element a", "element b"], ["element c"]]);
+  expect(repaired).toEqual([]);
+});
+
+test("each object that comes back is counted, or the table where something is new besides", async () => {
+  const { programmer, repaired } = bench([[element("a"), change("chain", "nat")]]);
+  await programmer.compare([], SETTINGS, "objects");
+  expect(repaired).toEqual(["element a", "chain nat"]);
+  repaired.length = 0;
+  await programmer.compare([], SETTINGS, "table");
+  expect(repaired).toEqual(["table inet weft-services"]);
+});
+
+test("a table that was lost whole is one repair", async () => {
+  const { programmer, repaired } = bench([[...Array(500).keys()].map((n) => element(String(n)))]);
+  await programmer.compare([], SETTINGS, "objects");
+  expect(repaired).toEqual(["table inet weft-services"]);
+});
+
+/** Repairs as often as the gate lets a single object pass. */
+async function fight({ programmer, contended }: ReturnType<typeof bench>): Promise<void> {
+  for (let n = 0; contended.length === 0 && n < 100; n++) await programmer.compare([], SETTINGS, "objects");
+}
+
+test("an element that is fought over rests, and the others of its transaction do not", async () => {
+  const transaction = [element("fought")];
+  const at = bench([transaction]);
+  await fight(at);
+  transaction.push(element("other"));
+  at.committed.length = 0;
+  expect(await at.programmer.compare([], SETTINGS, "objects")).toEqual({ transactions: 1, requests: 1, resting: 1 });
+  expect(at.committed).toEqual([["element other"]]);
+  expect(at.gate.assertNothingRests.bind(at.gate)).toThrow(/another program undoes/);
+  at.clock.advance(at.gate.nextMs() ?? 0);
+  expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ requests: 2, resting: 0 });
+});
+
+test("a chain that is fought over rests with all of its transaction", async () => {
+  const transaction = [change("chain", "nat")];
+  const at = bench([transaction, [element("elsewhere")]]);
+  await fight(at);
+  transaction.push(element("other"));
+  at.committed.length = 0;
+  expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ resting: 3 });
+  expect(at.committed).toEqual([]);
+});

@@ -1,0 +1,331 @@
+/**
+ * Keeps this node's Services in the kernel. A change of a Service or EndpointSlice becomes a few elements (`change`, the fast
+ * path); everything is compared with the kernel (`compare`, the slow path) at the start, after anything that leaves doubt
+ * about what the kernel holds, and now and then.
+ *
+ * Stopping weftd leaves the table as it is. While another proxy has the turn, nothing is programmed and nothing removed.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import type { Message } from "../../../pkg/netlink/message.ts";
+import type { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import type { Frontend, FrontendChange, NodeSettings } from "../../../pkg/services/frontend.ts";
+import type { NodeFacts } from "../../../pkg/services/node-facts.ts";
+import type { ServiceMap } from "../../../pkg/services/service-map.ts";
+import type { Pass, Runnable, Subscriptions, Trigger } from "../../core/controller.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import { type Facts, Topic } from "../../core/topic.ts";
+import type { Options } from "../../options.ts";
+import type { ClusterSide } from "../../sources/cluster-side.ts";
+import type { NodeView } from "../../sources/node-view.ts";
+import type { ServiceSource } from "../../sources/service-source.ts";
+import {
+  LOOPBACK_GUARDED,
+  PODS_SEEN,
+  PROXY_TURN,
+  SERVICES_PROGRAMMED,
+  SERVICES_QUEUED,
+  SERVICES_SEEN,
+  SERVICES_SYNC,
+} from "../facts.ts";
+import type { LocalAddresses } from "./local-addresses.ts";
+import { nodeFacts, nodeSettings } from "./node-facts.ts";
+import { type Heard, ServiceFeed } from "./service-feed.ts";
+import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
+import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
+import { type ServicesState, servicesPage } from "./services-page.ts";
+
+/** A program that flushes a ruleset and loads another one does it in one or several transactions. */
+const DAMAGE_DELAY_MS = 5;
+
+/** Between comparisons that nothing calls for, on average: they find what neither events nor answers have told of. */
+const BACKGROUND_MS = 10 * 60_000;
+
+/** Changes that come so soon after a failed pass join its repetition: each repetition compares everything. */
+const PATIENCE_MS = 1000;
+
+export interface ServicesParts {
+  readonly options: Options;
+  readonly map: ServiceMap;
+  readonly source: ServiceSource;
+  readonly cluster: Pick<ClusterSide, "apiServers">;
+  readonly view: Pick<NodeView, "own" | "isSynced">;
+  readonly nodes: Topic;
+  readonly addresses: Pick<LocalAddresses, "heard" | "read" | "forget">;
+  readonly programmer: Pick<ServiceProgrammer, "compare" | "change">;
+  readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
+  readonly metrics: Pick<ServiceMetrics, "synced">;
+  readonly facts: Facts;
+  readonly health: Pick<Health, "holds" | "fails" | "warns">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Why the kernel may hold something else than what the mode remembers. `damage`, `contention` and `background` alone call
+ * for repairs: with all others the desired state is new, or weftd's own transaction was not carried out.
+ */
+type Doubt = "start" | "turn" | "settings" | "failure" | "damage" | "contention" | "background";
+const REPAIRING: ReadonlySet<Doubt> = new Set<Doubt>(["damage", "contention", "background"]);
+
+/** The last sync, for reports. */
+interface LastSync {
+  readonly kind: SyncKind;
+  readonly endedMs: number;
+  readonly durationMs: number;
+  readonly sent: SentTransactions | undefined;
+  readonly error: string | undefined;
+}
+
+export class ServicesController implements Runnable {
+  readonly name = "services";
+  readonly subscriptions: Subscriptions;
+  readonly retry: NonNullable<Runnable["retry"]>;
+  readonly pages: NonNullable<Runnable["pages"]> = { services: (query) => this.#page(query) };
+  readonly #parts: ServicesParts;
+  readonly #feed: ServiceFeed;
+  readonly #doubts = new Set<Doubt>(["start"]);
+  #own: NodeView["own"];
+  #facts: NodeFacts | undefined;
+  #settings: NodeSettings | undefined;
+  /** When comparisons are due: the one that nothing calls for, and that of what the gate holds back. */
+  readonly #dueMs = new Map<"background" | "contention", number>();
+  #last: LastSync | undefined;
+
+  constructor(parts: ServicesParts) {
+    const { facts, source, map, clock, nodes, gate, health } = parts;
+    this.#parts = parts;
+    const change = new Topic("services");
+    this.#feed = new ServiceFeed({
+      ...{ source, map, clock },
+      onChange: () => {
+        this.#publishQueue();
+        change.notify({ isPatient: true });
+      },
+    });
+    this.subscriptions = {
+      topics: [change, nodes, facts.of(PODS_SEEN), facts.of(PROXY_TURN), facts.of(LOOPBACK_GUARDED)],
+      reasonFor: (message: Message): Trigger | undefined => parts.addresses.heard(message),
+      ownTable: {
+        place: SERVICES_PLACE,
+        onChange: () => {
+          this.#doubts.add("damage");
+          return { delayMs: DAMAGE_DELAY_MS, isPatient: true };
+        },
+      },
+      atStart: true,
+    };
+    this.retry = { promisingMs: () => gate.nextMs(), patienceMs: PATIENCE_MS };
+    health.fails("services", "not tried yet");
+  }
+
+  async run(pass: Pass): Promise<void> {
+    const { facts, health, clock } = this.#parts;
+    if (facts.of(PROXY_TURN).value?.isOurs !== true) {
+      // It may change anything meanwhile.
+      this.#doubts.add("turn");
+      health.holds("services", "another program has the turn: weftd neither programs nor removes anything");
+      return;
+    }
+    health.warns("services", this.#feed.warnings());
+    const isKnown = await this.#followNode();
+    if (!isKnown || !this.#feed.isSynced) {
+      health.fails(
+        "services",
+        isKnown ? "Services and EndpointSlices are not listed yet" : "this Node is not known yet",
+      );
+      return;
+    }
+    for (const [doubt, dueMs] of this.#dueMs) if (clock.nowMs() >= dueMs) this.#doubts.add(doubt);
+    const heard = this.#feed.take();
+    try {
+      await this.#sync(heard, pass);
+    } catch (error) {
+      this.#feed.giveBack(heard);
+      throw error;
+    } finally {
+      this.#publishQueue();
+      for (const [doubt, dueMs] of this.#dueMs) pass.later(doubt, Math.max(0, dueMs - clock.nowMs()));
+    }
+    this.#parts.gate.assertNothingRests();
+    if (!this.#dueMs.has("contention")) this.#isProgrammed();
+  }
+
+  #isProgrammed(): void {
+    const { health, map } = this.#parts;
+    const { services, endpoints } = map.counts();
+    health.holds("services", `${services} Services with ${endpoints} endpoints are programmed`);
+  }
+
+  failed(error: unknown, retryMs: number): void {
+    const { health, log } = this.#parts;
+    const reason = error instanceof Error ? error.message : String(error);
+    health.fails("services", reason);
+    log.error({ err: error, retryMs: Math.round(retryMs) }, "Services are not as they should be in the kernel");
+  }
+
+  stop(): void {
+    this.#feed.stop();
+  }
+
+  async debug(): Promise<{ readonly services: ServicesState }> {
+    return { services: this.#state() };
+  }
+
+  #page(query: URLSearchParams): object {
+    const { map } = this.#parts;
+    return servicesPage({ map, state: this.#state(), node: this.#facts, settings: this.#settings }, query);
+  }
+
+  #state(): ServicesState {
+    const { options, facts, map, clock } = this.#parts;
+    const { services, endpoints } = map.counts();
+    const { kind, endedMs, durationMs, sent, error } = this.#last ?? { endedMs: 0, durationMs: 0 };
+    return {
+      mode: options.serviceProxy,
+      isOurs: facts.of(PROXY_TURN).value?.isOurs === true,
+      isSynced: this.#feed.isSynced,
+      warnings: this.#feed.warnings(),
+      doubts: [...this.#doubts],
+      counts: { services, frontends: map.frontendCount, endpoints },
+      ...(kind !== undefined && {
+        lastSync: {
+          ...{ kind, agoMs: Math.round(clock.nowMs() - endedMs), durationMs: Math.round(durationMs * 10) / 10 },
+          ...(sent && { transactions: sent.transactions, requests: sent.requests }),
+          ...(error !== undefined && { error }),
+        },
+      }),
+    };
+  }
+
+  /** False while it is not known what this node is. A Node that was known and is gone counts as it was. */
+  async #followNode(): Promise<boolean> {
+    const { options, view, addresses, facts, cluster, map, log } = this.#parts;
+    if (!view.isSynced) return false;
+    this.#own = view.own ?? this.#own;
+    const sight = {
+      ...{ options, own: this.#own, local: await addresses.read() },
+      outsidePods: facts.of(PODS_SEEN).value?.renumbering?.outside.map(({ address }) => address) ?? [],
+      apiServers: [...cluster.apiServers, ...this.#feed.apiServers],
+      serviceRanges: this.#feed.serviceRanges,
+      isLoopbackGuarded: facts.of(LOOPBACK_GUARDED).value === true,
+    };
+    const known = nodeFacts(sight);
+    if (!isDeepStrictEqual(known, this.#facts)) {
+      log.info(
+        { zone: known.zone, nodePortAddresses: known.nodePortAddresses.map(formatAddress) },
+        "Services: this node is new or changed",
+      );
+      this.#facts = known;
+      map.setNode(known);
+    }
+    const settings = nodeSettings(sight);
+    if (!isDeepStrictEqual(settings, this.#settings)) this.#doubts.add("settings");
+    this.#settings = settings;
+    return true;
+  }
+
+  async #sync(heard: Heard, pass: Pass): Promise<void> {
+    if (this.#doubts.size > 0) return this.#full(heard, pass);
+    const { map, programmer, log } = this.#parts;
+    const changes = map.changes();
+    if (changes.length === 0 && heard.sinceMs === undefined) return;
+    try {
+      await this.#timed("partial", heard, changes, () => programmer.change(changes));
+    } catch (error) {
+      log.warn({ err: error }, "a change of Services was refused: everything is compared");
+      this.#doubts.add("failure");
+      await this.#full(heard, pass);
+    }
+  }
+
+  async #full(heard: Heard, { reasons }: Pass): Promise<void> {
+    const { map, programmer, clock, log } = this.#parts;
+    const settings = this.#settings;
+    if (settings === undefined) return;
+    const doubts = [...this.#doubts];
+    // What comes from now on may not be in what is read.
+    this.#doubts.clear();
+    const isRepair = doubts.every((doubt) => REPAIRING.has(doubt));
+    const hasNews = map.changes().length > 0;
+    const repairs = !isRepair ? "none" : hasNews ? "table" : "objects";
+    const frontends: readonly Frontend[] = [...map.frontends()];
+    try {
+      const sent = await this.#timed("full", heard, undefined, () => programmer.compare(frontends, settings, repairs));
+      this.#dueMs.set("background", clock.nowMs() + BACKGROUND_MS * (0.5 + clock.random()));
+      if (sent.resting === 0) this.#dueMs.delete("contention");
+      else this.#dueMs.set("contention", clock.nowMs() + (this.#parts.gate.nextMs() ?? 0));
+      const line = { reasons, doubts, frontends: frontends.length, ...sent };
+      if (sent.requests > 0 && isRepair) log.info(line, "Services that another program removed or changed are back");
+      else log.info(line, "Services: the kernel was compared");
+    } catch (error) {
+      for (const doubt of doubts) this.#doubts.add(doubt);
+      this.#doubts.add("failure");
+      throw error;
+    }
+  }
+
+  /** Carries a sync out, and says what became of it. */
+  async #timed(
+    kind: SyncKind,
+    heard: Heard,
+    changes: readonly FrontendChange[] | undefined,
+    send: () => Promise<SentTransactions>,
+  ): Promise<SentTransactions> {
+    const beganMs = this.#parts.clock.nowMs();
+    try {
+      const sent = await send();
+      this.#ended(kind, heard, beganMs, sent, undefined);
+      this.#publishProgrammed(changes, sent.transactions > 0);
+      return sent;
+    } catch (error) {
+      this.#ended(kind, heard, beganMs, undefined, error instanceof Error ? error.message : String(error));
+      throw error;
+    }
+  }
+
+  #ended(
+    kind: SyncKind,
+    heard: Heard,
+    beganMs: number,
+    sent: SentTransactions | undefined,
+    error: string | undefined,
+  ): void {
+    const { clock, metrics, facts } = this.#parts;
+    const endedMs = clock.nowMs();
+    const durationMs = endedMs - beganMs;
+    const isSuccess = error === undefined;
+    this.#last = { kind, endedMs, durationMs, sent, error };
+    const latencyMs = heard.sinceMs === undefined ? undefined : endedMs - heard.sinceMs;
+    metrics.synced({ kind, durationMs, isSuccess, sent, latencyMs });
+    facts.of(SERVICES_SYNC).publish({
+      ...{ kind, isSuccess, durationMs, atMs: endedMs },
+      families: [...heard.families],
+      ...{ serviceChanges: heard.services, endpointChanges: heard.slices, triggers: heard.triggers },
+    });
+  }
+
+  #publishQueue(): void {
+    const { sinceMs, services, slices } = this.#feed.heard;
+    this.#parts.facts.of(SERVICES_QUEUED).publish({ sinceMs, services, endpoints: slices });
+  }
+
+  #publishProgrammed(changes: readonly FrontendChange[] | undefined, hasWritten: boolean): void {
+    if (changes?.length === 0) return;
+    const { facts, map } = this.#parts;
+    facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
+    const { withoutLocalInternal, withoutLocalExternal } = map.counts();
+    const family = this.#own?.internalAddresses[0]?.family ?? 4;
+    facts.of(SERVICES_SEEN).publish({
+      healthChecks: map.healthChecks(),
+      nodePortAddresses: this.#facts?.nodePortAddresses,
+      withoutLocalEndpoints: [
+        { family, policy: "internal", count: withoutLocalInternal },
+        { family, policy: "external", count: withoutLocalExternal },
+      ],
+      serviceAt: (key) => map.frontendAt(key)?.service,
+    });
+  }
+}

@@ -1,0 +1,49 @@
+/** Services, EndpointSlices and ServiceCIDRs from an API server. Nothing is listed before `start`. */
+import type { Clock } from "../../pkg/cluster/clock.ts";
+import type { Connection } from "../../pkg/cluster/connection.ts";
+import type { ResourceParser } from "../../pkg/cluster/parser.ts";
+import { ENDPOINT_SLICE_PARSER } from "../../pkg/cluster/service/endpoint-slice.ts";
+import { SERVICE_PARSER } from "../../pkg/cluster/service/service.ts";
+import { SERVICE_CIDR_PARSER } from "../../pkg/cluster/service/service-cidr.ts";
+import { Store } from "../../pkg/cluster/store.ts";
+import type { Logger } from "../core/log.ts";
+import type { ServiceSource } from "./service-source.ts";
+
+/**
+ * Leaves out what kube-proxy leaves out (cmd/kube-proxy/app/server.go, 1.36): headless Services, and those of another
+ * proxy. The controller of EndpointSlices copies both labels from the Service.
+ */
+const SERVED = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
+
+export interface KubernetesServicesParts {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export function kubernetesServices({ connection, clock, log }: KubernetesServicesParts): ServiceSource {
+  const store = <T>(parser: ResourceParser<T>, labelSelector?: string) => {
+    const { plural } = parser.resource;
+    return new Store(connection, parser, {
+      clock,
+      selection: { ...(labelSelector !== undefined && { labelSelector }) },
+      onFailure: (error, retryMs) =>
+        log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; what is programmed stays`),
+      onUnreadable: (key, error) =>
+        log.error({ key, err: error }, `cannot read an object of ${plural}; its last state stays`),
+    });
+  };
+  const services = store(SERVICE_PARSER, SERVED);
+  const slices = store(ENDPOINT_SLICE_PARSER, SERVED);
+  const cidrs = store(SERVICE_CIDR_PARSER);
+  const stores = [services, slices, cidrs];
+  return {
+    ...{ services, slices, cidrs },
+    start: () => {
+      for (const each of stores) each.start();
+    },
+    stop: async () => {
+      await Promise.all(stores.map((each) => each.stop()));
+    },
+  };
+}

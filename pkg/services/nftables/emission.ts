@@ -1,0 +1,167 @@
+/**
+ * The elements of a frontend, a pure function of the frontend and of the order of its endpoints. An element is named by its
+ * set and its key, together one byte string (`ElementId`): what the kernel holds and what is wanted are maps of those to data.
+ */
+import type { Address, Family } from "../../ip/address.ts";
+import { mergeSpans, prefixSpan } from "../../ip/span.ts";
+import type { Endpoint, Frontend } from "../frontend.ts";
+import { addressBytes, type Bytes, endpointBytes, numberBytes, protocolPort, rowBytes } from "./bytes.ts";
+import { LISTS, type List } from "./parts.ts";
+import { FRONTEND_SETS } from "./sets.ts";
+import type { Slots } from "./slots.ts";
+import { affinityId, endpointToken } from "./token.ts";
+
+/** A character for the set (its index in `FRONTEND_SETS`), and the key. */
+export type ElementId = Bytes;
+
+/** A frontend as it stands in the kernel. */
+export interface Placed {
+  readonly frontend: Frontend;
+  readonly slots: Readonly<Record<List, Slots>>;
+}
+
+const INDEX = new Map(FRONTEND_SETS.map(({ name }, at) => [name, at]));
+
+/** The set of an element. */
+export function setIndex(id: ElementId): number {
+  return id.charCodeAt(0);
+}
+
+/** The character by which elements of this set begin. */
+export function setTag(name: string, family: Family): string {
+  const index = INDEX.get(`${name}${family}`);
+  if (index === undefined) throw new RangeError(`no set ${name}${family}`);
+  return String.fromCharCode(index);
+}
+
+const perFamily = <T>(make: (family: Family) => T): Readonly<Record<Family, T>> => ({ 4: make(4), 6: make(6) });
+const TAG = perFamily((family) => ({
+  connections: setTag("connections", family),
+  clusterIps: setTag("cluster-ips", family),
+  masqueraded: setTag("masqueraded", family),
+  localPolicy: setTag("local-policy", family),
+  firewalled: setTag("firewalled", family),
+  allowedSources: setTag("allowed-sources", family),
+  reject: setTag("rejected", family),
+  drop: setTag("dropped", family),
+  hairpin: setTag("hairpin", family),
+  affinityIds: setTag("affinity-ids", family),
+  affinitySeconds: setTag("affinity-seconds", family),
+  lists: Object.fromEntries(
+    LISTS.map((list) => [
+      list,
+      {
+        frontends: setTag(`${list}frontends`, family),
+        endpoints: setTag(`${list}endpoints`, family),
+        sticky: setTag(`${list}sticky`, family),
+      },
+    ]),
+  ) as Record<List, Readonly<Record<"frontends" | "endpoints" | "sticky", string>>>,
+}));
+
+/** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
+const GATES = new Set(
+  ["connections", "masqueraded", "local-policy", "firewalled", "allowed-sources", "rejected", "dropped"]
+    .concat("affinity-ids", "affinity-seconds", ...LISTS.map((list) => `${list}frontends`))
+    .flatMap((name) => [INDEX.get(`${name}4`), INDEX.get(`${name}6`)]),
+);
+
+export function isGate(id: ElementId): boolean {
+  return GATES.has(setIndex(id));
+}
+
+/** Takes an element. `data` is empty in sets. */
+export type Sink = (id: ElementId, data: Bytes) => void;
+
+/** The elements that are of this frontend alone. */
+export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
+  const { affinity, policy, withoutEndpoint } = frontend;
+  const tag = TAG[frontend.address.family];
+  const row = rowBytes(frontend);
+  sink(tag.connections + row, "");
+  if (policy === "cluster") sink(tag.masqueraded + row, "");
+  if (policy === "local") sink(tag.localPolicy + row, "");
+  if (withoutEndpoint !== undefined) sink(tag[withoutEndpoint] + row, "");
+  emitSources(frontend, row, sink);
+  if (affinity !== undefined) {
+    sink(tag.affinityIds + row, numberBytes(affinityId(affinity.key)));
+    sink(tag.affinitySeconds + row, numberBytes(affinity.seconds));
+  }
+  for (const list of LISTS) {
+    const all = slots[list];
+    if (all.length === 0) continue;
+    const to = tag.lists[list];
+    sink(to.frontends + row, numberBytes(all.length));
+    for (let slot = 0; slot < all.length; slot++) {
+      sink(to.endpoints + row + numberBytes(slot), endpointBytes(all[slot] as Slots[number]));
+    }
+    if (affinity !== undefined)
+      emitTokens(to.sticky + row, list === "" ? frontend.endpoints : frontend.localEndpoints, sink);
+  }
+}
+
+/** In the endpoints' own order, which is always the same: where two have the same token it leads to the first one. */
+function emitTokens(start: ElementId, endpoints: readonly Endpoint[], sink: Sink): void {
+  const taken = new Set<number>();
+  for (const endpoint of endpoints) {
+    const bytes = endpointBytes(endpoint);
+    const token = endpointToken(bytes);
+    if (taken.has(token)) continue;
+    taken.add(token);
+    sink(start + numberBytes(token), bytes);
+  }
+}
+
+function emitSources({ allowedSources, address: { family } }: Frontend, row: Bytes, sink: Sink): void {
+  if (allowedSources === undefined) return;
+  const tag = TAG[family];
+  sink(tag.firewalled + row, "");
+  const spans = allowedSources.filter(({ address }) => address.family === family).map(prefixSpan);
+  const at = (value: bigint) => row + addressBytes({ family, value });
+  for (const { first, last } of mergeSpans(spans)) sink(tag.allowedSources + at(first) + at(last), "");
+}
+
+/** The elements that it has in common with other frontends. */
+export function emitShared({ frontend, slots }: Placed, sink: (id: ElementId) => void): void {
+  const { address, kind, protocol } = frontend;
+  if (kind === "ClusterIP") sink(TAG[address.family].clusterIps + addressBytes(address));
+  for (const list of LISTS) {
+    for (const endpoint of slots[list])
+      if (endpoint.isLocal) sink(hairpinId(endpoint.address, protocol, endpoint.port));
+  }
+}
+
+function hairpinId(address: Address, protocol: number, port: number): ElementId {
+  const bytes = addressBytes(address);
+  return TAG[address.family].hairpin + bytes + bytes + protocolPort(protocol, port);
+}
+
+/** Where the elements of a frontend's slots are: the name of the first, less its number. */
+export function slotsId({ address, ...rest }: Frontend, list: List): ElementId {
+  return TAG[address.family].lists[list].endpoints + rowBytes({ address, ...rest });
+}
+
+/** How the elements of its allowed sources begin. */
+export function sourcesStart(frontend: Frontend): ElementId {
+  return TAG[frontend.address.family].allowedSources + rowBytes(frontend);
+}
+
+const ROW_BYTES: Readonly<Record<Family, number>> = { 4: 12, 6: 24 };
+
+/** Of an allowed source the same as `sourcesStart` of its frontend; `undefined` for other elements. */
+export function allowedSourcesStart(id: ElementId): ElementId | undefined {
+  for (const family of [4, 6] as const) {
+    if (id.startsWith(TAG[family].allowedSources)) return id.slice(0, 1 + ROW_BYTES[family]);
+  }
+  return undefined;
+}
+
+/** All elements of gates that a frontend of this address, protocol and port can have, apart from allowed sources. */
+export function gateIds(frontend: Frontend): ElementId[] {
+  const tag = TAG[frontend.address.family];
+  const row = rowBytes(frontend);
+  const lists = LISTS.map((list) => tag.lists[list].frontends);
+  const { connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds } = tag;
+  const all = [connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds, ...lists];
+  return all.map((start) => start + row);
+}

@@ -1,0 +1,223 @@
+/**
+ * Services by nftables: the first packet of a connection meets the table (`layout.ts`), connection tracking carries the rest.
+ * The mode remembers frontends and the order of their endpoints, not elements: those are emitted anew for each comparison.
+ */
+import type { Look } from "../../netlink/look.ts";
+import type { Request } from "../../netlink/message.ts";
+import { changeElements } from "../../nft/change.ts";
+import { hasSameElements, shapeDifference } from "../../nft/comparison.ts";
+import { addElements, flushSet, removeTable, replaceRules, replaceTable, type Table } from "../../nft/table.ts";
+import { type Frontend, type FrontendChange, frontendKey, type NodeSettings } from "../frontend.ts";
+import type { ServiceMode, Transaction } from "../mode.ts";
+import { type Bytes, endpointBytes, numberBytes } from "./bytes.ts";
+import {
+  allowedSourcesStart,
+  type ElementId,
+  emitElements,
+  emitShared,
+  gateIds,
+  type Placed,
+  slotsId,
+  sourcesStart,
+} from "./emission.ts";
+import { addParts, partElements, servicesTable } from "./layout.ts";
+import { lookAtElements, lookAtServices, type ObservedServices } from "./observed.ts";
+import { LISTS, type List, type Part, partName } from "./parts.ts";
+import { ELEMENT_SETS } from "./sets.ts";
+import { arrangeSlots, type Slots } from "./slots.ts";
+import { ElementChanges, Packer } from "./transactions.ts";
+
+/** Nothing of the node's settings matters to chains of parts and to elements. */
+const NO_SETTINGS: NodeSettings = { localPods: [], serviceRanges: [], masqueradeAll: false, masqueradeBit: 0 };
+
+export class NftablesMode implements ServiceMode {
+  #table: Table = servicesTable(NO_SETTINGS, []);
+  readonly #placed = new Map<string, Placed>();
+  /** How many frontends each of the common elements belongs to. */
+  readonly #shared = new Map<ElementId, number>();
+  /** By the names of their chains. */
+  readonly #parts = new Map<string, Part>();
+
+  *compare(frontends: Iterable<Frontend>, settings: NodeSettings): Look<readonly Transaction[]> {
+    this.#forget();
+    this.#table = servicesTable(settings, []);
+    const observed = yield* lookAtServices(this.#table);
+    for (const part of observed?.parts ?? []) this.#parts.set(partName(part), part);
+    // Read before slots are arranged: their order is the kernel's. In a table of another shape nothing is worth keeping.
+    const difference =
+      observed === undefined
+        ? "table"
+        : shapeDifference(servicesTable(settings, [...this.#parts.values()]), observed.table);
+    const held = difference === "table" ? new Map<ElementId, Bytes>() : yield* lookAtElements(this.#table);
+    if (difference === "table") this.#parts.clear();
+    for (const frontend of frontends) this.#place(frontend, (list) => heldSlots(held, frontend, list));
+    const first = this.#repairs(difference === "table" ? undefined : observed, settings);
+    const packer = new Packer(this.#table, first);
+    this.#compareElements(held, packer);
+    return packer.finish();
+  }
+
+  change(changes: readonly FrontendChange[]): readonly Transaction[] {
+    const known = new Map(this.#parts);
+    const [shared, units] = [new Map<ElementId, number>(), [] as ElementChanges[]];
+    for (const [key, after] of lastOfEach(changes)) {
+      const before = this.#remove(key, shared);
+      if (after !== undefined) this.#place(after, (list) => before?.slots[list].map(endpointBytes) ?? [], shared);
+      units.push(changesBetween(before, this.#placed.get(key)));
+    }
+    const added = [...this.#parts.values()].filter((part) => !known.has(partName(part)));
+    const packer = new Packer(this.#table, [
+      ...addParts(this.#table, added, [...known.values()]),
+      ...partElements(this.#table, added),
+    ]);
+    const [come, gone] = [new ElementChanges(), new ElementChanges()];
+    for (const [id, count] of shared) {
+      const now = this.#shared.get(id) ?? 0;
+      if (now > 0 && now - count <= 0) come.add(id, "");
+      if (now === 0 && count < 0) gone.remove(id);
+    }
+    packer.takeEach(come);
+    for (const unit of units) packer.take(unit);
+    packer.takeEach(gone);
+    return packer.finish();
+  }
+
+  removal(): Transaction {
+    this.#forget();
+    return removeTable(this.#table);
+  }
+
+  #forget(): void {
+    this.#placed.clear();
+    this.#shared.clear();
+    this.#parts.clear();
+  }
+
+  /** `held`: the order that its endpoints have. `counted` gets how often each common element was added. */
+  #place(frontend: Frontend, held: (list: List) => readonly Bytes[], counted?: Map<ElementId, number>): void {
+    const slots: Record<List, Slots> = {
+      "": arrangeSlots(held(""), frontend.endpoints),
+      "local-": arrangeSlots(held("local-"), frontend.localEndpoints),
+    };
+    const placed = { frontend, slots };
+    this.#placed.set(frontendKey(frontend), placed);
+    emitShared(placed, (id) => {
+      this.#shared.set(id, (this.#shared.get(id) ?? 0) + 1);
+      counted?.set(id, (counted.get(id) ?? 0) + 1);
+    });
+    for (const part of partsOf(placed)) this.#parts.set(partName(part), part);
+  }
+
+  #remove(key: string, counted: Map<ElementId, number>): Placed | undefined {
+    const placed = this.#placed.get(key);
+    if (placed === undefined) return undefined;
+    this.#placed.delete(key);
+    emitShared(placed, (id) => {
+      const left = (this.#shared.get(id) ?? 0) - 1;
+      if (left > 0) this.#shared.set(id, left);
+      else this.#shared.delete(id);
+      counted.set(id, (counted.get(id) ?? 0) - 1);
+    });
+    return placed;
+  }
+
+  /** What has to be done to the table before its frontends. */
+  #repairs(observed: ObservedServices | undefined, settings: NodeSettings): Request[] {
+    const table = servicesTable(settings, [...this.#parts.values()]);
+    if (observed === undefined) return replaceTable(table);
+    const present = new Set(observed.parts.map(partName));
+    const missing = [...this.#parts.values()].filter((part) => !present.has(partName(part)));
+    const held = servicesTable(settings, observed.parts);
+    const isWhole = shapeDifference(held, observed.table) === "none";
+    const elements = new Set(ELEMENT_SETS.map(({ name }) => name));
+    const different = table.sets.filter((set) => !elements.has(set.name) && !hasSameElements(set, observed.table));
+    const verdicts = different.filter(({ kind }) => kind === "tuples");
+    const ranges = different.filter(({ kind }) => kind === "prefixes");
+    return [
+      ...(isWhole ? addParts(table, missing, observed.parts) : replaceRules(table, new Set(observed.table.chains))),
+      ...changeElements(observed.table.elements, { ...table, sets: verdicts }),
+      ...ranges.flatMap((set) => [flushSet(table, set.name), ...addElements(table, set)]),
+    ];
+  }
+
+  #compareElements(held: Map<ElementId, Bytes>, packer: Packer): void {
+    const come = new ElementChanges();
+    for (const id of this.#shared.keys()) if (!held.delete(id)) come.add(id, "");
+    packer.takeEach(come);
+    const sources = sourcesByRow(held);
+    for (const placed of this.#placed.values()) {
+      const unit = new ElementChanges();
+      emitElements(placed, (id, data) => {
+        unit.turn(id, held.get(id), data);
+        held.delete(id);
+      });
+      if (held.size > 0) {
+        const stale = [...gateIds(placed.frontend), ...(sources.get(sourcesStart(placed.frontend)) ?? [])];
+        for (const id of stale) if (held.delete(id)) unit.remove(id);
+      }
+      packer.take(unit);
+    }
+    const gone = new ElementChanges();
+    for (const id of held.keys()) gone.remove(id);
+    packer.takeGone(gone);
+  }
+}
+
+/** A frontend that changes twice has its last state. */
+function lastOfEach(changes: readonly FrontendChange[]): ReadonlyMap<string, Frontend | undefined> {
+  const last = new Map<string, Frontend | undefined>();
+  for (const { before, after } of changes) {
+    const frontend = after ?? before;
+    if (frontend !== undefined) last.set(frontendKey(frontend), after);
+  }
+  return last;
+}
+
+function changesBetween(before: Placed | undefined, after: Placed | undefined): ElementChanges {
+  const changes = new ElementChanges();
+  const held = new Map<ElementId, Bytes>();
+  if (before !== undefined) emitElements(before, (id, data) => held.set(id, data));
+  if (after !== undefined) {
+    emitElements(after, (id, data) => {
+      changes.turn(id, held.get(id), data);
+      held.delete(id);
+    });
+  }
+  for (const id of held.keys()) changes.remove(id);
+  return changes;
+}
+
+/** The endpoints that the kernel holds for a frontend, slot by slot. */
+function heldSlots(held: ReadonlyMap<ElementId, Bytes>, frontend: Frontend, list: List): Bytes[] {
+  if (held.size === 0) return [];
+  const start = slotsId(frontend, list);
+  const wanted = (list === "" ? frontend.endpoints : frontend.localEndpoints).length;
+  const slots: Bytes[] = [];
+  for (let slot = 0; ; slot++) {
+    const endpoint = held.get(start + numberBytes(slot));
+    if (endpoint === undefined && slot >= wanted) return slots;
+    slots.push(endpoint ?? "");
+  }
+}
+
+/** The elements of allowed sources by `sourcesStart`. */
+function sourcesByRow(held: ReadonlyMap<ElementId, Bytes>): ReadonlyMap<ElementId, readonly ElementId[]> {
+  const rows = new Map<ElementId, ElementId[]>();
+  for (const id of held.keys()) {
+    const start = allowedSourcesStart(id);
+    if (start === undefined) continue;
+    const row = rows.get(start);
+    if (row === undefined) rows.set(start, [id]);
+    else row.push(id);
+  }
+  return rows;
+}
+
+function partsOf({ frontend, slots }: Placed): Part[] {
+  const { affinity, address } = frontend;
+  const { family } = address;
+  const picks = LISTS.filter((list) => slots[list].length > 0).map(
+    (list): Part => ({ kind: "pick", list, family, number: slots[list].length }),
+  );
+  return affinity === undefined ? picks : [...picks, { kind: "remember", list: "", family, number: affinity.seconds }];
+}

@@ -1,0 +1,62 @@
+/** What the kernel holds of `table inet weft-services`. Only the comparison asks for it. */
+import type { Look } from "../../netlink/look.ts";
+import type { Message } from "../../netlink/message.ts";
+import { chainQuestion, elementDumps, type ObservedTable, readTable, tableQuestions } from "../../nft/comparison.ts";
+import { eachElement } from "../../nft/element-bytes.ts";
+import { readRules } from "../../nft/ruleset.ts";
+import { readTuple, type TupleSet } from "../../nft/set.ts";
+import type { Table } from "../../nft/table.ts";
+import type { Bytes } from "./bytes.ts";
+import type { ElementId } from "./emission.ts";
+import { type Part, parsePart } from "./parts.ts";
+import { ELEMENT_SETS, FRONTEND_SETS, verdictSets } from "./sets.ts";
+
+export interface ObservedServices {
+  readonly table: ObservedTable;
+  readonly parts: readonly Part[];
+}
+
+const ELEMENT_SET_NAMES: ReadonlySet<string> = new Set(ELEMENT_SETS.map(({ name }) => name));
+
+/** The table without frontends' elements: its shape, settings and parts. `bare` is the wanted table without parts. */
+export function* lookAtServices(bare: Table): Look<ObservedServices | undefined> {
+  const seen = yield tableQuestions(bare, ({ name }) => !ELEMENT_SET_NAMES.has(name));
+  const first = readTable(bare, seen);
+  if (first === undefined) return undefined;
+  const parts = observedParts(first, seen);
+  if (parts.length === 0) return { table: first, parts: [] };
+  const names = parts.map(({ name }) => name);
+  const all = [...seen, ...(yield names.map((name) => chainQuestion(bare, name)))];
+  const table = readTable(bare, all);
+  return table === undefined ? undefined : { table, parts: parts.map(({ part }) => part) };
+}
+
+/** Of the chains that have rules, or that an element leads to. */
+function observedParts({ elements }: ObservedTable, seen: readonly Message[]) {
+  const targets = verdictSets([]).flatMap((set) =>
+    (elements.get(set.name) ?? []).flatMap((element) => target(set, element)),
+  );
+  const names = new Set([...readRules(seen).map(({ chain }) => chain), ...targets]);
+  return [...names].sort().flatMap((name) => {
+    const part = parsePart(name);
+    return part === undefined ? [] : [{ name, part }];
+  });
+}
+
+function target(set: TupleSet, element: Parameters<typeof readTuple>[1]): string[] {
+  const data = readTuple(set, element)?.data ?? [];
+  if ("goto" in data) return [data.goto];
+  return "jump" in data ? [data.jump] : [];
+}
+
+/** All elements of frontends. */
+export function* lookAtElements(bare: Table): Look<Map<ElementId, Bytes>> {
+  const seen = yield elementDumps({ ...bare, sets: FRONTEND_SETS });
+  const tags = new Map(FRONTEND_SETS.map(({ name }, at) => [name, String.fromCharCode(at)]));
+  const held = new Map<ElementId, Bytes>();
+  eachElement(bare, seen, (set, key, data) => {
+    const tag = tags.get(set);
+    if (tag !== undefined) held.set(tag + key, data);
+  });
+  return held;
+}
