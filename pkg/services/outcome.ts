@@ -89,7 +89,7 @@ function atFrontend(packet: Packet, frontend: Frontend, frontends: readonly Fron
     return {
       endpoint,
       obstacle: unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, node.settings),
-      masquerade: masquerade ?? hairpin(packet, endpoint),
+      masquerade: staysHere(packet, endpoint, node) ? undefined : (masquerade ?? hairpin(packet, endpoint)),
     };
   });
   const [first] = choices;
@@ -135,6 +135,11 @@ function wayOf(packet: Packet, frontend: Frontend, { settings, isOwnAddress }: N
       return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: endpoints on this node only` };
     }
   }
+}
+
+/** A packet that came in and goes to this node itself never leaves, and only what leaves is masqueraded. */
+function staysHere({ source }: Packet, { address }: Endpoint, { isOwnAddress }: NodeContext): boolean {
+  return isOwnAddress(address) && !isOwnAddress(source);
 }
 
 /** A pod that gets itself as the endpoint must not see its own address as the client's: it would answer itself directly. */

@@ -112,14 +112,18 @@ function probeUdp({ from, to, port, timeoutMs }: Probe): Promise<ProbeResult> {
       socket.removeAllListeners("message").close();
       resolve(result);
     };
-    const timer = setTimeout(() => end({ failure: "silence" }), timeoutMs);
+    let refusal = "silence";
+    const timer = setTimeout(() => end({ failure: refusal }), timeoutMs);
     socket.once("error", (error) => end(failureOf(error)));
     // Connected, the socket takes answers from the asked address alone, and hears of refusals.
     socket.bind({ address: from }, () => {
       socket.connect(port, to, () => {
         const { address, port: own } = socket.address();
         socket.once("message", (data) => end({ ...JSON.parse(String(data)), client: socketAddress(address, own) }));
-        socket.send("?", (error) => error && end(failureOf(error)));
+        // What this host's own rules refuse is an error of sending; the ICMP message, where there is one, comes after it.
+        socket.send("?", (error) => {
+          if (error !== null) refusal = failureOf(error).failure;
+        });
       });
     });
   });

@@ -7,7 +7,7 @@ import { answeredBy } from "../../../daemon/core/drivers/ruleset.ts";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { NETLINK_NETFILTER } from "../../../pkg/netlink/message.ts";
-import { NftablesMode } from "../../../pkg/services/nftables/mode.ts";
+import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";
 import type { Case } from "../rows.ts";

@@ -3,7 +3,7 @@
  *
  *     client ─┐                  ┌─ outside (clients that are no part of the cluster)
  *     pods ───┤ node (the judged)┼─ other (another node) ─ remote (its pods)
- *                                └─ beyond (everything else: whatever gets there is answered there)
+ *                                └─ beyond (all else that is asked for: what gets there is answered there)
  *
  * `client` and `pods` hold the node's pods, those that ask and those that answer: a pod that reaches itself must leave its
  * namespace. Which addresses are where changes with each case (`placement.ts`); links and routes between hosts stay.
@@ -71,8 +71,6 @@ const SETTINGS = [
 async function prepare({ name }: Namespace): Promise<void> {
   // Some are of later kernels, and some not of each namespace.
   for (const setting of SETTINGS) await run("ip", ["netns", "exec", name, "sysctl", "-qw", setting]);
-  await succeed("ip", ["-n", name, "link", "add", "apps", "type", "dummy"]);
-  await succeed("ip", ["-n", name, "link", "set", "apps", "up"]);
 }
 
 async function connect(namespaces: Namespaces, link: number, a: Host, b: Host): Promise<void> {
@@ -94,8 +92,5 @@ async function connect(namespaces: Namespaces, link: number, a: Host, b: Host): 
     await succeed("ip", ["-n", to, version, "route", "add", "default", "via", nextHop(b, a, family)]);
     if (b !== "beyond") continue;
     await succeed("ip", ["-n", from, version, "route", "add", "default", "via", nextHop(a, b, family)]);
-    // Every address is its own, of packets that come in.
-    await succeed("ip", ["-n", to, version, "rule", "add", "iif", device(a), "lookup", "100", "priority", "1"]);
-    await succeed("ip", ["-n", to, version, "route", "add", "local", "default", "dev", "lo", "table", "100"]);
   }
 }
