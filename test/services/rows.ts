@@ -67,7 +67,7 @@ const NODE = {
   slices: [],
 };
 
-interface CaseInFile extends Partial<Omit<Case, "options" | "rows">> {
+export interface CaseInFile extends Partial<Omit<Case, "options" | "rows">> {
   readonly title: string;
   readonly options?: Partial<CaseOptions>;
   readonly rows: readonly (Partial<Row> & Pick<Row, "name" | "from" | "to" | "port" | "expect">)[];
@@ -96,7 +96,8 @@ function readCases(): Case[] {
     });
 }
 
-function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile): Case {
+/** With what all cases have in common. */
+export function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile): Case {
   return {
     ...NODE,
     family: 4,
@@ -115,7 +116,7 @@ const PORT = new RegExp(`(${DOTTED.source}):([0-9]+)`);
 const PREFIX = new RegExp(`(${DOTTED.source})/([0-9]+)`);
 
 /** A case of IPv4 in IPv6: a.b.c.d is fd77:77::a.b.c.d, and /n is /(96 + n). What the node has of IPv6 itself goes. */
-function mirror(from: Case): Case {
+export function mirror(from: Case): Case {
   if (from.family !== 4) throw new Error(`${from.title}: only cases of IPv4 can be mirrored`);
   const isIPv4 = (text: string) => !text.includes(":");
   const one = {
