@@ -26,6 +26,10 @@ export interface CaseOptions {
   readonly podCIDRs: readonly string[];
   /** Prefixes of the node's addresses that NodePorts are served at. */
   readonly nodePortAddresses: readonly string[];
+  /** "address:port" of the API server. */
+  readonly reserved: readonly string[];
+  /** As `NodeFacts.externalIPs`. */
+  readonly externalIPs: "all" | "none" | readonly string[];
 }
 
 export interface Case {
@@ -59,6 +63,8 @@ const NODE = {
     masqueradeAll: false,
     podCIDRs: ["10.0.0.0/8", "fd00:10::/64"],
     nodePortAddresses: ["192.168.0.2/32", "2001:db8::1/128"],
+    reserved: [],
+    externalIPs: "all",
   } satisfies CaseOptions,
   boundToNode: [],
   serviceCIDRs: ["172.30.0.0/16", "fd00:10:96::/112"],

@@ -102,6 +102,29 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
     },
   );
 
+  test("with affinity choose for each port of a Service and each list of endpoints apart", async () => {
+    const ports = [
+      { name: "main", protocol: "TCP", port: 80, nodePort: 3001 },
+      { name: "main", protocol: "TCP", port: 443, nodePort: 3002 },
+    ];
+    await arrange({ spec: { ...affinity(10_800), ports, externalTrafficPolicy: "Local" } });
+    const chosen = await Promise.all(
+      MANY_CLIENTS.map(async (client) => {
+        const [one, other] = await Promise.all([
+          connect(client, CLUSTER_IP, 80, 2),
+          connect(client, CLUSTER_IP, 443, 2),
+        ]);
+        return { one: reached(one).join(), other: reached(other).join() };
+      }),
+    );
+    expect(chosen.some(({ one, other }) => one !== other)).toBe(true);
+    const onNode = reached(await connect(OUTSIDE, NODE, 3001));
+    expect(onNode).toEqual([family === 4 ? "10.180.0.1:80" : "[fd77:77::ab4:1]:80"]);
+    // The node's own pods go to all endpoints, as by the ClusterIP.
+    const [client = ""] = MANY_CLIENTS;
+    expect(reached(await connect(client, NODE, 3001)).join()).toBe(chosen[0]?.one);
+  });
+
   test("with affinity let clients go when their endpoint does, and keep them across a restart", async () => {
     await arrange({ spec: affinity(10_800) });
     const [first = ""] = reached(await connect(CLIENT));
