@@ -11,12 +11,16 @@ import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
+import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
+import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
+import { serviceHealth } from "./controllers/service-health/index.ts";
 import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
@@ -41,7 +45,8 @@ import { NodeView } from "./sources/node-view.ts";
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
-  services,
+  // `serviceHealth` publishes whose turn it is.
+  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
 ];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
@@ -88,7 +93,7 @@ async function start(
   const kernel = new Kernel(clock);
   atEnd(() => kernel.close());
   const view = new NodeView(nodeName);
-  const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
+  const cluster = await openClusterSide({ options, netConf, view, health, metrics, log, clock });
   atEnd(() => cluster.close());
   const { source, events } = cluster;
   const files = withSettingsIn(options.procSys, nodeFiles);

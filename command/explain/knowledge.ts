@@ -36,10 +36,12 @@ export interface Owner {
   readonly namespace: string | undefined;
 }
 
-/** What is asked: a packet to `destination`, of the node's own or of the pod that has `source`. */
+/** What is asked: a packet to `destination`, of the node's own, or of the pod or host that has `source`. */
 export interface Question {
   readonly destination: Address;
   readonly source: Address | undefined;
+  /** Which of a Service's endpoints is followed. [the likeliest] */
+  readonly endpoint?: Address | undefined;
   readonly protocol: number | undefined;
   readonly port: number | undefined;
 }

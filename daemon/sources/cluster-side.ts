@@ -16,11 +16,13 @@ import { News } from "../core/news.ts";
 import type { Options } from "../options.ts";
 import { Announcer } from "./announcer.ts";
 import { type EventReporter, Events } from "./events.ts";
+import { KnownServers } from "./known-servers.ts";
 import { kubernetesServices } from "./kubernetes-services.ts";
 import type { NetConfHolder } from "./net-conf.ts";
 import { NetworkCondition } from "./network-condition.ts";
 import { NodeFileSource } from "./node-file.ts";
 import type { NodeView } from "./node-view.ts";
+import { ServerLookup } from "./server-lookup.ts";
 import type { ServiceSource } from "./service-source.ts";
 
 export interface ClusterSide {
@@ -40,7 +42,7 @@ export interface ClusterSide {
 }
 
 export interface ClusterSideParts {
-  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "nodes" | "serviceProxy">;
+  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy">;
   readonly netConf: NetConfHolder;
   readonly view: NodeView;
   readonly health: Health;
@@ -49,14 +51,27 @@ export interface ClusterSideParts {
   readonly clock: Clock;
 }
 
-export function openClusterSide(parts: ClusterSideParts): ClusterSide {
+export async function openClusterSide(parts: ClusterSideParts): Promise<ClusterSide> {
   const { nodes } = parts.options;
   return nodes === undefined ? kubernetesSide(parts) : fileSide(nodes, parts);
 }
 
-function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts): ClusterSide {
-  const { nodeName } = options;
-  const connection = connectKubernetes(options.kubeconfig, clock);
+async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts): Promise<ClusterSide> {
+  const { nodeName, kubeconfig, apiserver, stateDir } = options;
+  const known = await KnownServers.open(stateDir, log);
+  const connection = connectKubernetes(
+    {
+      ...{ kubeconfig, apiServers: apiserver, known: () => known.endpoints },
+      onServer: ({ url, origin }) => {
+        log.info({ server: url, origin }, "the API server answers");
+        metrics.apiServer.reset();
+        metrics.apiServer.set({ server: url, origin }, 1);
+      },
+    },
+    clock,
+  );
+  const lookup = new ServerLookup({ connection, known, clock, log });
+  lookup.start();
   const api = new NodeApi(connection);
   const announcer = new Announcer({ api, nodeName, clock, log, metrics });
   const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
@@ -72,7 +87,7 @@ function kubernetesSide({ options, view, metrics, log, clock }: ClusterSideParts
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
-      await Promise.all([announcer.stop(), events.stop(), condition.stop(), services?.stop()]);
+      await Promise.all([announcer.stop(), events.stop(), condition.stop(), services?.stop(), lookup.stop()]);
       connection.close();
     },
   };
