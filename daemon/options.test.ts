@@ -67,7 +67,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(24);
+  expect(command.options.length).toBe(34);
 });
 
 test.each([

@@ -2,7 +2,6 @@
 import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { ControllerFactory } from "../context.ts";
-import { PROXY_TURN } from "../facts.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
 import { ServiceProgrammer } from "./service-programmer.ts";
@@ -13,8 +12,6 @@ export const services: ControllerFactory = (context) => {
   if (options.serviceProxy === "none") return undefined;
   if (cluster.services === undefined)
     throw new Error("--service-proxy needs Services, which come from a cluster's API server: leave out --nodes");
-  const turn = facts.of(PROXY_TURN);
-  if (turn.value === undefined) turn.publish({ isOurs: true });
   const gate = context.newGate();
   const map = new ServiceMap();
   const { nftables, programmer } = kernel;
