@@ -42,11 +42,15 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
+/** `serviceHealth` publishes whose turn it is: without it nothing is programmed. */
+const OF_SERVICES: readonly ControllerFactory[] = [
+  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+];
+
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
-  // `serviceHealth` publishes whose turn it is.
-  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+  ...OF_SERVICES,
 ];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
