@@ -9,6 +9,7 @@ import { ServicesController } from "./services.ts";
 
 export const services: ControllerFactory = (context) => {
   const { options, cluster, kernel, clock, log, health, metrics, facts, sources } = context;
+  // The file source may name no Services.
   if (options.serviceProxy === "none" || cluster.services === undefined) return undefined;
   const gate = context.newGate();
   const map = new ServiceMap();
