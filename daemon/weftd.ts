@@ -17,6 +17,8 @@ import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
+import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
@@ -41,6 +43,8 @@ import { NodeView } from "./sources/node-view.ts";
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
+  // What follows Services comes first.
+  ...[serviceLoopback, serviceLocalhost, serviceConntrack],
   services,
 ];
 
