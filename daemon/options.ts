@@ -4,12 +4,20 @@
 
 import { resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
-import { DEFAULT_CNI_CONF_DIR, DEFAULT_NET_CONF, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../pkg/footprint.ts";
+import {
+  DEFAULT_CNI_CONF_DIR,
+  DEFAULT_NET_CONF,
+  DEFAULT_RUN_DIR,
+  DEFAULT_STATE_DIR,
+  METRICS_LISTEN,
+} from "../pkg/footprint.ts";
 import { type Address, formatAddress } from "../pkg/ip/address.ts";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
-import { flag, parseNetworks, parseOneAddress } from "./flag.ts";
+import { flag, type ListenAddress, parseListenAddress, parseNetworks, parseOneAddress } from "./flag.ts";
+import { type OutsideOptions, outsideFlags, outsideMistake } from "./outside-options.ts";
+import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.ts";
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
 /** Which interface is the underlay's; nothing given: found by the Node's address. */
@@ -24,9 +32,11 @@ export interface InterfaceWishes {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceWishes, ServiceOptions {
+export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
+  /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */
+  readonly apiserver: readonly string[];
   /** Path of a file with all nodes, instead of an API server. */
   readonly nodes: string | undefined;
   readonly nodeName: string;
@@ -42,16 +52,12 @@ export interface Options extends InterfaceWishes, ServiceOptions {
   readonly vxlanFrom: "nodes" | "anybody";
   readonly cniConfDir: string;
   readonly runDir: string;
+  /** What outlives a reboot. */
+  readonly stateDir: string;
   /** The folder whose `net` holds this node's kernel settings. */
   readonly procSys: string;
   readonly metricsAddress: ListenAddress;
   readonly logLevel: LogLevel;
-}
-
-export interface ListenAddress {
-  /** Undefined: all addresses of the host. */
-  readonly host: string | undefined;
-  readonly port: number;
 }
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
@@ -61,11 +67,15 @@ const EXAMPLES = `
 Examples:
   weftd                                       in a pod of a DaemonSet with NODE_NAME set
   weftd --kubeconfig /etc/weft/kubeconfig --node-name n1
+  weftd --apiserver https://192.0.2.10:6443,https://192.0.2.11:6443
+                                              without kube-proxy, a new node reaches no ClusterIP
   weftd --nodes /etc/weft/nodes.yaml --node-name n1
                                               without Kubernetes: each host has the same file
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
   weftd --service-proxy nftables              Services are weftd's, too: no kube-proxy runs on the node
+  weftd --service-proxy nftables --no-pods --kubeconfig /etc/weft/kubeconfig
+                                              on a host outside the cluster, which then reaches ClusterIPs
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
 
 Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
@@ -76,9 +86,11 @@ Stopping weftd, even by SIGKILL, leaves the data path and the conflist as they a
 
 /** Reads arguments (without the program's name) and environment. On --help or a bad value it prints and exits. */
 export function parseOptions(args: readonly string[]): Options {
-  return optionsCommand()
-    .parse([...args], { from: "user" })
-    .opts<Options>();
+  const command = optionsCommand().parse([...args], { from: "user" });
+  const options = command.opts<Options>();
+  const mistake = outsideMistake(options);
+  if (mistake !== undefined) command.error(`error: ${mistake}`);
+  return options;
 }
 
 /** The command, apart from `parseOptions` so that a test can keep it from exiting. */
@@ -89,9 +101,19 @@ export function optionsCommand(): Command {
     )
     .addOption(flag("--kubeconfig <file>", "WEFTD_KUBECONFIG", "access to the API server (default: in-cluster)"))
     .addOption(
-      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts(
+      flag(
+        "--apiserver <urls>",
+        "WEFTD_APISERVER",
+        "where the API servers are, instead of what the kubeconfig or the pod's environment says; commas between",
+      )
+        .argParser(parseUrls)
+        .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
+    )
+    .addOption(
+      flag("--nodes <file>", "WEFTD_NODES", "all nodes in YAML, watched, for hosts without Kubernetes").conflicts([
         "kubeconfig",
-      ),
+        "apiserver",
+      ]),
     )
     .addOption(flag("--node-name <name>", "NODE_NAME", "name of this node's Node object").makeOptionMandatory())
     .addOption(
@@ -175,6 +197,11 @@ export function optionsCommand(): Command {
         .default(DEFAULT_RUN_DIR),
     )
     .addOption(
+      flag("--state-dir <dir>", "WEFTD_STATE_DIR", "what outlives a reboot: addresses of API servers")
+        .argParser((path) => resolve(path))
+        .default(DEFAULT_STATE_DIR),
+    )
+    .addOption(
       flag(
         "--proc-sys <dir>",
         "WEFTD_PROC_SYS",
@@ -198,7 +225,7 @@ export function optionsCommand(): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
     .addHelpText("after", EXAMPLES);
-  for (const option of serviceFlags()) command.addOption(option);
+  for (const option of [...serviceFlags(), ...proxyPlaceFlags(), ...outsideFlags()]) command.addOption(option);
   return command;
 }
 
@@ -216,22 +243,21 @@ export function parsePublicIp(text: string): readonly Address[] {
   return addresses;
 }
 
+/** "https://192.0.2.1:6443,https://[2001:db8::1]:6443" */
+export function parseUrls(text: string): readonly string[] {
+  return text.split(",").map((part) => {
+    const url = URL.parse(part.trim());
+    if (url === null || !/^https?:$/.test(url.protocol) || url.search !== "" || url.username !== "") {
+      throw new InvalidArgumentError(`"${part}": expected a URL such as https://192.0.2.1:6443.`);
+    }
+    return part.trim();
+  });
+}
+
 export function parseRegex(text: string): RegExp {
   try {
     return new RegExp(text);
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
-}
-
-/** "127.0.0.1:9468", "[::1]:9468" or ":9468". */
-export function parseListenAddress(text: string): ListenAddress {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new InvalidArgumentError(
-      "Expected host:port such as 127.0.0.1:9468, [::1]:9468, or :9468 for all addresses.",
-    );
-  }
-  return { host: match[1] ?? (match[2] || undefined), port };
 }

@@ -11,13 +11,17 @@ import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
+import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
+import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
+import { serviceHealth } from "./controllers/service-health/index.ts";
 import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
@@ -40,13 +44,20 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
+/** `serviceHealth` publishes whose turn it is. */
+const OF_SERVICES: readonly ControllerFactory[] = [
+  ...[services, serviceHealth, serviceConntrack, serviceLoopback, serviceLocalhost],
+  ...[proxyLeftovers, conntrackSettings],
+];
+
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
-  // What follows Services comes first.
-  ...[serviceLoopback, serviceLocalhost, serviceConntrack],
-  services,
+  ...OF_SERVICES,
 ];
+
+/** Of a host that is no node (--no-pods). */
+const OUTSIDE_CONTROLLERS: readonly ControllerFactory[] = [outside, ...OF_SERVICES];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -59,7 +70,7 @@ export async function runWeftd(
   options: Options,
   log: Logger,
   signal: AbortSignal,
-  controllers: readonly ControllerFactory[] = CONTROLLERS,
+  controllers: readonly ControllerFactory[] = options.pods ? CONTROLLERS : OUTSIDE_CONTROLLERS,
 ): Promise<void> {
   const closers: (() => void | Promise<void>)[] = [];
   try {
@@ -79,7 +90,7 @@ async function start(
   const { nodeName, runDir } = options;
   const clock = SYSTEM_CLOCK;
   assertSettingsIn(options.procSys, nodeFiles);
-  const netConf = await NetConfHolder.open(options.netConf, log);
+  const netConf = options.pods ? await NetConfHolder.open(options.netConf, log) : NetConfHolder.ofAnyNetwork();
   const health = new Health(clock);
   const metrics = new Metrics();
   const liveness = await claimRunDir(runDir, {
@@ -92,7 +103,7 @@ async function start(
   const kernel = new Kernel(clock);
   atEnd(() => kernel.close());
   const view = new NodeView(nodeName);
-  const cluster = openClusterSide({ options, netConf, view, health, metrics, log, clock });
+  const cluster = await openClusterSide({ options, netConf, view, health, metrics, log, clock });
   atEnd(() => cluster.close());
   const { source, events } = cluster;
   const files = withSettingsIn(options.procSys, nodeFiles);

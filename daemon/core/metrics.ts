@@ -104,6 +104,12 @@ export class Metrics {
     help: "Failed attempts to list or watch Nodes.",
     registers: this.#registers,
   });
+  readonly apiServer = new Gauge({
+    name: "weft_api_server",
+    help: "1 for the API server that has answered last, with why weftd knows it: configured, known from before, or the Service.",
+    labelNames: ["server", "origin"] as const,
+    registers: this.#registers,
+  });
   readonly announcementFailures = new Counter({
     name: "weft_announcement_failures_total",
     help: "Failed attempts to publish this node's annotations.",
@@ -166,7 +172,7 @@ export class Metrics {
  * The two standard process metrics that cost nothing. prom-client's own collection of them comes with a monitor of the
  * event loop that wakes the processor a hundred times a second.
  */
-function observeProcess(registers: Registry[]): void {
+export function observeProcess(registers: Registry[]): void {
   new Gauge({
     name: "process_resident_memory_bytes",
     help: "Resident memory size in bytes.",

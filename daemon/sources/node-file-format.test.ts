@@ -5,7 +5,8 @@ import type { NodeBackend } from "../../pkg/cluster/node/annotations.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
 import { formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix } from "../../pkg/ip/prefix.ts";
-import { NodeFileError, parseNodeFile } from "./node-file-format.ts";
+import { parseNodeFile } from "./node-file-format.ts";
+import { NodeFileError } from "./yaml-reader.ts";
 
 const netConf = (backend: object) => parseNetConf(JSON.stringify({ Network: "10.244.0.0/16", Backend: backend }));
 /** As its backend reads what it would announce. */
@@ -36,7 +37,7 @@ nodes:
 
 describe("parseNodeFile", () => {
   test("reads what nodes would announce of themselves", () => {
-    const [first, second] = parseNodeFile(WHOLE, VXLAN);
+    const [first, second] = parseNodeFile(WHOLE, VXLAN).nodes;
     expect(first && { ...first, backend: said(first) }).toMatchObject({
       name: "n1",
       managed: true,
@@ -61,12 +62,12 @@ describe("parseNodeFile", () => {
   });
 
   test("a backend that is left out is the reader's own", () => {
-    expect(parseNodeFile(WHOLE, HOST_GW).map(({ backend }) => backend?.type)).toEqual(["vxlan", "host-gw"]);
+    expect(parseNodeFile(WHOLE, HOST_GW).nodes.map(({ backend }) => backend?.type)).toEqual(["vxlan", "host-gw"]);
   });
 
   test("JSON is YAML, too", () => {
     const nodes = [{ name: "n1", podCIDRs: ["10.244.1.0/24"], addresses: ["192.0.2.1"] }];
-    expect(parseNodeFile(JSON.stringify({ nodes }), HOST_GW)).toHaveLength(1);
+    expect(parseNodeFile(JSON.stringify({ nodes }), HOST_GW).nodes).toHaveLength(1);
   });
 
   const entry = "nodes:\n  - name: n1\n    podCIDRs: [10.244.1.0/24]\n    addresses: [192.0.2.1]\n";

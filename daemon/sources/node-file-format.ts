@@ -8,23 +8,17 @@
  *         backend: vxlan              # or another one; where it is left out, as net-conf.json of who reads it says
  *
  * and the keys of backends, such as vxlan's `vtepMAC: 0a:00:00:00:00:01`.
+ * Services may stand beside them: `service-file-format.ts`.
  * Pure. Nothing is passed over: a file is right as a whole or an error that names each mistake with its line.
  */
-import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap, type Node as YamlNode } from "yaml";
 import { BACKENDS, backendNamed } from "../../pkg/backend/backends.ts";
 import type { Backend } from "../../pkg/backend/contract.ts";
 import { type NetConf, settingsOf } from "../../pkg/backend/net-conf.ts";
 import type { ClusterNode } from "../../pkg/cluster/node/node.ts";
-import { type Address, AddressError, type Family, parseAddress } from "../../pkg/ip/address.ts";
+import { type Address, type Family, parseAddress } from "../../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../../pkg/ip/prefix.ts";
-
-/** All that is wrong with the file, each mistake with its line and its field. */
-export class NodeFileError extends Error {
-  constructor(mistakes: readonly string[]) {
-    super(mistakes.join("; "));
-    this.name = "NodeFileError";
-  }
-}
+import { type FileServices, readServices, SERVICE_KEYS } from "./service-file-format.ts";
+import { offsetOf, type Reader, readYaml } from "./yaml-reader.ts";
 
 /** What backends have stated of a node, and how its text is read. */
 const FILE_KEYS = Object.assign(
@@ -35,24 +29,25 @@ const KEYS = ["name", "podCIDRs", "addresses", "backend", ...Object.keys(FILE_KE
 
 type Conf = Pick<NetConf, "backend" | "others">;
 
-/** `conf` is this node's: a node that states no backend is taken to have this node's. Throws `NodeFileError`. */
-export function parseNodeFile(text: string, conf: Conf): ClusterNode[] {
-  const reader = new Reader();
-  const document = parseDocument(text, { lineCounter: reader.lines, prettyErrors: false });
-  for (const error of document.errors) reader.mistake(error.pos[0], "", error.message);
-  if (document.errors.length > 0) throw new NodeFileError(reader.mistakes);
+/** What the file says of the cluster. */
+export interface NodeFile extends FileServices {
+  readonly nodes: readonly ClusterNode[];
+}
 
-  const top = reader.map(document.contents, "the file", ["nodes"]);
-  const entries = top === undefined ? [] : reader.list(top.get("nodes", true), "nodes", top);
-  const nodes = entries.map((entry, at) => readNode(reader, entry, `nodes[${at}]`, conf));
-  const seen = new Set<string>();
-  nodes.forEach((node, at) => {
-    if (node !== undefined && seen.has(node.name))
-      reader.mistake(offsetOf(entries[at]), `nodes[${at}].name`, `${node.name} is there already`);
-    seen.add(node?.name ?? "");
+/** `conf` is this node's: a node that states no backend is taken to have this node's. Throws `NodeFileError`. */
+export function parseNodeFile(text: string, conf: Conf): NodeFile {
+  return readYaml(text, ["nodes", ...SERVICE_KEYS], (reader, top) => {
+    const entries = reader.list(top.get("nodes", true), "nodes", top);
+    const nodes = entries.map((entry, at) => readNode(reader, entry, `nodes[${at}]`, conf));
+    const seen = new Set<string>();
+    nodes.forEach((node, at) => {
+      if (node !== undefined && seen.has(node.name))
+        reader.mistake(offsetOf(entries[at]), `nodes[${at}].name`, `${node.name} is there already`);
+      seen.add(node?.name ?? "");
+    });
+    const read = nodes.flatMap((node) => node ?? []);
+    return { nodes: read, ...readServices(reader, top, read) };
   });
-  if (reader.mistakes.length > 0) throw new NodeFileError(reader.mistakes);
-  return nodes.flatMap((node) => node ?? []);
 }
 
 function readNode(reader: Reader, entry: unknown, field: string, conf: Conf): ClusterNode | undefined {
@@ -89,63 +84,4 @@ function readNode(reader: Reader, entry: unknown, field: string, conf: Conf): Cl
     ...(publicIpv6 && { publicIpv6 }),
     ...{ hasRefusedClaim: false, problems: [] },
   };
-}
-
-/** Takes values out of the parsed document, and notes what is not as it should be. */
-class Reader {
-  readonly lines = new LineCounter();
-  readonly mistakes: string[] = [];
-
-  mistake(offset: number, field: string, what: string): void {
-    const { line } = this.lines.linePos(offset);
-    this.mistakes.push(`line ${line}: ${field === "" ? "" : `${field}: `}${what}`);
-  }
-
-  map(value: unknown, field: string, keys: readonly string[]): YAMLMap | undefined {
-    if (!isMap(value)) {
-      this.mistake(offsetOf(value), field, `expected ${keys.join(", ")}`);
-      return undefined;
-    }
-    for (const { key } of value.items) {
-      const name = isScalar(key) ? String(key.value) : String(key);
-      if (!keys.includes(name)) this.mistake(offsetOf(key), field, `unknown key ${name}: known are ${keys.join(", ")}`);
-    }
-    return value;
-  }
-
-  /** `around` is where a value that is missing would be. */
-  list(value: unknown, field: string, around: YAMLMap): readonly unknown[] {
-    if (isSeq(value) && value.items.length > 0) return value.items;
-    this.mistake(offsetOf(value ?? around), field, "expected a list with at least one entry");
-    return [];
-  }
-
-  text(value: unknown, field: string, around: YAMLMap): string | undefined {
-    if (isScalar(value) && typeof value.value === "string" && value.value !== "") return value.value;
-    this.mistake(offsetOf(value ?? around), field, "expected text");
-    return undefined;
-  }
-
-  value<T>(value: unknown, field: string, around: YAMLMap, parse: (text: string) => T): T | undefined {
-    const text = this.text(value, field, around);
-    if (text === undefined) return undefined;
-    try {
-      return parse(text);
-    } catch (error) {
-      if (!(error instanceof AddressError)) throw error;
-      this.mistake(offsetOf(value), field, error.message);
-      return undefined;
-    }
-  }
-
-  each<T>(value: unknown, field: string, around: YAMLMap, parse: (text: string) => T): T[] {
-    return this.list(value, field, around).flatMap((item, at) => {
-      const parsed = this.value(item, `${field}[${at}]`, around, parse);
-      return parsed === undefined ? [] : [parsed];
-    });
-  }
-}
-
-function offsetOf(value: unknown): number {
-  return (value as YamlNode | null | undefined)?.range?.[0] ?? 0;
 }

@@ -57,6 +57,34 @@ test("tells of all nodes at the start, and again when the file, or this node's b
   expect(events).toHaveLength(before);
 });
 
+test("Services follow the file, and stay as they were while it is wrong", async () => {
+  const { path, source, start, until } = bench();
+  const web = { name: "web", clusterIPs: ["10.96.0.10"], ports: [{ port: 80 }], endpoints: ["10.244.1.5"] };
+  const write = (...services: object[]) =>
+    writeFileSync(path, JSON.stringify({ nodes: [entry(1)], services, serviceCIDRs: ["10.96.0.0/16"] }));
+  const { services, slices, cidrs } = source.services;
+  const heard: string[] = [];
+  services.subscribe(({ changes, status }) => {
+    heard.push(`${status.phase} ${changes.map(({ key, after }) => `${after === undefined ? "-" : "+"}${key}`)}`);
+  });
+  expect([services.hasSynced, services.status.phase]).toEqual([false, "listing"]);
+  write(web);
+  start();
+  await until(() => expect(heard).toEqual(["watching +default/web"]));
+  expect(slices.get("default/web-ipv4")?.value.endpoints).toMatchObject([{ nodeName: "n1", isReady: true }]);
+  expect(cidrs.list()).toHaveLength(1);
+  writeFileSync(path, "nodes: 1");
+  await until(() => expect(heard.at(-1)).toBe("stale "));
+  expect(services.size).toBe(1);
+  write(web, { ...web, name: "shop/api", clusterIPs: ["10.96.0.11"] });
+  await until(() => expect(heard.at(-1)).toBe("watching +shop/api"));
+  write({ ...web, name: "shop/api", clusterIPs: ["10.96.0.11"] });
+  await until(() => expect(heard.at(-1)).toMatch(/^watching -default\/web/));
+  expect([slices.size, services.get("shop/api")?.namespace]).toEqual([1, "shop"]);
+  await source.services.stop();
+  await source.stop();
+});
+
 test("a file that is wrong, or gone, is told by its line, and changes nothing", async () => {
   const { path, source, start, of, until } = bench();
   start();
@@ -78,7 +106,7 @@ test("a file that is wrong, or gone, is told by its line, and changes nothing", 
 });
 
 test("what the file says of this node is compared with what is so", () => {
-  const [own] = parseNodeFile(fileWith(1), conf("vxlan"));
+  const [own] = parseNodeFile(fileWith(1), conf("vxlan")).nodes;
   if (own === undefined) throw new Error("no node");
   const { backend, publicIp } = own;
   if (backend === undefined || publicIp === undefined) throw new Error("no announcement");

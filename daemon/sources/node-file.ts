@@ -1,16 +1,54 @@
-/** Nodes from a file that is watched: a `NodeSource` for hosts without Kubernetes. */
+/** Nodes, and Services, from a file that is watched: a `NodeSource` and a `ServiceSource` for hosts without Kubernetes. */
 import type { NetConf } from "../../pkg/backend/net-conf.ts";
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { NodeSource, SourceListener } from "../../pkg/cluster/node/source.ts";
+import type { EndpointSlice } from "../../pkg/cluster/service/endpoint-slice.ts";
+import type { Service } from "../../pkg/cluster/service/service.ts";
+import type { ServiceCIDR } from "../../pkg/cluster/service/service-cidr.ts";
 import { readRegularFile } from "../core/regular-file.ts";
 import { WatchedFile } from "../core/watched-file.ts";
+import { HeldObjects, type HeldObjectsOptions } from "./held-objects.ts";
 import { parseNodeFile } from "./node-file-format.ts";
+import type { FileServices } from "./service-file-format.ts";
+import type { ServiceSource } from "./service-source.ts";
 
 export interface NodeFileOptions {
   readonly path: string;
   readonly clock: Clock;
   /** This node's network configuration, as it is now. */
   readonly netConf: () => Pick<NetConf, "backend" | "others">;
+  /** A listener for Services threw. Must not throw. */
+  readonly onListenerFailure?: HeldObjectsOptions["onFailure"];
+}
+
+/** What the file says of Services. It has no life of its own: the source of nodes reads the file. */
+class FileServiceSource implements ServiceSource {
+  readonly services: HeldObjects<Service>;
+  readonly slices: HeldObjects<EndpointSlice>;
+  readonly cidrs: HeldObjects<ServiceCIDR>;
+
+  constructor(options: HeldObjectsOptions) {
+    this.services = new HeldObjects(options);
+    this.slices = new HeldObjects(options);
+    this.cidrs = new HeldObjects(options);
+  }
+
+  start(): void {}
+
+  async stop(): Promise<void> {
+    for (const held of [this.services, this.slices, this.cidrs]) held.close();
+  }
+
+  /** Endpoints first: a Service that is heard of has them. */
+  replace({ services, slices, cidrs }: FileServices): void {
+    this.cidrs.replace(cidrs);
+    this.slices.replace(slices);
+    this.services.replace(services);
+  }
+
+  stale(reason: string): void {
+    for (const held of [this.services, this.slices, this.cidrs]) held.stale(reason, RETRY_MS);
+  }
 }
 
 /** A file that was wrong, or could not be read, is looked at again: its change may not be heard of. */
@@ -18,18 +56,27 @@ const RETRY_MS = 5000;
 
 export class NodeFileSource implements NodeSource {
   readonly #options: NodeFileOptions;
+  readonly #services: FileServiceSource;
   #listener: SourceListener = () => undefined;
   #watched: WatchedFile | undefined;
   #cancelRetry: () => void = () => undefined;
   /** What the listener knows the nodes from. */
   #told: string | undefined;
+  #file: FileServices | undefined;
   #goodMs: number;
   #isStopped = false;
   #turn: Promise<void> = Promise.resolve();
 
   constructor(options: NodeFileOptions) {
     this.#options = options;
+    const { clock, onListenerFailure = () => undefined } = options;
+    this.#services = new FileServiceSource({ clock, onFailure: onListenerFailure });
     this.#goodMs = options.clock.nowMs();
+  }
+
+  /** What the file says of Services, once this source is started. */
+  get services(): ServiceSource {
+    return this.#services;
   }
 
   start(listener: SourceListener): void {
@@ -60,13 +107,19 @@ export class NodeFileSource implements NodeSource {
       if (this.#isStopped) return;
       const conf = netConf();
       const told = JSON.stringify([conf.backend, ...conf.others.values(), text]);
-      if (told !== this.#told) this.#listener({ type: "sync", nodes: parseNodeFile(text, conf) });
+      if (told !== this.#told) {
+        const file = parseNodeFile(text, conf);
+        this.#listener({ type: "sync", nodes: file.nodes });
+        this.#file = file;
+      }
+      if (this.#file !== undefined) this.#services.replace(this.#file);
       this.#told = told;
       this.#goodMs = clock.nowMs();
       this.#listener({ type: "connected" });
     } catch (error) {
       if (this.#isStopped) return;
       const reason = `nodes file ${path}: ${error instanceof Error ? error.message : String(error)}`;
+      this.#services.stale(reason);
       this.#listener({ type: "stale", silentMs: clock.nowMs() - this.#goodMs, reason, retryMs: RETRY_MS });
       this.#cancelRetry = clock.setTimer(RETRY_MS, () => this.#look());
     }

@@ -9,6 +9,18 @@ import https from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { type Clock, SilenceTimer } from "./clock.ts";
 import { type Advice, GENERAL_ADVICE, KubernetesError } from "./errors.ts";
+import { SendError, send } from "./send.ts";
+import { type Server, ServerRing, serverUrl } from "./servers.ts";
+
+/** Who this process is at the API server, and which servers it may ask. */
+export interface Access {
+  /** Reads credentials and the authority that servers' certificates are checked with. Throws where there are none. */
+  readonly load: () => KubeConfig;
+  /** The servers to ask, in the order of preference. Default: the one of the configuration. */
+  readonly servers?: (config: KubeConfig) => readonly Server[];
+  /** Another server than before has answered. Must not throw. */
+  readonly onServer?: (server: Server) => void;
+}
 
 export interface ConnectionRequest {
   /** What is attempted, for error messages: "list nodes". */
@@ -42,12 +54,23 @@ const MAX_RETRY_AFTER_MS = 60_000;
  */
 const TCP_PROBE_MS = 15_000;
 
+/** Where and how one attempt is made. */
+interface Target {
+  readonly server: Server;
+  readonly url: URL;
+  readonly options: https.RequestOptions;
+}
+
 /**
- * One server and one pool of connections, for any number of resources. HTTP/1.1: each open watch holds a TCP connection
+ * One cluster and one pool of connections, for any number of resources. HTTP/1.1: each open watch holds a TCP connection
  * of its own, all other requests take turns on those that are idle.
+ *
+ * A server that cannot be connected to is left for the next one at once, in the same request. One that does not answer, or
+ * answers 500 and above, is left by the requests that follow: the one that failed may have been carried out.
  */
 export class Connection {
-  readonly #load: () => KubeConfig;
+  readonly #access: Access;
+  readonly #ring: ServerRing;
   readonly #clock: Clock;
   readonly #agents = {
     "http:": new http.Agent({ keepAlive: true, keepAliveMsecs: TCP_PROBE_MS }),
@@ -56,11 +79,12 @@ export class Connection {
   #config: KubeConfig | undefined;
 
   /**
-   * `load` reads the kubeconfig. It is called again after a connection that failed and at a 401, which is answered by
-   * one more attempt at once: tokens, certificates and the server's authority are renewed while this process runs.
+   * `access.load` is called again after a connection that failed and at a 401, which is answered by one more attempt at
+   * once: tokens, certificates and the server's authority are renewed while this process runs.
    */
-  constructor(load: () => KubeConfig, clock: Clock) {
-    this.#load = load;
+  constructor(access: Access, clock: Clock) {
+    this.#access = access;
+    this.#ring = new ServerRing(access.onServer);
     this.#clock = clock;
   }
 
@@ -70,7 +94,7 @@ export class Connection {
     try {
       return JSON.parse(text);
     } catch (cause) {
-      throw new KubernetesError("protocol", `${this.#subject(request)}: the answer is not JSON`, { cause });
+      throw new KubernetesError("protocol", `${request.operation}: the answer is not JSON`, { cause });
     }
   }
 
@@ -109,33 +133,45 @@ export class Connection {
     signal: AbortSignal | undefined,
     read: (chunks: AsyncIterable<Uint8Array>) => Promise<Result>,
   ): Promise<Result> {
-    const attempt = () => this.#attempt(request, silenceMs, signal, read);
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!(error instanceof KubernetesError) || error.status !== 401 || error.code !== "refused") throw error;
-      this.#config = undefined;
-      if (signal?.aborted) throw error;
-      return await attempt();
+    let isRenewed = false;
+    const unreached = new Set<string>();
+    for (;;) {
+      const target = await this.#target(request);
+      try {
+        return await this.#attempt(request, target, silenceMs, signal, read);
+      } catch (error) {
+        if (signal?.aborted) throw error;
+        if (isUnsent(error)) {
+          unreached.add(target.server.url);
+          if (unreached.has(this.#ring.current?.url ?? "")) throw error;
+        } else {
+          if (isRenewed || !isUnauthorized(error)) throw error;
+          this.#config = undefined;
+          isRenewed = true;
+        }
+      }
     }
   }
 
   async #attempt<Result>(
     request: ConnectionRequest,
+    target: Target,
     silenceMs: number,
     signal: AbortSignal | undefined,
     read: (chunks: AsyncIterable<Uint8Array>) => Promise<Result>,
   ): Promise<Result> {
-    const { url, options } = await this.#prepare(request);
+    const { server } = target;
     const controller = new AbortController();
     const abort = () => controller.abort();
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
     try {
-      const response = await this.#open(request, url, { ...options, signal: controller.signal }, abort);
-      const refused = (response.statusCode ?? 0) >= 300;
-      const chunks = this.#chunks(request, response, refused ? ANSWER_SILENCE_MS : silenceMs, abort);
-      if (refused) throw this.#refusal(request, response, await readText(chunks));
+      const response = await this.#open(request, target, controller.signal);
+      const { statusCode: status = 0 } = response;
+      if (status >= 500) this.#ring.failed(server);
+      else this.#ring.answered(server);
+      const chunks = this.#chunks(request, server, response, status >= 300 ? ANSWER_SILENCE_MS : silenceMs, abort);
+      if (status >= 300) throw this.#refusal(request, server, response, await readText(chunks));
       return await read(chunks);
     } catch (error) {
       abort();
@@ -148,29 +184,32 @@ export class Connection {
   /** Sends, and resolves with the head of the answer. A server that does not even begin to answer is unreachable. */
   async #open(
     request: ConnectionRequest,
-    url: URL,
-    options: https.RequestOptions,
-    abort: () => void,
+    { server, url, options }: Target,
+    signal: AbortSignal,
   ): Promise<http.IncomingMessage> {
-    let late = false;
-    const cancel = this.#clock.setTimer(ANSWER_SILENCE_MS, () => {
-      late = true;
-      abort();
-    });
+    const limits = { connectMs: this.#ring.connectLimitMs, answerMs: ANSWER_SILENCE_MS };
     try {
-      return await send(url, options, request.body?.text);
-    } catch (cause) {
-      if (!late) throw this.#broken(request, cause);
-      const message = `${this.#subject(request)}: no answer for ${ANSWER_SILENCE_MS / 1000} seconds`;
-      throw new KubernetesError("connection", `${message}; check the network between this node and it`, { cause });
-    } finally {
-      cancel();
+      return await send(url, { ...options, signal }, request.body?.text, limits, this.#clock);
+    } catch (error) {
+      if (!(error instanceof SendError) || signal.aborted) throw this.#broken(request, server, error);
+      this.#ring.failed(server);
+      if (error.limitMs === undefined) throw this.#broken(request, server, error);
+      const what = error.isUnsent ? "no connection within" : "no answer for";
+      const message = `${subject(request, server)}: ${what} ${error.limitMs / 1000} seconds`;
+      throw new KubernetesError(
+        "connection",
+        `${message}; ${adviceFor(server) ?? "check the network between this node and it"}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
   /** The body as it comes. Failures of the connection are named here, so that those of its reader stay what they are. */
   async *#chunks(
     request: ConnectionRequest,
+    server: Server,
     response: http.IncomingMessage,
     silenceMs: number,
     abort: () => void,
@@ -186,8 +225,8 @@ export class Connection {
         yield bytes;
       }
     } catch (cause) {
-      if (!silent) throw this.#broken(request, cause);
-      const message = `${this.#subject(request)}: nothing heard for ${Math.round(silenceMs / 1000)} seconds`;
+      if (!silent) throw this.#broken(request, server, cause);
+      const message = `${subject(request, server)}: nothing heard for ${Math.round(silenceMs / 1000)} seconds`;
       throw new KubernetesError("silence", `${message}; the connection seems to be dead somewhere on its way`, {
         cause,
       });
@@ -196,20 +235,22 @@ export class Connection {
     }
   }
 
-  async #prepare(request: ConnectionRequest): Promise<{ url: URL; options: https.RequestOptions }> {
+  async #target(request: ConnectionRequest): Promise<Target> {
     try {
-      this.#config ??= this.#load();
+      this.#config ??= this.#access.load();
       const cluster = this.#config.getCurrentCluster();
       if (cluster === null) throw new Error("its current-context names no cluster");
       const given: https.RequestOptions = {};
       await this.#config.applyToHTTPSOptions(given);
-      const server = new URL(cluster.server);
-      const url = new URL(server.pathname.replace(/\/$/, "") + request.path, server);
+      const server = this.#ring.pick((this.#access.servers ?? configuredServer)(this.#config));
+      const url = new URL(server.url + request.path);
       const { agent, headers = {}, ...options } = given;
       return {
+        server,
         url,
         options: {
           ...options,
+          ...(server.tlsName !== undefined && { servername: server.tlsName }),
           method: request.method,
           headers: { ...cleanHeaders(headers as http.OutgoingHttpHeaders), ...headersOf(request) },
           // The library keeps its agent for good, with the certificates of its first use. It is needed only for a
@@ -228,11 +269,11 @@ export class Connection {
     }
   }
 
-  #refusal(request: ConnectionRequest, response: http.IncomingMessage, body: string): KubernetesError {
+  #refusal(request: ConnectionRequest, server: Server, response: http.IncomingMessage, body: string): KubernetesError {
     const { statusCode: status = 0, statusMessage = "" } = response;
     const said = statusText(body) ?? statusMessage;
     const advice = request.advice?.[status] ?? GENERAL_ADVICE[status];
-    const message = `${this.#subject(request)}: ${status} ${said}${advice === undefined ? "" : `; ${advice}`}`;
+    const message = `${subject(request, server)}: ${status} ${said}${advice === undefined ? "" : `; ${advice}`}`;
     const askedMs = Number(response.headers["retry-after"]) * 1000;
     return new KubernetesError("refused", message, {
       status,
@@ -240,39 +281,43 @@ export class Connection {
     });
   }
 
-  #broken(request: ConnectionRequest, cause: unknown): KubernetesError {
-    const { code, message } = cause as NodeJS.ErrnoException;
+  #broken(request: ConnectionRequest, server: Server, cause: unknown): KubernetesError {
+    const { code, message } = (cause instanceof SendError ? cause.cause : cause) as NodeJS.ErrnoException;
     const what = code && !message.includes(code) ? `${message} (${code})` : message;
-    const advice = code === "ECONNREFUSED" || code === "ENOTFOUND" ? "; check that the API server runs there" : "";
-    const error = new KubernetesError("connection", `${this.#subject(request)}: ${what}${advice}`, { cause });
+    const general =
+      code === "ECONNREFUSED" || code === "ENOTFOUND" ? "check that the API server runs there" : undefined;
+    const advice = adviceFor(server) ?? general;
     this.#config = undefined;
-    return error;
-  }
-
-  #subject({ operation }: ConnectionRequest): string {
-    return `${operation} at ${this.#config?.getCurrentCluster()?.server ?? "the API server"}`;
+    return new KubernetesError("connection", `${subject(request, server)}: ${what}${advice ? `; ${advice}` : ""}`, {
+      cause,
+    });
   }
 }
 
-/**
- * Resolves with the head of the answer. A kept connection that the server closed just as it was used again answers with
- * a reset; nothing was processed then, and the request goes out once more on a new one.
- */
-function send(url: URL, options: https.RequestOptions, body: string | undefined): Promise<http.IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    let answered = false;
-    const request = (url.protocol === "http:" ? http : https).request(url, options, (response) => {
-      answered = true;
-      resolve(response);
-    });
-    // The listener stays: an abort is an error of the request, too, even when the answer has begun.
-    request.on("error", (error: NodeJS.ErrnoException) => {
-      if (answered) return;
-      if (request.reusedSocket && error.code === "ECONNRESET") send(url, options, body).then(resolve, reject);
-      else reject(error);
-    });
-    request.end(body);
-  });
+/** The server of the configuration's current context. */
+export function configuredServer(config: KubeConfig): readonly Server[] {
+  const { server = "" } = config.getCurrentCluster() ?? {};
+  return [{ url: serverUrl(server), origin: "configured" }];
+}
+
+function subject({ operation }: ConnectionRequest, { url }: Server): string {
+  return `${operation} at ${url}`;
+}
+
+/** Whoever waits for the ClusterIP may wait for what needs the ClusterIP. */
+function adviceFor({ origin }: Server): string | undefined {
+  return origin === "service"
+    ? "that is the ClusterIP, which leads nowhere before kube-proxy or weftd has written rules; name an API server by --apiserver"
+    : undefined;
+}
+
+function isUnsent(error: unknown): boolean {
+  const { cause } = error as { cause?: unknown };
+  return error instanceof KubernetesError && cause instanceof SendError && cause.isUnsent;
+}
+
+function isUnauthorized(error: unknown): boolean {
+  return error instanceof KubernetesError && error.code === "refused" && error.status === 401;
 }
 
 async function readText(chunks: AsyncIterable<Uint8Array>): Promise<string> {

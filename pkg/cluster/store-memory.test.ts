@@ -33,7 +33,7 @@ async function startServer(): Promise<{ server: ApiServer; connection: Connectio
   const server = await startApiServer({ historyLimit: 10 });
   const folder = mkdtempSync(join(tmpdir(), "weft-memory-"));
   writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
-  const connection = connectKubernetes(join(folder, "kubeconfig"));
+  const connection = connectKubernetes({ kubeconfig: join(folder, "kubeconfig") });
   cleanups.push(
     () => rmSync(folder, { recursive: true }),
     () => server.close(),

@@ -187,7 +187,7 @@ function assertAllowed({ forbidden, permits }: ApiOptions, request: ApiRequest, 
   const { group, resource, name, namespace } = target;
   const verb = verbOf(request, new URL(request.target, "http://apiserver").searchParams, name);
   const isHeld = permits !== undefined && request.headers.authorization !== undefined;
-  if (forbidden?.has(`${verb} ${resource}`) || (isHeld && !permits(verb, resource, namespace, group)))
+  if (forbidden?.has(`${verb} ${resource}`) || (isHeld && !permits(verb, resource, namespace, group, name)))
     throw notAllowed({ user: USER, verb, ...target });
 }
 

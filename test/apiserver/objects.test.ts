@@ -276,6 +276,7 @@ test("rights are those of the group: one on core's pods gives none on others'", 
   const rules = [
     { apiGroups: [""], resources: ["services"], verbs: ["list"] },
     { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch", "update"] },
+    { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], resourceNames: ["b"], verbs: ["get"] },
   ];
   const permits = permitsOf(
     [
@@ -301,6 +302,7 @@ test("rights are those of the group: one on core's pods gives none on others'", 
   expect(status("/apis/networking.k8s.io/v1/networkpolicies")).toBe(403);
   const slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/a";
   expect([status(slice, "PUT"), status(slice, "PATCH"), status(slice)]).toEqual([404, 403, 403]);
+  expect(status("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/b")).toBe(404);
   // Who has no right does not learn that there is no such kind.
   expect(status("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies")).toBe(403);
 });

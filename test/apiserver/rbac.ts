@@ -1,7 +1,13 @@
 /** What roles and their bindings let a service account do: RBAC's union of all rules that are bound to it. */
 
-/** False: 403. `namespace` is undefined for what has none; `group` is the core group by default. */
-export type Permits = (verb: string, resource: string, namespace: string | undefined, group?: string) => boolean;
+/** False: 403. `namespace` is undefined for what has none; `group` is the core group by default; `name` is that of one object. */
+export type Permits = (
+  verb: string,
+  resource: string,
+  namespace: string | undefined,
+  group?: string,
+  name?: string,
+) => boolean;
 
 export interface RbacObject {
   readonly kind: string;
@@ -32,9 +38,9 @@ export function permitsOf(objects: readonly RbacObject[], account: { namespace: 
     const scope = binding.kind === "ClusterRoleBinding" ? undefined : binding.metadata.namespace;
     return rulesOf(objects, binding).map((rule) => ({ rule, scope }));
   });
-  return (verb, resource, namespace, group = "") =>
+  return (verb, resource, namespace, group = "", name = "") =>
     grants.some(
-      ({ rule, scope }) => (scope === undefined || scope === namespace) && covers(rule, verb, group, resource),
+      ({ rule, scope }) => (scope === undefined || scope === namespace) && covers(rule, verb, group, resource, name),
     );
 }
 
@@ -49,9 +55,10 @@ function rulesOf(objects: readonly RbacObject[], { kind, metadata, roleRef }: Rb
   return role.rules ?? [];
 }
 
-function covers(rule: Rule, verb: string, group: string, resource: string): boolean {
+/** A rule that names objects covers no request without a name, such as a list or a creation. */
+function covers(rule: Rule, verb: string, group: string, resource: string, name: string): boolean {
   const { apiGroups = [], resources = [], resourceNames, verbs } = rule;
   const has = (list: readonly string[], value: string) => list.includes(value) || list.includes("*");
-  if (resourceNames !== undefined) throw new Error("the stand-in knows no resourceNames");
+  if (resourceNames !== undefined && !resourceNames.includes(name)) return false;
   return has(apiGroups, group) && has(resources, resource) && has(verbs, verb);
 }

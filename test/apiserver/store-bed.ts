@@ -44,7 +44,7 @@ export function storeBed() {
 
   /** `kubeconfig` where it is not the server's own. */
   function connect(server: ApiServer, kubeconfig = server.kubeconfig()): Connection {
-    const connection = connectKubernetes(fileWith("kubeconfig", kubeconfig));
+    const connection = connectKubernetes({ kubeconfig: fileWith("kubeconfig", kubeconfig) });
     cleanups.push(() => connection.close());
     return connection;
   }

@@ -65,13 +65,17 @@ test("its values are what an API server takes", async () => {
   const all = template(
     ...["--set", "image.repository=registry.example/weft,image.tag=sha256:0123,imagePullSecrets={a,b}"],
     ...["--set", "options.iface=eth1,options.attach=ptp,metrics.host=,metrics.port=9000,maxUnavailable=3"],
+    ...["--set", "serviceProxy=nftables,options.masquerade-all=true,options.masquerade-bit=15"],
     ...["--set", "apiServer.host=192.0.2.1,cni.binDir=/var/lib/cni/bin,cni.confDir=/etc/other,iptablesLegacy=true"],
   );
   for (const object of all) expect(await problemsOf(object), nameOf(object)).toEqual([]);
   const pod = podOf(all);
   const weftd = containerOf(pod, "weftd");
   expect(weftd.image).toBe("registry.example/weft@sha256:0123");
-  expect(weftd.args.slice(2)).toEqual(["--metrics-address=:9000", "--attach=ptp", "--iface=eth1"]);
+  expect(weftd.args.slice(2)).toEqual([
+    ...["--metrics-address=:9000", "--service-proxy=nftables", "--attach=ptp", "--iface=eth1"],
+    ...["--masquerade-all=true", "--masquerade-bit=15"],
+  ]);
   expect(weftd.readinessProbe?.httpGet).toEqual({ host: "127.0.0.1", path: "/readyz", port: 9000 });
   expect(weftd.securityContext.capabilities.add).toEqual(["NET_ADMIN", "NET_RAW"]);
   expect(pod).toMatchObject({ imagePullSecrets: [{ name: "a" }, { name: "b" }] });
@@ -107,6 +111,7 @@ test.each([
   ["a folder that is no absolute path", "cni.binDir=opt/cni/bin", /binDir/],
   ["a share of nothing", "maxUnavailable=0%", /maxUnavailable/],
   ["a word for a switch", "iptablesLegacy=yes", /iptablesLegacy/],
+  ["a proxy that weftd has not", "serviceProxy=ipvs", /serviceProxy/],
   ["no image", "image.repository=", /repository/],
 ])("the schema refuses %s", (_what, value, complaint) => {
   const { isGood, text } = attempt("--set", value);
@@ -132,11 +137,13 @@ describe("the schema", () => {
       "net-conf",
       "cni-conf-dir",
       "run-dir",
+      "state-dir",
+      "service-proxy",
       "proc-sys",
       "metrics-address",
     ];
     const flags = optionsCommand().options.map(({ long }) => long?.replace(/^--/, "") ?? "");
-    const perNode = ["public-ip"];
+    const perNode = ["public-ip", "no-pods", "via"];
     expect(Object.keys(SCHEMA.properties?.options?.properties ?? {}).sort()).toEqual(
       flags.filter((flag) => ![...own, ...perNode].includes(flag)).sort(),
     );

@@ -3,7 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import type { Connection } from "../../pkg/cluster/connection.ts";
+import { openLog } from "../../daemon/core/log.ts";
+import { kubernetesServices } from "../../daemon/sources/kubernetes-services.ts";
+import { ServerLookup } from "../../daemon/sources/server-lookup.ts";
+import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
 import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
 import { formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
@@ -22,69 +25,114 @@ const ACCOUNT = { namespace: "weft", name: "weftd" };
 const TOKEN = "weftd-on-n1";
 const TIME = "2026-11-21T00:00:00Z";
 
-let folder: string;
-let permits: Permits;
+const cleanups: (() => void | Promise<void>)[] = [];
 let server: ApiServer;
-let connection: Connection;
 let api: NodeApi;
-const asked = new Set<string>();
 
-beforeAll(async () => {
-  permits = permitsOf(kustomizeObjects("base") as unknown as RbacObject[], ACCOUNT);
-  server = await startApiServer({
+/** An API server that holds weftd to the rights that a folder of conf/ gives it, and what was asked of these. */
+async function open(folder: string) {
+  const objects = kustomizeObjects(folder);
+  const permits = permitsOf(objects as unknown as RbacObject[], ACCOUNT);
+  const asked = new Set<string>();
+  const server = await startApiServer({
     token: TOKEN,
-    admit: admitBy(kustomizeObjects("base")),
-    permits: (verb, resource, namespace) => {
-      asked.add([verb, resource, ...(namespace === undefined ? [] : [`in ${namespace}`])].join(" "));
-      return permits(verb, resource, namespace);
+    admit: admitBy(objects),
+    permits: (verb, resource, namespace, group, name) => {
+      const isNamed = !permits(verb, resource, namespace, group);
+      asked.add(rightText(verb, resource, namespace, group, isNamed ? name : undefined));
+      return permits(verb, resource, namespace, group, name);
     },
   });
+  const files = mkdtempSync(join(tmpdir(), "weft-rbac-"));
+  writeFileSync(join(files, "kubeconfig"), server.kubeconfig());
+  const connection = connectKubernetes({ kubeconfig: join(files, "kubeconfig") });
+  cleanups.push(async () => {
+    connection.close();
+    await server.close();
+    rmSync(files, { recursive: true });
+  });
   for (const name of ["n1", "n2"]) server.createNode({ metadata: { name }, spec: { podCIDR: "10.244.1.0/24" } });
-  folder = mkdtempSync(join(tmpdir(), "weft-rbac-"));
-  writeFileSync(join(folder, "kubeconfig"), server.kubeconfig());
-  connection = connectKubernetes(join(folder, "kubeconfig"));
-  api = new NodeApi(connection);
+  return { server, connection, api: new NodeApi(connection), permits, asked };
+}
+
+/** "list services", "get endpointslices.discovery.k8s.io in default: kubernetes" */
+function rightText(verb: string, resource: string, namespace?: string, group = "", name?: string): string {
+  const subject = group === "" ? resource : `${resource}.${group}`;
+  return `${verb} ${subject}${namespace === undefined ? "" : ` in ${namespace}`}${name === undefined ? "" : `: ${name}`}`;
+}
+
+beforeAll(async () => {
+  ({ server, api } = await open("base"));
 });
 
 afterAll(async () => {
-  connection.close();
-  await server.close();
-  rmSync(folder, { recursive: true });
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-test("all that weftd asks of an API server is granted, and nothing is granted that it does not ask", async () => {
-  await new Promise<void>((resolve, reject) => {
-    const source = new KubernetesSource(api, {});
-    source.start((event) => {
-      if (event.type === "stale") reject(new Error(event.reason));
-      if (event.type === "connected") source.stop().then(resolve, reject);
+const RESOURCES = [
+  ...["nodes", "nodes/status", "nodes/proxy", "pods", "secrets", "configmaps", "events", "services", "endpoints"].map(
+    (resource) => ["", resource] as const,
+  ),
+  ...[["discovery.k8s.io", "endpointslices"] as const, ["networking.k8s.io", "servicecidrs"] as const],
+  ["networking.k8s.io", "networkpolicies"] as const,
+];
+const VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+
+/** All rights of an account, each at its widest. */
+function rightsOf(permits: Permits): string[] {
+  return VERBS.flatMap((verb) =>
+    RESOURCES.flatMap(([group, resource]) => {
+      if (permits(verb, resource, undefined, group)) return [rightText(verb, resource, undefined, group)];
+      return ["default", "weft", "kube-system"].flatMap((namespace) => {
+        if (permits(verb, resource, namespace, group)) return [rightText(verb, resource, namespace, group)];
+        const isNamed = permits(verb, resource, namespace, group, "kubernetes");
+        return isNamed ? [rightText(verb, resource, namespace, group, "kubernetes")] : [];
+      });
+    }),
+  ).sort();
+}
+
+test.each(["base", "overlays/service-proxy"])(
+  "%s grants all that weftd asks of an API server, and nothing that it does not ask",
+  async (folder) => {
+    const { connection, api, permits, asked } = await open(folder);
+    const log = openLog("fatal", "n1");
+    await new Promise<void>((resolve, reject) => {
+      const source = new KubernetesSource(api, {});
+      source.start((event) => {
+        if (event.type === "stale") reject(new Error(event.reason));
+        if (event.type === "connected") source.stop().then(resolve, reject);
+      });
     });
-  });
-  const backend = { type: "host-gw" };
-  await api.publishAnnotations("n1", formatAnnotations({ backend, publicIp: parseAddress("192.0.2.1") }));
-  await api.publishCondition(
-    "n1",
-    { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "m" },
-    TIME,
-  );
-  const times = { firstTimestamp: TIME, lastTimestamp: TIME };
-  const name = await api.createEvent({
-    ...{ node: "n1", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 },
-    ...times,
-  });
-  await api.countEvent(name, { count: 2, lastTimestamp: TIME });
-
-  const granted = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"].flatMap((verb) =>
-    ["nodes", "nodes/status", "nodes/proxy", "pods", "secrets", "configmaps", "events"].flatMap((resource) =>
-      [undefined, "default", "weft", "kube-system"].flatMap((namespace) =>
-        permits(verb, resource, namespace) && (namespace === undefined || !permits(verb, resource, undefined))
-          ? [[verb, resource, ...(namespace === undefined ? [] : [`in ${namespace}`])].join(" ")]
-          : [],
-      ),
-    ),
-  );
-  expect(granted.sort()).toEqual([...asked].sort());
-});
+    const backend = { type: "host-gw" };
+    await api.publishAnnotations("n1", formatAnnotations({ backend, publicIp: parseAddress("192.0.2.1") }));
+    await api.publishCondition(
+      "n1",
+      { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "m" },
+      TIME,
+    );
+    const times = { firstTimestamp: TIME, lastTimestamp: TIME };
+    const name = await api.createEvent({
+      ...{ node: "n1", uid: undefined, type: "Normal", reason: "R", message: "m", count: 1 },
+      ...times,
+    });
+    await api.countEvent(name, { count: 2, lastTimestamp: TIME });
+    const lookup = new ServerLookup({ connection, known: { learn: async () => undefined }, clock: SYSTEM_CLOCK, log });
+    lookup.start();
+    await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
+    await lookup.stop();
+    if (folder !== "base") {
+      const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
+      stores.start();
+      const all = [stores.services, stores.slices, stores.cidrs];
+      await vi.waitFor(() => expect(all.map(({ status }) => status.phase)).toEqual(all.map(() => "watching")), {
+        timeout: 30_000,
+      });
+      await stores.stop();
+    }
+    expect(rightsOf(permits)).toEqual([...asked].sort());
+  },
+);
 
 test.each([
   ["PATCH", "/api/v1/nodes/n1"],

@@ -41,17 +41,33 @@ describe.each(FOLDERS)("%s", (folder) => {
     expect(parseNetConf(data["net-conf.json"] ?? "").warnings).toEqual([]);
   });
 
-  test("differs from the base in net-conf.json alone, but where a node is taken over from flannel", () => {
+  test("differs from the base in net-conf.json alone, but where weftd takes over from flannel or from kube-proxy", () => {
     const differing = objectsOf(folder).filter(
       (object) => JSON.stringify(object) !== JSON.stringify(byName(base)[nameOf(object)]),
     );
     const expected: Readonly<Record<string, string[]>> = {
       base: [],
+      "overlays/service-proxy": ["ClusterRole/weftd", "DaemonSet/weft/weftd"],
       "overlays/flannel-migration": ["ConfigMap/weft/weft-net-conf", "DaemonSet/weft/weftd"],
     };
     expect(differing.map(nameOf).sort()).toEqual(expected[folder] ?? ["ConfigMap/weft/weft-net-conf"]);
     expect(objectsOf(folder)).toHaveLength(base.length);
   });
+});
+
+test("with services, weftd reads three kinds of objects more and is given one flag more", () => {
+  const [plain, services] = [base, objectsOf("overlays/service-proxy")];
+  const args = (objects: readonly KubeObject[]) => containerOf(podOf(objects), "weftd").args;
+  expect(args(services)).toEqual([...args(plain), "--service-proxy=nftables"]);
+  expect(parseOptions([...args(services), "--node-name", "n1"]).serviceProxy).toBe("nftables");
+  const rules = (objects: readonly KubeObject[]) =>
+    find(objects, "ClusterRole", "weftd").rules as readonly { resources: string[]; verbs: string[] }[];
+  const more = rules(services).slice(rules(plain).length);
+  expect(more.flatMap(({ resources }) => resources)).toEqual(["services", "endpointslices", "servicecidrs"]);
+  for (const { verbs } of more) expect(verbs).toEqual(["list", "watch"]);
+  expect(containerOf(podOf(services), "weftd").securityContext).toEqual(
+    containerOf(podOf(plain), "weftd").securityContext,
+  );
 });
 
 test("weft.yaml is the base (vitest -u writes it anew)", async () => {
@@ -79,7 +95,7 @@ describe("the DaemonSet's pod", () => {
     const writable = (mounts: typeof weftd.volumeMounts) =>
       mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
     expect(writable(install.volumeMounts)).toEqual(["cni-bin"]);
-    expect(writable(weftd.volumeMounts)).toEqual(["cni-conf", "run", "settings"]);
+    expect(writable(weftd.volumeMounts)).toEqual(["cni-conf", "run", "state", "settings"]);
     expect(pod.automountServiceAccountToken).toBe(false);
     expect(install.volumeMounts).toHaveLength(1);
   });
@@ -93,7 +109,9 @@ describe("the DaemonSet's pod", () => {
     const options = parseOptions([...weftd.args, "--node-name", "n1"]);
     const paths = weftd.volumeMounts.map(({ mountPath }) => mountPath);
     expect(paths).toContain(options.netConf.replace(/\/[^/]*$/, ""));
-    expect(paths).toEqual(expect.arrayContaining([options.cniConfDir, options.runDir, `${options.procSys}/net`]));
+    expect(paths).toEqual(
+      expect.arrayContaining([options.cniConfDir, options.runDir, options.stateDir, `${options.procSys}/net`]),
+    );
   });
 
   test("shows weftd what the runtime remembers of pods, to read", () => {

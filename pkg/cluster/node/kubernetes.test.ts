@@ -47,7 +47,7 @@ function kubeconfigOf(text: string): string {
 }
 
 function connect(kubeconfig: string): NodeApi {
-  const connection = connectKubernetes(kubeconfigOf(kubeconfig));
+  const connection = connectKubernetes({ kubeconfig: kubeconfigOf(kubeconfig) });
   cleanups.push(() => connection.close());
   return new NodeApi(connection);
 }
@@ -527,7 +527,9 @@ describe("NodeApi", () => {
     ["a context without a cluster", '{"current-context":"x","contexts":[]}', /names no cluster/],
   ])("%s is a problem of credentials", async (_name, content, message) => {
     const path = content === undefined ? join(folder, "absent") : kubeconfigOf(content);
-    const error = await new NodeApi(connectKubernetes(path)).getNode("a").catch((error: unknown) => error);
+    const error = await new NodeApi(connectKubernetes({ kubeconfig: path }))
+      .getNode("a")
+      .catch((error: unknown) => error);
     expect(error).toBeInstanceOf(KubernetesError);
     expect(error).toMatchObject({ code: "credentials", message: expect.stringMatching(message) });
   });
@@ -535,7 +537,7 @@ describe("NodeApi", () => {
   test("outside a cluster and without a kubeconfig says what is missing", async () => {
     vi.stubEnv("KUBERNETES_SERVICE_HOST", "");
     cleanups.push(() => void vi.unstubAllEnvs());
-    await expect(new NodeApi(connectKubernetes(undefined)).getNode("a")).rejects.toThrow(/no kubeconfig was given/);
+    await expect(new NodeApi(connectKubernetes()).getNode("a")).rejects.toThrow(/no kubeconfig was given/);
   });
 });
 
@@ -557,7 +559,7 @@ describe("a server that is none", () => {
         "current-context": "x",
       }),
     );
-    return new NodeApi(connectKubernetes(kubeconfig, clock));
+    return new NodeApi(connectKubernetes({ kubeconfig }, clock));
   }
 
   const http = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;

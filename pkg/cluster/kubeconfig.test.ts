@@ -1,0 +1,157 @@
+/** Which servers are asked, in which order; and going on to the next one, over TLS. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
+import { afterEach, describe, expect, test } from "vitest";
+import { formatKubeconfig } from "../../test/apiserver/kubeconfig.ts";
+import { type ApiServer, startApiServer } from "../../test/apiserver/server.ts";
+import { parseApiEndpoint } from "./known-servers.ts";
+import { connectKubernetes, type ServerNames, serversOf } from "./kubeconfig.ts";
+import { NodeApi } from "./node/node-api.ts";
+import type { Server } from "./servers.ts";
+
+const pem = (name: string) => readFileSync(new URL(`../../test/vectors/tls/${name}`, import.meta.url), "utf8");
+const AUTHORITY = pem("kubernetes-ca.crt");
+
+function configOf(server: string, cluster: object = {}): KubeConfig {
+  const config = new KubeConfig();
+  const { clusters, ...rest } = JSON.parse(formatKubeconfig({ url: server, authority: AUTHORITY })) as {
+    clusters: { name: string; cluster: object }[];
+  };
+  const changed = clusters.map((one) => ({ ...one, cluster: { ...one.cluster, ...cluster } }));
+  config.loadFromString(JSON.stringify({ ...rest, clusters: changed }));
+  return config;
+}
+
+describe("serversOf", () => {
+  const known = ["192.0.2.1:6443", "[2001:db8::2]:6443"].map(parseApiEndpoint);
+  const listed = (config: KubeConfig, names: Partial<ServerNames>) =>
+    serversOf(config, { apiServers: [], known, servicePort: undefined, ...names }).map(
+      ({ origin, url, tlsName }) => `${origin} ${url}${tlsName === undefined ? "" : ` as ${tlsName}`}`,
+    );
+  const KNOWN = [
+    "known https://192.0.2.1:6443 as kubernetes.default.svc",
+    "known https://[2001:db8::2]:6443 as kubernetes.default.svc",
+  ];
+
+  test("a kubeconfig's server first, then the known ones", () => {
+    expect(listed(configOf("https://lb.example:6443"), {})).toEqual(["configured https://lb.example:6443", ...KNOWN]);
+  });
+
+  test("in a pod, the ClusterIP of its environment last", () => {
+    const clusterIp = configOf("https://10.96.0.1:443");
+    expect(listed(clusterIp, { servicePort: "tcp://10.96.0.1:443" })).toEqual([...KNOWN, "service https://10.96.0.1"]);
+  });
+
+  test("in a pod whose KUBERNETES_SERVICE_HOST is set to another address, that one first", () => {
+    const elsewhere = configOf("https://192.0.2.9:6443");
+    expect(listed(elsewhere, { servicePort: "tcp://[fd00::1]:443" })).toEqual([
+      "configured https://192.0.2.9:6443",
+      ...KNOWN,
+      "service https://[fd00::1]",
+    ]);
+  });
+
+  test("--apiserver instead of what the configuration says, each server once", () => {
+    const apiServers = ["https://192.0.2.9:6443", "https://192.0.2.1:6443"];
+    expect(listed(configOf("https://lb.example:6443"), { apiServers })).toEqual([
+      "configured https://192.0.2.9:6443",
+      "configured https://192.0.2.1:6443",
+      KNOWN[1],
+    ]);
+  });
+
+  test.each([
+    ["does not verify servers", "https://lb.example", { "insecure-skip-tls-verify": true }],
+    ["goes by a proxy", "https://lb.example", { "proxy-url": "http://proxy.example" }],
+    ["does not encrypt", "http://127.0.0.1:8001", {}],
+  ])("no known server where the configuration %s", (_name, url, cluster) => {
+    expect(listed(configOf(url, cluster), {})).toEqual([`configured ${url}`]);
+  });
+});
+
+describe("a server that fails", () => {
+  const cleanups: (() => void | Promise<void>)[] = [];
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+
+  async function startServer(host: string, node: string): Promise<ApiServer> {
+    const server = await startApiServer({
+      ...{ host, token: "secret" },
+      tls: { certificate: pem("kubernetes.crt"), key: pem("kubernetes.key") },
+    });
+    cleanups.push(() => server.close());
+    server.createNode({ metadata: { name: node } });
+    return server;
+  }
+
+  /** Accepts connections and says nothing, so that no TLS comes about. */
+  async function startMute(): Promise<number> {
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    cleanups.push(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    return (server.address() as { port: number }).port;
+  }
+
+  /** The configured server is `first`, behind which `others` are known. */
+  function connect(first: string, others: readonly ApiServer[]) {
+    const folder = mkdtempSync(join(tmpdir(), "weft-servers-"));
+    cleanups.push(() => rmSync(folder, { recursive: true }));
+    const kubeconfig = join(folder, "kubeconfig");
+    writeFileSync(kubeconfig, formatKubeconfig({ url: first, token: "secret", authority: AUTHORITY }));
+    const used: Server[] = [];
+    const known = others.map(({ url }) => parseApiEndpoint(url.slice("https://".length)));
+    const connection = connectKubernetes({ kubeconfig, known: () => known, onServer: (one) => used.push(one) });
+    cleanups.push(() => connection.close());
+    return { api: new NodeApi(connection), used };
+  }
+
+  test("is left in the same request where it refuses the connection, also one that changes something", async () => {
+    const server = await startServer("127.0.0.1", "a");
+    const { api, used } = connect("https://127.0.0.1:1", [server]);
+    await api.publishAnnotations("a", { x: "1" } as never);
+    expect(used).toMatchObject([{ origin: "known", url: server.url }]);
+  });
+
+  test("is left where it does not complete a connection in time", async () => {
+    const server = await startServer("127.0.0.1", "a");
+    const { api } = connect(`https://127.0.0.1:${await startMute()}`, [server]);
+    expect((await api.getNode("a")).metadata.name).toBe("a");
+  });
+
+  test("is left where its certificate is for another name: another host has the address now", async () => {
+    const server = await startServer("127.0.0.1", "a");
+    const { api } = connect(server.url, [server]);
+    // Configured, it would have to be what the URL says; the same server is known, and is what it has to be.
+    await expect(api.getNode("a")).rejects.toThrow(/certificate|altnames/i);
+    const other = await startServer("127.0.0.1", "a");
+    const { api: second } = connect(server.url, [other]);
+    expect((await second.getNode("a")).metadata.name).toBe("a");
+  });
+
+  test("is left by the next request where it answers 503, and the one after that comes back to the ring's start", async () => {
+    const [first, second] = [await startServer("127.0.0.1", "a"), await startServer("127.0.0.1", "a")];
+    const { api, used } = connect("https://127.0.0.1:1", [first, second]);
+    await api.getNode("a");
+    first.failNext(1, 503);
+    await expect(api.getNode("a")).rejects.toMatchObject({ status: 503 });
+    await api.getNode("a");
+    await second.close();
+    await api.getNode("a");
+    expect(used.map(({ url }) => url)).toEqual([first.url, second.url, first.url]);
+  });
+
+  test("with all others fails the request, which names the last one tried", async () => {
+    const server = await startServer("127.0.0.1", "a");
+    await server.close();
+    const { api } = connect("https://127.0.0.1:1", [server]);
+    await expect(api.getNode("a")).rejects.toThrow(new RegExp(`${server.url}.*ECONNREFUSED`));
+  });
+});
