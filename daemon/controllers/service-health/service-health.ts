@@ -93,6 +93,16 @@ export class ServiceHealthController implements Runnable {
     if (seen !== undefined) await this.#checkPorts.keep(seen);
   }
 
+  async debug() {
+    const { isOurs, reason } = this.#turn;
+    const { healthy } = this.#proxy.report();
+    const serviceHealth = {
+      ...{ isOurs, ...(reason !== undefined && { reason }), healthy, isNodeEligible: this.#isNodeEligible },
+      healthCheckPorts: this.#checkPorts.places(),
+    };
+    return { serviceHealth };
+  }
+
   async stop(): Promise<void> {
     for (const end of this.#unsubscribe) end();
     await this.#checkPorts.close();
