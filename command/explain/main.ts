@@ -10,14 +10,16 @@ import { readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { heldFrontends } from "../node/held-services.ts";
 import { desireOf } from "../node/kernel.ts";
 import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
 import { type AttachSettings, attachmentOf, readNetworks } from "../node/networks.ts";
-import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
+import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
 import { currentTable, readRunDirectory } from "../node/run-dir.ts";
+import { askServices } from "../node/services-page.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { missingAnswer } from "./bridge-answer.ts";
@@ -60,6 +62,8 @@ export const explain = declareSubcommand({
     endpoint: { kind: "text", value: "IP", about: "which of a Service's endpoints is followed [the likeliest]" },
     runDir: RUN_DIR,
     cniConfDir: CNI_CONF_DIR,
+    metricsAddress: METRICS_ADDRESS,
+    timeout: TIMEOUT,
   },
   examples: [
     { line: "explain 10.244.2.7", about: "from this node to a pod" },
@@ -123,13 +127,21 @@ function blocksOf({ at, state, text: words, show, remedy }: Hop): Block[] {
   ];
 }
 
+interface Places {
+  readonly runDir: string;
+  readonly cniConfDir: string;
+  readonly metricsAddress: string;
+  readonly timeout: number;
+}
+
 function withKnowledge<T>(
   system: System,
-  { runDir, cniConfDir }: { readonly runDir: string; readonly cniConfDir: string },
+  { runDir, cniConfDir, metricsAddress, timeout }: Places,
   work: (knowledge: Knowledge) => T,
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
+  const services = run.isAlive ? askServices(system, metricsAddress, timeout) : undefined;
   const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === CONFLIST_NAME);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
@@ -141,6 +153,8 @@ function withKnowledge<T>(
       ...{ table, observed, attachment, ends },
       missingAnswer: (bridge, address) => missingAnswer(answers, bridge, address),
       desired: table === undefined ? undefined : desireOf(table, observed),
+      services: services?.is === "answered" ? services.page : undefined,
+      heldFrontends: () => heldFrontends(netfilter) ?? [],
       ruleset: openRules(netfilter),
       legacy: readLegacyFamilies(system),
       reservationOf: reservationsBy(system, attachment),

@@ -10,6 +10,8 @@ import { deedText, endingText, showChain } from "./words.ts";
 /** All base chains of a hook. A rule there may give the packet another destination: then `trace.question` has it. */
 export function passRules(trace: Trace, hook: number, packet: Packet, name: string): void {
   const { ruleset, legacy } = trace.knowledge;
+  if (name === "prerouting" || name === "output") trace.hasMetServices = true;
+  if (name === "postrouting") trace.isMasqueraded = false;
   const { ending, translation, perhaps } = walk(ruleset, hook, packet, {
     scratch: trace.scratch,
     choose: (targets) => chosenEndpoint(trace, targets),
@@ -71,6 +73,7 @@ function sayTranslation(trace: Trace, translation: Ending, name: string): void {
       "note",
     );
   }
+  if (action === "masquerade") trace.isMasqueraded = true;
   trace.say({
     at: name,
     state: "goes",

@@ -18,15 +18,28 @@ export class End extends Error {}
 export class Trace {
   readonly hops: Hop[] = [];
   readonly knowledge: Knowledge;
+  /** As it was asked. */
+  readonly asked: Question;
   /** What rules have written into the packet. */
   readonly scratch = new Scratch();
   #question: Question;
   #original: Packet["original"];
   /** The packet was sent by a pod of this node. */
   isFromPod = false;
+  /** The source that the kernel chose for a packet of the node's own. */
+  sender: Address | undefined;
+  /** Where the rules of Services may lead it: "10.244.1.2:8080". */
+  targets: readonly string[] = [];
+  /** What the rules of Services do with it in the end. */
+  refusal: "reject" | "drop" | undefined;
+  /** Some rule masquerades it; undefined while it has not come to those rules. */
+  isMasqueraded: boolean | undefined;
+  /** The packet came to the hooks where destinations are translated. */
+  hasMetServices = false;
 
   constructor(question: Question, knowledge: Knowledge) {
     this.#question = question;
+    this.asked = question;
     this.knowledge = knowledge;
   }
 

@@ -13,7 +13,7 @@ import { leaveForNode } from "./leaving.ts";
 import { reachOwnPod } from "./own-pod.ts";
 import { destinationType, takeRoute } from "./route.ts";
 import { passRules } from "./rules.ts";
-import { sayFrontend } from "./service.ts";
+import { compareWithModel, sayFrontend } from "./service.ts";
 import { comeIn } from "./source.ts";
 import { End, Trace } from "./trace.ts";
 import { subnetText } from "./words.ts";
@@ -25,6 +25,7 @@ export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
   } catch (error) {
     if (!(error instanceof End)) throw error;
   }
+  compareWithModel(trace);
   return trace.hops;
 }
 
@@ -41,6 +42,7 @@ function follow(trace: Trace): void {
     );
   let [route, type] = takeRoute(trace, input);
   const sender = route.preferredSource;
+  trace.sender = sender;
   if (input === undefined) {
     passRules(
       trace,

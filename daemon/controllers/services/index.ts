@@ -9,9 +9,8 @@ import { ServicesController } from "./services.ts";
 
 export const services: ControllerFactory = (context) => {
   const { options, cluster, kernel, clock, log, health, metrics, facts, sources } = context;
-  if (options.serviceProxy === "none") return undefined;
-  if (cluster.services === undefined)
-    throw new Error("--service-proxy needs Services, which come from a cluster's API server: leave out --nodes");
+  // The file source may name no Services.
+  if (options.serviceProxy === "none" || cluster.services === undefined) return undefined;
   const gate = context.newGate();
   const map = new ServiceMap();
   const { nftables, programmer } = kernel;
