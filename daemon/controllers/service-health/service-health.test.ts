@@ -179,6 +179,26 @@ describe("health", () => {
     expect(await both()).toEqual([503, 200, 404]);
   });
 
+  test("of a host that is no Node is good without one", async () => {
+    const answered: Answering[] = [];
+    const controller = new ServiceHealthController({
+      ...{ healthzAddress: { host: undefined, port: 1 }, proxyMetricsAddress: undefined, hasNode: false },
+      ...{ facts: bench.facts, health: bench.health, view: { own: undefined }, log: openLog("fatal", "n1") },
+      ...{ times: { nowMs: () => 0, dateMs: () => 0 }, events: { report: () => undefined } },
+      showSign: async () => ({ close: async () => undefined }),
+      isTaken: async () => false,
+      serve: async ({ port }, answering) => {
+        answered.push(answering);
+        return { port, close: async () => undefined };
+      },
+    });
+    const kernel = { snapshot: () => Promise.reject(new Error("the kernel is not asked")) };
+    await controller.run({ reasons: [], kernel, later: () => undefined });
+    const question = { path: "/healthz", query: new URLSearchParams(), remoteAddress: "::1" };
+    expect(await answered[0]?.(question)).toMatchObject({ status: 200 });
+    await controller.stop();
+  });
+
   test("follows what waits and what was programmed, and is counted", async () => {
     await bench.pass();
     bench.facts.of(SERVICES_QUEUED).publish({ sinceMs: bench.clock.nowMs(), services: 1, endpoints: 0 });

@@ -36,6 +36,8 @@ export interface ServiceHealthParts {
   readonly healthzAddress: ListenAddress | undefined;
   readonly proxyMetricsAddress: ListenAddress | undefined;
   readonly view: Pick<NodeView, "own">;
+  /** The cluster has a Node for this host; without one nothing of it can speak against the host. [true] */
+  readonly hasNode?: boolean;
   readonly facts: Facts;
   readonly times: Times;
   readonly health: Pick<Health, "warns">;
@@ -184,8 +186,8 @@ export class ServiceHealthController implements Runnable {
   }
 
   get #isNodeEligible(): boolean {
-    const { own } = this.#parts.view;
-    return own !== undefined && own.isLeaving !== true;
+    const { view, hasNode = true } = this.#parts;
+    return view.own === undefined ? !hasNode : view.own.isLeaving !== true;
   }
 
   async #answerMetrics({ path }: HttpQuestion): Promise<HttpAnswer> {
