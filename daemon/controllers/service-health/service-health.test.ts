@@ -163,6 +163,14 @@ describe("the turn", () => {
   });
 });
 
+test("what a pass begins to serve while weftd stops is closed, too", async () => {
+  const pass = bench.pass();
+  await bench.controller.stop();
+  await pass;
+  expect([...bench.served.keys()]).toEqual([]);
+  expect(bench.hasSign).toBe(false);
+});
+
 describe("health", () => {
   const both = async () => [
     (await bench.get(":10256", "/healthz")).status,

@@ -61,6 +61,7 @@ export class ServiceHealthController implements Runnable {
   #metricsServer: HttpServer | undefined;
   #sign: Liveness | undefined;
   #isWaiting = false;
+  #pass: Promise<void> = Promise.resolve();
 
   constructor(parts: ServiceHealthParts) {
     const { facts, times, serve, isTaken } = parts;
@@ -82,7 +83,12 @@ export class ServiceHealthController implements Runnable {
     this.#unsubscribe = this.#listen(facts);
   }
 
-  async run(pass: Pass): Promise<void> {
+  run(pass: Pass): Promise<void> {
+    this.#pass = this.#serve(pass);
+    return this.#pass;
+  }
+
+  async #serve(pass: Pass): Promise<void> {
     const { facts } = this.#parts;
     const other = await this.#turn.take().finally(() => facts.of(PROXY_TURN).publish({ isOurs: this.#turn.isOurs }));
     if (other !== undefined) {
@@ -107,6 +113,8 @@ export class ServiceHealthController implements Runnable {
 
   async stop(): Promise<void> {
     for (const end of this.#unsubscribe) end();
+    // What a pass under way begins to serve is to be closed, too.
+    await this.#pass.catch(() => undefined);
     await this.#checkPorts.close();
     await this.#metricsServer?.close();
     await this.#sign?.close();
