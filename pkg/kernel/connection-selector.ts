@@ -1,6 +1,9 @@
 /**
  * Selects tracked connections inside the kernel: for a dump (CTA_FILTER, Linux 5.8), and for a flush that needs no dump
  * (CTA_FILTER in IPCTNL_MSG_CT_DELETE, about Linux 6.11). Source: net/netfilter/nf_conntrack_netlink.c.
+ *
+ * IPv6 addresses never go into a filter: the kernel compares them the wrong way round and selects all connections but those
+ * of the address (`ctnetlink_filter_match_tuple`; seen on 6.1 and 6.18). Ports and the protocol are compared as they should.
  */
 import { type Address, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import {
@@ -33,9 +36,16 @@ export interface ConnectionSelector {
   readonly zone?: number | undefined;
 }
 
+/** Selects what it says on every kernel that knows filters. */
+export interface ExactSelector extends ConnectionSelector {
+  readonly family: 4;
+  readonly destination: Address;
+  readonly destinationPort: number;
+}
+
 /**
- * The selected connections. The kernel walks its whole table for each dump, whatever is selected. Kernels before 5.8 answer
- * with all connections of the family, so the answers must be looked at again.
+ * The selected connections, and more: of IPv6 those of all addresses, and all of the family before 5.8. So the answers must
+ * be looked at again. The kernel walks its whole table for each dump, whatever is selected.
  */
 export function connectionDump(selector: ConnectionSelector): Query {
   return dumpRequest(
@@ -53,9 +63,7 @@ export function connectionDump(selector: ConnectionSelector): Query {
  * address, so the kernel refuses it (EINVAL) and deletes nothing. Without that tuple it would delete everything: that is why
  * an address and a port must be given.
  */
-export function connectionFlush(
-  selector: ConnectionSelector & { readonly destination: Address; readonly destinationPort: number },
-): Request {
+export function connectionFlush(selector: ExactSelector): Request {
   return lateRequest(
     IPCTNL_MSG_CT_DELETE,
     () => ({ kind: "connection", key: words(selector) }),
@@ -65,15 +73,16 @@ export function connectionFlush(
 }
 
 function attributesOf(selector: ConnectionSelector) {
-  const { protocol, destination, destinationPort, answeredBy, answeredFromPort, isUnanswered, zone } = selector;
+  const { family, protocol, destinationPort, answeredFromPort, isUnanswered, zone } = selector;
+  const { destination, answeredBy }: Partial<ConnectionSelector> = family === 4 ? selector : {};
   const reply: ConnectionTuple = {
-    ...(answeredBy && { ip: sourceOf(answeredBy) }),
+    ...(answeredBy && { ip: { source4: addressToBytes(answeredBy) } }),
     // The kernel reads ports only of a tuple that states its protocol.
     ...(answeredFromPort !== undefined && { protocol: { number: protocol, sourcePort: answeredFromPort } }),
   };
   return {
     original: {
-      ...(destination && { ip: destinationOf(destination) }),
+      ...(destination && { ip: { destination4: addressToBytes(destination) } }),
       protocol: { number: protocol, destinationPort },
     },
     ...((answeredBy !== undefined || answeredFromPort !== undefined) && { reply }),
@@ -91,16 +100,6 @@ function attributesOf(selector: ConnectionSelector) {
 }
 
 const flag = (part: unknown, bit: number) => (part === undefined ? 0 : bit);
-
-function sourceOf(address: Address) {
-  const bytes = addressToBytes(address);
-  return address.family === 4 ? { source4: bytes } : { source6: bytes };
-}
-
-function destinationOf(address: Address) {
-  const bytes = addressToBytes(address);
-  return address.family === 4 ? { destination4: bytes } : { destination6: bytes };
-}
 
 /** As `conntrack` names it. */
 export function protocolName(protocol: number | undefined): string {

@@ -36,7 +36,7 @@ function isSameOptionalList<T>(
   return a === undefined || b === undefined ? a === b : isSameList(a, b, isSame);
 }
 
-function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
+export function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
   if (a === b) return true;
   return a.length === b.length && a.every((one, index) => isSame(one, b[index] as T));
 }

@@ -7,6 +7,7 @@ import {
   LOCAL,
   nodeFacts,
   port,
+  prefixes,
   service,
   slice,
   UNREADY,
@@ -253,6 +254,42 @@ test("counts follow each event", () => {
   expect(map.counts()).toEqual({ services: 1, endpoints: 2, withoutLocalInternal: 0, withoutLocalExternal: 0 });
   map.setService(WEB, undefined);
   expect(map.counts()).toEqual({ services: 0, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 });
+});
+
+test("the node's facts are compared before all Services are computed again", () => {
+  const reads: string[] = [];
+  const watched = new Proxy(service(), {
+    get(target, field) {
+      reads.push(String(field));
+      return Reflect.get(target, field) as unknown;
+    },
+  });
+  const facts = () => nodeFacts({ externalIPs: prefixes("203.0.113.0/24") });
+  const map = new ServiceMap();
+  map.setNode(facts());
+  map.setService(WEB, watched);
+  map.changes();
+  reads.length = 0;
+  map.setNode(facts());
+  expect([map.changes(), reads]).toEqual([[], []]);
+  const address = addresses("192.168.0.9");
+  const others = [
+    { name: "n9" },
+    { zone: undefined },
+    { addresses: address },
+    { nodePortAddresses: address },
+    { reserved: address.map((one) => ({ address: one, port: 6443 })) },
+    { externalIPs: "all" },
+    { externalIPs: prefixes("203.0.113.0/25") },
+  ] as const;
+  for (const other of others) {
+    map.setNode(facts());
+    map.changes();
+    reads.length = 0;
+    map.setNode({ ...facts(), ...other });
+    map.changes();
+    expect(reads.length, JSON.stringify(Object.keys(other))).toBeGreaterThan(0);
+  }
 });
 
 test("an event reads its own Service alone, and those that claim the same address", () => {

@@ -38,6 +38,15 @@ export interface EndpointReport extends Endpoint {
   readonly verdict: string;
 }
 
+/** What there is of one port in one family. */
+interface PortView {
+  readonly service: Service;
+  readonly node: NodeFacts;
+  readonly endpoints: readonly MergedEndpoint[];
+  readonly frontends: readonly Frontend[];
+  readonly mode: TopologyMode;
+}
+
 /** `lost` are those of the Service's frontends that other Services have. */
 export function reportService(
   key: string,
@@ -48,18 +57,24 @@ export function reportService(
 ): ServiceReport {
   const { frontends, refused } = frontendsOf(key, service, slices, node);
   const lostKeys = new Set(lost.map(({ frontend }) => frontendKey(frontend)));
+  const kept = frontends.filter((frontend) => !lostKeys.has(frontendKey(frontend)));
   return {
     service: key,
     type: service.type,
-    frontends: frontends.filter((frontend) => !lostKeys.has(frontendKey(frontend))),
+    frontends: kept,
     lost,
     refused,
     endpoints: service.clusterIPs.flatMap(({ family }) =>
       service.ports.flatMap((port) => {
-        const ofPort = frontends.filter(({ address, portName, protocol }) => {
+        const endpoints = mergeEndpoints(slices, family, port, node.name);
+        const accepted = endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined);
+        const ofPort = kept.filter(({ address, portName, protocol }) => {
           return address.family === family && portName === port.name && protocol === port.protocol;
         });
-        return reportEndpoints(service, port, mergeEndpoints(slices, family, port, node.name), ofPort, node);
+        return reportEndpoints(
+          { service, node, endpoints, frontends: ofPort, mode: topologyMode(accepted, node) },
+          port,
+        );
       }),
     ),
     problems: [
@@ -84,19 +99,9 @@ function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSli
   ];
 }
 
-function reportEndpoints(
-  service: Service,
-  { name, protocol }: ServicePort,
-  endpoints: readonly MergedEndpoint[],
-  frontends: readonly Frontend[],
-  node: NodeFacts,
-): EndpointReport[] {
-  const mode = topologyMode(
-    endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined),
-    node,
-  );
-  return endpoints.map((one) => {
-    const uses = usesOf(one.endpoint, frontends);
+function reportEndpoints(view: PortView, { name, protocol }: ServicePort): EndpointReport[] {
+  return view.endpoints.map((one) => {
+    const uses = usesOf(one.endpoint, view.frontends);
     return {
       ...one.endpoint,
       portName: name,
@@ -104,7 +109,7 @@ function reportEndpoints(
       nodeName: one.source.nodeName,
       pod: one.source.pod,
       isUsed: uses !== undefined,
-      verdict: uses ?? whyUnused(one, service, frontends, mode, node),
+      verdict: uses ?? whyUnused(one, view),
     };
   });
 }
@@ -137,13 +142,7 @@ function isSameTarget(a: Endpoint, b: Endpoint): boolean {
   return isSameAddress(a.address, b.address) && a.port === b.port;
 }
 
-function whyUnused(
-  one: MergedEndpoint,
-  service: Service,
-  frontends: readonly Frontend[],
-  mode: TopologyMode,
-  node: NodeFacts,
-): string {
+function whyUnused(one: MergedEndpoint, { service, frontends, mode, node }: PortView): string {
   const { endpoint, source } = one;
   const special = specialKind(endpoint.address);
   if (special !== undefined) return `refused: the address is ${special}`;

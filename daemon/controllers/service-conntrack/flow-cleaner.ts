@@ -5,11 +5,16 @@ import {
   parseConnection,
   type TrackedConnection,
 } from "../../../pkg/kernel/connection.ts";
-import { type ConnectionSelector, connectionDump, connectionFlush } from "../../../pkg/kernel/connection-selector.ts";
+import {
+  type ConnectionSelector,
+  connectionDump,
+  connectionFlush,
+  type ExactSelector,
+} from "../../../pkg/kernel/connection-selector.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
-import type { ExactSelector, Search } from "../../../pkg/services/conntrack/search.ts";
+import type { Search } from "../../../pkg/services/conntrack/search.ts";
 
 /** So many flows are held at once, some kilobytes each; those beyond are found by another dump. */
 const HELD = 4096;

@@ -41,7 +41,7 @@ function bench(clean: (search: Search) => Promise<number>) {
   };
   runner.start(serviceConntrackController({ clock, log, cleaner, committed, sweep }));
   const commit = (before: Frontend | undefined, after: Frontend | undefined) =>
-    committed.publish({ changes: [{ before, after }], frontends: () => [] });
+    committed.publish({ changes: [{ before, after }], hasWritten: true, frontends: () => [] });
   const advance = async (ms: number) => {
     for (let left = ms; left > 0; left -= 10) {
       clock.advance(10);
@@ -104,10 +104,29 @@ test("when weftd starts, flows to all frontends are looked at", async () => {
     searches.push(search);
     return 0;
   });
-  committed.publish({ changes: undefined, frontends: () => [A, frontend("10.96.0.2")] });
+  committed.publish({ changes: undefined, hasWritten: false, frontends: () => [A, frontend("10.96.0.2")] });
   await advance(100);
   expect(searches.map(({ selector, exact }) => [selector.destinationPort, exact !== undefined])).toEqual([
     [53, false],
     [53, true],
   ]);
+});
+
+test("a comparison that has changed nothing costs nothing; what it finds gone is looked at, and all after a repair", async () => {
+  const searches: Search[] = [];
+  const { committed, advance } = bench(async (search) => {
+    searches.push(search);
+    return 0;
+  });
+  const other = frontend("10.96.0.3", "10.244.0.3");
+  const compared = async (hasWritten: boolean, ...frontends: readonly Frontend[]) => {
+    searches.length = 0;
+    committed.publish({ changes: undefined, hasWritten, frontends: () => frontends });
+    await advance(1100);
+    return searches.map(({ selector }) => selector.destination);
+  };
+  expect(await compared(false, A, other)).toEqual([A.address, other.address]);
+  expect(await compared(false, A, other)).toEqual([]);
+  expect(await compared(false, A)).toEqual([other.address]);
+  expect(await compared(true, A)).toEqual([A.address]);
 });

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
+import { Programmed } from "../../../pkg/services/conntrack/programmed.ts";
 import { type Review, Reviews } from "../../../pkg/services/conntrack/review.ts";
 import { searchesFor } from "../../../pkg/services/conntrack/search.ts";
 import { Attempts } from "../../core/attempts.ts";
@@ -29,12 +30,18 @@ export interface ServiceConntrackParts {
 
 export function serviceConntrackController({ clock, log, cleaner, committed, sweep }: ServiceConntrackParts): Runnable {
   const reviews = new Reviews();
+  const programmed = new Programmed();
   const due = new Topic("stale flows");
   let beganMs = Number.NEGATIVE_INFINITY;
   const unsubscribe = committed.subscribe(() => {
-    const commit = committed.value;
-    if (commit?.changes === undefined) reviews.addAll(commit?.frontends() ?? []);
-    else reviews.add(commit.changes);
+    const said = committed.value;
+    if (said === undefined) return;
+    const { changes, hasWritten } = said;
+    const frontends = () => said.frontends();
+    const isUnknown = changes === undefined && (hasWritten || programmed.isUnknown);
+    reviews.add(programmed.follow(changes, frontends));
+    // What was missing in the kernel let flows pass by.
+    if (isUnknown) reviews.addAll(frontends());
     if (!reviews.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
 

@@ -3,9 +3,14 @@
  * entries), and hands out only what a question selects (2.4 us for each entry). So few reviews are questions that select
  * exactly the stale flows, and many are one question for a protocol's flows, which are looked at one by one.
  */
-import type { Address, Family } from "../../ip/address.ts";
+import type { Family } from "../../ip/address.ts";
 import type { TrackedConnection } from "../../kernel/connection.ts";
-import { type ConnectionSelector, IPPROTO_TCP, IPPROTO_UDP } from "../../kernel/connection-selector.ts";
+import {
+  type ConnectionSelector,
+  type ExactSelector,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+} from "../../kernel/connection-selector.ts";
 import { frontendKey } from "../frontend.ts";
 import { isStale, type Review, socketKey } from "./review.ts";
 
@@ -29,8 +34,6 @@ export interface Search {
   isStale(flow: TrackedConnection): boolean;
 }
 
-export type ExactSelector = ConnectionSelector & { readonly destination: Address; readonly destinationPort: number };
-
 /** The searches of one family for `reviews`, which may be of both. */
 export function searchesFor(family: Family, reviews: readonly Review[]): readonly Search[] {
   return ([IPPROTO_UDP, IPPROTO_TCP] as const).flatMap((protocol) => {
@@ -47,13 +50,18 @@ export function searchesFor(family: Family, reviews: readonly Review[]): readonl
 function searchesOf(review: Review): Search[] {
   const { address, protocol, port, good, gone, wasEmpty } = review;
   const all = { ...common(address.family, protocol), destination: address, destinationPort: port };
-  if (good.size === 0) return [search(all, [review], all)];
+  if (good.size === 0) return [search(all, [review], exactly(all))];
   if (gone === undefined) return [search(all, [review])];
   const untranslated = wasEmpty && !good.has(socketKey(address, port)) ? [{ address, port }] : [];
   return [...untranslated, ...gone.values()].map((stale) => {
     const selector = { ...all, answeredBy: stale.address, answeredFromPort: stale.port };
-    return search(selector, [review], selector);
+    return search(selector, [review], exactly(selector));
   });
+}
+
+/** As the kernel selects no IPv6 address, user space has to look at what it selects. */
+function exactly(selector: Omit<ExactSelector, "family"> & { readonly family: Family }): ExactSelector | undefined {
+  return selector.family === 4 ? { ...selector, family: 4 } : undefined;
 }
 
 function common(family: Family, protocol: Review["protocol"]) {
