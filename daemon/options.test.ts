@@ -40,6 +40,7 @@ test("with a node name alone, all else has its default", () => {
     conntrackMaxPerCore: 32_768,
     conntrackMin: 131_072,
     conntrackTcpBeLiberal: false,
+    ...{ pods: true, outsideHosts: [] },
   });
 });
 
@@ -67,7 +68,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(24);
+  expect(command.options.length).toBe(37);
 });
 
 test.each([

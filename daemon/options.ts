@@ -16,6 +16,7 @@ import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
 import { flag, type ListenAddress, parseListenAddress, parseNetworks, parseOneAddress } from "./flag.ts";
+import { type OutsideOptions, outsideFlags, outsideMistake } from "./outside-options.ts";
 import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.ts";
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
@@ -31,7 +32,7 @@ export interface InterfaceWishes {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions {
+export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */
@@ -73,6 +74,8 @@ Examples:
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
   weftd --service-proxy nftables              Services are weftd's, too: no kube-proxy runs on the node
+  weftd --service-proxy nftables --no-pods --kubeconfig /etc/weft/kubeconfig
+                                              on a host outside the cluster, which then reaches ClusterIPs
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
 
 Of --iface, --iface-cidr, --iface-regex and --iface-can-reach the first, in this order, that finds an interface decides.
@@ -83,9 +86,11 @@ Stopping weftd, even by SIGKILL, leaves the data path and the conflist as they a
 
 /** Reads arguments (without the program's name) and environment. On --help or a bad value it prints and exits. */
 export function parseOptions(args: readonly string[]): Options {
-  return optionsCommand()
-    .parse([...args], { from: "user" })
-    .opts<Options>();
+  const command = optionsCommand().parse([...args], { from: "user" });
+  const options = command.opts<Options>();
+  const mistake = outsideMistake(options);
+  if (mistake !== undefined) command.error(`error: ${mistake}`);
+  return options;
 }
 
 /** The command, apart from `parseOptions` so that a test can keep it from exiting. */
@@ -220,7 +225,7 @@ export function optionsCommand(): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
     .addHelpText("after", EXAMPLES);
-  for (const option of [...serviceFlags(), ...proxyPlaceFlags()]) command.addOption(option);
+  for (const option of [...serviceFlags(), ...proxyPlaceFlags(), ...outsideFlags()]) command.addOption(option);
   return command;
 }
 

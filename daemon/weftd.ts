@@ -14,6 +14,7 @@ import { checksum } from "./controllers/checksum/checksum.ts";
 import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
+import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
@@ -42,12 +43,19 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
+/** `serviceHealth` publishes whose turn it is. */
+const OF_SERVICES: readonly ControllerFactory[] = [
+  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+];
+
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [
   ...[peers, attach, nodeRules, firewall, podRules, checksum],
-  // `serviceHealth` publishes whose turn it is.
-  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+  ...OF_SERVICES,
 ];
+
+/** Of a host that is no node (--no-pods). */
+const OUTSIDE_CONTROLLERS: readonly ControllerFactory[] = [outside, ...OF_SERVICES];
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
@@ -60,7 +68,7 @@ export async function runWeftd(
   options: Options,
   log: Logger,
   signal: AbortSignal,
-  controllers: readonly ControllerFactory[] = CONTROLLERS,
+  controllers: readonly ControllerFactory[] = options.pods ? CONTROLLERS : OUTSIDE_CONTROLLERS,
 ): Promise<void> {
   const closers: (() => void | Promise<void>)[] = [];
   try {
@@ -80,7 +88,7 @@ async function start(
   const { nodeName, runDir } = options;
   const clock = SYSTEM_CLOCK;
   assertSettingsIn(options.procSys, nodeFiles);
-  const netConf = await NetConfHolder.open(options.netConf, log);
+  const netConf = options.pods ? await NetConfHolder.open(options.netConf, log) : NetConfHolder.ofAnyNetwork();
   const health = new Health(clock);
   const metrics = new Metrics();
   const liveness = await claimRunDir(runDir, {

@@ -224,7 +224,7 @@ function bench() {
     ...{ facts, conflists, files, settingWatch, settingChange, health, log },
   });
   const firewall = new FirewallController({
-    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
+    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", outsideHosts: [] },
     firewall: {
       delayMs: 0,
       forwardDueInMs: undefined,

@@ -17,9 +17,8 @@ export interface HttpAnswer {
 }
 
 export interface HttpQuestion {
-  /** Without what follows a question mark. */
   readonly path: string;
-  /** What follows it. */
+  /** What follows a question mark. */
   readonly query: URLSearchParams;
   readonly remoteAddress: string;
 }

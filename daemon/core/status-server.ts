@@ -27,8 +27,9 @@ export async function serveStatus(listen: ListenAddress, parts: StatusParts): Pr
 }
 
 async function answer(question: HttpQuestion, parts: StatusParts): Promise<HttpAnswer> {
+  const { path } = question;
   const { health, metrics } = parts;
-  switch (question.path) {
+  switch (path) {
     case "/healthz":
       return reportAnswer(health.liveness());
     case "/readyz":
@@ -36,7 +37,7 @@ async function answer(question: HttpQuestion, parts: StatusParts): Promise<HttpA
     case "/metrics":
       return { status: 200, contentType: metrics.contentType, body: await metrics.text() };
     default:
-      if (question.path.startsWith(DEBUG)) return debugAnswer(question, parts);
+      if (path.startsWith(DEBUG)) return debugAnswer(question, parts);
       return NOT_FOUND;
   }
 }

@@ -1,6 +1,7 @@
 /** Where this node's peers are heard of, and where it says what they must know: Kubernetes, or a file and nowhere. */
 
 import type { Clock } from "../../pkg/cluster/clock.ts";
+import { API_SERVICE } from "../../pkg/cluster/known-servers.ts";
 import { connectKubernetes, loadKubeConfig } from "../../pkg/cluster/kubeconfig.ts";
 import { type Announcement, formatAnnotations } from "../../pkg/cluster/node/annotations.ts";
 import { KubernetesSource } from "../../pkg/cluster/node/kubernetes-source.ts";
@@ -31,7 +32,7 @@ export interface ClusterSide {
   readonly events: EventReporter;
   /** Undefined where Services are another program's. It is started by whoever opened the side. */
   readonly services: ServiceSource | undefined;
-  /** Where the API server is by the configuration, as far as that says an address: no Service may take it over. */
+  /** Where API servers are, as far as that is known by their addresses: no Service may take them over. */
   readonly apiServers: readonly ReservedAddress[];
   /** This node serves pods; `own` is what the source says of it. */
   serves(own: ClusterNode): void;
@@ -42,7 +43,10 @@ export interface ClusterSide {
 }
 
 export interface ClusterSideParts {
-  readonly options: Pick<Options, "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy">;
+  readonly options: Pick<
+    Options,
+    "nodeName" | "kubeconfig" | "apiserver" | "stateDir" | "nodes" | "serviceProxy" | "pods"
+  >;
   readonly netConf: NetConfHolder;
   readonly view: NodeView;
   readonly health: Health;
@@ -76,14 +80,18 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
   const announcer = new Announcer({ api, nodeName, clock, log, metrics });
   const events = new Events({ api, nodeName, nodeUid: () => view.own?.uid, clock, log });
   const condition = new NetworkCondition({ api, nodeName, clock, log });
-  const apiServers = configuredServer(options.kubeconfig);
+  const configured = configuredServers(options);
   const services = options.serviceProxy === "none" ? undefined : kubernetesServices({ connection, clock, log });
+  if (services !== undefined) follow(services, known);
   return {
     services,
-    apiServers,
+    get apiServers() {
+      return [...configured, ...known.endpoints];
+    },
     source: new KubernetesSource(api, { clock, ownName: nodeName }),
     announcer,
-    events,
+    // A host that is no node may read, and nothing else.
+    events: options.pods ? events : logged(log),
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
@@ -94,10 +102,14 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
 }
 
 /** Nobody is told anything: what others must know of this node is in their files, and is compared with what is so. */
-function fileSide(path: string, { netConf, health, log, clock }: ClusterSideParts): ClusterSide {
+function fileSide(path: string, { options, netConf, health, log, clock }: ClusterSideParts): ClusterSide {
   const news = new News();
+  const source = new NodeFileSource({
+    ...{ path, clock, netConf: () => netConf.current.conf },
+    onListenerFailure: (error) => log.error({ err: error }, "what the nodes file says of Services was not taken"),
+  });
   return {
-    source: new NodeFileSource({ path, clock, netConf: () => netConf.current.conf }),
+    source,
     announcer: {
       announce: (announcement, own) => {
         const differences = differencesOf(announcement, own);
@@ -106,19 +118,42 @@ function fileSide(path: string, { netConf, health, log, clock }: ClusterSidePart
           log.warn({ path, differences }, "the nodes file says something else of this node than is so");
       },
     },
-    events: { report: (happening) => log.warn({ happening }, "an operator should know") },
-    services: undefined,
+    events: logged(log),
+    services: options.serviceProxy === "none" ? undefined : source.services,
     apiServers: [],
     serves: () => undefined,
     reconnect: () => undefined,
-    close: async () => undefined,
+    close: () => source.services.stop(),
   };
 }
 
-/** The server of the kubeconfig; none where that has a name, or cannot be read now. */
-function configuredServer(kubeconfig: string | undefined): readonly ReservedAddress[] {
+/** For who can write no Events. */
+function logged(log: Logger): EventReporter {
+  return { report: (happening) => log.warn({ happening }, "an operator should know") };
+}
+
+/** What is heard of default/kubernetes is known at once, not only at the next look. */
+function follow({ slices }: ServiceSource, known: KnownServers): void {
+  const byService = slices.addIndex(({ value }) => value.service);
+  slices.subscribe(({ changes }) => {
+    const isAbout = changes.some(({ before, after }) => (after ?? before)?.value.service === API_SERVICE);
+    if (isAbout) void known.learn(byService.get(API_SERVICE).map(({ value }) => value));
+  });
+}
+
+/** Those of the flag, else of the kubeconfig; without those that have a name, and none where it cannot be read now. */
+function configuredServers({ kubeconfig, apiserver }: ClusterSideParts["options"]): readonly ReservedAddress[] {
   try {
-    const { protocol, hostname, port } = new URL(loadKubeConfig(kubeconfig).getCurrentCluster()?.server ?? "");
+    const urls = apiserver.length > 0 ? apiserver : [loadKubeConfig(kubeconfig).getCurrentCluster()?.server ?? ""];
+    return urls.flatMap(addressOf);
+  } catch {
+    return [];
+  }
+}
+
+function addressOf(url: string): readonly ReservedAddress[] {
+  const { protocol, hostname, port } = new URL(url);
+  try {
     const address = parseAddress(hostname.replace(/^\[(.*)\]$/, "$1"));
     return [{ address, port: port === "" ? (DEFAULT_PORTS[protocol] ?? 443) : Number(port) }];
   } catch {

@@ -63,7 +63,8 @@ test("a file that makes no sense is none, and is replaced", async () => {
 });
 
 test("where the file cannot be written, the servers are known until the end of the process", async () => {
-  const known = await KnownServers.open("/proc/weft", log);
+  writeFileSync(join(folder, "file"), "");
+  const known = await KnownServers.open(join(folder, "file", "below"), log);
   await known.learn(slices("192.0.2.1"));
   expect(texts(known)).toEqual(["192.0.2.1:6443"]);
   const made = await KnownServers.open(join(folder, "made"), log);

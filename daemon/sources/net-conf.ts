@@ -21,13 +21,16 @@ export interface FollowOptions {
   readonly onChange: () => void;
 }
 
+const ANY_NETWORK = JSON.stringify({ Network: "0.0.0.0/0", EnableIPv6: true, IPv6Network: "::/0" });
+
 /** The configuration that holds: the last one that was right. */
 export class NetConfHolder {
-  readonly #path: string;
+  /** Undefined: there is no file. */
+  readonly #path: string | undefined;
   #current: NetConfFile;
   #problem = "";
 
-  private constructor(path: string, current: NetConfFile) {
+  private constructor(path: string | undefined, current: NetConfFile) {
     this.#path = path;
     this.#current = current;
   }
@@ -35,6 +38,11 @@ export class NetConfHolder {
   /** Logs what was passed over. Throws with the path and, for a value that is wrong, its key. */
   static async open(path: string, log: Logger): Promise<NetConfHolder> {
     return new NetConfHolder(path, await readNetConf(path, log));
+  }
+
+  /** For a host that runs no pods: it goes by the Nodes alone, and reads no file. */
+  static ofAnyNetwork(): NetConfHolder {
+    return new NetConfHolder(undefined, { conf: parseNetConf(ANY_NETWORK), text: ANY_NETWORK });
   }
 
   get current(): NetConfFile {
@@ -46,24 +54,26 @@ export class NetConfHolder {
    * function that ends it.
    */
   follow(options: FollowOptions): () => void {
-    const file = new WatchedFile(this.#path, options.clock, () => void this.#read(options));
+    const path = this.#path;
+    if (path === undefined) return () => undefined;
+    const file = new WatchedFile(path, options.clock, () => void this.#read(path, options));
     return () => file.close();
   }
 
-  async #read({ health, log, onChange }: FollowOptions): Promise<void> {
+  async #read(path: string, { health, log, onChange }: FollowOptions): Promise<void> {
     try {
-      const text = await readText(this.#path);
+      const text = await readText(path);
       if (text === this.#current.text) {
         this.#tell("", health, log);
         return;
       }
-      this.#current = parse(this.#path, text, log);
+      this.#current = parse(path, text, log);
     } catch (error) {
       this.#tell(error instanceof Error ? error.message : String(error), health, log);
       return;
     }
     this.#tell("", health, log);
-    log.info({ netConf: this.#path, backend: this.#current.conf.backend }, "network configuration has changed");
+    log.info({ netConf: path, backend: this.#current.conf.backend }, "network configuration has changed");
     onChange();
   }
 

@@ -32,6 +32,18 @@ describe("the node's masquerade", () => {
     ]);
   });
 
+  test("takes hosts outside the cluster for its own where they are named, in their families alone", () => {
+    const table = nodeMasquerade({
+      ...{ podRanges: [parsePrefix("10.244.0.0/16"), parsePrefix("fd00::/48")], exempt: [] },
+      outsideHosts: [parsePrefix("198.51.100.0/24")],
+    });
+    expect(texts(replaceTable(table)).filter((text) => text.includes("outside-hosts"))).toEqual([
+      "nft add set inet weft outside-hosts4 { type ipv4_addr; flags interval; }",
+      "nft create element inet weft outside-hosts4 { 198.51.100.0/24 }",
+      'nft add rule inet weft postrouting meta nfproto ipv4 ip saddr @outside-hosts4 ip daddr @pod-ranges4 counter masquerade fully-random comment "hosts outside to pods, IPv4"',
+    ]);
+  });
+
   test("has the families that have ranges, whatever is exempt", () => {
     expect(node(["fd00::/48"], ["192.0.2.1"]).sets.map(({ name }) => name)).toEqual([
       "pod-ranges6",

@@ -26,11 +26,15 @@ export interface MasqueradeSettings {
   readonly exempt: readonly Address[];
   /** Networks outside the ranges that see a pod's own address, since they know the way back to it. */
   readonly nonMasquerade?: readonly Prefix[];
+  /** Hosts outside the cluster that reach pods of other nodes through this one: without its address no reply would come back. */
+  readonly outsideHosts?: readonly Prefix[];
 }
 
 /** `table inet weft`. Rules depend on the families alone; ranges and exempt addresses are elements. */
-export function nodeMasquerade({ podRanges, exempt, nonMasquerade = [] }: MasqueradeSettings): Table {
+export function nodeMasquerade(settings: MasqueradeSettings): Table {
+  const { podRanges, exempt, nonMasquerade = [], outsideHosts = [] } = settings;
   const families = ([4, 6] as const).filter((family) => podRanges.some(({ address }) => address.family === family));
+  const outside = families.filter((family) => outsideHosts.some(({ address }) => address.family === family));
   return {
     family: "inet",
     name: NODE_TABLE,
@@ -57,8 +61,9 @@ export function nodeMasquerade({ podRanges, exempt, nonMasquerade = [] }: Masque
         family,
         elements: nonMasquerade.filter(({ address }) => address.family === family),
       },
+      ...(outside.includes(family) ? [outsideHostsOf(family, outsideHosts)] : []),
     ]),
-    chains: [postrouting(families.map(nodeRule))],
+    chains: [postrouting([...families.map(nodeRule), ...outside.map(outsideRule)])],
   };
 }
 
@@ -76,6 +81,31 @@ function nodeRule(family: Family): Rule {
       matchDestinationInSet(family, exemptSet(family), { invert: true }),
       matchDestinationInSet(family, nonMasqueradeSet(family), { invert: true }),
       matchNotMulticast(family),
+      counter,
+      masquerade({ fullyRandom: true }),
+    ],
+  };
+}
+
+const outsideSet = (family: Family) => `outside-hosts${family}`;
+
+function outsideHostsOf(family: Family, hosts: readonly Prefix[]): NftSet {
+  return {
+    kind: "prefixes",
+    name: outsideSet(family),
+    comment: "hosts outside the cluster that this node forwards for",
+    family,
+    elements: hosts.filter(({ address }) => address.family === family),
+  };
+}
+
+function outsideRule(family: Family): Rule {
+  return {
+    comment: `hosts outside to pods, IPv${family}`,
+    statements: [
+      matchFamily(family),
+      matchSourceInSet(family, outsideSet(family)),
+      matchDestinationInSet(family, rangesSet(family)),
       counter,
       masquerade({ fullyRandom: true }),
     ],

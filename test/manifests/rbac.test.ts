@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openLog } from "../../daemon/core/log.ts";
+import { kubernetesServices } from "../../daemon/sources/kubernetes-services.ts";
 import { ServerLookup } from "../../daemon/sources/server-lookup.ts";
-import { ServiceStores } from "../../daemon/sources/service-stores.ts";
 import { SYSTEM_CLOCK } from "../../pkg/cluster/clock.ts";
 import { isNotFound } from "../../pkg/cluster/errors.ts";
 import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
@@ -122,7 +122,7 @@ test.each(["base", "overlays/service-proxy"])(
     await vi.waitFor(() => expect([...asked].join()).toContain("endpointslices"), { timeout: 30_000 });
     await lookup.stop();
     if (folder !== "base") {
-      const stores = new ServiceStores({ connection, clock: SYSTEM_CLOCK, log });
+      const stores = kubernetesServices({ connection, clock: SYSTEM_CLOCK, log });
       stores.start();
       const all = [stores.services, stores.slices, stores.cidrs];
       await vi.waitFor(() => expect(all.map(({ status }) => status.phase)).toEqual(all.map(() => "watching")), {

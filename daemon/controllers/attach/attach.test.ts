@@ -114,7 +114,7 @@ function bench(options: BenchOptions = {}) {
   });
   const firewall = new FirewallController({
     ...{ facts, health, log, metrics: new Metrics(), gate: contention },
-    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", ...options },
+    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", outsideHosts: [], ...options },
     firewall: {
       delayMs: 0,
       forwardDueInMs: undefined,

@@ -35,7 +35,7 @@ test("chains that cannot be changed stay a failure while the next look at them i
   };
   const gate = { ...OPEN_GATE, nextMs: () => undefined };
   const controller = new FirewallController({
-    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes" },
+    options: { nonMasqueradeCidrs: [], vxlanFrom: "nodes", outsideHosts: [] },
     firewall: new Firewall({ clock, programmer, gate, onBlocked: () => undefined }),
     ...{ facts, gate, health, metrics: new Metrics(), log: openLog("fatal", "n1") },
   });

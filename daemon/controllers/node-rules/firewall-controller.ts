@@ -16,7 +16,7 @@ import type { Firewall } from "./firewall.ts";
 import { podRanges } from "./ranges.ts";
 
 export interface FirewallControllerParts {
-  readonly options: Pick<Options, "nonMasqueradeCidrs" | "vxlanFrom">;
+  readonly options: Pick<Options, "nonMasqueradeCidrs" | "vxlanFrom" | "outsideHosts">;
   readonly facts: Facts;
   readonly firewall: Pick<Firewall, "keep" | "restore" | "delayMs" | "forwardDueInMs">;
   readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
@@ -87,9 +87,9 @@ export class FirewallController implements Runnable {
   }
 
   #rulesOf({ networks, unmasqueraded, tunnels, senders }: NodeChoice): Table {
-    const { nonMasqueradeCidrs, vxlanFrom } = this.#parts.options;
+    const { nonMasqueradeCidrs, vxlanFrom, outsideHosts } = this.#parts.options;
     return nodeRules({
-      ...{ podRanges: networks, exempt: unmasqueraded, nonMasquerade: nonMasqueradeCidrs },
+      ...{ podRanges: networks, exempt: unmasqueraded, nonMasquerade: nonMasqueradeCidrs, outsideHosts },
       ...{ tunnels: vxlanFrom === "nodes" ? tunnels : [], senders },
     });
   }

@@ -40,8 +40,8 @@ export function lookForLeftovers(nftables: RemovalParts["nftables"]): Promise<Pr
 /** Throws where something is left that cannot be removed from here; the message says what to run. */
 export async function removeLeftovers({ nftables, files, execute, onProgress }: RemovalParts): Promise<Removal> {
   const { found, kept, transactions } = await lookForLeftovers(nftables);
-  for (const [index, part] of transactions.entries()) {
-    await commit(nftables, part);
+  for (const [index, make] of transactions.entries()) {
+    await commit(nftables, make());
     onProgress(index + 1, transactions.length);
   }
   const legacy: Omit<Removal, "transactions">[] = [];

@@ -2,7 +2,6 @@
 import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { ControllerFactory } from "../context.ts";
-import { PROXY_TURN } from "../facts.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
 import { ServiceProgrammer } from "./service-programmer.ts";
@@ -10,11 +9,8 @@ import { ServicesController } from "./services.ts";
 
 export const services: ControllerFactory = (context) => {
   const { options, cluster, kernel, clock, log, health, metrics, facts, sources } = context;
-  if (options.serviceProxy === "none") return undefined;
-  if (cluster.services === undefined)
-    throw new Error("--service-proxy needs Services, which come from a cluster's API server: leave out --nodes");
-  const turn = facts.of(PROXY_TURN);
-  if (turn.value === undefined) turn.publish({ isOurs: true });
+  // The file source may name no Services.
+  if (options.serviceProxy === "none" || cluster.services === undefined) return undefined;
   const gate = context.newGate();
   const map = new ServiceMap();
   const { nftables, programmer } = kernel;

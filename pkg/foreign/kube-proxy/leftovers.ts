@@ -1,7 +1,7 @@
 /**
  * What kube-proxy has left in nf_tables, its own tables' and iptables-nft's, and the transactions that remove it. Pure.
  *
- * A cluster's Services are tens of thousands of chains and rules. No transaction removes more than a thousand or so of them:
+ * A cluster's Services are tens of thousands of chains and rules. No transaction removes more than some hundreds of them:
  * other users of nftables wait for the end of each. The first one takes away what leads packets to all the rest, so that none
  * meets half of the rules; from then on what is left is dead weight, and a removal that was interrupted is finished later.
  */
@@ -36,8 +36,8 @@ import {
   type XTable,
 } from "./names.ts";
 
-/** Rules or chains that one transaction removes; a single chain is more where it holds more. */
-export const MOST_REMOVED = 1000;
+/** Rules and chains that one transaction removes at most: the kernel takes some 20 ms for so many. */
+export const MOST_REMOVED = 500;
 
 /** One transaction. ENOENT, EBUSY: another program has changed something since the look. */
 export interface RemovalPart {
@@ -49,8 +49,8 @@ export interface RemovalPart {
 export interface ProxyLeftovers {
   /** In words, by table: "table ip kube-proxy (61 chains)". Empty: nothing is left. */
   readonly found: readonly string[];
-  /** In their order. */
-  readonly transactions: readonly RemovalPart[];
+  /** In their order, each made when it is called for: together they would take hundreds of megabytes. */
+  readonly transactions: readonly (() => RemovalPart)[];
   /** Chains that stay, since other programs' rules lead to them: "ip nat KUBE-MARK-MASQ". */
   readonly kept: readonly string[];
 }
@@ -88,13 +88,13 @@ function leftTable(place: TablePlace, chains: readonly NftChain[], sets: readonl
   return {
     found: [`table ${tablePlaceText(place)} (${chains.length} chains)`],
     transactions: [
-      needed(bases.map(deleteChain)),
-      ...inParts(others, ({ use }) => use).map((part) => needed(part.map(flushChain))),
-      ...sets.map((set) => needed([flushSet(place, set)])),
+      ...needed(bases, deleteChain),
+      ...inParts(others, ({ use }) => use).flatMap((part) => needed(part, flushChain)),
+      ...sets.flatMap((set) => needed([place], () => flushSet(place, set))),
       // Kernels before 6.2 refuse a chain for a while after the last element that led there is gone.
-      ...inParts(others, () => 1).map((part) => ({ requests: part.map(deleteChain), isOptional: true })),
-      needed([deleteTable(place)]),
-    ].filter(({ requests }) => requests.length > 0),
+      ...inParts(others, () => 1).map((part) => () => ({ requests: part.map(deleteChain), isOptional: true })),
+      ...needed([place], deleteTable),
+    ],
     kept: [],
   };
 }
@@ -113,14 +113,19 @@ function* lookAtIptables(place: TablePlace, chains: readonly NftChain[]): Look<P
   const gone = chains.filter((chain) => isOurs(chain) && !kept.has(chain.chain));
   // What tells that something is left goes last.
   const inOrder = [...gone.filter(({ chain }) => chain !== CANARY), ...gone.filter(({ chain }) => chain === CANARY)];
+  // A chain with a rule for each Service is emptied rule by rule.
+  const rulesOfLarge = readRules(yield gone.filter(isLarge).map(rulesDump));
+  const large = inParts(rulesOfLarge, () => 1);
+  const sizeOf = (chain: NftChain) => (isLarge(chain) ? 1 : chain.use);
   const jumps = leading.filter((rule) => isBase(rule.chain) && !kept.has(targetOf(rule)));
   return {
     found: gone.length === 0 ? [] : [`${gone.length} chains KUBE-* of iptables in table ${tablePlaceText(place)}`],
     transactions: [
-      needed(jumps.map(deleteRule)),
-      ...inParts(inOrder, ({ use }) => use).map((part) => needed(part.map(flushChain))),
-      ...inParts(inOrder, () => 1).map((part) => needed(part.map(deleteChain))),
-    ].filter(({ requests }) => requests.length > 0),
+      ...needed(jumps, deleteRule),
+      ...large.flatMap((part) => needed(part, deleteRule)),
+      ...inParts(inOrder, sizeOf).flatMap((part) => needed(part, flushChain)),
+      ...inParts(inOrder, () => 1).flatMap((part) => needed(part, deleteChain)),
+    ],
     kept: [...kept]
       .filter((chain) => chains.some((one) => one.chain === chain))
       .map((chain) => `${tablePlaceText(place)} ${chain}`),
@@ -136,8 +141,13 @@ function* addReached(chains: Set<string>, place: TablePlace): Look<void> {
   }
 }
 
-function needed(requests: readonly Request[]): RemovalPart {
-  return { requests, isOptional: false };
+/** One transaction that has to be; none where there is nothing to remove. */
+function needed<T>(items: readonly T[], remove: (item: T) => Request): (() => RemovalPart)[] {
+  return items.length === 0 ? [] : [() => ({ requests: items.map(remove), isOptional: false })];
+}
+
+function isLarge({ use }: NftChain): boolean {
+  return use > MOST_REMOVED;
 }
 
 function targetOf(rule: Parameters<typeof verdictOf>[0]): string {

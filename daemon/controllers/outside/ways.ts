@@ -1,0 +1,122 @@
+/**
+ * The ways from a host outside the cluster to pods: by plain routes to nodes on one of its links, and by one node that
+ * forwards to all others. Pure.
+ */
+
+import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
+import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
+import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
+import { contains, formatPrefix, networkOf, type Prefix } from "../../../pkg/ip/prefix.ts";
+import type { LinkAddress } from "../../../pkg/kernel/address.ts";
+import type { Link } from "../../../pkg/kernel/link.ts";
+import type { ObservedRoute, Route } from "../../../pkg/kernel/route.ts";
+import { RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
+import type { Via } from "../../outside-options.ts";
+
+export interface OutsideCluster {
+  readonly nodes: readonly ClusterNode[];
+  readonly via: Via | undefined;
+  /** Of ClusterIPs. */
+  readonly serviceRanges: readonly Prefix[];
+}
+
+export interface OutsideKernel {
+  readonly links: readonly Link[];
+  readonly addresses: readonly LinkAddress[];
+  readonly routes: readonly ObservedRoute[];
+}
+
+export interface OutsideWays {
+  readonly routes: readonly Route[];
+  /** Nodes whose pods are not reached, and why, in words for an operator. */
+  readonly problems: readonly string[];
+}
+
+/** The next hop to a node. */
+interface Hop {
+  readonly gateway: Address;
+  readonly outputIndex: number;
+}
+
+export function outsideWays({ nodes, via, serviceRanges }: OutsideCluster, kernel: OutsideKernel): OutsideWays {
+  const routes: Route[] = [];
+  const problems: string[] = [];
+  const forwarder = addressesOfVia(via, nodes);
+  const viaHop = (family: Family) => hopTo(forwarder, family, kernel);
+  if (via !== undefined && ([4, 6] as const).every((family) => viaHop(family) === undefined))
+    problems.push(viaProblem(via, forwarder));
+  for (const node of nodes) {
+    const addresses = addressesOf(node);
+    for (const subnet of node.podCidrs) {
+      const hop = hopTo(addresses, subnet.address.family, kernel) ?? viaHop(subnet.address.family);
+      if (hop !== undefined) routes.push(routeTo(subnet, hop));
+      else problems.push(offLinkText(node, subnet, via));
+    }
+  }
+  return { routes: [...routes, ...rangeRoutes(serviceRanges, routes, kernel)], problems };
+}
+
+/** Announced ones first: peers use them, too. */
+function addressesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
+  return [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
+}
+
+function addressesOfVia(via: Via | undefined, nodes: readonly ClusterNode[]): readonly Address[] {
+  if (via === undefined) return [];
+  if ("address" in via) return [via.address];
+  const node = nodes.find(({ name }) => name === via.name);
+  return node === undefined ? [] : addressesOf(node);
+}
+
+/** By an address of the same family where there is one on a link, else IPv4 by IPv6 (RFC 5549). */
+function hopTo(
+  addresses: readonly Address[],
+  family: Family,
+  { links, addresses: held }: OutsideKernel,
+): Hop | undefined {
+  const carriers: readonly Family[] = family === 4 ? [4, 6] : [6];
+  for (const carrier of carriers) {
+    for (const gateway of addresses.filter((address) => address.family === carrier)) {
+      const outputIndex = held.find(
+        ({ prefix, index }) =>
+          contains(networkOf(prefix), gateway) && links.some((link) => link.index === index && link.isUp),
+      )?.index;
+      if (outputIndex !== undefined) return { gateway, outputIndex };
+    }
+  }
+  return undefined;
+}
+
+function routeTo(destination: Prefix, { gateway, outputIndex }: Hop): Route {
+  return { destination, gateway, outputIndex, protocol: RTPROT_WEFT };
+}
+
+/**
+ * A packet of this host has to have a route before a rule can translate its ClusterIP. Where the host has none, not even a
+ * default route, one by the way to the first subnet serves.
+ */
+function rangeRoutes(ranges: readonly Prefix[], ways: readonly Route[], { routes }: OutsideKernel): readonly Route[] {
+  return ranges.flatMap((range) => {
+    const isRouted = routes.some(
+      ({ destination, protocol, table, type }) =>
+        protocol !== RTPROT_WEFT &&
+        table === RT_TABLE_MAIN &&
+        type === RTN_UNICAST &&
+        contains(destination, range.address),
+    );
+    const way = ways.find(({ destination }) => destination.address.family === range.address.family);
+    return isRouted || way === undefined ? [] : [{ ...way, destination: range }];
+  });
+}
+
+function viaProblem(via: Via, addresses: readonly Address[]): string {
+  if ("name" in via && addresses.length === 0) return `--via ${via.name}: there is no Node of that name`;
+  const name = "name" in via ? `${via.name} (${addresses.map(formatAddress).join(", ")})` : formatAddress(via.address);
+  return `--via ${name} is on none of this host's links: give it an address of a network that this host is on`;
+}
+
+function offLinkText(node: ClusterNode, subnet: Prefix, via: Via | undefined): string {
+  const addresses = addressesOf(node).map(formatAddress).join(", ") || "no address";
+  const advice = via === undefined ? "; name a node that forwards to it by --via" : "";
+  return `node ${node.name} (${addresses}) is on none of this host's links: ${formatPrefix(subnet)} is not reached${advice}`;
+}

@@ -1,0 +1,51 @@
+import { hostname } from "node:os";
+import { afterEach, expect, test, vi } from "vitest";
+import { parseAddress } from "../pkg/ip/address.ts";
+import { formatPrefix } from "../pkg/ip/prefix.ts";
+import { type Options, optionsCommand } from "./options.ts";
+import { outsideMistake } from "./outside-options.ts";
+
+afterEach(() => vi.unstubAllEnvs());
+
+function parse(...args: string[]): Options {
+  const command = optionsCommand()
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined });
+  return command.parse(args, { from: "user" }).opts<Options>();
+}
+
+test("a host without pods needs no name; the machine's serves for the log", () => {
+  vi.stubEnv("NODE_NAME", undefined);
+  expect(parse("--no-pods")).toMatchObject({ pods: false, nodeName: hostname() });
+  expect(parse("--no-pods", "--node-name", "edge").nodeName).toBe("edge");
+  vi.stubEnv("WEFTD_NO_PODS", "1");
+  expect(parse().pods).toBe(false);
+});
+
+test("who forwards is named, or has an address", () => {
+  expect(parse("--no-pods", "--via", "n1.example").via).toEqual({ name: "n1.example" });
+  expect(parse("--no-pods", "--via", "2001:db8::1").via).toEqual({ address: parseAddress("2001:db8::1") });
+});
+
+test("a node forwards for networks", () => {
+  const { outsideHosts } = parse("--node-name", "n1", "--outside-hosts", "198.51.100.0/24,2001:db8::/64");
+  expect(outsideHosts.map(formatPrefix)).toEqual(["198.51.100.0/24", "2001:db8::/64"]);
+});
+
+test.each([
+  [["--no-pods", "--via", "192.0.2"], /Expected the name of a Node, or an address/],
+  [["--no-pods", "--via", "Node_1"], /Expected the name of a Node, or an address/],
+  [["--no-pods", "--attach", "ptp"], /option '--no-pods' cannot be used with option '--attach <plugin>'/],
+  [["--no-pods", "--iface", "eth1"], /cannot be used with option '--iface <name>'/],
+  [["--node-name", "n1", "--outside-hosts", "198.51.100.1/24"], /host bits set/],
+])("%j is refused", (args, message) => {
+  expect(() => parse(...args)).toThrow(message);
+});
+
+test("flags that make no sense together are named", () => {
+  const mistake = (pods: boolean, serviceProxy: string, via?: string) =>
+    outsideMistake({ pods, serviceProxy, via: via === undefined ? undefined : { name: via } });
+  expect(mistake(false, "none")).toMatch(/--no-pods needs --service-proxy/);
+  expect(mistake(true, "nftables", "n1")).toMatch(/--via is for hosts with --no-pods/);
+  expect([mistake(false, "nftables", "n1"), mistake(true, "none")]).toEqual([undefined, undefined]);
+});

@@ -1,0 +1,66 @@
+/** weftd's flags about hosts outside the cluster: of such a host, and of the node that forwards for it. */
+import { hostname } from "node:os";
+import { InvalidArgumentError, type Option } from "commander";
+import { type Address, AddressError, parseAddress } from "../pkg/ip/address.ts";
+import type { Prefix } from "../pkg/ip/prefix.ts";
+import { flag, parseNetworks } from "./flag.ts";
+
+/** A node, by its name or by an address. */
+export type Via = { readonly name: string } | { readonly address: Address };
+
+export interface OutsideOptions {
+  /** False: this host is no node, and runs no pods; it reaches the cluster's Services. */
+  readonly pods: boolean;
+  /** Who forwards to the pods of nodes that are on none of this host's links. */
+  readonly via: Via | undefined;
+  /** Hosts outside the cluster that this node forwards for. */
+  readonly outsideHosts: readonly Prefix[];
+}
+
+/** Of a node alone. */
+const OF_NODES = [
+  ...["iface", "ifaceCidr", "ifaceRegex", "ifaceCanReach", "publicIp", "attach", "nonMasqueradeCidrs", "vxlanFrom"],
+  ...["cniConfDir", "outsideHosts"],
+];
+
+export function outsideFlags(): readonly Option[] {
+  return [
+    flag("--no-pods", "WEFTD_NO_PODS", "this host is no node: it reaches Services, and runs no pods")
+      .implies({ nodeName: hostname() })
+      .conflicts(OF_NODES),
+    flag(
+      "--via <node>",
+      "WEFTD_VIA",
+      "with --no-pods: the node, by name or address, that forwards to nodes on none of this host's links",
+    ).argParser(parseVia),
+    flag(
+      "--outside-hosts <networks>",
+      "WEFTD_OUTSIDE_HOSTS",
+      "networks of hosts outside the cluster that name this node by --via; they reach pods under its address; commas between",
+    )
+      .argParser(parseNetworks)
+      .default([], "none"),
+  ];
+}
+
+/** A name of a Node is a DNS subdomain (RFC 1123), which an address with four numbers is, too: it counts as an address. */
+export function parseVia(text: string): Via {
+  try {
+    return { address: parseAddress(text) };
+  } catch (error) {
+    if (!(error instanceof AddressError)) throw error;
+  }
+  if (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(text) && !/^[0-9.]+$/.test(text)) return { name: text };
+  throw new InvalidArgumentError("Expected the name of a Node, or an address.");
+}
+
+/** What is wrong with flags together; undefined: nothing. */
+export function outsideMistake({
+  pods,
+  via,
+  serviceProxy,
+}: Pick<OutsideOptions, "pods" | "via"> & { readonly serviceProxy: string }): string | undefined {
+  if (!pods && serviceProxy === "none") return "--no-pods needs --service-proxy: there is nothing else to do";
+  if (pods && via !== undefined) return "--via is for hosts with --no-pods: nodes find each other by themselves";
+  return undefined;
+}
