@@ -146,7 +146,7 @@ function commandOf(word: string, subcommand: Subcommand, choose: (request: Comma
       kind: "run",
       subcommand,
       arguments: Object.fromEntries(names.map((name, at) => [name, command.processedArgs[at]])),
-      options: { ...notGiven(subcommand), ...given },
+      options: { ...notGiven(subcommand), ...withNegations(subcommand, given) },
       output,
     });
   });
@@ -156,6 +156,19 @@ function commandOf(word: string, subcommand: Subcommand, choose: (request: Comma
 function notGiven({ options }: Subcommand): Record<string, unknown> {
   const ABSENT = { flag: false, list: [], text: undefined, number: undefined };
   return Object.fromEntries(Object.entries(options).map(([name, { kind }]) => [name, ABSENT[kind]]));
+}
+
+/** For commander --no-endpoints switches an option `endpoints` off; here it is a flag of its own, `noEndpoints`. */
+function withNegations({ options }: Subcommand, given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const all = { ...given };
+  for (const name of Object.keys(options)) {
+    const [, first, rest] = /^no([A-Z])(.*)$/.exec(name) ?? [];
+    if (first === undefined) continue;
+    const switched = `${first.toLowerCase()}${rest}`;
+    all[name] = all[switched] === false;
+    delete all[switched];
+  }
+  return all;
 }
 
 const OUTPUT = () =>

@@ -8,12 +8,14 @@ import { install } from "./install/main.ts";
 import { ipamGc } from "./ipam/gc.ts";
 import { ipamLs } from "./ipam/ls.ts";
 import { restore } from "./restore/main.ts";
+import { services } from "./services/main.ts";
 import { status } from "./status/main.ts";
 import type { Subcommand } from "./subcommand.ts";
 import { version } from "./version/main.ts";
 
 export const SUBCOMMANDS: readonly Subcommand[] = [
   status,
+  services,
   doctor,
   explain,
   ipamLs,

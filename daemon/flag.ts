@@ -1,7 +1,13 @@
-/** What weftd's flags have in common: an environment twin each, and values that are lists of networks or addresses. */
+/** What weftd's flags have in common: an environment twin each, and values that are lists of networks, addresses, or places to listen at. */
 import { InvalidArgumentError, Option } from "commander";
 import { type Address, AddressError, parseAddress } from "../pkg/ip/address.ts";
 import { type Prefix, parseSubnet } from "../pkg/ip/prefix.ts";
+
+export interface ListenAddress {
+  /** Undefined: all addresses of the host. */
+  readonly host: string | undefined;
+  readonly port: number;
+}
 
 export function flag(flags: string, environment: string, description: string): Option {
   return new Option(flags, description).env(environment);
@@ -14,6 +20,18 @@ export function parseNetworks(text: string): readonly Prefix[] {
 
 export function parseOneAddress(text: string): Address {
   return orInvalid(() => parseAddress(text.trim()));
+}
+
+/** "127.0.0.1:9468", "[::1]:9468" or ":9468". */
+export function parseListenAddress(text: string): ListenAddress {
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new InvalidArgumentError(
+      "Expected host:port such as 127.0.0.1:9468, [::1]:9468, or :9468 for all addresses.",
+    );
+  }
+  return { host: match[1] ?? (match[2] || undefined), port };
 }
 
 /** Of a flag with an optional value: its environment twin may say "false". */

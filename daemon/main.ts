@@ -1,5 +1,6 @@
 /** Entry of weftd: reads the command line, starts the daemon, and ends it on a signal. */
 import { openLog } from "./core/log.ts";
+import { runTranslation, TRANSLATE } from "./kube-proxy/command.ts";
 import { parseOptions } from "./options.ts";
 import { runWeftd } from "./weftd.ts";
 
@@ -7,6 +8,11 @@ import { runWeftd } from "./weftd.ts";
 const STOP_LIMIT_MS = 10_000;
 
 async function main(): Promise<void> {
+  const [word, ...rest] = process.argv.slice(2);
+  if (word === TRANSLATE) {
+    runTranslation(rest);
+    return;
+  }
   const options = parseOptions(process.argv.slice(2));
   const log = openLog(options.logLevel, options.nodeName);
   const end = (error: unknown): never => {

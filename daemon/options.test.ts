@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import { afterEach, expect, test, vi } from "vitest";
 import { formatAddress, parseAddress } from "../pkg/ip/address.ts";
 import { formatPrefix } from "../pkg/ip/prefix.ts";
-import { type Options, optionsCommand, parseListenAddress, parsePublicIp } from "./options.ts";
+import { parseListenAddress } from "./flag.ts";
+import { type Options, optionsCommand, parsePublicIp } from "./options.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -33,6 +34,12 @@ test("with a node name alone, all else has its default", () => {
     serviceProxy: "none",
     nodeportAddresses: { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] },
     ...{ externalIps: "all", masqueradeAll: false, masqueradeBit: 14 },
+    healthzBindAddress: { host: undefined, port: 10_256 },
+    proxyMetricsBindAddress: { host: "127.0.0.1", port: 10_249 },
+    serviceCounters: 100,
+    conntrackMaxPerCore: 32_768,
+    conntrackMin: 131_072,
+    conntrackTcpBeLiberal: false,
     ...{ pods: true, outsideHosts: [] },
   });
 });
@@ -61,7 +68,7 @@ test("every flag has an environment twin and a description, and --help shows bot
     expect(option.envVar, option.flags).toMatch(/^(WEFTD_[A-Z_]+|NODE_NAME)$/);
     expect(help).toContain(`env: ${option.envVar}`);
   }
-  expect(command.options.length).toBe(27);
+  expect(command.options.length).toBe(37);
 });
 
 test.each([

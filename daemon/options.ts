@@ -15,8 +15,9 @@ import { type Address, formatAddress } from "../pkg/ip/address.ts";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import type { AttachPlugin } from "../pkg/reconcile/pod-ends.ts";
 import { PROC_SYS } from "./core/drivers/settings-folder.ts";
-import { flag, parseNetworks, parseOneAddress } from "./flag.ts";
+import { flag, type ListenAddress, parseListenAddress, parseNetworks, parseOneAddress } from "./flag.ts";
 import { type OutsideOptions, outsideFlags, outsideMistake } from "./outside-options.ts";
+import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.ts";
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
 /** Which interface is the underlay's; nothing given: found by the Node's address. */
@@ -31,7 +32,7 @@ export interface InterfaceWishes {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceWishes, ServiceOptions, OutsideOptions {
+export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */
@@ -57,12 +58,6 @@ export interface Options extends InterfaceWishes, ServiceOptions, OutsideOptions
   readonly procSys: string;
   readonly metricsAddress: ListenAddress;
   readonly logLevel: LogLevel;
-}
-
-export interface ListenAddress {
-  /** Undefined: all addresses of the host. */
-  readonly host: string | undefined;
-  readonly port: number;
 }
 
 const LOG_LEVELS = ["fatal", "error", "warn", "info", "debug", "trace"] as const;
@@ -230,7 +225,7 @@ export function optionsCommand(): Command {
     .allowExcessArguments(false)
     .showHelpAfterError("(weftd --help explains the flags)")
     .addHelpText("after", EXAMPLES);
-  for (const option of [...serviceFlags(), ...outsideFlags()]) command.addOption(option);
+  for (const option of [...serviceFlags(), ...proxyPlaceFlags(), ...outsideFlags()]) command.addOption(option);
   return command;
 }
 
@@ -265,16 +260,4 @@ export function parseRegex(text: string): RegExp {
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
-}
-
-/** "127.0.0.1:9468", "[::1]:9468" or ":9468". */
-export function parseListenAddress(text: string): ListenAddress {
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535) {
-    throw new InvalidArgumentError(
-      "Expected host:port such as 127.0.0.1:9468, [::1]:9468, or :9468 for all addresses.",
-    );
-  }
-  return { host: match[1] ?? (match[2] || undefined), port };
 }

@@ -11,6 +11,7 @@ import { RepairGate, type RepairListener } from "../pkg/reconcile/repair-gate.ts
 import { nodeFiles } from "../pkg/sys/node.ts";
 import { attach } from "./controllers/attach/index.ts";
 import { checksum } from "./controllers/checksum/checksum.ts";
+import { conntrackSettings } from "./controllers/conntrack-settings/index.ts";
 import type { ControllerFactory } from "./controllers/context.ts";
 import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { outside } from "./controllers/outside/index.ts";
@@ -18,6 +19,9 @@ import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
 
 import { podRules } from "./controllers/pod-rules/index.ts";
+import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
+import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
+import { serviceHealth } from "./controllers/service-health/index.ts";
 import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
@@ -39,7 +43,10 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
-const OF_SERVICES: readonly ControllerFactory[] = [services];
+/** `serviceHealth` publishes whose turn it is. */
+const OF_SERVICES: readonly ControllerFactory[] = [
+  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+];
 
 /** One concern each. A new one is a folder below controllers/, and a line here. */
 export const CONTROLLERS: readonly ControllerFactory[] = [

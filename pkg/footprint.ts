@@ -45,6 +45,9 @@ export const FILTER_PRIORITY = 0;
 /** Priority of chains that masquerade on the hook `postrouting`: nft's `srcnat`, after filtering. */
 export const SRCNAT_PRIORITY = 100;
 
+/** Priority of the chains that remember clients' endpoints, on `postrouting` and `input`: before any chain that masquerades. */
+export const BEFORE_SRCNAT_PRIORITY = 99;
+
 /** Priority of chains that lead connections to Services' endpoints, on `prerouting` and `output`: nft's `dstnat`, as kube-proxy's. */
 export const DSTNAT_PRIORITY = -100;
 
@@ -147,7 +150,7 @@ export const EGRESS_IFB_START = "bwp";
 /** ifb devices of `bandwidth`, for what a pod receives where only some subnets are limited. */
 export const INGRESS_IFB_START = "bwi";
 
-/** A link that is asked for to learn whether the kernel knows a kind; the kernel refuses it always, and none is made. */
+/** A link, and a table, that are asked for to learn what the kernel knows; it refuses them always, and none is made. */
 export const PROBE_LINK = "weft-probe";
 
 // # Traffic control
@@ -172,6 +175,12 @@ export const DEFAULT_VXLAN_PORT = 8472;
 /** Where weftd serves health and metrics, when it is not told otherwise. */
 export const METRICS_LISTEN = { host: "127.0.0.1", port: 9468 } as const;
 
+/** Where weftd answers for Services' health in kube-proxy's place, at all addresses: kube-proxy's port. */
+export const PROXY_HEALTH_PORT = 10_256;
+
+/** Where weftd serves kube-proxy's metrics in its place, when it is not told otherwise: kube-proxy's address. */
+export const PROXY_METRICS_LISTEN = { host: "127.0.0.1", port: 10_249 } as const;
+
 /**
  * UDP port of peers' VTEPs that probes are sent to (tcpmux, which nobody serves over UDP): the answer, port unreachable,
  * proves that a datagram arrived whole.
@@ -191,6 +200,9 @@ export const STAMP_FILE = "stamp.json";
 
 /** In the run directory: weftd listens here as long as it lives. */
 export const SOCKET_FILE = "weftd.sock";
+
+/** In the run directory: weftd listens here as long as the turn at Services is its own. */
+export const SERVICES_SOCKET_FILE = "services.sock";
 
 /** In the run directory: held by an executable that programs peers while no weftd does. */
 export const LOCK_FILE = "nodes.lock";

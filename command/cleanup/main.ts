@@ -15,15 +15,17 @@ import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { lookAtRules, observe, type Places } from "./observed.ts";
 import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
+import { cleanUpServices } from "./services.ts";
 
 export const cleanup = declareSubcommand({
   name: "cleanup",
   group: "Change this node",
   summary: "remove everything that weft has made on this node, and nothing else",
   description: [
-    "Removes weft's conflist, its rules (tables `inet weft` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
+    "Removes weft's conflist, its rules (tables `inet weft`, `inet weft-services` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
     "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network: for these `weft install --undo` is the way back to other plugins. --dry-run prints what would go, as the commands that do the same by hand.",
     "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
+    "--services is the way back to kube-proxy alone: it removes the rules of Services (table `inet weft-services`) and nothing else, while pods and a weftd with --service-proxy none go on. It refuses while a weftd programs Services. Start kube-proxy first: with both sets of rules no connection is lost, and those under way go on by the kernel's connection tracking.",
     "What stays is told: a VXLAN device that another program's routes lead through, as flanneld's do after the way back; a bridge that others use, too; kernel settings such as net.ipv4.ip_forward, which others may need by now; addresses that host-local has reserved; the Node's annotations in the cluster.",
   ],
   arguments: {},
@@ -31,6 +33,7 @@ export const cleanup = declareSubcommand({
     dryRun: { kind: "flag", about: "print what would be done, and change nothing" },
     pods: { kind: "flag", about: "even while pods hang on weft: they lose their network" },
     force: { kind: "flag", about: "even while a weftd lives" },
+    services: { kind: "flag", about: "only the rules of Services: the way back to kube-proxy" },
     restore: { kind: "flag", about: "put back configurations that weftd has put out of use (*.weft-disabled)" },
     binDir: { kind: "text", value: "DIR", about: "remove the executables from there", completes: "directory" },
     runDir: RUN_DIR,
@@ -40,10 +43,15 @@ export const cleanup = declareSubcommand({
   examples: [
     { line: "cleanup --dry-run", about: "what would go, as commands" },
     { line: "cleanup --bin-dir /opt/cni/bin", about: "everything, with the executables" },
+    { line: "cleanup --services", about: "back to kube-proxy, which runs already; pods stay" },
     { line: "cleanup --pods --restore --bin-dir /opt/cni/bin", about: "back to flannel, though pods still run" },
   ],
   printsData: true,
   run({ system, build, options, progress }) {
+    if (options.services) {
+      assertServicesAlone(options);
+      return cleanUpServices(system, options);
+    }
     progress("looking at the node ...");
     const observed = observe(system, placesOf(options));
     const plan = planCleanup(observed, { restores: options.restore, pluginNames: build.pluginNames });
@@ -73,6 +81,21 @@ export const cleanup = declareSubcommand({
     };
   },
 });
+
+function assertServicesAlone({
+  pods,
+  restore,
+  binDir,
+}: {
+  pods: boolean;
+  restore: boolean;
+  binDir: string | undefined;
+}) {
+  if (!pods && !restore && binDir === undefined) return;
+  throw new CommandError("--services removes nothing else: leave out --pods, --restore and --bin-dir", {
+    status: ExitStatus.usage,
+  });
+}
 
 function placesOf({
   binDir,

@@ -9,6 +9,7 @@ import {
   MARK_START,
   REMOVED_CONFLIST,
   RTPROT_WEFT,
+  SERVICES_SOCKET_FILE,
   SOCKET_FILE,
   STAMP_FILE,
   TABLE_FILE,
@@ -209,7 +210,7 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
 }
 
 function planRunDirectory({ path, files }: ObservedNode["runDirs"][number], left: string[]): Step[] {
-  const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, LOCK_FILE];
+  const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, LOCK_FILE];
   const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
   const steps = files
     .filter(isOurs)

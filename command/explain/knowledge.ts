@@ -7,8 +7,10 @@ import type { ObservedRoute, RouteQuestion } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
+import type { HeldFrontend } from "../../pkg/services/nftables/held-frontends.ts";
 import type { AttachSettings } from "../node/networks.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
+import type { ServicesPage } from "../node/services-page.ts";
 
 export interface Knowledge {
   /** Undefined where weftd has not served since the node booted. */
@@ -19,6 +21,10 @@ export interface Knowledge {
   /** The host's ends of the pods that run. */
   readonly ends: PodEnds;
   readonly ruleset: Ruleset;
+  /** What weftd says of Services; undefined where it says nothing. */
+  readonly services: ServicesPage | undefined;
+  /** Frontends of Services as the kernel holds them. */
+  readonly heldFrontends: () => readonly HeldFrontend[];
   /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
   readonly legacy: readonly Family[];
   /** Whose address it is in host-local's directory; undefined where it is not reserved. */
@@ -36,10 +42,12 @@ export interface Owner {
   readonly namespace: string | undefined;
 }
 
-/** What is asked: a packet to `destination`, of the node's own or of the pod that has `source`. */
+/** What is asked: a packet to `destination`, of the node's own, or of the pod or host that has `source`. */
 export interface Question {
   readonly destination: Address;
   readonly source: Address | undefined;
+  /** Which of a Service's endpoints is followed. [the likeliest] */
+  readonly endpoint?: Address | undefined;
   readonly protocol: number | undefined;
   readonly port: number | undefined;
 }

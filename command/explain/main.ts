@@ -2,43 +2,54 @@
 
 import type { Hop, HopState } from "../../pkg/backend/inspection.ts";
 import { CONFLIST_NAME } from "../../pkg/footprint.ts";
-import { type Address, AddressError, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
+import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { readReservations } from "../../pkg/ipam/reservation.ts";
 import { readProxies } from "../../pkg/kernel/read.ts";
 import { getRoute, type ObservedRoute, parseRoute, type RouteQuestion } from "../../pkg/kernel/route.ts";
 import { readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
-import { IPPROTO } from "../../pkg/packet-walk/packet.ts";
 import type { System } from "../../pkg/sys/system.ts";
+import { heldFrontends } from "../node/held-services.ts";
 import { desireOf } from "../node/kernel.ts";
 import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
 import { type AttachSettings, attachmentOf, readNetworks } from "../node/networks.ts";
-import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
+import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options.ts";
 import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
 import { currentTable, readRunDirectory } from "../node/run-dir.ts";
+import { askServices } from "../node/services-page.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { missingAnswer } from "./bridge-answer.ts";
+import { PROTOCOLS, parseDestination, protocolNumber, readAddress } from "./destination.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
+import { addressOfPod } from "./pod-name.ts";
 import { explainWay } from "./way.ts";
-
-const PROTOCOLS = ["tcp", "udp", "icmp"] as const;
 
 export const explain = declareSubcommand({
   name: "explain",
   group: "Look",
   summary: "follow a packet to an address, hop by hop, and say where it breaks",
   description: [
-    "Follows a packet from this node, or from one of its pods, to an address: whose the address is, the route as the kernel answers it, the rules that it meets, neighbour, forwarding entry, the way over the underlay. Each hop comes with the command that shows it. Nothing is sent, and nothing is changed.",
+    "Follows the first packet of a connection, of this node, of one of its pods or of another host, to an address: whose the address is, the route as the kernel answers it, the rules that it meets, neighbour, forwarding entry, the way over the underlay. Each hop comes with the command that shows it. Nothing is sent, and nothing is changed.",
+    "A connection to a Service is followed through the kernel's own rules: which frontend it meets, to which endpoints it may go and with what probability, whether it is masqueraded, or why it is refused; then to one of the endpoints.",
     "What a rule asks of a packet that is not known here (a port, where none is given) is told as a rule that may treat it. Rules of iptables-legacy are not seen.",
     "The exit status is 0 where the packet arrives or leaves this node as it should, 4 where that cannot be told, 5 where it ends or goes astray.",
   ],
-  arguments: { address: { value: "IP", about: "where the packet goes" } },
+  arguments: {
+    destination: {
+      value: "IP[:PORT[/PROTOCOL]]",
+      about: "where the packet goes; an IPv6 address with a port in brackets",
+    },
+  },
   options: {
-    from: { kind: "text", value: "POD-IP", about: "the packet is this pod's, of this node" },
+    from: {
+      kind: "text",
+      value: "SOURCE",
+      about: "who sends it: an address, or NAMESPACE/POD of a pod of this node [this node]",
+    },
     protocol: { kind: "text", value: "NAME", about: "what it carries", choices: PROTOCOLS },
     port: {
       kind: "number",
@@ -48,24 +59,26 @@ export const explain = declareSubcommand({
       minimum: 0,
       maximum: 65_535,
     },
+    endpoint: { kind: "text", value: "IP", about: "which of a Service's endpoints is followed [the likeliest]" },
     runDir: RUN_DIR,
     cniConfDir: CNI_CONF_DIR,
+    metricsAddress: METRICS_ADDRESS,
+    timeout: TIMEOUT,
   },
   examples: [
     { line: "explain 10.244.2.7", about: "from this node to a pod" },
     { line: "explain 10.244.2.7 --from 10.244.1.5", about: "from a pod of this node" },
-    { line: "explain 10.96.0.1 --from 10.244.1.5 --protocol tcp --port 443", about: "to a service" },
+    { line: "explain 10.96.0.10:53/udp --from default/web-0", about: "from a pod to a Service" },
+    { line: "explain 192.0.2.1:30080 --from 198.51.100.7", about: "from outside to a NodePort of this node" },
   ],
   printsData: true,
-  run({ system, arguments: { address }, options, progress }) {
-    const destination = readAddress(address, "IP");
-    const source = options.from === undefined ? undefined : readAddress(options.from, "--from");
-    if (source !== undefined && source.family !== destination.family)
-      throw new CommandError(`--from ${options.from} and ${address} are of different families`, {
-        status: ExitStatus.usage,
-      });
-    const protocol = protocolOf(options.protocol, destination);
-    const question: Question = { destination, source, protocol, port: options.port === 0 ? undefined : options.port };
+  run({ system, arguments: { destination: words }, options, progress }) {
+    const { address: destination, ...written } = parseDestination(words);
+    const source = options.from === undefined ? undefined : readSource(system, options.from, destination);
+    const endpoint = options.endpoint === undefined ? undefined : readAddress(options.endpoint, "--endpoint");
+    const protocol = protocolNumber(options.protocol ?? written.protocol, destination);
+    const port = options.port === 0 ? written.port : options.port;
+    const question: Question = { destination, source, protocol, port, endpoint };
     progress("reading the kernel's tables");
     const hops = withKnowledge(system, options, (knowledge) => explainWay(question, knowledge));
     return {
@@ -76,19 +89,24 @@ export const explain = declareSubcommand({
   },
 });
 
-function readAddress(words: string, what: string): Address {
-  try {
-    return parseAddress(words);
-  } catch (error) {
-    if (error instanceof AddressError)
-      throw new CommandError(`${what}: ${error.message}`, { status: ExitStatus.usage });
-    throw error;
+/** An address, or the name of a pod. */
+function readSource(system: System, words: string, { family }: Address): Address {
+  const [, namespace, name] = /^([^/]+)\/([^/]+)$/.exec(words) ?? [];
+  if (namespace === undefined || name === undefined) {
+    const source = readAddress(words, "--from");
+    if (source.family === family) return source;
+    throw new CommandError(`--from ${words} and the destination are of different families`, {
+      status: ExitStatus.usage,
+    });
   }
-}
-
-function protocolOf(name: (typeof PROTOCOLS)[number] | undefined, { family }: Address): number | undefined {
-  if (name === "icmp") return family === 4 ? IPPROTO.icmp : IPPROTO.icmpv6;
-  return name === undefined ? undefined : IPPROTO[name];
+  const source = addressOfPod(system, namespace, name, family);
+  if (source !== undefined) return source;
+  throw new CommandError(
+    `--from ${words}: the runtime of this node remembers no such pod with an IPv${family} address`,
+    {
+      remedy: "Name the pod's address instead (kubectl get pod -o wide), on the pod's own node.",
+    },
+  );
 }
 
 function statusOf(hops: readonly Hop[]): ExitStatus {
@@ -109,13 +127,21 @@ function blocksOf({ at, state, text: words, show, remedy }: Hop): Block[] {
   ];
 }
 
+interface Places {
+  readonly runDir: string;
+  readonly cniConfDir: string;
+  readonly metricsAddress: string;
+  readonly timeout: number;
+}
+
 function withKnowledge<T>(
   system: System,
-  { runDir, cniConfDir }: { readonly runDir: string; readonly cniConfDir: string },
+  { runDir, cniConfDir, metricsAddress, timeout }: Places,
   work: (knowledge: Knowledge) => T,
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
+  const services = run.isAlive ? askServices(system, metricsAddress, timeout) : undefined;
   const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === CONFLIST_NAME);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);
@@ -127,6 +153,8 @@ function withKnowledge<T>(
       ...{ table, observed, attachment, ends },
       missingAnswer: (bridge, address) => missingAnswer(answers, bridge, address),
       desired: table === undefined ? undefined : desireOf(table, observed),
+      services: services?.is === "answered" ? services.page : undefined,
+      heldFrontends: () => heldFrontends(netfilter) ?? [],
       ruleset: openRules(netfilter),
       legacy: readLegacyFamilies(system),
       reservationOf: reservationsBy(system, attachment),

@@ -2,14 +2,20 @@
 import { contains } from "../../pkg/ip/prefix.ts";
 import { placeText } from "../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
-import { type Ending, walk } from "../../pkg/packet-walk/ruleset.ts";
+import { type Ending, isStopped, walk } from "../../pkg/packet-walk/ruleset.ts";
+import { chosenEndpoint, goToEndpoint, type Refusal, refusalOfService } from "./service.ts";
 import type { Trace } from "./trace.ts";
 import { deedText, endingText, showChain } from "./words.ts";
 
-/** All base chains of a hook. */
+/** All base chains of a hook. A rule there may give the packet another destination: then `trace.question` has it. */
 export function passRules(trace: Trace, hook: number, packet: Packet, name: string): void {
   const { ruleset, legacy } = trace.knowledge;
-  const { ending, translation, perhaps } = walk(ruleset, hook, packet);
+  if (name === "prerouting" || name === "output") trace.hasMetServices = true;
+  if (name === "postrouting") trace.isMasqueraded = false;
+  const { ending, translation, perhaps } = walk(ruleset, hook, packet, {
+    scratch: trace.scratch,
+    choose: (targets) => chosenEndpoint(trace, targets),
+  });
   if (legacy.includes(packet.destination.family) && name === "forward")
     trace.say({
       at: name,
@@ -24,21 +30,30 @@ export function passRules(trace: Trace, hook: number, packet: Packet, name: stri
       text: `${endingText(possible)} may ${deedText(possible)}: not all that it asks is known of this packet`,
       show: showChain(possible),
     });
-  if (ending?.action === "drop") {
-    const by =
-      ending.rule === undefined
-        ? `nft chain ${placeText(ending.chain)} '{ policy accept; }'`
-        : `nft delete rule ${placeText(ending.chain)} handle ${ending.rule.handle}`;
-    trace.end({ at: name, text: `${endingText(ending)} drops it`, show: showChain(ending), remedy: by });
-  }
   if (translation !== undefined) sayTranslation(trace, translation, name);
-  else if (name === "postrouting" && trace.question.source !== undefined && !isInside(trace))
+  if (isStopped(ending)) {
+    const { text, remedy } = refusalOfService(trace, ending) ?? refusalOfRule(ending);
+    trace.end({ at: name, text, show: showChain(ending), remedy });
+  }
+  const isTold = trace.original !== undefined || (trace.isFromPod && !isInside(trace));
+  if (translation === undefined && name === "postrouting" && isTold)
     trace.say({
       at: name,
       state: "goes",
-      text: "no rule masquerades it: its receiver sees the pod's own address",
-      show: "nft list table inet weft",
+      text: `no rule masquerades it: its receiver sees ${trace.question.source === undefined ? "the address that the node chose" : "the sender's own address"}`,
+      show: "nft list ruleset",
     });
+}
+
+function refusalOfRule(ending: Ending): Refusal {
+  const { chain, rule } = ending;
+  return {
+    text: `${endingText(ending)} ${ending.action === "reject" ? "rejects" : "drops"} it`,
+    remedy:
+      rule === undefined
+        ? `nft chain ${placeText(chain)} '{ policy accept; }'`
+        : `nft delete rule ${placeText(chain)} handle ${rule.handle}`,
+  };
 }
 
 function isInside(trace: Trace): boolean {
@@ -47,15 +62,18 @@ function isInside(trace: Trace): boolean {
 
 function sayTranslation(trace: Trace, translation: Ending, name: string): void {
   const { action } = translation;
-  if (action === "dnat" || action === "redirect")
+  if (action === "dnat" || action === "redirect") {
+    if (goToEndpoint(trace, translation, name)) return;
     trace.end(
       {
         at: name,
-        text: `${endingText(translation)} gives it another destination: the packet goes on as one to an endpoint of this service, which the rule chooses; ask for the endpoint's address`,
+        text: `${endingText(translation)} gives it another destination, which cannot be told from the rule`,
         show: showChain(translation),
       },
       "note",
     );
+  }
+  if (action === "masquerade") trace.isMasqueraded = true;
   trace.say({
     at: name,
     state: "goes",

@@ -1,22 +1,45 @@
-/** The first part of a packet's way: from the pod to the node, or over the bridge to another pod. */
+/** The first part of a packet's way: from the pod to the node, over the bridge to another pod, or from another host. */
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { withNames } from "../node/kernel.ts";
+import type { Owner } from "./knowledge.ts";
 import { reachOwnPod } from "./own-pod.ts";
 import { End, type Trace } from "./trace.ts";
 import { podText } from "./words.ts";
 
-/** From the pod to the node; the link by which IP sees the packet come in. Undefined for the node's own packets. */
-export function leavePod(trace: Trace): Link | undefined {
+/** The link by which IP sees the packet come in: from a pod, or from another host. Undefined for the node's own packets. */
+export function comeIn(trace: Trace): Link | undefined {
   const { source } = trace.question;
-  const { attachment, ends } = trace.knowledge;
-  if (source === undefined) {
-    trace.say({ at: "from", state: "goes", text: "the packet is this node's own" });
+  if (source === undefined || isOwn(trace, source)) {
+    const under = source === undefined ? "" : `, under ${formatAddress(source)}`;
+    trace.say({ at: "from", state: "goes", text: `the packet is this node's own${under}` });
     return undefined;
   }
-  const text = formatAddress(source);
   const owner = trace.knowledge.reservationOf(source);
-  if (owner === undefined) trace.end({ at: "from", text: `no pod of this node has ${text}`, show: "weft ipam ls" });
+  if (owner !== undefined) return leavePod(trace, source, owner);
+  if (trace.isOwnPod(source))
+    trace.end({ at: "from", text: `no pod of this node has ${formatAddress(source)}`, show: "weft ipam ls" });
+  return comeFromOutside(trace, source);
+}
+
+/** By the link that answers leave by. */
+function comeFromOutside(trace: Trace, source: Address): Link {
+  const text = formatAddress(source);
+  const show = `ip route get ${text}`;
+  const answer = trace.knowledge.routeTo(source);
+  const link = typeof answer === "string" ? undefined : trace.linkOf(answer.outputIndex);
+  if (link === undefined)
+    trace.end({ at: "from", text: `no route leads back to ${text}: its packets are not answered`, show });
+  const peer = trace.peerOf(source);
+  const who = peer === undefined ? "" : `, a pod of ${peer.name}'s`;
+  trace.say({ at: "from", state: "goes", text: `the packet of ${text}${who} comes in by ${link.name}`, show });
+  return link;
+}
+
+function leavePod(trace: Trace, source: Address, owner: Owner): Link {
+  const { attachment, ends } = trace.knowledge;
+  const text = formatAddress(source);
+  trace.isFromPod = true;
   const link = trace.podLink(owner);
   const who = podText(text, owner);
   if (link === undefined)
@@ -49,7 +72,7 @@ export function leavePod(trace: Trace): Link | undefined {
     show: bridge === undefined ? `ip link show ${link.name}` : `bridge link show dev ${link.name}`,
   });
   const { destination } = trace.question;
-  const isAsked = trace.isOwnPod(destination) && trace.isOwnPod(source) && !isGateway(trace, destination);
+  const isAsked = trace.isOwnPod(destination) && trace.isOwnPod(source) && !isOwn(trace, destination);
   if (bridge !== undefined && isAsked) askBridge(trace, bridge);
   return bridge ?? link;
 }
@@ -88,6 +111,6 @@ function askBridge(trace: Trace, bridge: Link): void {
   });
 }
 
-function isGateway(trace: Trace, address: Address): boolean {
+function isOwn(trace: Trace, address: Address): boolean {
   return trace.knowledge.observed.addresses.some(({ prefix }) => isSameAddress(prefix.address, address));
 }

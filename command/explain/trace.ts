@@ -6,6 +6,8 @@ import type { Address } from "../../pkg/ip/address.ts";
 import { contains } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { ownerMark } from "../../pkg/kernel/owner.ts";
+import type { Packet } from "../../pkg/packet-walk/packet.ts";
+import { Scratch } from "../../pkg/packet-walk/scratch.ts";
 import { peerStates } from "../status/peers.ts";
 import type { Knowledge, Owner, Question } from "./knowledge.ts";
 
@@ -15,12 +17,47 @@ export class End extends Error {}
 /** A packet's way as far as it was followed. */
 export class Trace {
   readonly hops: Hop[] = [];
-  readonly question: Question;
   readonly knowledge: Knowledge;
+  /** As it was asked. */
+  readonly asked: Question;
+  /** What rules have written into the packet. */
+  readonly scratch = new Scratch();
+  #question: Question;
+  #original: Packet["original"];
+  /** The packet was sent by a pod of this node. */
+  isFromPod = false;
+  /** The source that the kernel chose for a packet of the node's own. */
+  sender: Address | undefined;
+  /** Where the rules of Services may lead it: "10.244.1.2:8080". */
+  targets: readonly string[] = [];
+  /** What the rules of Services do with it in the end. */
+  refusal: "reject" | "drop" | undefined;
+  /** Some rule masquerades it; undefined while it has not come to those rules. */
+  isMasqueraded: boolean | undefined;
+  /** The packet came to the hooks where destinations are translated. */
+  hasMetServices = false;
 
   constructor(question: Question, knowledge: Knowledge) {
-    this.question = question;
+    this.#question = question;
+    this.asked = question;
     this.knowledge = knowledge;
+  }
+
+  /** As the packet is now: its destination may be another than the one asked for. */
+  get question(): Question {
+    return this.#question;
+  }
+
+  /** The destination as the sender wrote it; undefined where it was not translated. */
+  get original(): Packet["original"] {
+    return this.#original;
+  }
+
+  /** A rule has given the packet another destination. */
+  translate(destination: Address, port: number | undefined): void {
+    const { destination: before, port: portBefore } = this.#question;
+    this.#original ??= { destination: before, port: portBefore };
+    this.#question = { ...this.#question, destination, port: port ?? portBefore };
   }
 
   /** Adds a step. */

@@ -12,6 +12,20 @@ import { explainWay } from "./way.ts";
 const POD = parseAddress("10.244.1.5");
 const OUTSIDE = parseAddress("203.0.113.9");
 
+/** Of a node whose pods are 10.244.1.0/24. */
+const TABLE = parseNodeTable(
+  new TextEncoder().encode(
+    JSON.stringify({
+      ...{ format: 1, bootId: "boot", generation: 1, vtepMacs: {}, peers: [] },
+      netConf: JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "host-gw" } }),
+      node: {
+        ...{ name: "n1", subnets: ["10.244.1.0/24"] },
+        underlay: { index: 2, mtu: 1500, local: ["192.0.2.1"], networks: ["192.0.2.1/24"] },
+      },
+    }),
+  ),
+);
+
 const link = (index: number, name: string, more: Partial<Link> = {}): Link => ({
   ...{ index, name, mtu: 1500, mac: "", isUp: true, isPromiscuous: false, isAllMulticast: false, txQueueLength: 0 },
   ...{ isOperational: true, kind: "", masterIndex: 0, peerIndex: 0, alias: "", vxlan: undefined, bridge: undefined },
@@ -30,7 +44,7 @@ function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Kno
   const observed = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
   return {
     ...{ table: undefined, desired: undefined, ...podKinds(attachmentOf(undefined), observed), legacy: [] },
-    ...{ observed, missingAnswer: () => undefined },
+    ...{ observed, missingAnswer: () => undefined, services: undefined, heldFrontends: () => [] },
     ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
     reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),
     routeTo: () => route,
@@ -60,7 +74,7 @@ describe("a packet goes nowhere from a pod", () => {
   const cases: [string, Knowledge, RegExp, string | undefined][] = [
     [
       "that nobody has",
-      knowledge([eth0, cni0, veth], { reservationOf: () => undefined }),
+      knowledge([eth0, cni0, veth], { table: TABLE, reservationOf: () => undefined }),
       /no pod of this node has/,
       undefined,
     ],
@@ -115,22 +129,10 @@ test("rules of iptables-legacy are named as not seen", () => {
 });
 
 describe("an address of the pods' network", () => {
-  const table = parseNodeTable(
-    new TextEncoder().encode(
-      JSON.stringify({
-        ...{ format: 1, bootId: "boot", generation: 1, vtepMacs: {}, peers: [] },
-        netConf: JSON.stringify({ Network: "10.244.0.0/16", Backend: { Type: "host-gw" } }),
-        node: {
-          ...{ name: "n1", subnets: ["10.244.1.0/24"] },
-          underlay: { index: 2, mtu: 1500, local: ["192.0.2.1"], networks: ["192.0.2.1/24"] },
-        },
-      }),
-    ),
-  );
   const nobody = { ...fromPod, destination: parseAddress("10.244.77.5") };
 
   test("that no node's subnet holds is where the way ends", () => {
-    const hops = explainWay(nobody, knowledge([eth0, cni0, veth], { table }));
+    const hops = explainWay(nobody, knowledge([eth0, cni0, veth], { table: TABLE }));
     expect(hops.at(-1)).toMatchObject({
       at: "subnet",
       state: "ends",
@@ -142,7 +144,7 @@ describe("an address of the pods' network", () => {
     const own = { ...route, type: 2 };
     const ends = (change: Partial<Knowledge>) =>
       explainWay(nobody, knowledge([eth0, cni0, veth], change)).some(({ state }) => state === "ends");
-    expect(ends({ table, routeTo: () => own })).toBe(false);
+    expect(ends({ table: TABLE, routeTo: () => own })).toBe(false);
     expect(ends({})).toBe(false);
   });
 });

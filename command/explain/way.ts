@@ -6,14 +6,15 @@ import { contains } from "../../pkg/ip/prefix.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../pkg/kernel/route.ts";
 import { NF_INET_HOOK } from "../../pkg/netlink/nftables.ts";
-import { RTN_LOCAL } from "../../pkg/netlink/route.ts";
+import { RTN_LOCAL, RTN_UNICAST } from "../../pkg/netlink/route.ts";
 import type { Packet } from "../../pkg/packet-walk/packet.ts";
 import type { Knowledge, Question } from "./knowledge.ts";
 import { leaveForNode } from "./leaving.ts";
 import { reachOwnPod } from "./own-pod.ts";
 import { destinationType, takeRoute } from "./route.ts";
 import { passRules } from "./rules.ts";
-import { leavePod } from "./source.ts";
+import { compareWithModel, sayFrontend } from "./service.ts";
+import { comeIn } from "./source.ts";
 import { End, Trace } from "./trace.ts";
 import { subnetText } from "./words.ts";
 
@@ -24,13 +25,13 @@ export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
   } catch (error) {
     if (!(error instanceof End)) throw error;
   }
+  compareWithModel(trace);
   return trace.hops;
 }
 
 function follow(trace: Trace): void {
-  const { destination } = trace.question;
   sayWhose(trace);
-  const input = leavePod(trace);
+  const input = comeIn(trace);
   // What comes in meets the rules before a route is looked for, and may get another destination there.
   if (input !== undefined)
     passRules(
@@ -39,10 +40,22 @@ function follow(trace: Trace): void {
       packetAt(trace, input, undefined, destinationType(trace, input)),
       "prerouting",
     );
-  const [route, type] = takeRoute(trace, input);
+  let [route, type] = takeRoute(trace, input);
+  const sender = route.preferredSource;
+  trace.sender = sender;
+  if (input === undefined) {
+    passRules(
+      trace,
+      NF_INET_HOOK.output,
+      packetAt(trace, input, trace.linkOf(route.outputIndex), type, sender),
+      "output",
+    );
+    // What got another destination is routed again, under the source that it has.
+    if (trace.original !== undefined) [route, type] = takeRoute(trace, input);
+  }
   const output = trace.linkOf(route.outputIndex);
-  const packet = packetAt(trace, input, output, type, route.preferredSource);
-  if (input === undefined) passRules(trace, NF_INET_HOOK.output, packet, "output");
+  const packet = packetAt(trace, input, output, type, sender);
+  const { destination } = trace.question;
   if (type === RTN_LOCAL) {
     passRules(trace, NF_INET_HOOK.input, packet, "input");
     trace.say({
@@ -73,6 +86,7 @@ function sayWhose(trace: Trace): void {
   const { destination } = trace.question;
   const { table } = trace.knowledge;
   const text = formatAddress(destination);
+  if (sayFrontend(trace)) return;
   if (table === undefined) {
     trace.say({
       at: "address",
@@ -132,6 +146,8 @@ function packetAt(
     input,
     output,
     destinationType,
+    sourceType: input === undefined ? RTN_LOCAL : RTN_UNICAST,
+    original: trace.original,
   };
 }
 

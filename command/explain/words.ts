@@ -49,6 +49,7 @@ export function deedText({ action }: Ending): string {
   return {
     accept: "accept it",
     drop: "drop it",
+    reject: "reject it",
     masquerade: "masquerade it",
     snat: "give it another source",
     dnat: "give it another destination",

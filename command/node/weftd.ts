@@ -15,24 +15,37 @@ export type Readiness =
     }
   | { readonly is: "silent"; readonly reason: string };
 
-/** More than any answer of weftd's. */
-const LARGEST_ANSWER = 1 << 20;
+/** More than any answer of weftd's: a cluster may have thirty thousand Services. */
+const LARGEST_ANSWER = 1 << 28;
 
 /** Asks the weftd at `address` (host:port; the host an address, or "localhost"). */
 export function askReadiness(system: System, address: string, timeoutMs: number): Readiness {
-  const { host, port } = parseHostPort(address);
   try {
-    const answer = get(system, host, port, "/readyz", timeoutMs);
-    const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(answer)?.[1]);
-    const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+    const { status, statusLine, body } = askWeftd(system, address, "/readyz", timeoutMs);
     const linesOf = (mark: string) =>
       body.split("\n").flatMap((line) => (line.startsWith(mark) ? [line.slice(mark.length)] : []));
-    if (status !== 200 && status !== 503) return { is: "silent", reason: `it answered ${answer.split("\r\n", 1)[0]}` };
+    if (status !== 200 && status !== 503) return { is: "silent", reason: `it answered ${statusLine}` };
     return { is: "answered", isReady: status === 200, missing: linesOf("[-] "), warnings: linesOf("[!] ") };
   } catch (error) {
     if (isSystemError(error)) return { is: "silent", reason: error.message };
     throw error;
   }
+}
+
+export interface WeftdAnswer {
+  readonly status: number;
+  /** "HTTP/1.1 200 OK" */
+  readonly statusLine: string;
+  readonly body: string;
+}
+
+/** Asks the weftd at `address` (as `askReadiness`) for `path`. Throws `SystemError` where nobody answers in time. */
+export function askWeftd(system: System, address: string, path: string, timeoutMs: number): WeftdAnswer {
+  const { host, port } = parseHostPort(address);
+  const answer = get(system, host, port, path, timeoutMs);
+  const [statusLine = ""] = answer.split("\r\n", 1);
+  const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(statusLine)?.[1]);
+  return { status, statusLine, body: answer.slice(answer.indexOf("\r\n\r\n") + 4) };
 }
 
 /** Throws `CommandError` (wrong command line). */

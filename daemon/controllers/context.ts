@@ -41,7 +41,7 @@ export interface ControllerContext {
   /** The same, with this process's own /proc/sys. */
   readonly ownFiles: Files;
   /** This node's kernel. Plans go by `drivers`; this is for what plans cannot say. */
-  readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "bases">;
+  readonly kernel: Pick<Kernel, "programmer" | "netlink" | "nftables" | "generic" | "connections" | "bases">;
   readonly drivers: ControllerCore["drivers"];
   /** A repair gate for one controller. */
   newGate(): RepairGate;

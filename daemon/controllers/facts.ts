@@ -146,6 +146,8 @@ export const SERVICES_SEEN = new FactKey<ServicesSeen>("Services of this node", 
 export interface ProgrammedServices {
   /** What the sync changed; undefined: all was compared with the kernel, and any of it may differ from before. */
   readonly changes: readonly FrontendChange[] | undefined;
+  /** The kernel was changed. Where all was compared, connections may have met something else before. */
+  readonly hasWritten: boolean;
   /** All frontends as they are now. */
   frontends(): Iterable<Frontend>;
 }

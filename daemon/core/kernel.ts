@@ -18,6 +18,8 @@ export class Kernel {
   readonly netlink: EventedNetlink;
   readonly nftables: EventedNetlink;
   readonly generic: EventedNetlink;
+  /** Of its own: a dump of 100,000 tracked connections takes a fifth of a second, for which no transaction may wait. */
+  readonly connections: EventedNetlink;
   readonly bases = new BaseChains();
   readonly programmer: Programmer;
   readonly shared: SharedKernel;
@@ -36,6 +38,7 @@ export class Kernel {
     this.netlink = programming.netlink;
     this.nftables = committing.netlink;
     this.generic = open(NETLINK_GENERIC).netlink;
+    this.connections = open(NETLINK_NETFILTER).netlink;
     this.programmer = new Programmer(this.netlink, this.nftables, this.bases, () => this.shared.changed());
     this.shared = new SharedKernel(() => this.programmer.observe(), clock);
     this.#ports = { programming: programming.port, committing: committing.port };

@@ -12,8 +12,15 @@ export const LEGACY_PROGRAM: Readonly<Record<Family, string>> = { 4: "iptables-l
 /** iptables-legacy has a lock of its own, which others hold for long where they have thousands of rules. */
 const LOCK_WAIT_SECONDS = "5";
 
+export interface Execution {
+  /** What the program reads. [nothing] */
+  readonly input?: string;
+  /** It is ended after this time. [20 s] */
+  readonly timeLimitMs?: number;
+}
+
 /** Runs a program and gives what it prints; undefined where there is no such program. Rejects where it fails. */
-export type Execute = (program: string, args: readonly string[]) => Promise<string | undefined>;
+export type Execute = (program: string, args: readonly string[], execution?: Execution) => Promise<string | undefined>;
 
 export function isTableInUse(files: Pick<Files, "readFile">, family: Family, table: string): boolean {
   try {
@@ -26,6 +33,22 @@ export function isTableInUse(files: Pick<Files, "readFile">, family: Family, tab
 }
 
 /** Calls the family's iptables-legacy; undefined where there is none. */
-export function runLegacy(execute: Execute, family: Family, args: readonly string[]): Promise<string | undefined> {
-  return execute(LEGACY_PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, ...args]);
+export function runLegacy(
+  execute: Execute,
+  family: Family,
+  args: readonly string[],
+  execution?: Execution,
+): Promise<string | undefined> {
+  return execute(LEGACY_PROGRAM[family], ["-w", LOCK_WAIT_SECONDS, ...args], ...(execution ? [execution] : []));
+}
+
+/** Changes a table of the family's iptables-legacy by what `text` says, all at once; undefined where there is no such program. */
+export function restoreLegacy(
+  execute: Execute,
+  family: Family,
+  input: string,
+  timeLimitMs: number,
+): Promise<string | undefined> {
+  const args = ["--noflush", "-w", LOCK_WAIT_SECONDS];
+  return execute(`${LEGACY_PROGRAM[family]}-restore`, args, { input, timeLimitMs });
 }

@@ -63,6 +63,18 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
   }
 }
 
+/**
+ * A further sign of life in a run directory that this process has claimed: `name` accepts connections until it is closed, or
+ * until this process ends.
+ */
+export async function showSign(runDir: string, name: string): Promise<Liveness> {
+  const path = join(runDir, name);
+  await rm(path, { force: true });
+  const sign = await listen(path);
+  if (sign === undefined) throw new Error(`listen on ${path}: another process has made it meanwhile`);
+  return { close: () => closed(sign) };
+}
+
 /** Undefined when the name is taken. */
 function listen(path: string): Promise<net.Server | undefined> {
   return new Promise((resolve, reject) => {

@@ -172,7 +172,7 @@ export class Metrics {
  * The two standard process metrics that cost nothing. prom-client's own collection of them comes with a monitor of the
  * event loop that wakes the processor a hundred times a second.
  */
-function observeProcess(registers: Registry[]): void {
+export function observeProcess(registers: Registry[]): void {
   new Gauge({
     name: "process_resident_memory_bytes",
     help: "Resident memory size in bytes.",

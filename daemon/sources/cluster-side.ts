@@ -95,7 +95,7 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
     serves: (own) => condition.serves(own),
     reconnect: () => connection.reconnect(),
     close: async () => {
-      await Promise.all([announcer.stop(), events.stop(), condition.stop(), lookup.stop(), services?.stop()]);
+      await Promise.all([announcer.stop(), events.stop(), condition.stop(), services?.stop(), lookup.stop()]);
       connection.close();
     },
   };

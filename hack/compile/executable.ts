@@ -14,11 +14,10 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { deflateRawSync } from "node:zlib";
 import { ROOT, WORK } from "./paths.ts";
 import type { Programs } from "./plugins.ts";
 import { replace } from "./replace.ts";
-import { output, run } from "./run.ts";
+import { output, outputBytes, run } from "./run.ts";
 import type { Target } from "./target.ts";
 
 const HOST = `${ROOT}/pkg/sys/host`;
@@ -117,13 +116,16 @@ function elfNote(buildId: string): string {
   return `const struct { ${header} } host_note __attribute__((section(".note.weft"), aligned(4), used)) = { ${value} };`;
 }
 
+/** As pkg/sys/host/unpack.c reads it: these parameters pack bytecode best. */
+const LZMA = "--lzma1=preset=9e,lc=3,lp=0,pb=0,dict=1MiB";
+
 /** The command's bytecode as the host finds it: packed, since it is read only when a person calls it. */
 function commandTable(bytecode: string | undefined): string {
   if (bytecode === undefined)
     return "const uint8_t host_command[1] = { 0 };\nconst size_t host_command_length = 0, host_command_size = 0;\n";
   const packed = `${bytecode}.packed`;
   const content = readFileSync(bytecode);
-  writeFileSync(packed, deflateRawSync(content, { level: 9 }));
+  writeFileSync(packed, outputBytes(["xz", "--format=raw", LZMA, "--threads=1", "--stdout", bytecode]));
   const included = `.balign 16\\n.global host_command\\nhost_command: .incbin \\"${packed}\\"\\n`;
   return [
     `__asm__(".pushsection .rodata\\n${included}.popsection");`,

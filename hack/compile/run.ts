@@ -9,3 +9,8 @@ export function run([program = "", ...args]: readonly string[]): void {
 export function output([program = "", ...args]: readonly string[]): string {
   return execFileSync(program, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 }
+
+/** What it writes to its standard output. */
+export function outputBytes([program = "", ...args]: readonly string[]): Uint8Array {
+  return execFileSync(program, args, { stdio: ["ignore", "pipe", "inherit"], maxBuffer: 2 ** 26 });
+}

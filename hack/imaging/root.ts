@@ -27,7 +27,10 @@ const LOADER = { amd64: "usr/lib64/ld-linux-x86-64.so.2", arm64: "usr/lib/ld-lin
 const LIBRARIES = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"];
 /** What iptables-legacy is linked to, beside libc; it loads the rest from `xtables`. */
 const LEGACY_LIBRARIES = ["libxtables.so.12", "libip4tc.so.2", "libip6tc.so.2"];
-const LEGACY_PROGRAMS = ["xtables-legacy-multi", "iptables-legacy", "ip6tables-legacy"];
+const LEGACY_PROGRAMS = [
+  "xtables-legacy-multi",
+  ...["iptables-legacy", "ip6tables-legacy", "iptables-legacy-restore", "ip6tables-legacy-restore"],
+];
 
 /** Where the manifests mount something: a container's root is read-only, and not every runtime makes what is missing. */
 export const MOUNT_POINTS = [

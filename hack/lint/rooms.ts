@@ -76,7 +76,8 @@ export const ROOMS: readonly Room[] = [
     path: "daemon/weftd.ts",
     mayImport: [...DAEMON_PARTS, "daemon/core", "daemon/sources", CONTROLLERS, "daemon/controllers/*"],
   },
-  { path: "daemon/main.ts", mayImport: [DAEMON, "daemon/core", "daemon/weftd.ts"] },
+  { path: "daemon/kube-proxy", mayImport: [] },
+  { path: "daemon/main.ts", mayImport: [DAEMON, "daemon/core", "daemon/kube-proxy", "daemon/weftd.ts"] },
 ];
 
 const SIDES_OF_THE_DOOR = ["node.ts", "node-*.ts", "quickjs.ts"].map((file) => `**/sys/${file}`);

@@ -22,9 +22,12 @@ export interface StoreChange<T> {
 /** Under which keys an index has an entry. Pure. */
 export type IndexKeys<T> = (entry: StoreEntry<T>) => string | readonly string[] | undefined;
 
+/** The entry itself where there is one: most keys have no more, and tens of thousands of maps are megabytes. */
+type IndexGroup<T> = StoreEntry<T> | Map<string, StoreEntry<T>>;
+
 export class StoreIndex<T> {
   readonly #keysOf: IndexKeys<T>;
-  readonly #entries = new Map<string, Map<string, StoreEntry<T>>>();
+  readonly #groups = new Map<string, IndexGroup<T>>();
 
   constructor(keysOf: IndexKeys<T>) {
     this.#keysOf = keysOf;
@@ -32,26 +35,34 @@ export class StoreIndex<T> {
 
   /** In constant time, but for the copy of what is found. */
   get(indexKey: string): readonly StoreEntry<T>[] {
-    return [...(this.#entries.get(indexKey)?.values() ?? [])];
+    const group = this.#groups.get(indexKey);
+    if (group === undefined) return [];
+    return group instanceof Map ? [...group.values()] : [group];
   }
 
   /** How many keys have entries. */
   get size(): number {
-    return this.#entries.size;
+    return this.#groups.size;
   }
 
   /** For the indexer. */
   update({ key, before, after }: StoreChange<T>): void {
-    for (const indexKey of this.#keys(before)) {
-      const group = this.#entries.get(indexKey);
-      group?.delete(key);
-      if (group?.size === 0) this.#entries.delete(indexKey);
-    }
+    for (const indexKey of this.#keys(before)) this.#remove(indexKey, key);
     if (after === undefined) return;
-    for (const indexKey of this.#keys(after)) {
-      const group = this.#entries.get(indexKey) ?? new Map<string, StoreEntry<T>>();
-      this.#entries.set(indexKey, group.set(key, after));
-    }
+    for (const indexKey of this.#keys(after)) this.#add(indexKey, after);
+  }
+
+  #remove(indexKey: string, key: string): void {
+    const group = this.#groups.get(indexKey);
+    if (group instanceof Map) group.delete(key);
+    if (group instanceof Map ? group.size === 0 : group?.key === key) this.#groups.delete(indexKey);
+  }
+
+  #add(indexKey: string, entry: StoreEntry<T>): void {
+    const group = this.#groups.get(indexKey);
+    if (group instanceof Map) group.set(entry.key, entry);
+    else if (group === undefined || group.key === entry.key) this.#groups.set(indexKey, entry);
+    else this.#groups.set(indexKey, new Map([group, entry].map((one) => [one.key, one])));
   }
 
   #keys(entry: StoreEntry<T> | undefined): readonly string[] {

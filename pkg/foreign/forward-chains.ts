@@ -1,5 +1,5 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
-import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN } from "../footprint.ts";
+import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN, SERVICES_TABLE } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
@@ -31,9 +31,14 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
-/** True for weftd's table, and for those of pods. */
+/** True for weftd's tables, and for those of pods. */
 export function isOurTable(table: string): boolean {
-  return table === NODE_TABLE || table.startsWith(POD_TABLE_START);
+  return table === NODE_TABLE || table === SERVICES_TABLE || table.startsWith(POD_TABLE_START);
+}
+
+/** True for weftd's table of Services. */
+export function isServicesTable({ family, table }: TablePlace): boolean {
+  return family === NFPROTO.inet && table === SERVICES_TABLE;
 }
 
 /** The filter tables that iptables-nft and ip6tables-nft work in. */

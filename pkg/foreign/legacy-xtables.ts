@@ -19,11 +19,11 @@ export interface Saved {
   readonly rules: readonly SavedRule[];
 }
 
-/** What `iptables-save -t TABLE` prints. */
+/** What `iptables-save -t TABLE` or `iptables -t TABLE -S` prints. */
 export function parseSaved(text: string): Saved {
   const lines = text.split("\n");
   return {
-    chains: lines.flatMap((line) => /^:(\S+)/.exec(line)?.[1] ?? []),
+    chains: lines.flatMap((line) => /^(?::|-N )(\S+)/.exec(line)?.[1] ?? []),
     rules: lines
       .filter((line) => line.startsWith("-A "))
       .map((line) => {
@@ -168,7 +168,7 @@ function removalText(table: string, rules: readonly SavedRule[], chains: readonl
 }
 
 /** Rules first, then the chains, emptied all before any is removed: they lead to each other. */
-function restoreText(table: string, rules: readonly SavedRule[], chains: readonly string[]): string {
+export function restoreText(table: string, rules: readonly SavedRule[], chains: readonly string[]): string {
   const lines = [
     ...rules.map(({ text }) => `-D ${text}`),
     ...chains.map((chain) => `-F ${chain}`),

@@ -1,8 +1,9 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { parseAddress } from "../ip/address.ts";
 import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../netlink/conntrack.ts";
 import { decode, type Encodable, type Message, query } from "../netlink/message.ts";
 import { deleteConnection, isUdpTo, parseConnection, udpConnections } from "./connection.ts";
+import { type ConnectionSelector, connectionDump, connectionFlush } from "./connection-selector.ts";
 
 const message = ({ type, body }: Encodable): Message => ({ type, payload: body, flags: 0, sequence: 0, portId: 0 });
 const tracked = message(
@@ -63,4 +64,36 @@ test("a connection is removed by all that names it: its first direction, its zon
 test("what has no ports is passed over", () => {
   const icmp = query(IPCTNL_MSG_CT_GET, "", { family: 2 }, { original: { protocol: { number: 1 } } });
   expect(parseConnection(message(icmp))).toBe(undefined);
+});
+
+describe("selecting inside the kernel", () => {
+  const dns = { protocol: 17, destinationPort: 53, zone: 0, answeredFromPort: 5353 } as const;
+  const asked = (selector: ConnectionSelector) =>
+    decode(IPCTNL_MSG_CT_GET, message(connectionDump(selector))).attributes;
+
+  test("IPv4 by all that is said", () => {
+    const [destination, answeredBy] = [parseAddress("10.96.0.10"), parseAddress("10.244.1.2")];
+    expect(asked({ ...dns, family: 4, destination, answeredBy })).toMatchObject({
+      original: { ip: { destination4: Uint8Array.of(10, 96, 0, 10) }, protocol: { number: 17, destinationPort: 53 } },
+      reply: { ip: { source4: Uint8Array.of(10, 244, 1, 2) }, protocol: { number: 17, sourcePort: 5353 } },
+      ...{ zone: 0, filter: { original: 0x2a, reply: 0x19 } },
+    });
+  });
+  test("IPv6 without addresses, which the kernel compares the wrong way round", () => {
+    const [destination, answeredBy] = [parseAddress("fd00:96::10"), parseAddress("fd00::2")];
+    const { original, reply, filter } = asked({ ...dns, family: 6, destination, answeredBy });
+    expect([original?.ip, reply?.ip]).toEqual([undefined, undefined]);
+    expect(filter).toEqual({ original: 0x28, reply: 0x18 });
+  });
+  test("what nothing has answered", () => {
+    expect(asked({ family: 4, protocol: 6, isUnanswered: true })).toMatchObject({ status: 0, statusMask: 2 });
+  });
+  test("a flush states an incomplete tuple, which kernels without such flushes refuse", () => {
+    const flush = connectionFlush({ ...dns, family: 4, destination: parseAddress("10.96.0.10") });
+    const { original } = decode(IPCTNL_MSG_CT_DELETE, message(flush)).attributes;
+    expect(original?.ip).toEqual({ destination4: Uint8Array.of(10, 96, 0, 10) });
+    expect(flush.text).toBe(
+      "conntrack -D -f ipv4 -p udp --orig-dst 10.96.0.10 --orig-port-dst 53 --reply-port-src 5353 -w 0",
+    );
+  });
 });

@@ -1,80 +1,55 @@
 /**
- * Tracked connections of a protocol without an end of its own (UDP): they live on while packets come, and keep leading
- * where the translation led that was in force when they began.
+ * Tracked connections. Those of a protocol without an end of its own (UDP) live on while packets come, and keep leading
+ * where the translation led that was in force when they began; a TCP connection that nothing answers lives on while its
+ * client repeats the SYN.
  */
-import {
-  type Address,
-  addressFromBytes,
-  addressToBytes,
-  type Family,
-  formatAddress,
-  isSameAddress,
-} from "../ip/address.ts";
+import { type Address, addressFromBytes, type Family, formatAddress, isSameAddress } from "../ip/address.ts";
 import {
   type Connection,
-  CTA_FILTER_F,
   IPCTNL_MSG_CT_DELETE,
   IPCTNL_MSG_CT_GET,
+  IPS_SEEN_REPLY,
   originalProtocol,
 } from "../netlink/conntrack.ts";
-import { decode, dumpRequest, type Message, type Query, type Request, request } from "../netlink/message.ts";
+import { decode, lateRequest, type Message, type Query, type Request } from "../netlink/message.ts";
 import { addressFamily } from "./address.ts";
+import { type ConnectionSelector, connectionDump, IPPROTO_UDP, protocolName } from "./connection-selector.ts";
 
-export const IPPROTO_UDP = 17;
-
-/** A UDP connection as its first packet was addressed, before any translation, and what answers it. */
+/** A connection as its first packet was addressed, before any translation, and what answers it. */
 export interface TrackedConnection {
   readonly family: Family;
+  /** IPPROTO_* */
+  readonly protocol: number | undefined;
   readonly destination: Address;
   readonly destinationPort: number;
   /** Its replies' source. */
   readonly answeredBy: Address | undefined;
+  readonly answeredFromPort: number | undefined;
+  /** A reply has come. */
+  readonly isAnswered: boolean;
+  /** 0 where no rule gave it another. */
+  readonly zone: number;
   /** As the kernel tells it: what names it in requests. */
   readonly attributes: Connection;
 }
 
 /** Which UDP connections a dump is for; all of the family where nothing more is said. */
-export interface ConnectionFilter {
-  /** The port that they were opened to. */
-  readonly destinationPort?: number | undefined;
-  /** The source of their replies. */
-  readonly answeredBy?: Address | undefined;
+export type ConnectionFilter = Pick<ConnectionSelector, "destinationPort" | "answeredBy">;
+
+/** UDP connections of a family; the kernel takes a filter only with one. See `connectionDump`. */
+export function udpConnections(family: Family, filter: ConnectionFilter = {}): Query {
+  return connectionDump({ family, protocol: IPPROTO_UDP, ...filter });
 }
 
-/**
- * UDP connections of a family; the kernel takes a filter only with one. It walks its whole table for each dump, whatever the
- * filter. Kernels before 5.8 know no filter, and answer with all connections of the family.
- */
-export function udpConnections(family: Family, { destinationPort, answeredBy }: ConnectionFilter = {}): Query {
-  const words = [
-    ...(destinationPort === undefined ? [] : [` --orig-port-dst ${destinationPort}`]),
-    ...(answeredBy === undefined ? [] : [` --reply-src ${formatAddress(answeredBy)}`]),
-  ];
-  const port = destinationPort === undefined ? 0 : CTA_FILTER_F.destinationPort;
-  return dumpRequest(
-    IPCTNL_MSG_CT_GET,
-    `conntrack -L -f ipv${family} -p udp${words.join("")}`,
-    { family: addressFamily(family) },
-    {
-      original: { protocol: { number: IPPROTO_UDP, destinationPort } },
-      ...(answeredBy === undefined ? {} : { reply: { ip: sourceOf(answeredBy) } }),
-      filter: {
-        original: CTA_FILTER_F.protocol | port,
-        reply: answeredBy === undefined ? 0 : CTA_FILTER_F.source,
-      },
-    },
-  );
+/** True for a UDP connection that was opened to one of `ports`. */
+export function isUdpTo(ports: ReadonlySet<number>, message: Message): boolean {
+  return isToPorts(IPPROTO_UDP, ports, message);
 }
 
-function sourceOf(address: Address) {
-  const bytes = addressToBytes(address);
-  return address.family === 4 ? { source4: bytes } : { source6: bytes };
-}
-
-/** True for a UDP connection that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
-export function isUdpTo(ports: ReadonlySet<number>, { payload }: Message): boolean {
+/** True for a connection of `protocol` that was opened to one of `ports`. Cheap: a node may have hundreds of thousands. */
+export function isToPorts(protocol: number, ports: ReadonlySet<number>, { payload }: Message): boolean {
   const { number, destinationPort } = originalProtocol(payload) ?? {};
-  return number === IPPROTO_UDP && destinationPort !== undefined && ports.has(destinationPort);
+  return number === protocol && destinationPort !== undefined && ports.has(destinationPort);
 }
 
 /** Reads IPCTNL_MSG_CT_NEW; `undefined` for what is no IP connection between ports. */
@@ -85,8 +60,15 @@ export function parseConnection(message: Message): TrackedConnection | undefined
   if (bytes === undefined || protocol?.destinationPort === undefined) return undefined;
   const destination = addressFromBytes(bytes);
   const answering = attributes.reply?.ip?.source4 ?? attributes.reply?.ip?.source6;
-  const answeredBy = answering === undefined ? undefined : addressFromBytes(answering);
-  return { family: destination.family, destination, destinationPort: protocol.destinationPort, answeredBy, attributes };
+  return {
+    ...{ family: destination.family, protocol: protocol.number, destination },
+    destinationPort: protocol.destinationPort,
+    answeredBy: answering === undefined ? undefined : addressFromBytes(answering),
+    answeredFromPort: attributes.reply?.protocol?.sourcePort,
+    isAnswered: ((attributes.status ?? 0) & IPS_SEEN_REPLY) !== 0,
+    zone: attributes.zone ?? 0,
+    attributes,
+  };
 }
 
 /** True when it was opened to this port: of `address`, or of any of the node's addresses (`isLocal`) where that is undefined. */
@@ -99,17 +81,16 @@ export function isToHostPort(
   return address === undefined ? isLocal(destination) : isSameAddress(destination, address);
 }
 
+type Named = Pick<TrackedConnection, "family" | "protocol" | "destination" | "destinationPort" | "attributes">;
+
 /** ENOENT when it has ended meanwhile. */
-export function deleteConnection({ family, destination, destinationPort, attributes }: TrackedConnection): Request {
+export function deleteConnection({ family, protocol, destination, destinationPort, attributes }: Named): Request {
   const { original, id, zone } = attributes;
-  return request(
+  const address = formatAddress(destination);
+  return lateRequest(
     IPCTNL_MSG_CT_DELETE,
-    {
-      kind: "connection",
-      key: `${formatAddress(destination)} ${destinationPort} id ${id ?? "none"} zone ${zone ?? 0}`,
-    },
-    `conntrack -D -p udp --orig-dst ${formatAddress(destination)} --orig-port-dst ${destinationPort}`,
-    { family: addressFamily(family) },
-    { original, id, zone },
+    () => ({ kind: "connection", key: `${address} ${destinationPort} id ${id ?? "none"} zone ${zone ?? 0}` }),
+    () => `conntrack -D -p ${protocolName(protocol)} --orig-dst ${address} --orig-port-dst ${destinationPort}`,
+    () => [{ family: addressFamily(family) }, { original, id, zone }],
   );
 }

@@ -233,7 +233,7 @@ const ROWS: readonly AnyRow[] = [
     same: ({ address, port, id }) => [formatAddress(address), port, id],
     changes: ({ address, port, id }) => ({
       deleteConnection: connections.deleteConnection({
-        ...{ family: address.family, destination: address, destinationPort: port, answeredBy: undefined },
+        ...{ family: address.family, destination: address, destinationPort: port, protocol: 17 },
         attributes: { id },
       }),
     }),

@@ -31,6 +31,11 @@ function delimiter(type: number, identifier: string, generation?: number): Query
   return query(message, "nft transaction", { resource: NFNL_SUBSYS_NFTABLES }, { generation });
 }
 
+/** The message that opens a batch. With `generation` the batch is carried out only on a ruleset of that generation. */
+export function beginBatch(generation?: number): Query {
+  return delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN", generation);
+}
+
 /**
  * One atomic change of the ruleset. Only the last message asks for an acknowledgement (each would cost a receive
  * buffer); the kernel reports every refused message by its own sequence number, and a failed commit by the first one's.
@@ -47,8 +52,7 @@ export class Batch implements Conversation {
   /** With `generation` it takes effect only while the ruleset is still of that generation; else ERESTART. */
   constructor(requests: readonly Request[], firstSequence: number, where: string, generation?: number) {
     if (requests.length === 0) throw new RangeError("a batch needs at least one request");
-    const begin = delimiter(NFNL_MSG_BATCH_BEGIN, "NFNL_MSG_BATCH_BEGIN", generation);
-    this.#requests = [begin, ...requests];
+    this.#requests = [beginBatch(generation), ...requests];
     this.#first = firstSequence;
     this.#where = where;
     const writer = new ByteWriter(requests.length * 160);

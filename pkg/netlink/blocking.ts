@@ -1,8 +1,10 @@
 import type { NetlinkSocket, NetworkNamespace, System } from "../sys/system.ts";
 import { Batch } from "./batch.ts";
+import type { NetlinkError } from "./errors.ts";
 import { type Conversation, Exchange, type Reply } from "./exchange.ts";
 import { type Message, NETLINK_NETFILTER, NETLINK_ROUTE, type Query, type Request } from "./message.ts";
 import { DUMP_ATTEMPTS, inFlight, interruptedDump } from "./pace.ts";
+import { Trial } from "./trial.ts";
 
 /** How long the kernel may be silent: it answers at once, or holds the RTNL lock while devices are torn down. */
 const SILENCE_MS = 30_000;
@@ -66,6 +68,17 @@ export class BlockingNetlink {
     this.#turn(batch);
     if (batch.error !== undefined) throw batch.error;
     return batch.echoes;
+  }
+
+  /**
+   * What the kernel would say of each request of one transaction, which is not carried out; undefined: it would do it.
+   * Throws where the whole is refused (EPERM).
+   */
+  judge(requests: readonly Request[]): readonly (NetlinkError | undefined)[] {
+    const trial = new Trial(requests, this.#sequence, this.where);
+    this.#take(trial.sequenceCount);
+    this.#turn(trial);
+    return trial.verdicts;
   }
 
   /**

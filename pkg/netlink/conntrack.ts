@@ -39,6 +39,9 @@ export const CTA_FILTER_F = {
   destinationPort: 0x20,
 } as const;
 
+/** IPS_*: what a connection has met so far (include/uapi/linux/netfilter/nf_conntrack_common.h). */
+export const IPS_SEEN_REPLY = 2;
+
 const filter = attributes({
   original: attribute(1, "CTA_FILTER_ORIG_FLAGS", u32),
   reply: attribute(2, "CTA_FILTER_REPLY_FLAGS", u32),
@@ -48,10 +51,13 @@ const connection = attributes(
   {
     original: attribute(CTA_TUPLE_ORIG, "CTA_TUPLE_ORIG", nest(tuple)),
     reply: attribute(2, "CTA_TUPLE_REPLY", nest(tuple)),
+    /** IPS_*; in requests the values of the bits that `statusMask` names (Linux 5.15). */
+    status: attribute(3, "CTA_STATUS", be32),
     /** Tells a connection from a later one with the same tuples. */
     id: attribute(12, "CTA_ID", be32),
     zone: attribute(18, "CTA_ZONE", be16),
     filter: attribute(25, "CTA_FILTER", nest(filter)),
+    statusMask: attribute(26, "CTA_STATUS_MASK", be32),
   },
   { dropUnknown: true },
 );

@@ -57,13 +57,25 @@ export const NFT_META = {
   nfproto: 15,
   l4proto: 16,
 } as const;
-export const NFT_CT = { state: 0, direction: 1, status: 2 } as const;
+/** Addresses by family, since `destination` leaves their length open. */
+export const NFT_CT = {
+  state: 0,
+  direction: 1,
+  status: 2,
+  protocolDestination: 12,
+  destinationIpv4: 20,
+  destinationIpv6: 22,
+} as const;
+/** IP_CT_DIR_ORIGINAL */
+export const CT_DIRECTION_ORIGINAL = 0;
 export const NFT_FIB_RESULT = { oif: 1, oifname: 2, addrtype: 3 } as const;
 export const NFT_FIB_FLAG = { saddr: 1, daddr: 2 } as const;
 export const NFT_NAT = { snat: 0, dnat: 1 } as const;
 export const NFT_LOOKUP_F_INV = 1;
 /** NFT_NG_RANDOM: a number drawn anew for each packet. */
 export const NFT_NG_RANDOM = 1;
+/** NFT_HASH_JENKINS: the kernel's jhash(). */
+export const NFT_HASH_JENKINS = 0;
 export const NFT_DYNSET_OP = { add: 0, update: 1, delete: 2 } as const;
 /** NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH: the same refusal for both families of `inet`. */
 export const NFT_REJECT_ICMPX = { unreachable: 2, portUnreachable: 1 } as const;
@@ -161,6 +173,16 @@ const expressionData = {
     modulus: attribute(2, "NFTA_NG_MODULUS", be32),
     type: attribute(3, "NFTA_NG_TYPE", be32),
     offset: attribute(4, "NFTA_NG_OFFSET", be32),
+  }),
+  /** A hash of `length` bytes from `sreg` on, scaled to a number from `offset` on, below `offset + modulus`. */
+  hash: attributes({
+    sreg: attribute(1, "NFTA_HASH_SREG", be32),
+    dreg: attribute(2, "NFTA_HASH_DREG", be32),
+    length: attribute(3, "NFTA_HASH_LEN", be32),
+    modulus: attribute(4, "NFTA_HASH_MODULUS", be32),
+    seed: attribute(5, "NFTA_HASH_SEED", be32),
+    offset: attribute(6, "NFTA_HASH_OFFSET", be32),
+    type: attribute(7, "NFTA_HASH_TYPE", be32),
   }),
   /** Changes a set or map from within a rule. `timeout` is in milliseconds. */
   dynset: attributes({

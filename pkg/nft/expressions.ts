@@ -11,6 +11,7 @@ import {
   NFT_CMP,
   NFT_CT,
   NFT_DYNSET_OP,
+  NFT_HASH_JENKINS,
   NFT_LOOKUP_F_INV,
   NFT_META,
   NFT_NAT,
@@ -30,7 +31,7 @@ import {
   packetMark,
   packetPriority,
   registerAt,
-  registerBehind,
+  rowLength,
   rowText,
   type Selector,
   sourceType,
@@ -48,9 +49,6 @@ export interface MatchOptions {
   /** Matches what is not in the set. */
   readonly invert?: boolean;
 }
-
-/** Of the registers that values of any length begin in. */
-const REGISTER_BYTES = 16;
 
 const FAMILY_NUMBER = { 4: NFPROTO.ip, 6: NFPROTO.ip6 } as const;
 const FAMILY_NAME = { 4: "ip", 6: "ip6" } as const;
@@ -248,51 +246,72 @@ export function setPriorityByMap(selectors: readonly Selector[], map: string): S
   };
 }
 
+/** The priority that packets have that ask for none. */
+export const resetPriority: Statement = {
+  text: "meta priority set none",
+  expressions: [
+    { kind: "immediate", data: { dreg: NFT_REG.r1, data: { value: hostOrder(0) } } },
+    { kind: "meta", data: { key: NFT_META.priority, sreg: NFT_REG.r1 } },
+  ],
+};
+
+/** Packets of one transport protocol. */
+export function matchProtocol(protocol: 6 | 17 | 132): Statement {
+  return matchEqual(transportProtocol, Uint8Array.of(protocol), { 6: "tcp", 17: "udp", 132: "sctp" }[protocol]);
+}
+
 /** An element of a dynamic map, by what the packet has of `key`. */
 export interface DynamicEntry {
   readonly map: string;
   readonly key: readonly Selector[];
 }
 
-/**
- * Adds an element that leads to what `data` has in the map `dataMap`, unless there is one; the rule ends where the map is
- * full, or where `dataMap` has no such key. nft prints the statement and does not read it.
- */
-export function addEntryByMap({ map, key }: DynamicEntry, data: readonly Selector[], dataMap: string): Statement {
-  const register = registerBehind(key);
-  return {
-    text: `add @${map} { ${rowText(key)} : ${rowText(data)} map @${dataMap} }`,
-    expressions: [
-      ...loadRow(key),
-      ...loadRow(data, (register - NFT_REG.r1) * REGISTER_BYTES),
-      { kind: "lookup", data: { set: dataMap, sreg: register, dreg: register, flags: 0 } },
-      dynset(map, NFT_DYNSET_OP.add, register),
-    ],
-  };
+/** What `hashOf` makes of a row of selectors. */
+export interface HashOptions {
+  readonly seed: number;
+  /** The number is at least `offset`, and below `offset + modulus`. */
+  readonly modulus: number;
+  readonly offset: number;
 }
 
 /**
- * Has an element stay for `timeoutMs` from now on, with the data that it has. Where there is none it is added with the
- * packet's priority as its data; the rule ends where the map is full.
+ * Has an element stay for `timeoutMs` from now on, with the data that it has. Where there is none it is added, with a hash of
+ * `hashed` as its data; the rule ends where the map is full.
  */
-export function renewEntry({ map, key }: DynamicEntry, timeoutMs: number): Statement {
+export function renewEntry(
+  { map, key }: DynamicEntry,
+  timeoutMs: number,
+  hashed: readonly Selector[],
+  { seed, modulus, offset }: HashOptions,
+): Statement {
+  // Behind each other without gaps: for IPv6 there are no more registers.
+  const register = registerAt(rowLength(key));
+  const sourceOffset = rowLength(key) + hostOrder(0).length;
+  const hash = `jhash ${rowText(hashed)} mod ${modulus} seed ${hexadecimal(seed)} offset ${offset}`;
   return {
-    text: `update @${map} { ${rowText(key)} timeout ${timeoutMs}ms : ${packetPriority.text} }`,
-    expressions: changeEntry(NFT_DYNSET_OP.update, { map, key }, timeoutMs),
+    text: `update @${map} { ${rowText(key)} timeout ${timeoutMs}ms : ${hash} }`,
+    expressions: [
+      ...loadRow(key),
+      ...loadRow(hashed, sourceOffset),
+      {
+        kind: "hash",
+        data: {
+          ...{ sreg: registerAt(sourceOffset), dreg: register, length: rowLength(hashed) },
+          ...{ modulus, seed, offset, type: NFT_HASH_JENKINS },
+        },
+      },
+      dynset(map, NFT_DYNSET_OP.update, register, timeoutMs),
+    ],
   };
 }
 
 /** Removes an element where there is one. The kernel wants data, and does not read it. */
 export function deleteEntry({ map, key }: DynamicEntry): Statement {
+  const register = registerAt(rowLength(key));
   return {
     text: `delete @${map} { ${rowText(key)} : ${packetPriority.text} }`,
-    expressions: changeEntry(NFT_DYNSET_OP.delete, { map, key }),
+    expressions: [...loadRow(key), packetPriority.load(register), dynset(map, NFT_DYNSET_OP.delete, register)],
   };
-}
-
-function changeEntry(op: number, { map, key }: DynamicEntry, timeoutMs?: number): Expression[] {
-  const register = registerBehind(key);
-  return [...loadRow(key), packetPriority.load(register), dynset(map, op, register, timeoutMs)];
 }
 
 function dynset(set: string, op: number, sregData: number, timeoutMs = 0): Expression {

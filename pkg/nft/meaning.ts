@@ -32,7 +32,7 @@ export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(String(value));
   const fields = Object.entries(value)
-    .filter(([name, field]) => name !== "unknown" && field !== undefined && field !== 0)
+    .filter(([name, field]) => name !== "unknown" && field !== undefined && field !== 0 && field !== 0n)
     .map(([name, field]) => [name, canonical(field)] as const)
     .filter(([, text]) => text !== "{}")
     .sort(([a], [b]) => (a < b ? -1 : 1))

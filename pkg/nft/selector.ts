@@ -1,7 +1,9 @@
 /** What rules look at in a packet, each as nft names it, and how it comes into the kernel's registers. */
 import type { Family } from "../ip/address.ts";
 import {
+  CT_DIRECTION_ORIGINAL,
   type Expression,
+  NFT_CT,
   NFT_FIB_FLAG,
   NFT_FIB_RESULT,
   NFT_META,
@@ -80,6 +82,23 @@ export function randomBelow(modulus: number): Selector {
   };
 }
 
+/** Where the connection's first packet was sent to, before translation. */
+export function originalDestination(family: Family): Selector {
+  const key = family === 4 ? NFT_CT.destinationIpv4 : NFT_CT.destinationIpv6;
+  return original(`${PROTOCOL[family]} daddr`, key, ADDRESS_LENGTH[family]);
+}
+
+/** nft 1.0.6 reads it only behind a match of the protocol (`meta l4proto tcp`). */
+export const originalDestinationPort = original("proto-dst", NFT_CT.protocolDestination, 2);
+
+function original(text: string, key: number, length: number): Selector {
+  return {
+    text: `ct original ${text}`,
+    length,
+    load: (register) => ({ kind: "ct", data: { dreg: register, key, direction: CT_DIRECTION_ORIGINAL } }),
+  };
+}
+
 function payload(text: string, base: keyof typeof NFT_PAYLOAD_BASE, offset: number, length: number): Selector {
   return {
     text,
@@ -102,10 +121,9 @@ export function loadRow(selectors: readonly Selector[], offset = 0): Expression[
   });
 }
 
-/** The first 16-byte register behind a row that begins with r1. */
-export function registerBehind(selectors: readonly Selector[]): number {
-  const words = selectors.reduce((sum, { length }) => sum + Math.ceil(length / REGISTER_LENGTH), 0);
-  return NFT_REG.r1 + Math.ceil(words / 4);
+/** In bytes: each value fills whole registers of four. */
+export function rowLength(selectors: readonly Selector[]): number {
+  return selectors.reduce((sum, { length }) => sum + Math.ceil(length / REGISTER_LENGTH) * REGISTER_LENGTH, 0);
 }
 
 export function rowText(selectors: readonly Selector[]): string {

@@ -93,7 +93,12 @@ export function replaceRules(table: Table, present: ReadonlySet<string>): Reques
 
 /** A chain with its rules. */
 export function addWholeChain(table: Table, chain: Chain): Request[] {
-  return [addChain(table, chain), ...chain.rules.map((rule) => addRule(table, chain, rule))];
+  return [addChain(table, chain), ...addRules(table, chain)];
+}
+
+/** The rules of a chain that is there, and empty. */
+export function addRules(table: Table, chain: Chain): Request[] {
+  return chain.rules.map((rule) => addRule(table, chain, rule));
 }
 
 function fillTable(table: Table): Request[] {

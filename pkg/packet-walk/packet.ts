@@ -8,7 +8,7 @@ import type { LinkReference } from "../kernel/link.ts";
 import { NFPROTO, NFT_CT, NFT_META, NFT_PAYLOAD_BASE } from "../netlink/nftables.ts";
 import { interfaceNameBytes } from "../nft/tuple.ts";
 
-export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
+export const IPPROTO = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 
 /** The first packet of a connection, without a mark. */
 export interface Packet {
@@ -23,6 +23,10 @@ export interface Packet {
   readonly output?: LinkReference | undefined;
   /** What the routing tables say of the destination: RTN_UNICAST or RTN_LOCAL. */
   readonly destinationType: number;
+  /** The same of the source; undefined: not known. */
+  readonly sourceType?: number | undefined;
+  /** The destination as the sender wrote it, where the connection was translated (`ct status dnat`). */
+  readonly original?: { readonly destination: Address; readonly port: number | undefined } | undefined;
 }
 
 /** A byte that is not known is undefined. */
@@ -32,6 +36,8 @@ export type Known = readonly (number | undefined)[];
 const ETHERTYPE = { 4: [0x08, 0x00], 6: [0x86, 0xdd] } as const;
 /** Of NFT_CT_STATE: the connection is new (NF_CT_STATE_BIT(IP_CT_NEW)). */
 const STATE_NEW = 8;
+/** Of NFT_CT_STATUS: IPS_DST_NAT. */
+const STATUS_DNAT = 1 << 5;
 
 export function unknown(length: number): Known {
   return new Array<number | undefined>(length).fill(undefined);
@@ -85,8 +91,6 @@ export function metaOf(packet: Packet, key: number): Known {
       return [source.family === 4 ? NFPROTO.ip : NFPROTO.ip6];
     case NFT_META.l4proto:
       return [protocol];
-    case NFT_META.mark:
-      return hostOrder(0);
     case NFT_META.iif:
       return input === undefined ? unknown(4) : hostOrder(input.index);
     case NFT_META.oif:
@@ -105,8 +109,15 @@ function nameOf(device: LinkReference | undefined): Known {
 }
 
 /** What conntrack says of the first packet of a connection. */
-export function conntrackOf(key: number): Known {
-  if (key === NFT_CT.state) return hostOrder(STATE_NEW);
-  if (key === NFT_CT.status || key === NFT_CT.direction) return hostOrder(0);
-  return unknown(4);
+export function conntrackOf({ original }: Packet, key: number): Known {
+  switch (key) {
+    case NFT_CT.state:
+      return hostOrder(STATE_NEW);
+    case NFT_CT.status:
+      return hostOrder(original === undefined ? 0 : STATUS_DNAT);
+    case NFT_CT.direction:
+      return hostOrder(0);
+    default:
+      return unknown(16);
+  }
 }

@@ -1,22 +1,35 @@
 /**
  * What a rule of nf_tables does with a packet: its expressions carried out, as far as they and the packet are known.
- * What is not known makes a rule one that may match, which its reader is told.
+ * What is not known makes a rule one that may match, which its reader is told. A rule that draws a number at random
+ * (`numgen`) is carried out once for each number.
  */
+
+import { type Address, addressFromBytes } from "../ip/address.ts";
 import {
   type Expression,
+  NFPROTO,
   NFT_CMP,
+  NFT_FIB_FLAG,
   NFT_FIB_RESULT,
   NFT_LOOKUP_F_INV,
   NFT_NAT,
+  NFT_NG_RANDOM,
   NFT_REG,
-  NFT_REG32_00,
-  NFT_SET_ELEM_INTERVAL_END,
   type SetElement,
   VERDICT,
 } from "../netlink/nftables.ts";
+import { compare, findElement } from "./find-element.ts";
 import { conntrackOf, hostOrder, type Known, metaOf, type Packet, payloadOf, unknown } from "./packet.ts";
+import { Registers } from "./registers.ts";
+import type { Scratch } from "./scratch.ts";
 
-export type Action = "accept" | "drop" | "return" | "masquerade" | "snat" | "dnat" | "redirect";
+export type Action = "accept" | "drop" | "reject" | "return" | "masquerade" | "snat" | "dnat" | "redirect";
+
+/** What a translated packet gets; undefined: not known, or as it was. */
+export interface Target {
+  readonly address: Address | undefined;
+  readonly port: number | undefined;
+}
 
 export interface Deed {
   /** False: something of the rule could not be told, and the packet may go past it. */
@@ -24,52 +37,82 @@ export interface Deed {
   /** Another chain is asked, and, unless `isGoto`, this one again behind it. */
   readonly to: { readonly chain: string; readonly isGoto: boolean } | undefined;
   readonly action: Action | undefined;
+  /** Of `snat` and `dnat`. */
+  readonly target: Target | undefined;
 }
 
-/** The elements of a set of the rule's table; undefined where they cannot be had. */
-export type Elements = (set: string) => readonly SetElement[] | undefined;
+/** One of the things that may come of a rule. */
+export interface Outcome {
+  /** Of all outcomes of a rule together 1. */
+  readonly probability: number;
+  /** Undefined: the packet goes on to the next rule. */
+  readonly deed: Deed | undefined;
+}
 
-/** Registers as bytes: sixteen words of four (NFT_REG32_00 to _15), the first four 16-byte ones over them. */
-const REGISTER_BYTES = 64;
-const WORD_BYTES = 4;
+/** The sets and maps of the rule's table. */
+export interface Sets {
+  /** Undefined where they cannot be had. */
+  all(set: string): readonly SetElement[] | undefined;
+  /** The element whose key `registers` begin with, null for none; undefined where the set has to be read as a whole. */
+  one?(set: string, registers: Known): SetElement | null | undefined;
+}
+
 const XT_PORTS: ReadonlySet<string> = new Set(["tcp", "udp"]);
-/** Let every packet go on. */
-const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last"]);
-
-function offsetOf(register: number): number {
-  return register >= NFT_REG32_00 ? (register - NFT_REG32_00) * 4 : (register - NFT_REG.r1) * 16;
-}
+/** Let every packet go on. A rule that writes into a set (`dynset`) asks nothing of the packet either. */
+const PASSES: ReadonlySet<string> = new Set(["counter", "log", "notrack", "last", "dynset"]);
+/** A draw among more numbers is not followed number by number. */
+const MOST_NUMBERS = 65_536;
 
 /** True, false, or not to be told. */
 type Truth = boolean | undefined;
 
-/** What the rule does with the packet; undefined where the packet goes on to the next one in any case. */
-export function deedOf(expressions: readonly Expression[], packet: Packet, elements: Elements): Deed | undefined {
-  return new Run(packet, elements).carryOut(expressions);
+/** What may come of the rule, most often one thing. Writes what it puts into the packet to `scratch`. */
+export function outcomesOf(
+  expressions: readonly Expression[],
+  packet: Packet,
+  scratch: Scratch,
+  sets: Sets,
+): readonly Outcome[] {
+  return new Run(packet, scratch, sets).carryOut(expressions, 1);
 }
 
 class Run {
   readonly #packet: Packet;
-  readonly #elements: Elements;
-  readonly #registers: (number | undefined)[] = new Array<number | undefined>(REGISTER_BYTES).fill(undefined);
-  /** Where values were loaded: a row of them is a key of several fields. */
-  readonly #fieldStarts = new Set<number>();
-  #mark: Known | undefined;
-  #isSure = true;
+  readonly #scratch: Scratch;
+  readonly #sets: Sets;
+  readonly #registers: Registers;
+  #isSure: boolean;
 
-  constructor(packet: Packet, elements: Elements) {
+  constructor(packet: Packet, scratch: Scratch, sets: Sets, registers = new Registers(), isSure = true) {
     this.#packet = packet;
-    this.#elements = elements;
+    this.#scratch = scratch;
+    this.#sets = sets;
+    this.#registers = registers;
+    this.#isSure = isSure;
   }
 
-  carryOut(expressions: readonly Expression[]): Deed | undefined {
-    for (const expression of expressions) {
+  carryOut(expressions: readonly Expression[], probability: number): readonly Outcome[] {
+    for (const [at, expression] of expressions.entries()) {
+      const numbers = numbersOf(expression);
+      if (numbers !== undefined) return this.#draw(numbers, expressions.slice(at + 1), probability);
       const outcome = this.#do(expression);
-      if (outcome === false) return undefined;
+      if (outcome === false) return [{ probability, deed: undefined }];
       if (outcome === undefined) this.#isSure = false;
-      else if (outcome !== true) return { isSure: this.#isSure, to: undefined, action: undefined, ...outcome };
+      else if (outcome !== true) {
+        const nothing = { to: undefined, action: undefined, target: undefined };
+        return [{ probability, deed: { isSure: this.#isSure, ...nothing, ...outcome } }];
+      }
     }
-    return undefined;
+    return [{ probability, deed: undefined }];
+  }
+
+  #draw({ dreg, first, count }: Numbers, rest: readonly Expression[], probability: number): readonly Outcome[] {
+    return Array.from({ length: count }, (_, at) => {
+      const registers = this.#registers.copy();
+      registers.set(dreg, hostOrder(first + at));
+      const run = new Run(this.#packet, this.#scratch, this.#sets, registers, this.#isSure);
+      return this.#scratch.tentatively(count > 1, () => run.carryOut(rest, probability / count));
+    }).flat();
   }
 
   /** A deed ends the rule; false: it does not match; undefined: nobody knows. */
@@ -83,20 +126,17 @@ class Run {
       }
       case "meta": {
         const { dreg, sreg, key = 0 } = expression.data ?? {};
-        if (dreg !== undefined) return this.#set(dreg, key === MARK ? this.#currentMark() : metaOf(this.#packet, key));
-        if (key === MARK && sreg !== undefined) this.#mark = this.#get(sreg, 4);
+        if (dreg !== undefined) return this.#set(dreg, this.#scratch.get(key) ?? metaOf(this.#packet, key));
+        const write = () => this.#scratch.set(key, this.#registers.get(sreg ?? NFT_REG.r1, 4));
+        if (sreg !== undefined) this.#scratch.tentatively(!this.#isSure, write);
         return true;
       }
       case "ct": {
         const { dreg, key = 0 } = expression.data ?? {};
-        return dreg === undefined ? true : this.#set(dreg, conntrackOf(key));
+        return dreg === undefined ? true : this.#set(dreg, conntrackOf(this.#packet, key));
       }
-      case "fib": {
-        const { dreg, result, flags = 0 } = expression.data ?? {};
-        const isType = result === NFT_FIB_RESULT.addrtype && (flags & FIB_DADDR) !== 0;
-        if (dreg === undefined) return undefined;
-        return this.#set(dreg, isType ? hostOrder(this.#packet.destinationType) : unknown(16));
-      }
+      case "fib":
+        return this.#fib(expression.data ?? {});
       case "bitwise":
         return this.#bitwise(expression.data ?? {});
       case "cmp":
@@ -105,10 +145,12 @@ class Run {
         return this.#lookup(expression.data ?? {});
       case "immediate":
         return this.#immediate(expression.data ?? {});
+      case "numgen":
+        return expression.data?.dreg === undefined ? undefined : this.#set(expression.data.dreg, unknown(4));
       case "masq":
         return { action: "masquerade" };
       case "nat":
-        return { action: expression.data?.type === NFT_NAT.snat ? "snat" : "dnat" };
+        return this.#translate(expression.data ?? {});
       case "match":
         return this.#match(expression.data ?? {});
       case "target":
@@ -118,26 +160,22 @@ class Run {
     }
   }
 
-  #currentMark(): Known {
-    return this.#mark ?? metaOf(this.#packet, MARK);
-  }
-
-  /** As the kernel does, fills the last word of four bytes up with zeros. */
   #set(register: number, value: Known): true {
-    const start = offsetOf(register);
-    const length = Math.ceil(value.length / WORD_BYTES) * WORD_BYTES;
-    for (let at = 0; at < length; at++) this.#registers[start + at] = at < value.length ? value[at] : 0;
-    this.#fieldStarts.add(start);
+    this.#registers.set(register, value);
     return true;
   }
 
-  #get(register: number, length: number): Known {
-    return this.#registers.slice(offsetOf(register), offsetOf(register) + length);
+  #fib({ dreg, result, flags = 0 }: DataOf<"fib">): Truth {
+    if (dreg === undefined) return undefined;
+    const { sourceType, destinationType } = this.#packet;
+    const type = (flags & NFT_FIB_FLAG.daddr) !== 0 ? destinationType : sourceType;
+    const isKnown = result === NFT_FIB_RESULT.addrtype && type !== undefined;
+    return this.#set(dreg, isKnown ? hostOrder(type) : unknown(16));
   }
 
   #bitwise({ sreg, dreg, length = 0, mask, xor, op = 0 }: DataOf<"bitwise">): Truth {
     if (sreg === undefined || dreg === undefined) return undefined;
-    const value = this.#get(sreg, length);
+    const value = this.#registers.get(sreg, length);
     const isMask = op === 0 && mask?.value !== undefined && xor?.value !== undefined;
     if (!isMask) return this.#set(dreg, unknown(length));
     return this.#set(
@@ -152,7 +190,7 @@ class Run {
   #compare({ sreg, op, data }: DataOf<"cmp">): Truth {
     const value = data?.value;
     if (sreg === undefined || value === undefined) return undefined;
-    const order = compare(this.#get(sreg, value.length), value);
+    const order = compare(this.#registers.get(sreg, value.length), value);
     if (order === undefined) return undefined;
     switch (op) {
       case NFT_CMP.eq:
@@ -171,16 +209,11 @@ class Run {
   }
 
   #lookup({ set, sreg, dreg, flags = 0 }: DataOf<"lookup">): Truth | Partial<Deed> {
-    const elements = set === undefined ? undefined : this.#elements(set);
-    if (elements === undefined || sreg === undefined) {
+    const found = set === undefined || sreg === undefined ? undefined : this.#find(set, sreg);
+    if (found === undefined) {
       if (dreg !== undefined && dreg !== NFT_REG.verdict) this.#set(dreg, unknown(16));
       return undefined;
     }
-    const length = elements[0]?.key?.value?.length ?? 0;
-    const start = offsetOf(sreg);
-    const starts = [...this.#fieldStarts].map((at) => at - start).filter((at) => at > 0 && at < length);
-    const found = findElement(elements, this.#get(sreg, length), starts);
-    if (found === undefined) return undefined;
     const isIn = found !== null;
     if (dreg === undefined) return isIn !== ((flags & NFT_LOOKUP_F_INV) !== 0);
     if (!isIn) return false;
@@ -189,10 +222,29 @@ class Run {
     return this.#set(dreg, [...(found.data?.value ?? unknown(16))]);
   }
 
+  /** Null for none; undefined where it cannot be told. */
+  #find(set: string, sreg: number): SetElement | null | undefined {
+    const single = this.#sets.one?.(set, this.#registers.from(sreg));
+    if (single !== undefined) return single;
+    const elements = this.#sets.all(set);
+    if (elements === undefined) return undefined;
+    const length = elements[0]?.key?.value?.length ?? 0;
+    return findElement(elements, this.#registers.get(sreg, length), this.#registers.fieldStarts(sreg, length));
+  }
+
   #immediate({ dreg, data }: DataOf<"immediate">): Truth | Partial<Deed> {
     const code = data?.verdict?.code;
     if (code !== undefined) return deedOfVerdict(code, data?.verdict?.chain);
     return dreg === undefined ? undefined : this.#set(dreg, [...(data?.value ?? [])]);
+  }
+
+  #translate({ type, family, addressMin, portMin }: DataOf<"nat">): Partial<Deed> {
+    const address = addressMin === undefined ? [] : this.#registers.get(addressMin, family === NFPROTO.ip6 ? 16 : 4);
+    const port = portMin === undefined ? [] : this.#registers.get(portMin, 2);
+    return {
+      action: type === NFT_NAT.snat ? "snat" : "dnat",
+      target: { address: knownAddress(address), port: knownPort(port) },
+    };
   }
 
   /** Extensions of xtables: comments say nothing, and ports stand in xt_tcp and xt_udp at the same place. */
@@ -212,10 +264,30 @@ class Run {
   }
 }
 
-const MARK = 3;
-const FIB_DADDR = 2;
-
 type DataOf<K extends Expression["kind"]> = NonNullable<Extract<Expression, { kind: K }>["data"]>;
+
+interface Numbers {
+  readonly dreg: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** What a rule draws from; undefined where it draws nothing, counts up, or draws from too many. */
+function numbersOf(expression: Expression): Numbers | undefined {
+  if (expression.kind !== "numgen") return undefined;
+  const { dreg, modulus = 0, offset: first = 0, type } = expression.data ?? {};
+  if (dreg === undefined || type !== NFT_NG_RANDOM || modulus < 1 || modulus > MOST_NUMBERS) return undefined;
+  return { dreg, first, count: modulus };
+}
+
+function knownAddress(bytes: Known): Address | undefined {
+  if (bytes.length === 0 || bytes.includes(undefined)) return undefined;
+  return addressFromBytes(Uint8Array.from(bytes as readonly number[]));
+}
+
+function knownPort([high, low]: Known): number | undefined {
+  return high === undefined || low === undefined ? undefined : (high << 8) | low;
+}
 
 function hostShort(bytes: Uint8Array, at: number): number {
   return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
@@ -242,7 +314,7 @@ function deedOfVerdict(code: number, chain: string | undefined): true | Partial<
 function targetOf(name: string): Truth | Partial<Deed> {
   switch (name) {
     case "REJECT":
-      return { action: "drop" };
+      return { action: "reject" };
     case "MASQUERADE":
       return { action: "masquerade" };
     case "SNAT":
@@ -260,80 +332,7 @@ function targetOf(name: string): Truth | Partial<Deed> {
 /** Expressions that weft never writes are known by their names. */
 function otherOf(kind: string): Truth | Partial<Deed> {
   if (PASSES.has(kind)) return true;
-  if (kind === "reject") return { action: "drop" };
+  if (kind === "reject") return { action: "reject" };
   if (kind === "redir") return { action: "redirect" };
   return undefined;
-}
-
-/** Less than, equal to or greater than zero; undefined where what is known does not decide it. */
-function compare(value: Known, other: Uint8Array): number | undefined {
-  let isCertain = true;
-  for (const [at, wanted] of other.entries()) {
-    const byte = value[at];
-    if (byte === undefined) isCertain = false;
-    else if (byte !== wanted) return isCertain ? byte - wanted : undefined;
-  }
-  return isCertain ? 0 : undefined;
-}
-
-/** The element that holds `key`, null for none, undefined where that is not to be told. */
-function findElement(
-  elements: readonly SetElement[],
-  key: Known,
-  fieldStarts: readonly number[],
-): SetElement | null | undefined {
-  const isInterval = elements.some(({ flags = 0, keyEnd }) => (flags & NFT_SET_ELEM_INTERVAL_END) !== 0 || keyEnd);
-  if (!isInterval) return findExact(elements, key);
-  if (elements.some(({ keyEnd }) => keyEnd !== undefined)) return findRange(elements, key, fieldStarts);
-  const ends = [...elements].sort((a, b) => order(a, b));
-  let last: SetElement | null = null;
-  for (const element of ends) {
-    const comparison = compare(key, element.key?.value ?? new Uint8Array());
-    if (comparison === undefined) return undefined;
-    if (comparison < 0) break;
-    last = element;
-  }
-  return last === null || ((last.flags ?? 0) & NFT_SET_ELEM_INTERVAL_END) !== 0 ? null : last;
-}
-
-/** Where one range ends and the next begins, the beginning counts. */
-function order(a: SetElement, b: SetElement): number {
-  const [left, right] = [a.key?.value ?? new Uint8Array(), b.key?.value ?? new Uint8Array()];
-  const difference = compare([...left], right) ?? 0;
-  return difference !== 0 ? difference : (b.flags ?? 0) - (a.flags ?? 0);
-}
-
-function findExact(elements: readonly SetElement[], key: Known): SetElement | null | undefined {
-  let isCertain = true;
-  for (const element of elements) {
-    const value = element.key?.value;
-    if (value === undefined) continue;
-    const isKnownToDiffer = [...value].some((byte, at) => key[at] !== undefined && key[at] !== byte);
-    if (isKnownToDiffer) continue;
-    if (key.slice(0, value.length).every((byte) => byte !== undefined)) return element;
-    isCertain = false;
-  }
-  return isCertain ? null : undefined;
-}
-
-/** Concatenations of ranges: each field is within its own. */
-function findRange(
-  elements: readonly SetElement[],
-  key: Known,
-  fieldStarts: readonly number[],
-): SetElement | null | undefined {
-  if (key.some((byte) => byte === undefined)) return undefined;
-  const starts = [0, ...[...fieldStarts].sort((a, b) => a - b)];
-  const fields = starts.map((start, at) => [start, starts[at + 1] ?? key.length] as const);
-  const isWithin = ({ key: from, keyEnd }: SetElement) => {
-    const [low, high] = [from?.value, keyEnd?.value ?? from?.value];
-    if (low === undefined || high === undefined) return false;
-    return fields.every(([start, end]) => {
-      const value = key.slice(start, end);
-      return (
-        (compare(value, low.subarray(start, end)) ?? -1) >= 0 && (compare(value, high.subarray(start, end)) ?? 1) <= 0
-      );
-    });
-  };
-  return elements.find(isWithin) ?? null;
 }

@@ -5,15 +5,23 @@
 import type { SetElement } from "../netlink/nftables.ts";
 import { NFPROTO, VERDICT } from "../netlink/nftables.ts";
 import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
-import type { Packet } from "./packet.ts";
-import { type Action, type Deed, deedOf } from "./rule.ts";
+import type { Known, Packet } from "./packet.ts";
+import { type Action, type Deed, outcomesOf, type Target } from "./rule.ts";
+import { Scratch } from "./scratch.ts";
+
+type TablePlace = Omit<ChainPlace, "chain">;
 
 /** What a walk reads: chains and rules as they are, sets as they are asked for. */
 export interface Ruleset {
   /** Base chains of IP packets, in no order. */
   readonly bases: readonly NftChain[];
   rulesOf(chain: ChainPlace): readonly NftRule[];
-  elementsOf(table: Omit<ChainPlace, "chain">, set: string): readonly SetElement[] | undefined;
+  elementsOf(table: TablePlace, set: string): readonly SetElement[] | undefined;
+  /**
+   * The one element whose key `registers` begin with, null for none, asked for alone: sets may have tens of thousands.
+   * Undefined where the whole set has to be read instead.
+   */
+  elementOf?(table: TablePlace, set: string, registers: Known): SetElement | null | undefined;
 }
 
 export interface Ending {
@@ -22,6 +30,13 @@ export interface Ending {
   readonly chain: ChainPlace;
   /** Undefined: the chain's policy. */
   readonly rule: NftRule | undefined;
+  /** Of `dnat` and `snat`: what the packet may get, each only once. */
+  readonly targets: readonly Choice[];
+}
+
+export interface Choice extends Target {
+  /** Of all choices together 1. */
+  readonly probability: number;
 }
 
 export interface Walk {
@@ -31,72 +46,150 @@ export interface Walk {
   readonly translation: Ending | undefined;
   /** Rules that may have treated the packet otherwise, if what is not known of it is such. */
   readonly perhaps: readonly Ending[];
+  /** The packet as it comes out: with the destination of the translation's choice. */
+  readonly packet: Packet;
+}
+
+export interface WalkOptions {
+  /** What goes with the packet from one hook to the next. [that of a new packet] */
+  readonly scratch?: Scratch;
+  /** Which of the targets of `dnat` is taken. [the likeliest] */
+  readonly choose?: (targets: readonly Choice[]) => Choice | undefined;
 }
 
 /** The kernel's own limit (NFT_JUMP_STACK_SIZE). */
 const DEPTH = 16;
 
+/** True for what ends a packet's way, with an answer to its sender or without. */
+export function isStopped(ending: Ending | undefined): ending is Ending & { readonly action: "drop" | "reject" } {
+  return ending?.action === "drop" || ending?.action === "reject";
+}
+
 /** What becomes of `packet` at `hook` (NF_INET_HOOK). */
-export function walk(ruleset: Ruleset, hook: number, packet: Packet): Walk {
+export function walk(ruleset: Ruleset, hook: number, packet: Packet, options: WalkOptions = {}): Walk {
+  const { scratch = new Scratch(), choose = likeliest } = options;
   const family = packet.source.family === 4 ? NFPROTO.ip : NFPROTO.ip6;
   const bases = ruleset.bases
     .filter((chain) => chain.hook === hook && (chain.family === family || chain.family === NFPROTO.inet))
     .sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0));
-  const perhaps: Ending[] = [];
+  const walker = new Walker(ruleset, packet, scratch);
+  const { perhaps } = walker;
   let ending: Ending | undefined;
   let translation: Ending | undefined;
   for (const base of bases) {
     if (base.type === "nat" && translation !== undefined) continue;
-    const found = throughChain(ruleset, base, packet, perhaps, 0) ?? policyOf(base);
+    const found = walker.through(base, 0) ?? policyOf(base);
     if (found === undefined || found.action === "return") continue;
     const decided = found as Ending;
-    if (decided.action === "drop") return { ending: decided, translation, perhaps };
+    if (isStopped(decided)) return { ending: decided, translation, perhaps, packet: walker.packet };
     if (decided.action === "accept") ending = decided;
-    else translation = decided;
+    else {
+      translation = decided;
+      // Chains behind it see the new destination.
+      if (decided.action === "dnat") walker.packet = translated(packet, choose(decided.targets));
+    }
   }
-  return { ending, translation, perhaps };
+  return { ending, translation, perhaps, packet: walker.packet };
+}
+
+function likeliest(targets: readonly Choice[]): Choice | undefined {
+  return [...targets].sort((a, b) => b.probability - a.probability)[0];
+}
+
+function translated(packet: Packet, choice: Choice | undefined): Packet {
+  if (choice?.address === undefined) return packet;
+  const { destination, destinationPort: port } = packet;
+  return {
+    ...{ ...packet, destination: choice.address, destinationPort: choice.port ?? port },
+    original: packet.original ?? { destination, port },
+  };
 }
 
 type Found = Omit<Ending, "action"> & { readonly action: Action };
 
 function policyOf(base: NftChain): Ending | undefined {
-  return base.policy === VERDICT.drop ? { action: "drop", chain: base, rule: undefined } : undefined;
+  return base.policy === VERDICT.drop ? { action: "drop", chain: base, rule: undefined, targets: [] } : undefined;
 }
 
-/** What the chain decides; undefined where the packet comes out at its end. */
-function throughChain(
-  ruleset: Ruleset,
-  chain: ChainPlace,
-  packet: Packet,
-  perhaps: Ending[],
-  depth: number,
-): Found | undefined {
-  const elements = (set: string) => ruleset.elementsOf(chain, set);
-  for (const rule of ruleset.rulesOf(chain)) {
-    const deed = deedOf(rule.expressions, packet, elements);
-    if (deed === undefined) continue;
-    const found = follow(ruleset, rule, deed, packet, perhaps, depth);
-    if (!deed.isSure) {
-      if (found !== undefined && found.action !== "return") perhaps.push(found as Ending);
-      continue;
-    }
-    if (found !== undefined) return found;
-    if (deed.to?.isGoto === true) return undefined;
+class Walker {
+  readonly perhaps: Ending[] = [];
+  readonly #ruleset: Ruleset;
+  readonly #scratch: Scratch;
+  packet: Packet;
+
+  constructor(ruleset: Ruleset, packet: Packet, scratch: Scratch) {
+    this.#ruleset = ruleset;
+    this.packet = packet;
+    this.#scratch = scratch;
   }
-  return undefined;
+
+  /** What the chain decides; undefined where the packet comes out at its end. */
+  through(chain: ChainPlace, depth: number): Found | undefined {
+    const { elementOf } = this.#ruleset;
+    const sets = {
+      all: (set: string) => this.#ruleset.elementsOf(chain, set),
+      ...(elementOf !== undefined && { one: (set: string, registers: Known) => elementOf(chain, set, registers) }),
+    };
+    for (const rule of this.#ruleset.rulesOf(chain)) {
+      const outcomes = outcomesOf(rule.expressions, this.packet, this.#scratch, sets);
+      const branches = outcomes.map(({ probability, deed }) => {
+        const isTentative = outcomes.length > 1 || deed?.isSure === false;
+        const follow = () => (deed === undefined ? undefined : this.#follow(rule, deed, depth));
+        return { probability, deed, found: this.#scratch.tentatively(isTentative, follow) };
+      });
+      const [only] = branches;
+      const isAlone = branches.length === 1;
+      if (only === undefined || branches.every(({ deed }) => deed === undefined)) continue;
+      const { found, isSure } = isAlone
+        ? { found: only.found, isSure: only.deed?.isSure === true }
+        : joined(rule, branches);
+      if (!isSure) {
+        const possible = isAlone ? [found] : branches.map((branch) => branch.found);
+        for (const one of possible) if (one !== undefined && one.action !== "return") this.perhaps.push(one as Ending);
+        continue;
+      }
+      if (found !== undefined) return found;
+      if (isAlone && only.deed?.to?.isGoto === true) return undefined;
+    }
+    return undefined;
+  }
+
+  #follow(rule: NftRule, { action, to, target }: Deed, depth: number): Found | undefined {
+    const { family, table, chain } = rule;
+    if (action !== undefined) {
+      const targets = target === undefined ? [] : [{ ...target, probability: 1 }];
+      return { action, chain: { family, table, chain }, rule, targets };
+    }
+    if (to === undefined || depth >= DEPTH) return undefined;
+    const found = this.through({ family, table, chain: to.chain }, depth + 1);
+    return found?.action === "return" ? undefined : found;
+  }
 }
 
-function follow(
-  ruleset: Ruleset,
-  rule: NftRule,
-  { action, to }: Deed,
-  packet: Packet,
-  perhaps: Ending[],
-  depth: number,
-): Found | undefined {
+interface Branch {
+  readonly probability: number;
+  readonly deed: Deed | undefined;
+  readonly found: Found | undefined;
+}
+
+/** Of a rule that draws lots: translations to one target or another are one translation; all else is what may happen. */
+function joined(rule: NftRule, branches: readonly Branch[]): { found: Found | undefined; isSure: boolean } {
+  const { action } = branches[0]?.found ?? {};
+  const isOne = branches.every(({ found, deed }) => found?.action === action && deed?.isSure === true);
+  if (action === undefined || !isOne) return { found: undefined, isSure: false };
   const { family, table, chain } = rule;
-  if (action !== undefined) return { action, chain: { family, table, chain }, rule };
-  if (to === undefined || depth >= DEPTH) return undefined;
-  const found = throughChain(ruleset, { family, table, chain: to.chain }, packet, perhaps, depth + 1);
-  return found?.action === "return" ? undefined : found;
+  const targets = branches.flatMap(({ found, probability }) =>
+    (found?.targets ?? []).map((target) => ({ ...target, probability: target.probability * probability })),
+  );
+  return { found: { action, chain: { family, table, chain }, rule, targets: distinct(targets) }, isSure: true };
+}
+
+function distinct(choices: readonly Choice[]): Choice[] {
+  const byTarget = new Map<string, Choice>();
+  for (const choice of choices) {
+    const key = `${choice.address?.value} ${choice.port}`;
+    const probability = choice.probability + (byTarget.get(key)?.probability ?? 0);
+    byTarget.set(key, { ...choice, probability });
+  }
+  return [...byTarget.values()];
 }

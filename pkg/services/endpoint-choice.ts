@@ -17,6 +17,8 @@ export interface EndpointChoice {
   readonly cluster: readonly Endpoint[];
   /** For traffic of policy Local. Empty where the port has no such traffic. */
   readonly local: readonly Endpoint[];
+  /** All that serve, terminating ones too, whatever policies and hints choose: established connections stay with them. */
+  readonly serving: readonly Endpoint[];
   /** An endpoint is usable, on this node or another. */
   readonly hasAny: boolean;
 }
@@ -36,9 +38,13 @@ export function chooseEndpoints(
   const usesCluster = internal === "Cluster" || external !== undefined;
   const usesLocal = internal === "Local" || external === "Local";
   const mode = topologyMode(endpoints, node);
+  const cluster = usesCluster ? preferred(endpoints, (one) => fitsTopology(one, mode, node)) : [];
+  const serving = endpoints.filter(({ source }) => source.isReady || source.isServing);
   return {
-    cluster: usesCluster ? preferred(endpoints, (one) => fitsTopology(one, mode, node)) : [],
+    cluster,
     local: usesLocal ? preferred(endpoints.filter(({ endpoint }) => endpoint.isLocal)) : [],
+    // Nearly always the same: one list for both.
+    serving: serving.length === cluster.length ? cluster : serving.map(({ endpoint }) => endpoint),
     hasAny: endpoints.some((one) => one.source.isReady || isFallback(one)),
   };
 }

@@ -47,6 +47,11 @@ export interface Frontend {
   /** Of policy `local`, else empty. */
   readonly localEndpoints: readonly Endpoint[];
   /**
+   * All endpoints of the Service port that serve, terminating ones too, whether a policy or a hint chooses them here or not:
+   * connections that lead to them are left alone. Left out: those of the two lists above.
+   */
+  readonly serving?: readonly Endpoint[];
+  /**
    * What becomes of connections for which there is no endpoint in the list that they would go to. `reject`: no usable
    * endpoint exists anywhere; `drop`: only elsewhere, and the traffic policy is Local.
    */

@@ -1,6 +1,7 @@
 /** What the core knows of this node. */
-import type { Address } from "../ip/address.ts";
-import type { Prefix } from "../ip/prefix.ts";
+import { type Address, isSameAddress } from "../ip/address.ts";
+import { isSamePrefix, type Prefix } from "../ip/prefix.ts";
+import { isSameList } from "./same-frontend.ts";
 
 export interface NodeFacts {
   readonly name: string;
@@ -22,4 +23,21 @@ export interface NodeFacts {
 export interface ReservedAddress {
   readonly address: Address;
   readonly port: number;
+}
+
+/** Lists in another order are other facts, which costs a computation in vain. */
+export function isSameNode(a: NodeFacts | undefined, b: NodeFacts): boolean {
+  return (
+    a !== undefined &&
+    a.name === b.name &&
+    a.zone === b.zone &&
+    isSameList(a.addresses, b.addresses, isSameAddress) &&
+    isSameList(a.nodePortAddresses, b.nodePortAddresses, isSameAddress) &&
+    isSameList(a.reserved, b.reserved, (x, y) => x.port === y.port && isSameAddress(x.address, y.address)) &&
+    isSamePolicy(a.externalIPs, b.externalIPs)
+  );
+}
+
+function isSamePolicy(a: NodeFacts["externalIPs"], b: NodeFacts["externalIPs"]): boolean {
+  return typeof a === "string" || typeof b === "string" ? a === b : isSameList(a, b, isSamePrefix);
 }

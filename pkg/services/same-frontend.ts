@@ -1,4 +1,4 @@
-/** Equality of frontends in all that modes look at. Quick where lists are the same objects, as nearly all are. */
+/** Equality of frontends in all that is done with them. Quick where lists are the same objects, as nearly all are. */
 import { isSameAddress } from "../ip/address.ts";
 import { isSamePrefix } from "../ip/prefix.ts";
 import type { Endpoint, Frontend } from "./frontend.ts";
@@ -19,6 +19,7 @@ export function isSameFrontend(a: Frontend | undefined, b: Frontend | undefined)
     a.affinity?.key === b.affinity?.key &&
     isSameList(a.endpoints, b.endpoints, isSameEndpoint) &&
     isSameList(a.localEndpoints, b.localEndpoints, isSameEndpoint) &&
+    isSameOptionalList(a.serving, b.serving, isSameEndpoint) &&
     isSameOptionalList(a.allowedSources, b.allowedSources, isSamePrefix)
   );
 }
@@ -35,7 +36,7 @@ function isSameOptionalList<T>(
   return a === undefined || b === undefined ? a === b : isSameList(a, b, isSame);
 }
 
-function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
+export function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
   if (a === b) return true;
   return a.length === b.length && a.every((one, index) => isSame(one, b[index] as T));
 }

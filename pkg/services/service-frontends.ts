@@ -4,8 +4,8 @@
  */
 import type { EndpointSlice } from "../cluster/service/endpoint-slice.ts";
 import type { Service, ServicePort } from "../cluster/service/service.ts";
-import { type Address, addressBits, type Family, isSameAddress } from "../ip/address.ts";
-import { contains, type Prefix } from "../ip/prefix.ts";
+import { type Address, addressBits, compareAddresses, type Family, isSameAddress } from "../ip/address.ts";
+import { contains, isSamePrefix, type Prefix } from "../ip/prefix.ts";
 import { chooseEndpoints, type EndpointChoice } from "./endpoint-choice.ts";
 import { FRONTEND_KINDS, type Frontend, type FrontendKind, frontendKey } from "./frontend.ts";
 import { mergeEndpoints } from "./merged-endpoints.ts";
@@ -83,6 +83,7 @@ export function frontendsOf(
       }
     }
   }
+  refused.push(...otherFamilies(service));
   return { frontends: [...frontends.values()], refused, counts };
 }
 
@@ -91,7 +92,6 @@ export function rank(kind: FrontendKind): number {
   return FRONTEND_KINDS.indexOf(kind);
 }
 
-/** A Service is served in the families of its ClusterIPs; its other addresses of another family count for nothing. */
 function wishesOf(service: Service, port: ServicePort, family: Family, node: NodeFacts): Wish[] {
   const { protocol, nodePort } = port;
   const wishes = (kind: FrontendKind, addresses: readonly Address[], number: number): Wish[] =>
@@ -103,6 +103,19 @@ function wishesOf(service: Service, port: ServicePort, family: Family, node: Nod
     ...wishes("NodePort", nodePort === 0 ? [] : node.nodePortAddresses, nodePort),
     ...wishes("LoadBalancerIP", service.loadBalancerIPs, port.port),
     ...wishes("ExternalIP", service.externalIPs, port.port),
+  ];
+}
+
+/** A Service is served in the families of its ClusterIPs. Its addresses of another family count for nothing. */
+function otherFamilies({ clusterIPs, loadBalancerIPs, externalIPs, ports }: Service): RefusedFrontend[] {
+  const isServed = ({ family }: Address) => clusterIPs.some((clusterIP) => clusterIP.family === family);
+  const refuse = (kind: FrontendKind, address: Address): RefusedFrontend[] =>
+    ports.map(({ protocol, port }) => {
+      return { kind, address, protocol, port, reason: `the Service has no IPv${address.family} ClusterIP` };
+    });
+  return [
+    ...loadBalancerIPs.filter((address) => !isServed(address)).flatMap((address) => refuse("LoadBalancerIP", address)),
+    ...externalIPs.filter((address) => !isServed(address)).flatMap((address) => refuse("ExternalIP", address)),
   ];
 }
 
@@ -137,6 +150,7 @@ function makeFrontend(
     policy: !isExternal ? "internal" : policy === "Local" ? "local" : "cluster",
     endpoints: isExternal ? choice.cluster : decisive,
     localEndpoints: isExternal && policy === "Local" ? choice.local : NONE,
+    serving: choice.serving,
     withoutEndpoint: decisive.length > 0 ? undefined : choice.hasAny ? "drop" : "reject",
     allowedSources: wish.kind === "LoadBalancerIP" ? sources : undefined,
     affinity:
@@ -157,7 +171,13 @@ function allowedSources(service: Service, family: Family, { addresses }: NodeFac
   const ranges = service.sourceRanges.filter(({ address }) => address.family === family);
   if (ranges.length === 0) return undefined;
   const coversNode = addresses.some((address) => ranges.some((range) => contains(range, address)));
-  if (!coversNode) return ranges;
-  const own = service.loadBalancerIPs.filter((address) => address.family === family);
-  return [...ranges, ...own.map((address) => ({ address, length: addressBits(family) }))];
+  const own = coversNode ? service.loadBalancerIPs.filter((address) => address.family === family) : [];
+  return sorted([...ranges, ...own.map((address) => ({ address, length: addressBits(family) }))]);
+}
+
+/** Without duplicates. */
+function sorted(prefixes: readonly Prefix[]): Prefix[] {
+  return [...prefixes]
+    .sort((a, b) => compareAddresses(a.address, b.address) || a.length - b.length)
+    .filter((prefix, index, all) => index === 0 || !isSamePrefix(prefix, all[index - 1] as Prefix));
 }

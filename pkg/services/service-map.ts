@@ -11,7 +11,7 @@ import type { Service } from "../cluster/service/service.ts";
 import { addressKey, type Family } from "../ip/address.ts";
 import { Claims, type LostClaim } from "./claims.ts";
 import { type Frontend, type FrontendChange, frontendKey } from "./frontend.ts";
-import type { NodeFacts } from "./node-facts.ts";
+import { isSameNode, type NodeFacts } from "./node-facts.ts";
 import { isSameFrontend } from "./same-frontend.ts";
 import { frontendsOf, type ServiceCounts } from "./service-frontends.ts";
 import { reportService, type ServiceReport } from "./service-report.ts";
@@ -68,8 +68,9 @@ export class ServiceMap {
     this.#pending.add(key);
   }
 
-  /** Nothing is served before the first call. */
+  /** Nothing is served before the first call. The same facts again cost nothing. */
   setNode(node: NodeFacts): void {
+    if (isSameNode(this.#node, node)) return;
     this.#node = node;
     for (const key of this.#states.keys()) this.#pending.add(key);
   }

@@ -21,7 +21,7 @@ export interface ServiceReport {
   readonly refused: readonly RefusedFrontend[];
   /** By port, then by address. */
   readonly endpoints: readonly EndpointReport[];
-  /** What of the objects could not be read. */
+  /** What of the objects could not be read, and what of them does not fit together. */
   readonly problems: readonly string[];
 }
 
@@ -38,6 +38,15 @@ export interface EndpointReport extends Endpoint {
   readonly verdict: string;
 }
 
+/** What there is of one port in one family. */
+interface PortView {
+  readonly service: Service;
+  readonly node: NodeFacts;
+  readonly endpoints: readonly MergedEndpoint[];
+  readonly frontends: readonly Frontend[];
+  readonly mode: TopologyMode;
+}
+
 /** `lost` are those of the Service's frontends that other Services have. */
 export function reportService(
   key: string,
@@ -48,36 +57,51 @@ export function reportService(
 ): ServiceReport {
   const { frontends, refused } = frontendsOf(key, service, slices, node);
   const lostKeys = new Set(lost.map(({ frontend }) => frontendKey(frontend)));
+  const kept = frontends.filter((frontend) => !lostKeys.has(frontendKey(frontend)));
   return {
     service: key,
     type: service.type,
-    frontends: frontends.filter((frontend) => !lostKeys.has(frontendKey(frontend))),
+    frontends: kept,
     lost,
     refused,
     endpoints: service.clusterIPs.flatMap(({ family }) =>
       service.ports.flatMap((port) => {
-        const ofPort = frontends.filter(({ address, portName, protocol }) => {
+        const endpoints = mergeEndpoints(slices, family, port, node.name);
+        const accepted = endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined);
+        const ofPort = kept.filter(({ address, portName, protocol }) => {
           return address.family === family && portName === port.name && protocol === port.protocol;
         });
-        return reportEndpoints(port, mergeEndpoints(slices, family, port, node.name), ofPort, node);
+        return reportEndpoints(
+          { service, node, endpoints, frontends: ofPort, mode: topologyMode(accepted, node) },
+          port,
+        );
       }),
     ),
-    problems: [...service.problems, ...slices.flatMap(({ problems }) => problems ?? [])],
+    problems: [
+      ...service.problems,
+      ...slices.flatMap(({ problems }) => problems ?? []),
+      ...mismatches(service, slices),
+    ],
   };
 }
 
-function reportEndpoints(
-  { name, protocol }: ServicePort,
-  endpoints: readonly MergedEndpoint[],
-  frontends: readonly Frontend[],
-  node: NodeFacts,
-): EndpointReport[] {
-  const mode = topologyMode(
-    endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined),
-    node,
-  );
-  return endpoints.map((one) => {
-    const uses = usesOf(one.endpoint, frontends);
+/** The two ways in which endpoints exist and a Service has none of them: another name of the port, another family. */
+function mismatches({ clusterIPs, ports }: Service, slices: readonly EndpointSlice[]): string[] {
+  if (clusterIPs.length === 0 || slices.length === 0) return [];
+  const unnamed = ports.filter(({ name, protocol }) => {
+    return !slices.some((slice) => slice.ports.some((port) => port.name === name && port.protocol === protocol));
+  });
+  const families = new Set(slices.flatMap(({ family, endpoints }) => (endpoints.length > 0 ? [family] : [])));
+  const unserved = [...families].filter((family) => clusterIPs.every((clusterIP) => clusterIP.family !== family));
+  return [
+    ...unnamed.map(({ name }) => `port "${name}": no EndpointSlice has a port of this name and protocol`),
+    ...unserved.map((family) => `it has IPv${family} endpoints and no IPv${family} ClusterIP`),
+  ];
+}
+
+function reportEndpoints(view: PortView, { name, protocol }: ServicePort): EndpointReport[] {
+  return view.endpoints.map((one) => {
+    const uses = usesOf(one.endpoint, view.frontends);
     return {
       ...one.endpoint,
       portName: name,
@@ -85,7 +109,7 @@ function reportEndpoints(
       nodeName: one.source.nodeName,
       pod: one.source.pod,
       isUsed: uses !== undefined,
-      verdict: uses ?? whyUnused(one, frontends, mode, node),
+      verdict: uses ?? whyUnused(one, view),
     };
   });
 }
@@ -118,7 +142,7 @@ function isSameTarget(a: Endpoint, b: Endpoint): boolean {
   return isSameAddress(a.address, b.address) && a.port === b.port;
 }
 
-function whyUnused(one: MergedEndpoint, frontends: readonly Frontend[], mode: TopologyMode, node: NodeFacts): string {
+function whyUnused(one: MergedEndpoint, { service, frontends, mode, node }: PortView): string {
   const { endpoint, source } = one;
   const special = specialKind(endpoint.address);
   if (special !== undefined) return `refused: the address is ${special}`;
@@ -127,7 +151,9 @@ function whyUnused(one: MergedEndpoint, frontends: readonly Frontend[], mode: To
     return source.isTerminating ? "terminating" : "not ready";
   }
   if (frontends.length === 0) return "its port has no frontend here";
-  if (!fitsTopology(one, mode, node)) {
+  const isForLocal =
+    service.internalTrafficPolicy === "Local" && frontends.every(({ policy }) => policy === "internal");
+  if (!isForLocal && !fitsTopology(one, mode, node)) {
     const hints = mode === "PreferSameNode" ? source.nodeHints : source.zoneHints;
     return `for ${mode === "PreferSameNode" ? "nodes" : "zones"} ${hints?.join(", ")} by its topology hints`;
   }

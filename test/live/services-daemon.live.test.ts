@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
+import { Cluster, ECHO_PORT, type Machine, type Node, type Pod } from "./harness/cluster.ts";
+import { succeed } from "./harness/command.ts";
 import { eventually, Running } from "./harness/process.ts";
 import { ServiceObjects, servicesTable } from "./harness/services.ts";
 
@@ -31,8 +32,8 @@ beforeAll(async () => {
   cluster = await Cluster.start("host-gw", cleanup, { families: "dual" });
   cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
   objects = new ServiceObjects(cluster);
-  first = await cluster.addNode(1);
-  second = await cluster.addNode(2);
+  first = await cluster.addNode(1, withDefaultRoutes);
+  second = await cluster.addNode(2, withDefaultRoutes);
   await eventually(async () => expect((await cluster.peerRoutes(first)).size).toBe(2));
   await eventually(async () => expect((await cluster.peerRoutes(second)).size).toBe(2));
   client = await cluster.addPod(first, "client");
@@ -43,6 +44,12 @@ beforeAll(async () => {
 });
 
 afterAll(() => cleanup.run());
+
+/** A node looks for a route to a Service's address before its rules are asked. */
+async function withDefaultRoutes({ namespace }: Machine): Promise<void> {
+  for (const gateway of ["192.0.2.250", "2001:db8::250"])
+    await succeed("ip", ["-n", namespace.name, "route", "add", "default", "via", gateway]);
+}
 
 /** Everything that is committed in the node's namespace until the returned function is called, which gives it as nft tells it. */
 async function monitor({ namespace, inside }: Node): Promise<() => Promise<string>> {

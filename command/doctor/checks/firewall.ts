@@ -7,7 +7,7 @@ import { NF_INET_HOOK, NFPROTO } from "../../../pkg/netlink/nftables.ts";
 import { RTN_LOCAL, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
 import { type ChainPlace, type NftRule, placeText, verdictOf } from "../../../pkg/nft/ruleset.ts";
 import type { Packet } from "../../../pkg/packet-walk/packet.ts";
-import { type Ending, type Ruleset, walk } from "../../../pkg/packet-walk/ruleset.ts";
+import { type Ending, isStopped, type Ruleset, walk } from "../../../pkg/packet-walk/ruleset.ts";
 import type { Facts } from "../facts.ts";
 import type { Check } from "../finding.ts";
 import { underlayName } from "./kernel.ts";
@@ -67,7 +67,7 @@ export const forwardDrop: Check = {
     }
     const dropped = ways(facts).flatMap(({ packet, text }) => {
       const { ending } = walk(rules.ruleset, NF_INET_HOOK.forward, packet);
-      return ending?.action === "drop" ? [{ ending, text }] : [];
+      return isStopped(ending) ? [{ ending, text }] : [];
     });
     return distinct(dropped).map(({ ending, text }) => ({
       severity: "error",
@@ -160,7 +160,7 @@ export function obstacleTo(
   const input = observed.links.find(({ name }) => name === underlayName({ observed, ...facts }));
   for (const hook of [NF_INET_HOOK.prerouting, NF_INET_HOOK.input]) {
     const { ending } = walk(rules.ruleset, hook, { ...packet, destinationType: RTN_LOCAL, input });
-    if (ending?.action === "drop") return { place: placeOf(ending), remedy: acceptInput(ending, accept) };
+    if (isStopped(ending)) return { place: placeOf(ending), remedy: acceptInput(ending, accept) };
   }
   return undefined;
 }

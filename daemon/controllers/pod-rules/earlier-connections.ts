@@ -7,13 +7,13 @@ import { contains, IPV4_LOOPBACK } from "../../../pkg/ip/prefix.ts";
 import { addressDump, parseLinkAddress } from "../../../pkg/kernel/address.ts";
 import {
   deleteConnection,
-  IPPROTO_UDP,
   isToHostPort,
   isUdpTo,
   parseConnection,
   type TrackedConnection,
   udpConnections,
 } from "../../../pkg/kernel/connection.ts";
+import { IPPROTO_UDP } from "../../../pkg/kernel/connection-selector.ts";
 import { isNetlinkError } from "../../../pkg/netlink/errors.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import { mappingsByPort, type PortMapping } from "../../../pkg/tables/port-mapping.ts";

@@ -2,7 +2,6 @@
 import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { ControllerFactory } from "../context.ts";
-import { PROXY_TURN } from "../facts.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
 import { ServiceProgrammer } from "./service-programmer.ts";
@@ -10,9 +9,8 @@ import { ServicesController } from "./services.ts";
 
 export const services: ControllerFactory = (context) => {
   const { options, cluster, kernel, clock, log, health, metrics, facts, sources } = context;
+  // The file source may name no Services.
   if (options.serviceProxy === "none" || cluster.services === undefined) return undefined;
-  const turn = facts.of(PROXY_TURN);
-  if (turn.value === undefined) turn.publish({ isOurs: true });
   const gate = context.newGate();
   const map = new ServiceMap();
   const { nftables, programmer } = kernel;

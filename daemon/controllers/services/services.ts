@@ -278,7 +278,7 @@ export class ServicesController implements Runnable {
     try {
       const sent = await send();
       this.#ended(kind, heard, beganMs, sent, undefined);
-      this.#publishProgrammed(changes);
+      this.#publishProgrammed(changes, sent.transactions > 0);
       return sent;
     } catch (error) {
       this.#ended(kind, heard, beganMs, undefined, error instanceof Error ? error.message : String(error));
@@ -312,10 +312,10 @@ export class ServicesController implements Runnable {
     this.#parts.facts.of(SERVICES_QUEUED).publish({ sinceMs, services, endpoints: slices });
   }
 
-  #publishProgrammed(changes: readonly FrontendChange[] | undefined): void {
+  #publishProgrammed(changes: readonly FrontendChange[] | undefined, hasWritten: boolean): void {
     if (changes?.length === 0) return;
     const { facts, map } = this.#parts;
-    facts.of(SERVICES_PROGRAMMED).publish({ changes, frontends: () => map.frontends() });
+    facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
     const { withoutLocalInternal, withoutLocalExternal } = map.counts();
     const family = this.#own?.internalAddresses[0]?.family ?? 4;
     facts.of(SERVICES_SEEN).publish({

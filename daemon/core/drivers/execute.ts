@@ -4,6 +4,8 @@ import { promisify } from "node:util";
 import type { Execute } from "../legacy-tables.ts";
 
 const TIME_LIMIT_MS = 20_000;
+/** In bytes: a cluster's Services are tens of thousands of rules. */
+const MOST_OUTPUT = 256 * 1024 * 1024;
 /** In a container PATH may lack the host's folders for administrators. */
 const FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -12,10 +14,13 @@ export function programEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env.PATH ?? ""}:${FOLDERS}`, LC_ALL: "C" };
 }
 
-export const execute: Execute = async (program, args) => {
+export const execute: Execute = async (program, args, { input, timeLimitMs = TIME_LIMIT_MS } = {}) => {
   const env = programEnvironment();
   try {
-    return (await promisify(execFile)(program, args, { env, timeout: TIME_LIMIT_MS })).stdout;
+    const running = promisify(execFile)(program, args, { env, timeout: timeLimitMs, maxBuffer: MOST_OUTPUT });
+    // A program that ends before it has read everything says why itself.
+    running.child.stdin?.on("error", () => undefined).end(input ?? "");
+    return (await running).stdout;
   } catch (error) {
     const { code, stderr } = error as { code?: unknown; stderr?: string };
     if (code === "ENOENT") return undefined;

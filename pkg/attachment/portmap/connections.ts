@@ -9,13 +9,13 @@ import { contains, IPV4_LOOPBACK } from "../../ip/prefix.ts";
 import { addressDump, parseLinkAddress } from "../../kernel/address.ts";
 import {
   deleteConnection,
-  IPPROTO_UDP,
   isToHostPort,
   isUdpTo,
   parseConnection,
   type TrackedConnection,
   udpConnections,
 } from "../../kernel/connection.ts";
+import { IPPROTO_UDP } from "../../kernel/connection-selector.ts";
 import { openNetfilter, openRoute } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
 import type { Query } from "../../netlink/message.ts";

@@ -21,6 +21,7 @@ export interface PartialNode {
     readonly resourceVersion?: string;
     readonly annotations?: Annotations;
     readonly labels?: { readonly [key: string]: string };
+    readonly deletionTimestamp?: string;
   };
 }
 
@@ -32,6 +33,7 @@ export interface KubeNode extends PartialNode {
   readonly spec?: {
     readonly podCIDR?: string;
     readonly podCIDRs?: readonly string[];
+    readonly taints?: readonly { readonly key: string }[];
   };
   readonly status?: {
     readonly addresses?: readonly { readonly type: string; readonly address: string }[];
@@ -52,6 +54,9 @@ export interface NodeCondition {
 /** The condition that tells the scheduler to keep pods away from a Node whose network is not set up. */
 export const NETWORK_UNAVAILABLE = "NetworkUnavailable";
 
+/** Taint of a Node that the cluster autoscaler is about to remove. */
+const SCALED_DOWN = "ToBeDeletedByClusterAutoscaler";
+
 export interface ClusterNode extends AnnotationContent {
   readonly name: string;
   /** Differs when a Node was deleted and another of the same name created. */
@@ -67,6 +72,8 @@ export interface ClusterNode extends AnnotationContent {
   readonly zone?: string;
   /** Its condition of that name. */
   readonly networkUnavailable?: NodeCondition;
+  /** Its deletion has begun, or the cluster autoscaler has chosen it for removal. [false] */
+  readonly isLeaving?: boolean;
   /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
   readonly hasRefusedClaim: boolean;
   /** What could not be read, in words, each naming the field; empty for a Node in good order. */
@@ -91,6 +98,7 @@ export function parseNode(node: KubeNode): ClusterNode {
     internalAddresses,
     ...(zone && { zone }),
     ...(networkUnavailable && { networkUnavailable }),
+    ...(isLeaving(node) && { isLeaving: true }),
     ...content,
     ...(accepted4 && { publicIp: accepted4 }),
     ...(accepted6 && { publicIpv6: accepted6 }),
@@ -128,19 +136,24 @@ function acceptClaim(
 
 /** Only what is read here, of an object that may hold a hundred times as much (images, conditions, managed fields). */
 export function essentialNode(node: KubeNode): KubeNode {
-  const { podCIDR, podCIDRs } = node.spec ?? {};
+  const { podCIDR, podCIDRs, taints = [] } = node.spec ?? {};
+  const scaledDown = taints.filter(({ key }) => key === SCALED_DOWN).map(({ key }) => ({ key }));
   const { addresses } = node.status ?? {};
   const condition = conditionOf(node);
   return {
     ...essentialMetadata(node),
-    spec: { ...(podCIDR !== undefined && { podCIDR }), ...(podCIDRs !== undefined && { podCIDRs }) },
+    spec: {
+      ...(podCIDR !== undefined && { podCIDR }),
+      ...(podCIDRs !== undefined && { podCIDRs }),
+      ...(scaledDown.length > 0 && { taints: scaledDown }),
+    },
     status: { ...(addresses !== undefined && { addresses }), ...(condition && { conditions: [condition] }) },
   };
 }
 
 /** The same for a Node that came as metadata. */
 export function essentialMetadata({ metadata }: PartialNode): PartialNode {
-  const { name, uid, resourceVersion, annotations = {}, labels = {} } = metadata;
+  const { name, uid, resourceVersion, annotations = {}, labels = {}, deletionTimestamp } = metadata;
   const zone = labels[ZONE_LABEL];
   const relevant = Object.values(ANNOTATION).flatMap((key) => {
     const value = annotations[key];
@@ -153,6 +166,7 @@ export function essentialMetadata({ metadata }: PartialNode): PartialNode {
       ...(resourceVersion !== undefined && { resourceVersion }),
       annotations: Object.fromEntries(relevant),
       ...(zone !== undefined && { labels: { [ZONE_LABEL]: zone } }),
+      ...(deletionTimestamp !== undefined && { deletionTimestamp }),
     },
   };
 }
@@ -167,7 +181,15 @@ export function nodeFingerprint(node: KubeNode): string {
   const addresses = ["InternalIP", "ExternalIP"].map((type) => addressTexts(node, type));
   const { status, reason } = conditionOf(node) ?? {};
   const zone = node.metadata.labels?.[ZONE_LABEL] ?? null;
-  return JSON.stringify([node.metadata.uid, podCidrTexts(node), addresses, zone, status, reason, relevant]);
+  const condition = [status, reason];
+  return JSON.stringify([
+    ...[node.metadata.uid, podCidrTexts(node), addresses, zone, condition],
+    ...[isLeaving(node), relevant],
+  ]);
+}
+
+function isLeaving({ metadata, spec }: KubeNode): boolean {
+  return metadata.deletionTimestamp !== undefined || (spec?.taints ?? []).some(({ key }) => key === SCALED_DOWN);
 }
 
 function conditionOf({ status }: KubeNode): NodeCondition | undefined {

@@ -2,7 +2,17 @@
 import type { Address, Family } from "../../ip/address.ts";
 import type { ResourceParser } from "../parser.ts";
 import { keyOf } from "../resource.ts";
-import { addressesOf, intern, type JsonObject, listOf, objectOf, portOf, protocolOf, textOf } from "./field.ts";
+import {
+  addressesOf,
+  flatMapCompact,
+  intern,
+  type JsonObject,
+  listOf,
+  objectOf,
+  portOf,
+  protocolOf,
+  textOf,
+} from "./field.ts";
 import type { Protocol } from "./service.ts";
 
 export interface EndpointSlice {
@@ -60,8 +70,8 @@ export const ENDPOINT_SLICE_PARSER: ResourceParser<EndpointSlice> = {
     return {
       service: intern(keyOf(metadata.namespace, name)),
       family,
-      ports: listOf(ports).flatMap((port, index) => readPort(objectOf(port), `ports[${index}]`, problems)),
-      endpoints: listOf(endpoints).flatMap((endpoint, index) =>
+      ports: flatMapCompact(listOf(ports), (port, index) => readPort(objectOf(port), `ports[${index}]`, problems)),
+      endpoints: flatMapCompact(listOf(endpoints), (endpoint, index) =>
         readEndpoint(objectOf(endpoint), family, `endpoints[${index}]`, problems),
       ),
       triggeredMs: readTime(metadata.annotations?.[TRIGGER_ANNOTATION]),
@@ -110,7 +120,8 @@ function readHints(value: unknown): readonly string[] | undefined {
 
 function readPod({ kind, namespace, name }: JsonObject): string | undefined {
   if (kind !== "Pod" || typeof name !== "string") return undefined;
-  return keyOf(textOf(namespace), name);
+  // Joined, not concatenated: a concatenation would keep both parts beside the whole.
+  return typeof namespace === "string" ? [namespace, name].join("/") : name;
 }
 
 function readTime(text: unknown): number | undefined {

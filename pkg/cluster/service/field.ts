@@ -22,9 +22,25 @@ export function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
+const NOTHING: readonly never[] = [];
+
+/** As `flatMap`, whose lists have room for sixteen more: stores hold tens of thousands of them. */
+export function flatMapCompact<T, U>(
+  list: readonly T[],
+  transform: (item: T, index: number) => U | readonly U[],
+): readonly U[] {
+  const all = list.flatMap(transform);
+  return all.length === 0 ? NOTHING : all.slice();
+}
+
 /** What `parse` makes of each text of the list; those it throws `AddressError` for, and what is no text, are recorded. */
-export function parseEach<T>(value: unknown, field: string, problems: string[], parse: (text: string) => T): T[] {
-  return listOf(value).flatMap((item) => {
+export function parseEach<T>(
+  value: unknown,
+  field: string,
+  problems: string[],
+  parse: (text: string) => T,
+): readonly T[] {
+  return flatMapCompact(listOf(value), (item) => {
     try {
       if (typeof item !== "string") throw new AddressError(`${JSON.stringify(item)} is not a text`);
       return [parse(item)];
@@ -36,7 +52,7 @@ export function parseEach<T>(value: unknown, field: string, problems: string[], 
   });
 }
 
-export function addressesOf(value: unknown, field: string, problems: string[]): Address[] {
+export function addressesOf(value: unknown, field: string, problems: string[]): readonly Address[] {
   return parseEach(value, field, problems, parseSloppyAddress);
 }
 

@@ -5,6 +5,7 @@ import type { ResourceParser } from "../parser.ts";
 import type { Selection } from "../resource.ts";
 import {
   addressesOf,
+  flatMapCompact,
   intern,
   type JsonObject,
   listOf,
@@ -74,7 +75,9 @@ export const SERVICE_PARSER: ResourceParser<Service> = {
     return {
       type,
       clusterIPs: type === "ExternalName" ? [] : readClusterIPs(spec, problems),
-      ports: listOf(spec.ports).flatMap((port, index) => readPort(objectOf(port), `spec.ports[${index}]`, problems)),
+      ports: flatMapCompact(listOf(spec.ports), (port, index) =>
+        readPort(objectOf(port), `spec.ports[${index}]`, problems),
+      ),
       externalIPs: addressesOf(spec.externalIPs, "spec.externalIPs", problems),
       loadBalancerIPs: readLoadBalancerIPs(objectOf(objectOf(status).loadBalancer), problems),
       sourceRanges: parseEach(
@@ -103,14 +106,15 @@ function typeOf(value: unknown, problems: string[]): Service["type"] {
 }
 
 /** `clusterIP` is the older, single field; a server fills in both. */
-function readClusterIPs({ clusterIP, clusterIPs }: JsonObject, problems: string[]): Address[] {
+function readClusterIPs({ clusterIP, clusterIPs }: JsonObject, problems: string[]): readonly Address[] {
   const texts = listOf(clusterIPs).length > 0 ? listOf(clusterIPs) : [clusterIP ?? ""];
   const given = texts.filter((text) => text !== "" && text !== "None");
   const addresses = addressesOf(given, "spec.clusterIPs", problems);
-  return addresses.filter(({ family }, index) => {
-    const isFirst = addresses.findIndex((other) => other.family === family) === index;
-    if (!isFirst) problems.push(`spec.clusterIPs: more than one IPv${family} address: only the first counts`);
-    return isFirst;
+  return flatMapCompact(addresses, (address, index) => {
+    const { family } = address;
+    if (addresses.findIndex((other) => other.family === family) === index) return [address];
+    problems.push(`spec.clusterIPs: more than one IPv${family} address: only the first counts`);
+    return [];
   });
 }
 
@@ -123,7 +127,7 @@ function readPort(port: JsonObject, field: string, problems: string[]): ServiceP
 }
 
 /** Entries with a hostname alone name no address, and `ipMode: Proxy` says that packets must reach the balancer itself. */
-function readLoadBalancerIPs({ ingress }: JsonObject, problems: string[]): Address[] {
+function readLoadBalancerIPs({ ingress }: JsonObject, problems: string[]): readonly Address[] {
   const texts = listOf(ingress)
     .map(objectOf)
     .filter(({ ip, ipMode }) => ip !== undefined && ip !== "" && ipMode !== "Proxy")

@@ -4,12 +4,12 @@
  */
 import type { Address, Family } from "../../ip/address.ts";
 import { mergeSpans, prefixSpan } from "../../ip/span.ts";
-import type { Frontend } from "../frontend.ts";
+import type { Endpoint, Frontend } from "../frontend.ts";
 import { addressBytes, type Bytes, endpointBytes, numberBytes, protocolPort, rowBytes } from "./bytes.ts";
 import { LISTS, type List } from "./parts.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 import type { Slots } from "./slots.ts";
-import { affinityId, tokensOf } from "./token.ts";
+import { affinityId, endpointToken } from "./token.ts";
 
 /** A character for the set (its index in `FRONTEND_SETS`), and the key. */
 export type ElementId = Bytes;
@@ -46,24 +46,23 @@ const TAG = perFamily((family) => ({
   drop: setTag("dropped", family),
   hairpin: setTag("hairpin", family),
   affinityIds: setTag("affinity-ids", family),
+  affinitySeconds: setTag("affinity-seconds", family),
   lists: Object.fromEntries(
     LISTS.map((list) => [
       list,
       {
         frontends: setTag(`${list}frontends`, family),
         endpoints: setTag(`${list}endpoints`, family),
-        sizes: setTag(`${list}sizes`, family),
-        tokens: setTag(`${list}tokens`, family),
         sticky: setTag(`${list}sticky`, family),
       },
     ]),
-  ) as Record<List, Readonly<Record<"frontends" | "endpoints" | "sizes" | "tokens" | "sticky", string>>>,
+  ) as Record<List, Readonly<Record<"frontends" | "endpoints" | "sticky", string>>>,
 }));
 
 /** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
 const GATES = new Set(
   ["connections", "masqueraded", "local-policy", "firewalled", "allowed-sources", "rejected", "dropped"]
-    .concat(LISTS.flatMap((list) => [`${list}frontends`, `${list}sizes`]))
+    .concat("affinity-ids", "affinity-seconds", ...LISTS.map((list) => `${list}frontends`))
     .flatMap((name) => [INDEX.get(`${name}4`), INDEX.get(`${name}6`)]),
 );
 
@@ -84,24 +83,32 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
   if (policy === "local") sink(tag.localPolicy + row, "");
   if (withoutEndpoint !== undefined) sink(tag[withoutEndpoint] + row, "");
   emitSources(frontend, row, sink);
-  const tokens = affinity === undefined ? undefined : tokensOf(frontend);
-  if (affinity !== undefined) sink(tag.affinityIds + row, numberBytes(affinityId(affinity.key)));
+  if (affinity !== undefined) {
+    sink(tag.affinityIds + row, numberBytes(affinityId(affinity.key)));
+    sink(tag.affinitySeconds + row, numberBytes(affinity.seconds));
+  }
   for (const list of LISTS) {
     const all = slots[list];
     if (all.length === 0) continue;
     const to = tag.lists[list];
-    const size = numberBytes(all.length);
-    sink(to.frontends + row, size);
-    if (affinity !== undefined) sink(to.sizes + row, size);
+    sink(to.frontends + row, numberBytes(all.length));
     for (let slot = 0; slot < all.length; slot++) {
-      const bytes = endpointBytes(all[slot] as Slots[number]);
-      const number = numberBytes(slot);
-      sink(to.endpoints + row + number, bytes);
-      const token = tokens?.get(bytes);
-      if (token === undefined) continue;
-      sink(to.tokens + row + number, numberBytes(token));
-      sink(to.sticky + row + numberBytes(token), bytes);
+      sink(to.endpoints + row + numberBytes(slot), endpointBytes(all[slot] as Slots[number]));
     }
+    if (affinity !== undefined)
+      emitTokens(to.sticky + row, list === "" ? frontend.endpoints : frontend.localEndpoints, sink);
+  }
+}
+
+/** In the endpoints' own order, which is always the same: where two have the same token it leads to the first one. */
+function emitTokens(start: ElementId, endpoints: readonly Endpoint[], sink: Sink): void {
+  const taken = new Set<number>();
+  for (const endpoint of endpoints) {
+    const bytes = endpointBytes(endpoint);
+    const token = endpointToken(bytes);
+    if (taken.has(token)) continue;
+    taken.add(token);
+    sink(start + numberBytes(token), bytes);
   }
 }
 
@@ -153,8 +160,8 @@ export function allowedSourcesStart(id: ElementId): ElementId | undefined {
 export function gateIds(frontend: Frontend): ElementId[] {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
-  const lists = LISTS.flatMap((list) => [tag.lists[list].frontends, tag.lists[list].sizes]);
-  return [tag.connections, tag.masqueraded, tag.localPolicy, tag.firewalled, tag.reject, tag.drop, ...lists].map(
-    (start) => start + row,
-  );
+  const lists = LISTS.map((list) => tag.lists[list].frontends);
+  const { connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds } = tag;
+  const all = [connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds, ...lists];
+  return all.map((start) => start + row);
 }

@@ -2,10 +2,13 @@
  * The table `inet weft-services`: a fixed number of sets, maps and rules, and a chain for each number of endpoints
  * (`parts.ts`). A Service is nothing but elements. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
  *
- *     new connection ─ nat-prerouting, nat-output (dstnat) ─ connectionsF: row, with a counter ─> serviceF
- *       serviceF: masquerade?  cluster-ipsF, masqueradedF   ─ local-policyF ─> localF, which may go to the list `local-`
- *       {list}frontendsF: row -> number of endpoints, or of seconds with affinity, put into the packet's priority
- *       {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
+ *     nat-prerouting, nat-output (dstnat): servicesF: row in connectionsF (a counter each) -> serviceF
+ *       serviceF: to be masqueraded? by cluster-ipsF, masqueradedF; rows in local-policyF -> externalF -> a list of endpoints
+ *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
+ *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
+ *     sources-* (before dstnat): rows in firewalledF, sources not in allowed-sourcesF: drop
+ *     filter-* (filter): new connections that nothing has translated: rejectedF, droppedF; cluster-ipsF, service-rangesF
+ *     nat-postrouting (srcnat): marked connections, and hairpinF: masquerade
  *
  * Priority is a scratch register: two lookups in a row need a place for what the first one found, and nft 1.0.6 aborts when it
  * lists a rule with two of them. ip_forward() sets the priority anew from the TOS; of local sockets the first packet of a
@@ -20,6 +23,7 @@ import {
   SRCNAT_PRIORITY,
 } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
+import type { Request } from "../../netlink/message.ts";
 import {
   counter,
   destinationByMap,
@@ -42,9 +46,19 @@ import {
   verdictByMap,
 } from "../../nft/expressions.ts";
 import { address, packetPriority, randomBelow } from "../../nft/selector.ts";
-import type { BaseChain, Chain, RegularChain, Rule, Table } from "../../nft/table.ts";
+import {
+  addElements,
+  addRules,
+  addWholeChain,
+  type BaseChain,
+  type Chain,
+  type RegularChain,
+  type Rule,
+  type Table,
+} from "../../nft/table.ts";
 import type { NodeSettings } from "../frontend.ts";
-import { LISTS, type List, type Part, partName } from "./parts.ts";
+import { AFFINITY_CHAINS, affinityChains, renewRules } from "./affinity.ts";
+import { hasAffinity, LISTS, type List, type Part, partName } from "./parts.ts";
 import { FAMILIES, familyRule, row } from "./rule.ts";
 import { ELEMENT_SETS, settingSets, verdictSets } from "./sets.ts";
 
@@ -58,16 +72,35 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
     chains: [
       // Before those that lead to them: the kernel takes a rule only where the chain that it goes to exists.
       ...parts.map(partChain),
-      ...FAMILIES.flatMap((family) => familyChains(family, settings)),
+      ...FAMILIES.flatMap((family) => [
+        ...affinityChains(family, hasAffinity(parts, family)),
+        ...familyChains(family, settings),
+      ]),
+      ...AFFINITY_CHAINS,
       ...BASE_CHAINS,
       postrouting(settings),
     ],
   };
 }
 
-/** The chain of a part, with its rules. */
-export function partChain(part: Part): RegularChain {
-  return { name: partName(part), rules: pickRules(part) };
+/** The chains of `parts` in a table that has those of `present`. */
+export function addParts(table: Table, parts: readonly Part[], present: readonly Part[]): Request[] {
+  const isFirst = (family: Family) => hasAffinity(parts, family) && !hasAffinity(present, family);
+  return [
+    ...parts.flatMap((part) => addWholeChain(table, partChain(part))),
+    ...FAMILIES.filter(isFirst).flatMap((family) =>
+      affinityChains(family, true).flatMap((chain) => addRules(table, chain)),
+    ),
+  ];
+}
+
+/** The elements that lead to those chains. */
+export function partElements(table: Table, parts: readonly Part[]): Request[] {
+  return verdictSets(parts).flatMap((set) => addElements(table, set));
+}
+
+function partChain(part: Part): RegularChain {
+  return { name: partName(part), rules: part.kind === "pick" ? pickRules(part) : renewRules(part) };
 }
 
 function pickRules({ list, family, number }: Part): Rule[] {
@@ -84,10 +117,6 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
   const isToClusterIp = matchDestinationInSet(family, `cluster-ips${family}`);
   const isFromPod = matchSourceInSet(family, `local-pods${family}`);
   const isNotFromPod = matchSourceInSet(family, `local-pods${family}`, { invert: true });
-  const toList = (list: List) => [
-    setPriorityByMap(row(family), `${list}frontends${family}`),
-    goto(`${list}pick${family}`),
-  ];
   return [
     {
       name: `services${family}`,
@@ -96,30 +125,42 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
     {
       name: `service${family}`,
       rules: [
-        rule("external, policy Local", inSet("local-policy"), goto(`local${family}`)),
+        rule("external, policy Local", inSet("local-policy"), goto(`external${family}`)),
         rule("external, policy Cluster: to be masqueraded", inSet("masqueraded"), mark),
         masqueradeAll
           ? rule("to ClusterIPs: to be masqueraded", isToClusterIp, mark)
           : rule("to ClusterIPs from elsewhere than pods: to be masqueraded", isToClusterIp, isNotFromPod, mark),
-        rule("to endpoints", ...toList("")),
+        rule("to endpoints", goto(`list${family}`)),
       ],
     },
     {
-      name: `local${family}`,
+      name: `external${family}`,
       rules: [
-        rule("from pods to all endpoints", isFromPod, goto(`all${family}`)),
+        rule("from pods to all endpoints", isFromPod, goto(`list${family}`)),
         rule("from this node: to be masqueraded", matchLocalSource, mark),
-        rule("from this node to all endpoints", matchLocalSource, goto(`all${family}`)),
-        rule("from elsewhere to endpoints on this node", ...toList("local-")),
+        rule("from this node to all endpoints", matchLocalSource, goto(`list${family}`)),
+        rule("from elsewhere to endpoints on this node", goto(`local-list${family}`)),
       ],
     },
-    { name: `all${family}`, rules: [rule("to endpoints", ...toList(""))] },
-    ...LISTS.flatMap((list) => [
-      {
-        name: `${list}pick${family}`,
-        rules: [rule("by the number of endpoints", verdictByMap([packetPriority], `${list}picks${family}`))],
-      },
-    ]),
+    ...LISTS.flatMap((list) => listChains(list, family)),
+  ];
+}
+
+function listChains(list: List, family: Family): Chain[] {
+  const sticky = matchInSet(row(family), `affinity-ids${family}`);
+  const size = setPriorityByMap(row(family), `${list}frontends${family}`);
+  return [
+    {
+      name: `${list}list${family}`,
+      rules: [
+        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
+        familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
+      ],
+    },
+    {
+      name: `${list}pick${family}`,
+      rules: [familyRule(family, "one of them", verdictByMap([packetPriority], `${list}picks${family}`))],
+    },
   ];
 }
 

@@ -6,15 +6,7 @@ import type { Look } from "../../netlink/look.ts";
 import type { Request } from "../../netlink/message.ts";
 import { changeElements } from "../../nft/change.ts";
 import { hasSameElements, shapeDifference } from "../../nft/comparison.ts";
-import {
-  addElements,
-  addWholeChain,
-  flushSet,
-  removeTable,
-  replaceRules,
-  replaceTable,
-  type Table,
-} from "../../nft/table.ts";
+import { addElements, flushSet, removeTable, replaceRules, replaceTable, type Table } from "../../nft/table.ts";
 import { type Frontend, type FrontendChange, frontendKey, type NodeSettings } from "../frontend.ts";
 import type { ServiceMode, Transaction } from "../mode.ts";
 import { type Bytes, endpointBytes, numberBytes } from "./bytes.ts";
@@ -28,10 +20,10 @@ import {
   slotsId,
   sourcesStart,
 } from "./emission.ts";
-import { partChain, servicesTable } from "./layout.ts";
+import { addParts, partElements, servicesTable } from "./layout.ts";
 import { lookAtElements, lookAtServices, type ObservedServices } from "./observed.ts";
 import { LISTS, type List, type Part, partName } from "./parts.ts";
-import { ELEMENT_SETS, verdictSets } from "./sets.ts";
+import { ELEMENT_SETS } from "./sets.ts";
 import { arrangeSlots, type Slots } from "./slots.ts";
 import { ElementChanges, Packer } from "./transactions.ts";
 
@@ -66,7 +58,7 @@ export class NftablesMode implements ServiceMode {
   }
 
   change(changes: readonly FrontendChange[]): readonly Transaction[] {
-    const known = new Set(this.#parts.keys());
+    const known = new Map(this.#parts);
     const [shared, units] = [new Map<ElementId, number>(), [] as ElementChanges[]];
     for (const [key, after] of lastOfEach(changes)) {
       const before = this.#remove(key, shared);
@@ -74,7 +66,10 @@ export class NftablesMode implements ServiceMode {
       units.push(changesBetween(before, this.#placed.get(key)));
     }
     const added = [...this.#parts.values()].filter((part) => !known.has(partName(part)));
-    const packer = new Packer(this.#table, addParts(this.#table, added));
+    const packer = new Packer(this.#table, [
+      ...addParts(this.#table, added, [...known.values()]),
+      ...partElements(this.#table, added),
+    ]);
     const [come, gone] = [new ElementChanges(), new ElementChanges()];
     for (const [id, count] of shared) {
       const now = this.#shared.get(id) ?? 0;
@@ -139,9 +134,7 @@ export class NftablesMode implements ServiceMode {
     const verdicts = different.filter(({ kind }) => kind === "tuples");
     const ranges = different.filter(({ kind }) => kind === "prefixes");
     return [
-      ...(isWhole
-        ? missing.flatMap((part) => addWholeChain(table, partChain(part)))
-        : replaceRules(table, new Set(observed.table.chains))),
+      ...(isWhole ? addParts(table, missing, observed.parts) : replaceRules(table, new Set(observed.table.chains))),
       ...changeElements(observed.table.elements, { ...table, sets: verdicts }),
       ...ranges.flatMap((set) => [flushSet(table, set.name), ...addElements(table, set)]),
     ];
@@ -221,19 +214,10 @@ function sourcesByRow(held: ReadonlyMap<ElementId, Bytes>): ReadonlyMap<ElementI
 }
 
 function partsOf({ frontend, slots }: Placed): Part[] {
-  const { address } = frontend;
-  return LISTS.flatMap((list): Part[] => {
-    const number = slots[list].length;
-    if (number === 0) return [];
-    const part = (kind: Part["kind"], of: number): Part => ({ kind, list, family: address.family, number: of });
-    return [part("pick", number)];
-  });
-}
-
-/** Chains, and the elements that lead to them. */
-function addParts(table: Table, parts: readonly Part[]): Request[] {
-  return [
-    ...parts.flatMap((part) => addWholeChain(table, partChain(part))),
-    ...verdictSets(parts).flatMap((set) => addElements(table, set)),
-  ];
+  const { affinity, address } = frontend;
+  const { family } = address;
+  const picks = LISTS.filter((list) => slots[list].length > 0).map(
+    (list): Part => ({ kind: "pick", list, family, number: slots[list].length }),
+  );
+  return affinity === undefined ? picks : [...picks, { kind: "remember", list: "", family, number: affinity.seconds }];
 }

@@ -9,12 +9,11 @@ export const LISTS = ["", "local-"] as const;
 export type List = (typeof LISTS)[number];
 
 /**
- * - `pick`: one of `number` endpoints, drawn at random.
- * - `sticky`: the endpoint that the client had within the last `number` seconds, else one drawn at random.
- * - `draw`: keeps one of `number` endpoints for a client.
+ * - `pick`: one of `number` endpoints of a list, drawn at random.
+ * - `remember`: a client's endpoint is kept for `number` seconds. The same for both lists.
  */
 export interface Part {
-  readonly kind: "pick" | "sticky" | "draw";
+  readonly kind: "pick" | "remember";
   readonly list: List;
   readonly family: Family;
   readonly number: number;
@@ -25,12 +24,12 @@ export function partName({ kind, list, family, number }: Part): string {
   return `${list}${kind}${family}-${number}`;
 }
 
-const PART = /^(local-)?(pick|sticky|draw)([46])-([1-9]\d*)$/;
+const PART = /^(local-)?(pick|remember)([46])-([1-9]\d{0,8})$/;
 
 /** The part whose chain has this name; `undefined` for names of other chains. */
 export function parsePart(name: string): Part | undefined {
   const [, list, kind, family, number] = PART.exec(name) ?? [];
-  if (kind === undefined) return undefined;
+  if (kind === undefined || (kind === "remember" && list !== undefined)) return undefined;
   return {
     kind: kind as Part["kind"],
     list: list === undefined ? "" : "local-",
@@ -39,10 +38,8 @@ export function parsePart(name: string): Part | undefined {
   };
 }
 
-/** The bit that tells a timeout from a number of endpoints, and tokens of endpoints from those of Services. */
-export const HIGH_BIT = 0x8000_0000;
-
-/** What leads to a part in the map `picks` or `draws`. */
-export function partKey({ kind, number }: Part): number {
-  return kind === "sticky" ? (number | HIGH_BIT) >>> 0 : number;
+/** True where one of `parts` is of affinity, for this family. */
+export function hasAffinity(parts: Iterable<Part>, family: Family): boolean {
+  for (const part of parts) if (part.kind === "remember" && part.family === family) return true;
+  return false;
 }

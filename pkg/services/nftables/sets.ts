@@ -3,7 +3,7 @@ import type { Family } from "../../ip/address.ts";
 import type { PrefixSet, TupleSet } from "../../nft/set.ts";
 import type { Field } from "../../nft/tuple.ts";
 import type { NodeSettings } from "../frontend.ts";
-import { LISTS, type List, type Part, partKey, partName } from "./parts.ts";
+import { LISTS, type List, type Part, partName } from "./parts.ts";
 import { FAMILIES } from "./rule.ts";
 
 const addressType = (family: Family) => `ipv${family}_addr` as const;
@@ -23,25 +23,20 @@ export function settingSets({ localPods, serviceRanges }: NodeSettings): PrefixS
   });
 }
 
-const VERDICT_MAPS = [{ kind: "pick", name: "picks", comment: "by number of endpoints: one of them" }] as const;
-
 /** Maps from numbers to the chains of `parts`. */
 export function verdictSets(parts: readonly Part[]): TupleSet[] {
-  return FAMILIES.flatMap((family) =>
-    LISTS.flatMap((list) =>
-      VERDICT_MAPS.map(
-        ({ kind, name, comment }): TupleSet => ({
-          ...{ kind: "tuples", name: `${list}${name}${family}`, fields: ["classid"], data: "verdict", comment },
-          elements: parts
-            .filter((part) => part.list === list && part.family === family && part.kind === kind)
-            .map((part) => ({
-              values: [partKey(part)],
-              data: { goto: partName(part) },
-            })),
-        }),
-      ),
-    ),
-  );
+  return FAMILIES.flatMap((family) => {
+    const map = (kind: Part["kind"], list: List, comment: string): TupleSet => ({
+      ...{ kind: "tuples", name: `${list}${kind}s${family}`, comment, fields: ["classid"], data: "verdict" },
+      elements: parts
+        .filter((part) => part.kind === kind && part.list === list && part.family === family)
+        .map((part) => ({ values: [part.number], data: { goto: partName(part) } })),
+    });
+    return [
+      ...LISTS.map((list) => map("pick", list, "by number of endpoints: one of them")),
+      map("remember", "", "by seconds of affinity: the client's endpoint is kept"),
+    ];
+  });
 }
 
 /** Beyond the most seconds that a Service may ask for (86400): rules name the time of each element. */
@@ -81,6 +76,7 @@ function familySets(family: Family): TupleSet[] {
     plain("dropped", family, "frontends without endpoints on this node"),
     plain("hairpin", family, "endpoints on this node", { fields: [single, ...rowFields(family)] }),
     plain("affinity-ids", family, "Services with affinity", { data: ["classid"] }),
+    plain("affinity-seconds", family, "how long it lasts", { data: ["classid"] }),
     ...LISTS.flatMap((list) => listSets(list, family)),
   ];
 }
@@ -89,15 +85,10 @@ function listSets(list: List, family: Family): TupleSet[] {
   const endpoint = [addressType(family), "inet_service"] as const;
   const where = list === "" ? "" : " on this node";
   return [
-    plain(`${list}frontends`, family, `number of endpoints${where}, or seconds of affinity`, { data: ["classid"] }),
+    plain(`${list}frontends`, family, `number of endpoints${where}`, { data: ["classid"] }),
     plain(`${list}endpoints`, family, `endpoints${where}, by number`, {
       fields: [...rowFields(family), "random"],
       data: endpoint,
-    }),
-    plain(`${list}sizes`, family, `with affinity: number of endpoints${where}`, { data: ["classid"] }),
-    plain(`${list}tokens`, family, `with affinity: tokens of endpoints${where}, by number`, {
-      fields: [...rowFields(family), "random"],
-      data: ["classid"],
     }),
     plain(`${list}sticky`, family, `with affinity: endpoints${where}, by token`, {
       fields: [...rowFields(family), "classid"],

@@ -1,41 +1,80 @@
 /**
- * The numbers that affinity works with: 30 bits name a Service port, 31 bits and `HIGH_BIT` an endpoint. They are hashes, so
+ * The numbers that affinity works with: 30 bits name a Service port, 31 bits below `HIGH_BIT` an endpoint. Both are hashes, so
  * that they are the same after a restart and on all frontends of a Service port.
  *
- * Two Service ports with the same id (of 1,000, one chance in 2,000) take each other's entries of clients that use both:
- * those clients are sent to endpoints drawn anew. Tokens are unique among the endpoints of a frontend.
+ * Two Service ports with the same id (of 1,000, one chance in 2,000) take each other's entries of clients that use both: those
+ * clients go to endpoints drawn anew. Two endpoints of a frontend with the same token (one chance in 2,000 of 1,000): clients
+ * of the second one go to the first one.
  */
-import type { Frontend } from "../frontend.ts";
-import { type Bytes, endpointBytes } from "./bytes.ts";
-import { HIGH_BIT } from "./parts.ts";
+import type { HashOptions } from "../../nft/expressions.ts";
+import type { Bytes } from "./bytes.ts";
 
 const ID_MASK = 0x3fff_ffff;
-const TOKEN_MASK = 0x7fff_ffff;
+/** Tells tokens from ids. */
+const HIGH_BIT = 0x8000_0000;
 
+/** How the kernel makes the token of the endpoint that a packet is sent to. The seed is any number; entries depend on it. */
+export const TOKEN_HASH: HashOptions = { seed: 0x7765_6674, modulus: HIGH_BIT, offset: HIGH_BIT };
+
+/** The number of `Affinity.key`. */
 export function affinityId(key: string): number {
-  return hash(key) & ID_MASK;
+  const bytes = new TextEncoder().encode(key);
+  return jhash((at) => bytes[at] ?? 0, bytes.length, TOKEN_HASH.seed) & ID_MASK;
 }
 
-/** The tokens of a frontend's endpoints, by `endpointBytes`. */
-export function tokensOf({ endpoints, localEndpoints }: Frontend): ReadonlyMap<Bytes, number> {
-  const tokens = new Map<Bytes, number>();
-  const taken = new Set<number>();
-  const all = new Set([...endpoints, ...localEndpoints].map(endpointBytes));
-  // In an order that does not depend on how they came.
-  for (const bytes of [...all].sort()) {
-    let token = hash(bytes) & TOKEN_MASK;
-    while (taken.has(token)) token = (token + 1) & TOKEN_MASK;
-    taken.add(token);
-    tokens.set(bytes, (token | HIGH_BIT) >>> 0);
+/** The same number as the kernel's for packets to the endpoint of these bytes (`endpointBytes`). */
+export function endpointToken(bytes: Bytes): number {
+  const hash = jhash((at) => bytes.charCodeAt(at), bytes.length, TOKEN_HASH.seed);
+  // reciprocal_scale(): the upper half of the product.
+  return Number((BigInt(hash) * BigInt(TOKEN_HASH.modulus)) >> 32n) + TOKEN_HASH.offset;
+}
+
+/** JHASH_INITVAL */
+const INITIAL = 0xdead_beef;
+
+/** jhash() of include/linux/jhash.h: Bob Jenkins' lookup3, words in the machine's own order. */
+export function jhash(byteAt: (at: number) => number, length: number, seed: number): number {
+  const word = (at: number, end: number) => {
+    let value = 0;
+    for (let byte = 0; byte < 4 && at + byte < end; byte++) value |= byteAt(at + byte) << (8 * byte);
+    return value;
+  };
+  let a = (INITIAL + length + seed) | 0;
+  let [b, c] = [a, a];
+  let at = 0;
+  for (; length - at > 12; at += 12) {
+    a = (a + word(at, length)) | 0;
+    b = (b + word(at + 4, length)) | 0;
+    c = (c + word(at + 8, length)) | 0;
+    // __jhash_mix
+    a = (a - c) ^ rotate(c, 4);
+    c = (c + b) | 0;
+    b = (b - a) ^ rotate(a, 6);
+    a = (a + c) | 0;
+    c = (c - b) ^ rotate(b, 8);
+    b = (b + a) | 0;
+    a = (a - c) ^ rotate(c, 16);
+    c = (c + b) | 0;
+    b = (b - a) ^ rotate(a, 19);
+    a = (a + c) | 0;
+    c = (c - b) ^ rotate(b, 4);
+    b = (b + a) | 0;
   }
-  return tokens;
+  if (at === length) return c >>> 0;
+  a = (a + word(at, length)) | 0;
+  b = (b + word(at + 4, length)) | 0;
+  c = (c + word(at + 8, length)) | 0;
+  // __jhash_final
+  c = (c ^ b) - rotate(b, 14);
+  a = (a ^ c) - rotate(c, 11);
+  b = (b ^ a) - rotate(a, 25);
+  c = (c ^ b) - rotate(b, 16);
+  a = (a ^ c) - rotate(c, 4);
+  b = (b ^ a) - rotate(a, 14);
+  c = (c ^ b) - rotate(b, 24);
+  return c >>> 0;
 }
 
-/** FNV-1a of 32 bits over the characters' low bytes, mixed as MurmurHash3's last step does. */
-function hash(text: string): number {
-  let value = 0x811c_9dc5;
-  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ (text.charCodeAt(at) & 0xff), 0x0100_0193);
-  value = Math.imul(value ^ (value >>> 16), 0x85eb_ca6b);
-  value = Math.imul(value ^ (value >>> 13), 0xc2b2_ae35);
-  return value ^ (value >>> 16);
+function rotate(value: number, bits: number): number {
+  return (value << bits) | (value >>> (32 - bits));
 }

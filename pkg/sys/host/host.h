@@ -83,8 +83,8 @@ bool host_buffer_reserve(struct host_buffer *buffer, size_t more);
 /* Reads until the end of the file. Returns 0 or an errno. */
 int host_read_all(int fd, struct host_buffer *buffer);
 
-/* Unpacks DEFLATE into `size` bytes. False when the stream is damaged, or has another size. */
-bool host_inflate(const uint8_t *packed, size_t length, uint8_t *out, size_t size);
+/* Unpacks raw LZMA into `size` bytes. False when the stream is damaged, or has another size. */
+bool host_unpack(const uint8_t *packed, size_t length, uint8_t *out, size_t size);
 
 /* Writes all of it. Returns 0 or an errno. */
 int host_write_all(int fd, const uint8_t *bytes, size_t length);

@@ -287,7 +287,7 @@ static int run_command(void)
 	uint8_t *bytecode = malloc(host_command_size);
 	int status;
 
-	if (!bytecode || !host_inflate(host_command, host_command_length, bytecode, host_command_size)) {
+	if (!bytecode || !host_unpack(host_command, host_command_length, bytecode, host_command_size)) {
 		dprintf(STDERR_FILENO, bytecode ? "weft: this file holds no whole command\n" : "weft: out of memory\n");
 		return 1;
 	}

@@ -9,6 +9,7 @@ import { connect, createServer, type Server } from "node:net";
 import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { run } from "./command.ts";
+import { type Listening, type Probe, probe, serve } from "./probe.ts";
 
 export type Transport = "tcp" | "udp";
 
@@ -46,6 +47,10 @@ export type AgentRequest =
       readonly source?: string;
       readonly timeoutMs: number;
     }
+  /** Tells each client where it was reached and whom it saw; in place of what was served so before. */
+  | { readonly do: "serve"; readonly host: string; readonly list: readonly Listening[] }
+  /** Opens connections to what serves so; the answer is what became of each. */
+  | ({ readonly do: "probe" } & Probe)
   /** Asks an HTTP server once, over a connection of its own. */
   | ({ readonly do: "ask"; readonly url: string } & HttpRequest);
 
@@ -89,6 +94,10 @@ async function perform(request: AgentRequest): Promise<unknown> {
       return request.transport === "udp"
         ? askByDatagram(request.host, request.port, request.timeoutMs, request.from)
         : talk(request.host, request.port, request.timeoutMs, request.source);
+    case "serve":
+      return serve(request.host, request.list);
+    case "probe":
+      return probe(request);
     case "ask":
       return ask(request.url, request);
   }

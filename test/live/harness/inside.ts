@@ -5,6 +5,7 @@ import type { AgentRequest, Conversation, HttpAnswer, HttpRequest, Swallowed, Tr
 import type { Cleanup } from "./cleanup.ts";
 import type { Outcome } from "./command.ts";
 import type { Namespace } from "./namespace.ts";
+import type { Listening, Probe, ProbeResult } from "./probe.ts";
 import { Gone } from "./process.ts";
 
 const AGENT = new URL("./agent.ts", import.meta.url).pathname;
@@ -111,6 +112,16 @@ export class Inside {
     const text = (await this.#ask({ do: "connect", host, port, timeoutMs, transport, ...by })) as string;
     if (!text.endsWith(" echo")) throw new Error(`${host}:${port} answered ${JSON.stringify(text)}: expected an echo`);
     return text.slice(0, -" echo".length);
+  }
+
+  /** Serves what `probe` asks, under the name `host`, in place of what was served so before. */
+  async serve(host: string, list: readonly Listening[]): Promise<void> {
+    await this.#ask({ do: "serve", host, list });
+  }
+
+  /** What becomes of some connections to what serves so. */
+  probe(probe: Probe): Promise<readonly ProbeResult[]> {
+    return this.#ask({ do: "probe", ...probe }) as Promise<readonly ProbeResult[]>;
   }
 
   /** What an HTTP server answers to us. */

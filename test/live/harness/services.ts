@@ -91,24 +91,51 @@ function endpointOf({ address, node, conditions = { ready: true } }: EndpointInp
   return { addresses: [address], conditions, ...(node !== undefined && { nodeName: node }) };
 }
 
-/** One object of `nft -j`: its kind, and what it says. */
-type NftObject = Readonly<Record<string, { readonly [field: string]: unknown } | undefined>>;
+/** What an object of `nft -j` says. */
+type NftFields = { readonly [field: string]: unknown };
+/** One object of `nft -j`, by its kind. */
+type NftObject = Readonly<Record<string, NftFields | undefined>>;
 
 /**
- * The node's table of Services, by nft: what it holds in one canonical form, without handles, and without elements that a
- * packet has added. Undefined where there is no such table.
+ * The node's table of Services, by nft: what it holds in one canonical form, without handles and counters, and without elements
+ * that a packet has added. Rules are in the order of their chain; that of all else says nothing. Undefined where there is
+ * no such table.
  */
 export async function servicesTable({ inside }: Pick<Machine, "inside">): Promise<string[] | undefined> {
-  const { status, stdout } = await inside.run("nft", ["-j", "-n", "list", "table", "inet", "weft-services"]);
+  const { status, stdout } = await inside.run("nft", ["-s", "-j", "-n", "list", "table", "inet", "weft-services"]);
   if (status !== 0) return undefined;
   const { nftables } = JSON.parse(stdout) as { nftables: NftObject[] };
-  return nftables
-    .filter(({ metainfo }) => metainfo === undefined)
-    .map((object) => {
-      const [kind = "", content = {}] = Object.entries(object)[0] ?? [];
-      const { handle: _handle, elem, ...rest } = content;
-      const isDynamic = Array.isArray(rest.flags) && rest.flags.includes("dynamic");
-      const elements = Array.isArray(elem) && !isDynamic ? elem.map((one) => JSON.stringify(one)).sort() : [];
-      return `${kind} ${JSON.stringify(rest)} ${elements.join(" ")}`;
-    });
+  const rules = new Map<string, string[]>();
+  const others: string[] = [];
+  for (const object of nftables) {
+    const [kind = "", content = {}] = Object.entries(object)[0] ?? [];
+    const { handle: _handle, elem, ...rest } = content;
+    if (kind === "metainfo") continue;
+    const chain = String(rest.chain);
+    if (kind === "rule") rules.set(chain, [...(rules.get(chain) ?? []), JSON.stringify(rest)]);
+    else others.push(`${kind} ${JSON.stringify(rest)} ${isDynamic(rest) ? "" : elementsText(elem)}`);
+  }
+  return [...others, ...[...rules].map(([chain, ofChain]) => `rules of ${chain}: ${ofChain.join(" ")}`)].sort();
+}
+
+/** Packets add to it, or its elements end by themselves. */
+function isDynamic({ flags = [] }: NftFields): boolean {
+  return [flags].flat().some((flag) => flag === "dynamic" || flag === "timeout");
+}
+
+/** A map by number holds endpoints in any order: which numbers there are, and which endpoints. */
+function elementsText(elements: unknown): string {
+  if (!Array.isArray(elements)) return "";
+  const texts = elements.flatMap((one: unknown) => {
+    if (!isNumbered(one)) return [JSON.stringify(one)];
+    const [{ concat }, endpoint] = one;
+    return [JSON.stringify(concat), JSON.stringify([concat.slice(0, -1), endpoint])];
+  });
+  return texts.sort().join(" ");
+}
+
+/** `[{ concat: [address, protocol, port, number] }, endpoint]` */
+function isNumbered(element: unknown): element is [{ concat: unknown[] }, unknown] {
+  const [key] = Array.isArray(element) ? (element as [{ concat?: unknown }]) : [];
+  return Array.isArray(key?.concat) && key.concat.length === 4 && typeof key.concat[3] === "number";
 }

@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { NFPROTO } from "../../pkg/netlink/nftables.ts";
+import { leftBehind, planServices } from "./services.ts";
+
+const SERVICES = { family: NFPROTO.inet, table: "weft-services" };
+const OTHERS = [
+  { family: NFPROTO.inet, table: "weft" },
+  { family: NFPROTO.inet, table: "weft_portmap" },
+  { family: NFPROTO.ip, table: "weft-services" },
+  { family: NFPROTO.ip, table: "kube-proxy" },
+];
+
+test("the table of Services goes, and nothing else", () => {
+  expect(planServices({ tables: [...OTHERS, SERVICES] }).requests.map(({ text }) => text)).toEqual([
+    "nft delete table inet weft-services",
+  ]);
+  expect(planServices({ tables: OTHERS }).requests).toEqual([]);
+});
+
+test("whether another program serves Services is told", () => {
+  const proxy = ["table ip kube-proxy (61 chains)"];
+  expect(leftBehind({ tables: [SERVICES], proxy })[0]).toBe("kube-proxy's rules: table ip kube-proxy (61 chains)");
+  expect(leftBehind({ tables: [SERVICES], proxy: [] })[0]).toMatch(
+    /^no rules of kube-proxy's: .* new connections to them fail/,
+  );
+  expect(leftBehind({ tables: OTHERS, proxy })).toEqual([]);
+});

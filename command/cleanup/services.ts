@@ -1,0 +1,105 @@
+/** `weft cleanup --services`: the way back to kube-proxy. Removes the rules of Services, and nothing else. */
+
+import { SERVICES_SOCKET_FILE } from "../../pkg/footprint.ts";
+import { isServicesTable } from "../../pkg/foreign/forward-chains.ts";
+import { proxyLeftoversLook } from "../../pkg/foreign/kube-proxy/leftovers.ts";
+import { type BlockingNetlink, openNetfilter } from "../../pkg/netlink/blocking.ts";
+import { answered } from "../../pkg/netlink/look.ts";
+import { type Change, changeSeen, lacksNetfilter, readRuleset } from "../../pkg/netlink/ruleset.ts";
+import { deleteTable, readTables, type TablePlace, tablesDump } from "../../pkg/nft/ruleset.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { changeBlocks } from "../change-report.ts";
+import { CommandError, ExitStatus, type Outcome } from "../outcome.ts";
+import { readStated } from "./conflist.ts";
+
+export interface ServicesCleanup {
+  readonly runDir: string;
+  readonly cniConfDir: string;
+  readonly dryRun: boolean;
+  readonly force: boolean;
+}
+
+interface SeenTables {
+  readonly tables: readonly TablePlace[];
+  /** In words; empty where no other program serves Services by nf_tables. */
+  readonly proxy: readonly string[];
+}
+
+export function cleanUpServices(system: System, { runDir, cniConfDir, dryRun, force }: ServicesCleanup): Outcome {
+  const runDirs = [...new Set([runDir, ...readStated(system, cniConfDir).runDirs])];
+  const alive = runDirs.filter((path) => system.isSocketAlive(`${path}/${SERVICES_SOCKET_FILE}`));
+  const seen = observe(system);
+  const { requests } = planServices(seen);
+  if (!dryRun && !force) assertUnused(alive);
+  const commands = requests.map(({ text }) => text);
+  const failures = dryRun || commands.length === 0 ? [] : carryOut(system);
+  const left = leftBehind(seen);
+  return {
+    status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
+    blocks: changeBlocks({
+      ...{ commands, left, failures, isDryRun: dryRun },
+      nothing: "No rules of weft's for Services were found on this node.",
+    }),
+    data: {
+      dryRun,
+      changed: !dryRun && failures.length === 0 && commands.length > 0,
+      ...{ commands, left, failures },
+      pods: [],
+      weftdLives: alive.length > 0,
+    },
+  };
+}
+
+function assertUnused([alive]: readonly string[]): void {
+  if (alive === undefined) return;
+  throw new CommandError(`a weftd programs Services: it answers in ${alive}, and would put everything back`, {
+    status: ExitStatus.refused,
+    remedy:
+      "Nothing was changed. Set --service-proxy none first (WEFTD_SERVICE_PROXY, or the chart's serviceProxy) and let weftd start anew, then start kube-proxy; --force does it nevertheless.",
+  });
+}
+
+/** One transaction. */
+export function planServices({ tables }: Pick<SeenTables, "tables">): Change {
+  return { requests: tables.filter(isServicesTable).map(deleteTable), generation: undefined };
+}
+
+/** For an operator. */
+export function leftBehind({ tables, proxy }: SeenTables): string[] {
+  if (!tables.some(isServicesTable)) return [];
+  const nobody =
+    "no rules of kube-proxy's: until another program serves Services, new connections to them fail (iptables-legacy's tables were not looked at)";
+  return [
+    proxy.length > 0 ? `kube-proxy's rules: ${proxy.join(", ")}` : nobody,
+    "connections that are under way: the kernel's connection tracking knows their endpoints",
+    "settings of connection tracking (net.netfilter.nf_conntrack_*)",
+  ];
+}
+
+function observe(system: System): SeenTables {
+  try {
+    const netfilter = openNetfilter(system);
+    try {
+      const { found } = answered(proxyLeftoversLook(), (questions) => readRuleset(netfilter, questions));
+      return { tables: look(netfilter), proxy: found };
+    } finally {
+      netfilter.close();
+    }
+  } catch (error) {
+    if (lacksNetfilter(error)) return { tables: [], proxy: [] };
+    throw error;
+  }
+}
+
+function look(netfilter: BlockingNetlink): readonly TablePlace[] {
+  return readTables(readRuleset(netfilter, [tablesDump()]));
+}
+
+function carryOut(system: System): string[] {
+  try {
+    changeSeen(system, look, (tables) => planServices({ tables }));
+    return [];
+  } catch (error) {
+    return [error instanceof Error ? error.message : String(error)];
+  }
+}

@@ -1,0 +1,36 @@
+/** A pod's addresses by its name, from what the runtime remembers of its ADD (libcni's cached results). */
+import { CACHE_DIRECTORIES } from "../../pkg/footprint.ts";
+import { type Address, type Family, parseAddress } from "../../pkg/ip/address.ts";
+import type { System } from "../../pkg/sys/system.ts";
+import { namesIn } from "../node/networks.ts";
+
+/** Of a cached result, as far as it is read here. */
+interface Cached {
+  readonly cniArgs?: readonly (readonly [string, string])[];
+  readonly result?: { readonly ips?: readonly { readonly address?: string }[] };
+}
+
+/** The address of a pod of this node; undefined where the runtime remembers none of that name and family. */
+export function addressOfPod(system: System, namespace: string, name: string, family: Family): Address | undefined {
+  for (const directory of CACHE_DIRECTORIES) {
+    for (const file of namesIn(system, directory)) {
+      const { cniArgs = [], result } = readCached(system, `${directory}/${file}`);
+      const args = new Map(cniArgs);
+      if (args.get("K8S_POD_NAMESPACE") !== namespace || args.get("K8S_POD_NAME") !== name) continue;
+      const addresses = (result?.ips ?? []).map(({ address = "" }) => parseAddress(address.replace(/\/.*$/, "")));
+      const found = addresses.find((address) => address.family === family);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+/** Nothing of a file that is torn, or was just removed. */
+function readCached(system: System, path: string): Cached {
+  try {
+    const content: unknown = JSON.parse(new TextDecoder().decode(system.readFile(path)));
+    return typeof content === "object" && content !== null ? content : {};
+  } catch {
+    return {};
+  }
+}

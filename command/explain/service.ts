@@ -1,0 +1,189 @@
+/** What Services make of a packet: which frontend it meets, where the rules lead it, and why they refuse it. */
+import { SERVICES_TABLE } from "../../pkg/footprint.ts";
+import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
+import { contains, parsePrefix } from "../../pkg/ip/prefix.ts";
+import type { Choice, Ending } from "../../pkg/packet-walk/ruleset.ts";
+import { type PageFrontend, type ProtocolWord, placeText } from "../node/services-page.ts";
+import { addressAndPort, PROTOCOL_WORD } from "../services/sight.ts";
+import { difference, expected } from "./model.ts";
+import type { Trace } from "./trace.ts";
+import { endingText, showChain } from "./words.ts";
+
+/** Says which Service answers at the destination; false where none does. */
+export function sayFrontend(trace: Trace): boolean {
+  const { destination, protocol, port } = trace.question;
+  const text = formatAddress(destination);
+  const all = (trace.knowledge.services?.services ?? []).flatMap(({ service, frontends = [] }) =>
+    frontends.filter(({ address }) => address === text).map((frontend) => ({ service, frontend })),
+  );
+  const [first] = all;
+  const found = all.find(({ frontend }) => isAt(frontend, protocol, port));
+  if (found !== undefined) {
+    const { service, frontend } = found;
+    const name = frontend.portName === undefined ? "" : `, port ${frontend.portName}`;
+    const words = `${placeText(frontend)} is ${KIND_WORDS[frontend.kind] ?? "a frontend"} of ${service}${name}: ${policyText(frontend)}`;
+    trace.say({ at: "service", state: "goes", text: words, show: `weft services ${service}` });
+    return true;
+  }
+  if (first !== undefined && first.frontend.kind === "ClusterIP") {
+    const ports = all.map(({ frontend }) => `${frontend.port}/${frontend.protocol.toLowerCase()}`).join(", ");
+    const words = `${text} is the ClusterIP of ${first.service}, with ${ports}`;
+    const isKnown = port !== undefined;
+    trace.say({
+      at: "service",
+      state: "note",
+      text: isKnown ? `${words}, and no other port` : `${words}: ask for one of them`,
+      show: `weft services ${first.service}`,
+    });
+    return true;
+  }
+  const range = (trace.knowledge.services?.node?.serviceRanges ?? []).find((each) =>
+    contains(parsePrefix(each), destination),
+  );
+  if (range === undefined) return sayHeldFrontend(trace, text);
+  trace.say({
+    at: "service",
+    state: "note",
+    text: `${text} is in the range of ClusterIPs ${range}, and no Service has it`,
+  });
+  return true;
+}
+
+const KIND_WORDS: Readonly<Record<string, string>> = {
+  ClusterIP: "the ClusterIP",
+  NodePort: "a NodePort",
+  LoadBalancerIP: "a load balancer's address",
+  ExternalIP: "an external address",
+};
+
+/** Without weftd nothing but the kernel's own table tells. */
+function sayHeldFrontend(trace: Trace, text: string): boolean {
+  const { destination, protocol, port } = trace.question;
+  if (trace.knowledge.services !== undefined) return false;
+  const held = trace.knowledge.heldFrontends();
+  const found = held.find(
+    (frontend) =>
+      isSameAddress(frontend.address, destination) && frontend.protocol === protocol && frontend.port === port,
+  );
+  if (found === undefined) return false;
+  const what = found.isClusterIp ? "a ClusterIP" : "an external frontend";
+  trace.say({
+    at: "service",
+    state: "goes",
+    text: `${text}:${port} is ${what} in the kernel's table inet ${SERVICES_TABLE}; only weftd, which does not answer, knows of which Service`,
+    show: "weft services",
+  });
+  return true;
+}
+
+function isAt(frontend: PageFrontend, protocol: number | undefined, port: number | undefined): boolean {
+  const word: ProtocolWord | undefined = protocol === undefined ? undefined : PROTOCOL_WORD[protocol];
+  return frontend.protocol === word && frontend.port === port;
+}
+
+function policyText({ policy, endpoints = [], localEndpoints = [], affinitySeconds }: PageFrontend): string {
+  const sticky = affinitySeconds === undefined ? "" : `; a client keeps its endpoint for ${affinitySeconds} s`;
+  const all = `${endpoints.length} endpoint${endpoints.length === 1 ? "" : "s"}`;
+  switch (policy) {
+    case "internal":
+      return `policy internal, ${all}${sticky}`;
+    case "cluster":
+      return `policy Cluster, ${all}, masqueraded${sticky}`;
+    case "local":
+      return `policy Local, ${localEndpoints.length} of ${all} on this node${sticky}`;
+  }
+}
+
+/** The packet goes on to one of the targets of a translation; false where none of them is known. */
+export function goToEndpoint(trace: Trace, translation: Ending, name: string): boolean {
+  const targets = translation.targets.filter(isKnown);
+  const followed = chosenEndpoint(trace, targets);
+  if (followed === undefined) return false;
+  trace.say({
+    at: name,
+    state: "goes",
+    text: `${endingText(translation)} leads it to ${targets.length === 1 ? "" : "one of "}${targets.map((target) => targetText(target, targets.length)).join(", ")}`,
+    show: showChain(translation),
+  });
+  if (targets.length > 1)
+    trace.say({
+      at: "endpoint",
+      state: "goes",
+      text: `followed here: ${choiceText(followed)} (--endpoint chooses another)`,
+    });
+  if (translation.chain.table === SERVICES_TABLE) trace.targets = targets.map(choiceText);
+  trace.translate(followed.address, followed.port);
+  return true;
+}
+
+type KnownChoice = Choice & { readonly address: Address };
+
+function isKnown(choice: Choice): choice is KnownChoice {
+  return choice.address !== undefined;
+}
+
+/** The one that was asked for; else the likeliest. */
+export function chosenEndpoint<C extends Choice>(trace: Trace, targets: readonly C[]): C | undefined {
+  const { endpoint } = trace.question;
+  const asked = targets.find(
+    ({ address }) => endpoint !== undefined && address !== undefined && isSameAddress(address, endpoint),
+  );
+  return asked ?? [...targets].sort((a, b) => b.probability - a.probability)[0];
+}
+
+function targetText(choice: KnownChoice, count: number): string {
+  return count === 1 ? choiceText(choice) : `${choiceText(choice)} (${percentage(choice.probability)})`;
+}
+
+function percentage(probability: number): string {
+  return `${(probability * 100).toFixed(1).replace(/\.0$/, "")} %`;
+}
+
+function choiceText({ address, port }: Pick<KnownChoice, "address" | "port">): string {
+  return port === undefined ? formatAddress(address) : addressAndPort(address, port);
+}
+
+export interface Refusal {
+  readonly text: string;
+  readonly remedy: string | undefined;
+}
+
+/** Why a rule of weftd's table of Services refuses the packet; undefined for other tables' rules. */
+export function refusalOfService(trace: Trace, ending: Ending): Refusal | undefined {
+  if (ending.chain.table !== SERVICES_TABLE) return undefined;
+  trace.refusal = ending.action === "reject" ? "reject" : "drop";
+  const verb = ending.action === "reject" ? "rejects" : "drops";
+  const outcome = expected(trace, trace.knowledge.services);
+  const reason = outcome?.verdict === trace.refusal ? `: ${outcome.reason}` : "";
+  const service = outcome?.frontend?.service;
+  const [namespace = "", name = ""] = service?.split("/") ?? [];
+  const hasEndpoint = outcome?.frontend?.withoutEndpoint === undefined;
+  return {
+    text: `${endingText(ending)} ${verb} it${reason}`,
+    remedy:
+      service === undefined || hasEndpoint
+        ? undefined
+        : `kubectl -n ${namespace} get endpointslices -l kubernetes.io/service-name=${name} -o wide`,
+  };
+}
+
+/** At the end of the way: says where the kernel's rules and what weftd means disagree. */
+export function compareWithModel(trace: Trace): void {
+  const outcome = expected(trace, trace.knowledge.services);
+  if (outcome === undefined || !trace.hasMetServices) return;
+  const { targets, refusal, isMasqueraded } = trace;
+  // What ended elsewhere never came to the rules that refuse it.
+  const isOver = trace.hops.at(-1)?.state === "ends";
+  if (outcome.verdict !== "endpoints" && isOver && refusal === undefined) return;
+  const { destination, port } = trace.question;
+  const followed = trace.original === undefined || port === undefined ? undefined : addressAndPort(destination, port);
+  const words = difference(outcome, { targets, refusal, isMasqueraded }, followed);
+  if (words === undefined) return;
+  trace.say({
+    at: "compared",
+    state: "astray",
+    text: `${words}: the table inet ${SERVICES_TABLE} is out of date, or another program's rules come first`,
+    show: "weft services",
+    remedy: "look at weftd's log, and restart weftd: it compares the whole table",
+  });
+}

@@ -1,0 +1,124 @@
+/** weft services against what weftd really answers, and what the mode really programs. */
+import { beforeEach, describe, expect, test } from "vitest";
+import { parsePrefix } from "../../pkg/ip/prefix.ts";
+import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
+import { ServiceMap } from "../../pkg/services/service-map.ts";
+import { type CommandNode, pageOf, program, weft, weftdSaying } from "../../test/services/command-bed.ts";
+import { addresses, endpoint, LOCAL, nodeFacts, port, service, slice, UNREADY } from "../../test/services/core-bed.ts";
+
+const WEB = "default/web";
+const OLD = "team/older";
+const EMPTY = "default/empty";
+
+let node: CommandNode;
+let nftables: FakeNftables;
+
+/** A NodePort of policy Local, one that lost its external address, and one without endpoints. */
+beforeEach(() => {
+  const map = new ServiceMap();
+  const facts = nodeFacts();
+  map.setNode(facts);
+  const settings = {
+    localPods: [parsePrefix("10.244.1.0/24")],
+    serviceRanges: [parsePrefix("10.96.0.0/16")],
+    ...{ masqueradeAll: false, masqueradeBit: 14 },
+  };
+  const external = { externalIPs: addresses("203.0.113.7") };
+  map.setService(OLD, service({ clusterIPs: addresses("10.96.0.9"), ...external, created: "2026-01-01T00:00:00Z" }));
+  map.setSlices(OLD, [slice([endpoint("10.244.2.9")])]);
+  map.setService(
+    WEB,
+    service({
+      ...{ type: "NodePort", ports: [port(80, { nodePort: 30080 })], externalTrafficPolicy: "Local" },
+      ...{ ...external, created: "2026-02-01T00:00:00Z" },
+    }),
+  );
+  map.setSlices(WEB, [slice([endpoint("10.244.1.5", LOCAL), endpoint("10.244.2.7"), endpoint("10.244.2.8", UNREADY)])]);
+  map.setService(EMPTY, service({ clusterIPs: addresses("10.96.0.77") }));
+  map.changes();
+  node = { map, node: facts, settings };
+  nftables = program(node);
+});
+
+const withWeftd = (words = "services", state: object = {}) =>
+  weft(words, { netlink: (datagram) => nftables.answer(datagram, 1), tcpServers: weftdSaying(pageOf(node, state)) });
+const withoutWeftd = (words = "services") => weft(words, { netlink: (datagram) => nftables.answer(datagram, 1) });
+
+test("shows frontends, claims that were lost, endpoints and why others are not used", () => {
+  const { status, output } = withWeftd();
+  expect(output).toMatchInlineSnapshot();
+  expect(status).toBe(4);
+});
+
+test("one Service, or a namespace, or frontends alone", () => {
+  expect(withWeftd("services default/empty").output).not.toContain("default/web");
+  expect(withWeftd("services empty -n default").output).toContain("default/empty");
+  expect(withWeftd("services -n team").output).not.toContain("default/");
+  const { output } = withWeftd("services --no-endpoints");
+  expect(output).toContain("default/web");
+  expect(output).not.toContain("10.244.2.8");
+});
+
+test("the same as data", () => {
+  const { status, output } = withWeftd("services default/web -o json");
+  expect(status).toBe(4);
+  const { source, services } = JSON.parse(output);
+  expect(source).toBe("weftd");
+  expect(services).toHaveLength(1);
+  expect(services[0]).toMatchObject({
+    service: WEB,
+    frontends: expect.arrayContaining([expect.objectContaining({ kind: "NodePort", policy: "local", connections: 0 })]),
+    lost: [{ address: "203.0.113.7", winner: OLD, winnerKind: "ExternalIP" }],
+  });
+});
+
+describe("without weftd", () => {
+  test("the kernel's table tells frontends and endpoints, without names", () => {
+    const { status, output } = withoutWeftd();
+    expect(status).toBe(5);
+    expect(output).toMatchInlineSnapshot();
+  });
+
+  test("and without the table there is nothing to show", () => {
+    const { status, output } = weft("services", {
+      netlink: (datagram) => new (nftables.constructor as typeof FakeNftables)().answer(datagram, 1),
+    });
+    expect(status).toBe(0);
+    expect(output).toMatch(/no weftd answers .*, and there is no table inet weft-services/);
+  });
+});
+
+test("a frontend that the kernel lacks is an error", () => {
+  node.map.setService("default/new", service({ clusterIPs: addresses("10.96.0.78") }));
+  node.map.changes();
+  const { status, output } = withWeftd("services default/new");
+  expect(output).toMatch(/10\.96\.0\.78:80\/tcp.*not in the kernel/);
+  expect(status).toBe(5);
+});
+
+test.each([
+  [{ isOurs: false }, /another program has the turn/],
+  [{ isSynced: false }, /waiting for the first list/],
+  [{ lastSync: { kind: "compare", agoMs: 3000, durationMs: 1, error: "EPERM" } }, /the last sync failed 3s ago: EPERM/],
+])("a weftd that does not keep the table up to date is an error: %j", (state, words) => {
+  const { status, output } = withWeftd("services", state);
+  expect(output).toMatch(words);
+  expect(status).toBe(5);
+});
+
+test("where Services are another program's, it says so", () => {
+  const options = { netlink: () => [], tcpServers: weftdSaying(() => ({}), 404) };
+  const { status, output } = weft("services", { ...options, netlink: withoutTable });
+  expect(output).toMatch(/--service-proxy is none: Services are another program's/);
+  expect(status).toBe(0);
+});
+
+const withoutTable = (datagram: Uint8Array) => new (nftables.constructor as typeof FakeNftables)().answer(datagram, 1);
+
+test("what is no Service's name is refused", () => {
+  expect(withWeftd("services web")).toMatchObject({ status: 2, output: "" });
+  expect(withWeftd("services default/none")).toMatchObject({
+    status: 1,
+    errorOutput: expect.stringContaining("knows no Service"),
+  });
+});

@@ -1,0 +1,73 @@
+/** Connection tracking's settings, while weftd programs Services. */
+import { cpus } from "node:os";
+import { readSysctl } from "../../../pkg/kernel/sysctl.ts";
+import { settingStep } from "../../../pkg/reconcile/plan-step.ts";
+import { isSystemError } from "../../../pkg/sys/errors.ts";
+import type { Files } from "../../../pkg/sys/system.ts";
+import type { Controller } from "../../core/controller.ts";
+import { errorsOf, runnable } from "../../core/controller-pass.ts";
+import { SettingError } from "../../core/drivers/settings.ts";
+import type { Health } from "../../core/health.ts";
+import type { Facts } from "../../core/topic.ts";
+import type { ConntrackOptions } from "../../proxy-place-options.ts";
+import type { ControllerFactory } from "../context.ts";
+import { PROXY_TURN } from "../facts.ts";
+import { CONNTRACK_SETTINGS, type ConntrackValues, conntrackSysctl, wantedSettings } from "./wanted.ts";
+
+const FULL_COMPARISON_MS = 60_000;
+
+export interface ConntrackSettingsParts {
+  readonly options: ConntrackOptions;
+  readonly facts: Facts;
+  readonly files: Files;
+  readonly health: Pick<Health, "warns">;
+  readonly processors: number;
+}
+
+export function conntrackSettingsController(
+  parts: ConntrackSettingsParts,
+): Controller<ConntrackOptions, ConntrackValues> {
+  const { options, facts, files, health, processors } = parts;
+  const turn = facts.of(PROXY_TURN);
+  return {
+    name: "conntrack-settings",
+    subscriptions: { topics: [turn], intervalMs: FULL_COMPARISON_MS },
+    desired: () => (turn.value?.isOurs === true ? options : undefined),
+    observe: () => readValues(files),
+    plan: (desired, present) => ({
+      steps: wantedSettings(desired, present, processors).map(({ setting, value }) =>
+        settingStep(conntrackSysctl(setting), String(value)),
+      ),
+    }),
+    // Of a network namespace that is not the host's some are read-only; Services work without them.
+    errorsOf: ({ failures }) => {
+      const refused = failures.filter(({ error }) => isRefused(error));
+      health.warns(
+        "conntrack settings",
+        refused.map(({ error }) => (error as Error).message),
+      );
+      return errorsOf(failures.filter((failure) => !refused.includes(failure)));
+    },
+  };
+}
+
+function readValues(files: Files): ConntrackValues {
+  const values = CONNTRACK_SETTINGS.map((setting) => {
+    const text = readSysctl(files, conntrackSysctl(setting));
+    return [setting, text === undefined ? undefined : Number(text)] as const;
+  });
+  return Object.fromEntries(values) as ConntrackValues;
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof SettingError && isSystemError(error.cause, "EACCES", "EPERM", "EROFS");
+}
+
+export const conntrackSettings: ControllerFactory = ({ options, facts, files, health, drivers, newGate }) => {
+  if (options.serviceProxy === "none") return undefined;
+  const processors = cpus().length;
+  return runnable(conntrackSettingsController({ options, facts, files, health, processors }), {
+    drivers,
+    gate: newGate(),
+  });
+};

@@ -1,0 +1,87 @@
+/**
+ * The kernel's settings of connection tracking that a service proxy depends on: which are changed, and to what. Pure.
+ *
+ * kube-proxy sets these for the whole node each time it starts. weft must not give a node that comes from kube-proxy a smaller
+ * table or shorter times than before, and must not undo what an operator has chosen:
+ * - the table is only ever made larger;
+ * - a time that no flag names is changed only where it has the kernel's own default;
+ * - a time that a flag names has that value.
+ */
+import type { SysctlName } from "../../../pkg/kernel/sysctl.ts";
+import type { ConntrackOptions } from "../../proxy-place-options.ts";
+
+/** kube-proxy takes no more than this for the number of processors (pkg/proxy/conntrack/sysctls.go). */
+const MOST_SCALED = 1_048_576;
+
+/** Of nf_conntrack_max, the share that is buckets of the hash table, as kube-proxy has it. */
+const FLOWS_PER_BUCKET = 4;
+
+const NAMES = {
+  max: "nf_conntrack_max",
+  buckets: "nf_conntrack_buckets",
+  established: "nf_conntrack_tcp_timeout_established",
+  closeWait: "nf_conntrack_tcp_timeout_close_wait",
+  udp: "nf_conntrack_udp_timeout",
+  udpStream: "nf_conntrack_udp_timeout_stream",
+  liberal: "nf_conntrack_tcp_be_liberal",
+} as const;
+export type ConntrackSetting = keyof typeof NAMES;
+
+export const CONNTRACK_SETTINGS = Object.keys(NAMES) as readonly ConntrackSetting[];
+
+/** `/proc/sys/net/netfilter/nf_conntrack_max` */
+export function conntrackSysctl(setting: ConntrackSetting): SysctlName {
+  return ["net", "netfilter", NAMES[setting]];
+}
+
+/** The kernel's default, and kube-proxy's, in seconds (net/netfilter/nf_conntrack_proto_tcp.c). */
+const TIMES = {
+  established: { kernel: 432_000, proxy: 86_400 },
+  closeWait: { kernel: 60, proxy: 3600 },
+} as const;
+
+/** By setting; undefined: the kernel has none of that name, as without the module nf_conntrack. */
+export type ConntrackValues = Readonly<Record<ConntrackSetting, number | undefined>>;
+
+export interface WantedSetting {
+  readonly setting: ConntrackSetting;
+  readonly value: number;
+}
+
+/** The settings that differ from what they are to be. */
+export function wantedSettings(options: ConntrackOptions, present: ConntrackValues, processors: number) {
+  const room = tableSize(options, processors);
+  const wanted: Partial<Record<ConntrackSetting, number | undefined>> = {
+    max: atLeast(present.max, room),
+    buckets: atLeast(present.buckets, Math.floor(room / FLOWS_PER_BUCKET)),
+    established: time(options.conntrackTcpTimeoutEstablished, present.established, TIMES.established),
+    closeWait: time(options.conntrackTcpTimeoutCloseWait, present.closeWait, TIMES.closeWait),
+    udp: options.conntrackUdpTimeout || undefined,
+    udpStream: options.conntrackUdpTimeoutStream || undefined,
+    liberal: options.conntrackTcpBeLiberal ? 1 : undefined,
+  };
+  return CONNTRACK_SETTINGS.flatMap((setting): WantedSetting[] => {
+    const value = wanted[setting];
+    const isDifferent = value !== undefined && present[setting] !== undefined && present[setting] !== value;
+    return isDifferent ? [{ setting, value }] : [];
+  });
+}
+
+/** Flows that the table is to have room for; 0: as it is. */
+function tableSize({ conntrackMaxPerCore, conntrackMin }: ConntrackOptions, processors: number): number {
+  if (conntrackMaxPerCore === 0) return 0;
+  return Math.max(conntrackMin, Math.min(conntrackMaxPerCore * processors, MOST_SCALED));
+}
+
+function atLeast(present: number | undefined, value: number): number | undefined {
+  return present !== undefined && present < value ? value : undefined;
+}
+
+function time(
+  given: number | undefined,
+  present: number | undefined,
+  defaults: { readonly kernel: number; readonly proxy: number },
+): number | undefined {
+  if (given !== undefined) return given || undefined;
+  return present === defaults.kernel ? defaults.proxy : undefined;
+}

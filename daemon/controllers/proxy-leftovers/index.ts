@@ -1,0 +1,9 @@
+/** kube-proxy's leftovers, removed by what weftd has opened. */
+import { execute } from "../../core/drivers/execute.ts";
+import type { ControllerFactory } from "../context.ts";
+import { ProxyLeftoversController } from "./proxy-leftovers.ts";
+
+export const proxyLeftovers: ControllerFactory = ({ options, facts, health, events, log, files, kernel }) =>
+  options.serviceProxy === "none"
+    ? undefined
+    : new ProxyLeftoversController({ ...{ facts, health, events, log, files, execute }, nftables: kernel.nftables });

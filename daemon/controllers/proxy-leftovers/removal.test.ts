@@ -1,0 +1,204 @@
+/** Against the nf_tables in memory: what is planned is carried out, and afterwards nothing but kube-proxy's is gone. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
+import { MOST_REMOVED } from "../../../pkg/foreign/kube-proxy/leftovers.ts";
+import { isProxyChain, type XTable } from "../../../pkg/foreign/kube-proxy/names.ts";
+import { parseSaved } from "../../../pkg/foreign/legacy-xtables.ts";
+import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
+import { NFT_MSG_DELCHAIN } from "../../../pkg/netlink/nftables.ts";
+import { accept, jump } from "../../../pkg/nft/expressions.ts";
+import { FakeNftables } from "../../../pkg/nft/fake-nftables.ts";
+import { FakeNftablesSocket } from "../../../pkg/nft/fake-nftables-socket.ts";
+import { type Chain, replaceTable, type Table } from "../../../pkg/nft/table.ts";
+import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
+import { type RemovalParts, removeLeftovers } from "./removal.ts";
+
+const HOOKS = {
+  PREROUTING: "prerouting",
+  INPUT: "input",
+  FORWARD: "forward",
+  OUTPUT: "output",
+  POSTROUTING: "postrouting",
+} as const;
+
+/** One of iptables-nft's tables, as it was recorded on a node with kube-proxy in iptables mode; jumps alone are kept of rules. */
+function recorded(family: "ip" | "ip6", name: XTable, more: readonly Chain[] = []): Table {
+  const saved = readFileSync("test/vectors/kube-proxy/iptables-mode-n1.txt", "utf8");
+  const { chains, rules } = parseSaved(saved.split("COMMIT").find((part) => part.includes(`\n*${name}\n`)) ?? "");
+  const targets = new Set(chains);
+  const rulesOf = (chain: string) =>
+    rules
+      .filter((rule) => rule.chain === chain)
+      .map(({ target = "", comment = "" }) => ({ statements: [targets.has(target) ? jump(target) : accept], comment }));
+  return {
+    ...{ family, name, comment: "", sets: [] },
+    chains: [
+      ...chains.map((chain): Chain => {
+        const hook = HOOKS[chain as keyof typeof HOOKS];
+        if (hook === undefined) return { name: chain, rules: rulesOf(chain) };
+        const type = name === "nat" ? "nat" : "filter";
+        return { name: chain, type, hook, priority: 0, rules: rulesOf(chain) };
+      }),
+      ...more,
+    ],
+  };
+}
+
+/** A table of nftables mode with so many Services: a chain for each, to which a map leads. */
+function ownTable(family: "ip" | "ip6", count: number): Table {
+  const services = Array.from({ length: count }, (_, at) => `service-${at}`);
+  return {
+    ...{ family, name: "kube-proxy", comment: "rules for kube-proxy" },
+    sets: [
+      {
+        ...{ kind: "tuples", name: "service-ips", comment: "", fields: ["inet_service"], data: "verdict" },
+        elements: services.map((chain, at) => ({ values: [at], data: { jump: chain } })),
+      },
+    ],
+    chains: [
+      ...services.map((name): Chain => ({ name, rules: [{ statements: [accept], comment: name }] })),
+      { name: "services", rules: [] },
+      ...(["prerouting", "output"] as const).map(
+        (hook): Chain => ({
+          ...{ name: `nat-${hook}`, type: "nat", hook, priority: -100 },
+          rules: [{ statements: [jump("services")], comment: "" }],
+        }),
+      ),
+    ],
+  };
+}
+
+const STRANGER: Table = {
+  ...{ family: "inet", name: "stranger", comment: "", sets: [] },
+  chains: [{ name: "KUBE-SERVICES", rules: [{ statements: [accept], comment: "kept" }] }],
+};
+
+function bench(...tables: readonly Table[]) {
+  const nftables = new FakeNftables();
+  for (const table of tables) nftables.do(...replaceTable(table));
+  const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, 7), "fake", new ManualClock());
+  const files = new FakeFiles();
+  const progress: string[] = [];
+  const parts: RemovalParts = {
+    ...{ nftables: netlink, files, execute: async () => undefined },
+    onProgress: (done, of) => progress.push(`${done}/${of}`),
+  };
+  return { nftables, files, progress, parts };
+}
+
+test("where nothing is left, a few questions are asked and nothing is changed", async () => {
+  const { nftables, parts } = bench(STRANGER, {
+    ...{ family: "ip", name: "nat", comment: "", sets: [] },
+    chains: [{ name: "POSTROUTING", type: "nat", hook: "postrouting", priority: 100, rules: [] }],
+  });
+  const before = nftables.list();
+  expect(await removeLeftovers(parts)).toEqual({ found: [], kept: [], transactions: 0 });
+  expect(nftables.list()).toEqual(before);
+});
+
+test("tables of nftables mode go whole", async () => {
+  const { nftables, parts } = bench(STRANGER, ownTable("ip", 3), ownTable("ip6", 0));
+  const { found } = await removeLeftovers(parts);
+  expect(found).toEqual(["table ip kube-proxy (6 chains)", "table ip6 kube-proxy (3 chains)"]);
+  expect(nftables.list()).toEqual(bench(STRANGER).nftables.list());
+});
+
+test.each(["ip", "ip6"] as const)(
+  "chains of iptables mode go from %s, and the rules that lead there",
+  async (family) => {
+    const tables = (["filter", "nat", "mangle"] as const).map((name) => recorded(family, name));
+    const { nftables, parts } = bench(STRANGER, ...tables);
+    const { found, kept } = await removeLeftovers(parts);
+    expect(found).toEqual([
+      `6 chains KUBE-* of iptables in table ${family} filter`,
+      expect.stringMatching(new RegExp(`^\\d\\d chains KUBE-\\* of iptables in table ${family} nat$`)),
+      `1 chains KUBE-* of iptables in table ${family} mangle`,
+    ]);
+    expect(kept).toEqual([]);
+    const left = nftables.list().filter((line) => line.includes("KUBE-"));
+    expect(left.filter((line) => !line.includes("KUBE-FIREWALL") && !line.includes("stranger"))).toEqual([]);
+    expect(left.filter((line) => line.includes("KUBE-FIREWALL"))).not.toEqual([]);
+    expect(await removeLeftovers(parts)).toEqual({ found: [], kept: [], transactions: 0 });
+  },
+);
+
+test("a chain that another program's rules lead to stays, with what masquerades for it", async () => {
+  const portmap: Chain = { name: "CNI-DN-1", rules: [{ statements: [jump("KUBE-MARK-MASQ")], comment: "dnat" }] };
+  const { nftables, parts } = bench(recorded("ip", "nat", [portmap]));
+  const { kept } = await removeLeftovers(parts);
+  expect(kept).toEqual(["ip nat KUBE-MARK-MASQ", "ip nat KUBE-POSTROUTING"]);
+  const left = nftables.list().join("\n");
+  for (const chain of ["KUBE-MARK-MASQ", "KUBE-POSTROUTING", "CNI-DN-1"]) expect(left).toContain(chain);
+  expect(left).not.toMatch(/KUBE-(?:SERVICES|SEP|SVC|PROXY-CANARY)/);
+});
+
+test("no transaction of a large table is large, the first takes away what leads there, and progress is told", async () => {
+  const { nftables, progress, parts } = bench(ownTable("ip", 2500));
+  const sizes: number[] = [];
+  let afterFirst: string[] = [];
+  nftables.beforeAnswer = (messages) => {
+    if (nftables.transactions === 1) afterFirst = nftables.list();
+    sizes.push(messages.length - 2);
+  };
+  await removeLeftovers(parts);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(MOST_REMOVED);
+  expect(afterFirst.join("\n")).toContain("service-2499");
+  expect(afterFirst.join("\n")).not.toContain("nat-prerouting");
+  expect(nftables.list()).toEqual([]);
+  expect(progress.at(-1)).toBe(`${progress.length}/${progress.length}`);
+});
+
+test("chains that an old kernel still takes for used go with their table", async () => {
+  const { nftables, parts } = bench(ownTable("ip", 3));
+  const EBUSY = 16;
+  let refusals = 0;
+  nftables.refuse = ({ type }) => {
+    if (type !== NFT_MSG_DELCHAIN.type || nftables.transactions === 1) return 0;
+    refusals += 1;
+    return EBUSY;
+  };
+  await removeLeftovers(parts);
+  expect(refusals).toBeGreaterThan(0);
+  expect(nftables.list()).toEqual([]);
+});
+
+test("what was interrupted is finished later", async () => {
+  const { nftables, parts } = bench(recorded("ip", "nat"), recorded("ip", "filter"));
+  const ENOMEM = 12;
+  nftables.refuse = ({ type }) => (type === NFT_MSG_DELCHAIN.type ? ENOMEM : 0);
+  await expect(removeLeftovers(parts)).rejects.toThrow();
+  nftables.refuse = () => 0;
+  expect((await removeLeftovers(parts)).found).not.toEqual([]);
+  const left = nftables.list().flatMap((line) => /KUBE-[A-Z0-9-]+/.exec(line)?.[0] ?? []);
+  expect(left.filter((chain) => isProxyChain("nat", chain) || isProxyChain("filter", chain))).toEqual([]);
+});
+
+/** iptables-legacy has a table nat in use, and prints this of it. */
+function withLegacy(shown: string | undefined, restored: string | undefined) {
+  const { files, parts } = bench();
+  files.makeDirectory("/proc/net");
+  files.writeFile("/proc/net/ip_tables_names", new TextEncoder().encode("nat\n"));
+  const calls: string[] = [];
+  const execute: RemovalParts["execute"] = async (program, args, execution) => {
+    calls.push([program, ...args, ...(execution?.input === undefined ? [] : [execution.input])].join(" "));
+    return program.endsWith("-restore") ? restored : shown;
+  };
+  return { calls, remove: () => removeLeftovers({ ...parts, execute }) };
+}
+
+test("in iptables-legacy's tables all goes at once", async () => {
+  const { calls, remove } = withLegacy("-P OUTPUT ACCEPT\n-N KUBE-SERVICES\n-A OUTPUT -j KUBE-SERVICES\n", "");
+  expect(await remove()).toMatchObject({ found: ["1 chains KUBE-* in table nat of iptables-legacy"] });
+  expect(calls).toEqual([
+    "iptables-legacy -w 5 -t nat -S",
+    "iptables-legacy-restore --noflush -w 5 *nat\n-D OUTPUT -j KUBE-SERVICES\n-F KUBE-SERVICES\n-X KUBE-SERVICES\nCOMMIT\n",
+  ]);
+});
+
+test.each([
+  [undefined, undefined, /no iptables-legacy here to look .* kube-proxy --cleanup/],
+  ["-P OUTPUT ACCEPT\n-N KUBE-SERVICES\n", undefined, /1 chains of .* no iptables-legacy-restore here: .* --cleanup/],
+])("where iptables-legacy's programs are missing, the message says what to run", async (shown, restored, message) => {
+  await expect(withLegacy(shown, restored).remove()).rejects.toThrow(message);
+});

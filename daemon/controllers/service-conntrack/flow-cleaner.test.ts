@@ -1,0 +1,145 @@
+import { expect, test } from "vitest";
+import { addressToBytes, parseAddress } from "../../../pkg/ip/address.ts";
+import { IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET } from "../../../pkg/netlink/conntrack.ts";
+import { NetlinkError } from "../../../pkg/netlink/errors.ts";
+import { decode, type Encodable, type Message, type Query, query, type Request } from "../../../pkg/netlink/message.ts";
+import type { Search } from "../../../pkg/services/conntrack/search.ts";
+import { FlowCleaner } from "./flow-cleaner.ts";
+
+const asMessage = ({ type, body }: Encodable): Message => ({ type, flags: 0, sequence: 0, portId: 0, payload: body });
+const bytes = (text: string) => addressToBytes(parseAddress(text));
+const selector = {
+  family: 4,
+  protocol: 17,
+  destination: parseAddress("10.96.0.10"),
+  destinationPort: 53,
+  zone: 0,
+} as const;
+const search: Search = {
+  selector,
+  exact: selector,
+  ports: new Set([53]),
+  isStale: ({ answeredBy }) => answeredBy?.value !== 1n,
+};
+
+const EINVAL = 22;
+const ENOENT = 2;
+const EOPNOTSUPP = 95;
+
+/** A table of UDP flows; their ids count from 1. What `refuses` names an errno for is refused. */
+class Table {
+  readonly flows = new Map<number, string>();
+  readonly sent: string[] = [];
+  readonly #refuses: (item: Encodable) => number | undefined;
+
+  constructor(count: number, refuses: (item: Encodable) => number | undefined = () => undefined, by = "10.244.1.1") {
+    for (let id = 1; id <= count; id++) this.flows.set(id, by);
+    this.#refuses = refuses;
+  }
+
+  async dump(item: Query, isWanted: (message: Message) => boolean = () => true): Promise<readonly Message[]> {
+    this.sent.push(
+      `dump${decode(IPCTNL_MSG_CT_GET, asMessage(item)).attributes.zone === undefined ? " of all zones" : ""}`,
+    );
+    const refusal = this.#error(item);
+    if (refusal) throw refusal;
+    return [...this.flows].map(([id, by]) => tracked(id, by)).filter(isWanted);
+  }
+
+  async exchange(items: readonly (Request | Query)[]) {
+    return items.map((item) => {
+      const { id, filter } = decode(IPCTNL_MSG_CT_DELETE, asMessage(item)).attributes;
+      if (filter !== undefined) this.sent.push("flush");
+      const error = this.#error(item);
+      if (error === undefined && filter !== undefined) this.flows.clear();
+      const isGone = filter === undefined && !this.flows.delete(id ?? 0);
+      return { error: error ?? (isGone ? new NetlinkError(item, ENOENT, undefined, "a test") : undefined) } as never;
+    });
+  }
+
+  #error(item: Request | Query): NetlinkError | undefined {
+    const errno = this.#refuses(item);
+    return errno === undefined ? undefined : new NetlinkError(item, errno, undefined, "a test");
+  }
+}
+
+const tracked = (id: number, by: string) =>
+  asMessage(
+    query(
+      IPCTNL_MSG_CT_GET,
+      "",
+      { family: 2 },
+      {
+        original: {
+          ip: { source4: bytes("10.244.9.9"), destination4: bytes("10.96.0.10") },
+          protocol: { number: 17, sourcePort: id % 60_000, destinationPort: 53 },
+        },
+        reply: { ip: { source4: bytes(by) }, protocol: { number: 17, sourcePort: 53 } },
+        id,
+      },
+    ),
+  );
+const isFlush = (item: Encodable) =>
+  item.type === IPCTNL_MSG_CT_DELETE.type &&
+  decode(IPCTNL_MSG_CT_DELETE, asMessage(item)).attributes.filter !== undefined;
+
+test("few flows are deleted one by one; one that has ended meanwhile is no failure", async () => {
+  const table = new Table(3);
+  expect(await new FlowCleaner(table).clean(search)).toBe(3);
+  expect(table.sent).toEqual(["dump"]);
+  const racing = new Table(3);
+  const { dump } = racing;
+  racing.dump = async (...args) => {
+    const found = await dump.apply(racing, args);
+    racing.flows.delete(2);
+    return found;
+  };
+  expect(await new FlowCleaner(racing).clean(search)).toBe(2);
+});
+
+test("good flows stay", async () => {
+  const table = new Table(2, undefined, "0.0.0.1");
+  expect(await new FlowCleaner(table).clean(search)).toBe(0);
+  expect(table.flows.size).toBe(2);
+});
+
+test("many are flushed by filter", async () => {
+  const table = new Table(5000);
+  expect(await new FlowCleaner(table).clean(search)).toBe(5000);
+  expect(table.sent).toEqual(["dump", "flush"]);
+  expect(table.flows.size).toBe(0);
+});
+
+test("a kernel that cannot flush by filter is asked once, and deletes all of them in several rounds", async () => {
+  const table = new Table(9000, (item) => (isFlush(item) ? EINVAL : undefined));
+  const cleaner = new FlowCleaner(table);
+  expect(await cleaner.clean(search)).toBe(9000);
+  expect(table.sent).toEqual(["dump", "flush", "dump", "dump"]);
+  expect(table.flows.size).toBe(0);
+});
+
+test("what no selector says exactly is never flushed", async () => {
+  const table = new Table(5000);
+  expect(await new FlowCleaner(table).clean({ ...search, exact: undefined })).toBe(5000);
+  expect(table.sent).toEqual(["dump", "dump"]);
+});
+
+test("a kernel without zones is asked without one", async () => {
+  const table = new Table(1, (item) =>
+    decode(IPCTNL_MSG_CT_GET, asMessage(item)).attributes.filter &&
+    decode(IPCTNL_MSG_CT_GET, asMessage(item)).attributes.zone === 0
+      ? EOPNOTSUPP
+      : undefined,
+  );
+  const cleaner = new FlowCleaner(table);
+  expect(await cleaner.clean(search)).toBe(1);
+  await cleaner.clean(search);
+  expect(table.sent).toEqual(["dump", "dump of all zones", "dump of all zones"]);
+});
+
+test("other refusals are errors", async () => {
+  const table = new Table(1, () => 1);
+  await expect(new FlowCleaner(table).clean(search)).rejects.toThrow(
+    /conntrack -L -f ipv4 -p udp --orig-dst 10.96.0.10/,
+  );
+});

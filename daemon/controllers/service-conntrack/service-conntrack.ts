@@ -1,0 +1,75 @@
+/**
+ * Deletes flows that a change of Services has made stale (pkg/services/conntrack), after the change is in the kernel and
+ * without keeping the next one from it: on a socket of its own, at most one pass a second.
+ */
+import type { Clock } from "../../../pkg/cluster/clock.ts";
+import type { Family } from "../../../pkg/ip/address.ts";
+import { Programmed } from "../../../pkg/services/conntrack/programmed.ts";
+import { type Review, Reviews } from "../../../pkg/services/conntrack/review.ts";
+import { searchesFor } from "../../../pkg/services/conntrack/search.ts";
+import { Attempts } from "../../core/attempts.ts";
+import type { Runnable } from "../../core/controller.ts";
+import type { Logger } from "../../core/log.ts";
+import { type Fact, Topic } from "../../core/topic.ts";
+import type { ConntrackSweep, ProgrammedServices } from "../facts.ts";
+import type { FlowCleaner } from "./flow-cleaner.ts";
+
+/** Changes of one moment share a pass, and packets that met the old rules are tracked by then. */
+const SETTLING_MS = 10;
+
+/** From the beginning of a pass to that of the next. */
+const PACE_MS = 1000;
+
+export interface ServiceConntrackParts {
+  readonly clock: Pick<Clock, "nowMs">;
+  readonly log: Logger;
+  readonly cleaner: Pick<FlowCleaner, "clean">;
+  readonly committed: Fact<ProgrammedServices>;
+  readonly sweep: Pick<Fact<ConntrackSweep>, "publish">;
+}
+
+export function serviceConntrackController({ clock, log, cleaner, committed, sweep }: ServiceConntrackParts): Runnable {
+  const reviews = new Reviews();
+  const programmed = new Programmed();
+  const due = new Topic("stale flows");
+  let beganMs = Number.NEGATIVE_INFINITY;
+  const unsubscribe = committed.subscribe(() => {
+    const said = committed.value;
+    if (said === undefined) return;
+    const { changes, hasWritten } = said;
+    const frontends = () => said.frontends();
+    const isUnknown = changes === undefined && (hasWritten || programmed.isUnknown);
+    reviews.add(programmed.follow(changes, frontends));
+    // What was missing in the kernel let flows pass by.
+    if (isUnknown) reviews.addAll(frontends());
+    if (!reviews.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
+  });
+
+  const clean = async (family: Family, due: readonly Review[]) => {
+    const startMs = clock.nowMs();
+    let deleted = 0;
+    try {
+      for (const search of searchesFor(family, due)) deleted += await cleaner.clean(search);
+    } finally {
+      sweep.publish({ family, durationMs: clock.nowMs() - startMs, deleted });
+      if (deleted > 0) log.info({ family, deleted, frontends: due.length }, "deleted stale flows of Services");
+    }
+    for (const review of due) reviews.done(review);
+  };
+
+  return {
+    name: "service-conntrack",
+    subscriptions: { topics: [due] },
+    retry: { pauseMs: () => PACE_MS },
+    run: async () => {
+      beganMs = clock.nowMs();
+      const attempts = new Attempts();
+      for (const family of [4, 6] as const) {
+        const ofFamily = reviews.list().filter(({ address }) => address.family === family);
+        if (ofFamily.length > 0) await attempts.try(() => clean(family, ofFamily));
+      }
+      attempts.end();
+    },
+    stop: unsubscribe,
+  };
+}

@@ -1,0 +1,66 @@
+/** HTTP for probes, Prometheus and operators: answers to GET and HEAD, each made when it is asked for. */
+import http from "node:http";
+import type { ListenAddress } from "../flag.ts";
+
+export interface HttpServer {
+  /** The port in use (the one asked for, unless that was 0). */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** [text/plain; charset=utf-8] */
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export interface HttpQuestion {
+  readonly path: string;
+  /** What follows a question mark. */
+  readonly query: URLSearchParams;
+  readonly remoteAddress: string;
+}
+
+/** Answers one GET. What it throws is told with status 500. */
+export type Answering = (question: HttpQuestion) => HttpAnswer | Promise<HttpAnswer>;
+
+/** Rejects with Node.js's error (`code` EADDRINUSE, EACCES, ...) when the address cannot be used. */
+export function serveHttp(listen: ListenAddress, answering: Answering): Promise<HttpServer> {
+  const server = http.createServer((request, response) => {
+    void answer(request, answering)
+      .catch((error: unknown): HttpAnswer => ({ status: 500, body: `${String(error)}\n` }))
+      .then(({ status, contentType = "text/plain; charset=utf-8", headers = {}, body }) => {
+        const length = Buffer.byteLength(body);
+        response.writeHead(status, { "Content-Type": contentType, "Content-Length": length, ...headers });
+        response.end(request.method === "HEAD" ? undefined : body);
+      });
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port: listen.port, host: listen.host }, () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : listen.port;
+      resolve({ port, close: () => close(server) });
+    });
+  });
+}
+
+/** "127.0.0.1:9468", ":9468" for all addresses. */
+export function listenText({ host = "", port }: ListenAddress): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+async function answer(request: http.IncomingMessage, answering: Answering): Promise<HttpAnswer> {
+  if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, body: "only GET and HEAD\n" };
+  const [path = "", query = ""] = (request.url ?? "").split("?", 2);
+  return answering({ path, query: new URLSearchParams(query), remoteAddress: request.socket.remoteAddress ?? "" });
+}
+
+function close(server: http.Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

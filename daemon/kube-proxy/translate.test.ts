@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import { translationText } from "./command.ts";
+import { readConfiguration } from "./configuration.ts";
+import { translate } from "./translate.ts";
+
+const HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n";
+
+/** As kubeadm 1.36 writes it, with every key that it leaves to the defaults. */
+const KUBEADM = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-proxy, namespace: kube-system}
+data:
+  config.conf: |-
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    bindAddress: 0.0.0.0
+    bindAddressHardFail: false
+    clientConnection:
+      acceptContentTypes: ""
+      burst: 0
+      contentType: ""
+      kubeconfig: /var/lib/kube-proxy/kubeconfig.conf
+      qps: 0
+    clusterCIDR: 10.244.0.0/16
+    configSyncPeriod: 0s
+    conntrack:
+      maxPerCore: null
+      min: null
+      tcpBeLiberal: false
+      tcpCloseWaitTimeout: null
+      tcpEstablishedTimeout: null
+      udpStreamTimeout: 0s
+      udpTimeout: 0s
+    detectLocal:
+      bridgeInterface: ""
+      interfaceNamePrefix: ""
+    detectLocalMode: ""
+    enableProfiling: false
+    healthzBindAddress: ""
+    hostnameOverride: ""
+    iptables:
+      localhostNodePorts: null
+      masqueradeAll: false
+      masqueradeBit: null
+      minSyncPeriod: 0s
+      syncPeriod: 0s
+    ipvs:
+      excludeCIDRs: null
+      scheduler: ""
+    kind: KubeProxyConfiguration
+    metricsBindAddress: ""
+    mode: ""
+    nodePortAddresses: null
+    oomScoreAdj: null
+    portRange: ""
+    showHiddenMetricsForVersion: ""
+  kubeconfig.conf: "apiVersion: v1"
+`;
+
+const translated = (text: string) => translate(readConfiguration(text));
+const warnings = (text: string) =>
+  translated(text)
+    .notes.filter(({ kind }) => kind === "warning")
+    .map(({ setting }) => setting);
+
+test("kubeadm's ConfigMap is translated; what mode iptables had opened is warned of", () => {
+  const { flags, notes } = translated(KUBEADM);
+  expect(flags).toEqual(["--service-proxy nftables"]);
+  expect(warnings(KUBEADM)).toEqual([
+    "nodePortAddresses",
+    "iptables.localhostNodePorts (true where it is not stated)",
+    "clusterCIDR",
+  ]);
+  expect(notes.find(({ setting }) => setting === "nodePortAddresses")?.text).toMatch(
+    /every address of the node, and on 127\.0\.0\.1; .* --nodeport-addresses all/,
+  );
+  expect(notes.find(({ setting }) => setting === "conntrack (defaults)")?.text).toContain("32768");
+});
+
+describe("a setting", () => {
+  const cases: [string, string, readonly string[], RegExp | undefined][] = [
+    [
+      "masqueradeAll of mode nftables",
+      "mode: nftables\nnftables: {masqueradeAll: true}",
+      ["--masquerade-all"],
+      undefined,
+    ],
+    ["masqueradeAll of another mode", "mode: nftables\niptables: {masqueradeAll: true}", [], undefined],
+    ["masqueradeBit", "mode: nftables\nnftables: {masqueradeBit: 13}", ["--masquerade-bit 13"], undefined],
+    ["masqueradeBit, the default", "mode: nftables\nnftables: {masqueradeBit: 14}", [], undefined],
+    [
+      "nodePortAddresses of both families",
+      "mode: nftables\nnodePortAddresses: [192.0.2.0/24, 2001:db8::/32]",
+      ["--nodeport-addresses 192.0.2.0/24,2001:db8::/32"],
+      undefined,
+    ],
+    [
+      "nodePortAddresses of one family",
+      "mode: nftables\nnodePortAddresses: [192.0.2.0/24]",
+      ["--nodeport-addresses 192.0.2.0/24"],
+      /on every IPv6 address, weftd on none/,
+    ],
+    [
+      "nodePortAddresses primary",
+      "mode: nftables\nnodePortAddresses: [primary]",
+      ["--nodeport-addresses primary"],
+      undefined,
+    ],
+    [
+      "localhostNodePorts",
+      "mode: iptables\nnodePortAddresses: [primary]\niptables: {localhostNodePorts: true}",
+      ["--nodeport-addresses primary"],
+      /--nodeport-addresses primary,localhost/,
+    ],
+    [
+      "a metrics address of its own",
+      "mode: nftables\nmetricsBindAddress: 0.0.0.0:10249",
+      [],
+      /at 127\.0\.0\.1:10249, not at 0\.0\.0\.0:10249/,
+    ],
+    ["a health address of its own", "mode: nftables\nhealthzBindAddress: 0.0.0.0:10256", [], undefined],
+    ["mode ipvs", "mode: ipvs\nnodePortAddresses: [primary]", ["--nodeport-addresses primary"], /kube-proxy --cleanup/],
+    ["a key that nobody knows", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*is not known/],
+  ];
+  test.each(cases)("%s", (_name, text, flags, warned) => {
+    const translation = translated(`${HEAD}${text}`);
+    expect(translation.flags).toEqual(["--service-proxy nftables", ...flags]);
+    const said = translation.notes
+      .filter(({ kind }) => kind === "warning")
+      .map((note) => `${note.setting}: ${note.text}`);
+    if (warned === undefined) expect(said).toEqual([]);
+    else expect(said.join("\n")).toMatch(warned);
+  });
+});
+
+test("times of connection tracking are commands for the operator", () => {
+  const { notes } = translated(
+    `${HEAD}mode: nftables\nconntrack: {maxPerCore: 1000, min: 5000, tcpEstablishedTimeout: 24h0m0s, udpTimeout: 0s, tcpBeLiberal: true}`,
+  );
+  const said = Object.fromEntries(notes.map(({ setting, text }) => [setting, text]));
+  expect(said["conntrack.tcpEstablishedTimeout"]).toBe(
+    "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=86400",
+  );
+  expect(said["conntrack.udpTimeout"]).toMatch(/the kernel's own/);
+  expect(said["conntrack.tcpBeLiberal"]).toMatch(/tcp_be_liberal=1/);
+  expect(said["conntrack.maxPerCore"]).toMatch(/nproc\) \* 1000.*> 5000/);
+});
+
+test("every setting that is stated is named", () => {
+  const text = translationText(translated(KUBEADM));
+  for (const name of ["bindAddressHardFail", "clientConnection.kubeconfig", "configSyncPeriod", "iptables.syncPeriod"])
+    expect(text).toContain(name);
+  expect(text).toMatch(/^weftd's flags:\n {2}--service-proxy nftables\n/);
+});
+
+test.each([
+  ["nothing", "", /expected a KubeProxyConfiguration/],
+  ["another object", "apiVersion: v1\nkind: Secret", /expected a KubeProxyConfiguration/],
+  ["broken YAML", "a: [", /the file:/],
+  [
+    "a broken ConfigMap",
+    `kind: ConfigMap\ndata: {config.conf: "kind: KubeProxyConfiguration\\na: ["}`,
+    /data\.config\.conf:/,
+  ],
+])("%s is refused", (_name, text, message) => {
+  expect(() => readConfiguration(text)).toThrow(message);
+});

@@ -1,0 +1,232 @@
+/**
+ * From kube-proxy's settings (v1alpha1, 1.36) to weftd's flags: what has the same meaning, what weftd does by itself, what
+ * the operator has to do, and where kube-proxy had opened more. Pure.
+ */
+import { type Settings, settingAt, statedPaths } from "./configuration.ts";
+
+/** `same`: weftd does the same, by a flag or by itself. `do`: left to the operator. `warning`: weftd does otherwise. */
+export type NoteKind = "warning" | "do" | "same" | "none";
+
+export interface Note {
+  /** As kube-proxy calls it: "conntrack.maxPerCore". */
+  readonly setting: string;
+  readonly kind: NoteKind;
+  readonly text: string;
+}
+
+export interface Translation {
+  /** Of weftd, with their values. */
+  readonly flags: readonly string[];
+  readonly notes: readonly Note[];
+}
+
+export function translate(settings: Settings): Translation {
+  const mode = textAt(settings, "mode") || "iptables";
+  const reader = { settings, mode };
+  const parts = [modeOf(reader), masqueradeOf(reader), nodePortsOf(reader), localOf(reader), conntrackOf(reader)];
+  const flags = parts.flatMap((part) => part.flags);
+  const notes = parts.flatMap((part) => part.notes);
+  const told = new Set(notes.map(({ setting }) => setting));
+  const rest = statedPaths(settings).filter((path) => !told.has(path) && !PASSED_OVER.has(path));
+  return { flags, notes: [...notes, ...rest.map((path) => otherNote(settings, path))] };
+}
+
+interface Reader {
+  readonly settings: Settings;
+  readonly mode: string;
+}
+
+const PASSED_OVER: ReadonlySet<string> = new Set(["apiVersion", "kind"]);
+
+function modeOf({ settings, mode }: Reader): Translation {
+  const flags = ["--service-proxy nftables"];
+  if (mode === "nftables") return { flags, notes: [same("mode", "weftd's mode is nftables, too")] };
+  const notes: Note[] = [same("mode", `weftd has the mode nftables in place of ${mode}`)];
+  if (mode === "ipvs")
+    notes.push(
+      warning("mode", "weftd does not remove what mode ipvs leaves: kube-proxy --cleanup does, before weftd starts"),
+      ...(textAt(settings, "ipvs.scheduler") === "" || textAt(settings, "ipvs.scheduler") === "rr"
+        ? []
+        : [warning("ipvs.scheduler", "weftd chooses endpoints at random, each with the same probability")]),
+    );
+  return { flags, notes };
+}
+
+/** Modes iptables and ipvs have it under `iptables`. */
+function masqueradeOf({ settings, mode }: Reader): Translation {
+  const section = mode === "nftables" ? "nftables" : "iptables";
+  const all = `${section}.masqueradeAll`;
+  const bit = `${section}.masqueradeBit`;
+  const flags: string[] = [];
+  const notes: Note[] = [];
+  if (settingAt(settings, all) === true) {
+    flags.push("--masquerade-all");
+    notes.push(same(all, "--masquerade-all"));
+  } else if (settingAt(settings, all) === false) notes.push(same(all, "the default of weftd, too"));
+  const number = settingAt(settings, bit);
+  if (typeof number === "number" && number !== DEFAULT_BIT) flags.push(`--masquerade-bit ${number}`);
+  if (typeof number === "number")
+    notes.push(same(bit, number === DEFAULT_BIT ? "the default of weftd, too" : `--masquerade-bit ${number}`));
+  return { flags, notes };
+}
+
+const DEFAULT_BIT = 14;
+
+function nodePortsOf({ settings, mode }: Reader): Translation {
+  const setting = "nodePortAddresses";
+  const stated = settingAt(settings, setting);
+  const addresses = Array.isArray(stated) ? stated.map(String) : [];
+  const isOpen = mode !== "nftables";
+  const hasLocalhost = mode === "iptables" && settingAt(settings, "iptables.localhostNodePorts") !== false;
+  const localhost = hasLocalhost ? [localhostNote(settings, addresses.length === 0 ? "all" : addresses.join(","))] : [];
+  if (addresses.length === 0 && isOpen) {
+    const text = `kube-proxy in mode ${mode} answers NodePorts on every address of the node${hasLocalhost ? ", and on 127.0.0.1" : ""}; weftd on the node's primary address of each family alone. To keep the other addresses: --nodeport-addresses all`;
+    return { flags: [], notes: [warning(setting, text), ...localhost] };
+  }
+  if (addresses.length === 0) return { flags: [], notes: localhost };
+  const flag = `--nodeport-addresses ${addresses.join(",")}`;
+  const families = new Set(addresses.filter((text) => /[.:]/.test(text)).map((text) => (text.includes(":") ? 6 : 4)));
+  const [family] = families;
+  const oneSided =
+    families.size === 1 && !addresses.includes("primary")
+      ? [
+          warning(
+            setting,
+            `all of these are IPv${family}: kube-proxy then answers NodePorts on every IPv${family === 4 ? 6 : 4} address, weftd on none`,
+          ),
+        ]
+      : [];
+  return { flags: [flag], notes: [same(setting, flag), ...oneSided, ...localhost] };
+}
+
+function localhostNote(settings: Settings, others: string): Note {
+  const isStated = settingAt(settings, "iptables.localhostNodePorts") === true;
+  const name = isStated ? "iptables.localhostNodePorts" : "iptables.localhostNodePorts (true where it is not stated)";
+  return warning(
+    name,
+    `kube-proxy answers NodePorts on 127.0.0.1; weftd does so where it is asked to: --nodeport-addresses ${others},localhost`,
+  );
+}
+
+function localOf({ settings }: Reader): Translation {
+  const notes: Note[] = [];
+  const cidr = textAt(settings, "clusterCIDR");
+  const detection = textAt(settings, "detectLocalMode");
+  if (cidr !== "")
+    notes.push(
+      warning(
+        "clusterCIDR",
+        `for kube-proxy every source in ${cidr} is a pod that is not masqueraded; for weftd the pods of the own node are (Node.spec.podCIDRs, and pods attached outside of them)`,
+      ),
+    );
+  if (detection !== "")
+    notes.push(same("detectLocalMode", "weftd knows its node's pods by podCIDRs and by its own attachments"));
+  for (const key of ["detectLocal.bridgeInterface", "detectLocal.interfaceNamePrefix"])
+    if (textAt(settings, key) !== "")
+      notes.push(same(key, "weftd needs no name of an interface to know its node's pods"));
+  return { flags: [], notes };
+}
+
+/** Settings of the kernel, as kube-proxy writes them. */
+const CONNTRACK: Readonly<Record<string, string>> = {
+  tcpEstablishedTimeout: "nf_conntrack_tcp_timeout_established",
+  tcpCloseWaitTimeout: "nf_conntrack_tcp_timeout_close_wait",
+  udpTimeout: "nf_conntrack_udp_timeout",
+  udpStreamTimeout: "nf_conntrack_udp_timeout_stream",
+};
+const DEFAULT_CONNTRACK = { maxPerCore: 32_768, min: 131_072 } as const;
+
+/** kube-proxy sets them at its start; a node without it has the kernel's own, which are lower on small machines. */
+function conntrackOf({ settings }: Reader): Translation {
+  const number = (key: keyof typeof DEFAULT_CONNTRACK) => {
+    const value = settingAt(settings, `conntrack.${key}`);
+    return typeof value === "number" ? value : DEFAULT_CONNTRACK[key];
+  };
+  const [perCore, least] = [number("maxPerCore"), number("min")];
+  const room = `sysctl -w net.netfilter.nf_conntrack_max=$(n=$(($(nproc) * ${perCore})); echo $((n > ${least} ? n : ${least})))`;
+  const stated = statedPaths(settings).filter((path) => path.startsWith("conntrack."));
+  const notes: Note[] = [];
+  for (const path of stated) {
+    const key = path.slice("conntrack.".length);
+    if (key === "maxPerCore" || key === "min") continue;
+    const value = settingAt(settings, path);
+    const setting = CONNTRACK[key];
+    if (key === "tcpBeLiberal" && value !== true) notes.push(same(path, "the kernel's default"));
+    else if (key === "tcpBeLiberal") notes.push(todo(path, "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1"));
+    else if (setting !== undefined) notes.push(secondsNote(path, setting, value));
+  }
+  const name = stated.includes("conntrack.maxPerCore") ? "conntrack.maxPerCore" : "conntrack.min";
+  if (perCore === 0) notes.push(same("conntrack.maxPerCore", "the kernel's own limit stays, as with weftd"));
+  else notes.push(todo(stated.includes(name) ? name : "conntrack (defaults)", room));
+  if (name === "conntrack.maxPerCore" && stated.includes("conntrack.min"))
+    notes.push(same("conntrack.min", "is in the command for conntrack.maxPerCore"));
+  return { flags: [], notes };
+}
+
+/** 0 leaves the kernel's own. */
+function secondsNote(path: string, setting: string, value: unknown): Note {
+  const seconds = secondsOf(String(value));
+  if (seconds === undefined) return warning(path, `${value} is no duration`);
+  if (seconds === 0) return same(path, "the kernel's own time stays, as with weftd");
+  return todo(path, `sysctl -w net.netfilter.${setting}=${seconds}`);
+}
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 };
+
+/** Go's durations: "24h0m0s". */
+function secondsOf(text: string): number | undefined {
+  if (text === "0") return 0;
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join("") !== text) return undefined;
+  return Math.round(parts.reduce((sum, [, number, unit = "s"]) => sum + Number(number) * (UNIT_SECONDS[unit] ?? 0), 0));
+}
+
+/** What has no part of its own above; the longest beginning of a path counts. */
+const OTHERS: readonly (readonly [start: string, kind: NoteKind, text: string])[] = [
+  ["bindAddress", "same", "weftd takes the node's addresses from its Node"],
+  ["bindAddressHardFail", "none", "weftd names an address that it cannot listen on in /readyz, and tries again"],
+  ["clientConnection.kubeconfig", "do", "weftd has a service account of its own, or --kubeconfig FILE"],
+  ["clientConnection", "none", "weftd's requests are few: it watches"],
+  ["configSyncPeriod", "none", "weftd watches, and lists again only where a watch ends"],
+  ["enableProfiling", "none", "weftd has /debug/state, for the node itself"],
+  ["featureGates", "none", "weftd has none; what is stable in Kubernetes 1.36 is on"],
+  ["hostnameOverride", "do", "--node-name NAME (in the DaemonSet NODE_NAME has it)"],
+  ["iptables", "none", "there are no iptables rules of weftd's for Services"],
+  ["ipvs", "none", "there is no IPVS in mode nftables"],
+  ["logging", "do", "--log-level LEVEL; weftd's log is JSON"],
+  ["nftables", "none", "weftd writes what differs at once, and rewrites nothing that is right"],
+  ["oomScoreAdj", "do", "the pod's quality of service decides: see the resources of the DaemonSet"],
+  ["portRange", "none", "kube-proxy itself has no use for it any more"],
+  ["showHiddenMetricsForVersion", "none", "weftd hides no metrics"],
+  ["windowsRunAsService", "none", "weftd is for Linux"],
+  ["winkernel", "none", "weftd is for Linux"],
+];
+
+function otherNote(settings: Settings, path: string): Note {
+  const address = SERVED[path];
+  const value = String(settingAt(settings, path));
+  if (address !== undefined) {
+    return value === address || value === "0.0.0.0:10256"
+      ? same(path, `weftd serves it at ${address}, too`)
+      : warning(path, `weftd serves it at ${address}, not at ${value}: point what reads it there`);
+  }
+  const [found] = OTHERS.filter(([start]) => path === start || path.startsWith(`${start}.`)).sort(
+    ([a], [b]) => b.length - a.length,
+  );
+  if (found === undefined) return { setting: path, kind: "warning", text: "is not known: weftd has nothing of it" };
+  return { setting: path, kind: found[1], text: found[2] };
+}
+
+const SERVED: Readonly<Record<string, string>> = {
+  healthzBindAddress: ":10256",
+  metricsBindAddress: "127.0.0.1:10249",
+};
+
+function textAt(settings: Settings, path: string): string {
+  const value = settingAt(settings, path);
+  return typeof value === "string" ? value : "";
+}
+
+const same = (setting: string, text: string): Note => ({ setting, kind: "same", text });
+const warning = (setting: string, text: string): Note => ({ setting, kind: "warning", text });
+const todo = (setting: string, text: string): Note => ({ setting, kind: "do", text });

@@ -1,0 +1,175 @@
+/**
+ * What kube-proxy has left in nf_tables, its own tables' and iptables-nft's, and the transactions that remove it. Pure.
+ *
+ * A cluster's Services are tens of thousands of chains and rules. No transaction removes more than some hundreds of them:
+ * other users of nftables wait for the end of each. The first one takes away what leads packets to all the rest, so that none
+ * meets half of the rules; from then on what is left is dead weight, and a removal that was interrupted is finished later.
+ */
+import type { Look } from "../../netlink/look.ts";
+import type { Request } from "../../netlink/message.ts";
+import { NFPROTO } from "../../netlink/nftables.ts";
+import { flushChain, flushSet, readSetNames, setNamesDump } from "../../nft/clearing.ts";
+import {
+  chainRequest,
+  chainsDump,
+  deleteChain,
+  deleteRule,
+  deleteTable,
+  type NftChain,
+  readChains,
+  readRules,
+  readTables,
+  rulesDump,
+  type TablePlace,
+  tablePlaceText,
+  tablesDump,
+  verdictOf,
+} from "../../nft/ruleset.ts";
+import {
+  CANARY,
+  fixedChains,
+  isProxyChain,
+  isXTable,
+  MARK_CHAIN,
+  MASQUERADE_CHAIN,
+  PROXY_TABLES,
+  type XTable,
+} from "./names.ts";
+
+/** Rules and chains that one transaction removes at most: the kernel takes some 20 ms for so many. */
+export const MOST_REMOVED = 500;
+
+/** One transaction. ENOENT, EBUSY: another program has changed something since the look. */
+export interface RemovalPart {
+  readonly requests: readonly Request[];
+  /** What it removes goes with a later one, too: EBUSY is no failure. */
+  readonly isOptional: boolean;
+}
+
+export interface ProxyLeftovers {
+  /** In words, by table: "table ip kube-proxy (61 chains)". Empty: nothing is left. */
+  readonly found: readonly string[];
+  /** In their order, each made when it is called for: together they would take hundreds of megabytes. */
+  readonly transactions: readonly (() => RemovalPart)[];
+  /** Chains that stay, since other programs' rules lead to them: "ip nat KUBE-MARK-MASQ". */
+  readonly kept: readonly string[];
+}
+
+/** Asks a handful of questions where nothing is left. */
+export function* proxyLeftoversLook(): Look<ProxyLeftovers> {
+  const tables = readTables(yield [tablesDump()]);
+  const own = tables.filter((table) => PROXY_TABLES.some((one) => isSameTable(one, table)));
+  const iptables = tables.filter(({ family, table }) => IP_FAMILIES.includes(family) && isXTable(table));
+  const marks = yield iptables.flatMap((place) =>
+    fixedChains(place.table as XTable).map((chain) => chainRequest({ ...place, chain })),
+  );
+  const used = iptables.filter((place) => readChains(marks).some((chain) => isSameTable(chain, place)));
+  const families = new Set([...own, ...used].map(({ family }) => family));
+  if (families.size === 0) return { found: [], transactions: [], kept: [] };
+  const chains = readChains(yield [...families].map(chainsDump));
+  const of = (place: TablePlace) => chains.filter((chain) => isSameTable(chain, place));
+  const parts: ProxyLeftovers[] = [];
+  for (const place of used) parts.push(yield* lookAtIptables(place, of(place)));
+  const sets = yield own.map(setNamesDump);
+  for (const place of own) parts.push(leftTable(place, of(place), readSetNames(sets, place)));
+  return {
+    found: parts.flatMap(({ found }) => found),
+    transactions: parts.flatMap(({ transactions }) => transactions),
+    kept: parts.flatMap(({ kept }) => kept),
+  };
+}
+
+const IP_FAMILIES: readonly number[] = [NFPROTO.ip, NFPROTO.ip6];
+
+/** A table of nftables mode. */
+function leftTable(place: TablePlace, chains: readonly NftChain[], sets: readonly string[]): ProxyLeftovers {
+  const bases = chains.filter(({ hook }) => hook !== undefined);
+  const others = chains.filter(({ hook }) => hook === undefined);
+  return {
+    found: [`table ${tablePlaceText(place)} (${chains.length} chains)`],
+    transactions: [
+      ...needed(bases, deleteChain),
+      ...inParts(others, ({ use }) => use).flatMap((part) => needed(part, flushChain)),
+      ...sets.flatMap((set) => needed([place], () => flushSet(place, set))),
+      // Kernels before 6.2 refuse a chain for a while after the last element that led there is gone.
+      ...inParts(others, () => 1).map((part) => () => ({ requests: part.map(deleteChain), isOptional: true })),
+      ...needed([place], deleteTable),
+    ],
+    kept: [],
+  };
+}
+
+/** kube-proxy's chains in one of iptables' tables. */
+function* lookAtIptables(place: TablePlace, chains: readonly NftChain[]): Look<ProxyLeftovers> {
+  const table = place.table as XTable;
+  const isOurs = ({ chain }: { readonly chain: string }) => isProxyChain(table, chain);
+  const others = chains.filter((chain) => !isOurs(chain));
+  const rules = readRules(yield others.map(rulesDump));
+  const leading = rules.filter((rule) => isOurs({ chain: targetOf(rule) }));
+  const isBase = (name: string) => others.some(({ chain, hook }) => chain === name && hook !== undefined);
+  const kept = new Set(leading.filter(({ chain }) => !isBase(chain)).map(targetOf));
+  if (kept.has(MARK_CHAIN)) kept.add(MASQUERADE_CHAIN);
+  yield* addReached(kept, place);
+  const gone = chains.filter((chain) => isOurs(chain) && !kept.has(chain.chain));
+  // What tells that something is left goes last.
+  const inOrder = [...gone.filter(({ chain }) => chain !== CANARY), ...gone.filter(({ chain }) => chain === CANARY)];
+  // A chain with a rule for each Service is emptied rule by rule.
+  const rulesOfLarge = readRules(yield gone.filter(isLarge).map(rulesDump));
+  const large = inParts(rulesOfLarge, () => 1);
+  const sizeOf = (chain: NftChain) => (isLarge(chain) ? 1 : chain.use);
+  const jumps = leading.filter((rule) => isBase(rule.chain) && !kept.has(targetOf(rule)));
+  return {
+    found: gone.length === 0 ? [] : [`${gone.length} chains KUBE-* of iptables in table ${tablePlaceText(place)}`],
+    transactions: [
+      ...needed(jumps, deleteRule),
+      ...large.flatMap((part) => needed(part, deleteRule)),
+      ...inParts(inOrder, sizeOf).flatMap((part) => needed(part, flushChain)),
+      ...inParts(inOrder, () => 1).flatMap((part) => needed(part, deleteChain)),
+    ],
+    kept: [...kept]
+      .filter((chain) => chains.some((one) => one.chain === chain))
+      .map((chain) => `${tablePlaceText(place)} ${chain}`),
+  };
+}
+
+/** Adds the chains that rules of `chains` lead to, and so on. */
+function* addReached(chains: Set<string>, place: TablePlace): Look<void> {
+  for (let next = [...chains]; next.length > 0; ) {
+    const rules = readRules(yield next.map((chain) => rulesDump({ ...place, chain })));
+    next = [...new Set(rules.map(targetOf))].filter((chain) => chain !== "" && !chains.has(chain));
+    for (const chain of next) chains.add(chain);
+  }
+}
+
+/** One transaction that has to be; none where there is nothing to remove. */
+function needed<T>(items: readonly T[], remove: (item: T) => Request): (() => RemovalPart)[] {
+  return items.length === 0 ? [] : [() => ({ requests: items.map(remove), isOptional: false })];
+}
+
+function isLarge({ use }: NftChain): boolean {
+  return use > MOST_REMOVED;
+}
+
+function targetOf(rule: Parameters<typeof verdictOf>[0]): string {
+  return verdictOf(rule)?.chain ?? "";
+}
+
+function isSameTable(a: TablePlace, b: TablePlace): boolean {
+  return a.family === b.family && a.table === b.table;
+}
+
+/** Cut where the sizes of a part would come to more than `MOST_REMOVED`. */
+function inParts<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
+  const parts: T[][] = [];
+  let size = MOST_REMOVED;
+  for (const item of items) {
+    const own = Math.max(1, sizeOf(item));
+    if (size + own > MOST_REMOVED) {
+      parts.push([]);
+      size = 0;
+    }
+    parts.at(-1)?.push(item);
+    size += own;
+  }
+  return parts;
+}

@@ -1,0 +1,34 @@
+/** What rules write into a packet for later rules to read: its mark and its priority. */
+import { NFT_META } from "../netlink/nftables.ts";
+import { hostOrder, type Known } from "./packet.ts";
+
+export class Scratch {
+  readonly #values = new Map<number, Known>([
+    [NFT_META.mark, hostOrder(0)],
+    [NFT_META.priority, hostOrder(0)],
+  ]);
+  #isTentative = false;
+
+  /** Undefined for a key that is not kept here. */
+  get(key: number): Known | undefined {
+    return this.#values.get(key);
+  }
+
+  set(key: number, value: Known): void {
+    const present = this.#values.get(key);
+    if (present === undefined) return;
+    this.#values.set(
+      key,
+      this.#isTentative ? value.map((byte, at) => (byte === present[at] ? byte : undefined)) : value,
+    );
+  }
+
+  /** Where `isSo`, it is not certain that what `work` sets is set: what differs is unknown from then on. */
+  tentatively<T>(isSo: boolean, work: () => T): T {
+    const before = this.#isTentative;
+    this.#isTentative ||= isSo;
+    const result = work();
+    this.#isTentative = before;
+    return result;
+  }
+}

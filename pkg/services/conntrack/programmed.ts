@@ -1,0 +1,43 @@
+/** The frontends that the kernel holds, followed so that a comparison of all of them tells what it has changed. */
+import { type Frontend, type FrontendChange, frontendKey } from "../frontend.ts";
+
+export class Programmed {
+  #frontends: Map<string, Frontend> | undefined;
+
+  /** Nothing is known yet. */
+  get isUnknown(): boolean {
+    return this.#frontends === undefined;
+  }
+
+  /**
+   * Takes what was programmed: `changes`, or all (`frontends`) where those are undefined. Returns what differs from before;
+   * nothing the first time.
+   */
+  follow(
+    changes: readonly FrontendChange[] | undefined,
+    frontends: () => Iterable<Frontend>,
+  ): readonly FrontendChange[] {
+    const before = this.#frontends;
+    if (before === undefined || changes === undefined) {
+      const now = new Map<string, Frontend>();
+      for (const frontend of frontends()) now.set(frontendKey(frontend), frontend);
+      this.#frontends = now;
+      return changes ?? (before === undefined ? [] : differences(before, now));
+    }
+    for (const { before: old, after } of changes) {
+      if (after !== undefined) before.set(frontendKey(after), after);
+      else if (old !== undefined) before.delete(frontendKey(old));
+    }
+    return changes;
+  }
+}
+
+/** A frontend that stays as it was stays the same object. */
+function differences(before: ReadonlyMap<string, Frontend>, now: ReadonlyMap<string, Frontend>): FrontendChange[] {
+  const changed = [...now].flatMap(([key, after]) => {
+    const old = before.get(key);
+    return old === after ? [] : [{ before: old, after }];
+  });
+  const removed = [...before].flatMap(([key, old]) => (now.has(key) ? [] : [{ before: old, after: undefined }]));
+  return [...changed, ...removed];
+}

@@ -1,0 +1,179 @@
+/**
+ * What this node does with a connection to a Service: pure, from the same frontends and settings that a mode carries into
+ * the kernel. `weft explain` prints it, and tests hold modes to it. The order of the questions is the kernel's: source ranges
+ * before the destination is translated, then the frontend, then the addresses of Services that nothing listens at.
+ */
+import { type Address, formatAddress, isSameAddress } from "../ip/address.ts";
+import { contains, formatPrefix } from "../ip/prefix.ts";
+import type { Endpoint, Frontend, NodeSettings } from "./frontend.ts";
+
+/** The first packet of a connection, as it enters the node or leaves one of its processes. */
+export interface Packet {
+  readonly source: Address;
+  readonly destination: Address;
+  /** IPPROTO_*, as in IP headers. */
+  readonly protocol: number;
+  /** Destination port; 0 where the protocol has none. */
+  readonly port: number;
+}
+
+export interface NodeContext {
+  readonly settings: NodeSettings;
+  /** The address is one of this node's own, on whatever interface (`fib saddr type local`). */
+  readonly isOwnAddress: (address: Address) => boolean;
+}
+
+/** An endpoint that the connection may go to. All choices are equally likely, unless session affinity has chosen before. */
+export interface Choice {
+  readonly endpoint: Endpoint;
+  /** What stops the connection after its translation; undefined where nothing of Services does. */
+  readonly obstacle: Obstacle | undefined;
+  /** Why the endpoint sees an address of this node as the client's; undefined where it sees the client's own. */
+  readonly masquerade: string | undefined;
+}
+
+/** No destination is translated twice: an endpoint that is an address of Services leads nowhere. */
+export interface Obstacle {
+  readonly verdict: "reject" | "drop";
+  readonly reason: string;
+}
+
+/**
+ * - `endpoints`: one of `choices`; at least one has no obstacle.
+ * - `reject`: answered by ICMP port unreachable.
+ * - `drop`: not answered.
+ * - `untouched`: Services have no part in it; routing and other rules decide.
+ *
+ * `reason` is a clause for people. `frontend` is undefined where none has this address, protocol and port.
+ */
+export type Outcome =
+  | {
+      readonly verdict: "endpoints";
+      readonly choices: readonly Choice[];
+      readonly frontend: Frontend;
+      readonly reason: string;
+    }
+  | {
+      readonly verdict: "reject" | "drop" | "untouched";
+      readonly frontend: Frontend | undefined;
+      readonly reason: string;
+    };
+
+/** `frontends` are all of the node. */
+export function outcomeOf(packet: Packet, frontends: readonly Frontend[], node: NodeContext): Outcome {
+  const frontend = frontends.find((each) => isAt(each, packet));
+  if (frontend !== undefined) return atFrontend(packet, frontend, frontends, node);
+  const obstacle = obstacleAt(packet, frontends, node.settings);
+  if (obstacle !== undefined) return { ...obstacle, frontend: undefined };
+  const reason = `no Service answers at ${formatAddress(packet.destination)}`;
+  return { verdict: "untouched", frontend: undefined, reason };
+}
+
+type Destination = Pick<Packet, "destination" | "protocol" | "port">;
+
+const isAt = (frontend: Frontend, { destination, protocol, port }: Destination) =>
+  frontend.port === port && frontend.protocol === protocol && isSameAddress(frontend.address, destination);
+
+function atFrontend(packet: Packet, frontend: Frontend, frontends: readonly Frontend[], node: NodeContext): Outcome {
+  const { allowedSources, service } = frontend;
+  if (allowedSources !== undefined && !allowedSources.some((range) => contains(range, packet.source))) {
+    const ranges = allowedSources.map(formatPrefix).join(", ") || "none";
+    const reason = `${formatAddress(packet.source)} is not among the sources that ${service} allows (${ranges})`;
+    return { verdict: "drop", frontend, reason };
+  }
+  const { endpoints, masquerade, reason } = wayOf(packet, frontend, node);
+  if (endpoints.length === 0) return { ...withoutEndpoint(frontend), frontend };
+  const choices = endpoints.map((endpoint) => {
+    const translated = { destination: endpoint.address, protocol: packet.protocol, port: endpoint.port };
+    const unserved = frontends.find((each) => isAt(each, translated) && each.withoutEndpoint !== undefined);
+    return {
+      endpoint,
+      obstacle: unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, node.settings),
+      masquerade: staysHere(packet, endpoint, node) ? undefined : (masquerade ?? hairpin(packet, endpoint)),
+    };
+  });
+  const [first] = choices;
+  if (first?.obstacle !== undefined && choices.every(({ obstacle }) => obstacle !== undefined)) {
+    const { verdict, reason: why } = first.obstacle;
+    return { verdict, frontend, reason: `${reason}: no destination is translated twice, and ${why}` };
+  }
+  return { verdict: "endpoints", frontend, choices, reason };
+}
+
+interface Way {
+  readonly endpoints: readonly Endpoint[];
+  /** Of all connections that go this way. */
+  readonly masquerade: string | undefined;
+  readonly reason: string;
+}
+
+function wayOf(packet: Packet, frontend: Frontend, { settings, isOwnAddress }: NodeContext): Way {
+  const { endpoints, localEndpoints, kind, service } = frontend;
+  const source = formatAddress(packet.source);
+  const isLocalPod = settings.localPods.some((range) => contains(range, packet.source));
+  const reason = `${kind} of ${service}`;
+  switch (frontend.policy) {
+    case "internal": {
+      if (settings.masqueradeAll) return { endpoints, masquerade: "all connections to ClusterIPs are", reason };
+      return { endpoints, masquerade: isLocalPod ? undefined : `${source} is no pod of this node`, reason };
+    }
+    case "cluster":
+      return { endpoints, masquerade: "externalTrafficPolicy is Cluster", reason };
+    case "local": {
+      const policy = `${reason}, externalTrafficPolicy Local`;
+      if (isLocalPod) {
+        return {
+          endpoints,
+          masquerade: undefined,
+          reason: `${policy}: ${source} is a pod of this node, so all endpoints`,
+        };
+      }
+      if (isOwnAddress(packet.source)) {
+        const own = `${source} is an address of this node`;
+        return { endpoints, masquerade: own, reason: `${policy}: ${own}, so all endpoints` };
+      }
+      return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: endpoints on this node only` };
+    }
+  }
+}
+
+/** A packet that came in and goes to this node itself never leaves, and only what leaves is masqueraded. */
+function staysHere({ source }: Packet, { address }: Endpoint, { isOwnAddress }: NodeContext): boolean {
+  return isOwnAddress(address) && !isOwnAddress(source);
+}
+
+/** A pod that gets itself as the endpoint must not see its own address as the client's: it would answer itself directly. */
+function hairpin({ source }: Packet, { address, isLocal }: Endpoint): string | undefined {
+  return isLocal && isSameAddress(source, address) ? "the endpoint is the client itself" : undefined;
+}
+
+function withoutEndpoint({ service, withoutEndpoint: verdict = "reject" }: Frontend): Obstacle {
+  const reason =
+    verdict === "reject"
+      ? `${service} has no usable endpoint`
+      : `${service} has no usable endpoint on this node, and its traffic policy is Local`;
+  return { verdict, reason };
+}
+
+/** What stops a packet whose destination is not translated, or not any more. */
+function obstacleAt(
+  packet: Destination,
+  frontends: readonly Frontend[],
+  { serviceRanges }: NodeSettings,
+): Obstacle | undefined {
+  const { destination } = packet;
+  const address = formatAddress(destination);
+  const isOwner = ({ kind, address: own }: Frontend) => kind === "ClusterIP" && isSameAddress(own, destination);
+  const owner = frontends.find(isOwner);
+  if (owner !== undefined) {
+    const hasPort = frontends.some((frontend) => isOwner(frontend) && isAt(frontend, packet));
+    const lacks = hasPort ? "" : ", which has no such port";
+    return { verdict: "reject", reason: `${address} is the ClusterIP of ${owner.service}${lacks}` };
+  }
+  const range = serviceRanges.find((each) => contains(each, destination));
+  if (range === undefined) return undefined;
+  return {
+    verdict: "drop",
+    reason: `${address} is no Service's, and in the range of ClusterIPs ${formatPrefix(range)}`,
+  };
+}

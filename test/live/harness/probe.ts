@@ -1,0 +1,130 @@
+/**
+ * Connections that tell what became of them on their way: each server says which address it was reached at and which it saw
+ * the client under. For tests of what the kernel translates. Runs inside an agent.
+ */
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { connect, createServer, type Server } from "node:net";
+import type { Transport } from "./agent.ts";
+
+export interface Listening {
+  /** "::" is all addresses of both families; there UDP answers may come from another address than the asked one. */
+  readonly address: string;
+  readonly port: number;
+  readonly transport: Transport;
+}
+
+export interface Probe {
+  /** An address of this namespace. */
+  readonly from: string;
+  readonly to: string;
+  readonly port: number;
+  readonly transport: Transport;
+  /** How many connections, at the same time. */
+  readonly times: number;
+  readonly timeoutMs: number;
+}
+
+/** Addresses with ports are "a.b.c.d:port" or "[a:b::c]:port". */
+export interface ProbeAnswer {
+  /** The name that the server's namespace goes by. */
+  readonly host: string;
+  /** Where the server was reached. */
+  readonly at: string;
+  /** Where the server saw the client. */
+  readonly seen: string;
+  /** What the client is to itself. */
+  readonly client: string;
+}
+
+/** `failure`: "silence", or the code of the socket's error. */
+export type ProbeResult = ProbeAnswer | { readonly failure: string };
+
+export function socketAddress(address: string | undefined, port: number | undefined): string {
+  const plain = (address ?? "").replace(/^::ffff:/, "");
+  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
+}
+
+let listening: (Server | UdpSocket)[] = [];
+
+/** In place of what was served before. */
+export async function serve(host: string, list: readonly Listening[]): Promise<true> {
+  await Promise.all(listening.map((one) => new Promise<void>((resolve) => void one.close(() => resolve()))));
+  listening = [];
+  await Promise.all(list.map((one) => (one.transport === "tcp" ? serveTcp(host, one) : serveUdp(host, one))));
+  return true;
+}
+
+function serveTcp(host: string, { address, port }: Listening): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer((socket) => {
+      socket.on("error", () => socket.destroy());
+      const at = socketAddress(socket.localAddress, socket.localPort);
+      socket.end(JSON.stringify({ host, at, seen: socketAddress(socket.remoteAddress, socket.remotePort) }));
+    });
+    server.once("error", reject).listen({ port, host: address, backlog: 512 }, resolve);
+    listening.push(server);
+  });
+}
+
+function serveUdp(host: string, { address, port }: Listening): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
+    const at = socketAddress(address, port);
+    socket.on("message", (_, from) => {
+      socket.send(JSON.stringify({ host, at, seen: socketAddress(from.address, from.port) }), from.port, from.address);
+    });
+    socket.once("error", reject).bind({ port, address, exclusive: true }, resolve);
+    listening.push(socket);
+  });
+}
+
+export function probe(request: Probe): Promise<ProbeResult[]> {
+  const one = request.transport === "tcp" ? probeTcp : probeUdp;
+  return Promise.all(Array.from({ length: request.times }, () => one(request)));
+}
+
+const failureOf = (error: NodeJS.ErrnoException) => ({ failure: error.code ?? error.message });
+
+function probeTcp({ from, to, port, timeoutMs }: Probe): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: to, port, localAddress: from });
+    let [text, client] = ["", ""];
+    socket.setTimeout(timeoutMs, () => {
+      resolve({ failure: "silence" });
+      socket.destroy();
+    });
+    socket.on("connect", () => {
+      client = socketAddress(socket.localAddress, socket.localPort);
+    });
+    socket.on("data", (data) => {
+      text += data;
+    });
+    socket.on("error", (error) => resolve(failureOf(error)));
+    socket.on("end", () => resolve({ ...JSON.parse(text), client }));
+  });
+}
+
+function probeUdp({ from, to, port, timeoutMs }: Probe): Promise<ProbeResult> {
+  return new Promise((resolve) => {
+    const socket = createSocket(to.includes(":") ? "udp6" : "udp4");
+    const end = (result: ProbeResult) => {
+      clearTimeout(timer);
+      socket.removeAllListeners("message").close();
+      resolve(result);
+    };
+    let refusal = "silence";
+    const timer = setTimeout(() => end({ failure: refusal }), timeoutMs);
+    socket.once("error", (error) => end(failureOf(error)));
+    // Connected, the socket takes answers from the asked address alone, and hears of refusals.
+    socket.bind({ address: from }, () => {
+      socket.connect(port, to, () => {
+        const { address, port: own } = socket.address();
+        socket.once("message", (data) => end({ ...JSON.parse(String(data)), client: socketAddress(address, own) }));
+        // What this host's own rules refuse is an error of sending; the ICMP message, where there is one, comes after it.
+        socket.send("?", (error) => {
+          if (error !== null) refusal = failureOf(error).failure;
+        });
+      });
+    });
+  });
+}

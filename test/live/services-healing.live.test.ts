@@ -1,0 +1,176 @@
+/**
+ * Damage of every kind to the table of Services, among a hundred of them: another program flushes all rules, deletes the
+ * table, or any one rule, chain, set or element. Each is put back, and how long that took is measured, from the end of the
+ * command that did the damage to the moment when nft shows the table as it was.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Cleanup } from "./harness/cleanup.ts";
+import { Cluster, ECHO_PORT, type Node, type Pod } from "./harness/cluster.ts";
+import { eventually, PATIENCE } from "./harness/process.ts";
+import { Repairs } from "./harness/repairs.ts";
+import { ServiceObjects, servicesTable } from "./harness/services.ts";
+
+const SERVICES = 100;
+const LONGEST_MS = 100;
+/** Of what concerns the table as a whole; each single object is damaged once. */
+const ROUNDS = 3;
+/** Repaired more often than twenty times in ten seconds, an object counts as contended. */
+const ROW_MS = 550;
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const PLACE = "inet weft-services";
+
+const cleanup = new Cleanup();
+let cluster: Cluster;
+let node: Node;
+let client: Pod;
+const vip = (number: number) => `10.96.1.${number}`;
+
+beforeAll(async () => {
+  cluster = await Cluster.start("host-gw", cleanup);
+  cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
+  const objects = new ServiceObjects(cluster);
+  node = await cluster.addNode(1);
+  client = await cluster.addPod(node, "client");
+  const server = await cluster.addPod(node, "server");
+  for (let number = 1; number <= SERVICES; number++) {
+    const clusterIP = vip(number);
+    const type = number % 10 === 0 ? "NodePort" : "ClusterIP";
+    // Some keep their clients, and some have no endpoint.
+    const sessionAffinity = number % 7 === 0 ? "ClientIP" : "None";
+    await objects.create(`s${number}`, { clusterIP, clusterIPs: [clusterIP], type, sessionAffinity });
+    const endpoints = [{ address: server.address, node: node.name }, { address: `10.244.9.${number}` }];
+    if (number % 5 !== 0) await objects.createSlice(`s${number}`, ECHO_PORT, endpoints.slice(0, 1 + (number % 2)));
+  }
+  await eventually(async () =>
+    expect((await cluster.status(node, "/metrics")).body).toMatch(new RegExp(`^weft_services ${SERVICES}$`, "m")),
+  );
+  await eventually(() => client.inside.seenBy(vip(2), 80));
+});
+
+afterAll(() => cleanup.run());
+
+const shell = (script: string) => node.inside.succeed("sh", ["-c", script]);
+const comparisons = () =>
+  node.weftd.output.match(/that another program removed or changed are back|the kernel was compared/g)?.length ?? 0;
+
+interface Listed {
+  readonly chain?: { readonly name: string; readonly hook?: string };
+  readonly rule?: { readonly chain: string; readonly handle: number };
+  readonly set?: {
+    readonly name: string;
+    readonly elem?: readonly unknown[];
+    readonly flags?: string | readonly string[];
+  };
+  readonly map?: Listed["set"];
+}
+
+/** Its elements are packets'. */
+const isTimed = ({ flags = [] }: NonNullable<Listed["set"]>) => [flags].flat().includes("timeout");
+
+async function listed(): Promise<readonly Listed[]> {
+  const { nftables } = await node.inside.json<{ nftables: Listed[] }>("nft", [
+    "-s",
+    "-j",
+    "list",
+    "table",
+    "inet",
+    "weft-services",
+  ]);
+  return nftables;
+}
+
+/** An element of a set or map as nft wants it said: what nft prints of it by itself. */
+async function firstElement(set: string, kind: "set" | "map"): Promise<string | undefined> {
+  const text = await node.inside.succeed("nft", ["-s", "list", kind, "inet", "weft-services", set]);
+  const first = /elements = \{ ([^,}]+)/.exec(text)?.[1]?.trim();
+  return first
+    ?.replace(/ counter$/, "")
+    .replace(/ expires \S+/, "")
+    .replace(/ : .*$/, (data) => (kind === "map" ? data : ""));
+}
+
+/** The handle of a chain's rule, by its place: another one after each repair that replaces rules. */
+async function handleOf(chain: string, place: number): Promise<number> {
+  const rules = (await listed()).flatMap(({ rule }) => (rule?.chain === chain ? [rule] : []));
+  const handle = rules[place]?.handle;
+  if (handle === undefined) throw new Error(`${chain} has no rule ${place}`);
+  return handle;
+}
+
+type Row = readonly [name: string, damage: () => Promise<string> | string];
+
+const WHOLE: readonly Row[] = [
+  ["nft flush ruleset", () => "nft flush ruleset"],
+  ["table deleted", () => `nft delete table ${PLACE}`],
+  ["all rules flushed", () => `nft flush table ${PLACE}`],
+  ["a rule added", () => `nft insert rule ${PLACE} nat-prerouting counter`],
+  ["a chain added", () => `nft add chain ${PLACE} strange`],
+  ["a set added", () => `nft add set ${PLACE} strange '{ type ipv4_addr; }'`],
+  [
+    "another program's reload: one transaction flushes everything and fills its own table",
+    () =>
+      "printf 'flush ruleset\\ntable inet other {\\nchain c {\\ntype filter hook prerouting priority mangle; policy accept;\\n}\\n}\\n' | nft -f -",
+  ],
+];
+
+/** For each rule, each chain, each set and map: it goes, or what is in it. */
+async function rows(): Promise<readonly Row[]> {
+  const found: Row[] = [];
+  const places = new Map<string, number>();
+  for (const { chain, rule, set, map } of await listed()) {
+    if (rule !== undefined) {
+      const place = places.get(rule.chain) ?? 0;
+      places.set(rule.chain, place + 1);
+      found.push([
+        `rule ${place} of ${rule.chain} deleted`,
+        async () => `nft delete rule ${PLACE} ${rule.chain} handle ${await handleOf(rule.chain, place)}`,
+      ]);
+    }
+    // A chain that others lead to goes only with the rules or elements that do.
+    if (chain?.hook !== undefined)
+      found.push([
+        `chain ${chain.name} deleted`,
+        () => `nft 'flush chain ${PLACE} ${chain.name}; delete chain ${PLACE} ${chain.name}'`,
+      ]);
+    const [kind, table] = set !== undefined ? (["set", set] as const) : (["map", map] as const);
+    if (table === undefined || isTimed(table)) continue;
+    const element = await firstElement(table.name, kind);
+    if (element === undefined) continue;
+    found.push([
+      `element of ${table.name} deleted`,
+      () => `nft delete element ${PLACE} ${table.name} '{ ${element} }'`,
+    ]);
+    found.push([`${kind} ${table.name} flushed`, () => `nft flush ${kind} ${PLACE} ${table.name}`]);
+  }
+  return [...WHOLE, ...found];
+}
+
+test(
+  "every damage is put back, within the time promised",
+  async () => {
+    const [times, looks] = [new Repairs(), new Repairs()];
+    const before = await servicesTable(node);
+    const all = await rows();
+    expect(all.length).toBeGreaterThan(50);
+    for (let round = 1; round <= ROUNDS; round++) {
+      for (const [name, damageOf] of round === 1 ? all : WHOLE) {
+        const beganMs = Date.now();
+        const said = comparisons();
+        const damage = await damageOf();
+        await looks.time("a look", () => servicesTable(node));
+        await shell(damage);
+        await times.time(name, () =>
+          eventually(async () => expect(await servicesTable(node), name).toEqual(before), 5000, 0),
+        );
+        await eventually(() => expect(comparisons(), `${name}: nothing was compared`).toBeGreaterThan(said));
+        await pause(beganMs + ROW_MS - Date.now());
+      }
+    }
+    process.stdout.write(`${times.table(`${SERVICES} Services: time to repair`)}\n${looks.table("a look")}\n`);
+    expect(times.slowest()).toBeLessThan((LONGEST_MS + looks.percentile(0.99)) * PATIENCE);
+    await client.inside.seenBy(vip(2), 80);
+    expect((await cluster.status(node, "/metrics")).body).toMatch(/^weft_repairs_total\{kind="rule"\} [1-9]/m);
+    await cluster.ready(node);
+  },
+  300_000 * PATIENCE,
+);

@@ -1,0 +1,76 @@
+/** What `memory.ts` runs, bundled as weftd is: lists and follows with real stores, computes, and prints a table. */
+import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
+import { ENDPOINT_SLICE_PARSER } from "../../pkg/cluster/service/endpoint-slice.ts";
+import { SERVICE_PARSER, SERVICE_SELECTION } from "../../pkg/cluster/service/service.ts";
+import { Store } from "../../pkg/cluster/store.ts";
+import { ServiceMap } from "../../pkg/services/service-map.ts";
+import { nodeFacts } from "./core-bed.ts";
+
+const FLIPS = 10_000;
+
+interface Use {
+  readonly rssMiB: number;
+  readonly heapMiB: number;
+}
+
+/** As the process is, and what of the heap is reachable. */
+function use(): Use {
+  const { rss } = process.memoryUsage();
+  globalThis.gc?.();
+  const { heapUsed } = process.memoryUsage();
+  const mebibytes = (bytes: number) => Number((bytes / 2 ** 20).toFixed(1));
+  return { rssMiB: mebibytes(rss), heapMiB: mebibytes(heapUsed) };
+}
+
+async function follow(file: string): Promise<void> {
+  const rows: Record<string, Use & { readonly ms?: number }> = { "nothing held": use() };
+  const connection = connectKubernetes(file);
+  const services = new Store(connection, SERVICE_PARSER, { selection: SERVICE_SELECTION });
+  const slices = new Store(connection, ENDPOINT_SLICE_PARSER, { selection: SERVICE_SELECTION });
+  const ofService = slices.addIndex(({ value }) => value.service);
+  let begun = performance.now();
+  services.start();
+  slices.start();
+  while (!services.hasSynced || !slices.hasSynced) await new Promise((resolve) => setTimeout(resolve, 10));
+  const listedMs = performance.now() - begun;
+  rows.stores = { ...use(), ms: Math.round(listedMs) };
+  const map = new ServiceMap();
+  begun = performance.now();
+  map.setNode(nodeFacts());
+  for (const { key, value } of services.list()) {
+    map.setService(key, value);
+    map.setSlices(
+      key,
+      ofService.get(key).map((entry) => entry.value),
+    );
+  }
+  const count = map.changes().length;
+  const computedMs = performance.now() - begun;
+  rows[`core, ${count} frontends`] = { ...use(), ms: Math.round(computedMs) };
+  const keys = services.list().map(({ key }) => key);
+  begun = performance.now();
+  for (let n = 0; n < FLIPS; n++) {
+    const key = keys[n % keys.length] ?? "";
+    const all = ofService.get(key).map(({ value }) => value);
+    // Out, and back in when all have been out.
+    const isOut = Math.floor(n / keys.length) % 2 === 0;
+    map.setSlices(
+      key,
+      all.map((slice) => ({ ...slice, endpoints: isOut ? slice.endpoints.slice(1) : slice.endpoints })),
+    );
+    map.changes();
+  }
+  rows[`each of ${FLIPS} flips`] = { ...use(), ms: (performance.now() - begun) / FLIPS };
+  begun = performance.now();
+  map.setNode(nodeFacts({ name: "n2" }));
+  map.changes();
+  rows["another node's facts"] = { ...use(), ms: Math.round(performance.now() - begun) };
+  console.table(rows);
+  await Promise.all([services.stop(), slices.stop()]);
+  connection.close();
+}
+
+follow(process.argv[2] ?? "").catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});
