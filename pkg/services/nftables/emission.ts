@@ -38,7 +38,7 @@ const perFamily = <T>(make: (family: Family) => T): Readonly<Record<Family, T>> 
 const TAG = perFamily((family) => ({
   connections: setTag("connections", family),
   clusterIps: setTag("cluster-ips", family),
-  masqueraded: setTag("masqueraded", family),
+  external: setTag("external", family),
   localPolicy: setTag("local-policy", family),
   firewalled: setTag("firewalled", family),
   allowedSources: setTag("allowed-sources", family),
@@ -61,7 +61,7 @@ const TAG = perFamily((family) => ({
 
 /** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
 const GATES = new Set(
-  ["connections", "masqueraded", "local-policy", "firewalled", "allowed-sources", "rejected", "dropped"]
+  ["connections", "external", "local-policy", "firewalled", "allowed-sources", "rejected", "dropped"]
     .concat("affinity-ids", "affinity-seconds", ...LISTS.map((list) => `${list}frontends`))
     .flatMap((name) => [INDEX.get(`${name}4`), INDEX.get(`${name}6`)]),
 );
@@ -79,7 +79,7 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
   sink(tag.connections + row, "");
-  if (policy === "cluster") sink(tag.masqueraded + row, "");
+  if (policy !== "internal") sink(tag.external + row, "");
   if (policy === "local") sink(tag.localPolicy + row, "");
   if (withoutEndpoint !== undefined) sink(tag[withoutEndpoint] + row, "");
   emitSources(frontend, row, sink);
@@ -161,7 +161,7 @@ export function gateIds(frontend: Frontend): ElementId[] {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
   const lists = LISTS.map((list) => tag.lists[list].frontends);
-  const { connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds } = tag;
-  const all = [connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds, ...lists];
+  const { connections, external, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds } = tag;
+  const all = [connections, external, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds, ...lists];
   return all.map((start) => start + row);
 }

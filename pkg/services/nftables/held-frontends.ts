@@ -69,7 +69,7 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
       protocol: row.charCodeAt(length),
       port: portOf(row, length + 4),
       isClusterIp: elements("cluster-ips").has(row.slice(0, length)),
-      policy: has("local-policy") ? "local" : has("masqueraded") ? "cluster" : "internal",
+      policy: has("local-policy") ? "local" : has("external") ? "cluster" : "internal",
       endpoints: endpointsOf(row, "", elements, length),
       localEndpoints: endpointsOf(row, "local-", elements, length),
       withoutEndpoint: has("rejected") ? "reject" : has("dropped") ? "drop" : undefined,

@@ -65,8 +65,8 @@ function familySets(family: Family): TupleSet[] {
   return [
     plain("connections", family, "frontends", { hasCounters: true }),
     plain("cluster-ips", family, "ClusterIPs", { fields: [single] }),
-    plain("masqueraded", family, "external frontends of policy Cluster"),
-    plain("local-policy", family, "external frontends of policy Local"),
+    plain("external", family, "frontends that are no ClusterIP"),
+    plain("local-policy", family, "those of policy Local"),
     plain("firewalled", family, "frontends that do not allow all sources"),
     plain("allowed-sources", family, "sources that they allow", {
       fields: [...rowFields(family), single],
