@@ -157,12 +157,6 @@ export const matchTranslatedDestination: Statement = {
   expressions: matchBits(NFT_CT.status, 1 << 5),
 };
 
-/** Connections whose destination nothing has translated. */
-export const matchUntranslatedDestination: Statement = {
-  text: "ct status ! dnat",
-  expressions: [...matchBits(NFT_CT.status, 1 << 5).slice(0, -1), compare(NFT_CMP.eq, hostOrder(0))],
-};
-
 /** Any of `bits` in what conntrack says under `key`. */
 function matchBits(key: number, bits: number): Expression[] {
   return [

@@ -81,7 +81,7 @@ function stickyRules(list: List, family: Family): Rule[] {
     rule("to it", destinationByMap(family, [...row(family), packetPriority], `${list}sticky${family}`)),
     rule("the Service", ids),
     rule("an endpoint that went away is forgotten", deleteEntry(entry(family))),
-    rule("to any", setPriorityByMap(row(family), `${list}frontends${family}`), goto(`${list}pick${family}`)),
+    rule("to any", setPriorityByMap(row(family), `${list}sizes${family}`), goto(`${list}pick${family}`)),
   ];
 }
 

@@ -7,7 +7,7 @@
  *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
  *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
  *     sources-* (before dstnat): rows in firewalledF, sources not in allowed-sourcesF: drop
- *     filter-* (filter): new connections that nothing has translated: rejectedF, droppedF; cluster-ipsF, service-rangesF
+ *     filter-* (filter): new connections to frontends in unansweredF (and droppedF), cluster-ipsF, service-rangesF
  *     nat-postrouting (srcnat): marked connections, and hairpinF: masquerade
  *
  * Priority is a scratch register: two lookups in a row need a place for what the first one found, and nft 1.0.6 aborts when it
@@ -39,7 +39,6 @@ import {
   matchNew,
   matchSourceInSet,
   matchTranslatedDestination,
-  matchUntranslatedDestination,
   reject,
   type Statement,
   setMark,
@@ -154,6 +153,7 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
       ],
     },
     ...LISTS.flatMap((list) => listChains(list, family)),
+    unansweredChain(family),
   ];
 }
 
@@ -164,8 +164,8 @@ function listChains(list: List, family: Family): Chain[] {
     {
       name: `${list}list${family}`,
       rules: [
-        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
         familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
+        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
       ],
     },
     {
@@ -195,11 +195,19 @@ function natRules(family: Family): Rule[] {
 }
 
 function endpointRules(family: Family): Rule[] {
-  const inSet = (set: string) => matchInSet(row(family), `${set}${family}`);
-  return [
-    familyRule(family, "no endpoint", inSet("rejected"), counter, reject),
-    familyRule(family, "no endpoint on this node", inSet("dropped"), counter, drop),
-  ];
+  const isUnanswered = matchInSet(row(family), `unanswered${family}`);
+  return [familyRule(family, "frontends without endpoints", isUnanswered, goto(`unanswered${family}`))];
+}
+
+function unansweredChain(family: Family): RegularChain {
+  const isDropped = matchInSet(row(family), `dropped${family}`);
+  return {
+    name: `unanswered${family}`,
+    rules: [
+      familyRule(family, "no endpoint on this node", isDropped, counter, drop),
+      familyRule(family, "no endpoint", counter, reject),
+    ],
+  };
 }
 
 function unknownRules(family: Family): Rule[] {
@@ -222,13 +230,13 @@ const COMMON_CHAINS: readonly RegularChain[] = [
   { name: "no-frontend", rules: forFamilies(unknownRules) },
 ];
 
-const newTo = (comment: string, chain: string, ...matches: Statement[]): Rule => ({
-  comment,
-  statements: [matchNew, ...matches, jump(chain)],
-});
-/** What still has a frontend as its destination has no endpoint: what has one was translated before. */
-const UNTRANSLATED = newTo("frontends without endpoints", "no-endpoint", matchUntranslatedDestination);
-const UNKNOWN = newTo("no frontend", "no-frontend", matchUntranslatedDestination);
+const newTo = (comment: string, chain: string): Rule => ({ comment, statements: [matchNew, jump(chain)] });
+/**
+ * After translation: what still has a frontend as its destination has no endpoint. So has an endpoint that is another Service's
+ * frontend: nothing is translated twice.
+ */
+const UNANSWERED = newTo("frontends without endpoints", "no-endpoint");
+const UNKNOWN = newTo("no frontend", "no-frontend");
 
 const BASE_CHAINS: readonly BaseChain[] = [
   ...(["prerouting", "output"] as const).flatMap((hook): BaseChain[] => [
@@ -236,10 +244,10 @@ const BASE_CHAINS: readonly BaseChain[] = [
     { ...base(`nat-${hook}`, "nat", hook, DSTNAT_PRIORITY), rules: forFamilies(natRules) },
   ]),
   // NodePorts are addresses of this node; ClusterIPs are nowhere.
-  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: [UNTRANSLATED] },
+  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: [UNANSWERED] },
   ...(["forward", "output"] as const).map((hook) => ({
     ...base(`filter-${hook}`, "filter", hook, FILTER_PRIORITY),
-    rules: [UNTRANSLATED, UNKNOWN],
+    rules: [UNANSWERED, UNKNOWN],
   })),
 ];
 
