@@ -69,10 +69,10 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
       protocol: row.charCodeAt(length),
       port: portOf(row, length + 4),
       isClusterIp: elements("cluster-ips").has(row.slice(0, length)),
-      policy: has("local-policy") ? "local" : has("masqueraded") ? "cluster" : "internal",
+      policy: has("local-policy") ? "local" : has("external") ? "cluster" : "internal",
       endpoints: endpointsOf(row, "", elements, length),
       localEndpoints: endpointsOf(row, "local-", elements, length),
-      withoutEndpoint: has("rejected") ? "reject" : has("dropped") ? "drop" : undefined,
+      withoutEndpoint: has("dropped") ? "drop" : has("unanswered") ? "reject" : undefined,
       affinitySeconds: numberAt(elements("affinity-seconds").get(row)),
       isFirewalled: has("firewalled"),
       connections: counts.get(row) ?? 0,
@@ -82,7 +82,7 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
 
 /** As many as the list's size says. */
 function endpointsOf(row: Bytes, list: List, elements: Elements, length: number): HeldEndpoint[] {
-  const size = numberAt(elements(`${list}frontends`).get(row)) ?? 0;
+  const size = numberAt(elements(`${list}frontends`).get(row) ?? elements(`${list}sizes`).get(row)) ?? 0;
   const slots = elements(`${list}endpoints`);
   return Array.from({ length: size }, (_, at) => slots.get(row + numberBytes(at))).flatMap((data) =>
     data === undefined ? [] : [{ address: addressOf(data.slice(0, length)), port: portOf(data, length) }],
