@@ -30,6 +30,7 @@ import {
   SERVICES_SEEN,
   SERVICES_SYNC,
 } from "../facts.ts";
+import type { ConflictReport } from "./conflict-report.ts";
 import type { LocalAddresses } from "./local-addresses.ts";
 import { nodeFacts, nodeSettings } from "./node-facts.ts";
 import { type Heard, ServiceFeed } from "./service-feed.ts";
@@ -42,6 +43,12 @@ const DAMAGE_DELAY_MS = 5;
 
 /** Between comparisons that nothing calls for, on average: they find what neither events nor answers have told of. */
 const BACKGROUND_MS = 10 * 60_000;
+
+/**
+ * How long the first comparison waits for what other controllers find out: without it, a restart would take from the kernel
+ * what depends on it, and put it back a moment later.
+ */
+const FACTS_LIMIT_MS = 3000;
 
 /** Changes that come so soon after a failed pass join its repetition: each repetition compares everything. */
 const PATIENCE_MS = 1000;
@@ -57,6 +64,7 @@ export interface ServicesParts {
   readonly programmer: Pick<ServiceProgrammer, "compare" | "change">;
   readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
   readonly metrics: Pick<ServiceMetrics, "synced">;
+  readonly conflicts: Pick<ConflictReport, "report">;
   readonly facts: Facts;
   readonly health: Pick<Health, "holds" | "fails" | "warns">;
   readonly clock: Clock;
@@ -90,6 +98,8 @@ export class ServicesController implements Runnable {
   #own: NodeView["own"];
   #facts: NodeFacts | undefined;
   #settings: NodeSettings | undefined;
+  /** Since when only facts are missing. */
+  #waitsSinceMs: number | undefined;
   /** When comparisons are due: the one that nothing calls for, and that of what the gate holds back. */
   readonly #dueMs = new Map<"background" | "contention", number>();
   #last: LastSync | undefined;
@@ -138,6 +148,8 @@ export class ServicesController implements Runnable {
       );
       return;
     }
+    const waitMs = this.#factsWaitMs();
+    if (waitMs > 0) return pass.later("facts", waitMs);
     for (const [doubt, dueMs] of this.#dueMs) if (clock.nowMs() >= dueMs) this.#doubts.add(doubt);
     const heard = this.#feed.take();
     try {
@@ -151,6 +163,19 @@ export class ServicesController implements Runnable {
     }
     this.#parts.gate.assertNothingRests();
     if (!this.#dueMs.has("contention")) this.#isProgrammed();
+  }
+
+  /** How long the first comparison is to wait for other controllers. */
+  #factsWaitMs(): number {
+    const { options, facts, clock } = this.#parts;
+    if (this.#last !== undefined) return 0;
+    const awaited = [
+      ...(options.pods ? [facts.of(PODS_SEEN)] : []),
+      ...(options.nodeportAddresses.hasLocalhost ? [facts.of(LOOPBACK_GUARDED)] : []),
+    ];
+    if (awaited.every(({ value }) => value !== undefined)) return 0;
+    this.#waitsSinceMs ??= clock.nowMs();
+    return Math.max(0, this.#waitsSinceMs + FACTS_LIMIT_MS - clock.nowMs());
   }
 
   #isProgrammed(): void {
@@ -314,9 +339,11 @@ export class ServicesController implements Runnable {
   }
 
   #publishProgrammed(changes: readonly FrontendChange[] | undefined, hasWritten: boolean): void {
-    if (changes?.length === 0) return;
-    const { facts, map } = this.#parts;
-    facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
+    const { facts, map, conflicts } = this.#parts;
+    if (changes?.length !== 0)
+      facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
+    // A Service may lose all it asks for, or get another port for health checks: that is no frontend's change.
+    conflicts.report(map.lostClaims());
     const { withoutLocalInternal, withoutLocalExternal } = map.counts();
     const family = this.#own?.internalAddresses[0]?.family ?? 4;
     facts.of(SERVICES_SEEN).publish({
