@@ -14,6 +14,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: string])[] = [
   ["daemon/core/metrics.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
+  ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
   ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "what doctor advises to write"],
