@@ -17,7 +17,7 @@ import { FakeServiceSource, serviceObject, sliceObject } from "../../sources/fak
 import { PODS_SEEN, PROXY_TURN } from "../facts.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
 import { type Repairs, SERVICES_PLACE, type SentTransactions } from "./service-programmer.ts";
-import { ServicesController } from "./services.ts";
+import { ServicesController, type ServicesParts } from "./services.ts";
 
 const OWN: ClusterNode = {
   ...{ name: "n1", uid: "u1", podCidrs: [parseSubnet("10.244.1.0/24")], zone: "a" },
@@ -32,8 +32,11 @@ const place = ({ address, port }: Frontend) => `${formatAddress(address)}:${port
 /** "10.96.0.1:80>10.244.1.2,10.244.1.3" */
 const line = (one: Frontend) => `${place(one)}>${one.endpoints.map(({ address }) => formatAddress(address)).join()}`;
 
-/** A controller of Services with everything around it in memory. */
-export function bench(...flags: string[]) {
+/** A controller of Services with everything around it in memory; `programmer` is what it sends by. */
+export function surroundings(
+  programmerOf: (gate: RepairGate) => ServicesParts["programmer"],
+  flags: readonly string[] = [],
+) {
   const clock = new ManualClock();
   clock.chance = 0.5;
   const source = new FakeServiceSource();
@@ -47,33 +50,10 @@ export function bench(...flags: string[]) {
   const view: { own: ClusterNode | undefined; isSynced: boolean } = { own: OWN, isSynced: true };
   const local = { addresses: [parseAddress("192.0.2.1")] as readonly Address[] };
   const gate = new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined });
-  /** What was asked of the mode, in order. */
-  const asked: string[] = [];
-  const settings: NodeSettings[] = [];
   const lostClaims: number[] = [];
-  let next: (() => SentTransactions) | undefined;
-  const answer = async () => {
-    await Promise.resolve();
-    const outcome = next;
-    next = undefined;
-    return outcome?.() ?? { ...NOTHING, transactions: 1, requests: 2 };
-  };
-  const programmer = {
-    compare: (frontends: readonly Frontend[], wanted: NodeSettings, repairs: Repairs) => {
-      asked.push(`compare ${repairs}: ${frontends.map(line).sort().join(" ")}`);
-      settings.push(wanted);
-      return answer();
-    },
-    change: (changes: readonly FrontendChange[]) => {
-      asked.push(
-        `change: ${changes.map(({ before, after }) => (after ? line(after) : `-${place(before as Frontend)}`)).join(" ")}`,
-      );
-      return answer();
-    },
-  };
   const controller = new ServicesController({
     options: parseOptions(["--node-name", "n1", "--service-proxy", "nftables", ...flags]),
-    ...{ map, source, view, nodes, gate, facts, health, clock, log, programmer },
+    ...{ map, source, view, nodes, gate, facts, health, clock, log, programmer: programmerOf(gate) },
     cluster: { apiServers: [{ address: parseAddress("192.0.2.250"), port: 6443 }] },
     addresses: {
       heard: () => ({ reason: "this node's addresses", isPatient: true }),
@@ -94,24 +74,57 @@ export function bench(...flags: string[]) {
       clock.advance(5);
     }
   };
-  /** What was asked since the last call. */
-  const taken = () => asked.splice(0);
-  const damage = () => runner.tableChanged(SERVICES_PLACE);
-  const notify = (message: Message) => runner.notified(message);
-  const start = async () => {
+  /** With the Service `web`, which has one endpoint. */
+  const begin = async () => {
     facts.of(PROXY_TURN).publish({ isOurs: true });
     source.services.put(serviceObject("web", "10.96.0.1"));
     source.slices.put(sliceObject("web", ["10.244.1.2"]));
     source.listed();
     runner.start(controller);
     await settle();
+  };
+  const damage = () => runner.tableChanged(SERVICES_PLACE);
+  return {
+    ...{ clock, source, map, facts, health, metrics, nodes, view, local, controller, runner, lostClaims },
+    ...{ settle, begin, damage },
+  };
+}
+
+/** With a mode that writes down what it is asked. */
+export function bench(...flags: string[]) {
+  /** In order. */
+  const asked: string[] = [];
+  const settings: NodeSettings[] = [];
+  let next: (() => SentTransactions) | undefined;
+  const answer = async () => {
+    await Promise.resolve();
+    const outcome = next;
+    next = undefined;
+    return outcome?.() ?? { ...NOTHING, transactions: 1, requests: 2 };
+  };
+  const programmer = {
+    compare: (frontends: readonly Frontend[], wanted: NodeSettings, repairs: Repairs) => {
+      asked.push(`compare ${repairs}: ${frontends.map(line).sort().join(" ")}`);
+      settings.push(wanted);
+      return answer();
+    },
+    change: (changes: readonly FrontendChange[]) => {
+      asked.push(
+        `change: ${changes.map(({ before, after }) => (after ? line(after) : `-${place(before as Frontend)}`)).join(" ")}`,
+      );
+      return answer();
+    },
+  };
+  const around = surroundings(() => programmer, flags);
+  /** What was asked since the last call. */
+  const taken = () => asked.splice(0);
+  const notify = (message: Message) => around.runner.notified(message);
+  const start = async () => {
+    await around.begin();
     return taken();
   };
   const answers = (outcome: () => SentTransactions) => {
     next = outcome;
   };
-  return {
-    ...{ clock, source, map, facts, health, metrics, nodes, view, local, settings, controller, runner, lostClaims },
-    ...{ settle, taken, damage, notify, start, answers },
-  };
+  return { ...around, settings, taken, notify, start, answers };
 }

@@ -38,6 +38,9 @@ import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
 import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
 import { type ServicesState, servicesPage } from "./services-page.ts";
 
+/** What a pass is told of changes of Services and EndpointSlices. */
+const CHANGE = "services";
+
 /** A program that flushes a ruleset and loads another one does it in one or several transactions. */
 const DAMAGE_DELAY_MS = 5;
 
@@ -107,7 +110,7 @@ export class ServicesController implements Runnable {
   constructor(parts: ServicesParts) {
     const { facts, source, map, clock, nodes, gate, health } = parts;
     this.#parts = parts;
-    const change = new Topic("services");
+    const change = new Topic(CHANGE);
     this.#feed = new ServiceFeed({
       ...{ source, map, clock },
       onChange: () => {
@@ -132,7 +135,7 @@ export class ServicesController implements Runnable {
   }
 
   async run(pass: Pass): Promise<void> {
-    const { facts, health, clock } = this.#parts;
+    const { facts, health, clock, addresses } = this.#parts;
     if (facts.of(PROXY_TURN).value?.isOurs !== true) {
       // It may change anything meanwhile.
       this.#doubts.add("turn");
@@ -140,6 +143,8 @@ export class ServicesController implements Runnable {
       return;
     }
     health.warns("services", this.#feed.warnings());
+    // Notifications about addresses may be among those that were lost.
+    if (pass.reasons.some((reason) => reason !== CHANGE)) addresses.forget();
     const isKnown = await this.#followNode();
     if (!isKnown || !this.#feed.isSynced) {
       health.fails(
