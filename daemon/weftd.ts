@@ -44,7 +44,7 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
-/** `serviceHealth` publishes whose turn it is. */
+/** `serviceHealth` publishes whose turn it is: without it nothing is programmed. */
 const OF_SERVICES: readonly ControllerFactory[] = [
   ...[services, serviceHealth, serviceConntrack, serviceLoopback, serviceLocalhost],
   ...[proxyLeftovers, conntrackSettings],

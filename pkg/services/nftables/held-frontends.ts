@@ -13,7 +13,7 @@ import { eachElement } from "../../nft/element-bytes.ts";
 import type { Table } from "../../nft/table.ts";
 import type { FrontendPolicy } from "../frontend.ts";
 import { type Bytes, numberBytes } from "./bytes.ts";
-import { HIGH_BIT, type List } from "./parts.ts";
+import type { List } from "./parts.ts";
 import { FAMILIES } from "./rule.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 
@@ -44,7 +44,7 @@ export interface HeldEndpoint {
 }
 
 /** Sets that say nothing more about a frontend, or that serve affinity alone. */
-const UNREAD = /^(?:hairpin|allowed-sources|affinity-ids|(?:local-)?(?:tokens|sticky))[46]$/;
+const UNREAD = /^(?:hairpin|allowed-sources|affinity-ids|(?:local-)?sticky)[46]$/;
 const TABLE: Table = {
   ...{ family: "inet", name: SERVICES_TABLE, comment: "", chains: [] },
   sets: FRONTEND_SETS.filter(({ name }) => !UNREAD.test(name)),
@@ -84,7 +84,6 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
   const length = family === 4 ? 4 : 16;
   return [...elements("connections").keys()].map((row) => {
     const has = (name: string) => elements(name).has(row);
-    const sizes = numberAt(elements("frontends").get(row));
     return {
       ...placeOf(row, length),
       isClusterIp: elements("cluster-ips").has(row.slice(0, length)),
@@ -92,7 +91,7 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
       endpoints: endpointsOf(row, "", elements, length),
       localEndpoints: endpointsOf(row, "local-", elements, length),
       withoutEndpoint: has("rejected") ? "reject" : has("dropped") ? "drop" : undefined,
-      affinitySeconds: sizes !== undefined && sizes >= HIGH_BIT ? sizes - HIGH_BIT : undefined,
+      affinitySeconds: numberAt(elements("affinity-seconds").get(row)),
       isFirewalled: has("firewalled"),
       connections: counts.get(row) ?? 0,
     };
@@ -101,10 +100,10 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
 
 /** As many as the list's size says. */
 function endpointsOf(row: Bytes, list: List, elements: Elements, length: number): HeldEndpoint[] {
-  const size = numberAt(elements(`${list}sizes`).get(row) ?? elements(`${list}frontends`).get(row)) ?? 0;
+  const size = numberAt(elements(`${list}frontends`).get(row)) ?? 0;
   const slots = elements(`${list}endpoints`);
-  return Array.from({ length: size >= HIGH_BIT ? 0 : size }, (_, at) => slots.get(row + numberBytes(at))).flatMap(
-    (data) => (data === undefined ? [] : [{ address: addressOf(data.slice(0, length)), port: portOf(data, length) }]),
+  return Array.from({ length: size }, (_, at) => slots.get(row + numberBytes(at))).flatMap((data) =>
+    data === undefined ? [] : [{ address: addressOf(data.slice(0, length)), port: portOf(data, length) }],
   );
 }
 
