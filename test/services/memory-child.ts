@@ -24,7 +24,7 @@ function use(): Use {
 
 async function follow(file: string): Promise<void> {
   const rows: Record<string, Use & { readonly ms?: number }> = { "nothing held": use() };
-  const connection = connectKubernetes(file);
+  const connection = connectKubernetes({ kubeconfig: file });
   const services = new Store(connection, SERVICE_PARSER, { selection: SERVICE_SELECTION });
   const slices = new Store(connection, ENDPOINT_SLICE_PARSER, { selection: SERVICE_SELECTION });
   const ofService = slices.addIndex(({ value }) => value.service);

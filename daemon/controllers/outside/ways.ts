@@ -5,7 +5,7 @@
 
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
-import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
+import { type Address, addressKey, type Family, formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
@@ -58,7 +58,8 @@ export function outsideWays({ nodes, via, serviceRanges }: OutsideCluster, kerne
 
 /** Announced ones first: peers use them, too. */
 function addressesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
-  return [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
+  const all = [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
+  return [...new Map(all.map((address) => [addressKey(address), address])).values()];
 }
 
 function addressesOfVia(via: Via | undefined, nodes: readonly ClusterNode[]): readonly Address[] {
