@@ -15,6 +15,7 @@ const OF_THE_NODE = {
     "the Node was registered anew with other podCIDRs, and other nodes do not reach pods of before; the message names them",
   ForwardingBlocked: "another program's chain may drop pods' packets, and weftd may not change it",
   ChecksumOffloadBroken: "packets in VXLAN arrive with wrong checksums, so the hardware's help was switched off",
+  LocalhostNodePortTaken: "a NodePort is not served at ::1, since another program has the port; the message names both",
   KubeProxyRuns:
     "another process answers at kube-proxy's health port, so weftd programs no Services and removes nothing until it ends",
   KubeProxyBeside: "rules of kube-proxy's came back although weftd programs Services; the message names them",

@@ -140,6 +140,21 @@ describe("at the start", () => {
     expect(readiness(health)).toEqual(["[+] services: 1 Services with 1 endpoints are programmed"]);
   });
 
+  test("a store that has synced, and has not told of it yet, is waited for: Services would lose their endpoints", async () => {
+    const { facts, source, runner, controller, settle, taken } = bench();
+    facts.of(PROXY_TURN).publish({ isOurs: true });
+    runner.start(controller);
+    source.slices.isSilent = true;
+    source.services.put(serviceObject("web", "10.96.0.1"));
+    source.slices.put(sliceObject("web", ["10.244.1.2"]));
+    source.listed();
+    await settle();
+    expect(taken()).toEqual([]);
+    source.slices.tell();
+    await settle();
+    expect(taken()).toEqual(["compare none: 10.96.0.1:80>10.244.1.2"]);
+  });
+
   test("ServiceCIDRs that cannot be listed keep no Service waiting, and are a warning", async () => {
     const { facts, source, runner, controller, settle, taken, health } = bench();
     facts.of(PROXY_TURN).publish({ isOurs: true });

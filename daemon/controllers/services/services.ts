@@ -257,7 +257,8 @@ export class ServicesController implements Runnable {
       this.#dueMs.set("background", clock.nowMs() + BACKGROUND_MS * (0.5 + clock.random()));
       if (sent.resting === 0) this.#dueMs.delete("contention");
       else this.#dueMs.set("contention", clock.nowMs() + (this.#parts.gate.nextMs() ?? 0));
-      const line = { reasons, doubts, frontends: frontends.length, ...sent };
+      const durationMs = Math.round((this.#last?.durationMs ?? 0) * 10) / 10;
+      const line = { reasons, doubts, frontends: frontends.length, ...sent, durationMs };
       if (sent.requests > 0 && isRepair) log.info(line, "Services that another program removed or changed are back");
       else log.info(line, "Services: the kernel was compared");
     } catch (error) {

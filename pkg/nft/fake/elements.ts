@@ -12,6 +12,7 @@ import { checkValue, checkVerdict } from "./data.ts";
 import { type Draft, setByName } from "./draft.ts";
 import { findClash, findRemoved, identityOf } from "./element-store.ts";
 import { checkUserdata, existing, Refusal, required } from "./refusal.ts";
+import { counterOf } from "./sets.ts";
 import { lookupsOf, type SetState, type TableState } from "./state.ts";
 
 /** NFT_SET_ELEM_CATCHALL */
@@ -34,6 +35,7 @@ export function newElements(draft: Draft, message: Message): AddedElements {
   for (const element of elements) {
     const { unknown, ...fields } = element;
     if (unknown !== undefined) throw new Error("the fake nftables knows no such attribute of an element");
+    const expression = counterOf(fields.expression) ?? set.expression;
     checkKeys(set, fields);
     const userdata = checkUserdata(fields.userdata);
     checkData(table, set, fields);
@@ -44,7 +46,12 @@ export function newElements(draft: Draft, message: Message): AddedElements {
       continue;
     }
     assertHasRoom(set);
-    const taken = { ...fields, flags: fields.flags || undefined, userdata: userdata?.length ? userdata : undefined };
+    const taken = {
+      ...fields,
+      flags: fields.flags || undefined,
+      userdata: userdata?.length ? userdata : undefined,
+      expression,
+    };
     set.elements.set(identityOf(set, taken), taken);
     added.push(taken);
     if (taken.data?.verdict?.chain !== undefined) draft.unvalidated.add(table);

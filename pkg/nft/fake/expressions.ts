@@ -19,6 +19,7 @@ import {
 import { checkValue, checkVerdict } from "./data.ts";
 import { setByName } from "./draft.ts";
 import { DATA_BYTES, FIB_ADDRESS, parseExpression } from "./expression-parse.ts";
+import { type Data, dynset, hash, numgen, reject, type Scope } from "./number-expressions.ts";
 import { Refusal, required } from "./refusal.ts";
 import { dumpedRegister, Registers } from "./registers.ts";
 import type { RuleState, TableState } from "./state.ts";
@@ -27,11 +28,6 @@ import type { RuleState, TableState } from "./state.ts";
 const MOST_EXPRESSIONS = 128;
 /** struct nlattr */
 const ATTRIBUTE_HEADER = 4;
-
-interface Scope {
-  readonly table: TableState;
-  readonly registers: Registers;
-}
 
 /** Takes the payload of NFTA_RULE_EXPRESSIONS. Throws `Refusal`. */
 export function readExpressions(raw: Uint8Array, table: TableState): Pick<RuleState, "expressions" | "encoded"> {
@@ -63,8 +59,6 @@ function isOpaque({ data }: Expression): boolean {
   return data instanceof Uint8Array || (data?.unknown?.length ?? 0) > 0;
 }
 
-type Data<K extends Expression["kind"]> = NonNullable<Extract<Expression, { readonly kind: K }>["data"]>;
-
 /** The expression as the kernel dumps it; undefined for one that is kept as bytes. */
 function initialised(expression: Expression, scope: Scope): Expression | undefined {
   switch (expression.kind) {
@@ -92,6 +86,14 @@ function initialised(expression: Expression, scope: Scope): Expression | undefin
       const { bytes = 0n, packets = 0n } = expression.data ?? {};
       return { kind: "counter", data: { bytes, packets } };
     }
+    case "numgen":
+      return { kind: "numgen", data: numgen(expression.data ?? {}, scope) };
+    case "hash":
+      return { kind: "hash", data: hash(expression.data ?? {}, scope) };
+    case "reject":
+      return { kind: "reject", data: reject(expression.data ?? {}) };
+    case "dynset":
+      return { kind: "dynset", data: dynset(expression.data ?? {}, scope) };
     default:
       return undefined;
   }
@@ -147,6 +149,7 @@ function payload({ dreg, base, offset, length }: Data<"payload">, { registers }:
 const META_LENGTH: Readonly<Record<number, number>> = {
   [NFT_META.length]: 4,
   [NFT_META.protocol]: 2,
+  [NFT_META.priority]: 4,
   [NFT_META.mark]: 4,
   [NFT_META.iif]: 4,
   [NFT_META.oif]: 4,
@@ -162,21 +165,30 @@ function meta({ dreg, sreg, key }: Data<"meta">, { registers }: Scope): Data<"me
   if (length === undefined) throw new Error(`the fake nftables knows no meta key ${number}`);
   if (dreg !== undefined) registers.store(dreg, length);
   if (sreg !== undefined) {
-    if (number !== NFT_META.mark) throw new Refusal("EOPNOTSUPP");
+    if (number !== NFT_META.mark && number !== NFT_META.priority) throw new Refusal("EOPNOTSUPP");
     registers.load(sreg, length);
   }
   return { dreg: dumpedRegister(dreg), key, sreg: dumpedRegister(sreg) };
 }
 
 const CT_LENGTH: Readonly<Record<number, number>> = { [NFT_CT.state]: 4, [NFT_CT.direction]: 1, [NFT_CT.status]: 4 };
+/** Of one of the two directions. */
+const CT_TUPLE_LENGTH: Readonly<Record<number, number>> = {
+  [NFT_CT.protocolDestination]: 2,
+  [NFT_CT.destinationIpv4]: 4,
+  [NFT_CT.destinationIpv6]: 16,
+};
+const CT_DIRECTIONS = 2;
 
 function ct({ dreg, key, direction, sreg }: Data<"ct">, { registers }: Scope): Data<"ct"> {
-  const length = CT_LENGTH[required(key)];
+  const tuple = CT_TUPLE_LENGTH[required(key)];
+  const length = tuple ?? CT_LENGTH[required(key)];
   if (length === undefined || sreg !== undefined) throw new Error(`the fake nftables knows no ct key ${key} like this`);
-  if (direction !== undefined) throw new Refusal("EINVAL");
   const register = required(dreg);
+  if ((tuple === undefined) !== (direction === undefined)) throw new Refusal("EINVAL");
+  if (direction !== undefined && direction >= CT_DIRECTIONS) throw new Refusal("EINVAL");
   registers.store(register, length);
-  return { dreg: dumpedRegister(register), key };
+  return { dreg: dumpedRegister(register), key, ...(direction === undefined ? {} : { direction }) };
 }
 
 const FIB_LENGTH: Readonly<Record<number, number>> = {

@@ -1,6 +1,6 @@
 /** NFT_MSG_NEWSET and NFT_MSG_DELSET (nf_tables_newset, nf_tables_delset). Anonymous sets are not supported. */
 import { decode, type Message, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from "../../netlink/message.ts";
-import { NFT_MSG_DELSET, NFT_MSG_NEWSET, NFT_SET } from "../../netlink/nftables.ts";
+import { type Expression, NFT_MSG_DELSET, NFT_MSG_NEWSET, NFT_SET } from "../../netlink/nftables.ts";
 import { type Draft, setByName } from "./draft.ts";
 import { checkName, checkUserdata, existing, Refusal, required } from "./refusal.ts";
 import { lookupsOf, nextHandle, type SetState, type TableState } from "./state.ts";
@@ -55,7 +55,30 @@ function describe(attributes: SetAttributes): SetDescription {
   checkFlags(flags);
   const data = describeData(flags, attributes);
   checkFields(flags, keyLength, description.concat ?? []);
-  return { name, flags, keyType, keyLength, ...data, description, userdata: checkUserdata(attributes.userdata) };
+  const state = { timeout: checkTimeout(flags, attributes.timeout), expression: counterOf(attributes.expression) };
+  return {
+    name,
+    flags,
+    keyType,
+    keyLength,
+    ...data,
+    description,
+    userdata: checkUserdata(attributes.userdata),
+    ...state,
+  };
+}
+
+function checkTimeout(flags: number, timeout: bigint | undefined): bigint | undefined {
+  if (timeout !== undefined && (flags & NFT_SET.timeout) === 0) throw new Refusal("EINVAL");
+  return timeout || undefined;
+}
+
+/** The counter that elements begin with. */
+export function counterOf(expression: Expression | undefined): Expression | undefined {
+  if (expression === undefined) return undefined;
+  if (expression.kind !== "counter") throw new Error(`the fake nftables knows no elements with ${expression.kind}`);
+  const { bytes = 0n, packets = 0n } = expression.data ?? {};
+  return { kind: "counter", data: { bytes, packets } };
 }
 
 function checkLength(length: number | undefined): number {

@@ -41,6 +41,10 @@ export interface SetState {
   readonly dataLength: number | undefined;
   readonly description: { readonly size?: number | undefined; readonly concat?: readonly Field[] | undefined };
   readonly userdata: Uint8Array | undefined;
+  /** Of its elements, in milliseconds. None of them ever ends in the fake. */
+  readonly timeout: bigint | undefined;
+  /** A counter that each element has. */
+  readonly expression: Expression | undefined;
   /** By `identityOf`. */
   readonly elements: Map<string, SetElement>;
   /** Of an interval set: the last start that a request named. All copies share it, as `TableState.handles`. */
@@ -108,7 +112,7 @@ export function chainUse(table: TableState, { name, rules }: ChainState): number
   return rules.length + referencesTo(table, name);
 }
 
-/** The lookups of a set by rules, with their destination register. */
+/** The lookups of a set by rules, with their destination register, and its changes by them. */
 export function* lookupsOf(
   { chains }: TableState,
   set: string,
@@ -117,5 +121,6 @@ export function* lookupsOf(
     for (const { expressions } of chain.rules)
       for (const { kind, data } of expressions) {
         if (kind === "lookup" && data?.set === set) yield { chain, register: data.dreg };
+        if (kind === "dynset" && data?.set === set) yield { chain, register: undefined };
       }
 }

@@ -40,7 +40,7 @@ export interface HeldEndpoint {
   readonly port: number;
 }
 
-/** Sets that say nothing more about a frontend. */
+/** Sets that say nothing more about a frontend, or that serve affinity alone. */
 const UNREAD = /^(?:hairpin|allowed-sources|affinity-ids|(?:local-)?sticky)[46]$/;
 const TABLE: Table = {
   ...{ family: "inet", name: SERVICES_TABLE, comment: "", chains: [] },

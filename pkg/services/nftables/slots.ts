@@ -16,10 +16,12 @@ export function arrangeSlots(held: readonly Bytes[], endpoints: readonly Endpoin
     left.delete(bytes);
     return endpoint;
   });
-  slots.push(...left.values());
-  for (let at = 0; at < slots.length; at++) {
-    while (slots.length > at && slots.at(-1) === undefined) slots.pop();
-    if (at < slots.length && slots[at] === undefined) slots[at] = slots.pop();
+  const coming = [...left.values()];
+  const filled = slots.map((endpoint) => endpoint ?? coming.shift());
+  filled.push(...coming);
+  for (let at = 0; at < filled.length; at++) {
+    while (filled.length > at && filled.at(-1) === undefined) filled.pop();
+    if (at < filled.length && filled[at] === undefined) filled[at] = filled.pop();
   }
-  return slots.filter((endpoint) => endpoint !== undefined);
+  return filled.filter((endpoint) => endpoint !== undefined);
 }

@@ -4,6 +4,7 @@
  */
 import type { Cases } from "./case.ts";
 import { chainCases } from "./chain-cases.ts";
+import { dynamicCases } from "./dynamic-cases.ts";
 import { expressionCases } from "./expression-cases.ts";
 import { ruleCases } from "./rule-cases.ts";
 import { setCases } from "./set-cases.ts";
@@ -15,6 +16,7 @@ export const cases: Cases = {
   ...chainCases,
   ...ruleCases,
   ...expressionCases,
+  ...dynamicCases,
   ...setCases,
   ...transactionCases,
 };
