@@ -71,11 +71,12 @@ export class ServiceBed {
   /** Puts all addresses in their places and programs the case's Services; returns the number of transactions. */
   async arrange(one: Case, by: Order["do"] = "compare"): Promise<number> {
     const placement = placementOf(one);
-    for (const [host, commands] of moves(this.#placement, placement)) {
-      await succeed("ip", ["-n", this.namespaces[host].name, "-batch", "-"], { input: `${commands.join("\n")}\n` });
-    }
+    const batches = [...moves(this.#placement, placement)].map(([host, commands]) =>
+      succeed("ip", ["-n", this.namespaces[host].name, "-batch", "-"], { input: `${commands.join("\n")}\n` }),
+    );
+    await Promise.all(batches);
     this.#placement = placement;
-    for (const host of SERVERS) await this.hosts[host].serve(host, placement.listening[host]);
+    await Promise.all(SERVERS.map((host) => this.hosts[host].serve(host, placement.listening[host])));
     return this.program({ do: by, case: one });
   }
 
