@@ -1,12 +1,16 @@
-/** What `memory.ts` runs, bundled as weftd is: lists and follows with real stores, computes, and prints a table. */
+/** What `memory.ts` runs, bundled as weftd is: lists with real stores, computes frontends and what nftables is to hold, and prints a table. */
 import { connectKubernetes } from "../../pkg/cluster/kubeconfig.ts";
 import { ENDPOINT_SLICE_PARSER } from "../../pkg/cluster/service/endpoint-slice.ts";
 import { SERVICE_PARSER, SERVICE_SELECTION } from "../../pkg/cluster/service/service.ts";
 import { Store } from "../../pkg/cluster/store.ts";
+import { answered } from "../../pkg/netlink/look.ts";
+import type { NodeSettings } from "../../pkg/services/frontend.ts";
+import { NftablesMode } from "../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../pkg/services/service-map.ts";
 import { nodeFacts } from "./core-bed.ts";
 
 const FLIPS = 10_000;
+const NO_SETTINGS: NodeSettings = { localPods: [], serviceRanges: [], masqueradeAll: false, masqueradeBit: 14 };
 
 interface Use {
   readonly rssMiB: number;
@@ -47,6 +51,11 @@ async function follow(file: string): Promise<void> {
   const count = map.changes().length;
   const computedMs = performance.now() - begun;
   rows[`core, ${count} frontends`] = { ...use(), ms: Math.round(computedMs) };
+  begun = performance.now();
+  const mode = new NftablesMode();
+  const comparison = mode.compare(map.frontends(), NO_SETTINGS);
+  const transactions = answered(comparison, () => []).length;
+  rows[`mode, ${transactions} transactions`] = { ...use(), ms: Math.round(performance.now() - begun) };
   const keys = services.list().map(({ key }) => key);
   begun = performance.now();
   for (let n = 0; n < FLIPS; n++) {
@@ -58,12 +67,12 @@ async function follow(file: string): Promise<void> {
       key,
       all.map((slice) => ({ ...slice, endpoints: isOut ? slice.endpoints.slice(1) : slice.endpoints })),
     );
-    map.changes();
+    mode.change(map.changes());
   }
   rows[`each of ${FLIPS} flips`] = { ...use(), ms: (performance.now() - begun) / FLIPS };
   begun = performance.now();
   map.setNode(nodeFacts({ name: "n2" }));
-  map.changes();
+  mode.change(map.changes());
   rows["another node's facts"] = { ...use(), ms: Math.round(performance.now() - begun) };
   console.table(rows);
   await Promise.all([services.stop(), slices.stop()]);
