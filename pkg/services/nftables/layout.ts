@@ -24,6 +24,7 @@ import {
 } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
 import type { Request } from "../../netlink/message.ts";
+import { setPriorityByMap } from "../../nft/dynamic-statements.ts";
 import {
   counter,
   destinationByMap,
@@ -42,7 +43,6 @@ import {
   reject,
   type Statement,
   setMark,
-  setPriorityByMap,
   verdictByMap,
 } from "../../nft/expressions.ts";
 import { address, packetPriority, randomBelow } from "../../nft/selector.ts";
