@@ -351,7 +351,8 @@ describe("NodePorts", () => {
     await start();
     source.services.put(nodePort());
     await settle();
-    expect(taken()).toEqual(["change: 192.0.2.1:30080>10.244.1.2"]);
+    // The ClusterIP knows of the NodePort.
+    expect(taken()).toEqual(["change: 10.96.0.1:80>10.244.1.2 192.0.2.1:30080>10.244.1.2"]);
     local.addresses = ["192.0.2.7"].map(parseAddress);
     notify(notification);
     await settle(20);
