@@ -4,6 +4,7 @@ import { InvalidArgumentError, type Option } from "commander";
 import { type Address, AddressError, parseAddress } from "../pkg/ip/address.ts";
 import type { Prefix } from "../pkg/ip/prefix.ts";
 import { flag, parseNetworks } from "./flag.ts";
+import type { Options } from "./options.ts";
 
 /** A node, by its name or by an address. */
 export type Via = { readonly name: string } | { readonly address: Address };
@@ -23,10 +24,19 @@ const OF_NODES = [
   ...["cniConfDir", "outsideHosts"],
 ];
 
+/**
+ * Where no flag says otherwise: no load balancer asks such a host for its health, and its settings are not weftd's to make
+ * larger.
+ */
+const IMPLIED: Partial<Options> = {
+  ...{ healthzBindAddress: "none", conntrackMaxPerCore: 0 },
+  ...{ conntrackTcpTimeoutEstablished: 0, conntrackTcpTimeoutCloseWait: 0 },
+};
+
 export function outsideFlags(): readonly Option[] {
   return [
     flag("--no-pods", "WEFTD_NO_PODS", "this host is no node: it reaches Services, and runs no pods")
-      .implies({ nodeName: hostname() })
+      .implies({ nodeName: hostname(), ...IMPLIED })
       .conflicts(OF_NODES),
     flag(
       "--via <node>",

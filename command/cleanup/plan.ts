@@ -5,6 +5,7 @@ import {
   DAEMON_MARK,
   DEFAULT_BRIDGE,
   DISABLED_SUFFIX,
+  KNOWN_SERVERS_FILE,
   LOCK_FILE,
   MARK_START,
   REMOVED_CONFLIST,
@@ -27,7 +28,7 @@ import { deleteTable } from "../../pkg/nft/ruleset.ts";
 import { planRestoration } from "../install/restoration.ts";
 import { type FileStep, fileStepText, quoted } from "../node/file-steps.ts";
 import { withNames } from "../node/kernel.ts";
-import type { ObservedNode, RulesSeen } from "./observed.ts";
+import type { FolderSeen, ObservedNode, RulesSeen } from "./observed.ts";
 
 export type Step =
   | { readonly kind: "file"; readonly file: FileStep }
@@ -64,7 +65,8 @@ export function planCleanup(observed: ObservedNode, { restores, pluginNames }: W
       .filter(({ protocol }) => protocol === RTPROT_WEFT)
       .map((route): Step => ({ kind: "route", request: deleteRoute(route) })),
     ...planLinks(observed, left),
-    ...observed.runDirs.flatMap((directory) => planRunDirectory(directory, left)),
+    ...observed.runDirs.flatMap((directory) => planFolder(directory, RUN_FILES, left)),
+    ...(observed.state === undefined ? [] : planFolder(observed.state, [KNOWN_SERVERS_FILE], left)),
     ...observed.indexPaths.map(({ path, isDirectory }) => removal(path, isDirectory)),
     ...planExecutables(observed, pluginNames, left),
   ];
@@ -209,8 +211,10 @@ function strangersRoutes({ index }: Link, routes: readonly ObservedRoute[]): Obs
   );
 }
 
-function planRunDirectory({ path, files }: ObservedNode["runDirs"][number], left: string[]): Step[] {
-  const known = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, LOCK_FILE];
+const RUN_FILES = [TABLE_FILE, STAMP_FILE, SOCKET_FILE, SERVICES_SOCKET_FILE, LOCK_FILE];
+
+/** The files called as `known`, and the folder where nothing else is in it. */
+function planFolder({ path, files }: FolderSeen, known: readonly string[], left: string[]): Step[] {
   const isOurs = (name: string) => known.some((each) => name === each || name === `.${each}.new`);
   const steps = files
     .filter(isOurs)

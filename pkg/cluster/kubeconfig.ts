@@ -5,6 +5,7 @@
  * ClusterIP of default/kubernetes, which kubelets put into every pod's environment, is asked last, behind the addresses
  * that an administrator has configured and those that the node knows from its last life.
  */
+import { createHash } from "node:crypto";
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import { Connection, configuredServer } from "./connection.ts";
@@ -18,6 +19,11 @@ export interface AccessOptions {
   readonly apiServers?: readonly string[];
   /** The endpoints of default/kubernetes, as far as they are known. Default: none. */
   readonly known?: () => readonly ApiEndpoint[];
+  /**
+   * Who asks, such as the node's name: of the known servers each asker prefers another one, the same one each time. A cluster's
+   * nodes would all ask the first one otherwise. Default: in the order of `known`.
+   */
+  readonly askerName?: string;
   /** Another server than before has answered. Must not throw. */
   readonly onServer?: (server: Server) => void;
 }
@@ -27,13 +33,16 @@ const API_SERVER_NAME = "kubernetes.default.svc";
 
 /** Files are read at the first request, and again after the server refused what they held. */
 export function connectKubernetes(options: AccessOptions = {}, clock: Clock = SYSTEM_CLOCK): Connection {
-  const { kubeconfig, apiServers = [], known = () => [], onServer } = options;
+  const { kubeconfig, apiServers = [], known = () => [], askerName, onServer } = options;
   const isInCluster = kubeconfig === undefined;
   return new Connection(
     {
       load: () => loadKubeConfig(kubeconfig, apiServers.length > 0),
       servers: (config) =>
-        serversOf(config, { apiServers, known: known(), servicePort: isInCluster ? process.env.KUBERNETES_PORT : "" }),
+        serversOf(config, {
+          ...{ apiServers, known: askerName === undefined ? known() : spread(known(), askerName) },
+          servicePort: isInCluster ? process.env.KUBERNETES_PORT : "",
+        }),
       ...(onServer && { onServer }),
     },
     clock,
@@ -83,6 +92,12 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
     ...service,
   ];
   return servers.filter(({ url }, at) => servers.findIndex((other) => other.url === url) === at);
+}
+
+/** The same ring, begun where the name says. */
+export function spread<T>(ring: readonly T[], name: string): readonly T[] {
+  const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);
+  return [...ring.slice(at), ...ring.slice(0, at)];
 }
 
 function knownServer(endpoint: ApiEndpoint): Server {

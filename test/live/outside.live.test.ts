@@ -15,6 +15,7 @@ import { eventually, Running } from "./harness/process.ts";
 import { ServiceObjects } from "./harness/services.ts";
 
 const VIP = { near: "10.96.0.21", far: "10.96.0.22" } as const;
+const VIP6 = "fd00:10:96::22";
 /** The network of the host that is on no link with the nodes but the first one. */
 const OUTSIDE = { network: "198.51.100.0/24", node: "198.51.100.1", host: "198.51.100.2" };
 
@@ -28,7 +29,7 @@ let far: Pod;
 
 beforeAll(async () => {
   folder = makeFolder("outside", cleanup);
-  cluster = await Cluster.start("vxlan", cleanup);
+  cluster = await Cluster.start("vxlan", cleanup, { families: "dual" });
   cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables", WEFTD_OUTSIDE_HOSTS: OUTSIDE.network };
   first = await cluster.addNode(1);
   second = await cluster.addNode(2);
@@ -42,9 +43,11 @@ beforeAll(async () => {
     await objects.create(name, { clusterIP: VIP[name], clusterIPs: [VIP[name]] });
     await objects.createSlice(name, ECHO_PORT, [{ address: pod.address, node: pod.node.name }]);
   }
+  await objects.create("far6", { clusterIPs: [VIP6], ipFamilies: ["IPv6"] });
+  await objects.createSlice("far6", ECHO_PORT, [{ address: far.addresses[1] ?? "", node: second.name }]);
   await cluster.api("POST", "/apis/networking.k8s.io/v1/servicecidrs", {
     ...{ apiVersion: "networking.k8s.io/v1", kind: "ServiceCIDR", metadata: { name: "kubernetes" } },
-    spec: { cidrs: ["10.96.0.0/16"] },
+    spec: { cidrs: ["10.96.0.0/16", "fd00:10:96::/108"] },
   });
 });
 
@@ -88,6 +91,7 @@ const reaches = ({ inside }: Host, vip: string) => eventually(() => inside.seenB
 test("on the nodes' link, by routes to each node", async () => {
   const link = `${OWN_PREFIX}vxlan-link`;
   const host = await makeHost("link", "192.0.2.100", ["outside", "netns", link]);
+  await host.inside.succeed("ip", ["address", "add", "2001:db8::100/64", "dev", "eth0", "nodad"]);
   await cluster.link("ip", ["link", "set", "outside", "master", "br0", "up"]);
   const weftd = startWeftd(host, "link");
   await eventually(async () =>
@@ -101,6 +105,13 @@ test("on the nodes' link, by routes to each node", async () => {
   // Before the host's own rules stand, the first node translates, and gives connections its address.
   await eventually(async () => expect(await reaches(host, VIP.near)).toBe("192.0.2.100"));
   expect(await reaches(host, VIP.far)).toBe("192.0.2.100");
+  await eventually(async () => expect(await reaches(host, VIP6)).toBe("2001:db8::100"));
+  const routes6 = await host.inside.json<{ dst: string }[]>("ip", ["-6", "-j", "route", "show", "proto", "119"]);
+  expect(routes6.map(({ dst }) => dst).sort()).toEqual([
+    "fd00:10:244:1::/64",
+    "fd00:10:244:2::/64",
+    "fd00:10:96::/108",
+  ]);
   await eventually(async () => expect(await readyz(host)).toMatchObject({ status: 200 }));
 
   // Routes are kept, as on a node; and follow the Nodes.
@@ -131,7 +142,7 @@ test("elsewhere, by the node that forwards, which gives the host's connections i
   const alone = startWeftd(host, "alone");
   await eventually(async () =>
     expect((await readyz(host)).body).toContain(
-      "node n2 (192.0.2.2) is on none of this host's links: 10.244.2.0/24 is not reached; name a node that forwards to it by --via",
+      "node n2 (192.0.2.2, 2001:db8::2) is on none of this host's links: its pods in 10.244.2.0/24 are not reached; name a node that forwards to it by --via",
     ),
   );
   expect(await routes(host)).toEqual([]);

@@ -2,6 +2,7 @@
  * What `table inet weft-services` says of frontends, read back without weftd: for people. Names of Services are not in it.
  * `layout.ts` has what the sets mean.
  */
+import type { Protocol } from "../../cluster/service/service.ts";
 import { SERVICES_TABLE } from "../../footprint.ts";
 import { type Address, addressFromBytes, type Family } from "../../ip/address.ts";
 import type { Look } from "../../netlink/look.ts";
@@ -16,11 +17,13 @@ import type { List } from "./parts.ts";
 import { FAMILIES } from "./rule.ts";
 import { FRONTEND_SETS } from "./sets.ts";
 
-export interface HeldFrontend {
+export interface HeldPlace {
   readonly address: Address;
-  /** IPPROTO_* */
-  readonly protocol: number;
+  readonly protocol: Protocol;
   readonly port: number;
+}
+
+export interface HeldFrontend extends HeldPlace {
   readonly isClusterIp: boolean;
   readonly policy: FrontendPolicy;
   /** In the order of their slots. */
@@ -60,6 +63,23 @@ export function* lookAtFrontends(): Look<HeldFrontend[]> {
   );
 }
 
+/** Address, protocol and port of each of them: a small part of what the table holds. */
+export function* lookAtPlaces(): Look<HeldPlace[]> {
+  const table = { ...TABLE, sets: TABLE.sets.filter(({ name }) => COUNTED.has(name)) };
+  const seen = yield elementDumps(table);
+  const places: HeldPlace[] = [];
+  eachElement(table, seen, (set, row) => places.push(placeOf(row, set.endsWith("4") ? 4 : 16)));
+  return places;
+}
+
+function placeOf(row: Bytes, length: number): HeldPlace {
+  return {
+    address: addressOf(row.slice(0, length)),
+    protocol: row.charCodeAt(length) as Protocol,
+    port: portOf(row, length + 4),
+  };
+}
+
 type Elements = (name: string) => ReadonlyMap<Bytes, Bytes>;
 
 function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Bytes, number>): HeldFrontend[] {
@@ -67,14 +87,12 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
   return [...elements("connections").keys()].map((row) => {
     const has = (name: string) => elements(name).has(row);
     return {
-      address: addressOf(row.slice(0, length)),
-      protocol: row.charCodeAt(length),
-      port: portOf(row, length + 4),
+      ...placeOf(row, length),
       isClusterIp: elements("cluster-ips").has(row.slice(0, length)),
-      policy: has("local-policy") ? "local" : has("masqueraded") ? "cluster" : "internal",
+      policy: has("local-policy") ? "local" : has("external") ? "cluster" : "internal",
       endpoints: endpointsOf(row, "", elements, length),
       localEndpoints: endpointsOf(row, "local-", elements, length),
-      withoutEndpoint: has("rejected") ? "reject" : has("dropped") ? "drop" : undefined,
+      withoutEndpoint: has("dropped") ? "drop" : has("unanswered") ? "reject" : undefined,
       affinitySeconds: numberAt(elements("affinity-seconds").get(row)),
       isFirewalled: has("firewalled"),
       connections: counts.get(row) ?? 0,
@@ -84,7 +102,7 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
 
 /** As many as the list's size says. */
 function endpointsOf(row: Bytes, list: List, elements: Elements, length: number): HeldEndpoint[] {
-  const size = numberAt(elements(`${list}frontends`).get(row)) ?? 0;
+  const size = numberAt(elements(`${list}frontends`).get(row) ?? elements(`${list}sizes`).get(row)) ?? 0;
   const slots = elements(`${list}endpoints`);
   return Array.from({ length: size }, (_, at) => slots.get(row + numberBytes(at))).flatMap((data) =>
     data === undefined ? [] : [{ address: addressOf(data.slice(0, length)), port: portOf(data, length) }],
