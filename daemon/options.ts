@@ -74,6 +74,7 @@ Examples:
   weftd --iface eth1                          the underlay is eth1, whatever the Node's InternalIP says
   weftd --iface-cidr 10.0.0.0/8,fd00::/8      the underlay is the interface with an address of these networks
   weftd --service-proxy nftables              Services are weftd's, too: no kube-proxy runs on the node
+  weftd translate-kube-proxy-config FILE      prints a kube-proxy's configuration as these flags, and changes nothing
   weftd --service-proxy nftables --no-pods --kubeconfig /etc/weft/kubeconfig
                                               on a host outside the cluster, which then reaches ClusterIPs
   weftd --public-ip 203.0.113.7               peers reach this node through a NAT, by its Node's ExternalIP
@@ -104,7 +105,7 @@ export function optionsCommand(): Command {
       flag(
         "--apiserver <urls>",
         "WEFTD_APISERVER",
-        "where the API servers are, instead of what the kubeconfig or the pod's environment says; commas between",
+        "URLs of API servers, in place of the kubeconfig's or the pod environment's; commas between",
       )
         .argParser(parseUrls)
         .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
@@ -197,7 +198,11 @@ export function optionsCommand(): Command {
         .default(DEFAULT_RUN_DIR),
     )
     .addOption(
-      flag("--state-dir <dir>", "WEFTD_STATE_DIR", "what outlives a reboot: addresses of API servers")
+      flag(
+        "--state-dir <dir>",
+        "WEFTD_STATE_DIR",
+        "directory of what weftd keeps over a reboot: addresses of API servers",
+      )
         .argParser((path) => resolve(path))
         .default(DEFAULT_STATE_DIR),
     )

@@ -22,6 +22,18 @@ test("a host without pods needs no name; the machine's serves for the log", () =
   expect(parse().pods).toBe(false);
 });
 
+test("a host without pods answers no load balancer and changes no settings, unless flags say so", () => {
+  expect(parse("--no-pods")).toMatchObject({
+    ...{ healthzBindAddress: "none", conntrackMaxPerCore: 0 },
+    ...{ conntrackTcpTimeoutEstablished: 0, conntrackTcpTimeoutCloseWait: 0 },
+  });
+  const flags = ["--healthz-bind-address", ":10256", "--conntrack-max-per-core", "1000"];
+  expect(parse("--no-pods", ...flags)).toMatchObject({
+    ...{ healthzBindAddress: { host: undefined, port: 10256 }, conntrackMaxPerCore: 1000 },
+  });
+  expect(parse("--node-name", "n1").conntrackMaxPerCore).toBe(32_768);
+});
+
 test("who forwards is named, or has an address", () => {
   expect(parse("--no-pods", "--via", "n1.example").via).toEqual({ name: "n1.example" });
   expect(parse("--no-pods", "--via", "2001:db8::1").via).toEqual({ address: parseAddress("2001:db8::1") });

@@ -22,6 +22,7 @@ import { podRules } from "./controllers/pod-rules/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
+import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
@@ -43,9 +44,10 @@ import { NetConfHolder } from "./sources/net-conf.ts";
 import { nodeEvents } from "./sources/node-events.ts";
 import { NodeView } from "./sources/node-view.ts";
 
-/** `serviceHealth` publishes whose turn it is. */
+/** `serviceHealth` publishes whose turn it is: without it nothing is programmed. */
 const OF_SERVICES: readonly ControllerFactory[] = [
-  ...[services, serviceHealth, serviceConntrack, proxyLeftovers, conntrackSettings],
+  ...[services, serviceHealth, serviceConntrack, serviceLoopback, serviceLocalhost],
+  ...[proxyLeftovers, conntrackSettings],
 ];
 
 /** One concern each. A new one is a folder below controllers/, and a line here. */

@@ -28,6 +28,9 @@ export const NODE_TABLE = "weft";
 /** weftd's table of Services, family `inet`. */
 export const SERVICES_TABLE = "weft-services";
 
+/** weftd's table, family `inet`, that drops loopback addresses from elsewhere while NodePorts answer on 127.0.0.1. */
+export const LOCALHOST_TABLE = "weft-localhost";
+
 /** How the names of the tables of pods begin: one table for each kind of rule, for all pods of the node. */
 export const POD_TABLE_START = "weft_";
 
@@ -294,7 +297,10 @@ export const SETTING_FORWARDING = "forwarding";
 /** Takes router advertisements. Set to 2 on an underlay that lives by them and forwards; to 0 where a pod could send them. */
 export const SETTING_ACCEPT_RA = "accept_ra";
 
-/** Lets loopback addresses pass the device. Set to 1 by `portmap` on the device that leads to a pod. */
+/**
+ * Lets loopback addresses pass the device. Set to 1 by `portmap` on the device that leads to a pod, and by weftd for all
+ * devices (`all`) while NodePorts answer on 127.0.0.1; to 0 when they no longer do.
+ */
 export const SETTING_ROUTE_LOCALNET = "route_localnet";
 
 /** Answers for addresses that routes lead elsewhere, by family. Set to 1 on the bridge while pods of both kinds run. */

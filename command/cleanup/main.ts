@@ -10,9 +10,10 @@ import { changeBlocks } from "../change-report.ts";
 import { DATA_DIR } from "../ipam/look.ts";
 import { takeFileStep } from "../node/file-steps.ts";
 import { runLegacy } from "../node/legacy.ts";
-import { CNI_CONF_DIR, RUN_DIR } from "../node/options.ts";
+import { CNI_CONF_DIR, RUN_DIR, STATE_DIR } from "../node/options.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
+import { closeLoopback } from "./loopback.ts";
 import { lookAtRules, observe, type Places } from "./observed.ts";
 import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
 import { cleanUpServices } from "./services.ts";
@@ -22,7 +23,7 @@ export const cleanup = declareSubcommand({
   group: "Change this node",
   summary: "remove everything that weft has made on this node, and nothing else",
   description: [
-    "Removes weft's conflist, its rules (tables `inet weft`, `inet weft-services` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
+    "Removes weft's conflist, its rules (tables `inet weft`, `inet weft-services` and `weft_*`, and those in other programs' forward chains that carry its mark), its routes (protocol 119), its devices (by their alias), its bridge, its run directory, what weftd keeps over reboots, and host-local's index, also those that its conflist names in other places; with --bin-dir also the executables, and puts back what `weft install` had replaced.",
     "It refuses while a weftd lives, which would put everything back, and while pods hang on weft, which would lose their network: for these `weft install --undo` is the way back to other plugins. --dry-run prints what would go, as the commands that do the same by hand.",
     "It may be killed at any moment, or fail in part: the conflist is out of the runtime's sight first, and gone last, so that the next cleanup finishes the work.",
     "--services is the way back to kube-proxy alone: it removes the rules of Services (table `inet weft-services`) and nothing else, while pods and a weftd with --service-proxy none go on. It refuses while a weftd programs Services. Start kube-proxy first: with both sets of rules no connection is lost, and those under way go on by the kernel's connection tracking.",
@@ -37,6 +38,7 @@ export const cleanup = declareSubcommand({
     restore: { kind: "flag", about: "put back configurations that weftd has put out of use (*.weft-disabled)" },
     binDir: { kind: "text", value: "DIR", about: "remove the executables from there", completes: "directory" },
     runDir: RUN_DIR,
+    stateDir: STATE_DIR,
     cniConfDir: CNI_CONF_DIR,
     dataDir: DATA_DIR,
   },
@@ -100,15 +102,17 @@ function assertServicesAlone({
 function placesOf({
   binDir,
   runDir,
+  stateDir,
   cniConfDir,
   dataDir,
 }: {
   binDir: string | undefined;
   runDir: string;
+  stateDir: string;
   cniConfDir: string;
   dataDir: string;
 }): Places {
-  return { binDir, runDir, cniConfDir, dataDir };
+  return { binDir, runDir, stateDir, cniConfDir, dataDir };
 }
 
 function assertAllowed([alive]: readonly string[], pods: readonly string[]): void {
@@ -159,6 +163,7 @@ function take(step: Step, system: System): void {
       return;
     }
     case "rules":
+      closeLoopback(system, step.tables);
       changeSeen(system, lookAtRules, planRules);
       return;
     case "legacy":

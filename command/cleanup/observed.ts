@@ -22,6 +22,7 @@ import { type LegacyRules, readLegacyRules } from "./legacy.ts";
 /** Where to look; weft's conflist may add a run directory and a data directory. */
 export interface Places {
   readonly runDir: string;
+  readonly stateDir: string;
   readonly cniConfDir: string;
   readonly dataDir: string;
   /** `undefined`: the executables stay. */
@@ -38,6 +39,11 @@ export interface RulesSeen {
   readonly podAddresses: readonly Address[];
 }
 
+export interface FolderSeen {
+  readonly path: string;
+  readonly files: readonly string[];
+}
+
 export interface ObservedNode {
   readonly places: Places;
   /** The run directories in which a weftd answers. */
@@ -50,7 +56,9 @@ export interface ObservedNode {
   /** Names in the runtime's folder. */
   readonly confFiles: readonly string[];
   /** The run directories that are there, and the names in them. */
-  readonly runDirs: readonly { readonly path: string; readonly files: readonly string[] }[];
+  readonly runDirs: readonly FolderSeen[];
+  /** What weftd keeps over a reboot; undefined: the folder is not there. */
+  readonly state: FolderSeen | undefined;
   /** All paths of host-local's indexes, each behind what is in it. */
   readonly indexPaths: readonly { readonly path: string; readonly isDirectory: boolean }[];
   readonly bin: BinDirectory | undefined;
@@ -74,9 +82,8 @@ export function observe(system: System, places: Places): ObservedNode {
       legacy: readLegacyRules(system),
       stated,
       confFiles: namesIn(system, places.cniConfDir),
-      runDirs: runDirs
-        .filter((path) => system.status(path) !== undefined)
-        .map((path) => ({ path, files: namesIn(system, path) })),
+      runDirs: runDirs.flatMap((path) => folderAt(system, path) ?? []),
+      state: folderAt(system, places.stateDir),
       indexPaths: dataDirs.flatMap((dataDir) => pathsBelow(system, `${dataDir}/${HOST_LOCAL_INDEX}`)),
       reserved: dataDirs
         .map((dataDir) => ({ dataDir, count: countReserved(system, dataDir, places.cniConfDir) }))
@@ -86,6 +93,10 @@ export function observe(system: System, places: Places): ObservedNode {
   } finally {
     netlink.close();
   }
+}
+
+function folderAt(system: System, path: string): FolderSeen | undefined {
+  return system.status(path) === undefined ? undefined : { path, files: namesIn(system, path) };
 }
 
 const NO_RULES: RulesSeen = {

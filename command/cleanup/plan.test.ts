@@ -12,7 +12,12 @@ const link = (index: number, name: string, kind: string, more: Partial<Link> = {
   ({ index, name, kind, alias: "", masterIndex: 0, ...more }) as Link;
 const route = (destination: string, protocol: number, outputIndex = 2) =>
   ({ destination: parsePrefix(destination), protocol, outputIndex, table: 254 }) as ObservedRoute;
-const places = { runDir: "/run/weft", cniConfDir: "/etc/cni/net.d", dataDir: "/var/lib/cni/networks" };
+const places = {
+  runDir: "/run/weft",
+  stateDir: "/var/lib/weft",
+  cniConfDir: "/etc/cni/net.d",
+  dataDir: "/var/lib/cni/networks",
+};
 const EMPTY: ObservedNode = {
   places: { ...places, binDir: undefined },
   alive: [],
@@ -23,6 +28,7 @@ const EMPTY: ObservedNode = {
   stated: { bridge: undefined, others: [] },
   confFiles: [],
   runDirs: [],
+  state: undefined,
   indexPaths: [],
   bin: undefined,
   reserved: [],
@@ -176,6 +182,12 @@ test("a stranger's file in the run directory keeps the directory", () => {
     commands: ["rm /run/weft/stamp.json"],
     left: ["/run/weft/notes: not weft's"],
   });
+});
+
+test("what weftd kept over reboots goes, with its folder", () => {
+  expect(plan({ state: { path: "/var/lib/weft", files: ["apiserver.json", ".apiserver.json.new"] } }).commands).toEqual(
+    ["rm /var/lib/weft/.apiserver.json.new", "rm /var/lib/weft/apiserver.json", "rmdir /var/lib/weft"],
+  );
 });
 
 test("executables go, and what they replaced comes back, unless somebody else has put it there again", () => {

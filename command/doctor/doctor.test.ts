@@ -14,6 +14,7 @@ import { FakeSystem } from "../../pkg/sys/fake.ts";
 import { desireOf } from "../node/kernel.ts";
 import { attachmentOf } from "../node/networks.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
+import type { ServicesPage } from "../node/services-page.ts";
 import { CHECKS } from "./checks/all.ts";
 import type { Facts } from "./facts.ts";
 import { readNetworkd, readNetworkManager } from "./gather/other-programs.ts";
@@ -48,6 +49,28 @@ const SETTINGS: Readonly<Record<string, string>> = {
   "net.bridge.bridge-nf-call-iptables": "1",
   "net.ipv4.ip_forward": "1",
 };
+
+/** Another program's, which has nothing here. */
+const NO_SERVICES: Facts["services"] = {
+  ...{ page: undefined, isOthers: true, hasTable: false, missingOptions: [], proxies: [], proxyRules: [] },
+  ...{ isHealthPortTaken: false, processors: 2 },
+};
+const IN_SYNC = { mode: "nftables", isOurs: true, isSynced: true, warnings: [] };
+const PAGE: ServicesPage = {
+  state: { ...IN_SYNC, counts: { services: 0, frontends: 0, endpoints: 0 } },
+  node: {
+    ...{ name: "n1", nodePortAddresses: [], externalIPs: "none", localPods: [], masqueradeAll: false },
+    ...{ serviceRanges: ["10.96.0.0/16"], masqueradeBit: 14 },
+  },
+  services: [],
+};
+/** weftd's, in health. */
+const served = (change: Partial<Facts["services"]> = {}) => ({
+  services: { ...NO_SERVICES, page: PAGE, isOthers: false, hasTable: true, ...change },
+});
+const paged = (change: Partial<ServicesPage>) => served({ page: { ...PAGE, ...change } });
+const inState = (change: Partial<ServicesPage["state"]>) => paged({ state: { ...PAGE.state, ...change } });
+const placed = (address: string) => ({ kind: "ExternalIP", address, protocol: "TCP", port: 80 }) as const;
 
 /** A node by host-gw without peers, in health. */
 function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, string | undefined>> = {}): Facts {
@@ -93,6 +116,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
     renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
     podRules: { missing: [], obstacles: [], unchecked: [], unknown: [] },
+    services: NO_SERVICES,
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
     networkManager: { isRunning: false, unmanaged: [] },
     ...{ offloads: [], probes: [], ...change },
@@ -134,6 +158,7 @@ const peersAt = (count: number) =>
   }));
 
 test("a healthy node has no findings, and one line", () => {
+  expect(judgeAll(CHECKS, facts(served()))).toEqual([]);
   const findings = judgeAll(CHECKS, facts());
   expect(findings).toEqual([]);
   expect(statusOf(findings)).toBe(0);
@@ -276,6 +301,72 @@ describe("facts that no test can plant on a machine", () => {
       }),
       /rules of running pods: container c1, interface eth0, network net \(portmap, masquerade\)$/,
       "/opt/cni/bin/weft restore",
+    ],
+    [
+      "service-kernel",
+      facts(served({ missingOptions: ["NFT_NUMGEN", "NFT_FIB_INET"] })),
+      /without CONFIG_NFT_NUMGEN, CONFIG_NFT_FIB_INET/,
+      undefined,
+    ],
+    [
+      "services-sync",
+      facts(inState({ lastSync: { agoMs: 1, durationMs: 1, error: "no buffer space" } })),
+      /failed to program Services: no buffer space/,
+      undefined,
+    ],
+    ["services-sync", facts(inState({ isSynced: false })), /waits for Services/, undefined],
+    ["services-sync", facts(served({ hasTable: false })), /table inet weft-services is missing/, undefined],
+    [
+      "stale-services",
+      facts({ services: { ...NO_SERVICES, hasTable: true } }),
+      /stands, and weftd has --service-proxy none/,
+      "/opt/cni/bin/weft cleanup --services",
+    ],
+    ["kube-proxy", facts(served({ proxies: ["4711"] })), /kube-proxy runs \(process 4711\)/, undefined],
+    [
+      "kube-proxy",
+      facts(served({ isHealthPortTaken: true, page: { ...PAGE, state: { ...PAGE.state, isOurs: false } } })),
+      /127\.0\.0\.1:10256 is answered by another process/,
+      "ss -ltnp sport = :10256",
+    ],
+    ["kube-proxy", facts(served({ proxyRules: ["table ip kube-proxy"] })), /left: table ip kube-proxy/, undefined],
+    [
+      "service-ranges",
+      facts(
+        paged({ node: { ...(PAGE.node as NonNullable<ServicesPage["node"]>), serviceRanges: ["10.244.128.0/20"] } }),
+      ),
+      /ClusterIPs 10\.244\.128\.0\/20 overlaps the pods' network 10\.244\.0\.0\/16/,
+      undefined,
+    ],
+    [
+      "service-room",
+      facts(served({ processors: 64 }), { "net.netfilter.nf_conntrack_max": "262144" }),
+      /nf_conntrack_max is 262144/,
+      "sysctl -w net.netfilter.nf_conntrack_max=2097152",
+    ],
+    [
+      "service-claims",
+      facts(
+        paged({
+          services: [
+            { service: "a/web", lost: [{ ...placed("203.0.113.7"), winner: "b/older", winnerKind: "ExternalIP" }] },
+            { service: "a/api", refused: [{ ...placed("127.0.0.1"), reason: "the address is loopback" }] },
+          ],
+        }),
+      ),
+      /a\/web has lost 203\.0\.113\.7:80\/tcp to b\/older; a\/api may not have 127\.0\.0\.1:80\/tcp: the address is loopback/,
+      "/opt/cni/bin/weft services --no-endpoints",
+    ],
+    [
+      "external-ips",
+      facts(
+        paged({
+          node: { ...(PAGE.node as NonNullable<ServicesPage["node"]>), externalIPs: "all" },
+          services: [{ service: "a/web", frontends: [{ ...placed("203.0.113.7"), policy: "cluster" }] }],
+        }),
+      ),
+      /--external-ips all, and these Services have externalIPs: a\/web/,
+      undefined,
     ],
     [
       "room",

@@ -13,6 +13,7 @@ import type { Room } from "../../pkg/sys/system.ts";
 import type { OwnedPart, PodRulesObstacle } from "../../pkg/tables/pod-rules.ts";
 import type { AttachSettings, NetworkFile, NetworkFolder } from "../node/networks.ts";
 import type { KnownNodes, RunDirectory } from "../node/run-dir.ts";
+import type { ServicesPage } from "../node/services-page.ts";
 import type { Complaint } from "../node/trial.ts";
 import type { Readiness } from "../node/weftd.ts";
 
@@ -50,6 +51,7 @@ export interface Facts {
   readonly plugins: PluginFacts;
   readonly rooms: readonly { readonly path: string; readonly room: Room }[];
   readonly podRules: PodRuleFacts;
+  readonly services: ServiceFacts;
   readonly leases: LeaseFacts;
   /** Pods outside this node's subnets, and what is kept for them; undefined without a table. */
   readonly renumbering: Renumbering | undefined;
@@ -75,6 +77,25 @@ export interface RuleFacts {
   /** nft commands without which other programs' forward chains drop pods' packets. */
   readonly missingAccepts: readonly string[];
   readonly legacy: readonly LegacyTable[];
+}
+
+export interface ServiceFacts {
+  /** What weftd says of Services; undefined where it says nothing. */
+  readonly page: ServicesPage | undefined;
+  /** weftd lives, and leaves Services to another program. */
+  readonly isOthers: boolean;
+  /** weftd's table of Services stands. */
+  readonly hasTable: boolean;
+  /** Options of the kernel's configuration that Services need and that are off: "NFT_NUMGEN". */
+  readonly missingOptions: readonly string[];
+  /** Process ids of kube-proxies of this network namespace. */
+  readonly proxies: readonly string[];
+  /** A process of this node accepts connections at kube-proxy's health port. */
+  readonly isHealthPortTaken: boolean;
+  /** kube-proxy's, as nft names them. */
+  readonly proxyRules: readonly string[];
+  /** Processors of the machine. */
+  readonly processors: number;
 }
 
 /** Rules of single pods. */

@@ -7,6 +7,7 @@ export const CHECK_GROUPS = [
   "weftd",
   "data path",
   "firewall",
+  "services",
   "runtime",
   "addresses",
   "other programs",

@@ -33,6 +33,7 @@ import { lookAtPlugins } from "./gather/plugins.ts";
 import { readPodRules } from "./gather/pod-rules.ts";
 import { probePeers } from "./gather/probes.ts";
 import { readRooms } from "./gather/rooms.ts";
+import { readServices } from "./gather/services.ts";
 import { findUnseen } from "./gather/unseen.ts";
 
 export interface GatherOptions {
@@ -89,6 +90,10 @@ export function gather(
     sysctl: (name) => readSysctl(system, name),
     rooms: readRooms(system, [attachment.dataDir, options.runDir, options.cniConfDir]),
     unseen: findUnseen(system, options.cniBinDir, leases),
+    services: readServices(system, {
+      ...{ netfilter, chains: rules.chains, isAlive: run.isAlive },
+      ...{ metricsAddress: options.metricsAddress, timeoutMs: options.timeoutMs },
+    }),
     podRules: readPodRules(system, netfilter, options.cniBinDir),
     networkd: readNetworkd(system),
     networkManager: readNetworkManager(system),

@@ -6,7 +6,7 @@ import { formatAddress, isSameAddress, parseAddress } from "../../pkg/ip/address
 import { parsePrefix } from "../../pkg/ip/prefix.ts";
 import type { Endpoint, Frontend, FrontendKind } from "../../pkg/services/frontend.ts";
 import { type Outcome, outcomeOf } from "../../pkg/services/outcome.ts";
-import type { PageFrontend, ServicesPage } from "../node/services-page.ts";
+import type { PageFrontend, PageService, ServicesPage } from "../node/services-page.ts";
 import { PROTOCOL_NUMBER } from "../services/sight.ts";
 import type { Trace } from "./trace.ts";
 
@@ -38,7 +38,7 @@ export function expected(trace: Trace, page: ServicesPage | undefined): Outcome 
 
 /** Those at the address, and those at addresses of their endpoints: no destination is translated twice. */
 function frontendsAbout({ services }: ServicesPage, address: string): Frontend[] {
-  const all = services.flatMap(({ service, frontends = [] }) => frontends.map((frontend) => ({ service, frontend })));
+  const all = services.flatMap((service) => (service.frontends ?? []).map((frontend) => ({ service, frontend })));
   const own = all.filter(({ frontend }) => frontend.address === address);
   const targets = new Set(own.flatMap(({ frontend: { endpoints = [] } }) => endpoints.map(hostOf)));
   return all
@@ -50,9 +50,9 @@ function hostOf(target: string): string {
   return target.slice(0, target.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 }
 
-function frontendOf(service: string, told: PageFrontend): Frontend {
+function frontendOf({ service, endpoints: all = [] }: PageService, told: PageFrontend): Frontend {
   const { endpoints = [], localEndpoints = [], allowedSources, affinitySeconds: seconds } = told;
-  const locals = new Set(localEndpoints);
+  const locals = new Set(all.filter(({ isLocal }) => isLocal).map(({ target }) => target));
   const endpointOf = (target: string): Endpoint => ({
     address: parseAddress(hostOf(target)),
     port: Number(target.slice(target.lastIndexOf(":") + 1)),

@@ -1,5 +1,11 @@
 /** Where things lie on a node: the options that all subcommands have which look at one. */
-import { DEFAULT_CNI_BIN_DIR, DEFAULT_CNI_CONF_DIR, DEFAULT_RUN_DIR, METRICS_LISTEN } from "../../pkg/footprint.ts";
+import {
+  DEFAULT_CNI_BIN_DIR,
+  DEFAULT_CNI_CONF_DIR,
+  DEFAULT_RUN_DIR,
+  DEFAULT_STATE_DIR,
+  METRICS_LISTEN,
+} from "../../pkg/footprint.ts";
 import type { NumberOption, TextOption } from "../subcommand.ts";
 
 export const RUN_DIR = {
@@ -7,6 +13,14 @@ export const RUN_DIR = {
   value: "DIR",
   about: "weftd's run directory",
   default: DEFAULT_RUN_DIR,
+  completes: "directory",
+} as const satisfies TextOption;
+
+export const STATE_DIR = {
+  kind: "text",
+  value: "DIR",
+  about: "what weftd keeps over a reboot",
+  default: DEFAULT_STATE_DIR,
   completes: "directory",
 } as const satisfies TextOption;
 

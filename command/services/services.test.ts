@@ -46,7 +46,26 @@ const withoutWeftd = (words = "services") => weft(words, { netlink: (datagram) =
 
 test("shows frontends, claims that were lost, endpoints and why others are not used", () => {
   const { status, output } = withWeftd();
-  expect(output).toMatchInlineSnapshot();
+  expect(output).toMatchInlineSnapshot(`
+    "MODE       nftables
+    services   3, with 5 frontends and 4 endpoints
+    state      in sync, last 2s ago
+    nodeports  on 192.168.0.1, 2001:db8::1
+    external   externalIPs: all
+
+    SERVICE        ADDRESS                KIND        POLICY    ENDPOINTS  CONNECTIONS
+    default/empty  10.96.0.77:80/tcp      ClusterIP   internal  0          0            no endpoint: new connections are rejected
+    default/web    10.96.0.1:80/tcp       ClusterIP   internal  2          0
+                   192.168.0.1:30080/tcp  NodePort    local     1 of 2     0
+                   203.0.113.7:80/tcp     ExternalIP                                    lost: team/older has it as its ExternalIP
+                     10.244.1.5:8080/tcp  endpoint    used                              on n1
+                     10.244.2.7:8080/tcp  endpoint    used                              used by the ClusterIP and external traffic from this node and its pods only; on n2
+                     10.244.2.8:8080/tcp  endpoint    not used                          not ready; on n2
+    team/older     10.96.0.9:80/tcp       ClusterIP   internal  1          0
+                   203.0.113.7:80/tcp     ExternalIP  cluster   1          0
+                     10.244.2.9:8080/tcp  endpoint    used                              on n2
+    "
+  `);
   expect(status).toBe(4);
 });
 
@@ -76,7 +95,23 @@ describe("without weftd", () => {
   test("the kernel's table tells frontends and endpoints, without names", () => {
     const { status, output } = withoutWeftd();
     expect(status).toBe(5);
-    expect(output).toMatchInlineSnapshot();
+    expect(output).toMatchInlineSnapshot(`
+      "No weftd answers (connect a TCP connection: connection refused (ECONNREFUSED)): this is what the kernel's table inet weft-services tells, and nobody keeps it up to date.
+
+      SERVICE  ADDRESS                KIND       POLICY    ENDPOINTS  CONNECTIONS
+      ?        10.96.0.1:80/tcp       ClusterIP  internal  2          0
+                 10.244.1.5:8080      endpoint   used
+                 10.244.2.7:8080      endpoint   used
+      ?        10.96.0.9:80/tcp       ClusterIP  internal  1          0
+                 10.244.2.9:8080      endpoint   used
+      ?        10.96.0.77:80/tcp      ClusterIP  internal  0          0            no endpoint: new connections are rejected
+      ?        192.168.0.1:30080/tcp  external   local     1 of 2     0
+                 10.244.1.5:8080      endpoint   used
+                 10.244.2.7:8080      endpoint   used
+      ?        203.0.113.7:80/tcp     external   cluster   1          0
+                 10.244.2.9:8080      endpoint   used
+      "
+    `);
   });
 
   test("and without the table there is nothing to show", () => {

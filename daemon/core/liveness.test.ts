@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SOCKET_FILE } from "../../pkg/footprint.ts";
-import { claimRunDir, RunDirInUse } from "./liveness.ts";
+import { claimRunDir, RunDirInUse, showSign } from "./liveness.ts";
 
 let runDir = "";
 beforeEach(() => {
@@ -16,8 +16,8 @@ afterEach(() => rmSync(runDir, { recursive: true, force: true }));
 
 const impatient = { waitMs: 0, onWait: () => undefined };
 
-async function isAlive(): Promise<boolean> {
-  const socket = net.connect(join(runDir, SOCKET_FILE));
+async function isAlive(name: string = SOCKET_FILE): Promise<boolean> {
+  const socket = net.connect(join(runDir, name));
   const alive = await Promise.race([
     once(socket, "connect").then(() => true),
     once(socket, "error").then(() => false),
@@ -72,9 +72,21 @@ test("the socket of a killed process is taken over", async () => {
   await liveness.close();
 });
 
+test("a further sign is there until it is closed, also where a killed process has left one", async () => {
+  const liveness = await claimRunDir(runDir, impatient);
+  await leaveStaleSocket("further.sock");
+  expect(await isAlive("further.sock")).toBe(false);
+  const sign = await showSign(runDir, "further.sock");
+  expect(await isAlive("further.sock")).toBe(true);
+  await sign.close();
+  expect(await isAlive("further.sock")).toBe(false);
+  expect(await isAlive()).toBe(true);
+  await liveness.close();
+});
+
 /** A socket file whose process was killed. */
-async function leaveStaleSocket(): Promise<void> {
-  const path = JSON.stringify(join(runDir, SOCKET_FILE));
+async function leaveStaleSocket(name: string = SOCKET_FILE): Promise<void> {
+  const path = JSON.stringify(join(runDir, name));
   const script = `require("node:net").createServer().listen(${path}, () => console.log("up"))`;
   const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
   await once(child.stdout, "data");

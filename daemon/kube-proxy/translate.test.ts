@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { optionsCommand } from "../options.ts";
 import { translationText } from "./command.ts";
 import { readConfiguration } from "./configuration.ts";
 import { translate } from "./translate.ts";
@@ -73,7 +74,7 @@ test("kubeadm's ConfigMap is translated; what mode iptables had opened is warned
   expect(notes.find(({ setting }) => setting === "nodePortAddresses")?.text).toMatch(
     /every address of the node, and on 127\.0\.0\.1; .* --nodeport-addresses all/,
   );
-  expect(notes.find(({ setting }) => setting === "conntrack (defaults)")?.text).toContain("32768");
+  expect(notes.find(({ setting }) => setting === "conntrack.tcpBeLiberal")?.text).toBe("the default of weftd, too");
 });
 
 describe("a setting", () => {
@@ -112,12 +113,21 @@ describe("a setting", () => {
       /--nodeport-addresses primary,localhost/,
     ],
     [
-      "a metrics address of its own",
+      "an address of its own for metrics",
       "mode: nftables\nmetricsBindAddress: 0.0.0.0:10249",
-      [],
-      /at 127\.0\.0\.1:10249, not at 0\.0\.0\.0:10249/,
+      ["--proxy-metrics-bind-address 0.0.0.0:10249"],
+      undefined,
     ],
-    ["a health address of its own", "mode: nftables\nhealthzBindAddress: 0.0.0.0:10256", [], undefined],
+    ["the usual address for health", "mode: nftables\nhealthzBindAddress: 0.0.0.0:10256", [], undefined],
+    [
+      "everything about connection tracking",
+      "mode: nftables\nconntrack: {maxPerCore: 1000, min: 5000, tcpEstablishedTimeout: 2h0m0s, tcpCloseWaitTimeout: 1h0m0s, udpTimeout: 0s, udpStreamTimeout: 90s, tcpBeLiberal: true}",
+      [
+        ...["--conntrack-max-per-core 1000", "--conntrack-min 5000", "--conntrack-tcp-timeout-established 2h0m0s"],
+        ...["--conntrack-udp-timeout-stream 90s", "--conntrack-tcp-be-liberal"],
+      ],
+      undefined,
+    ],
     ["mode ipvs", "mode: ipvs\nnodePortAddresses: [primary]", ["--nodeport-addresses primary"], /kube-proxy --cleanup/],
     ["a key that nobody knows", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*is not known/],
   ];
@@ -132,17 +142,18 @@ describe("a setting", () => {
   });
 });
 
-test("times of connection tracking are commands for the operator", () => {
-  const { notes } = translated(
-    `${HEAD}mode: nftables\nconntrack: {maxPerCore: 1000, min: 5000, tcpEstablishedTimeout: 24h0m0s, udpTimeout: 0s, tcpBeLiberal: true}`,
-  );
-  const said = Object.fromEntries(notes.map(({ setting, text }) => [setting, text]));
-  expect(said["conntrack.tcpEstablishedTimeout"]).toBe(
-    "sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=86400",
-  );
-  expect(said["conntrack.udpTimeout"]).toMatch(/the kernel's own/);
-  expect(said["conntrack.tcpBeLiberal"]).toMatch(/tcp_be_liberal=1/);
-  expect(said["conntrack.maxPerCore"]).toMatch(/nproc\) \* 1000.*> 5000/);
+test("weftd takes every flag of a translation", () => {
+  const text = `${HEAD}mode: iptables\nnodePortAddresses: [192.0.2.0/24]\niptables: {masqueradeAll: true, masqueradeBit: 3}\nhealthzBindAddress: 127.0.0.1:1\nmetricsBindAddress: 127.0.0.1:2\nconntrack: {maxPerCore: 0, min: 1, tcpEstablishedTimeout: 1h30m0s, tcpCloseWaitTimeout: 5m0s, udpTimeout: 10s, udpStreamTimeout: 0s, tcpBeLiberal: true}`;
+  const words = translated(text).flags.flatMap((flag) => flag.split(" "));
+  const options = optionsCommand()
+    .exitOverride()
+    .parse(["--node-name", "n1", ...words], { from: "user" })
+    .opts();
+  expect(options).toMatchObject({
+    ...{ serviceProxy: "nftables", masqueradeAll: true, masqueradeBit: 3, conntrackMaxPerCore: 0, conntrackMin: 1 },
+    ...{ conntrackTcpTimeoutEstablished: 5400, conntrackTcpTimeoutCloseWait: 300, conntrackUdpTimeout: 10 },
+    ...{ conntrackTcpBeLiberal: true, healthzBindAddress: { host: "127.0.0.1", port: 1 } },
+  });
 });
 
 test("every setting that is stated is named", () => {

@@ -23,12 +23,12 @@ export interface Translation {
 export function translate(settings: Settings): Translation {
   const mode = textAt(settings, "mode") || "iptables";
   const reader = { settings, mode };
-  const parts = [modeOf(reader), masqueradeOf(reader), nodePortsOf(reader), localOf(reader), conntrackOf(reader)];
+  const parts = [modeOf(reader), masqueradeOf(reader), nodePortsOf(reader), localOf(reader), sameFlagsOf(reader)];
   const flags = parts.flatMap((part) => part.flags);
   const notes = parts.flatMap((part) => part.notes);
   const told = new Set(notes.map(({ setting }) => setting));
   const rest = statedPaths(settings).filter((path) => !told.has(path) && !PASSED_OVER.has(path));
-  return { flags, notes: [...notes, ...rest.map((path) => otherNote(settings, path))] };
+  return { flags, notes: [...notes, ...rest.map(otherNote)] };
 }
 
 interface Reader {
@@ -127,65 +127,37 @@ function localOf({ settings }: Reader): Translation {
   return { flags: [], notes };
 }
 
-/** Settings of the kernel, as kube-proxy writes them. */
-const CONNTRACK: Readonly<Record<string, string>> = {
-  tcpEstablishedTimeout: "nf_conntrack_tcp_timeout_established",
-  tcpCloseWaitTimeout: "nf_conntrack_tcp_timeout_close_wait",
-  udpTimeout: "nf_conntrack_udp_timeout",
-  udpStreamTimeout: "nf_conntrack_udp_timeout_stream",
+/** Flags of the same meaning, with the values that both have where nothing is stated. */
+const SAME_FLAGS: Readonly<Record<string, readonly [flag: string, usual: readonly unknown[]]>> = {
+  "conntrack.maxPerCore": ["--conntrack-max-per-core", [32_768]],
+  "conntrack.min": ["--conntrack-min", [131_072]],
+  "conntrack.tcpEstablishedTimeout": ["--conntrack-tcp-timeout-established", ["24h", "24h0m0s"]],
+  "conntrack.tcpCloseWaitTimeout": ["--conntrack-tcp-timeout-close-wait", ["1h", "1h0m0s"]],
+  "conntrack.udpTimeout": ["--conntrack-udp-timeout", ["0s"]],
+  "conntrack.udpStreamTimeout": ["--conntrack-udp-timeout-stream", ["0s"]],
+  "conntrack.tcpBeLiberal": ["--conntrack-tcp-be-liberal", [false]],
+  healthzBindAddress: ["--healthz-bind-address", ["0.0.0.0:10256", ":10256"]],
+  metricsBindAddress: ["--proxy-metrics-bind-address", ["127.0.0.1:10249"]],
 };
-const DEFAULT_CONNTRACK = { maxPerCore: 32_768, min: 131_072 } as const;
 
-/** kube-proxy sets them at its start; a node without it has the kernel's own, which are lower on small machines. */
-function conntrackOf({ settings }: Reader): Translation {
-  const number = (key: keyof typeof DEFAULT_CONNTRACK) => {
-    const value = settingAt(settings, `conntrack.${key}`);
-    return typeof value === "number" ? value : DEFAULT_CONNTRACK[key];
+function sameFlagsOf({ settings }: Reader): Translation {
+  const stated = statedPaths(settings).flatMap((path) => {
+    const [flag, usual] = SAME_FLAGS[path] ?? [];
+    return flag === undefined || usual === undefined ? [] : [{ path, flag, usual, value: settingAt(settings, path) }];
+  });
+  const isUsual = ({ usual, value }: (typeof stated)[number]) => usual.includes(value);
+  const asFlag = ({ flag, value }: (typeof stated)[number]) => (value === true ? flag : `${flag} ${value}`);
+  return {
+    flags: stated.filter((one) => !isUsual(one)).map(asFlag),
+    notes: stated.map((one) => same(one.path, isUsual(one) ? "the default of weftd, too" : asFlag(one))),
   };
-  const [perCore, least] = [number("maxPerCore"), number("min")];
-  const room = `sysctl -w net.netfilter.nf_conntrack_max=$(n=$(($(nproc) * ${perCore})); echo $((n > ${least} ? n : ${least})))`;
-  const stated = statedPaths(settings).filter((path) => path.startsWith("conntrack."));
-  const notes: Note[] = [];
-  for (const path of stated) {
-    const key = path.slice("conntrack.".length);
-    if (key === "maxPerCore" || key === "min") continue;
-    const value = settingAt(settings, path);
-    const setting = CONNTRACK[key];
-    if (key === "tcpBeLiberal" && value !== true) notes.push(same(path, "the kernel's default"));
-    else if (key === "tcpBeLiberal") notes.push(todo(path, "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1"));
-    else if (setting !== undefined) notes.push(secondsNote(path, setting, value));
-  }
-  const name = stated.includes("conntrack.maxPerCore") ? "conntrack.maxPerCore" : "conntrack.min";
-  if (perCore === 0) notes.push(same("conntrack.maxPerCore", "the kernel's own limit stays, as with weftd"));
-  else notes.push(todo(stated.includes(name) ? name : "conntrack (defaults)", room));
-  if (name === "conntrack.maxPerCore" && stated.includes("conntrack.min"))
-    notes.push(same("conntrack.min", "is in the command for conntrack.maxPerCore"));
-  return { flags: [], notes };
-}
-
-/** 0 leaves the kernel's own. */
-function secondsNote(path: string, setting: string, value: unknown): Note {
-  const seconds = secondsOf(String(value));
-  if (seconds === undefined) return warning(path, `${value} is no duration`);
-  if (seconds === 0) return same(path, "the kernel's own time stays, as with weftd");
-  return todo(path, `sysctl -w net.netfilter.${setting}=${seconds}`);
-}
-
-const UNIT_SECONDS: Readonly<Record<string, number>> = { h: 3600, m: 60, s: 1, ms: 0.001 };
-
-/** Go's durations: "24h0m0s". */
-function secondsOf(text: string): number | undefined {
-  if (text === "0") return 0;
-  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|h|m|s)/g)];
-  if (parts.length === 0 || parts.map(([part]) => part).join("") !== text) return undefined;
-  return Math.round(parts.reduce((sum, [, number, unit = "s"]) => sum + Number(number) * (UNIT_SECONDS[unit] ?? 0), 0));
 }
 
 /** What has no part of its own above; the longest beginning of a path counts. */
 const OTHERS: readonly (readonly [start: string, kind: NoteKind, text: string])[] = [
   ["bindAddress", "same", "weftd takes the node's addresses from its Node"],
   ["bindAddressHardFail", "none", "weftd names an address that it cannot listen on in /readyz, and tries again"],
-  ["clientConnection.kubeconfig", "do", "weftd has a service account of its own, or --kubeconfig FILE"],
+  ["clientConnection.kubeconfig", "same", "weftd has access of its own (its service account, or --kubeconfig FILE)"],
   ["clientConnection", "none", "weftd's requests are few: it watches"],
   ["configSyncPeriod", "none", "weftd watches, and lists again only where a watch ends"],
   ["enableProfiling", "none", "weftd has /debug/state, for the node itself"],
@@ -202,25 +174,13 @@ const OTHERS: readonly (readonly [start: string, kind: NoteKind, text: string])[
   ["winkernel", "none", "weftd is for Linux"],
 ];
 
-function otherNote(settings: Settings, path: string): Note {
-  const address = SERVED[path];
-  const value = String(settingAt(settings, path));
-  if (address !== undefined) {
-    return value === address || value === "0.0.0.0:10256"
-      ? same(path, `weftd serves it at ${address}, too`)
-      : warning(path, `weftd serves it at ${address}, not at ${value}: point what reads it there`);
-  }
+function otherNote(path: string): Note {
   const [found] = OTHERS.filter(([start]) => path === start || path.startsWith(`${start}.`)).sort(
     ([a], [b]) => b.length - a.length,
   );
   if (found === undefined) return { setting: path, kind: "warning", text: "is not known: weftd has nothing of it" };
   return { setting: path, kind: found[1], text: found[2] };
 }
-
-const SERVED: Readonly<Record<string, string>> = {
-  healthzBindAddress: ":10256",
-  metricsBindAddress: "127.0.0.1:10249",
-};
 
 function textAt(settings: Settings, path: string): string {
   const value = settingAt(settings, path);
@@ -229,4 +189,3 @@ function textAt(settings: Settings, path: string): string {
 
 const same = (setting: string, text: string): Note => ({ setting, kind: "same", text });
 const warning = (setting: string, text: string): Note => ({ setting, kind: "warning", text });
-const todo = (setting: string, text: string): Note => ({ setting, kind: "do", text });

@@ -65,7 +65,7 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
   const known = await KnownServers.open(stateDir, log);
   const connection = connectKubernetes(
     {
-      ...{ kubeconfig, apiServers: apiserver, known: () => known.endpoints },
+      ...{ kubeconfig, apiServers: apiserver, known: () => known.endpoints, askerName: nodeName },
       onServer: ({ url, origin }) => {
         log.info({ server: url, origin }, "the API server answers");
         metrics.apiServer.reset();

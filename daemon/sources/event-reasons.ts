@@ -15,11 +15,13 @@ const OF_THE_NODE = {
     "the Node was registered anew with other podCIDRs, and other nodes do not reach pods of before; the message names them",
   ForwardingBlocked: "another program's chain may drop pods' packets, and weftd may not change it",
   ChecksumOffloadBroken: "packets in VXLAN arrive with wrong checksums, so the hardware's help was switched off",
+  LocalhostNodePortTaken: "a NodePort is not served at ::1, since another program has the port; the message names both",
   KubeProxyRuns:
     "another process answers at kube-proxy's health port, so weftd programs no Services and removes nothing until it ends",
   KubeProxyBeside: "rules of kube-proxy's came back although weftd programs Services; the message names them",
   ServicesTakenOver: "kube-proxy has ended, and weftd programs this node's Services from now on",
   ProxyRulesLeft: "rules that kube-proxy has left cannot be removed from here; the message says what to run",
+  ServiceConflict: "a Service asks for an address and port that another Service has; the message names both",
   FailedToStartServiceHealthcheck:
     "the health check port of a Service cannot be served; the message names Service, address and port",
   StrictReversePath: "rp_filter drops packets of peers that come by another way than the answers take",

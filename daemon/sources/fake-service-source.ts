@@ -15,6 +15,8 @@ export class FakeObjectSource<T> implements ObjectSource<T> {
   readonly #listeners = new Set<StoreListener<T>>();
   readonly #indexer: Indexer<T>;
   #changes: StoreChange<T>[] = [];
+  /** While true, listeners hear nothing: a store tells a turn of the event loop later. */
+  isSilent = false;
   status: StoreStatus = { phase: "listing", silentMs: 0, hasSynced: false };
 
   constructor(parser: ResourceParser<T>) {
@@ -65,7 +67,14 @@ export class FakeObjectSource<T> implements ObjectSource<T> {
     return () => this.#listeners.delete(listener);
   }
 
+  /** What listeners have not heard yet. */
+  tell(): void {
+    this.isSilent = false;
+    this.#tell();
+  }
+
   #tell(): void {
+    if (this.isSilent) return;
     const changes = this.#changes;
     this.#changes = [];
     for (const listener of this.#listeners) listener({ changes, status: this.status });

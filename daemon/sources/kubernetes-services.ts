@@ -2,18 +2,13 @@
 import type { Clock } from "../../pkg/cluster/clock.ts";
 import type { Connection } from "../../pkg/cluster/connection.ts";
 import type { ResourceParser } from "../../pkg/cluster/parser.ts";
+import type { Selection } from "../../pkg/cluster/resource.ts";
 import { ENDPOINT_SLICE_PARSER } from "../../pkg/cluster/service/endpoint-slice.ts";
-import { SERVICE_PARSER } from "../../pkg/cluster/service/service.ts";
+import { SERVICE_PARSER, SERVICE_SELECTION } from "../../pkg/cluster/service/service.ts";
 import { SERVICE_CIDR_PARSER } from "../../pkg/cluster/service/service-cidr.ts";
 import { Store } from "../../pkg/cluster/store.ts";
 import type { Logger } from "../core/log.ts";
 import type { ServiceSource } from "./service-source.ts";
-
-/**
- * Leaves out what kube-proxy leaves out (cmd/kube-proxy/app/server.go, 1.36): headless Services, and those of another
- * proxy. The controller of EndpointSlices copies both labels from the Service.
- */
-const SERVED = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name";
 
 export interface KubernetesServicesParts {
   readonly connection: Connection;
@@ -22,19 +17,19 @@ export interface KubernetesServicesParts {
 }
 
 export function kubernetesServices({ connection, clock, log }: KubernetesServicesParts): ServiceSource {
-  const store = <T>(parser: ResourceParser<T>, labelSelector?: string) => {
+  const store = <T>(parser: ResourceParser<T>, selection: Selection = {}) => {
     const { plural } = parser.resource;
     return new Store(connection, parser, {
       clock,
-      selection: { ...(labelSelector !== undefined && { labelSelector }) },
+      selection,
       onFailure: (error, retryMs) =>
         log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; what is programmed stays`),
       onUnreadable: (key, error) =>
         log.error({ key, err: error }, `cannot read an object of ${plural}; its last state stays`),
     });
   };
-  const services = store(SERVICE_PARSER, SERVED);
-  const slices = store(ENDPOINT_SLICE_PARSER, SERVED);
+  const services = store(SERVICE_PARSER, SERVICE_SELECTION);
+  const slices = store(ENDPOINT_SLICE_PARSER, SERVICE_SELECTION);
   const cidrs = store(SERVICE_CIDR_PARSER);
   const stores = [services, slices, cidrs];
   return {

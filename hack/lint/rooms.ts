@@ -76,7 +76,7 @@ export const ROOMS: readonly Room[] = [
     path: "daemon/weftd.ts",
     mayImport: [...DAEMON_PARTS, "daemon/core", "daemon/sources", CONTROLLERS, "daemon/controllers/*"],
   },
-  { path: "daemon/kube-proxy", mayImport: [] },
+  { path: "daemon/kube-proxy", mayImport: [], hasFreeTests: true },
   { path: "daemon/main.ts", mayImport: [DAEMON, "daemon/core", "daemon/kube-proxy", "daemon/weftd.ts"] },
 ];
 

@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { formatKubeconfig } from "../../test/apiserver/kubeconfig.ts";
 import { type ApiServer, startApiServer } from "../../test/apiserver/server.ts";
 import { parseApiEndpoint } from "./known-servers.ts";
-import { connectKubernetes, type ServerNames, serversOf } from "./kubeconfig.ts";
+import { connectKubernetes, type ServerNames, serversOf, spread } from "./kubeconfig.ts";
 import { NodeApi } from "./node/node-api.ts";
 import type { Server } from "./servers.ts";
 
@@ -70,6 +70,14 @@ describe("serversOf", () => {
   ])("no known server where the configuration %s", (_name, url, cluster) => {
     expect(listed(configOf(url, cluster), {})).toEqual([`configured ${url}`]);
   });
+});
+
+test("a cluster's nodes are spread over its API servers, each node with an order of its own that stays", () => {
+  const first = Array.from({ length: 300 }, (_, n) => spread(["a", "b", "c"], `node-${n}`)[0]);
+  for (const server of ["a", "b", "c"]) expect(first.filter((one) => one === server).length).toBeGreaterThan(70);
+  expect(spread(["a", "b", "c"], "node-1")).toEqual(spread(["a", "b", "c"], "node-1"));
+  expect([...spread(["a", "b", "c"], "node-1")].sort()).toEqual(["a", "b", "c"]);
+  expect(spread([], "node-1")).toEqual([]);
 });
 
 describe("a server that fails", () => {

@@ -3,8 +3,9 @@
  *
  * What a node needs to reach the API server must not depend on rules that are written only once it is reached. So the
  * ClusterIP of default/kubernetes, which kubelets put into every pod's environment, is asked last, behind the addresses
- * that an administrator has configured and those that the node knows from its last life.
+ * that an administrator has configured and those that the node has kept.
  */
+import { createHash } from "node:crypto";
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
 import { type Clock, SYSTEM_CLOCK } from "./clock.ts";
 import { Connection, configuredServer } from "./connection.ts";
@@ -18,22 +19,30 @@ export interface AccessOptions {
   readonly apiServers?: readonly string[];
   /** The endpoints of default/kubernetes, as far as they are known. Default: none. */
   readonly known?: () => readonly ApiEndpoint[];
+  /**
+   * The node's name. It decides which known server comes first, so that a cluster's nodes spread over its API servers.
+   * Default: the order of `known`.
+   */
+  readonly askerName?: string;
   /** Another server than before has answered. Must not throw. */
   readonly onServer?: (server: Server) => void;
 }
 
-/** A name that the certificate of every API server is for, whatever its address. */
+/** Every API server has a certificate for this name, at any address. */
 const API_SERVER_NAME = "kubernetes.default.svc";
 
 /** Files are read at the first request, and again after the server refused what they held. */
 export function connectKubernetes(options: AccessOptions = {}, clock: Clock = SYSTEM_CLOCK): Connection {
-  const { kubeconfig, apiServers = [], known = () => [], onServer } = options;
+  const { kubeconfig, apiServers = [], known = () => [], askerName, onServer } = options;
   const isInCluster = kubeconfig === undefined;
   return new Connection(
     {
       load: () => loadKubeConfig(kubeconfig, apiServers.length > 0),
       servers: (config) =>
-        serversOf(config, { apiServers, known: known(), servicePort: isInCluster ? process.env.KUBERNETES_PORT : "" }),
+        serversOf(config, {
+          ...{ apiServers, known: askerName === undefined ? known() : spread(known(), askerName) },
+          servicePort: isInCluster ? process.env.KUBERNETES_PORT : "",
+        }),
       ...(onServer && { onServer }),
     },
     clock,
@@ -66,7 +75,7 @@ export interface ServerNames {
 
 /**
  * All servers, in the order of preference: configured, known, the ClusterIP. Where the configuration does not verify
- * servers, or goes by a proxy, no known one is asked: whoever has its address now would be given the credentials.
+ * servers, or goes by a proxy, no known one is asked: another host may have its address now, and would get the credentials.
  */
 export function serversOf(config: KubeConfig, { apiServers, known, servicePort }: ServerNames): readonly Server[] {
   const cluster = config.getCurrentCluster();
@@ -83,6 +92,12 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
     ...service,
   ];
   return servers.filter(({ url }, at) => servers.findIndex((other) => other.url === url) === at);
+}
+
+/** The same ring, begun where the name says. */
+export function spread<T>(ring: readonly T[], name: string): readonly T[] {
+  const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);
+  return [...ring.slice(at), ...ring.slice(0, at)];
 }
 
 function knownServer(endpoint: ApiEndpoint): Server {

@@ -3,7 +3,7 @@
  * (CTA_FILTER in IPCTNL_MSG_CT_DELETE, about Linux 6.11). Source: net/netfilter/nf_conntrack_netlink.c.
  *
  * IPv6 addresses never go into a filter: the kernel compares them the wrong way round and selects all connections but those
- * of the address (`ctnetlink_filter_match_tuple`; seen on 6.1 and 6.18). Ports and the protocol are compared as they should.
+ * of the address (`ctnetlink_filter_match_tuple`; seen on 6.18). Ports and the protocol are compared as they should.
  */
 import { type Address, addressToBytes, type Family, formatAddress } from "../ip/address.ts";
 import {

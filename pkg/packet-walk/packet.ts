@@ -108,8 +108,8 @@ function nameOf(device: LinkReference | undefined): Known {
   return device === undefined ? unknown(16) : [...interfaceNameBytes(device.name)];
 }
 
-/** What conntrack says of the first packet of a connection. */
-export function conntrackOf({ original }: Packet, key: number): Known {
+/** What conntrack says of the first packet of a connection, in its original direction. */
+export function conntrackOf({ original, destination, destinationPort }: Packet, key: number): Known {
   switch (key) {
     case NFT_CT.state:
       return hostOrder(STATE_NEW);
@@ -117,6 +117,13 @@ export function conntrackOf({ original }: Packet, key: number): Known {
       return hostOrder(original === undefined ? 0 : STATUS_DNAT);
     case NFT_CT.direction:
       return hostOrder(0);
+    case NFT_CT.destinationIpv4:
+    case NFT_CT.destinationIpv6:
+      return [...addressToBytes(original?.destination ?? destination)];
+    case NFT_CT.protocolDestination: {
+      const port = original === undefined ? destinationPort : original.port;
+      return port === undefined ? unknown(2) : [port >> 8, port & 0xff];
+    }
     default:
       return unknown(16);
   }

@@ -41,6 +41,8 @@ export interface Frontend {
   /** "namespace/name". */
   readonly service: string;
   readonly portName: string;
+  /** The Service port's, also on frontends of other kinds. Left out: none. */
+  readonly nodePort?: number | undefined;
   readonly policy: FrontendPolicy;
   /** Without duplicates, sorted by address and port. */
   readonly endpoints: readonly Endpoint[];

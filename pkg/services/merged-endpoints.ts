@@ -6,7 +6,7 @@
  */
 import type { EndpointSlice, SliceEndpoint } from "../cluster/service/endpoint-slice.ts";
 import type { ServicePort } from "../cluster/service/service.ts";
-import { addressKey, compareAddresses, type Family } from "../ip/address.ts";
+import { compareAddresses, type Family } from "../ip/address.ts";
 import type { Endpoint } from "./frontend.ts";
 
 /** An endpoint, and what its EndpointSlice tells of it. */
@@ -22,21 +22,31 @@ export function mergeEndpoints(
   port: Pick<ServicePort, "name" | "protocol">,
   nodeName: string,
 ): MergedEndpoint[] {
-  const merged = new Map<string, MergedEndpoint>();
+  const found: MergedEndpoint[] = [];
   for (const slice of slices) {
     if (slice.family !== family) continue;
     for (const { name, protocol, port: number } of slice.ports) {
       if (name !== port.name || protocol !== port.protocol) continue;
       for (const source of slice.endpoints) {
-        const key = `${addressKey(source.address)} ${number}`;
-        const known = merged.get(key);
-        if (known !== undefined && !overrides(source, known.source, nodeName)) continue;
         const endpoint = { address: source.address, port: number, isLocal: source.nodeName === nodeName };
-        merged.set(key, { endpoint, source });
+        found.push({ endpoint, source });
       }
     }
   }
-  return [...merged.values()].sort(({ endpoint: a }, { endpoint: b }) => compareEndpoints(a, b));
+  return withoutDuplicates(
+    found.sort((a, b) => compareEndpoints(a.endpoint, b.endpoint)),
+    nodeName,
+  );
+}
+
+function withoutDuplicates(sorted: readonly MergedEndpoint[], nodeName: string): MergedEndpoint[] {
+  const merged: MergedEndpoint[] = [];
+  for (const one of sorted) {
+    const last = merged.at(-1);
+    if (last === undefined || compareEndpoints(last.endpoint, one.endpoint) !== 0) merged.push(one);
+    else if (overrides(one.source, last.source, nodeName)) merged[merged.length - 1] = one;
+  }
+  return merged;
 }
 
 function compareEndpoints(a: Endpoint, b: Endpoint): number {

@@ -13,6 +13,7 @@ export function isSameFrontend(a: Frontend | undefined, b: Frontend | undefined)
     a.port === b.port &&
     a.service === b.service &&
     a.portName === b.portName &&
+    a.nodePort === b.nodePort &&
     a.policy === b.policy &&
     a.withoutEndpoint === b.withoutEndpoint &&
     a.affinity?.seconds === b.affinity?.seconds &&

@@ -147,6 +147,7 @@ function makeFrontend(
     ...wish,
     service: key,
     portName: port.name,
+    nodePort: port.nodePort === 0 ? undefined : port.nodePort,
     policy: !isExternal ? "internal" : policy === "Local" ? "local" : "cluster",
     endpoints: isExternal ? choice.cluster : decisive,
     localEndpoints: isExternal && policy === "Local" ? choice.local : NONE,

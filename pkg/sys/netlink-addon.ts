@@ -9,6 +9,8 @@ export interface NetlinkAddon {
     /** Many messages at once, in bytes of their own. */
     onMessages: (messages: Uint8Array) => void,
     onError: (call: string, errno: number) => void,
+    /** The system calls are made in the thread pool. `send` answers EBUSY while one is under way. */
+    isSlow: boolean,
   ): { readonly handle: NetlinkHandle; readonly port: number };
   /** This and the next three return an errno, 0 for success. */
   send(handle: NetlinkHandle, bytes: Uint8Array): number;

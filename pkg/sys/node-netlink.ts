@@ -9,8 +9,11 @@ import { loadNetlinkAddon } from "./netlink-addon.ts";
  */
 const RECEIVE_BUFFER_BYTES = 16 << 20;
 
-/** Opens a socket that speaks to the process's own network namespace. Throws `SystemError`. */
-export function openEventNetlink(protocol: number): EventNetlinkSocket {
+/**
+ * Opens a socket that speaks to the process's own network namespace. `isSlow`: the kernel takes many milliseconds for its answers,
+ * during which the event loop goes on; each datagram must be answered before the next one is sent. Throws `SystemError`.
+ */
+export function openEventNetlink(protocol: number, { isSlow = false } = {}): EventNetlinkSocket {
   const addon = loadNetlinkAddon();
   let onDatagram: (datagram: Uint8Array) => void = () => undefined;
   let onError: (error: SystemError) => void = () => undefined;
@@ -20,6 +23,7 @@ export function openEventNetlink(protocol: number): EventNetlinkSocket {
       RECEIVE_BUFFER_BYTES,
       (messages) => onDatagram(messages),
       (call, errno) => onError(new SystemError(call, "netlink", errno)),
+      isSlow,
     ),
   );
   let isClosed = false;

@@ -11,22 +11,18 @@
  * all: the narrower one wins. Each of these layers has maps of its own, asked in turn; a translation ends the turn, so the
  * sources of one layer never concern another's ports. The layers with conditions are there only where ports use them.
  */
-import { BEHIND_DSTNAT_PRIORITY, DEFAULT_MARK_BIT, POD_TABLE, RAW_PRIORITY, SRCNAT_PRIORITY } from "../footprint.ts";
+import { BEHIND_DSTNAT_PRIORITY, DEFAULT_MARK_BIT, POD_TABLE, SRCNAT_PRIORITY } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
-import { IPV4_LOOPBACK } from "../ip/prefix.ts";
 import type { ObservedTable } from "../nft/comparison.ts";
 import {
   counter,
   destinationByMap,
-  drop,
   jump,
   masquerade,
   matchAddress,
   matchFamily,
   matchLocalDestination,
   matchMark,
-  matchNotFromLoopback,
-  matchPrefix,
   matchTranslatedDestination,
   returnToCaller,
   type Statement,
@@ -34,6 +30,7 @@ import {
   verdictByMap,
 } from "../nft/expressions.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
+import { loopbackGuard } from "./loopback-guard.ts";
 import {
   LAYERS,
   type Layer,
@@ -100,7 +97,7 @@ export function portMapTable(map: PortMap, { markBits, conditional }: PortMapPar
         priority: SRCNAT_PRIORITY,
         rules: markBits.map(masqueradeRule),
       },
-      { name: "loopback", type: "filter", hook: "prerouting", priority: RAW_PRIORITY, rules: LOOPBACK_RULES },
+      loopbackGuard("loopback"),
     ],
   };
 }
@@ -152,11 +149,3 @@ function translationRules(family: Family, layers: readonly Layer[]): Rule[] {
     }),
   ];
 }
-
-/** What lets the node's loopback connections reach pods (route_localnet) would let others reach the node's loopback. */
-const LOOPBACK_RULES = (["daddr", "saddr"] as const).map(
-  (side): Rule => ({
-    comment: `loopback addresses from elsewhere: ${side}`,
-    statements: [matchNotFromLoopback, matchFamily(4), matchPrefix(side, IPV4_LOOPBACK), counter, drop],
-  }),
-);

@@ -5,9 +5,10 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
-import type { Cluster, Machine, Node } from "../live/harness/cluster.ts";
+import { type Cluster, ECHO_PORT, type Machine, type Node } from "../live/harness/cluster.ts";
 import { succeed } from "../live/harness/command.ts";
 import { eventually } from "../live/harness/process.ts";
+import { ServiceObjects } from "../live/harness/services.ts";
 import { measureReach } from "../live/harness/traffic.ts";
 import { ImageBed, unpackImage } from "./bed.ts";
 import type { Kubelet } from "./kubelet.ts";
@@ -85,7 +86,7 @@ describe("on a fresh node", () => {
     expect([field("NoNewPrivs"), field("Seccomp"), field("Uid")]).toEqual(["1", "2", "0\t0\t0\t0"]);
   });
 
-  test("it can write into three folders, and nowhere else", () => {
+  test("it can write into four folders, and nowhere else", () => {
     const [pid] = parts().kubelet.processes();
     const writable = readFileSync(`/proc/${pid}/mountinfo`, "utf8")
       .trim()
@@ -94,7 +95,7 @@ describe("on a fresh node", () => {
       .filter(([, , , , , options = ""]) => options.split(",").includes("rw"))
       .map(([, , , , path]) => path)
       .filter((path) => !/^\/(proc|dev)(\/|$)/.test(path ?? ""));
-    expect(writable.sort()).toEqual(["/etc/cni/net.d", "/host/proc/sys/net", "/run/weft"]);
+    expect(writable.sort()).toEqual(["/etc/cni/net.d", "/host/proc/sys/net", "/run/weft", "/var/lib/weft"]);
   });
 
   test("forwarding is switched on, although a container's /proc/sys is read-only", async () => {
@@ -183,6 +184,63 @@ describe("on a fresh node", () => {
     expect(links.map(({ ifname }) => ifname).sort()).toEqual(["eth0", "lo"]);
     expect([await inside.succeed("nft", ["list", "ruleset"]), (await cluster.peerRoutes(node)).size]).toEqual(["", 0]);
     expect([readdirSync(confDir), readdirSync(kubelet.binDir)]).toEqual([[], []]);
+  });
+});
+
+describe("in place of kube-proxy", () => {
+  const own = new Cleanup();
+  afterAll(() => own.run());
+
+  let cluster: Cluster;
+  const kubelets: Kubelet[] = [];
+  const VIP = "10.96.0.20";
+
+  beforeAll(async () => {
+    const bed = await ImageBed.make(root, "overlays/service-proxy", own);
+    cluster = bed.cluster;
+    for (const number of [1, 2]) {
+      const { node, kubelet } = await bed.join(number);
+      kubelets.push(kubelet);
+      await cluster.ready(node);
+      await cluster.addPod(node, "a");
+    }
+  });
+
+  test("the same rights on the node are enough: Services are served, by their ClusterIP and by NodePort", async () => {
+    const [client, server] = cluster.pods;
+    if (client === undefined || server === undefined) throw new Error("there are no pods");
+    const objects = new ServiceObjects(cluster);
+    const ports = [{ name: "http", protocol: "TCP", port: 80, nodePort: 30080 }];
+    await objects.create("web", { type: "NodePort", clusterIP: VIP, clusterIPs: [VIP], ports });
+    await objects.createSlice("web", ECHO_PORT, [{ address: server.address, node: server.node.name }]);
+    expect(await eventually(() => client.inside.seenBy(VIP, 80, { timeoutMs: 1000 }))).toBe(client.address);
+    await eventually(() => client.inside.seenBy(server.node.address, 30080, { timeoutMs: 1000 }));
+    const { body } = await client.node.inside.ask("http://127.0.0.1:10256/livez");
+    expect(JSON.parse(body)).toMatchObject({ healthy: true });
+    expect((await client.node.inside.ask("http://127.0.0.1:10249/proxyMode")).body).toBe("nftables");
+  });
+
+  test("nothing that weftd asked of the API server was refused, and it warns of nothing", async () => {
+    for (const node of cluster.nodes) {
+      expect(node.weftd.output).not.toMatch(/\b(403|422)\b|forbidden/i);
+      expect((await cluster.readyz(node)).body).not.toContain("[!]");
+    }
+  });
+
+  test("the addresses of the API servers are kept on the node, readable for root alone", async () => {
+    const slice = {
+      metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
+      ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },
+      ports: [{ name: "https", protocol: "TCP", port: 6443 }],
+      endpoints: [{ addresses: ["192.0.2.250"], conditions: { ready: true } }],
+    };
+    await cluster.api("POST", "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", slice);
+    const [pid] = (kubelets[0] as Kubelet).processes();
+    const path = `/proc/${pid}/root/var/lib/weft/apiserver.json`;
+    await eventually(() =>
+      expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ version: 1, endpoints: ["192.0.2.250:6443"] }),
+    );
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 });
 

@@ -1,9 +1,18 @@
 /** A cluster of kind's, without a network of its own: made, and removed again if it was made here. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Tools } from "./tools.ts";
 
 export const IMAGE = "weft:dev";
 const PATIENCE = "180s";
+
+/** In the marker of a cluster without kube-proxy. */
+const SERVICES = "services";
+
+export interface Kind {
+  readonly families: "ipv4" | "dual";
+  /** weftd in place of kube-proxy. */
+  readonly hasServices: boolean;
+}
 
 export class Cluster {
   readonly name: string;
@@ -21,26 +30,42 @@ export class Cluster {
   }
 
   /** Throws where there is a cluster of that name: it might be anybody's. */
-  up(families: "ipv4" | "dual", isDry: boolean): void {
+  up({ families, hasServices }: Kind, isDry: boolean): void {
     if (this.#exists())
       throw new Error(`there is a kind cluster "${this.name}" already: hack/kind down, or give another --name`);
     const overlay = families === "dual" ? "dual-stack" : "vxlan";
     this.#tools.run("docker", "build", "--file", `${this.#root}/Containerfile`, "--tag", IMAGE, this.#root);
     // Before the cluster: one that is made halfway has to go, too.
-    if (!isDry) this.#mark();
-    const config = `${this.#root}/test/kind/cluster-${families}.yaml`;
+    if (!isDry) this.#mark(hasServices);
+    const config = `${this.#root}/test/kind/cluster-${families}${hasServices ? "-services" : ""}.yaml`;
     this.#tools.run("kind", "create", "cluster", ...this.#named, "--config", config, "--kubeconfig", this.kubeconfig);
     this.#tools.run("kind", "load", "docker-image", IMAGE, ...this.#named);
-    this.apply(overlay);
+    if (hasServices) this.#nameApiServer();
+    this.#apply(overlay, hasServices);
     this.kubectl("wait", "nodes", "--all", "--for=condition=Ready", `--timeout=${PATIENCE}`);
     this.kubectl("--namespace=kube-system", "rollout", "status", "deployment/coredns", `--timeout=${PATIENCE}`);
   }
 
   /** Puts an overlay of conf/ in force: weftd starts anew with its net-conf.json. */
   apply(overlay: string): void {
-    this.kubectl("apply", "--kustomize", `${this.#root}/conf/overlays/${overlay}`);
+    this.#apply(overlay, existsSync(this.#marker) && readFileSync(this.#marker, "utf8") === SERVICES);
+  }
+
+  #apply(overlay: string, hasServices: boolean): void {
+    const folder = hasServices ? `test/kind/services/${overlay}` : `conf/overlays/${overlay}`;
+    this.kubectl("apply", "--kustomize", `${this.#root}/${folder}`);
     this.kubectl("--namespace=weft", "rollout", "restart", "daemonset/weftd");
     this.kubectl("--namespace=weft", "rollout", "status", "daemonset/weftd", `--timeout=${PATIENCE}`);
+  }
+
+  /** A new node has no way to a ClusterIP before weftd has reached the API server. */
+  #nameApiServer(): void {
+    const host = `KUBERNETES_SERVICE_HOST=${this.name}-control-plane`;
+    this.kubectl("create", "namespace", "weft");
+    this.kubectl(
+      ...["--namespace=weft", "create", "configmap", "weft-api-server"],
+      ...[`--from-literal=${host}`, "--from-literal=KUBERNETES_SERVICE_PORT=6443"],
+    );
   }
 
   /** Removes it. Throws where `up` has not made it: it is somebody else's. */
@@ -71,8 +96,8 @@ export class Cluster {
     return this.#tools.ask("kind", "get", "clusters").split("\n").includes(this.name);
   }
 
-  #mark(): void {
+  #mark(hasServices: boolean): void {
     mkdirSync(`${this.#root}/.cache/kind`, { recursive: true });
-    writeFileSync(this.#marker, "");
+    writeFileSync(this.#marker, hasServices ? SERVICES : "");
   }
 }

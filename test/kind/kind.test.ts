@@ -104,6 +104,17 @@ describe("up", () => {
     },
   );
 
+  test("with Services, makes a cluster without kube-proxy, and names the API server before weftd starts", () => {
+    expect(kind(["up", "--services"])).toMatchObject({ status: 0 });
+    const text = commands().join("\n");
+    expect(text).toMatch(
+      /cluster-ipv4-services\.yaml[\s\S]*create namespace weft[\s\S]*create configmap weft-api-server --from-literal=KUBERNETES_SERVICE_HOST=weft-control-plane --from-literal=KUBERNETES_SERVICE_PORT=6443[\s\S]*apply --kustomize test\/kind\/services\/vxlan/,
+    );
+    expect(kind(["e2e"])).toMatchObject({ status: 0 });
+    expect(commands().join("\n")).toContain("apply --kustomize test/kind/services/host-gw");
+    expect(commands().join("\n")).not.toContain("conf/overlays");
+  });
+
   test("makes what a dual-stack cluster needs", () => {
     kind(["up", "--dual-stack"]);
     expect(commands().join("\n")).toMatch(/cluster-dual\.yaml[\s\S]*overlays\/dual-stack/);
@@ -152,6 +163,14 @@ test.each(["up", "e2e", "down"])("--dry-run %s prints every command and runs non
   expect(stdout).toMatch(/^(kind|kubectl) /m);
   expect(commands()).toEqual([]);
   expect(existsSync(`${folder}/.cache`)).toBe(false);
+});
+
+test("a cluster with Services is the other one without kube-proxy", () => {
+  const read = (name: string) => parse(readFileSync(`test/kind/cluster-${name}.yaml`, "utf8"));
+  for (const families of ["ipv4", "dual"]) {
+    const { networking, ...rest } = read(families);
+    expect(read(`${families}-services`)).toEqual({ ...rest, networking: { ...networking, kubeProxyMode: "none" } });
+  }
 });
 
 test("the clusters' networks are those of the overlays", () => {

@@ -17,9 +17,10 @@ program
   .command("up")
   .description("builds the image, makes the cluster, and installs weft on it")
   .option("--dual-stack", "IPv4 and IPv6")
-  .action(({ dualStack }: { dualStack?: boolean }) =>
+  .option("--services", "without kube-proxy: weftd carries connections to Services")
+  .action(({ dualStack, services = false }: { dualStack?: boolean; services?: boolean }) =>
     act((cluster, isDry) => {
-      cluster.up(dualStack === true ? "dual" : "ipv4", isDry);
+      cluster.up({ families: dualStack === true ? "dual" : "ipv4", hasServices: services }, isDry);
       console.log(`export KUBECONFIG=${cluster.kubeconfig}`);
     }),
   );

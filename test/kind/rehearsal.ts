@@ -17,8 +17,8 @@ const SERVICE = ["10.96.0.80", "fd00:10:96::80"];
 export function imagine(words: readonly string[], earlier: readonly (readonly string[])[]): string {
   const line = words.join(" ");
   const said = earlier.map((one) => one.join(" "));
-  const families = said.some((one) => one.includes("cluster-dual.yaml")) ? 2 : 1;
-  const overlay = said.findLast((one) => one.includes("/overlays/"))?.replace(/.*\//, "");
+  const families = said.some((one) => /cluster-dual(-services)?\.yaml/.test(one)) ? 2 : 1;
+  const overlay = said.findLast((one) => /\/(overlays|kind\/services)\//.test(one))?.replace(/.*\//, "");
   if (line.includes("get nodes")) return items(NODES.map((name, at) => nodeObject(name, at, families)));
   if (line.includes("get pods")) return items(PODS.map((pod) => podObject(pod, families)));
   if (line.includes("get service")) return JSON.stringify({ spec: { clusterIPs: SERVICE.slice(0, families) } });

@@ -42,7 +42,7 @@ async function startHost(n: number, namespace: Namespace, ...more: readonly stri
     `${BIN}/weftd`,
     [
       ...["--nodes", `${folder}/nodes.yaml`, "--node-name", `n${n}`, "--net-conf", `${folder}/net-conf.json`],
-      ...["--cni-conf-dir", confDir, "--run-dir", runDir, ...more],
+      ...["--cni-conf-dir", confDir, "--run-dir", runDir, "--service-proxy", "nftables", ...more],
     ],
     cleanup,
   );
@@ -99,6 +99,30 @@ test("a new version is taken up, a broken one is told by its line and changes no
   expect(await routes(first)).toEqual(["10.244.2.0/24", "10.244.3.0/24"]);
   writeNodes(entry(1), entry(2));
   await eventually(async () => expect(await routes(first)).toEqual(["10.244.2.0/24"]));
+});
+
+test("Services of the file are served on each host, and follow it", async () => {
+  const [first, second] = hosts as [Host, Host];
+  const [client, near, far] = [await addPod(first, "c"), await addPod(first, "d"), await addPod(second, "e")];
+  for (const { inside } of [near, far]) await inside.listen(7007);
+  // A host's own packet has to have a route before it can be translated.
+  for (const { inside } of hosts) await inside.succeed("ip", ["route", "add", "default", "via", "192.0.2.254"]);
+  const service = (...endpoints: string[]) =>
+    `services:\n  - name: web\n    clusterIPs: [10.96.0.10]\n    ports: [{ port: 80, targetPort: 7007, nodePort: 30080 }]\n${
+      endpoints.length === 0 ? "" : `    endpoints: [${endpoints.join(", ")}]\n`
+    }serviceCIDRs: [10.96.0.0/16]\n`;
+  const reaches = (host: string, port: number) => client.inside.seenBy(host, port, { timeoutMs: 1000 });
+  writeNodes(entry(1), entry(2), service(far.address));
+  expect(await eventually(() => reaches("10.96.0.10", 80))).toBe(client.address);
+  // The host's address is the Node's primary one, where NodePorts answer.
+  await eventually(() => reaches("192.0.2.1", 30080));
+  await eventually(() => second.inside.seenBy("10.96.0.10", 80, { timeoutMs: 1000 }));
+  writeNodes(entry(1), entry(2), service());
+  await eventually(() => expect(reaches("10.96.0.10", 80)).rejects.toThrow(/ECONNREFUSED/));
+  writeNodes(entry(1), entry(2), service(near.address));
+  await eventually(() => reaches("10.96.0.10", 80));
+  writeNodes(entry(1), entry(2));
+  await eventually(() => expect(reaches("10.96.0.10", 80)).rejects.toThrow());
 });
 
 test("a file that says something else of a host than is so, is told", async () => {

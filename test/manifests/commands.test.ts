@@ -10,8 +10,8 @@ const KINDS: Readonly<Record<string, string>> = {
   ...{ ds: "DaemonSet", daemonset: "DaemonSet", daemonsets: "DaemonSet" },
   ...{ cm: "ConfigMap", configmap: "ConfigMap", namespace: "Namespace", ns: "Namespace" },
 };
-/** Of flannel, which docs/migration.md takes away. */
-const FOREIGN = new Set(["kube-flannel", "kube-flannel-ds"]);
+/** Of flannel and of kube-proxy, which docs/migration.md and docs/services.md take away. */
+const FOREIGN = new Set(["kube-flannel", "kube-flannel-ds", "kube-proxy"]);
 
 function filesOf(directory: string, extension: string): string[] {
   return readdirSync(join(ROOT, directory), { recursive: true, encoding: "utf8" })

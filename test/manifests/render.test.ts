@@ -70,6 +70,15 @@ test("with services, weftd reads three kinds of objects more and is given one fl
   );
 });
 
+test.each(["vxlan", "host-gw", "dual-stack"])("kind's %s is that overlay with services", (name) => {
+  const root = `${CONF}/../test/kind/services/${name}`;
+  const weftd = containerOf(podOf(parseObjects(kustomize(root))), "weftd");
+  expect(weftd.args).toEqual(containerOf(podOf(objectsOf("overlays/service-proxy")), "weftd").args);
+  expect(find(parseObjects(kustomize(root)), "ConfigMap", "weft-net-conf")).toEqual(
+    find(objectsOf(`overlays/${name}`), "ConfigMap", "weft-net-conf"),
+  );
+});
+
 test("weft.yaml is the base (vitest -u writes it anew)", async () => {
   const heading = "# Made from the base, for `kubectl apply -f`: kubectl kustomize conf/base. Do not edit.\n";
   await expect(heading + kustomize("base")).toMatchFileSnapshot(`${CONF}/weft.yaml`);

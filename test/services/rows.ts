@@ -26,6 +26,10 @@ export interface CaseOptions {
   readonly podCIDRs: readonly string[];
   /** Prefixes of the node's addresses that NodePorts are served at. */
   readonly nodePortAddresses: readonly string[];
+  /** "address:port" of the API server. */
+  readonly reserved: readonly string[];
+  /** As `NodeFacts.externalIPs`. */
+  readonly externalIPs: "all" | "none" | readonly string[];
 }
 
 export interface Case {
@@ -59,6 +63,8 @@ const NODE = {
     masqueradeAll: false,
     podCIDRs: ["10.0.0.0/8", "fd00:10::/64"],
     nodePortAddresses: ["192.168.0.2/32", "2001:db8::1/128"],
+    reserved: [],
+    externalIPs: "all",
   } satisfies CaseOptions,
   boundToNode: [],
   serviceCIDRs: ["172.30.0.0/16", "fd00:10:96::/112"],
@@ -67,7 +73,7 @@ const NODE = {
   slices: [],
 };
 
-interface CaseInFile extends Partial<Omit<Case, "options" | "rows">> {
+export interface CaseInFile extends Partial<Omit<Case, "options" | "rows">> {
   readonly title: string;
   readonly options?: Partial<CaseOptions>;
   readonly rows: readonly (Partial<Row> & Pick<Row, "name" | "from" | "to" | "port" | "expect">)[];
@@ -96,7 +102,8 @@ function readCases(): Case[] {
     });
 }
 
-function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile): Case {
+/** With what all cases have in common. */
+export function caseOf(file: string, { title, options = {}, rows, ...rest }: CaseInFile): Case {
   return {
     ...NODE,
     family: 4,
@@ -115,7 +122,7 @@ const PORT = new RegExp(`(${DOTTED.source}):([0-9]+)`);
 const PREFIX = new RegExp(`(${DOTTED.source})/([0-9]+)`);
 
 /** A case of IPv4 in IPv6: a.b.c.d is fd77:77::a.b.c.d, and /n is /(96 + n). What the node has of IPv6 itself goes. */
-function mirror(from: Case): Case {
+export function mirror(from: Case): Case {
   if (from.family !== 4) throw new Error(`${from.title}: only cases of IPv4 can be mirrored`);
   const isIPv4 = (text: string) => !text.includes(":");
   const one = {

@@ -50,8 +50,11 @@ export function stateOf({ services, slices, options, nodeAddresses, boundToNode,
       zone: "zone-a",
       addresses,
       nodePortAddresses: addresses.filter((address) => nodePorts.some((prefix) => contains(prefix, address))),
-      reserved: [],
-      externalIPs: "all",
+      reserved: options.reserved.map(parseSocketAddress),
+      externalIPs:
+        typeof options.externalIPs === "string"
+          ? options.externalIPs
+          : options.externalIPs.map((text) => parsePrefix(text)),
     },
     settings: {
       localPods: options.podCIDRs.map(parsePrefix),
@@ -61,6 +64,12 @@ export function stateOf({ services, slices, options, nodeAddresses, boundToNode,
     },
     ownAddresses: [...addresses, ...boundToNode.map(parseAddress)],
   };
+}
+
+/** "1.2.3.4:80" or "[fd00::1]:80" */
+function parseSocketAddress(text: string): { readonly address: Address; readonly port: number } {
+  const colon = text.lastIndexOf(":");
+  return { address: parseAddress(text.slice(0, colon).replace(/^\[|\]$/g, "")), port: Number(text.slice(colon + 1)) };
 }
 
 const keyOfObject = ({ metadata }: KubeObject) => keyOf(metadata.namespace, metadata.name);

@@ -30,6 +30,16 @@ import { leftDevices, networkManager, otherNetworks, systemdNetworkd } from "./o
 import { podKinds } from "./pod-kinds.ts";
 import { podRules } from "./pod-rules.ts";
 import { conflistAccepted, conflistFirst, conflistSubnets, conflistValid, plugins, room } from "./runtime.ts";
+import {
+  externalIps,
+  kubeProxy,
+  serviceClaims,
+  serviceKernel,
+  serviceRanges,
+  serviceRoom,
+  servicesSync,
+  staleServices,
+} from "./services.ts";
 import { nodeTable, peers, weftdAlive, weftdReady } from "./weftd.ts";
 
 const ALL: readonly Check[] = [
@@ -40,6 +50,7 @@ const ALL: readonly Check[] = [
   ...[pathMtu, tunnel, silentPeers, checksumOffload],
   ...[nodeRules, podRules, forwardDrop, legacyForward],
   ...backendChecks,
+  ...[serviceKernel, servicesSync, staleServices, kubeProxy, serviceRanges, serviceRoom, serviceClaims, externalIps],
   ...[conflistFirst, conflistValid, conflistAccepted, conflistSubnets, plugins, room],
   ...[leakedAddresses, outsidePods, addressUse],
   ...[leftDevices, leftChains, otherNetworks, systemdNetworkd, networkManager],

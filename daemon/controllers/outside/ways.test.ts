@@ -64,7 +64,7 @@ test("without one, a node elsewhere is a problem that says what to do, and the o
   const { routes, problems } = waysTo([FAR, NEAR]);
   expect(routes).toHaveLength(1);
   expect(problems).toEqual([
-    "node far (198.51.100.1) is on none of this host's links: 10.244.2.0/24 is not reached; name a node that forwards to it by --via",
+    "node far (198.51.100.1) is on none of this host's links: its pods in 10.244.2.0/24 are not reached; name a node that forwards to it by --via",
   ]);
 });
 
@@ -92,6 +92,14 @@ test("ClusterIPs get a route where the host has none for them, not even a defaul
   const bare = waysTo([NEAR], { ranges, kernel: { routes: [route("10.96.0.0/16", RTPROT_WEFT)] } });
   expect(bare.routes[1]).toContain(`10.96.0.0/16 ${BY_NEAR}`);
   expect(bare.routes).toHaveLength(2);
+});
+
+test("a family of which the host has no address is left alone", () => {
+  const dual = node("dual", ["192.0.2.1", "2001:db8::1"], ["10.244.1.0/24", "fd00:1::/64"]);
+  const linkLocal = { ...address(2, "fe80::1/64"), scope: 253 };
+  const only4 = waysTo([dual], { kernel: { addresses: [address(2, "192.0.2.100/24"), linkLocal] } });
+  expect(only4.routes).toHaveLength(1);
+  expect(only4.problems).toEqual([]);
 });
 
 test("a Node without subnets or addresses has no route", () => {

@@ -5,12 +5,12 @@
 
 import type { ClusterNode } from "../../../pkg/cluster/node/node.ts";
 import { RTPROT_WEFT } from "../../../pkg/footprint.ts";
-import { type Address, type Family, formatAddress } from "../../../pkg/ip/address.ts";
+import { type Address, addressKey, type Family, formatAddress } from "../../../pkg/ip/address.ts";
 import { contains, formatPrefix, networkOf, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { ObservedRoute, Route } from "../../../pkg/kernel/route.ts";
-import { RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
+import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
 import type { Via } from "../../outside-options.ts";
 
 export interface OutsideCluster {
@@ -45,20 +45,33 @@ export function outsideWays({ nodes, via, serviceRanges }: OutsideCluster, kerne
   const viaHop = (family: Family) => hopTo(forwarder, family, kernel);
   if (via !== undefined && ([4, 6] as const).every((family) => viaHop(family) === undefined))
     problems.push(viaProblem(via, forwarder));
+  const families = familiesOf(kernel);
   for (const node of nodes) {
     const addresses = addressesOf(node);
-    for (const subnet of node.podCidrs) {
-      const hop = hopTo(addresses, subnet.address.family, kernel) ?? viaHop(subnet.address.family);
+    const unreached = node.podCidrs.filter((subnet) => {
+      const { family } = subnet.address;
+      // Without an address of the family, this host sends nothing of it.
+      if (!families.has(family)) return false;
+      const hop = hopTo(addresses, family, kernel) ?? viaHop(family);
       if (hop !== undefined) routes.push(routeTo(subnet, hop));
-      else problems.push(offLinkText(node, subnet, via));
-    }
+      return hop === undefined;
+    });
+    if (unreached.length > 0) problems.push(offLinkText(node, unreached, via));
   }
   return { routes: [...routes, ...rangeRoutes(serviceRanges, routes, kernel)], problems };
 }
 
+/** Of addresses that other hosts can answer to. */
+function familiesOf({ addresses }: OutsideKernel): ReadonlySet<Family> {
+  return new Set(
+    addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ prefix }) => prefix.address.family),
+  );
+}
+
 /** Announced ones first: peers use them, too. */
 function addressesOf({ publicIp, publicIpv6, internalAddresses }: ClusterNode): readonly Address[] {
-  return [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
+  const all = [publicIp, publicIpv6, ...internalAddresses].flatMap((address) => address ?? []);
+  return [...new Map(all.map((address) => [addressKey(address), address])).values()];
 }
 
 function addressesOfVia(via: Via | undefined, nodes: readonly ClusterNode[]): readonly Address[] {
@@ -115,8 +128,9 @@ function viaProblem(via: Via, addresses: readonly Address[]): string {
   return `--via ${name} is on none of this host's links: give it an address of a network that this host is on`;
 }
 
-function offLinkText(node: ClusterNode, subnet: Prefix, via: Via | undefined): string {
+function offLinkText(node: ClusterNode, subnets: readonly Prefix[], via: Via | undefined): string {
   const addresses = addressesOf(node).map(formatAddress).join(", ") || "no address";
   const advice = via === undefined ? "; name a node that forwards to it by --via" : "";
-  return `node ${node.name} (${addresses}) is on none of this host's links: ${formatPrefix(subnet)} is not reached${advice}`;
+  const unreached = subnets.map(formatPrefix).join(" and ");
+  return `node ${node.name} (${addresses}) is on none of this host's links: its pods in ${unreached} are not reached${advice}`;
 }

@@ -44,6 +44,13 @@ export class HealthCheckPorts {
       if (!this.#served.has(service.service)) await this.#start(service, hosts, placeOf(service));
   }
 
+  /** Where each Service's is served; empty where it cannot be. */
+  places(): Readonly<Record<string, string>> {
+    return Object.fromEntries(
+      [...this.#served].map(([name, { place, servers }]) => [name, servers.length > 0 ? place : ""]),
+    );
+  }
+
   async close(): Promise<void> {
     for (const name of [...this.#served.keys()]) await this.#end(name);
   }

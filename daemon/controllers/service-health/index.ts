@@ -18,6 +18,7 @@ export const serviceHealth: ControllerFactory = (context) => {
     healthzAddress: orUndefined(options.healthzBindAddress),
     proxyMetricsAddress: orUndefined(options.proxyMetricsBindAddress),
     view: sources.view,
+    hasNode: options.pods,
     times: { nowMs: () => clock.nowMs(), dateMs: Date.now },
     showSign: () => showSign(options.runDir, SERVICES_SOCKET_FILE),
     ...{ facts, health, events, log },

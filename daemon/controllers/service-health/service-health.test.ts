@@ -163,6 +163,14 @@ describe("the turn", () => {
   });
 });
 
+test("what a pass begins to serve while weftd stops is closed, too", async () => {
+  const pass = bench.pass();
+  await bench.controller.stop();
+  await pass;
+  expect([...bench.served.keys()]).toEqual([]);
+  expect(bench.hasSign).toBe(false);
+});
+
 describe("health", () => {
   const both = async () => [
     (await bench.get(":10256", "/healthz")).status,
@@ -177,6 +185,26 @@ describe("health", () => {
     expect(await both()).toEqual([503, 200, 404]);
     bench.view.own = undefined;
     expect(await both()).toEqual([503, 200, 404]);
+  });
+
+  test("of a host that is no Node is good without one", async () => {
+    const answered: Answering[] = [];
+    const controller = new ServiceHealthController({
+      ...{ healthzAddress: { host: undefined, port: 1 }, proxyMetricsAddress: undefined, hasNode: false },
+      ...{ facts: bench.facts, health: bench.health, view: { own: undefined }, log: openLog("fatal", "n1") },
+      ...{ times: { nowMs: () => 0, dateMs: () => 0 }, events: { report: () => undefined } },
+      showSign: async () => ({ close: async () => undefined }),
+      isTaken: async () => false,
+      serve: async ({ port }, answering) => {
+        answered.push(answering);
+        return { port, close: async () => undefined };
+      },
+    });
+    const kernel = { snapshot: () => Promise.reject(new Error("the kernel is not asked")) };
+    await controller.run({ reasons: [], kernel, later: () => undefined });
+    const question = { path: "/healthz", query: new URLSearchParams(), remoteAddress: "::1" };
+    expect(await answered[0]?.(question)).toMatchObject({ status: 200 });
+    await controller.stop();
   });
 
   test("follows what waits and what was programmed, and is counted", async () => {

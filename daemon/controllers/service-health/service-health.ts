@@ -36,6 +36,8 @@ export interface ServiceHealthParts {
   readonly healthzAddress: ListenAddress | undefined;
   readonly proxyMetricsAddress: ListenAddress | undefined;
   readonly view: Pick<NodeView, "own">;
+  /** The cluster has a Node for this host; without one nothing of it can speak against the host. [true] */
+  readonly hasNode?: boolean;
   readonly facts: Facts;
   readonly times: Times;
   readonly health: Pick<Health, "warns">;
@@ -59,6 +61,7 @@ export class ServiceHealthController implements Runnable {
   #metricsServer: HttpServer | undefined;
   #sign: Liveness | undefined;
   #isWaiting = false;
+  #pass: Promise<void> = Promise.resolve();
 
   constructor(parts: ServiceHealthParts) {
     const { facts, times, serve, isTaken } = parts;
@@ -80,7 +83,12 @@ export class ServiceHealthController implements Runnable {
     this.#unsubscribe = this.#listen(facts);
   }
 
-  async run(pass: Pass): Promise<void> {
+  run(pass: Pass): Promise<void> {
+    this.#pass = this.#serve(pass);
+    return this.#pass;
+  }
+
+  async #serve(pass: Pass): Promise<void> {
     const { facts } = this.#parts;
     const other = await this.#turn.take().finally(() => facts.of(PROXY_TURN).publish({ isOurs: this.#turn.isOurs }));
     if (other !== undefined) {
@@ -93,8 +101,20 @@ export class ServiceHealthController implements Runnable {
     if (seen !== undefined) await this.#checkPorts.keep(seen);
   }
 
+  async debug() {
+    const { isOurs, reason } = this.#turn;
+    const { healthy } = this.#proxy.report();
+    const serviceHealth = {
+      ...{ isOurs, ...(reason !== undefined && { reason }), healthy, isNodeEligible: this.#isNodeEligible },
+      healthCheckPorts: this.#checkPorts.places(),
+    };
+    return { serviceHealth };
+  }
+
   async stop(): Promise<void> {
     for (const end of this.#unsubscribe) end();
+    // What a pass under way begins to serve is to be closed, too.
+    await this.#pass.catch(() => undefined);
     await this.#checkPorts.close();
     await this.#metricsServer?.close();
     await this.#sign?.close();
@@ -174,8 +194,8 @@ export class ServiceHealthController implements Runnable {
   }
 
   get #isNodeEligible(): boolean {
-    const { own } = this.#parts.view;
-    return own !== undefined && own.isLeaving !== true;
+    const { view, hasNode = true } = this.#parts;
+    return view.own === undefined ? !hasNode : view.own.isLeaving !== true;
   }
 
   async #answerMetrics({ path }: HttpQuestion): Promise<HttpAnswer> {

@@ -28,9 +28,15 @@ export class Turn {
   readonly #options: TurnOptions;
   #isOurs = false;
   #server: HttpServer | undefined;
+  #reason: TurnAnswer;
 
   constructor(options: TurnOptions) {
     this.#options = options;
+  }
+
+  /** What the last `take` said. */
+  get reason(): TurnAnswer {
+    return this.#reason;
   }
 
   get isOurs(): boolean {
@@ -42,11 +48,16 @@ export class Turn {
    * served for another reason than that it is in use: then the next call tries that again.
    */
   async take(): Promise<TurnAnswer> {
+    this.#reason = await this.#try();
+    return this.#reason;
+  }
+
+  async #try(): Promise<TurnAnswer> {
     const { listen, answering, serve = serveHttp, isTaken = acceptsConnections } = this.#options;
     if (this.#isOurs && (this.#server !== undefined || listen === undefined)) return undefined;
     const port = listen?.port ?? PROXY_HEALTH_PORT;
     // Also where the address that we listen at is another one than kube-proxy's.
-    if (await isTaken(port)) return `127.0.0.1:${port} is answered by another process`;
+    if (!this.#isOurs && (await isTaken(port))) return `127.0.0.1:${port} is answered by another process`;
     if (listen === undefined) {
       this.#isOurs = true;
       return undefined;

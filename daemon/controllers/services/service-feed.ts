@@ -42,8 +42,11 @@ export class ServiceFeed {
   readonly #slicesOf: StoreIndex<EndpointSlice>;
   readonly #unsubscribe: readonly (() => void)[];
   #heard = NOTHING_HEARD;
-  /** EndpointSlices that were there at the start have been changed before it. */
-  #hasListed = false;
+  /**
+   * The map has all that was listed. A store says earlier that it has synced: what it holds comes with its next notice, and
+   * without their EndpointSlices Services would lose their endpoints in the kernel.
+   */
+  readonly #listed = { services: false, slices: false };
 
   constructor(parts: ServiceFeedParts) {
     const { source } = parts;
@@ -61,8 +64,9 @@ export class ServiceFeed {
    * (rights of an earlier version, say) keep no Service waiting.
    */
   get isSynced(): boolean {
-    const { services, slices, cidrs } = this.#parts.source;
-    return services.hasSynced && slices.hasSynced && (cidrs.hasSynced || cidrs.status.phase === "stale");
+    const { cidrs } = this.#parts.source;
+    const { services, slices } = this.#listed;
+    return services && slices && (cidrs.hasSynced || cidrs.status.phase === "stale");
   }
 
   /** Why what is programmed may be out of date, a line for each kind of object. */
@@ -113,13 +117,14 @@ export class ServiceFeed {
     for (const end of this.#unsubscribe) end();
   }
 
-  #servicesChanged({ changes }: StoreNotice<Service>): void {
+  #servicesChanged({ changes, status }: StoreNotice<Service>): void {
     const { map, onChange } = this.#parts;
     for (const { key, after } of changes) map.setService(key, after?.value);
     const families = changes.flatMap(({ before, after }) =>
       [before, after].flatMap((entry) => entry?.value.clusterIPs.map(({ family }) => family) ?? []),
     );
     this.#note({ services: changes.length, families: new Set(families) });
+    this.#listed.services ||= status.hasSynced;
     onChange();
   }
 
@@ -136,10 +141,11 @@ export class ServiceFeed {
     const triggers = changes.flatMap(({ before, after }) => {
       const { family, triggeredMs } = after?.value ?? {};
       const isNew = triggeredMs !== undefined && triggeredMs !== before?.value.triggeredMs;
-      return this.#hasListed && isNew && family !== undefined ? [{ family, triggeredMs }] : [];
+      // Those that are there at the start were changed before it.
+      return this.#listed.slices && isNew && family !== undefined ? [{ family, triggeredMs }] : [];
     });
     this.#note({ slices: changes.length, families: new Set(families), triggers });
-    this.#hasListed ||= status.hasSynced;
+    this.#listed.slices ||= status.hasSynced;
     onChange();
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Address, formatAddress, parseAddress } from "../../ip/address.ts";
 import { formatPrefix } from "../../ip/prefix.ts";
 import { ANNOTATION, differingAnnotations, formatAnnotations } from "./annotations.ts";
-import { type ClusterNode, type KubeNode, nodeFingerprint, parseNode } from "./node.ts";
+import { type ClusterNode, essentialNode, type KubeNode, nodeFingerprint, parseNode } from "./node.ts";
 
 /** As flannel 0.28.9 left it on a dual-stack vxlan cluster, less what nobody reads. */
 const DUAL_STACK = {
@@ -220,4 +220,23 @@ describe("formatAnnotations", () => {
       [ANNOTATION.publicIpv6]: "fd00:77::11",
     });
   });
+});
+
+test.each([
+  ["that is being deleted", { metadata: { name: "n1", deletionTimestamp: "2026-11-30T03:00:00Z" } }, true],
+  [
+    "that the cluster autoscaler removes",
+    { metadata: { name: "n1" }, spec: { taints: [{ key: "other" }, { key: "ToBeDeletedByClusterAutoscaler" }] } },
+    true,
+  ],
+  [
+    "with another taint",
+    { metadata: { name: "n1" }, spec: { taints: [{ key: "node.kubernetes.io/unschedulable" }] } },
+    undefined,
+  ],
+])("a Node %s is leaving, or not, also by what is kept of it", (_name, node, isLeaving) => {
+  expect(parseNode(node).isLeaving).toBe(isLeaving);
+  expect(parseNode(essentialNode(node)).isLeaving).toBe(isLeaving);
+  const isSame = nodeFingerprint(node) === nodeFingerprint({ metadata: { name: "n1" } });
+  expect(isSame).toBe(isLeaving === undefined);
 });

@@ -4,23 +4,27 @@
  * and a TCP client repeats its SYN to an endpoint that is gone. Flows to endpoints that may still serve are good, whichever
  * traffic policy or topology hint chooses today: kube-proxy cuts none of them either. SCTP flows are never touched.
  */
-import { type Address, addressKey } from "../../ip/address.ts";
+import type { Address } from "../../ip/address.ts";
 import type { TrackedConnection } from "../../kernel/connection.ts";
 import { IPPROTO_TCP, IPPROTO_UDP } from "../../kernel/connection-selector.ts";
-import { type Endpoint, type Frontend, type FrontendChange, frontendKey } from "../frontend.ts";
+import { type Frontend, type FrontendChange, frontendKey } from "../frontend.ts";
+import { includes, type SortedEndpoints, union, without } from "./sorted-endpoints.ts";
 
 /** What may be stale of the flows to one frontend. */
 export interface Review {
   readonly address: Address;
   readonly protocol: typeof IPPROTO_TCP | typeof IPPROTO_UDP;
   readonly port: number;
-  /** Endpoints that serve, by `socketKey`; empty: every flow is stale. */
-  readonly good: ReadonlyMap<string, Endpoint>;
-  /** Endpoints that served and serve no more, by `socketKey`. Undefined: not known, so any flow may be stale. */
-  readonly gone: ReadonlyMap<string, Endpoint> | undefined;
+  /** Endpoints that serve; none: every flow is stale. */
+  readonly good: SortedEndpoints;
+  /** Endpoints that served and serve no more. Undefined: not known, so any flow may be stale. */
+  readonly gone: SortedEndpoints | undefined;
   /** No endpoint served for a time: flows of that time may lead to the frontend's own address, untranslated. */
   readonly wasEmpty: boolean;
 }
+
+/** What a `frontendKey` tells. */
+export type FrontendPlace = Pick<Frontend, "address" | "protocol" | "port">;
 
 /** The reviews that are due. Changes are folded into one review for each frontend. */
 export class Reviews {
@@ -39,7 +43,7 @@ export class Reviews {
         continue;
       }
       const served = serving(before);
-      this.#put(before, { good, gone: without(served, good), wasEmpty: served.size === 0 });
+      this.#put(before, { good, gone: without(served, good), wasEmpty: served.length === 0 });
     }
   }
 
@@ -47,6 +51,11 @@ export class Reviews {
   addAll(frontends: Iterable<Frontend>): void {
     for (const frontend of frontends)
       this.#put(frontend, { good: serving(frontend), gone: undefined, wasEmpty: false });
+  }
+
+  /** Frontends that stood when weftd started, and are wanted no more. */
+  addRemoved(places: Iterable<FrontendPlace>): void {
+    for (const place of places) this.#put(place, { good: [], gone: [], wasEmpty: false });
   }
 
   list(): readonly Review[] {
@@ -59,15 +68,15 @@ export class Reviews {
     if (this.#due.get(key) === review) this.#due.delete(key);
   }
 
-  #put({ address, protocol, port }: Frontend, now: Pick<Review, "good" | "gone" | "wasEmpty">): void {
+  #put({ address, protocol, port }: FrontendPlace, now: Pick<Review, "good" | "gone" | "wasEmpty">): void {
     if (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) return;
     const key = frontendKey({ address, protocol, port });
     const earlier = this.#due.get(key);
     const isUnknown = now.gone === undefined || (earlier !== undefined && earlier.gone === undefined);
-    const gone = isUnknown ? undefined : without(new Map([...(earlier?.gone ?? []), ...(now.gone ?? [])]), now.good);
+    const gone = isUnknown ? undefined : without(union(earlier?.gone ?? [], now.gone ?? []), now.good);
     const wasEmpty = now.wasEmpty || earlier?.wasEmpty === true;
     // Where endpoints were only added, nothing is stale.
-    if (now.good.size > 0 && gone?.size === 0 && !wasEmpty) this.#due.delete(key);
+    if (now.good.length > 0 && gone?.length === 0 && !wasEmpty) this.#due.delete(key);
     else this.#due.set(key, { address, protocol, port, good: now.good, gone, wasEmpty });
   }
 }
@@ -76,25 +85,12 @@ export class Reviews {
 export function isStale({ protocol, good }: Review, flow: TrackedConnection): boolean {
   const { answeredBy, answeredFromPort, isAnswered } = flow;
   if (protocol === IPPROTO_TCP && isAnswered) return false;
-  return (
-    answeredBy === undefined || answeredFromPort === undefined || !good.has(socketKey(answeredBy, answeredFromPort))
-  );
+  if (answeredBy === undefined || answeredFromPort === undefined) return true;
+  return !includes(good, { address: answeredBy, port: answeredFromPort });
 }
 
-export function socketKey(address: Address, port: number): string {
-  return `${addressKey(address)} ${port}`;
-}
-
-type Sockets = ReadonlyMap<string, Endpoint>;
-
-const NONE: Sockets = new Map();
-
-function serving(frontend: Frontend | undefined): Sockets {
-  if (frontend === undefined) return NONE;
-  const { endpoints, localEndpoints, serving = [...endpoints, ...localEndpoints] } = frontend;
-  return new Map(serving.map((each) => [socketKey(each.address, each.port), each]));
-}
-
-function without(sockets: Sockets, others: Sockets): Sockets {
-  return new Map([...sockets].filter(([key]) => !others.has(key)));
+function serving(frontend: Frontend | undefined): SortedEndpoints {
+  if (frontend === undefined) return [];
+  const { endpoints, localEndpoints, serving = union(endpoints, localEndpoints) } = frontend;
+  return serving;
 }

@@ -12,7 +12,8 @@ import {
   IPPROTO_UDP,
 } from "../../kernel/connection-selector.ts";
 import { frontendKey } from "../frontend.ts";
-import { isStale, type Review, socketKey } from "./review.ts";
+import { isStale, type Review } from "./review.ts";
+import { includes } from "./sorted-endpoints.ts";
 
 /** Connections of other zones belong to other programs. */
 const ZONE = 0;
@@ -50,10 +51,10 @@ export function searchesFor(family: Family, reviews: readonly Review[]): readonl
 function searchesOf(review: Review): Search[] {
   const { address, protocol, port, good, gone, wasEmpty } = review;
   const all = { ...common(address.family, protocol), destination: address, destinationPort: port };
-  if (good.size === 0) return [search(all, [review], exactly(all))];
+  if (good.length === 0) return [search(all, [review], exactly(all))];
   if (gone === undefined) return [search(all, [review])];
-  const untranslated = wasEmpty && !good.has(socketKey(address, port)) ? [{ address, port }] : [];
-  return [...untranslated, ...gone.values()].map((stale) => {
+  const untranslated = wasEmpty && !includes(good, { address, port }) ? [{ address, port }] : [];
+  return [...untranslated, ...gone].map((stale) => {
     const selector = { ...all, answeredBy: stale.address, answeredFromPort: stale.port };
     return search(selector, [review], exactly(selector));
   });

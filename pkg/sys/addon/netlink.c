@@ -1,18 +1,23 @@
 /*
  * A netlink socket on Node.js's event loop (Node-API and libuv), for netlink-addon.ts:
  *
- *   open(protocol, receiveBufferBytes, onMessages, onError) -> { handle, port }
+ *   open(protocol, receiveBufferBytes, onMessages, onError, isSlow) -> { handle, port }
  *   send(handle, bytes) -> errno, addMembership(handle, group) -> errno, setReceiveBufferBytes(handle, size) -> errno,
  *   ignorePort(handle, port) -> errno, close(handle)
  *
  * onMessages is called with many messages at once, onError with a call's name and its errno. A lost message (ENOBUFS)
  * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
+ *
+ * The kernel answers while send and recv last, which for some questions (a walk of conntrack's table) is many milliseconds.
+ * A socket that isSlow makes these calls in libuv's thread pool, so that the event loop goes on: each send is a job that also
+ * reads what is there, and jobs that read more follow. While a job runs nothing else touches the socket.
  */
 #include <errno.h>
 #include <limits.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <node_api.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +27,8 @@
 /* The kernel's datagrams end at 32 KiB; what is left over at the end of the room waits for the next turn. */
 #define DATAGRAM_BYTES (64 << 10)
 #define ROOM_BYTES (512 << 10)
+/* Of a job: looking at more messages at once would keep the event loop for long after all. */
+#define JOB_ROOM_BYTES (128 << 10)
 
 struct netlink_socket {
 	uv_poll_t poll;
@@ -31,6 +38,18 @@ struct netlink_socket {
 	napi_ref resource;
 	napi_ref on_messages;
 	napi_ref on_error;
+	/* Of a socket that is slow. */
+	char *job_room;
+	uv_work_t job;
+	int is_busy;
+	int is_closing;
+	/* What the job is to send first; NULL: nothing. */
+	char *outgoing;
+	size_t outgoing_length;
+	/* What came of the job. */
+	size_t got;
+	int error;
+	const char *failed_call;
 };
 
 /* Nothing of ours can go on after a failure of Node-API itself. */
@@ -63,21 +82,21 @@ static void tell_error(struct netlink_socket *s, const char *name, int number)
 	call(s, s->on_error, 2, argv);
 }
 
-static void tell_messages(struct netlink_socket *s, size_t length)
+static void tell_messages(struct netlink_socket *s, const char *from, size_t length)
 {
 	napi_value buffer, array;
 	void *bytes;
 	MUST(napi_create_arraybuffer(s->env, length, &bytes, &buffer));
-	memcpy(bytes, room, length);
+	memcpy(bytes, from, length);
 	MUST(napi_create_typedarray(s->env, napi_uint8_array, length, buffer, 0, &array));
 	call(s, s->on_messages, 1, &array);
 }
 
 /* Reads what is there, as far as there is room. Returns the errno that ended it; 0 when the room did. */
-static int receive(int fd, size_t *length)
+static int receive(int fd, char *to, size_t size, size_t *length)
 {
-	while (*length + DATAGRAM_BYTES <= ROOM_BYTES) {
-		ssize_t got = recv(fd, room + *length, DATAGRAM_BYTES, MSG_DONTWAIT | MSG_TRUNC);
+	while (*length + DATAGRAM_BYTES <= size) {
+		ssize_t got = recv(fd, to + *length, DATAGRAM_BYTES, MSG_DONTWAIT | MSG_TRUNC);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -87,7 +106,7 @@ static int receive(int fd, size_t *length)
 			return ENOBUFS;
 		/* Each message begins at a multiple of four. */
 		size_t padded = NLMSG_ALIGN((size_t)got);
-		memset(room + *length + got, 0, padded - (size_t)got);
+		memset(to + *length + got, 0, padded - (size_t)got);
 		*length += padded;
 	}
 	return 0;
@@ -100,9 +119,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	napi_handle_scope scope;
 	MUST(napi_open_handle_scope(s->env, &scope));
 	size_t length = 0;
-	int error = receive(s->fd, &length);
+	int error = receive(s->fd, room, ROOM_BYTES, &length);
 	if (length > 0)
-		tell_messages(s, length);
+		tell_messages(s, room, length);
 	if (error != 0 && error != EAGAIN && s->fd >= 0)
 		tell_error(s, "recv", error);
 	if (status < 0 && s->fd >= 0)
@@ -170,8 +189,10 @@ static napi_value fail(napi_env env, const char *name, int error)
 
 static napi_value open_socket(napi_env env, napi_callback_info info)
 {
-	napi_value argv[4], name, made, handle;
-	arguments(env, info, 4, argv);
+	napi_value argv[5], name, made, handle;
+	bool is_slow;
+	arguments(env, info, 5, argv);
+	MUST(napi_get_value_bool(env, argv[4], &is_slow));
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, integer(env, argv[0]));
 	if (fd < 0)
 		return fail(env, "socket", errno);
@@ -188,8 +209,12 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 		return fail(env, "bind", error);
 	}
 	struct netlink_socket *s = calloc(1, sizeof(*s));
+	if (s != NULL && is_slow)
+		s->job_room = malloc(JOB_ROOM_BYTES);
 	uv_loop_t *loop;
-	if (s == NULL || napi_get_uv_event_loop(env, &loop) != napi_ok || uv_poll_init(loop, &s->poll, fd) != 0) {
+	if (s == NULL || (is_slow && s->job_room == NULL) || napi_get_uv_event_loop(env, &loop) != napi_ok || uv_poll_init(loop, &s->poll, fd) != 0) {
+		if (s != NULL)
+			free(s->job_room);
 		free(s);
 		close(fd);
 		return fail(env, "poll", ENOMEM);
@@ -210,6 +235,90 @@ static napi_value open_socket(napi_env env, napi_callback_info info)
 	return made;
 }
 
+/* Returns an errno, 0 for success. */
+static int send_datagram(int fd, const void *bytes, size_t length)
+{
+	ssize_t sent;
+	do
+		sent = send(fd, bytes, length, 0);
+	while (sent < 0 && (errno == EINTR || (errno == EMSGSIZE && grow_send_buffer(fd, length))));
+	return sent < 0 ? errno : 0;
+}
+
+static void on_close(uv_handle_t *handle)
+{
+	struct netlink_socket *s = handle->data;
+	napi_handle_scope scope;
+	MUST(napi_open_handle_scope(s->env, &scope));
+	napi_delete_reference(s->env, s->on_messages);
+	napi_delete_reference(s->env, s->on_error);
+	napi_delete_reference(s->env, s->resource);
+	napi_async_destroy(s->env, s->context);
+	MUST(napi_close_handle_scope(s->env, scope));
+	free(s->job_room);
+	free(s);
+}
+
+static void end_socket(struct netlink_socket *s)
+{
+	uv_poll_stop(&s->poll);
+	close(s->fd);
+	s->fd = -1;
+	uv_close((uv_handle_t *)&s->poll, on_close);
+}
+
+/* In a thread of the pool: no Node-API here. */
+static void do_job(uv_work_t *job)
+{
+	struct netlink_socket *s = job->data;
+	s->got = 0;
+	s->failed_call = "send";
+	s->error = s->outgoing == NULL ? 0 : send_datagram(s->fd, s->outgoing, s->outgoing_length);
+	if (s->error != 0)
+		return;
+	s->failed_call = "recv";
+	s->error = receive(s->fd, s->job_room, JOB_ROOM_BYTES, &s->got);
+}
+
+static void on_job_done(uv_work_t *job, int status);
+
+static void begin_job(struct netlink_socket *s)
+{
+	s->is_busy = 1;
+	s->job.data = s;
+	uv_poll_stop(&s->poll);
+	uv_queue_work(s->poll.loop, &s->job, do_job, on_job_done);
+}
+
+static void on_job_done(uv_work_t *job, int status)
+{
+	(void)status;
+	struct netlink_socket *s = job->data;
+	int error = s->error;
+	s->is_busy = 0;
+	free(s->outgoing);
+	s->outgoing = NULL;
+	if (s->is_closing) {
+		end_socket(s);
+		return;
+	}
+	napi_handle_scope scope;
+	MUST(napi_open_handle_scope(s->env, &scope));
+	/* The listener may send again, or close the socket. */
+	if (s->got > 0)
+		tell_messages(s, s->job_room, s->got);
+	if (error != 0 && error != EAGAIN && s->fd >= 0)
+		tell_error(s, s->failed_call, error);
+	/* Without an error the room was full. */
+	if (s->fd >= 0 && !s->is_busy) {
+		if (error == 0)
+			begin_job(s);
+		else
+			uv_poll_start(&s->poll, UV_READABLE, on_poll);
+	}
+	MUST(napi_close_handle_scope(s->env, scope));
+}
+
 static napi_value send_bytes(napi_env env, napi_callback_info info)
 {
 	napi_value argv[2];
@@ -218,11 +327,17 @@ static napi_value send_bytes(napi_env env, napi_callback_info info)
 	arguments(env, info, 2, argv);
 	struct netlink_socket *s = socket_of(env, argv[0]);
 	MUST(napi_get_typedarray_info(env, argv[1], NULL, &length, &bytes, NULL, NULL));
-	ssize_t sent;
-	do
-		sent = send(s->fd, bytes, length, 0);
-	while (sent < 0 && (errno == EINTR || (errno == EMSGSIZE && grow_send_buffer(s->fd, length))));
-	return number(env, sent < 0 ? errno : 0);
+	if (s->job_room == NULL)
+		return number(env, send_datagram(s->fd, bytes, length));
+	if (s->is_busy)
+		return number(env, EBUSY);
+	s->outgoing = malloc(length);
+	if (s->outgoing == NULL)
+		return number(env, ENOMEM);
+	memcpy(s->outgoing, bytes, length);
+	s->outgoing_length = length;
+	begin_job(s);
+	return number(env, 0);
 }
 
 static napi_value add_membership(napi_env env, napi_callback_info info)
@@ -261,29 +376,16 @@ static napi_value ignore_port(napi_env env, napi_callback_info info)
 	return number(env, result < 0 ? errno : 0);
 }
 
-static void on_close(uv_handle_t *handle)
-{
-	struct netlink_socket *s = handle->data;
-	napi_handle_scope scope;
-	MUST(napi_open_handle_scope(s->env, &scope));
-	napi_delete_reference(s->env, s->on_messages);
-	napi_delete_reference(s->env, s->on_error);
-	napi_delete_reference(s->env, s->resource);
-	napi_async_destroy(s->env, s->context);
-	MUST(napi_close_handle_scope(s->env, scope));
-	free(s);
-}
-
 /* The handle must not be used again. */
 static napi_value close_socket(napi_env env, napi_callback_info info)
 {
 	napi_value argv[1];
 	arguments(env, info, 1, argv);
 	struct netlink_socket *s = socket_of(env, argv[0]);
-	uv_poll_stop(&s->poll);
-	close(s->fd);
-	s->fd = -1;
-	uv_close((uv_handle_t *)&s->poll, on_close);
+	if (s->is_busy)
+		s->is_closing = 1;
+	else
+		end_socket(s);
 	return NULL;
 }
 

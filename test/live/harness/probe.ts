@@ -3,7 +3,7 @@
  * the client under. For tests of what the kernel translates. Runs inside an agent.
  */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Transport } from "./agent.ts";
 
 export interface Listening {
@@ -45,9 +45,12 @@ export function socketAddress(address: string | undefined, port: number | undefi
 }
 
 let listening: (Server | UdpSocket)[] = [];
+const open = new Set<Socket>();
 
 /** In place of what was served before. */
 export async function serve(host: string, list: readonly Listening[]): Promise<true> {
+  // Their addresses may be gone already, and they would wait for answers.
+  for (const socket of open) socket.destroy();
   await Promise.all(listening.map((one) => new Promise<void>((resolve) => void one.close(() => resolve()))));
   listening = [];
   await Promise.all(list.map((one) => (one.transport === "tcp" ? serveTcp(host, one) : serveUdp(host, one))));
@@ -57,7 +60,8 @@ export async function serve(host: string, list: readonly Listening[]): Promise<t
 function serveTcp(host: string, { address, port }: Listening): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
-      socket.on("error", () => socket.destroy());
+      open.add(socket);
+      socket.on("error", () => socket.destroy()).on("close", () => open.delete(socket));
       const at = socketAddress(socket.localAddress, socket.localPort);
       socket.end(JSON.stringify({ host, at, seen: socketAddress(socket.remoteAddress, socket.remotePort) }));
     });
@@ -100,7 +104,7 @@ function probeTcp({ from, to, port, timeoutMs }: Probe): Promise<ProbeResult> {
       text += data;
     });
     socket.on("error", (error) => resolve(failureOf(error)));
-    socket.on("end", () => resolve({ ...JSON.parse(text), client }));
+    socket.on("close", (hadError) => hadError || text === "" || resolve({ ...JSON.parse(text), client }));
   });
 }
 

@@ -3,6 +3,7 @@
  * as weftd does. Answers each with how many transactions there were.
  */
 import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 import { answeredBy } from "../../../daemon/core/drivers/ruleset.ts";
 import { SYSTEM_CLOCK } from "../../../pkg/cluster/clock.ts";
 import { EventedNetlink } from "../../../pkg/netlink/evented.ts";
@@ -13,7 +14,10 @@ import { openEventNetlink } from "../../../pkg/sys/node-netlink.ts";
 import type { Case } from "../rows.ts";
 import { fill, type State, stateOf } from "../state.ts";
 
-/** `compare`: as a weftd that starts. `change`: as one that hears of the differences from the case before. */
+/**
+ * `compare`: as a weftd that starts. `change`: as one that hears of the differences from the case before, unless those are
+ * differences of the node's settings.
+ */
 export type Order = { readonly do: "compare" | "change"; readonly case: Case };
 
 const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER), "the node", SYSTEM_CLOCK);
@@ -23,7 +27,8 @@ let before: State | undefined;
 
 async function carryOut(order: Order): Promise<number> {
   const state = stateOf(order.case);
-  if (order.do === "compare") {
+  const isChange = order.do === "change" && before !== undefined && isDeepStrictEqual(before.settings, state.settings);
+  if (!isChange) {
     mode = new NftablesMode();
     map = new ServiceMap();
     before = undefined;
@@ -31,10 +36,9 @@ async function carryOut(order: Order): Promise<number> {
   fill(map, state, before);
   before = state;
   const changes = map.changes();
-  const transactions =
-    order.do === "change"
-      ? mode.change(changes)
-      : await answeredBy(netlink, mode.compare(map.frontends(), state.settings));
+  const transactions = isChange
+    ? mode.change(changes)
+    : await answeredBy(netlink, mode.compare(map.frontends(), state.settings));
   for (const transaction of transactions) await netlink.commit(transaction);
   return transactions.length;
 }

@@ -1,0 +1,68 @@
+/** TCP connections to ::1, handed on byte by byte. Each direction ends by itself, as its sender ends it. */
+import { connect, createServer, type Socket } from "node:net";
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import { type Forwarder, type ForwarderOptions, LOCALHOST } from "./forwarder.ts";
+
+/** Longer than some retries of a SYN (1, 3 and 7 seconds). */
+const CONNECT_LIMIT_MS = 10_000;
+
+const SOCKET = {
+  /** Bytes that are read ahead of a slow receiver, and as many that wait to be written to it. */
+  highWaterMark: 16 << 10,
+  allowHalfOpen: true,
+  noDelay: true,
+  /** The kernel's probes find a client or endpoint that is gone without a word. */
+  ...{ keepAlive: true, keepAliveInitialDelay: 60_000 },
+} as const;
+
+export function openTcpForwarder({ to: first, port, quota, onBroken }: ForwarderOptions): Promise<Forwarder> {
+  let to = first;
+  const open = new Set<Socket>();
+  const server = createServer(SOCKET, (client) => {
+    // A reset at once says more than a connection that waits.
+    if (!quota.take()) return void client.on("error", ignore).resetAndDestroy();
+    const target = connect({ ...SOCKET, host: formatAddress(to.address), port: to.port });
+    target.setTimeout(CONNECT_LIMIT_MS, () => target.destroy());
+    target.once("connect", () => target.setTimeout(0));
+    join(client, target, () => {
+      open.delete(client);
+      quota.release();
+    });
+    open.add(client);
+  });
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ host: LOCALHOST, port, ipv6Only: true }, () => {
+      server.off("error", reject).on("error", (error) => server.close(() => onBroken(error)));
+      resolve({
+        redirect: (other) => {
+          to = other;
+        },
+        close: () =>
+          new Promise((closed) => {
+            server.close(() => closed());
+            for (const socket of open) socket.resetAndDestroy();
+          }),
+      });
+    });
+  });
+}
+
+/** What one sends the other gets. Where one is reset, so is the other. `onEnd` is called once both are closed. */
+function join(a: Socket, b: Socket, onEnd: () => void): void {
+  let left = 2;
+  for (const [one, other] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    one.on("error", ignore);
+    one.once("close", (hadError: boolean) => {
+      // An orderly end has been handed on by the pipe.
+      if (hadError || !one.readableEnded) other.resetAndDestroy();
+      if (--left === 0) onEnd();
+    });
+    one.pipe(other);
+  }
+}
+
+const ignore = () => undefined;
