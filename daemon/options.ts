@@ -105,7 +105,7 @@ export function optionsCommand(): Command {
       flag(
         "--apiserver <urls>",
         "WEFTD_APISERVER",
-        "where the API servers are, instead of what the kubeconfig or the pod's environment says; commas between",
+        "URLs of API servers, in place of the kubeconfig's or the pod environment's; commas between",
       )
         .argParser(parseUrls)
         .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
@@ -198,7 +198,11 @@ export function optionsCommand(): Command {
         .default(DEFAULT_RUN_DIR),
     )
     .addOption(
-      flag("--state-dir <dir>", "WEFTD_STATE_DIR", "what outlives a reboot: addresses of API servers")
+      flag(
+        "--state-dir <dir>",
+        "WEFTD_STATE_DIR",
+        "directory of what weftd keeps over a reboot: addresses of API servers",
+      )
         .argParser((path) => resolve(path))
         .default(DEFAULT_STATE_DIR),
     )

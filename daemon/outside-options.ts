@@ -12,7 +12,7 @@ export type Via = { readonly name: string } | { readonly address: Address };
 export interface OutsideOptions {
   /** False: this host is no node, and runs no pods; it reaches the cluster's Services. */
   readonly pods: boolean;
-  /** Who forwards to the pods of nodes that are on none of this host's links. */
+  /** The node that forwards to the pods of nodes on none of this host's links. */
   readonly via: Via | undefined;
   /** Hosts outside the cluster that this node forwards for. */
   readonly outsideHosts: readonly Prefix[];
@@ -35,25 +35,25 @@ const IMPLIED: Partial<Options> = {
 
 export function outsideFlags(): readonly Option[] {
   return [
-    flag("--no-pods", "WEFTD_NO_PODS", "this host is no node: it reaches Services, and runs no pods")
+    flag("--no-pods", "WEFTD_NO_PODS", "serve a host that is no node and runs no pods: it only reaches Services")
       .implies({ nodeName: hostname(), ...IMPLIED })
       .conflicts(OF_NODES),
     flag(
       "--via <node>",
       "WEFTD_VIA",
-      "with --no-pods: the node, by name or address, that forwards to nodes on none of this host's links",
+      "with --no-pods: reach nodes on none of this host's links through this node, by name or address",
     ).argParser(parseVia),
     flag(
       "--outside-hosts <networks>",
       "WEFTD_OUTSIDE_HOSTS",
-      "networks of hosts outside the cluster that name this node by --via; they reach pods under its address; commas between",
+      "masquerade what hosts outside the cluster in these networks send to pods through this node (their --via); commas between",
     )
       .argParser(parseNetworks)
       .default([], "none"),
   ];
 }
 
-/** A name of a Node is a DNS subdomain (RFC 1123), which an address with four numbers is, too: it counts as an address. */
+/** A Node's name is a DNS subdomain (RFC 1123). "192.0.2.1" could be one, and is taken for an address. */
 export function parseVia(text: string): Via {
   try {
     return { address: parseAddress(text) };

@@ -34,7 +34,7 @@ const slices = (...addresses: string[]) => [ENDPOINT_SLICE_PARSER.parse(object(.
 const texts = ({ endpoints }: KnownServers) => endpoints.map(formatApiEndpoint);
 const file = () => join(folder, "apiserver.json");
 
-test("what one weftd learns, the next one knows; nobody else reads it", async () => {
+test("what one weftd learns, the next one knows; the file is readable for root alone", async () => {
   const first = await KnownServers.open(folder, log);
   expect(texts(first)).toEqual([]);
   await first.learn(slices("192.0.2.1", "192.0.2.2"));

@@ -39,7 +39,7 @@ export class KnownServers {
       return new KnownServers(path, log, parseKnownServers(await readRegularFile(path)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT")
-        log.warn({ err: error, path }, "the file of known API servers cannot be used; it is written anew");
+        log.warn({ err: error, path }, "cannot use the file of known API servers; it will be replaced");
       return new KnownServers(path, log, []);
     }
   }
@@ -49,8 +49,8 @@ export class KnownServers {
   }
 
   /**
-   * `slices` are all those of default/kubernetes. Where they name no server, those of before stay: better an address that
-   * may be wrong than none. The file is written where it differs; a failure is logged, and tried again at the next call.
+   * `slices` are all those of default/kubernetes. Where they name no server, the previous ones stay. The file is
+   * written where it differs; a failure is logged, and retried at the next call.
    */
   learn(slices: readonly EndpointSlice[]): Promise<void> {
     const endpoints = apiEndpointsOf(slices);
@@ -64,9 +64,9 @@ export class KnownServers {
     try {
       await mkdir(dirname(path), { recursive: true });
       if (await replaceFile(path, formatKnownServers(endpoints), MODE))
-        log.info({ path, endpoints: endpoints.map(formatApiEndpoint) }, "addresses of API servers are kept");
+        log.info({ path, endpoints: endpoints.map(formatApiEndpoint) }, "addresses of API servers are written");
     } catch (error) {
-      log.warn({ err: error, path }, "addresses of API servers cannot be kept for the next reboot");
+      log.warn({ err: error, path }, "cannot write the addresses of API servers");
     }
   }
 }

@@ -40,7 +40,7 @@ export class NetConfHolder {
     return new NetConfHolder(path, await readNetConf(path, log));
   }
 
-  /** For a host that runs no pods: it goes by the Nodes alone, and reads no file. */
+  /** For a host without pods, which reads no file. */
   static ofAnyNetwork(): NetConfHolder {
     return new NetConfHolder(undefined, { conf: parseNetConf(ANY_NETWORK), text: ANY_NETWORK });
   }

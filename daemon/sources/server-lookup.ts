@@ -8,7 +8,7 @@ import type { Logger } from "../core/log.ts";
 import { Loop } from "../core/loop.ts";
 import type { KnownServers } from "./known-servers.ts";
 
-/** API servers seldom move; a node that missed it has the others, and the ClusterIP. */
+/** API servers seldom move, and a node that missed a change still has the ClusterIP. */
 const LOOK_MS = 10 * 60_000;
 
 const BACKOFF = { initialMs: 5000, maxMs: LOOK_MS };
@@ -60,7 +60,7 @@ export class ServerLookup {
       const slice = ENDPOINT_SLICE_PARSER.parse(await this.#client.get(SLICE, this.#stopping.signal));
       await known.learn(slice === undefined ? [] : [slice]);
     } catch (error) {
-      // Its API servers do not say where they are (--endpoint-reconciler-type=none).
+      // The cluster publishes no endpoints of its API servers (--endpoint-reconciler-type=none).
       if (!isNotFound(error)) throw error;
     }
     this.#hasFailed = false;
@@ -70,6 +70,6 @@ export class ServerLookup {
   #failed(error: unknown): void {
     if (this.#stopping.signal.aborted || this.#hasFailed) return;
     this.#hasFailed = true;
-    this.#options.log.warn({ err: error }, "the addresses of API servers cannot be read; it is tried again");
+    this.#options.log.warn({ err: error }, "cannot read the addresses of API servers; retrying");
   }
 }

@@ -74,8 +74,8 @@ const WITHOUT = withoutParts("announcement", "channels", "inspection", "manual")
 export const SHARED = "weftShared";
 export const SHARED_CLASSES = ["Address4", "Address6"] as const;
 
-/** Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
-function entry(sources: readonly PluginSource[]): string {
+/** The image's script. Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
+export function entry(sources: readonly PluginSource[]): string {
   return [
     'import { runPlugin } from "./pkg/cni/loop.ts";',
     'import { provide, quickjs } from "./pkg/sys/quickjs.ts";',

@@ -304,7 +304,7 @@ function subject({ operation }: ConnectionRequest, { url }: Server): string {
   return `${operation} at ${url}`;
 }
 
-/** Whoever waits for the ClusterIP may wait for what needs the ClusterIP. */
+/** A ClusterIP that does not answer may wait for this very process. */
 function adviceFor({ origin }: Server): string | undefined {
   return origin === "service"
     ? "that is the ClusterIP, which leads nowhere before kube-proxy or weftd has written rules; name an API server by --apiserver"

@@ -3,7 +3,7 @@
  *
  * What a node needs to reach the API server must not depend on rules that are written only once it is reached. So the
  * ClusterIP of default/kubernetes, which kubelets put into every pod's environment, is asked last, behind the addresses
- * that an administrator has configured and those that the node knows from its last life.
+ * that an administrator has configured and those that the node has kept.
  */
 import { createHash } from "node:crypto";
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
@@ -20,15 +20,15 @@ export interface AccessOptions {
   /** The endpoints of default/kubernetes, as far as they are known. Default: none. */
   readonly known?: () => readonly ApiEndpoint[];
   /**
-   * Who asks, such as the node's name: of the known servers each asker prefers another one, the same one each time. A cluster's
-   * nodes would all ask the first one otherwise. Default: in the order of `known`.
+   * The node's name. It decides which known server comes first, so that a cluster's nodes spread over its API servers.
+   * Default: the order of `known`.
    */
   readonly askerName?: string;
   /** Another server than before has answered. Must not throw. */
   readonly onServer?: (server: Server) => void;
 }
 
-/** A name that the certificate of every API server is for, whatever its address. */
+/** Every API server has a certificate for this name, at any address. */
 const API_SERVER_NAME = "kubernetes.default.svc";
 
 /** Files are read at the first request, and again after the server refused what they held. */
@@ -75,7 +75,7 @@ export interface ServerNames {
 
 /**
  * All servers, in the order of preference: configured, known, the ClusterIP. Where the configuration does not verify
- * servers, or goes by a proxy, no known one is asked: whoever has its address now would be given the credentials.
+ * servers, or goes by a proxy, no known one is asked: another host may have its address now, and would get the credentials.
  */
 export function serversOf(config: KubeConfig, { apiServers, known, servicePort }: ServerNames): readonly Server[] {
   const cluster = config.getCurrentCluster();

@@ -42,7 +42,7 @@ test("a server that is listed no more is left for the preferred one", () => {
   expect(ring.pick([C, A])).toBe(C);
 });
 
-test("only another server than before is told of", () => {
+test("reports a server only where it differs from the one before", () => {
   const used: Server[] = [];
   const ring = new ServerRing((server) => used.push(server));
   ring.pick([A, B]);

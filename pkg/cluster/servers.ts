@@ -1,6 +1,6 @@
 /**
- * Which API server is asked: a list of them in the order of preference, and a ring over it. A server that cannot be
- * reached, or does not serve, is left for the next one; there is no way back to the preferred one but around the ring.
+ * Which API server is asked: a list in the order of preference, used as a ring. A server that cannot be reached, or does not
+ * serve, is left for the next one. The preferred server is asked again only after all others have failed.
  */
 
 /**
@@ -35,7 +35,7 @@ export class ServerRing {
   #servers: readonly Server[] = [];
   #current: Server | undefined;
   #used: string | undefined;
-  /** Servers left in turn, without an answer from any. */
+  /** Consecutive failures, without an answer from any server. */
   #failures = 0;
 
   /** `onUse` is called when another server than before has answered. Must not throw. */
@@ -72,7 +72,7 @@ export class ServerRing {
     this.#onUse(server);
   }
 
-  /** Undefined where there is no other server: then nothing is gained by giving up. It doubles with each round in vain. */
+  /** Undefined with a single server, where giving up gains nothing. Doubles each time all servers have failed. */
   get connectLimitMs(): number | undefined {
     const { length } = this.#servers;
     if (length < 2) return undefined;

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bundleCommand } from "../../hack/compile/command.ts";
 import { compileExecutable } from "../../hack/compile/executable.ts";
 import { WORK } from "../../hack/compile/paths.ts";
-import { bundle } from "../../hack/compile/plugins.ts";
+import { bundle, entry } from "../../hack/compile/plugins.ts";
 import { NATIVE } from "../../hack/compile/target.ts";
 
 const COMPILE_LIMIT_MS = 120_000;
@@ -21,7 +21,7 @@ beforeAll(async () => {
   for (const each of [bin, `${here}/directory`]) mkdirSync(each, { recursive: true });
   writeFileSync(`${here}/file`, "");
   const script = `${folder}/plugins.js`;
-  await bundle("", script);
+  await bundle(entry([]), script);
   const command = await bundleCommand(`${folder}/command.js`);
   compileExecutable({ names: ["bridge", "ptp", "vlan"], script, command }, `${bin}/weft`, NATIVE);
 }, COMPILE_LIMIT_MS);

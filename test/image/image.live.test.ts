@@ -227,7 +227,7 @@ describe("in place of kube-proxy", () => {
     }
   });
 
-  test("where the API servers are is kept on the node, for nobody else to read", async () => {
+  test("the addresses of the API servers are kept on the node, readable for root alone", async () => {
     const slice = {
       metadata: { name: "kubernetes", namespace: "default", labels: { "kubernetes.io/service-name": "kubernetes" } },
       ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },

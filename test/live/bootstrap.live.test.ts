@@ -171,7 +171,7 @@ test.each([
   console.log(`Nodes listed ${Date.now() - started} ms after weftd's start`);
   expect(await metric()).toBe(`weft_api_server{server="https://${alive}:6443",origin="known"} 1`);
   expect(weftd.output).toContain(`"server":"https://${alive}:6443","origin":"known","msg":"the API server answers"`);
-  // Which is what makes the ClusterIP lead there, for all others on the node.
+  // weftd's rules then lead the ClusterIP there, for all other programs of the node.
   const ask = () => node.inside.ask(`https://${CLUSTER_IP}/api/v1/nodes`, { ca: `${TLS}/kubernetes-ca.crt` });
   await eventually(async () => expect(await ask()).toMatchObject({ status: 401 }), 20_000);
   await weftd.stop("SIGTERM");

@@ -66,6 +66,7 @@ test("its values are what an API server takes", async () => {
     ...["--set", "image.repository=registry.example/weft,image.tag=sha256:0123,imagePullSecrets={a,b}"],
     ...["--set", "options.iface=eth1,options.attach=ptp,metrics.host=,metrics.port=9000,maxUnavailable=3"],
     ...["--set", "serviceProxy=nftables,options.masquerade-all=true,options.masquerade-bit=15"],
+    ...["--set", "options.conntrack-min=1000000"],
     ...["--set", "apiServer.host=192.0.2.1,cni.binDir=/var/lib/cni/bin,cni.confDir=/etc/other,iptablesLegacy=true"],
   );
   for (const object of all) expect(await problemsOf(object), nameOf(object)).toEqual([]);
@@ -73,7 +74,13 @@ test("its values are what an API server takes", async () => {
   const weftd = containerOf(pod, "weftd");
   expect(weftd.image).toBe("registry.example/weft@sha256:0123");
   expect(weftd.args.slice(2)).toEqual([
-    ...["--metrics-address=:9000", "--service-proxy=nftables", "--attach=ptp", "--iface=eth1"],
+    ...[
+      "--metrics-address=:9000",
+      "--service-proxy=nftables",
+      "--attach=ptp",
+      "--conntrack-min=1000000",
+      "--iface=eth1",
+    ],
     ...["--masquerade-all=true", "--masquerade-bit=15"],
   ]);
   expect(weftd.readinessProbe?.httpGet).toEqual({ host: "127.0.0.1", path: "/readyz", port: 9000 });
