@@ -7,7 +7,6 @@ import type { ObservedRoute, RouteQuestion } from "../../pkg/kernel/route.ts";
 import type { KernelSnapshot } from "../../pkg/kernel/snapshot.ts";
 import type { Ruleset } from "../../pkg/packet-walk/ruleset.ts";
 import type { PodEnds } from "../../pkg/reconcile/pod-ends.ts";
-import type { HeldFrontend } from "../../pkg/services/nftables/held-frontends.ts";
 import type { AttachSettings } from "../node/networks.ts";
 import type { KnownNodes } from "../node/run-dir.ts";
 import type { ServicesPage } from "../node/services-page.ts";
@@ -23,8 +22,6 @@ export interface Knowledge {
   readonly ruleset: Ruleset;
   /** What weftd says of Services; undefined where it says nothing. */
   readonly services: ServicesPage | undefined;
-  /** Frontends of Services as the kernel holds them. */
-  readonly heldFrontends: () => readonly HeldFrontend[];
   /** Families with a table of iptables-legacy in use, whose rules are not seen here. */
   readonly legacy: readonly Family[];
   /** Whose address it is in host-local's directory; undefined where it is not reserved. */

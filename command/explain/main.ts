@@ -10,7 +10,6 @@ import { readSnapshot } from "../../pkg/kernel/snapshot.ts";
 import { readSysctl, type SysctlName } from "../../pkg/kernel/sysctl.ts";
 import { type BlockingNetlink, openNetfilter, openRoute } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
-import { heldFrontends } from "../node/held-services.ts";
 import { desireOf } from "../node/kernel.ts";
 import { readLegacyFamilies } from "../node/legacy.ts";
 import { readNamespaces } from "../node/namespaces.ts";
@@ -154,7 +153,6 @@ function withKnowledge<T>(
       missingAnswer: (bridge, address) => missingAnswer(answers, bridge, address),
       desired: table === undefined ? undefined : desireOf(table, observed),
       services: services?.is === "answered" ? services.page : undefined,
-      heldFrontends: () => heldFrontends(netfilter) ?? [],
       ruleset: openRules(netfilter),
       legacy: readLegacyFamilies(system),
       reservationOf: reservationsBy(system, attachment),

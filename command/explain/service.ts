@@ -2,7 +2,10 @@
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { type Address, formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import { contains, parsePrefix } from "../../pkg/ip/prefix.ts";
+import { NFPROTO } from "../../pkg/netlink/nftables.ts";
 import type { Choice, Ending } from "../../pkg/packet-walk/ruleset.ts";
+import type { Frontend } from "../../pkg/services/frontend.ts";
+import { addressBytes, type Bytes, rowBytes } from "../../pkg/services/nftables/bytes.ts";
 import { type PageFrontend, type ProtocolWord, placeText } from "../node/services-page.ts";
 import { addressAndPort, PROTOCOL_WORD } from "../services/sight.ts";
 import { difference, expected } from "./model.ts";
@@ -56,17 +59,20 @@ const KIND_WORDS: Readonly<Record<string, string>> = {
   ExternalIP: "an external address",
 };
 
+const PLACE = { family: NFPROTO.inet, table: SERVICES_TABLE };
+
 /** Without weftd nothing but the kernel's own table tells. */
 function sayHeldFrontend(trace: Trace, text: string): boolean {
-  const { destination, protocol, port } = trace.question;
-  if (trace.knowledge.services !== undefined) return false;
-  const held = trace.knowledge.heldFrontends();
-  const found = held.find(
-    (frontend) =>
-      isSameAddress(frontend.address, destination) && frontend.protocol === protocol && frontend.port === port,
-  );
-  if (found === undefined) return false;
-  const what = found.isClusterIp ? "a ClusterIP" : "an external frontend";
+  const { destination: address, protocol, port } = trace.question;
+  const { services, ruleset } = trace.knowledge;
+  if (services !== undefined || protocol === undefined || port === undefined) return false;
+  const holds = (set: string, key: Bytes) => {
+    const bytes = Array.from(key, (character) => character.charCodeAt(0));
+    // What cannot be told is undefined.
+    return (ruleset.elementOf?.(PLACE, `${set}${address.family}`, bytes) ?? null) !== null;
+  };
+  if (!holds("connections", rowBytes({ address, protocol: protocol as Frontend["protocol"], port }))) return false;
+  const what = holds("cluster-ips", addressBytes(address)) ? "a ClusterIP" : "an external frontend";
   trace.say({
     at: "service",
     state: "goes",

@@ -44,7 +44,7 @@ function knowledge(links: readonly Link[], change: Partial<Knowledge> = {}): Kno
   const observed = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
   return {
     ...{ table: undefined, desired: undefined, ...podKinds(attachmentOf(undefined), observed), legacy: [] },
-    ...{ observed, missingAnswer: () => undefined, services: undefined, heldFrontends: () => [] },
+    ...{ observed, missingAnswer: () => undefined, services: undefined },
     ruleset: { bases: [], rulesOf: () => [], elementsOf: () => undefined },
     reservationOf: () => ({ containerId: "c1", ifName: "eth0", namespace: undefined }),
     routeTo: () => route,

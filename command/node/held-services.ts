@@ -21,8 +21,7 @@ export function readHeldFrontends(system: System): readonly HeldFrontend[] | und
   }
 }
 
-/** The same by a socket that is open. */
-export function heldFrontends(netfilter: BlockingNetlink): readonly HeldFrontend[] | undefined {
+function heldFrontends(netfilter: BlockingNetlink): readonly HeldFrontend[] | undefined {
   const tables = readTables(readRuleset(netfilter, [tablesDump()]));
   if (!tables.some(({ family, table }) => family === NFPROTO.inet && table === SERVICES_TABLE)) return undefined;
   return answered(lookAtFrontends(), (questions) => readRuleset(netfilter, questions));

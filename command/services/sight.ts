@@ -13,7 +13,7 @@ export interface SeenService extends Omit<PageService, "frontends"> {
 }
 
 /** IPPROTO_* */
-export const PROTOCOL_NUMBER: Readonly<Record<ProtocolWord, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+export const PROTOCOL_NUMBER: Readonly<Record<ProtocolWord, HeldFrontend["protocol"]>> = { TCP: 6, UDP: 17, SCTP: 132 };
 export const PROTOCOL_WORD: Readonly<Record<number, ProtocolWord>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 type Key = Pick<HeldFrontend, "address" | "protocol" | "port">;

@@ -21,6 +21,7 @@ const OF_THE_NODE = {
   KubeProxyBeside: "rules of kube-proxy's came back although weftd programs Services; the message names them",
   ServicesTakenOver: "kube-proxy has ended, and weftd programs this node's Services from now on",
   ProxyRulesLeft: "rules that kube-proxy has left cannot be removed from here; the message says what to run",
+  ServiceConflict: "a Service asks for an address and port that another Service has; the message names both",
   FailedToStartServiceHealthcheck:
     "the health check port of a Service cannot be served; the message names Service, address and port",
   StrictReversePath: "rp_filter drops packets of peers that come by another way than the answers take",

@@ -1,11 +1,11 @@
 /**
  * The `weft` command becomes a script of its own: bytecode that is loaded when a person calls it, so that the plugins'
  * image does not grow by it. What it shares with the plugins is in it once more, which costs less than to keep it in
- * the image: bytecode is a fifth as large.
+ * the image: bytecode is a fifth as large. A library that the image has anyhow is taken from there.
  */
 import type { Plugin } from "esbuild";
 import { WORK } from "./paths.ts";
-import { bundle, withoutParts } from "./plugins.ts";
+import { bundle, SHARED, SHARED_CLASSES, withoutParts } from "./plugins.ts";
 
 const ENTRY = `
 import { runCommand } from "./command/main.ts";
@@ -19,11 +19,22 @@ provide("weft", () => runCommand(quickjs, build));
 export async function bundleCommand(script = `${WORK}/command.js`): Promise<string> {
   // Its bytecode is a fifth of the file, and short names make it smaller by the size of a plugin.
   await bundle(ENTRY, script, {
-    plugins: [withoutNode, withoutParts("announcement", "inline", "manual")],
+    plugins: [withoutNode, sharedLibraries, withoutParts("announcement", "inline", "manual")],
     hasShortNames: true,
   });
   return script;
 }
+
+/** What the image has of libraries is not in the script once more (`entry` of plugins.ts). */
+const sharedLibraries: Plugin = {
+  name: "shared-libraries",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^ip-address\// }, ({ path }) => ({ path, namespace: "shared" }));
+    onLoad({ filter: /.*/, namespace: "shared" }, () => ({
+      contents: `export const { ${SHARED_CLASSES.join(", ")} } = globalThis.${SHARED};`,
+    }));
+  },
+};
 
 /**
  * What commander imports of Node.js: it emits events when options are read, asks for the process where nobody tells it

@@ -70,11 +70,18 @@ export function withoutParts(...parts: readonly BackendPart[]): Plugin {
 /** weftd announces, and lets go; the `weft` command tells. */
 const WITHOUT = withoutParts("announcement", "channels", "inspection", "manual");
 
+/** Where the image keeps the classes of ip-address, for the command's script as well: 33 KB of bytecode. */
+export const SHARED = "weftShared";
+export const SHARED_CLASSES = ["Address4", "Address6"] as const;
+
 /** Each main.ts exports `plugin`; each plugin may delegate to any other within the process. */
 function entry(sources: readonly PluginSource[]): string {
   return [
     'import { runPlugin } from "./pkg/cni/loop.ts";',
     'import { provide, quickjs } from "./pkg/sys/quickjs.ts";',
+    'import { Address4 } from "ip-address/dist/ipv4.js";',
+    'import { Address6 } from "ip-address/dist/ipv6.js";',
+    `globalThis.${SHARED} = { ${SHARED_CLASSES.join(", ")} };`,
     ...sources.map(({ main }, at) => `import { plugin as plugin${at} } from ${JSON.stringify(main)};`),
     `const plugins = { ${sources.map(({ name }, at) => `${JSON.stringify(name)}: plugin${at}`).join(", ")} };`,
     "for (const name in plugins) provide(name, () => runPlugin(plugins[name], quickjs, plugins));",

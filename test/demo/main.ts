@@ -5,8 +5,9 @@ import type { Families, Mode } from "../live/harness/cluster.ts";
 import { sweepLeftovers } from "../live/harness/leftovers.ts";
 import { play as playEpisode } from "./episode.ts";
 import { Progress } from "./progress.ts";
-import { episodeResult, type Result, rollingResult, sights } from "./report.ts";
+import { episodeResult, type Result, rollingResult, servingResult, sights } from "./report.ts";
 import { playRolling } from "./rolling.ts";
+import { playServices } from "./services.ts";
 
 const MODES = ["vxlan", "host-gw"] as const satisfies readonly Mode[];
 
@@ -30,6 +31,12 @@ const options = new Command("npm run demo --")
   .addOption(
     new Option("--roll", "change vxlan -> host-gw -> auto node by node, all pods pinging each other").conflicts("mode"),
   )
+  .addOption(
+    new Option(
+      "--services",
+      "Services without kube-proxy: ClusterIP and NodePort from everywhere, an endpoint that leaves under load, first packets",
+    ).conflicts("roll"),
+  )
   .addOption(new Option("--keep", "leave everything up at the end, until Ctrl-C, to look around"))
   .parse()
   .opts<{
@@ -39,6 +46,7 @@ const options = new Command("npm run demo --")
     family: Families;
     attach: "bridge" | "ptp";
     roll?: boolean;
+    services?: boolean;
     keep?: boolean;
   }>();
 
@@ -50,14 +58,17 @@ const wishes = { nodes, podsPerNode: pods, families: family, attach };
 const modes = options.mode === "both" ? MODES : [options.mode];
 const results: Result[] = [];
 let failed = false;
-for (const play of options.roll === true ? (["roll"] as const) : modes) {
+const plays = options.roll === true ? (["roll"] as const) : options.services === true ? (["services"] as const) : modes;
+for (const play of plays) {
   if (cleanup.interruption !== undefined) break;
   const progress = new Progress(play);
   try {
     results.push(
       play === "roll"
         ? rollingResult(await playRolling(wishes, cleanup, progress))
-        : episodeResult(await playEpisode({ ...wishes, mode: play }, cleanup, progress)),
+        : play === "services"
+          ? servingResult(await playServices({ ...wishes, mode: modes[0] as Mode }, cleanup, progress))
+          : episodeResult(await playEpisode({ ...wishes, mode: play }, cleanup, progress)),
     );
   } catch (error) {
     failed = true;

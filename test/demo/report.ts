@@ -2,6 +2,7 @@ import Table from "cli-table3";
 import type { Cluster } from "../live/harness/cluster.ts";
 import type { Episode } from "./episode.ts";
 import type { Rolling } from "./rolling.ts";
+import type { Serving } from "./services.ts";
 
 /** What one play of the demo comes to. */
 export interface Result {
@@ -36,6 +37,30 @@ export function rollingResult(rolling: Rolling): Result {
     table: [table.toString(), ...failures.map((failure) => `  ${failure}`)].join("\n"),
     line: `demo roll: ${reach.reached}/${reach.pairs} pairs reached, ${sum("lost")} of ${sum("sent")} pings lost`,
     isGood: failures.length === 0,
+  };
+}
+
+export function servingResult(serving: Serving): Result {
+  const { cluster, mode, families, nodes, podsPerNode, clusterIps, nodePorts, leaving, latencies } = serving;
+  const table = newTable(`Services without kube-proxy, ${mode}, ${families}: ${nodes} nodes, ${podsPerNode} pods each`);
+  table.push(
+    ["every pod and node to the ClusterIP", `${clusterIps.reached} of ${clusterIps.pairs}`],
+    ["every node to every node's NodePort", `${nodePorts.reached} of ${nodePorts.pairs}`],
+    ["new connections while an endpoint left", `${leaving.failures.length} of ${leaving.connections} failed`],
+    [
+      "EndpointSlice changed to endpoint gone on all nodes",
+      `${milliseconds(leaving.goneMs)}, ${leaving.late} connections came later`,
+    ],
+    ...latencies.map(({ way, ms }) => [`first packet to its answer (${ms.length}), ${way}`, fineTimes(ms)]),
+  );
+  const failures = [...clusterIps.failures, ...nodePorts.failures, ...leaving.failures];
+  const reached = clusterIps.reached + nodePorts.reached;
+  const pairs = clusterIps.pairs + nodePorts.pairs;
+  return {
+    cluster,
+    table: [table.toString(), ...failures.map((failure) => `  ${failure}`)].join("\n"),
+    line: `demo services: ${reached}/${pairs} frontends reached, ${leaving.failures.length} of ${leaving.connections} new connections failed while an endpoint left`,
+    isGood: failures.length === 0 && leaving.late === 0,
   };
 }
 
@@ -80,6 +105,13 @@ export function sights({ nodes, pods }: Cluster): string {
 function times(values: readonly number[]): string {
   if (values.length === 0) return "none";
   return `median ${milliseconds(median(values))}, worst ${milliseconds(Math.max(...values))}`;
+}
+
+/** Of what takes less than a millisecond. */
+function fineTimes(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  const last = sorted[Math.ceil(sorted.length * 0.95) - 1] ?? 0;
+  return `median ${median(values).toFixed(2)} ms, 95 of 100 within ${last.toFixed(2)} ms`;
 }
 
 function median(values: readonly number[]): number {

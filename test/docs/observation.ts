@@ -21,6 +21,7 @@ Made from the code (\`npm run docs\`). What to do about it is in [operations.md]
 | \`/readyz\` | 200 while this node serves its pods, and a line for each warning and each controller; 503 with the reasons: a readiness probe |
 | \`/metrics\` | the metrics below, for Prometheus |
 | \`/debug/state\` | for the node itself alone: peers, what the kernel should hold, what it holds, the difference, and each controller's state, as JSON |
+| \`/debug/services\` | for the node itself alone, with \`--service-proxy\`: each Service's frontends and endpoints here, and why others are not used, as JSON (\`weft services\` shows it); \`?service=NAMESPACE/NAME\` and \`?namespace=NAMESPACE\` choose |
 
 ## Metrics
 

@@ -14,6 +14,8 @@ const ROOT = join(import.meta.dirname, "../..");
 const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: string])[] = [
   ["daemon/core/metrics.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
+  ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
+  ["pkg/netlink/nftables.ts", /^2$/, "NFT_META_PRIORITY, what rules know of a packet"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
   ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "what doctor advises to write"],
@@ -62,11 +64,13 @@ function leavesOf(value: unknown): (string | number)[] {
   return Object.values(value as object).flatMap(leavesOf);
 }
 
+const ROUND: ReadonlySet<number> = new Set([footprint.SRCNAT_PRIORITY, footprint.BEFORE_SRCNAT_PRIORITY]);
+
 /** Words, loopback and numbers that are small or of a few bits stand for other things, too. */
 const isTelling = (value: string | number) =>
   typeof value === "string"
     ? /[^a-z]/.test(value) && value !== footprint.METRICS_LISTEN.host
-    : Math.abs(value) >= 99 && value < 2 ** 16 && value !== footprint.SRCNAT_PRIORITY;
+    : Math.abs(value) >= 99 && value < 2 ** 16 && !ROUND.has(value);
 
 const VALUES = new Set(Object.values(footprint).flatMap(leavesOf).filter(isTelling));
 const PLACES = [...VALUES].filter((value) => typeof value === "string" && value.startsWith("/")) as string[];

@@ -99,6 +99,18 @@ test("changes the backend node by node, and counts what was lost", async () => {
   expect(await demo.remains()).toEqual([]);
 });
 
+test("serves Services without kube-proxy, and loses no connection while an endpoint leaves", async () => {
+  const demo = new Demo(["--nodes", "2", "--pods", "2", "--services", "--family", "dual"]);
+  expect(await demo.status(), demo.output).toBe(0);
+  // Four pods and two nodes by two ClusterIPs; two nodes by two addresses of each of two nodes.
+  expect(demo.output).toMatch(
+    /^demo services: 20\/20 frontends reached, 0 of \d{2,} new connections failed while an endpoint left$/m,
+  );
+  expect(demo.output).toMatch(/endpoint gone on all nodes +│ [\d.]+ ms, 0 connections came later/);
+  expect(demo.output).toMatch(/the ClusterIP +│ median [\d.]+ ms, 95 of 100 within [\d.]+ ms/);
+  expect(await demo.remains()).toEqual([]);
+});
+
 test("a pair that is not reached is counted, named, and exit status 1", async () => {
   const demo = new Demo([...SMALL, "--keep"]);
   await demo.reaches("attaching 1 pods a node");

@@ -45,7 +45,11 @@ const runner = new Runner({
   ...{ clock: SYSTEM_CLOCK, log, metrics: new Metrics() },
   kernel: { snapshot: () => Promise.reject(new Error("not asked for")) },
 });
-const netlink = new EventedNetlink(openEventNetlink(NETLINK_NETFILTER, { isSlow: true }), "the test's namespace", SYSTEM_CLOCK);
+const netlink = new EventedNetlink(
+  openEventNetlink(NETLINK_NETFILTER, { isSlow: true }),
+  "the test's namespace",
+  SYSTEM_CLOCK,
+);
 runner.start(
   serviceConntrackController({ clock: SYSTEM_CLOCK, log, cleaner: new FlowCleaner(netlink), committed, sweep }),
 );

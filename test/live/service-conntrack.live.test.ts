@@ -70,6 +70,9 @@ beforeEach(async () => {
   node = await Inside.enter(nodeNamespace, cleanup);
   await node.succeed("sh", ["-c", "for of in all default; do echo 0 >/proc/sys/net/ipv6/conf/$of/accept_dad; done"]);
   await node.succeed("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
+  // What ends by itself would pass for what was deleted.
+  for (const timeout of ["udp_timeout", "udp_timeout_stream", "tcp_timeout_syn_sent"])
+    await node.succeed("sysctl", ["-qw", `net.netfilter.nf_conntrack_${timeout}=600`]);
   for (const [at, name] of NAMES.entries()) {
     const namespace = await makeNamespace(`flows-${name}`, cleanup);
     const inside = await Inside.enter(namespace, cleanup);

@@ -84,7 +84,7 @@ export function formatEndpoints(endpoints: readonly Endpoint[]): string {
   return texts.join(", ") || "-";
 }
 
-function formatSocket(address: Address, port: number): string {
+export function formatSocket(address: Address, port: number): string {
   return address.family === 4 ? `${formatAddress(address)}:${port}` : `[${formatAddress(address)}]:${port}`;
 }
 

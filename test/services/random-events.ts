@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { EndpointSlice, SliceEndpoint } from "../../pkg/cluster/service/endpoint-slice.ts";
 import type { Protocol, Service, ServicePort } from "../../pkg/cluster/service/service.ts";
 import { type Address, parseAddress } from "../../pkg/ip/address.ts";
+import type { NodeSettings } from "../../pkg/services/frontend.ts";
 import type { NodeFacts } from "../../pkg/services/node-facts.ts";
 import type { ServiceMap } from "../../pkg/services/service-map.ts";
 import { addresses, nodeFacts, prefixes } from "./core-bed.ts";
@@ -28,16 +29,17 @@ const EXTERNAL = [
   "2001:db8:1::1",
   "2001:db8::1",
 ];
-const ENDPOINTS = ["10.244.1.1", "10.244.1.2", "10.244.2.1", "192.168.0.1", "169.254.1.1"];
+const ENDPOINTS = ["10.244.1.1", "10.244.1.2", "10.244.2.1", "192.168.0.1", "10.96.0.2", "169.254.1.1"];
 const ENDPOINTS6 = ["fd00:244::1", "fd00:244::2", "2001:db8::1", "fe80::1"];
-const PORT_NAMES = ["", "http", "dns"];
 
 const some = (texts: readonly string[]): fc.Arbitrary<Address[]> =>
   fc.subarray([...texts]).map((list) => list.map(parseAddress));
-const protocol = fc.constantFrom<Protocol>(6, 17, 132);
+/** Ports of Services and of EndpointSlices shall meet: most have one name and protocol. */
+const protocol = fc.constantFrom<Protocol>(6, 6, 6, 6, 17, 132);
+const portName = fc.constantFrom("", "", "", "http", "dns");
 
 const servicePort: fc.Arbitrary<ServicePort> = fc.record({
-  name: fc.constantFrom(...PORT_NAMES),
+  name: portName,
   protocol,
   port: fc.constantFrom(80, 443, 30080),
   nodePort: fc.constantFrom(0, 30080, 30081, 6443),
@@ -50,7 +52,11 @@ const service: fc.Arbitrary<Service> = fc.record({
       (texts) => addresses(...texts),
     ),
   ),
-  ports: fc.uniqueArray(servicePort, { maxLength: 3, selector: ({ port, protocol: number }) => `${port} ${number}` }),
+  ports: fc.uniqueArray(servicePort, {
+    minLength: 1,
+    maxLength: 3,
+    selector: ({ port, protocol: number }) => `${port} ${number}`,
+  }),
   externalIPs: some(EXTERNAL),
   loadBalancerIPs: some(EXTERNAL),
   sourceRanges: fc.subarray(prefixes("192.168.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "fd00::/8")),
@@ -62,32 +68,35 @@ const service: fc.Arbitrary<Service> = fc.record({
   problems: fc.constant([]),
 });
 
+const mostly = fc.constantFrom(true, true, true, false);
+
 const sliceEndpoint = (family: 4 | 6): fc.Arbitrary<SliceEndpoint> =>
   fc.record({
     address: fc.constantFrom(...(family === 4 ? ENDPOINTS : ENDPOINTS6)).map(parseAddress),
-    isReady: fc.boolean(),
-    isServing: fc.boolean(),
-    isTerminating: fc.boolean(),
+    isReady: mostly,
+    isServing: mostly,
+    isTerminating: mostly.map((isNot) => !isNot),
     nodeName: fc.constantFrom("n1", "n2", undefined),
     nodeHints: fc.constantFrom(undefined, undefined, ["n1"], ["n2"]),
     zoneHints: fc.constantFrom(undefined, ["a"], ["b", "a"], ["b"]),
     pod: fc.constantFrom(undefined, "default/web-0"),
   });
 
-const slicesOf = (key: string): fc.Arbitrary<EndpointSlice[]> => {
+const slicesOf = (key: string, minLength = 0): fc.Arbitrary<EndpointSlice[]> => {
   const slice = fc.constantFrom<4 | 6>(4, 4, 6).chain((family) =>
     fc.record({
       service: fc.constant(key),
       family: fc.constant(family),
-      ports: fc.uniqueArray(
-        fc.record({ name: fc.constantFrom(...PORT_NAMES), protocol, port: fc.constantFrom(8080, 5353) }),
-        { maxLength: 2, selector: ({ name, protocol: number }) => `${name} ${number}` },
-      ),
+      ports: fc.uniqueArray(fc.record({ name: portName, protocol, port: fc.constantFrom(8080, 5353, 80) }), {
+        minLength: 1,
+        maxLength: 2,
+        selector: ({ name, protocol: number }) => `${name} ${number}`,
+      }),
       endpoints: fc.array(sliceEndpoint(family), { maxLength: 4 }),
       triggeredMs: fc.constant(undefined),
     }),
   );
-  return fc.array(slice, { maxLength: 3 });
+  return fc.array(slice, { minLength, maxLength: 3 });
 };
 
 const node: fc.Arbitrary<NodeFacts> = fc
@@ -104,6 +113,16 @@ const node: fc.Arbitrary<NodeFacts> = fc
     externalIPs: fc.constantFrom<NodeFacts["externalIPs"]>("all", "none", prefixes("198.51.100.0/24")),
   })
   .map(nodeFacts);
+
+/** Each Service, with EndpointSlices. */
+export const arbitraryPopulation: fc.Arbitrary<ServiceEvent[]> = fc
+  .tuple(
+    ...KEYS.flatMap((key) => [
+      service.map((one): ServiceEvent => ({ kind: "service", key, service: one })),
+      slicesOf(key, 1).map((slices): ServiceEvent => ({ kind: "slices", key, slices })),
+    ]),
+  )
+  .map((events) => [...events]);
 
 /** Endpoints change more often than Services, and Services more often than the node. */
 export function arbitraryEvents({ maxLength }: { maxLength: number }): fc.Arbitrary<ServiceEvent[]> {
@@ -125,3 +144,10 @@ export function arbitraryEvents({ maxLength }: { maxLength: number }): fc.Arbitr
   );
   return fc.array(event, { minLength: 1, maxLength });
 }
+
+export const arbitrarySettings: fc.Arbitrary<NodeSettings> = fc.record({
+  localPods: fc.subarray(prefixes("10.244.1.0/24", "fd00:244::/64")),
+  serviceRanges: fc.subarray(prefixes("10.96.0.0/16", "fd00:96::/112")),
+  masqueradeAll: fc.boolean(),
+  masqueradeBit: fc.constantFrom(14, 15),
+});

@@ -1,16 +1,22 @@
 /** What single packets do not show of Services: affinity, streams, ICMP, overlays, chance. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ProbeAnswer } from "../live/harness/probe.ts";
+import { Cleanup } from "../live/harness/cleanup.ts";
+import { type ProbeAnswer, socketAddress } from "../live/harness/probe.ts";
 import { eventually } from "../live/harness/process.ts";
-import { ServiceBed } from "./bed/bed.ts";
+import { addressIn, ServiceBed } from "./bed/bed.ts";
+import { type BridgedPod, GATEWAYS, makeBridgedPods } from "./bed/bridge.ts";
 import { device, nextHop } from "./bed/topology.ts";
 import { type Case, type CaseInFile, caseOf, mirror } from "./rows.ts";
 
+const cleanup = new Cleanup();
 let bed: ServiceBed;
+let bridged: readonly BridgedPod[];
 beforeAll(async () => {
   bed = await ServiceBed.make();
+  cleanup.push(() => bed.close());
+  bridged = await makeBridgedPods(bed.namespaces.node.name, BRIDGED.length, cleanup);
 });
-afterAll(() => bed?.close());
+afterAll(() => cleanup.run());
 
 const NODE = "192.168.0.2";
 const CLIENT = "10.0.0.2";
@@ -20,6 +26,8 @@ const UNALLOCATED = "172.30.0.50";
 const CLUSTER_IP = "172.30.0.41";
 /** One on this node, two behind another one. */
 const ENDPOINTS = ["10.180.0.1", "10.180.1.1", "10.180.1.2"];
+/** Pods of this node on a bridge. */
+const BRIDGED = ["10.0.20.2", "10.0.20.3"];
 const MANY_CLIENTS = Array.from({ length: 40 }, (_, at) => `10.0.9.${at + 1}`);
 
 interface Shape {
@@ -43,7 +51,7 @@ function shaped({ spec, endpoints = ENDPOINTS, endpointPort = 80, protocol = "TC
     ports: [{ name: "main", protocol, port: endpointPort }],
     endpoints: endpoints.map((address) => ({
       addresses: [address],
-      nodeName: address === ENDPOINTS[0] ? "test-node" : "remote",
+      nodeName: address === ENDPOINTS[0] || BRIDGED.includes(address) ? "test-node" : "remote",
     })),
   };
   // Rows place the hosts. What Services let through to UNALLOCATED would be answered.
@@ -188,6 +196,37 @@ describe.each([4, 6] as const)("Services of IPv%i", (family) => {
       expect(dropped.status).not.toBe(0);
     }
     expect((await ping("client", NODE)).status).toBe(0);
+  });
+
+  test("lead from a pod to its neighbours on the bridge under its own address, and to itself under the node's", async () => {
+    await arrange({});
+    await bed.program({ do: "change", case: inFamily(shaped({ endpoints: BRIDGED })) });
+    const served = bridged.map(({ addresses, inside }, at) =>
+      inside.serve(`bridged ${at}`, [{ address: addresses[family], port: 80, transport: "tcp" }]),
+    );
+    await Promise.all(served);
+    const clusterIP = text(CLUSTER_IP);
+    for (const { addresses, inside } of bridged) {
+      const from = addresses[family];
+      const results = await inside.probe({
+        from,
+        to: clusterIP,
+        port: 80,
+        transport: "tcp",
+        times: 32,
+        timeoutMs: 10_000,
+      });
+      const sources = results.map((result) =>
+        "failure" in result ? result : { at: result.at, seen: addressIn(result.seen) },
+      );
+      expect(new Set(sources.map((source) => JSON.stringify(source)))).toEqual(
+        new Set(
+          bridged.map(({ addresses: { [family]: at } }) =>
+            JSON.stringify({ at: socketAddress(at, 80), seen: at === from ? GATEWAYS[family] : from }),
+          ),
+        ),
+      );
+    }
   });
 
   test("masquerade once where an overlay carries the packet: its own packets bear no mark", async () => {

@@ -7,61 +7,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { addressKey } from "../../pkg/ip/address.ts";
-import { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
-import { answered, type Look } from "../../pkg/netlink/look.ts";
-import { readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
+import type { FakeNftables } from "../../pkg/nft/fake-nftables.ts";
 import { type Frontend, frontendKey, type NodeSettings } from "../../pkg/services/frontend.ts";
-import type { Transaction } from "../../pkg/services/mode.ts";
 import { type HeldFrontend, lookAtFrontends } from "../../pkg/services/nftables/held-frontends.ts";
 import { servicesTable } from "../../pkg/services/nftables/layout.ts";
 import { NftablesMode } from "../../pkg/services/nftables/nftables-mode.ts";
-import { ServiceMap } from "../../pkg/services/service-map.ts";
 import { applyDamage, type Damage, damage } from "../convergence/damage.ts";
-import { formatEndpoints, nodeFacts, prefixes } from "./core-bed.ts";
-import { applyEvent, arbitraryEvents, type ServiceEvent } from "./random-events.ts";
+import { formatEndpoints } from "./core-bed.ts";
+import { arbitraryEvents, arbitraryPopulation, arbitrarySettings, type ServiceEvent } from "./random-events.ts";
+import { WholeBed } from "./whole-bed.ts";
 
 const EIO = 5;
-
-/** One weftd's view of a node's kernel. */
-class Bench {
-  readonly nftables = new FakeNftables();
-  readonly map = new ServiceMap();
-  mode = new NftablesMode();
-  settings: NodeSettings;
-  readonly #answers: Uint8Array[] = [];
-  readonly #netlink = new BlockingNetlink(
-    {
-      send: (datagram) => this.#answers.push(...this.nftables.answer(datagram, 1)),
-      receive: () => this.#answers.shift() ?? new Uint8Array(),
-      close: () => undefined,
-    },
-    "the fake",
-  );
-
-  constructor(settings: NodeSettings) {
-    this.settings = settings;
-    this.map.setNode(nodeFacts());
-  }
-
-  look<T>(look: Look<T>): T {
-    return answered(look, (questions) => readRuleset(this.#netlink, questions));
-  }
-
-  compare(mode = this.mode): readonly Transaction[] {
-    return this.look(mode.compare(this.map.frontends(), this.settings));
-  }
-
-  carryOut(transactions: readonly Transaction[]): void {
-    for (const transaction of transactions) this.#netlink.commit(transaction);
-  }
-
-  /** As the controller does: what a comparison has taken is no change any more. */
-  restore(): void {
-    this.map.changes();
-    this.carryOut(this.compare());
-  }
-}
 
 type Step =
   | { readonly kind: "events"; readonly events: readonly ServiceEvent[] }
@@ -71,18 +27,11 @@ type Step =
   /** The kernel refuses one of the next messages of a change. */
   | { readonly kind: "failure"; readonly at: number; readonly events: readonly ServiceEvent[] };
 
-const settings: fc.Arbitrary<NodeSettings> = fc.record({
-  localPods: fc.subarray(prefixes("10.244.1.0/24", "fd00:244::/64")),
-  serviceRanges: fc.subarray(prefixes("10.96.0.0/16", "fd00:96::/112")),
-  masqueradeAll: fc.boolean(),
-  masqueradeBit: fc.constantFrom(14, 15),
-});
-
 const events = arbitraryEvents({ maxLength: 4 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 10, arbitrary: fc.record({ kind: fc.constant("events" as const), events }) },
   { weight: 1, arbitrary: fc.constant({ kind: "restart" } as const) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant("settings" as const), settings }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("settings" as const), settings: arbitrarySettings }) },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -93,41 +42,39 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("failure" as const), at: fc.nat({ max: 9 }), events }) },
 );
 
-function run(bench: Bench, one: Step): void {
+function run(bed: WholeBed, one: Step): void {
   switch (one.kind) {
     case "events":
-      for (const event of one.events) applyEvent(bench.map, event);
-      bench.carryOut(bench.mode.change(bench.map.changes()));
+      bed.apply(one.events);
       break;
     case "restart":
-      bench.mode = new NftablesMode();
-      expect(bench.compare()).toEqual([]);
+      bed.mode = new NftablesMode();
+      expect(bed.compare()).toEqual([]);
       break;
     case "settings":
-      bench.settings = one.settings;
-      bench.restore();
+      bed.settings = one.settings;
+      bed.restore();
       break;
     case "damage":
-      applyDamage({ nftables: bench.nftables, table: servicesTable(bench.settings, []) }, ...one.damages);
-      bench.restore();
+      applyDamage({ nftables: bed.nftables, table: servicesTable(bed.settings, []) }, ...one.damages);
+      bed.restore();
       break;
     case "failure":
-      for (const event of one.events) applyEvent(bench.map, event);
-      refuseOnce(bench, one.at);
-      bench.restore();
+      refuseOnce(bed, one.at, one.events);
+      bed.restore();
   }
 }
 
 /** Changes as far as the kernel takes them. */
-function refuseOnce(bench: Bench, at: number): void {
+function refuseOnce(bed: WholeBed, at: number, events: readonly ServiceEvent[]): void {
   let left = at;
-  bench.nftables.refuse = () => (left-- === 0 ? EIO : 0);
+  bed.nftables.refuse = () => (left-- === 0 ? EIO : 0);
   try {
-    bench.carryOut(bench.mode.change(bench.map.changes()));
+    bed.apply(events);
   } catch (error) {
     expect(String(error)).toMatch(/EIO|Input\/output/i);
   } finally {
-    bench.nftables.refuse = () => 0;
+    bed.nftables.refuse = () => 0;
   }
 }
 
@@ -148,21 +95,21 @@ function contentOf(nftables: FakeNftables): string[] {
 const OF_PARTS =
   /^inet \S+ (?:(?:chain|rule) (?:local-)?(?:pick|remember)[46]-\d+ |element (?:local-)?(?:picks|remembers)[46] |rule (?:local-)?(?:sticky|remember)[46] )/;
 
-function assertHeld(bench: Bench): void {
-  const fresh = new Bench(bench.settings);
-  fresh.carryOut(fresh.look(fresh.mode.compare(bench.map.frontends(), bench.settings)));
-  const [content, wanted] = [contentOf(bench.nftables), contentOf(fresh.nftables)];
+function assertHeld(bed: WholeBed): void {
+  const fresh = new WholeBed(bed.settings);
+  fresh.carryOut(fresh.look(fresh.mode.compare(bed.map.frontends(), bed.settings)));
+  const [content, wanted] = [contentOf(bed.nftables), contentOf(fresh.nftables)];
   const known = new Set(wanted);
   expect(content.filter((line) => known.has(line) || !OF_PARTS.test(line))).toEqual(wanted);
-  const transactions = bench.nftables.transactions;
-  expect(bench.compare(new NftablesMode())).toEqual([]);
-  expect(bench.nftables.transactions).toBe(transactions);
-  const frontends = [...bench.map.frontends()];
+  const transactions = bed.nftables.transactions;
+  expect(bed.compare(new NftablesMode())).toEqual([]);
+  expect(bed.nftables.transactions).toBe(transactions);
+  const frontends = [...bed.map.frontends()];
   const clusterIPs = new Set(
     frontends.filter(({ kind }) => kind === "ClusterIP").map(({ address }) => addressKey(address)),
   );
   const texts = frontends.map((one) => wantedText(one, clusterIPs.has(addressKey(one.address))));
-  expect(bench.look(lookAtFrontends()).map(heldText).sort()).toEqual(texts.sort());
+  expect(bed.look(lookAtFrontends()).map(heldText).sort()).toEqual(texts.sort());
 }
 
 function heldText(held: HeldFrontend): string {
@@ -189,14 +136,19 @@ function wantedText(frontend: Frontend, isClusterIp: boolean): string {
 
 test("after each step the table is as new, and a comparison finds nothing to do", { timeout: 300_000 }, () => {
   fc.assert(
-    fc.property(settings, fc.array(step, { minLength: 1, maxLength: 12 }), (first, steps) => {
-      const bench = new Bench(first);
-      bench.restore();
-      for (const one of steps) {
-        run(bench, one);
-        assertHeld(bench);
-      }
-    }),
-    { numRuns: 60 },
+    fc.property(
+      arbitrarySettings,
+      arbitraryPopulation,
+      fc.array(step, { maxLength: 8 }),
+      (first, population, steps) => {
+        const bed = new WholeBed(first);
+        bed.restore();
+        for (const one of [{ kind: "events", events: population } as const, ...steps]) {
+          run(bed, one);
+          assertHeld(bed);
+        }
+      },
+    ),
+    { numRuns: 30 },
   );
 });

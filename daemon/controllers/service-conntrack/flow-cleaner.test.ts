@@ -22,6 +22,7 @@ const search: Search = {
   isStale: ({ answeredBy }) => answeredBy?.value !== 1n,
 };
 
+const LIMITS = { held: 300, flushedFrom: 50 };
 const EINVAL = 22;
 const ENOENT = 2;
 const EOPNOTSUPP = 95;
@@ -85,7 +86,7 @@ const isFlush = (item: Encodable) =>
 
 test("few flows are deleted one by one; one that has ended meanwhile is no failure", async () => {
   const table = new Table(3);
-  expect(await new FlowCleaner(table).clean(search)).toBe(3);
+  expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(3);
   expect(table.sent).toEqual(["dump"]);
   const racing = new Table(3);
   const { dump } = racing;
@@ -94,34 +95,34 @@ test("few flows are deleted one by one; one that has ended meanwhile is no failu
     racing.flows.delete(2);
     return found;
   };
-  expect(await new FlowCleaner(racing).clean(search)).toBe(2);
+  expect(await new FlowCleaner(racing, LIMITS).clean(search)).toBe(2);
 });
 
 test("good flows stay", async () => {
   const table = new Table(2, undefined, "0.0.0.1");
-  expect(await new FlowCleaner(table).clean(search)).toBe(0);
+  expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(0);
   expect(table.flows.size).toBe(2);
 });
 
 test("many are flushed by filter", async () => {
-  const table = new Table(5000);
-  expect(await new FlowCleaner(table).clean(search)).toBe(5000);
+  const table = new Table(100);
+  expect(await new FlowCleaner(table, LIMITS).clean(search)).toBe(100);
   expect(table.sent).toEqual(["dump", "flush"]);
   expect(table.flows.size).toBe(0);
 });
 
 test("a kernel that cannot flush by filter is asked once, and deletes all of them in several rounds", async () => {
-  const table = new Table(9000, (item) => (isFlush(item) ? EINVAL : undefined));
-  const cleaner = new FlowCleaner(table);
-  expect(await cleaner.clean(search)).toBe(9000);
-  expect(table.sent).toEqual(["dump", "flush", "dump", "dump"]);
+  const table = new Table(400, (item) => (isFlush(item) ? EINVAL : undefined));
+  const cleaner = new FlowCleaner(table, LIMITS);
+  expect(await cleaner.clean(search)).toBe(400);
+  expect(table.sent).toEqual(["dump", "flush", "dump"]);
   expect(table.flows.size).toBe(0);
 });
 
 test("what no selector says exactly is never flushed", async () => {
-  const table = new Table(5000);
-  expect(await new FlowCleaner(table).clean({ ...search, exact: undefined })).toBe(5000);
-  expect(table.sent).toEqual(["dump", "dump"]);
+  const table = new Table(100);
+  expect(await new FlowCleaner(table, LIMITS).clean({ ...search, exact: undefined })).toBe(100);
+  expect(table.sent).toEqual(["dump"]);
 });
 
 test("a kernel without zones is asked without one", async () => {
@@ -131,7 +132,7 @@ test("a kernel without zones is asked without one", async () => {
       ? EOPNOTSUPP
       : undefined,
   );
-  const cleaner = new FlowCleaner(table);
+  const cleaner = new FlowCleaner(table, LIMITS);
   expect(await cleaner.clean(search)).toBe(1);
   await cleaner.clean(search);
   expect(table.sent).toEqual(["dump", "dump of all zones", "dump of all zones"]);
@@ -139,7 +140,7 @@ test("a kernel without zones is asked without one", async () => {
 
 test("other refusals are errors", async () => {
   const table = new Table(1, () => 1);
-  await expect(new FlowCleaner(table).clean(search)).rejects.toThrow(
+  await expect(new FlowCleaner(table, LIMITS).clean(search)).rejects.toThrow(
     /conntrack -L -f ipv4 -p udp --orig-dst 10.96.0.10/,
   );
 });

@@ -1,10 +1,5 @@
 /** Deletes stale flows: in the kernel where that can delete by filter, else one by one by what names each. */
-import {
-  deleteConnection,
-  isToPorts,
-  parseConnection,
-  type TrackedConnection,
-} from "../../../pkg/kernel/connection.ts";
+import { deleteConnection, isToPorts, parseConnection } from "../../../pkg/kernel/connection.ts";
 import {
   type ConnectionSelector,
   connectionDump,
@@ -16,26 +11,34 @@ import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message } from "../../../pkg/netlink/message.ts";
 import type { Search } from "../../../pkg/services/conntrack/search.ts";
 
-/** So many flows are held at once, some kilobytes each; those beyond are found by another dump. */
-const HELD = 4096;
+/** So many are parsed at once to be deleted, a kilobyte or two each. */
+const PARSED = 256;
 
-/** From so many on, one more walk of a table of 100,000 flows costs less than a message for each. */
-const FLUSHED_FROM = 1024;
+export interface CleaningLimits {
+  /** So many flows are held at once, some 300 bytes each; those beyond are found by another dump. */
+  readonly held: number;
+  /** From so many on, one more walk of a table of 100,000 flows costs less than a message for each. */
+  readonly flushedFrom: number;
+}
+
+const LIMITS: CleaningLimits = { held: 32_768, flushedFrom: 1024 };
 
 interface Found {
-  /** At most `HELD`. */
-  readonly flows: readonly TrackedConnection[];
+  /** As the kernel tells them, at most `held`. */
+  readonly flows: readonly Message[];
   readonly count: number;
 }
 
 export class FlowCleaner {
   readonly #netlink: Pick<EventedNetlink, "dump" | "exchange">;
+  readonly #limits: CleaningLimits;
   /** Learned from the first refusal. */
   #canFlush = true;
   #knowsZones = true;
 
-  constructor(netlink: Pick<EventedNetlink, "dump" | "exchange">) {
+  constructor(netlink: Pick<EventedNetlink, "dump" | "exchange">, limits = LIMITS) {
     this.#netlink = netlink;
+    this.#limits = limits;
   }
 
   /** Returns how many flows were deleted. Throws `NetlinkError`; flows that were not reached stay. */
@@ -44,23 +47,23 @@ export class FlowCleaner {
     for (;;) {
       const { flows, count } = await this.#find(search);
       if (count === 0) return deleted;
-      if (count >= FLUSHED_FROM && search.exact && (await this.#flush(search.exact))) return deleted + count;
+      if (count >= this.#limits.flushedFrom && search.exact && (await this.#flush(search.exact)))
+        return deleted + count;
       deleted += await this.#delete(flows);
       if (count === flows.length) return deleted;
     }
   }
 
   async #find({ selector, ports, isStale }: Search): Promise<Found> {
-    const flows: TrackedConnection[] = [];
+    const flows: Message[] = [];
     let count = 0;
     await this.#dump(selector, (message) => {
       if (!isToPorts(selector.protocol, ports, message)) return;
       const flow = parseConnection(message);
       if (flow === undefined || !isStale(flow)) return;
       count++;
-      // Bytes of its own: a flow would hold its whole datagram.
-      const own = flows.length < HELD && parseConnection({ ...message, payload: message.payload.slice() });
-      if (own) flows.push(own);
+      // In bytes of its own: a flow would hold its whole datagram.
+      if (flows.length < this.#limits.held) flows.push({ ...message, payload: message.payload.slice() });
     });
     return { flows, count };
   }
@@ -92,11 +95,14 @@ export class FlowCleaner {
     return false;
   }
 
-  async #delete(flows: readonly TrackedConnection[]): Promise<number> {
+  async #delete(flows: readonly Message[]): Promise<number> {
     let deleted = 0;
-    for (const { error } of await this.#netlink.exchange(flows.map(deleteConnection))) {
-      if (error === undefined) deleted++;
-      else if (!isNetlinkError(error, "ENOENT")) throw error;
+    for (let at = 0; at < flows.length; at += PARSED) {
+      const parsed = flows.slice(at, at + PARSED).flatMap((message) => parseConnection(message) ?? []);
+      for (const { error } of await this.#netlink.exchange(parsed.map(deleteConnection))) {
+        if (error === undefined) deleted++;
+        else if (!isNetlinkError(error, "ENOENT")) throw error;
+      }
     }
     return deleted;
   }

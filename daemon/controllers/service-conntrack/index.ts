@@ -1,14 +1,21 @@
 /** Flows of Services. */
+import { lookAtPlaces } from "../../../pkg/services/nftables/held-frontends.ts";
+import { answeredBy } from "../../core/drivers/ruleset.ts";
 import type { ControllerFactory } from "../context.ts";
 import { CONNTRACK_SWEEP, SERVICES_PROGRAMMED } from "../facts.ts";
 import { FlowCleaner } from "./flow-cleaner.ts";
 import { serviceConntrackController } from "./service-conntrack.ts";
 
-export const serviceConntrack: ControllerFactory = ({ options, clock, log, kernel, facts }) =>
-  options.serviceProxy === "none"
-    ? undefined
-    : serviceConntrackController({
-        ...{ clock, log, cleaner: new FlowCleaner(kernel.connections) },
-        committed: facts.of(SERVICES_PROGRAMMED),
-        sweep: facts.of(CONNTRACK_SWEEP),
-      });
+export const serviceConntrack: ControllerFactory = async ({ options, clock, log, kernel, facts }) => {
+  if (options.serviceProxy === "none") return undefined;
+  // Services may have been deleted while no weftd ran. Nothing is programmed before all controllers are made.
+  const held = await answeredBy(kernel.nftables, lookAtPlaces()).catch((error) => {
+    log.warn({ err: error }, "what is programmed of Services cannot be read: flows of those that are gone may stay");
+    return [];
+  });
+  return serviceConntrackController({
+    ...{ clock, log, held, cleaner: new FlowCleaner(kernel.connections) },
+    committed: facts.of(SERVICES_PROGRAMMED),
+    sweep: facts.of(CONNTRACK_SWEEP),
+  });
+};

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../../pkg/ip/address.ts";
+import type { FrontendPlace } from "../../../pkg/services/conntrack/review.ts";
 import type { Search } from "../../../pkg/services/conntrack/search.ts";
 import type { Endpoint, Frontend } from "../../../pkg/services/frontend.ts";
 import type { Logger } from "../../core/log.ts";
@@ -18,7 +19,7 @@ const frontend = (address: string, ...endpoints: readonly string[]): Frontend =>
   ...{ allowedSources: undefined, affinity: undefined },
 });
 
-function bench(clean: (search: Search) => Promise<number>) {
+function bench(clean: (search: Search) => Promise<number>, held: readonly FrontendPlace[] = []) {
   const clock = new ManualClock();
   clock.chance = 1;
   const passesMs: number[] = [];
@@ -39,7 +40,7 @@ function bench(clean: (search: Search) => Promise<number>) {
       return clean(search);
     },
   };
-  runner.start(serviceConntrackController({ clock, log, cleaner, committed, sweep }));
+  runner.start(serviceConntrackController({ clock, log, cleaner, committed, sweep, held }));
   const commit = (before: Frontend | undefined, after: Frontend | undefined) =>
     committed.publish({ changes: [{ before, after }], hasWritten: true, frontends: () => [] });
   const advance = async (ms: number) => {
@@ -129,4 +130,16 @@ test("a comparison that has changed nothing costs nothing; what it finds gone is
   expect(await compared(false, A, other)).toEqual([]);
   expect(await compared(false, A)).toEqual([other.address]);
   expect(await compared(true, A)).toEqual([A.address]);
+});
+
+test("frontends that were removed while no weftd ran lose their flows", async () => {
+  const searches: Search[] = [];
+  const clean = async (search: Search) => {
+    searches.push(search);
+    return 0;
+  };
+  const { committed, advance } = bench(clean, [A, frontend("10.96.0.9")]);
+  committed.publish({ changes: undefined, hasWritten: true, frontends: () => [A] });
+  await advance(100);
+  expect(searches.map(({ exact }) => exact?.destination)).toEqual([undefined, parseAddress("10.96.0.9")]);
 });

@@ -5,8 +5,9 @@
 import type { Clock } from "../../../pkg/cluster/clock.ts";
 import type { Family } from "../../../pkg/ip/address.ts";
 import { Programmed } from "../../../pkg/services/conntrack/programmed.ts";
-import { type Review, Reviews } from "../../../pkg/services/conntrack/review.ts";
+import { type FrontendPlace, type Review, Reviews } from "../../../pkg/services/conntrack/review.ts";
 import { searchesFor } from "../../../pkg/services/conntrack/search.ts";
+import { frontendKey } from "../../../pkg/services/frontend.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Runnable } from "../../core/controller.ts";
 import type { Logger } from "../../core/log.ts";
@@ -24,11 +25,15 @@ export interface ServiceConntrackParts {
   readonly clock: Pick<Clock, "nowMs">;
   readonly log: Logger;
   readonly cleaner: Pick<FlowCleaner, "clean">;
+  /** Frontends that an earlier weftd has left in the kernel. */
+  readonly held?: readonly FrontendPlace[];
   readonly committed: Fact<ProgrammedServices>;
   readonly sweep: Pick<Fact<ConntrackSweep>, "publish">;
 }
 
-export function serviceConntrackController({ clock, log, cleaner, committed, sweep }: ServiceConntrackParts): Runnable {
+export function serviceConntrackController(parts: ServiceConntrackParts): Runnable {
+  const { clock, log, cleaner, committed, sweep } = parts;
+  let { held = [] } = parts;
   const reviews = new Reviews();
   const programmed = new Programmed();
   const due = new Topic("stale flows");
@@ -42,6 +47,8 @@ export function serviceConntrackController({ clock, log, cleaner, committed, swe
     reviews.add(programmed.follow(changes, frontends));
     // What was missing in the kernel let flows pass by.
     if (isUnknown) reviews.addAll(frontends());
+    reviews.addRemoved(held.filter((place) => !programmed.has(frontendKey(place))));
+    held = [];
     if (!reviews.isEmpty) due.notify({ delayMs: Math.max(SETTLING_MS, beganMs + PACE_MS - clock.nowMs()) });
   });
 

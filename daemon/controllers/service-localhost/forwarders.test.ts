@@ -184,7 +184,8 @@ describe.runIf(hasIpv6)("UDP", () => {
     void ask("lost");
     await expect.poll(() => quota.used).toBe(0);
     redirect(await serve("a"));
-    expect(await ask("1")).toBe("a 1");
+    // One of the two that were lost begins the new session, or this one.
+    expect(await ask("1")).toMatch(/^a (1|lost)$/);
   });
 
   test("closing ends all clients, and frees the port; one that is taken is refused", async () => {

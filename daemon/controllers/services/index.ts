@@ -2,6 +2,7 @@
 import { NftablesMode } from "../../../pkg/services/nftables/nftables-mode.ts";
 import { ServiceMap } from "../../../pkg/services/service-map.ts";
 import type { ControllerFactory } from "../context.ts";
+import { ConflictReport } from "./conflict-report.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { ServiceMetrics } from "./service-metrics.ts";
 import { ServiceProgrammer } from "./service-programmer.ts";
@@ -21,5 +22,6 @@ export const services: ControllerFactory = (context) => {
     addresses: new LocalAddresses(kernel.netlink),
     programmer: new ServiceProgrammer({ mode: new NftablesMode(), nftables, programmer, gate, log }),
     metrics: new ServiceMetrics(metrics.registry, map),
+    conflicts: new ConflictReport({ events: context.events, health, log }),
   });
 };

@@ -30,6 +30,7 @@ import {
   SERVICES_SEEN,
   SERVICES_SYNC,
 } from "../facts.ts";
+import type { ConflictReport } from "./conflict-report.ts";
 import type { LocalAddresses } from "./local-addresses.ts";
 import { nodeFacts, nodeSettings } from "./node-facts.ts";
 import { type Heard, ServiceFeed } from "./service-feed.ts";
@@ -37,11 +38,20 @@ import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
 import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
 import { type ServicesState, servicesPage } from "./services-page.ts";
 
+/** What a pass is told of changes of Services and EndpointSlices. */
+const CHANGE = "services";
+
 /** A program that flushes a ruleset and loads another one does it in one or several transactions. */
 const DAMAGE_DELAY_MS = 5;
 
 /** Between comparisons that nothing calls for, on average: they find what neither events nor answers have told of. */
 const BACKGROUND_MS = 10 * 60_000;
+
+/**
+ * How long the first comparison waits for what other controllers find out: without it, a restart would take from the kernel
+ * what depends on it, and put it back a moment later.
+ */
+const FACTS_LIMIT_MS = 3000;
 
 /** Changes that come so soon after a failed pass join its repetition: each repetition compares everything. */
 const PATIENCE_MS = 1000;
@@ -57,6 +67,7 @@ export interface ServicesParts {
   readonly programmer: Pick<ServiceProgrammer, "compare" | "change">;
   readonly gate: Pick<RepairGate, "nextMs" | "assertNothingRests">;
   readonly metrics: Pick<ServiceMetrics, "synced">;
+  readonly conflicts: Pick<ConflictReport, "report">;
   readonly facts: Facts;
   readonly health: Pick<Health, "holds" | "fails" | "warns">;
   readonly clock: Clock;
@@ -90,6 +101,8 @@ export class ServicesController implements Runnable {
   #own: NodeView["own"];
   #facts: NodeFacts | undefined;
   #settings: NodeSettings | undefined;
+  /** Since when only facts are missing. */
+  #waitsSinceMs: number | undefined;
   /** When comparisons are due: the one that nothing calls for, and that of what the gate holds back. */
   readonly #dueMs = new Map<"background" | "contention", number>();
   #last: LastSync | undefined;
@@ -97,7 +110,7 @@ export class ServicesController implements Runnable {
   constructor(parts: ServicesParts) {
     const { facts, source, map, clock, nodes, gate, health } = parts;
     this.#parts = parts;
-    const change = new Topic("services");
+    const change = new Topic(CHANGE);
     this.#feed = new ServiceFeed({
       ...{ source, map, clock },
       onChange: () => {
@@ -122,7 +135,7 @@ export class ServicesController implements Runnable {
   }
 
   async run(pass: Pass): Promise<void> {
-    const { facts, health, clock } = this.#parts;
+    const { facts, health, clock, addresses } = this.#parts;
     if (facts.of(PROXY_TURN).value?.isOurs !== true) {
       // It may change anything meanwhile.
       this.#doubts.add("turn");
@@ -130,6 +143,8 @@ export class ServicesController implements Runnable {
       return;
     }
     health.warns("services", this.#feed.warnings());
+    // Notifications about addresses may be among those that were lost.
+    if (pass.reasons.some((reason) => reason !== CHANGE)) addresses.forget();
     const isKnown = await this.#followNode();
     if (!isKnown || !this.#feed.isSynced) {
       health.fails(
@@ -138,6 +153,8 @@ export class ServicesController implements Runnable {
       );
       return;
     }
+    const waitMs = this.#factsWaitMs();
+    if (waitMs > 0) return pass.later("facts", waitMs);
     for (const [doubt, dueMs] of this.#dueMs) if (clock.nowMs() >= dueMs) this.#doubts.add(doubt);
     const heard = this.#feed.take();
     try {
@@ -151,6 +168,19 @@ export class ServicesController implements Runnable {
     }
     this.#parts.gate.assertNothingRests();
     if (!this.#dueMs.has("contention")) this.#isProgrammed();
+  }
+
+  /** How long the first comparison is to wait for other controllers. */
+  #factsWaitMs(): number {
+    const { options, facts, clock } = this.#parts;
+    if (this.#last !== undefined) return 0;
+    const awaited = [
+      ...(options.pods ? [facts.of(PODS_SEEN)] : []),
+      ...(options.nodeportAddresses.hasLocalhost ? [facts.of(LOOPBACK_GUARDED)] : []),
+    ];
+    if (awaited.every(({ value }) => value !== undefined)) return 0;
+    this.#waitsSinceMs ??= clock.nowMs();
+    return Math.max(0, this.#waitsSinceMs + FACTS_LIMIT_MS - clock.nowMs());
   }
 
   #isProgrammed(): void {
@@ -314,9 +344,11 @@ export class ServicesController implements Runnable {
   }
 
   #publishProgrammed(changes: readonly FrontendChange[] | undefined, hasWritten: boolean): void {
-    if (changes?.length === 0) return;
-    const { facts, map } = this.#parts;
-    facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
+    const { facts, map, conflicts } = this.#parts;
+    if (changes?.length !== 0)
+      facts.of(SERVICES_PROGRAMMED).publish({ changes, hasWritten, frontends: () => map.frontends() });
+    // A Service may lose all it asks for, or get another port for health checks: that is no frontend's change.
+    conflicts.report(map.lostClaims());
     const { withoutLocalInternal, withoutLocalExternal } = map.counts();
     const family = this.#own?.internalAddresses[0]?.family ?? 4;
     facts.of(SERVICES_SEEN).publish({

@@ -4,9 +4,13 @@ import { type Frontend, type FrontendChange, frontendKey } from "../frontend.ts"
 export class Programmed {
   #frontends: Map<string, Frontend> | undefined;
 
-  /** Nothing is known yet. */
+  /** Nothing was programmed yet. */
   get isUnknown(): boolean {
     return this.#frontends === undefined;
+  }
+
+  has(key: string): boolean {
+    return this.#frontends?.has(key) === true;
   }
 
   /**

@@ -23,6 +23,9 @@ export interface Review {
   readonly wasEmpty: boolean;
 }
 
+/** What a `frontendKey` tells. */
+export type FrontendPlace = Pick<Frontend, "address" | "protocol" | "port">;
+
 /** The reviews that are due. Changes are folded into one review for each frontend. */
 export class Reviews {
   readonly #due = new Map<string, Review>();
@@ -50,6 +53,11 @@ export class Reviews {
       this.#put(frontend, { good: serving(frontend), gone: undefined, wasEmpty: false });
   }
 
+  /** Frontends that stood when weftd started, and are wanted no more. */
+  addRemoved(places: Iterable<FrontendPlace>): void {
+    for (const place of places) this.#put(place, { good: [], gone: [], wasEmpty: false });
+  }
+
   list(): readonly Review[] {
     return [...this.#due.values()];
   }
@@ -60,7 +68,7 @@ export class Reviews {
     if (this.#due.get(key) === review) this.#due.delete(key);
   }
 
-  #put({ address, protocol, port }: Frontend, now: Pick<Review, "good" | "gone" | "wasEmpty">): void {
+  #put({ address, protocol, port }: FrontendPlace, now: Pick<Review, "good" | "gone" | "wasEmpty">): void {
     if (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) return;
     const key = frontendKey({ address, protocol, port });
     const earlier = this.#due.get(key);

@@ -52,7 +52,10 @@ const entry = (family: Family): DynamicEntry => ({
   key: [address("saddr", family), packetPriority],
 });
 
-/** Base chains of their own, before all that masquerade: the client's address has to be there still. */
+/**
+ * Base chains of their own, before all that masquerade: the client's address has to be there still. They exist only once a
+ * Service has affinity.
+ */
 export const AFFINITY_CHAINS: readonly BaseChain[] = (["postrouting", "input"] as const).map((hook) => ({
   ...{ name: `affinity-${hook}`, type: "nat", hook, priority: BEFORE_SRCNAT_PRIORITY },
   rules: FAMILIES.map((family) =>
@@ -78,7 +81,7 @@ function stickyRules(list: List, family: Family): Rule[] {
     rule("to it", destinationByMap(family, [...row(family), packetPriority], `${list}sticky${family}`)),
     rule("the Service", ids),
     rule("an endpoint that went away is forgotten", deleteEntry(entry(family))),
-    rule("to any", setPriorityByMap(row(family), `${list}frontends${family}`), goto(`${list}pick${family}`)),
+    rule("to any", setPriorityByMap(row(family), `${list}sizes${family}`), goto(`${list}pick${family}`)),
   ];
 }
 

@@ -38,12 +38,12 @@ const perFamily = <T>(make: (family: Family) => T): Readonly<Record<Family, T>> 
 const TAG = perFamily((family) => ({
   connections: setTag("connections", family),
   clusterIps: setTag("cluster-ips", family),
-  masqueraded: setTag("masqueraded", family),
+  external: setTag("external", family),
   localPolicy: setTag("local-policy", family),
   firewalled: setTag("firewalled", family),
   allowedSources: setTag("allowed-sources", family),
-  reject: setTag("rejected", family),
-  drop: setTag("dropped", family),
+  unanswered: setTag("unanswered", family),
+  dropped: setTag("dropped", family),
   hairpin: setTag("hairpin", family),
   affinityIds: setTag("affinity-ids", family),
   affinitySeconds: setTag("affinity-seconds", family),
@@ -52,17 +52,18 @@ const TAG = perFamily((family) => ({
       list,
       {
         frontends: setTag(`${list}frontends`, family),
+        sizes: setTag(`${list}sizes`, family),
         endpoints: setTag(`${list}endpoints`, family),
         sticky: setTag(`${list}sticky`, family),
       },
     ]),
-  ) as Record<List, Readonly<Record<"frontends" | "endpoints" | "sticky", string>>>,
+  ) as Record<List, Readonly<Record<"frontends" | "sizes" | "endpoints" | "sticky", string>>>,
 }));
 
 /** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
 const GATES = new Set(
-  ["connections", "masqueraded", "local-policy", "firewalled", "allowed-sources", "rejected", "dropped"]
-    .concat("affinity-ids", "affinity-seconds", ...LISTS.map((list) => `${list}frontends`))
+  ["connections", "external", "local-policy", "firewalled", "allowed-sources", "unanswered", "dropped"]
+    .concat("affinity-ids", "affinity-seconds", ...LISTS.flatMap((list) => [`${list}frontends`, `${list}sizes`]))
     .flatMap((name) => [INDEX.get(`${name}4`), INDEX.get(`${name}6`)]),
 );
 
@@ -79,9 +80,10 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
   sink(tag.connections + row, "");
-  if (policy === "cluster") sink(tag.masqueraded + row, "");
+  if (policy !== "internal") sink(tag.external + row, "");
   if (policy === "local") sink(tag.localPolicy + row, "");
-  if (withoutEndpoint !== undefined) sink(tag[withoutEndpoint] + row, "");
+  if (withoutEndpoint !== undefined) sink(tag.unanswered + row, "");
+  if (withoutEndpoint === "drop") sink(tag.dropped + row, "");
   emitSources(frontend, row, sink);
   if (affinity !== undefined) {
     sink(tag.affinityIds + row, numberBytes(affinityId(affinity.key)));
@@ -91,7 +93,7 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
     const all = slots[list];
     if (all.length === 0) continue;
     const to = tag.lists[list];
-    sink(to.frontends + row, numberBytes(all.length));
+    sink((affinity === undefined ? to.frontends : to.sizes) + row, numberBytes(all.length));
     for (let slot = 0; slot < all.length; slot++) {
       sink(to.endpoints + row + numberBytes(slot), endpointBytes(all[slot] as Slots[number]));
     }
@@ -160,8 +162,18 @@ export function allowedSourcesStart(id: ElementId): ElementId | undefined {
 export function gateIds(frontend: Frontend): ElementId[] {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
-  const lists = LISTS.map((list) => tag.lists[list].frontends);
-  const { connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds } = tag;
-  const all = [connections, masqueraded, localPolicy, firewalled, reject, drop, affinityIds, affinitySeconds, ...lists];
+  const lists = LISTS.flatMap((list) => [tag.lists[list].frontends, tag.lists[list].sizes]);
+  const { connections, external, localPolicy, firewalled, unanswered, dropped, affinityIds, affinitySeconds } = tag;
+  const all = [
+    connections,
+    external,
+    localPolicy,
+    firewalled,
+    unanswered,
+    dropped,
+    affinityIds,
+    affinitySeconds,
+    ...lists,
+  ];
   return all.map((start) => start + row);
 }

@@ -3,11 +3,11 @@
  * (`parts.ts`). A Service is nothing but elements. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
  *
  *     nat-prerouting, nat-output (dstnat): servicesF: row in connectionsF (a counter each) -> serviceF
- *       serviceF: to be masqueraded? by cluster-ipsF, masqueradedF; rows in local-policyF -> externalF -> a list of endpoints
+ *       serviceF: to be masqueraded? By the source or, of rows in externalF, by local-policyF -> a list of endpoints
  *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
  *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
  *     sources-* (before dstnat): rows in firewalledF, sources not in allowed-sourcesF: drop
- *     filter-* (filter): new connections that nothing has translated: rejectedF, droppedF; cluster-ipsF, service-rangesF
+ *     filter-* (filter): new connections to frontends in unansweredF (and droppedF), cluster-ipsF, service-rangesF
  *     nat-postrouting (srcnat): marked connections, and hairpinF: masquerade
  *
  * Priority is a scratch register: two lookups in a row need a place for what the first one found, and nft 1.0.6 aborts when it
@@ -76,7 +76,8 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
         ...affinityChains(family, hasAffinity(parts, family)),
         ...familyChains(family, settings),
       ]),
-      ...AFFINITY_CHAINS,
+      ...(FAMILIES.some((family) => hasAffinity(parts, family)) ? AFFINITY_CHAINS : []),
+      ...COMMON_CHAINS,
       ...BASE_CHAINS,
       postrouting(settings),
     ],
@@ -91,8 +92,13 @@ export function addParts(table: Table, parts: readonly Part[], present: readonly
     ...FAMILIES.filter(isFirst).flatMap((family) =>
       affinityChains(family, true).flatMap((chain) => addRules(table, chain)),
     ),
+    ...(parts.some(isAffinity) && !present.some(isAffinity)
+      ? AFFINITY_CHAINS.flatMap((chain) => addWholeChain(table, chain))
+      : []),
   ];
 }
+
+const isAffinity = ({ kind }: Part) => kind === "remember";
 
 /** The elements that lead to those chains. */
 export function partElements(table: Table, parts: readonly Part[]): Request[] {
@@ -114,7 +120,6 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
   const rule = (comment: string, ...statements: Statement[]) => familyRule(family, comment, ...statements);
   const inSet = (set: string) => matchInSet(row(family), `${set}${family}`);
   const mark = setMark(1 << masqueradeBit);
-  const isToClusterIp = matchDestinationInSet(family, `cluster-ips${family}`);
   const isFromPod = matchSourceInSet(family, `local-pods${family}`);
   const isNotFromPod = matchSourceInSet(family, `local-pods${family}`, { invert: true });
   return [
@@ -125,16 +130,21 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
     {
       name: `service${family}`,
       rules: [
-        rule("external, policy Local", inSet("local-policy"), goto(`external${family}`)),
-        rule("external, policy Cluster: to be masqueraded", inSet("masqueraded"), mark),
-        masqueradeAll
-          ? rule("to ClusterIPs: to be masqueraded", isToClusterIp, mark)
-          : rule("to ClusterIPs from elsewhere than pods: to be masqueraded", isToClusterIp, isNotFromPod, mark),
+        rule("to external frontends", inSet("external"), goto(`external${family}`)),
+        rule("from elsewhere than pods: to be masqueraded", ...(masqueradeAll ? [] : [isNotFromPod]), mark),
         rule("to endpoints", goto(`list${family}`)),
       ],
     },
     {
       name: `external${family}`,
+      rules: [
+        rule("policy Local", inSet("local-policy"), goto(`by-source${family}`)),
+        rule("policy Cluster: to be masqueraded", mark),
+        rule("to endpoints", goto(`list${family}`)),
+      ],
+    },
+    {
+      name: `by-source${family}`,
       rules: [
         rule("from pods to all endpoints", isFromPod, goto(`list${family}`)),
         rule("from this node: to be masqueraded", matchLocalSource, mark),
@@ -143,6 +153,7 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
       ],
     },
     ...LISTS.flatMap((list) => listChains(list, family)),
+    unansweredChain(family),
   ];
 }
 
@@ -153,8 +164,8 @@ function listChains(list: List, family: Family): Chain[] {
     {
       name: `${list}list${family}`,
       rules: [
-        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
         familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
+        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
       ],
     },
     {
@@ -171,7 +182,6 @@ function sourceRules(family: Family): Rule[] {
     familyRule(
       family,
       "sources that a Service does not allow",
-      matchNew,
       matchInSet(row(family), `firewalled${family}`),
       matchInSet([...row(family), address("saddr", family)], `allowed-sources${family}`, { invert: true }),
       counter,
@@ -185,18 +195,26 @@ function natRules(family: Family): Rule[] {
 }
 
 function endpointRules(family: Family): Rule[] {
-  const inSet = (set: string) => matchInSet(row(family), `${set}${family}`);
-  return [
-    familyRule(family, "no endpoint", matchNew, inSet("rejected"), counter, reject),
-    familyRule(family, "no endpoint on this node", matchNew, inSet("dropped"), counter, drop),
-  ];
+  const isUnanswered = matchInSet(row(family), `unanswered${family}`);
+  return [familyRule(family, "frontends without endpoints", isUnanswered, goto(`unanswered${family}`))];
+}
+
+function unansweredChain(family: Family): RegularChain {
+  const isDropped = matchInSet(row(family), `dropped${family}`);
+  return {
+    name: `unanswered${family}`,
+    rules: [
+      familyRule(family, "no endpoint on this node", isDropped, counter, drop),
+      familyRule(family, "no endpoint", counter, reject),
+    ],
+  };
 }
 
 function unknownRules(family: Family): Rule[] {
   const to = (set: string) => matchDestinationInSet(family, `${set}${family}`);
   return [
-    familyRule(family, "no such port of a ClusterIP", matchNew, to("cluster-ips"), counter, reject),
-    familyRule(family, "no such ClusterIP", matchNew, to("service-ranges"), counter, drop),
+    familyRule(family, "no such port of a ClusterIP", to("cluster-ips"), counter, reject),
+    familyRule(family, "no such ClusterIP", to("service-ranges"), counter, drop),
   ];
 }
 
@@ -205,16 +223,31 @@ const base = (name: string, type: BaseChain["type"], hook: BaseChain["hook"], pr
   ...{ name, type, hook, priority },
 });
 
+/** What base chains ask of the first packets of connections. */
+const COMMON_CHAINS: readonly RegularChain[] = [
+  { name: "sources", rules: forFamilies(sourceRules) },
+  { name: "no-endpoint", rules: forFamilies(endpointRules) },
+  { name: "no-frontend", rules: forFamilies(unknownRules) },
+];
+
+const newTo = (comment: string, chain: string): Rule => ({ comment, statements: [matchNew, jump(chain)] });
+/**
+ * After translation: what still has a frontend as its destination has no endpoint. So has an endpoint that is another Service's
+ * frontend: nothing is translated twice.
+ */
+const UNANSWERED = newTo("frontends without endpoints", "no-endpoint");
+const UNKNOWN = newTo("no frontend", "no-frontend");
+
 const BASE_CHAINS: readonly BaseChain[] = [
   ...(["prerouting", "output"] as const).flatMap((hook): BaseChain[] => [
-    { ...base(`sources-${hook}`, "filter", hook, BEFORE_DSTNAT_PRIORITY), rules: forFamilies(sourceRules) },
+    { ...base(`sources-${hook}`, "filter", hook, BEFORE_DSTNAT_PRIORITY), rules: [newTo("who may come", "sources")] },
     { ...base(`nat-${hook}`, "nat", hook, DSTNAT_PRIORITY), rules: forFamilies(natRules) },
   ]),
-  // After translation: what still has a frontend as its destination has no endpoint. A NodePort's is an address of this node.
-  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: forFamilies(endpointRules) },
+  // NodePorts are addresses of this node; ClusterIPs are nowhere.
+  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: [UNANSWERED] },
   ...(["forward", "output"] as const).map((hook) => ({
     ...base(`filter-${hook}`, "filter", hook, FILTER_PRIORITY),
-    rules: [...forFamilies(endpointRules), ...forFamilies(unknownRules)],
+    rules: [UNANSWERED, UNKNOWN],
   })),
 ];
 

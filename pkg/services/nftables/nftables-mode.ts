@@ -41,7 +41,7 @@ export class NftablesMode implements ServiceMode {
   *compare(frontends: Iterable<Frontend>, settings: NodeSettings): Look<readonly Transaction[]> {
     this.#forget();
     this.#table = servicesTable(settings, []);
-    const observed = yield* lookAtServices(this.#table);
+    const observed = yield* lookAtServices((parts) => servicesTable(settings, parts));
     for (const part of observed?.parts ?? []) this.#parts.set(partName(part), part);
     // Read before slots are arranged: their order is the kernel's. In a table of another shape nothing is worth keeping.
     const difference =

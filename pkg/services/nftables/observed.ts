@@ -18,29 +18,28 @@ export interface ObservedServices {
 
 const ELEMENT_SET_NAMES: ReadonlySet<string> = new Set(ELEMENT_SETS.map(({ name }) => name));
 
-/** The table without frontends' elements: its shape, settings and parts. `bare` is the wanted table without parts. */
-export function* lookAtServices(bare: Table): Look<ObservedServices | undefined> {
+/** The table without frontends' elements: its shape, settings and parts. `tableOf` makes the wanted one with some parts. */
+export function* lookAtServices(tableOf: (parts: readonly Part[]) => Table): Look<ObservedServices | undefined> {
+  const bare = tableOf([]);
   const seen = yield tableQuestions(bare, ({ name }) => !ELEMENT_SET_NAMES.has(name));
   const first = readTable(bare, seen);
   if (first === undefined) return undefined;
   const parts = observedParts(first, seen);
-  if (parts.length === 0) return { table: first, parts: [] };
-  const names = parts.map(({ name }) => name);
-  const all = [...seen, ...(yield names.map((name) => chainQuestion(bare, name)))];
+  if (parts.length === 0) return { table: first, parts };
+  const asked = new Set(bare.chains.map(({ name }) => name));
+  const more = tableOf(parts).chains.filter(({ name }) => !asked.has(name));
+  const all = [...seen, ...(yield more.map(({ name }) => chainQuestion(bare, name)))];
   const table = readTable(bare, all);
-  return table === undefined ? undefined : { table, parts: parts.map(({ part }) => part) };
+  return table === undefined ? undefined : { table, parts };
 }
 
 /** Of the chains that have rules, or that an element leads to. */
-function observedParts({ elements }: ObservedTable, seen: readonly Message[]) {
+function observedParts({ elements }: ObservedTable, seen: readonly Message[]): Part[] {
   const targets = verdictSets([]).flatMap((set) =>
     (elements.get(set.name) ?? []).flatMap((element) => target(set, element)),
   );
   const names = new Set([...readRules(seen).map(({ chain }) => chain), ...targets]);
-  return [...names].sort().flatMap((name) => {
-    const part = parsePart(name);
-    return part === undefined ? [] : [{ name, part }];
-  });
+  return [...names].sort().flatMap((name) => parsePart(name) ?? []);
 }
 
 function target(set: TupleSet, element: Parameters<typeof readTuple>[1]): string[] {

@@ -65,15 +65,15 @@ function familySets(family: Family): TupleSet[] {
   return [
     plain("connections", family, "frontends", { hasCounters: true }),
     plain("cluster-ips", family, "ClusterIPs", { fields: [single] }),
-    plain("masqueraded", family, "external frontends of policy Cluster"),
-    plain("local-policy", family, "external frontends of policy Local"),
+    plain("external", family, "frontends that are no ClusterIP"),
+    plain("local-policy", family, "those of policy Local"),
     plain("firewalled", family, "frontends that do not allow all sources"),
     plain("allowed-sources", family, "sources that they allow", {
       fields: [...rowFields(family), single],
       hasRanges: true,
     }),
-    plain("rejected", family, "frontends without endpoints"),
-    plain("dropped", family, "frontends without endpoints on this node"),
+    plain("unanswered", family, "frontends without endpoints"),
+    plain("dropped", family, "those that have endpoints elsewhere"),
     plain("hairpin", family, "endpoints on this node", { fields: [single, ...rowFields(family)] }),
     plain("affinity-ids", family, "Services with affinity", { data: ["classid"] }),
     plain("affinity-seconds", family, "how long it lasts", { data: ["classid"] }),
@@ -85,7 +85,8 @@ function listSets(list: List, family: Family): TupleSet[] {
   const endpoint = [addressType(family), "inet_service"] as const;
   const where = list === "" ? "" : " on this node";
   return [
-    plain(`${list}frontends`, family, `number of endpoints${where}`, { data: ["classid"] }),
+    plain(`${list}frontends`, family, `without affinity: number of endpoints${where}`, { data: ["classid"] }),
+    plain(`${list}sizes`, family, `with affinity: number of endpoints${where}`, { data: ["classid"] }),
     plain(`${list}endpoints`, family, `endpoints${where}, by number`, {
       fields: [...rowFields(family), "random"],
       data: endpoint,

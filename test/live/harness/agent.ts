@@ -51,6 +51,8 @@ export type AgentRequest =
   | { readonly do: "serve"; readonly host: string; readonly list: readonly Listening[] }
   /** Opens connections to what serves so; the answer is what became of each. */
   | ({ readonly do: "probe" } & Probe)
+  /** Opens connections one after another; the answer is how long each took, from the first packet to its answer, in milliseconds. */
+  | { readonly do: "dial"; readonly host: string; readonly port: number; readonly times: number }
   /** Asks an HTTP server once, over a connection of its own. */
   | ({ readonly do: "ask"; readonly url: string } & HttpRequest);
 
@@ -98,6 +100,8 @@ async function perform(request: AgentRequest): Promise<unknown> {
       return serve(request.host, request.list);
     case "probe":
       return probe(request);
+    case "dial":
+      return dial(request.host, request.port, request.times);
     case "ask":
       return ask(request.url, request);
   }
@@ -271,6 +275,18 @@ function talk(host: string, port: number, timeoutMs: number, source?: string): P
     socket.on("error", reject);
     socket.on("end", () => resolve(text));
   });
+}
+
+async function dial(host: string, port: number, times: number): Promise<number[]> {
+  const ms: number[] = [];
+  for (let at = 0; at < times; at++) {
+    const began = performance.now();
+    const socket = connect({ host, port });
+    await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+    ms.push(performance.now() - began);
+    socket.on("error", () => undefined).destroy();
+  }
+  return ms;
 }
 
 async function ask(url: string, { method = "GET", headers = {}, body, ca }: HttpRequest): Promise<HttpAnswer> {

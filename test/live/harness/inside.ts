@@ -106,6 +106,11 @@ export class Inside {
     return this.#ask({ do: "converse", host, port, forMs, everyMs }) as Promise<Conversation>;
   }
 
+  /** How long each of some connections took to be answered, in milliseconds. */
+  dial(host: string, port: number, times: number): Promise<readonly number[]> {
+    return this.#ask({ do: "dial", host, port, times }) as Promise<readonly number[]>;
+  }
+
   /** The address under which the server saw us. A source port is chosen by `from` (UDP only). */
   async seenBy(host: string, port: number, reach: Reach = {}): Promise<string> {
     const { timeoutMs = 3000, transport = "tcp", ...by } = reach;

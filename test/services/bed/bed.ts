@@ -182,7 +182,8 @@ const SCTP_WATCH = `table inet watch {
   }
 }`;
 
-const addressIn = (text: string) => text.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+/** Of "a.b.c.d:port" or "[a:b::c]:port". */
+export const addressIn = (text: string) => text.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
 
 const answersOf = (results: readonly ProbeResult[]) =>
   results.filter((result): result is ProbeAnswer => !("failure" in result));

@@ -1,0 +1,51 @@
+/**
+ * Tells of Services that ask for an address, protocol and port which another Service has: by accident, or to take over its
+ * traffic (CVE-2020-8554). Events are about this node, and name both Services.
+ */
+import { formatAddress } from "../../../pkg/ip/address.ts";
+import type { LostClaim } from "../../../pkg/services/claims.ts";
+import type { Health } from "../../core/health.ts";
+import type { Logger } from "../../core/log.ts";
+import type { EventReporter } from "../../sources/events.ts";
+
+/** One Service may ask for all addresses of another one: the rest is in `weft services`. */
+const EVENTS_AT_ONCE = 5;
+
+const PROTOCOL_NAMES = { 6: "TCP", 17: "UDP", 132: "SCTP" } as const;
+
+export interface ConflictReportParts {
+  readonly events: EventReporter;
+  readonly health: Pick<Health, "warns">;
+  readonly log: Logger;
+}
+
+export class ConflictReport {
+  readonly #parts: ConflictReportParts;
+  #told: ReadonlySet<string> = new Set();
+
+  constructor(parts: ConflictReportParts) {
+    this.#parts = parts;
+  }
+
+  /** All that there are now. What was said before is not said again, unless it was gone meanwhile. */
+  report(lost: readonly LostClaim[]): void {
+    if (lost.length === 0 && this.#told.size === 0) return;
+    const { events, health, log } = this.#parts;
+    const messages = [...new Set(lost.map(conflictText))].sort();
+    const news = messages.filter((message) => !this.#told.has(message));
+    this.#told = new Set(messages);
+    health.warns("service conflicts", messages);
+    for (const message of news.slice(0, EVENTS_AT_ONCE))
+      events.report({ type: "Warning", reason: "ServiceConflict", message });
+    if (news.length > 0) log.warn({ conflicts: news }, "Services ask for addresses that other Services have");
+  }
+}
+
+function conflictText({ frontend, winner }: LostClaim): string {
+  const { service, kind, address, protocol, port } = frontend;
+  const place = `${formatAddress(address)} port ${port}/${PROTOCOL_NAMES[protocol]}`;
+  return (
+    `Service ${service} asks for ${place} as its ${kind}, which Service ${winner.service} has as its ${winner.kind}: ` +
+    `connections go to ${winner.service}; change one of the two`
+  );
+}
