@@ -49,7 +49,7 @@ export const FILTER_PRIORITY = 0;
 export const SRCNAT_PRIORITY = 100;
 
 /** Priority of the chains that remember clients' endpoints, on `postrouting` and `input`: before any chain that masquerades. */
-export const BEFORE_SRCNAT_PRIORITY = 99;
+export const BEFORE_SRCNAT_PRIORITY = 90;
 
 /** Priority of chains that lead connections to Services' endpoints, on `prerouting` and `output`: nft's `dstnat`, as kube-proxy's. */
 export const DSTNAT_PRIORITY = -100;

@@ -13,6 +13,7 @@ import { runLegacy } from "../node/legacy.ts";
 import { CNI_CONF_DIR, RUN_DIR, STATE_DIR } from "../node/options.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
+import { closeLoopback } from "./loopback.ts";
 import { lookAtRules, observe, type Places } from "./observed.ts";
 import { type CleanupPlan, planCleanup, planRules, type Step, stepText } from "./plan.ts";
 import { cleanUpServices } from "./services.ts";
@@ -162,6 +163,7 @@ function take(step: Step, system: System): void {
       return;
     }
     case "rules":
+      closeLoopback(system, step.tables);
       changeSeen(system, lookAtRules, planRules);
       return;
     case "legacy":

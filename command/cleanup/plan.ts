@@ -24,18 +24,19 @@ import { deleteRoute, describeRoute, type ObservedRoute } from "../../pkg/kernel
 import type { Request } from "../../pkg/netlink/message.ts";
 import { RTPROT_KERNEL } from "../../pkg/netlink/route.ts";
 import type { Change } from "../../pkg/netlink/ruleset.ts";
-import { deleteTable } from "../../pkg/nft/ruleset.ts";
+import { deleteTable, type TablePlace } from "../../pkg/nft/ruleset.ts";
 import { planRestoration } from "../install/restoration.ts";
 import { type FileStep, fileStepText, quoted } from "../node/file-steps.ts";
 import { withNames } from "../node/kernel.ts";
+import { closingText } from "./loopback.ts";
 import type { FolderSeen, ObservedNode, RulesSeen } from "./observed.ts";
 
 export type Step =
   | { readonly kind: "file"; readonly file: FileStep }
   /** One of them that is gone already is no failure. */
   | { readonly kind: "route"; readonly request: Request }
-  /** As one transaction of nf_tables; looked at anew when it is made. */
-  | { readonly kind: "rules"; readonly requests: readonly Request[] }
+  /** As one transaction of nf_tables; looked at anew when it is made. `tables` are all that there were. */
+  | { readonly kind: "rules"; readonly requests: readonly Request[]; readonly tables: readonly TablePlace[] }
   | { readonly kind: "legacy"; readonly path: string; readonly args: readonly string[] };
 
 export interface CleanupPlan {
@@ -91,7 +92,7 @@ export function stepText(step: Step, observed: Pick<ObservedNode, "links">): str
     case "route":
       return [withNames(step.request.text, observed)];
     case "rules":
-      return step.requests.map(({ text }) => text);
+      return [...closingText(step.tables), ...step.requests.map(({ text }) => text)];
     case "legacy":
       return [[step.path, ...step.args.map(quoted)].join(" ")];
     case "file":
@@ -153,7 +154,7 @@ function planFilters({ rules, legacy }: ObservedNode, left: string[]): Step[] {
       .map(({ program }) => `rules in ${program}'s chain FORWARD, if any: there is no ${program} here to look with`),
   );
   return [
-    ...(requests.length > 0 ? [{ kind: "rules", requests } as const] : []),
+    ...(requests.length > 0 ? [{ kind: "rules", requests, tables: rules.tables } as const] : []),
     ...legacy.flatMap(({ path, deletions }) =>
       path === undefined ? [] : deletions.map((args): Step => ({ kind: "legacy", path, args })),
     ),

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { NFPROTO } from "../../pkg/netlink/nftables.ts";
+import { closingText } from "./loopback.ts";
 import { leftBehind, planServices } from "./services.ts";
 
 const SERVICES = { family: NFPROTO.inet, table: "weft-services" };
@@ -15,6 +16,16 @@ test("the table of Services goes, and nothing else", () => {
     "nft delete table inet weft-services",
   ]);
   expect(planServices({ tables: OTHERS }).requests).toEqual([]);
+});
+
+test("the guard of 127.0.0.1 goes, too, after the setting that it makes safe", () => {
+  const guard = { family: NFPROTO.inet, table: "weft-localhost" };
+  expect(planServices({ tables: [guard, SERVICES] }).requests.map(({ text }) => text)).toEqual([
+    "nft delete table inet weft-localhost",
+    "nft delete table inet weft-services",
+  ]);
+  expect(closingText([guard, SERVICES])).toEqual(["sysctl -w net.ipv4.conf.all.route_localnet=0"]);
+  expect(closingText([SERVICES])).toEqual([]);
 });
 
 test("whether another program serves Services is told", () => {

@@ -11,6 +11,7 @@ import type { System } from "../../pkg/sys/system.ts";
 import { changeBlocks } from "../change-report.ts";
 import { CommandError, ExitStatus, type Outcome } from "../outcome.ts";
 import { readStated } from "./conflist.ts";
+import { closeLoopback, closingText } from "./loopback.ts";
 
 export interface ServicesCleanup {
   readonly runDir: string;
@@ -31,8 +32,8 @@ export function cleanUpServices(system: System, { runDir, cniConfDir, dryRun, fo
   const seen = observe(system);
   const { requests } = planServices(seen);
   if (!dryRun && !force) assertUnused(alive);
-  const commands = requests.map(({ text }) => text);
-  const failures = dryRun || commands.length === 0 ? [] : carryOut(system);
+  const commands = [...closingText(seen.tables), ...requests.map(({ text }) => text)];
+  const failures = dryRun || commands.length === 0 ? [] : carryOut(system, seen);
   const left = leftBehind(seen);
   return {
     status: failures.length > 0 ? ExitStatus.failed : ExitStatus.done,
@@ -95,8 +96,9 @@ function look(netfilter: BlockingNetlink): readonly TablePlace[] {
   return readTables(readRuleset(netfilter, [tablesDump()]));
 }
 
-function carryOut(system: System): string[] {
+function carryOut(system: System, seen: SeenTables): string[] {
   try {
+    closeLoopback(system, seen.tables);
     changeSeen(system, look, (tables) => planServices({ tables }));
     return [];
   } catch (error) {

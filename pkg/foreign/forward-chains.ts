@@ -1,5 +1,5 @@
 /** What was seen of the chains that forwarded packets pass, and rules that belong there. */
-import { NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN, SERVICES_TABLE } from "../footprint.ts";
+import { LOCALHOST_TABLE, NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN, SERVICES_TABLE } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
 import { NF_INET_HOOK, NFPROTO, NFT_MSG_NEWRULE, VERDICT } from "../netlink/nftables.ts";
@@ -31,14 +31,21 @@ export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
+const OWN_TABLES: ReadonlySet<string> = new Set([NODE_TABLE, SERVICES_TABLE, LOCALHOST_TABLE]);
+
 /** True for weftd's tables, and for those of pods. */
 export function isOurTable(table: string): boolean {
-  return table === NODE_TABLE || table === SERVICES_TABLE || table.startsWith(POD_TABLE_START);
+  return OWN_TABLES.has(table) || table.startsWith(POD_TABLE_START);
 }
 
-/** True for weftd's table of Services. */
+/** True for weftd's table of Services, and for the guard of 127.0.0.1 that NodePorts need. */
 export function isServicesTable({ family, table }: TablePlace): boolean {
-  return family === NFPROTO.inet && table === SERVICES_TABLE;
+  return family === NFPROTO.inet && (table === SERVICES_TABLE || table === LOCALHOST_TABLE);
+}
+
+/** True for that guard alone. */
+export function isLoopbackGuard({ family, table }: TablePlace): boolean {
+  return family === NFPROTO.inet && table === LOCALHOST_TABLE;
 }
 
 /** The filter tables that iptables-nft and ip6tables-nft work in. */

@@ -48,7 +48,7 @@ export const NFT_PAYLOAD_BASE = { link: 0, network: 1, transport: 2 } as const;
 export const NFT_META = {
   length: 0,
   protocol: 1,
-  priority: 2,
+  packetPriority: 2,
   mark: 3,
   iif: 4,
   oif: 5,

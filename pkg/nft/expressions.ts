@@ -10,8 +10,6 @@ import {
   NFPROTO,
   NFT_CMP,
   NFT_CT,
-  NFT_DYNSET_OP,
-  NFT_HASH_JENKINS,
   NFT_LOOKUP_F_INV,
   NFT_META,
   NFT_NAT,
@@ -29,9 +27,7 @@ import {
   loadRow,
   networkProtocol,
   packetMark,
-  packetPriority,
   registerAt,
-  rowLength,
   rowText,
   type Selector,
   sourceType,
@@ -131,6 +127,11 @@ export function matchNotMulticast(family: Family): Statement {
 
 /** IPPROTO_UDP */
 const UDP = 17;
+
+/** Packets of one transport protocol. */
+export function matchProtocol(protocol: 6 | 17 | 132): Statement {
+  return matchEqual(transportProtocol, Uint8Array.of(protocol), { 6: "tcp", 17: "udp", 132: "sctp" }[protocol]);
+}
 
 /** VXLAN packets of one network: whoever else has the port has another VNI. */
 export function matchVxlan({ port, vni }: { readonly port: number; readonly vni: number }): Statement {
@@ -234,91 +235,6 @@ export function verdictByMap(selectors: readonly Selector[], map: string): State
   };
 }
 
-/** The packet's priority becomes what the map holds; the rule ends where it has no such key. */
-export function setPriorityByMap(selectors: readonly Selector[], map: string): Statement {
-  return {
-    text: `meta priority set ${rowText(selectors)} map @${map}`,
-    expressions: [
-      ...loadRow(selectors),
-      { kind: "lookup", data: { set: map, sreg: NFT_REG.r1, dreg: NFT_REG.r1, flags: 0 } },
-      { kind: "meta", data: { key: NFT_META.priority, sreg: NFT_REG.r1 } },
-    ],
-  };
-}
-
-/** The priority that packets have that ask for none. */
-export const resetPriority: Statement = {
-  text: "meta priority set none",
-  expressions: [
-    { kind: "immediate", data: { dreg: NFT_REG.r1, data: { value: hostOrder(0) } } },
-    { kind: "meta", data: { key: NFT_META.priority, sreg: NFT_REG.r1 } },
-  ],
-};
-
-/** Packets of one transport protocol. */
-export function matchProtocol(protocol: 6 | 17 | 132): Statement {
-  return matchEqual(transportProtocol, Uint8Array.of(protocol), { 6: "tcp", 17: "udp", 132: "sctp" }[protocol]);
-}
-
-/** An element of a dynamic map, by what the packet has of `key`. */
-export interface DynamicEntry {
-  readonly map: string;
-  readonly key: readonly Selector[];
-}
-
-/** What `hashOf` makes of a row of selectors. */
-export interface HashOptions {
-  readonly seed: number;
-  /** The number is at least `offset`, and below `offset + modulus`. */
-  readonly modulus: number;
-  readonly offset: number;
-}
-
-/**
- * Has an element stay for `timeoutMs` from now on, with the data that it has. Where there is none it is added, with a hash of
- * `hashed` as its data; the rule ends where the map is full.
- */
-export function renewEntry(
-  { map, key }: DynamicEntry,
-  timeoutMs: number,
-  hashed: readonly Selector[],
-  { seed, modulus, offset }: HashOptions,
-): Statement {
-  // Behind each other without gaps: for IPv6 there are no more registers.
-  const register = registerAt(rowLength(key));
-  const sourceOffset = rowLength(key) + hostOrder(0).length;
-  const hash = `jhash ${rowText(hashed)} mod ${modulus} seed ${hexadecimal(seed)} offset ${offset}`;
-  return {
-    text: `update @${map} { ${rowText(key)} timeout ${timeoutMs}ms : ${hash} }`,
-    expressions: [
-      ...loadRow(key),
-      ...loadRow(hashed, sourceOffset),
-      {
-        kind: "hash",
-        data: {
-          ...{ sreg: registerAt(sourceOffset), dreg: register, length: rowLength(hashed) },
-          ...{ modulus, seed, offset, type: NFT_HASH_JENKINS },
-        },
-      },
-      dynset(map, NFT_DYNSET_OP.update, register, timeoutMs),
-    ],
-  };
-}
-
-/** Removes an element where there is one. The kernel wants data, and does not read it. */
-export function deleteEntry({ map, key }: DynamicEntry): Statement {
-  const register = registerAt(rowLength(key));
-  return {
-    text: `delete @${map} { ${rowText(key)} : ${packetPriority.text} }`,
-    expressions: [...loadRow(key), packetPriority.load(register), dynset(map, NFT_DYNSET_OP.delete, register)],
-  };
-}
-
-function dynset(set: string, op: number, sregData: number, timeoutMs = 0): Expression {
-  const timeout = timeoutMs === 0 ? {} : { timeout: BigInt(timeoutMs) };
-  return { kind: "dynset", data: { set, op, sregKey: NFT_REG.r1, sregData, ...timeout } };
-}
-
 /** The destination becomes the address and port that the map holds; goes on where it has no such key. */
 export function destinationByMap(family: Family, selectors: readonly Selector[], map: string): Statement {
   const [addressRegister, portRegister] = [registerAt(0), registerAt(addressBits(family) / 8)];
@@ -398,13 +314,13 @@ function bitwise(mask: Uint8Array, xor: Uint8Array = new Uint8Array(mask.length)
 }
 
 /** Numbers that are no part of the packet stand in registers in the machine's own order. */
-function hostOrder(value: number): Uint8Array {
+export function hostOrder(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value >>> 0, true);
   return bytes;
 }
 
-function hexadecimal(bits: number): string {
+export function hexadecimal(bits: number): string {
   return `0x${(bits >>> 0).toString(16).padStart(8, "0")}`;
 }
 

@@ -46,7 +46,7 @@ export const transportProtocol = meta("meta l4proto", "l4proto", 1);
 export const networkProtocol = meta("meta nfproto", "nfproto", 1);
 export const packetMark = meta("meta mark", "mark", 4);
 /** The packet's priority: until it leaves by a device, room for a number of 32 bits. */
-export const packetPriority = meta("meta priority", "priority", 4);
+export const packetPriority = meta("meta priority", "packetPriority", 4);
 export const inputIndex = meta("iif", "iif", 4);
 
 export function interfaceName(side: "iifname" | "oifname"): Selector {

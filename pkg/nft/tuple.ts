@@ -50,7 +50,7 @@ const TYPEOF: Readonly<Partial<Record<Field, { readonly text: string; readonly e
   ipv6_addr: { text: "ip6 daddr", expression: [7, 13, 9] },
   inet_proto: { text: "meta l4proto", expression: [9, NFT_META.l4proto] },
   inet_service: { text: "th dport", expression: [7, 11, 2] },
-  classid: { text: "meta priority", expression: [9, NFT_META.priority] },
+  classid: { text: "meta priority", expression: [9, NFT_META.packetPriority] },
   random: { text: "numgen random mod 65536", expression: [23, NFT_NG_RANDOM, 65536, 0] },
 };
 

@@ -5,7 +5,7 @@ import { hostOrder, type Known } from "./packet.ts";
 export class Scratch {
   readonly #values = new Map<number, Known>([
     [NFT_META.mark, hostOrder(0)],
-    [NFT_META.priority, hostOrder(0)],
+    [NFT_META.packetPriority, hostOrder(0)],
   ]);
   #isTentative = false;
 

@@ -67,11 +67,11 @@ const lookup = (set: string, dreg: number): Expression => ({
 /** meta priority set ip daddr . meta l4proto . th dport map @frontends */
 const sizeIntoPriority = raw(...loadRow(ROW), lookup("frontends", NFT_REG.r1), {
   kind: "meta",
-  data: { key: NFT_META.priority, sreg: NFT_REG.r1 },
+  data: { key: NFT_META.packetPriority, sreg: NFT_REG.r1 },
 });
 /** meta priority vmap @picks */
 const bySize = raw(
-  { kind: "meta", data: { key: NFT_META.priority, dreg: NFT_REG.r1 } },
+  { kind: "meta", data: { key: NFT_META.packetPriority, dreg: NFT_REG.r1 } },
   lookup("picks", NFT_REG.verdict),
 );
 /** dnat ip to ip daddr . meta l4proto . th dport . numgen random mod `modulus` map @endpoints */

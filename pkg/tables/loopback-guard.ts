@@ -3,10 +3,14 @@
  * pods, and lets packets to 127.0.0.0/8 in by them. The guard drops those before connection tracking: replies to the node's
  * own connections carry the node's address until they are translated back.
  */
-import { LOCALHOST_TABLE, RAW_PRIORITY } from "../footprint.ts";
+import { LOCALHOST_TABLE, RAW_PRIORITY, SETTING_ROUTE_LOCALNET } from "../footprint.ts";
 import { IPV4_LOOPBACK } from "../ip/prefix.ts";
+import type { SysctlName } from "../kernel/sysctl.ts";
 import { counter, drop, matchFamily, matchNotFromLoopback, matchPrefix } from "../nft/expressions.ts";
 import type { Chain, Rule, Table } from "../nft/table.ts";
+
+/** Of all devices: the kernel takes it for each of them. On only while a guard stands. */
+export const ROUTE_LOCALNET: SysctlName = ["net", "ipv4", "conf", "all", SETTING_ROUTE_LOCALNET];
 
 /** `iifname != "lo" ip daddr 127.0.0.0/8 drop`, and the same of `saddr`. */
 const RULES = (["daddr", "saddr"] as const).map(

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
-import { Cluster, ECHO_PORT, type Machine, type Node, type Pod } from "./harness/cluster.ts";
+import { BIN, Cluster, ECHO_PORT, type Machine, type Node, type Pod } from "./harness/cluster.ts";
 import { succeed } from "./harness/command.ts";
 import type { Inside } from "./harness/inside.ts";
 import { eventually, PATIENCE, Running } from "./harness/process.ts";
@@ -172,5 +172,18 @@ describe("the guard of 127.0.0.1", () => {
     expect(await eventually(() => ask(first.inside, "::1", "udp"))).not.toBe("::1");
     await other.stop("SIGTERM");
     await eventually(async () => expect(await ask(first.inside, "::1", "tcp")).toMatch(/^2001:db8::1$/), 20_000);
+  });
+
+  test("goes with weft cleanup --services, after the setting", async () => {
+    await eventually(async () => expect([await guard(first), await setting(first)]).toEqual([true, "1"]));
+    await first.weftd.stop("SIGTERM");
+    const { status, stdout } = await first.inside.run(`${BIN}/weft`, [
+      "cleanup",
+      "--services",
+      "--run-dir",
+      first.runDir,
+    ]);
+    expect(stdout).toMatch(/route_localnet=0[\s\S]*weft-localhost/);
+    expect([status, await setting(first), await guard(first)]).toEqual([0, "0", false]);
   });
 });

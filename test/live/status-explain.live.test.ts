@@ -27,7 +27,6 @@ interface Status {
 }
 
 const DONE = 0;
-const WARNINGS = 4;
 const FAULTS = 5;
 
 describe.each<[Mode, Families]>([
@@ -202,12 +201,15 @@ describe.each<[Mode, Families]>([
       text: expect.stringContaining("may give it another destination"),
     });
     const sure = await explain(outside, own.address, "--protocol", "tcp", "--port", "80");
-    expect(sure.last).toMatchObject({
-      at: "prerouting",
-      state: "note",
-      text: expect.stringContaining("gives it another destination"),
+    expect(sure.hops.find(({ at }) => at === "prerouting")).toMatchObject({
+      state: "goes",
+      text: expect.stringContaining(`leads it to ${remote.address}`),
     });
-    expect(sure.exit).toBe(WARNINGS);
+    expect({ exit: sure.exit, at: sure.last.at, text: sure.last.text }).toEqual({
+      ...{ exit: DONE, at: "leaves" },
+      text: expect.stringContaining("n2's"),
+    });
+    expect(await own.inside.seenBy(outside, 80).catch(String)).toMatch(/ECONNREFUSED/);
     await shell("nft delete table inet site");
   });
 

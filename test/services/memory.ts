@@ -1,9 +1,9 @@
 /**
- * What the stores and the core take of memory and time, beside a process that has neither:
+ * What the stores, the core and the mode take of memory and time, beside a process that has neither:
  *
  *     hack/in-node node test/services/memory.ts [SERVICES [ENDPOINTS [NODE_FLAG...]]]
  *
- * The stand-in API server runs in this process, stores and core in one of their own. Prints a table.
+ * The stand-in API server runs in this process, the others in one of their own. Prints a table.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -28,6 +28,8 @@ let health: Health;
 let happenings: Happening[];
 let links: readonly { readonly name: string }[];
 let controller: ProxyLeftoversController;
+/** Further passes. */
+let asked: number[];
 
 beforeEach(() => {
   nftables = new FakeNftables();
@@ -36,16 +38,17 @@ beforeEach(() => {
   health = new Health(clock);
   happenings = [];
   links = [];
+  asked = [];
   controller = new ProxyLeftoversController({
     nftables: new EventedNetlink(new FakeNftablesSocket(nftables, 7), "fake", clock),
-    ...{ files: new FakeFiles(), execute: async () => undefined, facts, health, log: openLog("fatal", "n1") },
+    ...{ files: new FakeFiles(), execute: async () => undefined, facts, health, clock, log: openLog("fatal", "n1") },
     events: { report: (happening) => happenings.push(happening) },
   });
 });
 
 function pass(): Promise<void> {
   const kernel = { snapshot: async () => ({ state: { links }, port: 1 }) } as unknown as Pass["kernel"];
-  return controller.run({ reasons: [], kernel, later: () => undefined });
+  return controller.run({ reasons: [], kernel, later: (_reason, delayMs) => asked.push(delayMs) });
 }
 const isLeft = () => nftables.list().length > 0;
 const warnings = () => health.readiness().text.match(/^\[!\] .*/gm) ?? [];
@@ -64,14 +67,35 @@ test.each<[string, boolean | undefined, Partial<ServicesSync> | undefined]>([
 });
 
 test("once all Services are in the kernel the leftovers go, and a pass is asked for then alone", async () => {
-  let asked = 0;
-  for (const topic of controller.subscriptions.topics) topic.subscribe(() => asked++);
+  let calls = 0;
+  for (const topic of controller.subscriptions.topics) topic.subscribe(() => calls++);
   facts.of(PROXY_TURN).publish({ isOurs: true });
   for (let time = 0; time < 3; time++) facts.of(SERVICES_SYNC).publish({ ...FULL });
-  expect(asked).toBe(2);
+  expect(calls).toBe(2);
   await pass();
   expect(isLeft()).toBe(false);
   expect({ happenings, warnings: warnings() }).toEqual({ happenings: [], warnings: [] });
+});
+
+test("a long removal takes several passes, with pauses between, and its progress is told", async () => {
+  facts.of(PROXY_TURN).publish({ isOurs: true });
+  facts.of(SERVICES_SYNC).publish(FULL);
+  const base = { type: "nat", priority: -100, rules: [] } as const;
+  const chains = [{ ...base, name: "nat-output", hook: "output" } as const, { name: "service", rules: [] }];
+  nftables.do(...replaceTable({ family: "ip", name: "kube-proxy", comment: "", sets: [], chains }));
+  nftables.beforeAnswer = (messages) => {
+    if (messages.length > 2) clock.advance(600);
+  };
+  const told: string[] = [];
+  for (let number = 1; number === 1 || asked.length === number - 1; number++) {
+    await pass();
+    told.push(...warnings());
+  }
+  expect(told).toEqual(
+    [1, 2, 3, 4].map((done) => `[!] kube-proxy's rules: ${done} of 4 transactions of their removal are done`),
+  );
+  expect(asked).toEqual([100, 100, 100, 100]);
+  expect({ isLeft: isLeft(), warnings: warnings() }).toEqual({ isLeft: false, warnings: [] });
 });
 
 test("what comes back is a kube-proxy's beside weftd: it is told once, and left alone", async () => {

@@ -10,17 +10,14 @@ import { News } from "../../core/news.ts";
 import { type Facts, Topic } from "../../core/topic.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import { PROXY_TURN, SERVICES_SYNC } from "../facts.ts";
-import { lookForLeftovers, type RemovalParts, removeLeftovers } from "./removal.ts";
+import { LeftoverRemoval, lookForLeftovers, type RemovalParts } from "./removal.ts";
 
 /** How often it is looked whether a kube-proxy programs beside weftd. */
 const LOOK_MS = 60_000;
 
-/** The log tells of the progress once for so many transactions. */
-const PROGRESS_STEP = 20;
-
 const TOPIC = "kube-proxy's rules";
 
-export interface ProxyLeftoversParts extends Omit<RemovalParts, "onProgress"> {
+export interface ProxyLeftoversParts extends RemovalParts {
   readonly facts: Facts;
   readonly health: Pick<Health, "warns">;
   readonly events: EventReporter;
@@ -33,6 +30,8 @@ export class ProxyLeftoversController implements Runnable {
   readonly #parts: ProxyLeftoversParts;
   readonly #unsubscribe: () => void;
   readonly #news = new News();
+  /** The one under way. */
+  #removal: LeftoverRemoval | undefined;
   /** All Services have been in the kernel since the turn is ours. */
   #isProgrammed = false;
   #isRemoved = false;
@@ -51,10 +50,12 @@ export class ProxyLeftoversController implements Runnable {
     this.subscriptions = { topics: [facts.of(PROXY_TURN), programmed], intervalMs: LOOK_MS };
   }
 
-  async run({ kernel }: Pass): Promise<void> {
+  async run({ kernel, later }: Pass): Promise<void> {
     if (this.#parts.facts.of(PROXY_TURN).value?.isOurs !== true || !this.#isProgrammed) return;
-    if (!this.#isRemoved) await this.#remove();
-    else await this.#look();
+    // A pass of minutes would look like one that hangs.
+    if (!this.#isRemoved && !(await this.#remove())) return later("removal", this.#removal?.restMs ?? 0);
+    if (this.#isRemoved) await this.#look();
+    this.#isRemoved = true;
     const { state } = await kernel.snapshot();
     this.#tellOfIpvs(state.links.some(({ name }) => name === IPVS_DEVICE));
   }
@@ -72,19 +73,23 @@ export class ProxyLeftoversController implements Runnable {
     this.#unsubscribe();
   }
 
-  async #remove(): Promise<void> {
-    const { log, health, nftables, files, execute } = this.#parts;
-    const { found, kept, transactions } = await removeLeftovers({
-      ...{ nftables, files, execute },
-      onProgress: (done, of) => {
-        if (done % PROGRESS_STEP !== 0) return;
-        log.info({ done, of }, "removing kube-proxy's rules");
-        health.warns(TOPIC, [`${done} of ${of} transactions of their removal are done`]);
-      },
-    });
-    this.#isRemoved = true;
+  /** False where there is more to do. */
+  async #remove(): Promise<boolean> {
+    const { log, health } = this.#parts;
+    const removal = this.#removal ?? new LeftoverRemoval(this.#parts);
+    // One that fails is begun anew.
+    this.#removal = undefined;
+    const removed = await removal.goOn();
+    if (removed === undefined) {
+      this.#removal = removal;
+      const { done, of } = removal.progress;
+      log.info({ done, of }, "removing kube-proxy's rules");
+      health.warns(TOPIC, [`${done} of ${of} transactions of their removal are done`]);
+      return false;
+    }
     health.warns(TOPIC, []);
-    if (found.length > 0) log.info({ found, kept, transactions }, "kube-proxy's rules are removed");
+    if (removed.found.length > 0) log.info({ ...removed }, "kube-proxy's rules are removed");
+    return true;
   }
 
   /** What comes back after its removal is no leftover: it is not removed again, since its owner would put it back. */

@@ -12,7 +12,7 @@ import { FakeNftables } from "../../../pkg/nft/fake-nftables.ts";
 import { FakeNftablesSocket } from "../../../pkg/nft/fake-nftables-socket.ts";
 import { type Chain, replaceTable, type Table } from "../../../pkg/nft/table.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
-import { type RemovalParts, removeLeftovers } from "./removal.ts";
+import { LeftoverRemoval, type RemovalParts, type Removed } from "./removal.ts";
 
 const HOOKS = {
   PREROUTING: "prerouting",
@@ -77,14 +77,21 @@ const STRANGER: Table = {
 function bench(...tables: readonly Table[]) {
   const nftables = new FakeNftables();
   for (const table of tables) nftables.do(...replaceTable(table));
-  const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, 7), "fake", new ManualClock());
+  const clock = new ManualClock();
+  const netlink = new EventedNetlink(new FakeNftablesSocket(nftables, 7), "fake", clock);
   const files = new FakeFiles();
-  const progress: string[] = [];
   const parts: RemovalParts = {
-    ...{ nftables: netlink, files, execute: async () => undefined },
-    onProgress: (done, of) => progress.push(`${done}/${of}`),
+    ...{ nftables: netlink, files, execute: async () => undefined, clock },
   };
-  return { nftables, files, progress, parts };
+  return { nftables, files, parts, clock };
+}
+
+async function removeLeftovers(parts: RemovalParts): Promise<Removed> {
+  const removal = new LeftoverRemoval(parts);
+  for (;;) {
+    const removed = await removal.goOn();
+    if (removed !== undefined) return removed;
+  }
 }
 
 test("where nothing is left, a few questions are asked and nothing is changed", async () => {
@@ -133,8 +140,8 @@ test("a chain that another program's rules lead to stays, with what masquerades 
   expect(left).not.toMatch(/KUBE-(?:SERVICES|SEP|SVC|PROXY-CANARY)/);
 });
 
-test("no transaction of a large table is large, the first takes away what leads there, and progress is told", async () => {
-  const { nftables, progress, parts } = bench(ownTable("ip", 1200));
+test("no transaction of a large table is large, and the first takes away what leads there", async () => {
+  const { nftables, parts } = bench(ownTable("ip", 1200));
   const sizes: number[] = [];
   let afterFirst: string[] = [];
   nftables.beforeAnswer = (messages) => {
@@ -146,7 +153,29 @@ test("no transaction of a large table is large, the first takes away what leads 
   expect(afterFirst.join("\n")).toContain("service-1199");
   expect(afterFirst.join("\n")).not.toContain("nat-prerouting");
   expect(nftables.list()).toEqual([]);
-  expect(progress.at(-1)).toBe(`${progress.length}/${progress.length}`);
+});
+
+test("a removal of many transactions goes on for a moment at a time", async () => {
+  const { nftables, parts, clock } = bench(ownTable("ip", 300));
+  nftables.beforeAnswer = (messages) => {
+    // The look takes long, and each transaction.
+    clock.advance(messages.length > 2 ? 200 : 100);
+  };
+  const removal = new LeftoverRemoval(parts);
+  const progress: number[] = [];
+  const rests: number[] = [];
+  while ((await removal.goOn()) === undefined) {
+    progress.push(removal.progress.done);
+    rests.push(removal.restMs);
+  }
+  expect(progress[0]).toBe(3);
+  expect(progress.length).toBeGreaterThan(1);
+  // Twice what the look took, less as there is less to read, and never nothing.
+  expect(rests[0]).toBeGreaterThan(200);
+  expect(rests).toEqual([...rests].sort((one, other) => other - one));
+  expect(removal.restMs).toBe(100);
+  expect(removal.progress.done).toBe(removal.progress.of);
+  expect(nftables.list()).toEqual([]);
 });
 
 test("chains that an old kernel still takes for used go with their table", async () => {

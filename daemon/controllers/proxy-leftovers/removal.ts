@@ -1,5 +1,10 @@
-/** Removes what kube-proxy has left in nf_tables and in iptables-legacy's tables. */
+/**
+ * Removes what kube-proxy has left in nf_tables and in iptables-legacy's tables. In bursts: `nft` and `iptables-nft` read all
+ * chains before they change anything, and begin anew each time that another program has committed meanwhile. Without pauses
+ * they wait for the end: 20 seconds among 48,000 chains.
+ */
 
+import type { Clock } from "../../../pkg/cluster/clock.ts";
 import {
   type ProxyLeftovers,
   proxyLeftoversLook,
@@ -15,17 +20,21 @@ import { answeredBy } from "../../core/drivers/ruleset.ts";
 import { type Execute, isTableInUse, LEGACY_PROGRAM, restoreLegacy, runLegacy } from "../../core/legacy-tables.ts";
 
 /** iptables-legacy reads and writes a whole table at once: tens of thousands of rules take it seconds. */
-const LEGACY_LIMIT_MS = 120_000;
+const LEGACY_LIMIT_MS = 25_000;
+
+/** Transactions follow each other for so long. */
+const BURST_MS = 500;
+/** A pause is twice as long as reading the chains that are left takes, within these bounds. */
+const REST_MS = { least: 100, most: 5000 };
 
 export interface RemovalParts {
   readonly nftables: Pick<EventedNetlink, "dump" | "exchange" | "commit">;
   readonly files: Pick<Files, "readFile">;
   readonly execute: Execute;
-  /** A transaction of `of` has been carried out. */
-  readonly onProgress: (done: number, of: number) => void;
+  readonly clock: Pick<Clock, "nowMs">;
 }
 
-export interface Removal {
+export interface Removed {
   /** In words. Empty: nothing was left. */
   readonly found: readonly string[];
   readonly kept: readonly string[];
@@ -37,23 +46,69 @@ export function lookForLeftovers(nftables: RemovalParts["nftables"]): Promise<Pr
   return answeredBy(nftables, proxyLeftoversLook());
 }
 
-/** Throws where something is left that cannot be removed from here; the message says what to run. */
-export async function removeLeftovers({ nftables, files, execute, onProgress }: RemovalParts): Promise<Removal> {
-  const { found, kept, transactions } = await lookForLeftovers(nftables);
-  for (const [index, make] of transactions.entries()) {
-    await commit(nftables, make());
-    onProgress(index + 1, transactions.length);
+const LEGACY_TABLES = ([4, 6] as const).flatMap((family) => XTABLES.map((table) => ({ family, table })));
+
+export class LeftoverRemoval {
+  readonly #parts: RemovalParts;
+  readonly #found: string[] = [];
+  readonly #kept: string[] = [];
+  readonly #legacy = [...LEGACY_TABLES];
+  #leftovers: ProxyLeftovers | undefined;
+  #done = 0;
+  #lookMs = 0;
+
+  constructor(parts: RemovalParts) {
+    this.#parts = parts;
   }
-  const legacy: Omit<Removal, "transactions">[] = [];
-  for (const family of [4, 6] as const) {
-    for (const table of XTABLES)
-      if (isTableInUse(files, family, table)) legacy.push(await removeFromLegacy(execute, family, table));
+
+  /** Transactions that are done, and all that are to be. */
+  get progress(): { readonly done: number; readonly of: number } {
+    return { done: this.#done, of: this.#leftovers?.transactions.length ?? 0 };
   }
-  return {
-    found: [...found, ...legacy.flatMap((one) => one.found)],
-    kept: [...kept, ...legacy.flatMap((one) => one.kept)],
-    transactions: transactions.length,
-  };
+
+  /** How long others are to be left alone before the removal goes on. */
+  get restMs(): number {
+    const { done, of } = this.progress;
+    const share = of === 0 ? 0 : 1 - done / of;
+    return Math.min(REST_MS.most, Math.max(REST_MS.least, 2 * this.#lookMs * share));
+  }
+
+  /**
+   * Goes on for a moment; undefined where there is more to do, after a pause of `restMs`. Rejects where another program has
+   * changed something meanwhile, and where something is left that cannot be removed from here (the message says what to run):
+   * what is left then is a new removal's.
+   */
+  async goOn(): Promise<Removed | undefined> {
+    const { nftables, clock } = this.#parts;
+    if (this.#leftovers === undefined) {
+      const begunMs = clock.nowMs();
+      this.#leftovers = await lookForLeftovers(nftables);
+      this.#lookMs = clock.nowMs() - begunMs;
+      this.#found.push(...this.#leftovers.found);
+      this.#kept.push(...this.#leftovers.kept);
+    }
+    const { transactions } = this.#leftovers;
+    const untilMs = clock.nowMs() + BURST_MS;
+    for (; this.#done < transactions.length; this.#done++) {
+      if (clock.nowMs() >= untilMs) return undefined;
+      const make = transactions[this.#done];
+      if (make !== undefined) await commit(nftables, make());
+    }
+    for (let next = this.#legacy[0]; next !== undefined; next = this.#legacy[0]) {
+      if (clock.nowMs() >= untilMs) return undefined;
+      await this.#removeLegacy(next.family, next.table);
+      this.#legacy.shift();
+    }
+    return { found: this.#found, kept: this.#kept, transactions: transactions.length };
+  }
+
+  async #removeLegacy(family: Family, table: XTable): Promise<void> {
+    const { files, execute } = this.#parts;
+    if (!isTableInUse(files, family, table)) return;
+    const { found, kept } = await removeFromLegacy(execute, family, table);
+    this.#found.push(...found);
+    this.#kept.push(...kept);
+  }
 }
 
 async function commit(nftables: RemovalParts["nftables"], { requests, isOptional }: RemovalPart): Promise<void> {
@@ -68,7 +123,7 @@ async function removeFromLegacy(
   execute: Execute,
   family: Family,
   table: XTable,
-): Promise<Omit<Removal, "transactions">> {
+): Promise<Omit<Removed, "transactions">> {
   const program = LEGACY_PROGRAM[family];
   const remedy = "remove kube-proxy's rules on the host by kube-proxy --cleanup";
   const shown = await runLegacy(execute, family, ["-t", table, "-S"], { timeLimitMs: LEGACY_LIMIT_MS });

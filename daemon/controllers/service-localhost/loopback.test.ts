@@ -7,13 +7,13 @@ import { FakeNftablesSocket } from "../../../pkg/nft/fake-nftables-socket.ts";
 import { removeTable, replaceTable } from "../../../pkg/nft/table.ts";
 import { OPEN_GATE } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeFiles } from "../../../pkg/sys/fake-files.ts";
-import { LOCALHOST_GUARD } from "../../../pkg/tables/loopback-guard.ts";
+import { LOCALHOST_GUARD, ROUTE_LOCALNET } from "../../../pkg/tables/loopback-guard.ts";
 import { runnable } from "../../core/controller-pass.ts";
 import { Drivers } from "../../core/drivers/drivers.ts";
 import { openLog } from "../../core/log.ts";
 import { Facts, Topic } from "../../core/topic.ts";
 import { LOOPBACK_GUARDED, PROXY_TURN } from "../facts.ts";
-import { LoopbackController, ROUTE_LOCALNET } from "./loopback.ts";
+import { LoopbackController } from "./loopback.ts";
 
 const PATH = sysctlPath(ROUTE_LOCALNET);
 const EPERM = 1;

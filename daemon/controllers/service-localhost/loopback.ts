@@ -6,8 +6,7 @@
  * The setting is never on without the guard. Where another program has removed the guard, the setting is switched off, the
  * guard put back, and the setting switched on again; where the guard cannot be put back, the setting stays off.
  */
-import { SETTING_ROUTE_LOCALNET } from "../../../pkg/footprint.ts";
-import { readSysctl, type SysctlName, sysctlPath } from "../../../pkg/kernel/sysctl.ts";
+import { readSysctl, sysctlPath } from "../../../pkg/kernel/sysctl.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
 import { NFPROTO, NFT_MSG_NEWTABLE } from "../../../pkg/netlink/nftables.ts";
@@ -17,7 +16,7 @@ import { tableObject } from "../../../pkg/nft/object.ts";
 import { removeTable, tableText } from "../../../pkg/nft/table.ts";
 import { type StepPlan, settingStep, transactionStep } from "../../../pkg/reconcile/plan-step.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
-import { LOCALHOST_GUARD } from "../../../pkg/tables/loopback-guard.ts";
+import { LOCALHOST_GUARD, ROUTE_LOCALNET } from "../../../pkg/tables/loopback-guard.ts";
 import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
 import { readRuleset } from "../../core/drivers/ruleset.ts";
 import type { SettingWatch } from "../../core/drivers/setting-watch.ts";
@@ -47,7 +46,6 @@ export interface SeenLoopback {
   readonly isOpen: boolean;
 }
 
-export const ROUTE_LOCALNET: SysctlName = ["net", "ipv4", "conf", "all", SETTING_ROUTE_LOCALNET];
 const GUARD = tableObject(tableText(LOCALHOST_GUARD));
 const FULL_COMPARISON_MS = 60_000;
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { lateRequest, type ObjectKind, type Request } from "../../../pkg/netlink/message.ts";
-import { NFT_MSG_NEWSETELEM } from "../../../pkg/netlink/nftables.ts";
+import { NFT_MSG_DELSETELEM, NFT_MSG_NEWSETELEM } from "../../../pkg/netlink/nftables.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import type { Transaction } from "../../../pkg/services/mode.ts";
 import { openLog } from "../../core/log.ts";
@@ -14,6 +14,13 @@ const change = (kind: ObjectKind, key: string): Request =>
     NFT_MSG_NEWSETELEM,
     () => ({ kind, key }),
     () => `${kind} ${key}`,
+    () => [{}, {}],
+  );
+const removal = (key: string): Request =>
+  lateRequest(
+    NFT_MSG_DELSETELEM,
+    () => ({ kind: "element", key }),
+    () => `no element ${key}`,
     () => [{}, {}],
   );
 const element = (key: string) => change("element", key);
@@ -51,22 +58,25 @@ test("transactions are committed in their order, each by itself", async () => {
   expect(repaired).toEqual([]);
 });
 
-test("each object that comes back is counted, or the table where something is new besides", async () => {
-  const { programmer, repaired } = bench([[element("a"), change("chain", "nat")]]);
+test("elements that come back are counted each; a chain, a set or a rule as the table", async () => {
+  const transaction = [element("a"), element("b")];
+  const { programmer, repaired } = bench([transaction]);
   await programmer.compare([], SETTINGS, "objects");
-  expect(repaired).toEqual(["element a", "chain nat"]);
-  repaired.length = 0;
+  expect(repaired.splice(0)).toEqual(["element a", "element b"]);
   await programmer.compare([], SETTINGS, "table");
+  expect(repaired.splice(0)).toEqual(["table inet weft-services"]);
+  transaction.push(change("rule", "nat"));
+  await programmer.compare([], SETTINGS, "objects");
   expect(repaired).toEqual(["table inet weft-services"]);
 });
 
-test("a table that was lost whole is one repair", async () => {
+test("very many elements are one repair, of the table", async () => {
   const { programmer, repaired } = bench([[...Array(500).keys()].map((n) => element(String(n)))]);
   await programmer.compare([], SETTINGS, "objects");
   expect(repaired).toEqual(["table inet weft-services"]);
 });
 
-/** Repairs as often as the gate lets a single object pass. */
+/** Repairs until the gate has it rest. */
 async function fight({ programmer, contended }: ReturnType<typeof bench>): Promise<void> {
   for (let n = 0; contended.length === 0 && n < 100; n++) await programmer.compare([], SETTINGS, "objects");
 }
@@ -84,12 +94,22 @@ test("an element that is fought over rests, and the others of its transaction do
   expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ requests: 2, resting: 0 });
 });
 
-test("a chain that is fought over rests with all of its transaction", async () => {
-  const transaction = [change("chain", "nat")];
-  const at = bench([transaction, [element("elsewhere")]]);
+test("what is removed rests with what is added in its place", async () => {
+  const at = bench([[removal("old"), element("new")]]);
   await fight(at);
-  transaction.push(element("other"));
   at.committed.length = 0;
-  expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ resting: 3 });
+  expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ resting: 2 });
   expect(at.committed).toEqual([]);
+});
+
+test("a table that is fought over rests as a whole, and is back as a whole once its rest is over", async () => {
+  const at = bench([[change("table", "t"), change("chain", "nat"), element("a")], [element("b")]]);
+  await fight(at);
+  at.committed.length = 0;
+  for (let n = 0; n < 3; n++) {
+    expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ transactions: 0, resting: 4 });
+    expect(at.gate.assertNothingRests.bind(at.gate)).toThrow(/table inet weft-services/);
+    at.clock.advance(at.gate.nextMs() ?? 0);
+    expect(await at.programmer.compare([], SETTINGS, "objects")).toMatchObject({ transactions: 2, resting: 0 });
+  }
 });

@@ -2,13 +2,14 @@
  * Carries what a mode answers into the kernel: its questions, then its transactions, one after the other. Between two
  * transactions other controllers have their turn on the socket.
  *
- * What another program has undone goes through the repair gate: object by object, or the table as a whole where so much is
- * missing that one program cannot have fought over each of it.
+ * What another program has undone goes through the repair gate. Elements are asked for one by one. Where chains, sets or rules
+ * are concerned, or very many elements, the table is asked for as a whole: what is sent then depends on each other, and must
+ * not wait for each other.
  */
 import { SERVICES_TABLE } from "../../../pkg/footprint.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Request } from "../../../pkg/netlink/message.ts";
-import { NFPROTO } from "../../../pkg/netlink/nftables.ts";
+import { NFPROTO, NFT_MSG_NEWSETELEM } from "../../../pkg/netlink/nftables.ts";
 import { tableObject } from "../../../pkg/nft/object.ts";
 import { type TablePlace, tablePlaceText } from "../../../pkg/nft/ruleset.ts";
 import { type Gate, repairOf } from "../../../pkg/reconcile/repair-gate.ts";
@@ -19,6 +20,8 @@ import { answeredBy } from "../../core/drivers/ruleset.ts";
 import type { Logger } from "../../core/log.ts";
 
 export const SERVICES_PLACE: TablePlace = { family: NFPROTO.inet, table: SERVICES_TABLE };
+const TABLE = tablePlaceText(SERVICES_PLACE);
+const TABLE_TEXT = `table ${TABLE}`;
 
 /** A repair of more requests counts as one of the table. */
 const SINGLE_REPAIRS = 200;
@@ -39,9 +42,10 @@ export interface SentTransactions {
 }
 
 /**
- * - `none`: nothing of it is a repair; the desired state has changed, or weftd has just started.
- * - `objects`: all of it is, since nothing else has changed.
- * - `table`: some of it is.
+ * What of a comparison's transactions is a repair:
+ * - `none`: nothing; the desired state has changed, or weftd has just started.
+ * - `objects`: all of it, since nothing else has changed.
+ * - `table`: some of it; the table is asked for as a whole.
  */
 export type Repairs = "none" | "objects" | "table";
 
@@ -78,21 +82,23 @@ export class ServiceProgrammer {
 
   #allowed(transactions: readonly Transaction[], repairs: Repairs): readonly Transaction[] {
     const { gate } = this.#parts;
-    const size = count(transactions);
-    if (repairs === "none" || size === 0) return transactions;
-    if (repairs === "table" || size > SINGLE_REPAIRS) {
-      const name = tablePlaceText(SERVICES_PLACE);
-      return gate.mayPutBack(tableObject(name), `table ${name}`) ? transactions : [];
+    const first = transactions.flat().find(({ object }) => object.kind !== "element");
+    if (repairs === "none" || transactions.length === 0) return transactions;
+    if (repairs === "table" || first !== undefined || count(transactions) > SINGLE_REPAIRS) {
+      const text =
+        first === undefined || first.object.kind === "table" ? TABLE_TEXT : () => `${TABLE_TEXT}: ${first.text}`;
+      return gate.mayPutBack(tableObject(TABLE), text) ? transactions : [];
     }
     const mayPutBack = repairOf(gate);
-    const isDependedOn = ({ object }: Request) => object.kind !== "element";
-    return transactions.flatMap((transaction) => {
-      const allowed = transaction.filter(mayPutBack);
-      // The other requests of its transaction may need a set, a chain or a rule; elements are independent.
-      const isWhole = transaction.every((one) => allowed.includes(one) || !isDependedOn(one));
-      return isWhole && allowed.length > 0 ? [allowed] : [];
-    });
+    return transactions.map((one) => allowedOf(one, mayPutBack)).filter(({ length }) => length > 0);
   }
+}
+
+/** What is added is independent of each other; what is removed makes room for what is added. */
+function allowedOf(transaction: Transaction, mayPutBack: (request: Request) => boolean): Transaction {
+  if (transaction.every(({ type }) => type === NFT_MSG_NEWSETELEM.type)) return transaction.filter(mayPutBack);
+  const [first] = transaction;
+  return first !== undefined && mayPutBack(first) ? transaction : [];
 }
 
 function count(transactions: readonly Transaction[]): number {

@@ -32,7 +32,10 @@ function begun(nftables: FakeNftables, port = PORT) {
   );
   /** A comparison has a hundred questions, each a turn of the event loop. */
   const settle = async () => {
-    for (let n = 0; n < 20; n++) await around.settle(20);
+    for (let n = 0; n < 400; n++) {
+      if (n % 8 === 0) around.clock.advance(1);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   };
   return { ...around, committed, settle };
 }
@@ -80,4 +83,28 @@ test("a table that another program has deleted is back, and so is one that was l
   source.services.remove("default/dns");
   await settle();
   expect(nftables.list()).toEqual(before);
+});
+
+test("a program that fights is left alone for a while; then the table comes back", async () => {
+  const nftables = new FakeNftables();
+  const { begin, settle, damage, source, health, clock } = begun(nftables);
+  await begin();
+  await settle();
+  const before = nftables.list();
+  const ready = () => health.readiness().text.match(/\[.\] services: .*/)?.[0];
+  for (let n = 0; n < 50 && ready()?.includes("undoes") !== true; n++) {
+    nftables.do(deleteTable(SERVICES_PLACE));
+    damage();
+    await settle();
+  }
+  expect(ready()).toMatch(/^\[-\] services: another program undoes again and again.*table inet weft-services/);
+  source.services.put(serviceObject("dns", "10.96.0.10"));
+  await settle();
+  // A change is no way around the gate.
+  expect(nftables.list().join("\n")).not.toContain("10.244.1.2");
+  source.services.remove("default/dns");
+  clock.advance(10_000);
+  await settle();
+  expect(nftables.list()).toEqual(before);
+  expect(ready()).toMatch(/^\[\+\]/);
 });

@@ -149,7 +149,7 @@ function payload({ dreg, base, offset, length }: Data<"payload">, { registers }:
 const META_LENGTH: Readonly<Record<number, number>> = {
   [NFT_META.length]: 4,
   [NFT_META.protocol]: 2,
-  [NFT_META.priority]: 4,
+  [NFT_META.packetPriority]: 4,
   [NFT_META.mark]: 4,
   [NFT_META.iif]: 4,
   [NFT_META.oif]: 4,
@@ -165,7 +165,7 @@ function meta({ dreg, sreg, key }: Data<"meta">, { registers }: Scope): Data<"me
   if (length === undefined) throw new Error(`the fake nftables knows no meta key ${number}`);
   if (dreg !== undefined) registers.store(dreg, length);
   if (sreg !== undefined) {
-    if (number !== NFT_META.mark && number !== NFT_META.priority) throw new Refusal("EOPNOTSUPP");
+    if (number !== NFT_META.mark && number !== NFT_META.packetPriority) throw new Refusal("EOPNOTSUPP");
     registers.load(sreg, length);
   }
   return { dreg: dumpedRegister(dreg), key, sreg: dumpedRegister(sreg) };

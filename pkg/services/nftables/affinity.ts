@@ -19,15 +19,17 @@ import type { Family } from "../../ip/address.ts";
 import {
   type DynamicEntry,
   deleteEntry,
+  renewEntry,
+  resetPriority,
+  setPriorityByMap,
+} from "../../nft/dynamic-statements.ts";
+import {
   destinationByMap,
   goto,
   jump,
   matchProtocol,
   matchTranslatedDestination,
-  renewEntry,
-  resetPriority,
   type Statement,
-  setPriorityByMap,
   verdictByMap,
 } from "../../nft/expressions.ts";
 import {

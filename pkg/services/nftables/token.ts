@@ -6,7 +6,7 @@
  * clients go to endpoints drawn anew. Two endpoints of a frontend with the same token (one chance in 2,000 of 1,000): clients
  * of the second one go to the first one.
  */
-import type { HashOptions } from "../../nft/expressions.ts";
+import type { HashOptions } from "../../nft/dynamic-statements.ts";
 import type { Bytes } from "./bytes.ts";
 
 const ID_MASK = 0x3fff_ffff;

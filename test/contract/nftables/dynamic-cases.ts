@@ -173,7 +173,7 @@ export const dynamicCases: Cases = {
   },
   "the priority is read and set": {
     run: (side) => {
-      const meta = (data: object): Expression => ({ kind: "meta", data: { key: NFT_META.priority, ...data } });
+      const meta = (data: object): Expression => ({ kind: "meta", data: { key: NFT_META.packetPriority, ...data } });
       return taken(side, [meta({ dreg: r1 }), meta({ sreg: r1 })], [meta({ sreg: r1 })]);
     },
     expected: ["done", "ENODATA"],

@@ -16,11 +16,11 @@ const PODS = ["10.0.0.0/8", "fd00:10::/64", "fd77:77::a00:0/104"].map(parsePrefi
 /** Ports that rows ask for. Where a packet gets although a Service should have taken it, somebody must answer. */
 const CATCH_PORTS = [53, 80, 443, 3001, 3002, 3003, 5353, 8080, 8443];
 
-/** Not by UDP: answers would come from another address than the asked one; see `Listening`. */
-export const CATCH_ALL: readonly Listening[] = CATCH_PORTS.map((port) => ({ address: "::", port, transport: "tcp" }));
+/** Of UDP, an answer would come from another address than the asked one; see `Listening`. */
+const CATCH_ALL: readonly Listening[] = CATCH_PORTS.map((port) => ({ address: "::", port, transport: "tcp" }));
 
 /** Hosts that listen at addresses of the case. */
-export const SERVERS = ["pods", "remote", "other", "beyond"] as const;
+export const SERVERS = ["node", "pods", "remote", "other", "beyond"] as const;
 type Server = (typeof SERVERS)[number];
 
 interface SliceObject {
@@ -36,7 +36,7 @@ export interface Placement {
 
 export function placementOf(one: Case): Placement {
   const addresses = new Map<string, Host>();
-  const listening: Record<Server, Listening[]> = { pods: [], remote: [], other: [], beyond: [] };
+  const listening: Record<Server, Listening[]> = { node: [...CATCH_ALL], pods: [], remote: [], other: [], beyond: [] };
   for (const address of [...one.nodeAddresses, ...one.boundToNode]) addresses.set(address, "node");
   for (const { endpoints = [], ports = [] } of one.slices as readonly SliceObject[]) {
     for (const {
@@ -58,7 +58,8 @@ export function placementOf(one: Case): Placement {
     if (!addresses.has(to)) addresses.set(to, OTHER_NODES.includes(to) ? "other" : "beyond");
     const host = addresses.get(to);
     const transport = TRANSPORTS[protocol];
-    if (transport === undefined || (host !== "beyond" && host !== "other")) continue;
+    const isCaught = host === "beyond" || host === "other" || (host === "node" && transport === "udp");
+    if (transport === undefined || !isCaught) continue;
     if (!isIn(listening[host], to, port, transport)) listening[host].push({ address: to, port, transport });
   }
   return { addresses, listening };
