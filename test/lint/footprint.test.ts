@@ -15,7 +15,6 @@ const EXCEPTIONS: readonly (readonly [file: string, value: RegExp, reason: strin
   ["daemon/core/metrics.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/service-health/connection-counters.ts", /^weft_/, "names of metrics"],
   ["daemon/controllers/services/service-metrics.ts", /^weft_/, "names of metrics"],
-  ["pkg/netlink/nftables.ts", /^2$/, "NFT_META_PRIORITY, what rules know of a packet"],
   ["pkg/cluster/node/annotations.ts", /^weft\//, "an annotation of Nodes"],
   ["pkg/dbus/bus.ts", /^\/run\/dbus\//, "D-Bus's socket"],
   ["command/doctor/checks/others.ts", /^\/etc\/(systemd|NetworkManager)\//, "what doctor advises to write"],
