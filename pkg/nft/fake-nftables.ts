@@ -2,10 +2,9 @@
  * An nf_tables in memory, for unit tests: it decodes the real bytes of transactions, validates and applies them as the kernel
  * does, and answers dumps. `test/contract` compares it with the kernel (Linux 6.18).
  *
- * Not supported: objects (counters, quotas), flow tables, anonymous sets, timeouts of single elements; no packets, so that no
- * rule adds elements and nothing is counted. Expressions that weft's codec
- * does not know are kept unchecked. A commit announces what it has created or changed, then NFT_MSG_NEWGEN; deletions are not
- * announced by themselves.
+ * Not supported: objects (counters, quotas), flow tables, anonymous sets, timeouts of single elements. There are no packets, so
+ * no rule adds elements and nothing is counted. Expressions that weft's codec does not know are kept unchecked. A commit
+ * announces what it has created or changed, then NFT_MSG_NEWGEN; deletions are not announced by themselves.
  */
 import { ByteWriter } from "../netlink/bytes.ts";
 import { attribute, attributes, be32, CodecError, i32, struct, u16, u32 } from "../netlink/codec.ts";

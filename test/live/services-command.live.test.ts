@@ -200,6 +200,25 @@ describe.each<[family: string, index: number, vip: string, external: string]>([
     await expect(client.inside.seenBy(vip, 81)).rejects.toThrow(/ECONNREFUSED/);
   });
 
+  test("a client that keeps its endpoint is led to that one, others to any", async () => {
+    await objects.change(name, { spec: { sessionAffinity: "ClientIP" } });
+    await eventually(async () => {
+      const { text = "" } = (await explain(at(vip, 80), client.addresses[index])).at("service") ?? {};
+      expect(text).toMatch(/a client keeps its endpoint for 10800 s/);
+    });
+    const prerouting = async (pod: Pod) => (await explain(at(vip, 80), pod.addresses[index])).at("prerouting")?.text;
+    await eventually(async () => expect(await prerouting(client)).toMatch(/50 %.*50 %/));
+    await client.inside.seenBy(vip, 80);
+    const { status, hops } = await explain(at(vip, 80), client.addresses[index]);
+    expect(hops.find((hop) => hop.at === "prerouting")?.text).toMatch(/leads it to \S+:7007$/);
+    expect({ status, notes: hops.filter(({ state }) => state !== "goes" && state !== "arrives") }).toEqual({
+      ...{ status: DONE, notes: [] },
+    });
+    expect(await prerouting(local)).toMatch(/50 %.*50 %/);
+    await objects.change(name, { spec: { sessionAffinity: "None" } });
+    await eventually(async () => expect(await prerouting(client)).toMatch(/50 %.*50 %/));
+  });
+
   test("where the kernel does otherwise than weftd means, explain says so", async () => {
     const table = index === 0 ? "ip" : "ip6";
     await first.inside.succeed("nft", [

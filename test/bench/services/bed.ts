@@ -22,20 +22,30 @@ export class ServicesBench {
   readonly other: Inside;
   readonly #client: Inside;
   readonly #connect: string;
+  /** In front of all that is measured, of ours and of the opponents'. */
+  readonly #priority: readonly string[];
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
   readonly #cleanup: Cleanup;
 
-  private constructor(hosts: Record<"node" | "other" | "client", Inside>, path: string, connect: string, all: Cleanup) {
+  private constructor(
+    hosts: Record<"node" | "other" | "client", Inside>,
+    path: string,
+    connect: string,
+    isRealtime: boolean,
+    cleanup: Cleanup,
+  ) {
     this.node = hosts.node;
     this.other = hosts.other;
     this.#client = hosts.client;
     this.#connect = connect;
-    this.#cleanup = all;
-    this.#child = spawn("nsenter", [`--net=${path}`, process.execPath, CHILD], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#cleanup = cleanup;
+    this.#priority = isRealtime ? ["chrt", "--fifo", "1"] : [];
+    const [file = "", ...args] = [...this.#priority, "nsenter", `--net=${path}`, process.execPath, CHILD];
+    this.#child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
     if (this.#child.stdout === null) throw new Error("the child needs its standard output");
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
-    all.push(
+    cleanup.push(
       () =>
         new Promise<void>((resolve) => {
           this.#child.once("exit", () => resolve()).stdin?.end();
@@ -43,7 +53,7 @@ export class ServicesBench {
     );
   }
 
-  static async make(): Promise<ServicesBench> {
+  static async make(isRealtime: boolean): Promise<ServicesBench> {
     const cleanup = new Cleanup();
     try {
       const connect = `${makeFolder("bench", cleanup)}/connect`;
@@ -56,7 +66,7 @@ export class ServicesBench {
       const enter = (namespace: Namespace) => Inside.enter(namespace, cleanup);
       const hosts = { node: await enter(node), other: await enter(other), client: await enter(client) };
       await (await enter(server)).sink(ENDPOINT_PORT);
-      return new ServicesBench(hosts, node.path, connect, cleanup);
+      return new ServicesBench(hosts, node.path, connect, isRealtime, cleanup);
     } catch (error) {
       await cleanup.run();
       throw error;
@@ -76,9 +86,20 @@ export class ServicesBench {
     return value;
   }
 
+  /** Milliseconds that `nft -f` takes with `text`; undefined where it takes longer than the limit. The ruleset is empty before. */
+  async load(host: Inside, text: string, limitSeconds: number): Promise<number | undefined> {
+    await host.succeed("nft", ["flush", "ruleset"]);
+    const load = [...this.#priority, "timeout", String(limitSeconds), "nft", "-f", "-"];
+    const { status, stderr, ms } = await host.run("env", load, text);
+    // 124: timeout's own.
+    if (status === 124) return undefined;
+    if (status !== 0) throw new Error(`nft -f: exit status ${status}: ${stderr.slice(0, 500)}`);
+    return ms;
+  }
+
   /** From SYN to SYN-ACK, in microseconds: the samples of each address, which take turns. */
   async connect(addresses: readonly string[], rounds: number): Promise<readonly (readonly number[])[]> {
-    const output = await this.#client.succeed(this.#connect, [String(rounds), ...addresses]);
+    const output = await this.#client.succeed("env", [...this.#priority, this.#connect, String(rounds), ...addresses]);
     const samples: number[][] = addresses.map(() => []);
     for (const line of output.trim().split("\n")) {
       const [at = 0, nanoseconds = 0] = line.split(" ").map(Number);
@@ -86,16 +107,6 @@ export class ServicesBench {
     }
     return samples;
   }
-}
-
-/** Milliseconds that `nft -f` takes with `text`; undefined where it takes longer than the limit. The ruleset is empty before. */
-export async function loadRuleset(host: Inside, text: string, limitSeconds: number): Promise<number | undefined> {
-  await host.succeed("nft", ["flush", "ruleset"]);
-  const { status, stderr, ms } = await host.run("timeout", [String(limitSeconds), "nft", "-f", "-"], text);
-  // 124: timeout's own.
-  if (status === 124) return undefined;
-  if (status !== 0) throw new Error(`nft -f: exit status ${status}: ${stderr.slice(0, 500)}`);
-  return ms;
 }
 
 async function connectHosts(client: Namespace, server: Namespace, nodes: Record<"node" | "other", Namespace>) {

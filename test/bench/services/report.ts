@@ -21,6 +21,7 @@ export interface ServicesReport {
   readonly ownTextMs: number;
   readonly restart: { readonly ms: number; readonly transactions: number };
   readonly flips: readonly FlipReport[];
+  /** Of cold starts: those are the ones with many elements. */
   readonly longestTransactionMs: number;
   /** kube-proxy's rulesets that were loaded within the limit, by size. */
   readonly kubeProxy: readonly Loaded[];
