@@ -40,9 +40,23 @@ const WANTED = ([4, 6] as const).flatMap((family) => {
 async function listed(): Promise<string> {
   const text = await bed.nft("-s", "list", "table", "inet", "weft-services");
   // Elements are in the order of their hashes; chains and sets in that of their making.
-  return text.split("\n").flatMap((line) => line.split(", ")).map((line) => line.trim().replace(/^elements = /, "")).join("\n");
+  return text
+    .split("\n")
+    .flatMap((line) => line.split(", "))
+    .map((line) => line.trim().replace(/^elements = /, ""))
+    .join("\n");
 }
-const sorted = (text: string) => text.split(/\n/).map((l) => l.replace(/[{}]/g, "").replace(/expires \S+/, "").trim()).sort().join("\n");
+const sorted = (text: string) =>
+  text
+    .split(/\n/)
+    .map((l) =>
+      l
+        .replace(/[{}]/g, "")
+        .replace(/expires \S+/, "")
+        .trim(),
+    )
+    .sort()
+    .join("\n");
 
 const T = "inet weft-services";
 const DAMAGES: readonly (readonly [string, string])[] = [
@@ -57,14 +71,23 @@ const DAMAGES: readonly (readonly [string, string])[] = [
   ["picks flushed", `flush map ${T} picks4`],
   ["remembers flushed", `flush map ${T} remembers6`],
   ["element gone", `delete element ${T} connections4 { 10.96.0.1 . tcp . 80 }`],
-  ["other data of a gate", `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 2 }`],
-  ["size without a part", `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 7 }`],
+  [
+    "other data of a gate",
+    `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 2 }`,
+  ],
+  [
+    "size without a part",
+    `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 7 }`,
+  ],
   ["verdict to another chain", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`],
   ["verdict drop", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : drop }`],
   ["verdict jump", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : jump pick4-3 }`],
   ["foreign verdict", `add element ${T} picks4 { 9 : accept }`],
   ["foreign part", `add chain ${T} pick4-77; add element ${T} picks4 { 77 : goto pick4-77 }`],
-  ["foreign part with an odd rule", `add chain ${T} pick4-78; add rule ${T} pick4-78 accept; add element ${T} picks4 { 78 : goto pick4-78 }`],
+  [
+    "foreign part with an odd rule",
+    `add chain ${T} pick4-78; add rule ${T} pick4-78 accept; add element ${T} picks4 { 78 : goto pick4-78 }`,
+  ],
   ["foreign empty part", `add chain ${T} pick4-79`],
   ["foreign chain", `add chain ${T} foreign`],
   ["foreign chain with a verdict", `add chain ${T} foreign; add element ${T} picks4 { 11 : goto foreign }`],
@@ -72,18 +95,30 @@ const DAMAGES: readonly (readonly [string, string])[] = [
   ["foreign set", `add set ${T} foreign { type ipv4_addr; }`],
   ["foreign counter", `add counter ${T} foreign`],
   ["foreign flow of elements", `add element ${T} external4 { 10.96.0.1 . tcp . 80 }`],
-  ["another Service in each set", `add element ${T} connections4 { 10.96.9.9 . tcp . 80 }; add element ${T} cluster-ips4 { 10.96.9.9 }; add element ${T} hairpin4 { 10.9.9.9 . 10.9.9.9 . tcp . 80 }; add element ${T} dropped6 { fd00:96::1 . tcp . 80 }`],
+  [
+    "another Service in each set",
+    `add element ${T} connections4 { 10.96.9.9 . tcp . 80 }; add element ${T} cluster-ips4 { 10.96.9.9 }; add element ${T} hairpin4 { 10.9.9.9 . 10.9.9.9 . tcp . 80 }; add element ${T} dropped6 { fd00:96::1 . tcp . 80 }`,
+  ],
   ["foreign local pod", `add element ${T} local-pods4 { 192.0.2.0/24 }`],
   ["local pods flushed", `flush set ${T} local-pods6`],
-  ["service range split", `flush set ${T} service-ranges4; add element ${T} service-ranges4 { 10.96.0.0/17, 10.96.128.0/17 }`],
+  [
+    "service range split",
+    `flush set ${T} service-ranges4; add element ${T} service-ranges4 { 10.96.0.0/17, 10.96.128.0/17 }`,
+  ],
   ["foreign source", `add element ${T} allowed-sources4 { 10.96.0.5 . tcp . 80 . 0.0.0.0/1 }`],
   ["sources flushed", `flush set ${T} allowed-sources6`],
   ["dormant", `add table ${T} { flags dormant; }`],
   ["policy", `add chain ${T} filter-forward { policy drop; }`],
   ["affinity forgotten", `flush map ${T} affinity4; flush map ${T} affinity-seconds4; flush map ${T} sticky4`],
   ["deleted", `delete table ${T}`],
-  ["another one of this name", `delete table ${T}; add table ${T}; add chain ${T} pick4-3; add rule ${T} pick4-3 accept`],
-  ["set of another type", `delete table ${T}; add table ${T}; add set ${T} connections4 { type ipv4_addr; flags interval; }`],
+  [
+    "another one of this name",
+    `delete table ${T}; add table ${T}; add chain ${T} pick4-3; add rule ${T} pick4-3 accept`,
+  ],
+  [
+    "set of another type",
+    `delete table ${T}; add table ${T}; add set ${T} connections4 { type ipv4_addr; flags interval; }`,
+  ],
 ];
 
 describe.each(DAMAGES)("%s", (_name, commands) => {
@@ -92,7 +127,11 @@ describe.each(DAMAGES)("%s", (_name, commands) => {
     await bed.program("compare", ...WANTED);
     const before = sorted(await listed());
     expect(await bed.program("compare", ...WANTED)).toEqual([]);
-    const { status, stderr } = await bed.hosts.node.run("nft", ["-f", "-"], commands.replaceAll("; ", (m, at, all) => (/\{[^}]*$/.test(all.slice(0, at)) ? m : "\n")));
+    const { status, stderr } = await bed.hosts.node.run(
+      "nft",
+      ["-f", "-"],
+      commands.replaceAll("; ", (m, at, all) => (/\{[^}]*$/.test(all.slice(0, at)) ? m : "\n")),
+    );
     expect([status, stderr]).toEqual([0, ""]);
     const sent = await bed.program("compare", ...WANTED);
     const again = await bed.program("compare", ...WANTED);
