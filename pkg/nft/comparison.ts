@@ -73,6 +73,8 @@ export interface ObservedTable {
   readonly elements: ReadonlyMap<string, readonly SetElement[]>;
   /** Names, of the chains that were asked for. */
   readonly chains: readonly string[];
+  /** Names, of other chains that have rules. */
+  readonly otherChains: readonly string[];
   readonly sets: readonly string[];
 }
 
@@ -119,8 +121,18 @@ function parseTable(wanted: Table, messages: readonly Message[]): ObservedTable 
     form,
     elements: readElements(wanted, messages),
     chains: chains.map(({ name }) => name),
+    otherChains: otherChains(chains, rules),
     sets: sets.map(({ name }) => name),
   };
+}
+
+function otherChains(
+  known: readonly { readonly name: string }[],
+  rules: readonly { readonly chain?: string | undefined }[],
+): string[] {
+  const names = new Set(rules.flatMap(({ chain }) => chain ?? []));
+  for (const { name } of known) names.delete(name);
+  return [...names];
 }
 
 /** The elements of the table's sets, by the set's name. */
@@ -193,6 +205,24 @@ export function shapeDifference(wanted: Table, observed: ObservedTable): "none" 
     form.use === form.chains.length + form.sets.length &&
     form.chains.every((chain) => bases.get(chain.name) === canonical({ ...chain, rules: [] }));
   return isSameOutside && areChainsKnown ? "rules" : "table";
+}
+
+/** What of an observed table may stay where the rest is made anew: names of chains and sets that are as wanted, but for their rules. */
+export interface Reusable {
+  readonly chains: ReadonlySet<string>;
+  readonly sets: ReadonlySet<string>;
+}
+
+/** Undefined where something is in the table that is not known by its name: a chain without rules, an object. */
+export function reusableParts(wanted: Table, { form, otherChains }: ObservedTable): Reusable | undefined {
+  const { flags, comment, sets, chains } = wantedForm(wanted);
+  const isKnown = form.use === form.chains.length + otherChains.length + form.sets.length;
+  if (!isKnown || form.flags !== flags || form.comment !== comment) return undefined;
+  const alike = (all: readonly object[], held: readonly { readonly name: string }[]) => {
+    const texts = new Set(all.map((one) => canonical({ ...one, rules: [] })));
+    return new Set(held.filter((one) => texts.has(canonical({ ...one, rules: [] }))).map(({ name }) => name));
+  };
+  return { chains: alike(chains, form.chains), sets: alike(sets, form.sets) };
 }
 
 export interface Form {

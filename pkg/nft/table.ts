@@ -13,7 +13,9 @@ import {
 import {
   NF_INET_HOOK,
   NFPROTO,
+  NFT_MSG_DELCHAIN,
   NFT_MSG_DELRULE,
+  NFT_MSG_DELSET,
   NFT_MSG_DELSETELEM,
   NFT_MSG_DELTABLE,
   NFT_MSG_GETSETELEM,
@@ -83,11 +85,51 @@ export function removeTable(table: Table): Request[] {
 
 /** All rules anew, and those chains that are not `present`. Sets and their elements stay as they are. */
 export function replaceRules(table: Table, present: ReadonlySet<string>): Request[] {
+  return [flushRules(table), ...missingChainsAndRules(table, present)];
+}
+
+function flushRules(table: Table): Request {
   const name = tableText(table);
+  return request(NFT_MSG_DELRULE, tableObject(name), `nft flush table ${name}`, tableHeader(table), {
+    table: table.name,
+  });
+}
+
+function missingChainsAndRules(table: Table, present: ReadonlySet<string>): Request[] {
   return [
-    request(NFT_MSG_DELRULE, tableObject(name), `nft flush table ${name}`, tableHeader(table), { table: table.name }),
     ...table.chains.filter((chain) => !present.has(chain.name)).map((chain) => addChain(table, chain)),
     ...table.chains.flatMap((chain) => chain.rules.map((rule) => addRule(table, chain, rule))),
+  ];
+}
+
+/** What may stay of a table that is there, and what of it has to go, by names. */
+export interface TableRemains {
+  readonly chains: ReadonlySet<string>;
+  readonly sets: ReadonlySet<string>;
+  readonly goneChains: readonly string[];
+  readonly goneSets: readonly string[];
+}
+
+/**
+ * The table and all in it but elements, where it is there with other sets or chains: sets that may stay keep their elements.
+ * Maps of verdicts are emptied, so that no chain is held.
+ */
+export function rebuildTable(table: Table, { chains, sets, goneChains, goneSets }: TableRemains): Request[] {
+  const name = tableText(table);
+  const header = tableHeader(table);
+  const of = (set: string) => ({ table: table.name, name: set });
+  const verdicts = table.sets.filter((set) => sets.has(set.name) && set.kind === "tuples" && set.data === "verdict");
+  return [
+    flushRules(table),
+    ...[...verdicts.map((set) => set.name), ...goneSets].map((set) => flushSet(table, set)),
+    ...goneSets.map((set) =>
+      request(NFT_MSG_DELSET, setObject(name, set), `nft delete set ${name} ${set}`, header, of(set)),
+    ),
+    ...goneChains.map((chain) =>
+      request(NFT_MSG_DELCHAIN, chainObject(name, chain), `nft delete chain ${name} ${chain}`, header, of(chain)),
+    ),
+    ...table.sets.flatMap((set, index) => (sets.has(set.name) ? [] : [addSet(table, set, index + 1)])),
+    ...missingChainsAndRules(table, chains),
   ];
 }
 

@@ -5,8 +5,22 @@
 import type { Look } from "../../netlink/look.ts";
 import type { Request } from "../../netlink/message.ts";
 import { changeElements } from "../../nft/change.ts";
-import { hasSameElements, shapeDifference } from "../../nft/comparison.ts";
-import { addElements, flushSet, removeTable, replaceRules, replaceTable, type Table } from "../../nft/table.ts";
+import {
+  hasSameElements,
+  type ObservedTable,
+  type Reusable,
+  reusableParts,
+  shapeDifference,
+} from "../../nft/comparison.ts";
+import {
+  addElements,
+  flushSet,
+  rebuildTable,
+  removeTable,
+  replaceRules,
+  replaceTable,
+  type Table,
+} from "../../nft/table.ts";
 import { type Frontend, type FrontendChange, frontendKey, type NodeSettings } from "../frontend.ts";
 import type { ServiceMode, Transaction } from "../mode.ts";
 import { type Bytes, endpointBytes, numberBytes } from "./bytes.ts";
@@ -44,15 +58,17 @@ export class NftablesMode implements ServiceMode {
     this.#table = servicesTable(settings, []);
     const observed = yield* lookAtServices((parts) => servicesTable(settings, parts));
     for (const part of observed?.parts ?? []) this.#parts.set(partName(part), part);
-    // Read before slots are arranged: their order is the kernel's. In a table of another shape nothing is worth keeping.
-    const difference =
-      observed === undefined
-        ? "table"
-        : shapeDifference(servicesTable(settings, [...this.#parts.values()]), observed.table);
-    const held = difference === "table" ? new Map<ElementId, Bytes>() : yield* lookAtElements(this.#table);
-    if (difference === "table") this.#parts.clear();
+    const shape = servicesTable(settings, [...this.#parts.values()]);
+    const difference = observed === undefined ? "table" : shapeDifference(shape, observed.table);
+    // Read before slots are arranged: their order is the kernel's. Of a table of another shape what is the same stays.
+    const reusable = observed === undefined ? undefined : reusableParts(shape, observed.table);
+    const isReplaced = difference === "table" && reusable === undefined;
+    const isKept = (set: string) => difference !== "table" || reusable?.sets.has(set) === true;
+    const held = isReplaced ? new Map<ElementId, Bytes>() : yield* lookAtElements(this.#table, isKept);
+    if (isReplaced) this.#parts.clear();
     for (const frontend of frontends) this.#place(frontend, (list) => heldSlots(held, frontend, list));
-    const first = this.#repairs(difference === "table" ? undefined : observed, settings);
+    const first =
+      difference === "table" ? this.#rebuild(observed?.table, reusable, settings) : this.#repairs(observed, settings);
     const packer = new Packer(this.#table, first);
     this.#compareElements(held, packer);
     return packer.finish();
@@ -120,6 +136,26 @@ export class NftablesMode implements ServiceMode {
       counted.set(id, (counted.get(id) ?? 0) - 1);
     });
     return placed;
+  }
+
+  /** The table anew, with what may stay of it. */
+  #rebuild(observed: ObservedTable | undefined, reusable: Reusable | undefined, settings: NodeSettings): Request[] {
+    const table = servicesTable(settings, [...this.#parts.values()]);
+    if (observed === undefined || reusable === undefined) return replaceTable(table);
+    const { chains, sets } = reusable;
+    const elements = new Set(ELEMENT_SETS.map(({ name }) => name));
+    const others = table.sets.filter(({ name }) => !elements.has(name));
+    return [
+      ...rebuildTable(table, {
+        ...{ chains, sets },
+        goneChains: [...observed.chains.filter((name) => !chains.has(name)), ...observed.otherChains],
+        goneSets: observed.sets.filter((name) => !sets.has(name)),
+      }),
+      ...others.flatMap((set) => [
+        ...(set.kind === "prefixes" && sets.has(set.name) ? [flushSet(table, set.name)] : []),
+        ...addElements(table, set),
+      ]),
+    ];
   }
 
   /** What has to be done to the table before its frontends. */

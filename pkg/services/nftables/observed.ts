@@ -48,9 +48,12 @@ function target(set: TupleSet, element: Parameters<typeof readTuple>[1]): string
   return "jump" in data ? [data.jump] : [];
 }
 
-/** All elements of frontends. */
-export function* lookAtElements(bare: Table): Look<Map<ElementId, Bytes>> {
-  const seen = yield elementDumps({ ...bare, sets: FRONTEND_SETS });
+/** All elements of frontends, in those sets that are `wanted`. */
+export function* lookAtElements(
+  bare: Table,
+  isWanted: (set: string) => boolean = () => true,
+): Look<Map<ElementId, Bytes>> {
+  const seen = yield elementDumps({ ...bare, sets: FRONTEND_SETS.filter(({ name }) => isWanted(name)) });
   const tags = new Map(FRONTEND_SETS.map(({ name }, at) => [name, String.fromCharCode(at)]));
   const held = new Map<ElementId, Bytes>();
   eachElement(bare, seen, (set, key, data) => {
