@@ -18,6 +18,8 @@ export class Claims {
   /** The strongest first. */
   readonly #claims = new Map<string, Frontend[]>();
   readonly #contested = new Set<string>();
+  /** Until a contested key changes. */
+  #lost: readonly LostClaim[] | undefined;
 
   /**
    * `createdOf` tells when a Service was created, as text that compares. Where that changes, the claims of the Service
@@ -49,6 +51,7 @@ export class Claims {
     claims.push(frontend);
     claims.sort((a, b) => this.#compare(a, b));
     this.#contested.add(key);
+    this.#lost = undefined;
   }
 
   /** Does nothing where the Service has no claim of that key. */
@@ -56,15 +59,17 @@ export class Claims {
     const left = this.#claims.get(key)?.filter((claim) => claim.service !== service);
     if (left === undefined || left.length === 0) this.#claims.delete(key);
     else this.#claims.set(key, left);
+    if (this.#contested.has(key)) this.#lost = undefined;
     if (left === undefined || left.length < 2) this.#contested.delete(key);
   }
 
-  /** At a cost that grows with the frontends that more than one Service asks for. */
-  lost(): LostClaim[] {
-    return [...this.#contested].flatMap((key) => {
+  /** The same list as long as nothing of it changes: only then it costs as much as there are such frontends. */
+  lost(): readonly LostClaim[] {
+    this.#lost ??= [...this.#contested].flatMap((key) => {
       const [winner, ...losers] = this.#claims.get(key) ?? [];
       return winner === undefined ? [] : losers.map((frontend) => ({ frontend, winner }));
     });
+    return this.#lost;
   }
 
   /** Of `frontends`, all of one Service, those that others have. */

@@ -14,7 +14,7 @@ const byKey = (frontends: Iterable<Frontend>) => {
 const stateOf = (map: ServiceMap) => ({
   frontends: byKey(map.frontends()),
   counts: map.counts(),
-  healthChecks: map.healthChecks().sort((a, b) => (a.service < b.service ? -1 : 1)),
+  healthChecks: map.healthChecks().toSorted((a, b) => (a.service < b.service ? -1 : 1)),
   lost: map
     .lostClaims()
     .map(({ frontend, winner }) => `${frontendKey(frontend)} ${frontend.service} to ${winner.service} ${winner.kind}`)

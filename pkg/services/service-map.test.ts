@@ -223,6 +223,23 @@ describe("what load balancers ask for", () => {
     expect(map.healthChecks()).toEqual([{ service: WEB, port: 30999, localEndpoints: 2 }]);
   });
 
+  test("is the same list, and so is that of lost frontends, while other Services change", () => {
+    const map = mapWithWeb({ ...LB, externalIPs: addresses("203.0.113.1") });
+    map.setService(
+      "default/rival",
+      service({ ...LB, clusterIPs: addresses("10.96.0.7"), externalIPs: addresses("203.0.113.1") }),
+    );
+    map.setService("default/other", service({ clusterIPs: addresses("10.96.0.8") }));
+    const [checks, lost] = [map.healthChecks(), map.lostClaims()];
+    expect([checks.length, lost.length]).toEqual([2, 1]);
+    map.setSlices("default/other", [REMOTE]);
+    expect([map.healthChecks() === checks, map.lostClaims() === lost]).toEqual([true, true]);
+    map.setSlices(WEB, [slice([endpoint("10.244.1.1", LOCAL)])]);
+    expect(map.healthChecks()).toMatchObject([{ localEndpoints: 1 }, { localEndpoints: 0 }]);
+    map.setService("default/rival", undefined);
+    expect([map.healthChecks().length, map.lostClaims()]).toEqual([1, []]);
+  });
+
   test("counts a pod with an address of each family once", () => {
     const map = mapWithWeb(LB);
     map.setSlices(WEB, [slice([endpoint("10.244.1.1", LOCAL)]), slice([endpoint("fd00:244::1", LOCAL)])]);

@@ -53,7 +53,10 @@ export class ServiceMap {
   readonly #pending = new Set<string>();
   /** By key, what `changes` last said of frontends that may differ since. */
   readonly #told = new Map<string, Frontend | undefined>();
-  readonly #healthChecks = new Set<string>();
+  /** By "namespace/name". */
+  readonly #healthChecks = new Map<string, HealthCheck>();
+  /** Until one of them changes. */
+  #listedHealthChecks: readonly HealthCheck[] | undefined;
   #counts = ZERO;
 
   /** `key` is "namespace/name"; `service` undefined where the Service is gone. */
@@ -119,8 +122,8 @@ export class ServiceMap {
     return reportService(key, service, slices, this.#node, this.#claims.lostOf(claims));
   }
 
-  /** All frontends that Services ask for and other Services have. */
-  lostClaims(): LostClaim[] {
+  /** All frontends that Services ask for and other Services have. The same list as long as nothing of it changes. */
+  lostClaims(): readonly LostClaim[] {
     this.#settle();
     return this.#claims.lost();
   }
@@ -131,14 +134,14 @@ export class ServiceMap {
     return this.#counts;
   }
 
-  /** Services of type LoadBalancer with externalTrafficPolicy Local and a healthCheckNodePort. */
-  healthChecks(): HealthCheck[] {
+  /**
+   * Services of type LoadBalancer with externalTrafficPolicy Local and a healthCheckNodePort. The same list as long as nothing
+   * of it changes.
+   */
+  healthChecks(): readonly HealthCheck[] {
     this.#settle();
-    return [...this.#healthChecks].map((service) => ({
-      service,
-      port: this.#states.get(service)?.service?.healthCheckNodePort ?? 0,
-      localEndpoints: this.localReadyEndpoints(service),
-    }));
+    this.#listedHealthChecks ??= [...this.#healthChecks.values()];
+    return this.#listedHealthChecks;
   }
 
   /**
@@ -177,9 +180,21 @@ export class ServiceMap {
     this.#claim(key, state, frontends, service?.created ?? "");
     this.#counts = addCounts(addCounts(this.#counts, state.counts, -1), counts, 1);
     state.counts = counts;
-    if (service !== undefined && isHealthChecked(service)) this.#healthChecks.add(key);
-    else this.#healthChecks.delete(key);
+    this.#followHealthCheck(key, service);
     if (service === undefined && slices.length === 0) this.#states.delete(key);
+  }
+
+  #followHealthCheck(key: string, service: Service | undefined): void {
+    const known = this.#healthChecks.get(key);
+    if (service === undefined || !isHealthChecked(service)) {
+      if (this.#healthChecks.delete(key)) this.#listedHealthChecks = undefined;
+      return;
+    }
+    const { healthCheckNodePort: port } = service;
+    const localEndpoints = this.localReadyEndpoints(key);
+    if (known?.port === port && known.localEndpoints === localEndpoints) return;
+    this.#healthChecks.set(key, { service: key, port, localEndpoints });
+    this.#listedHealthChecks = undefined;
   }
 
   /** Makes `frontends` the claims of a Service. Those that stay the same stay the same objects. */

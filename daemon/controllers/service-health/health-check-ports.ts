@@ -14,6 +14,8 @@ export interface HealthCheckPortsOptions {
   readonly serve?: typeof serveHttp;
 }
 
+type Wanted = Pick<ServicesSeen, "healthChecks" | "nodePortAddresses">;
+
 interface Served {
   /** Equal for the same port at the same addresses. */
   readonly place: string;
@@ -24,13 +26,21 @@ interface Served {
 export class HealthCheckPorts {
   readonly #options: HealthCheckPortsOptions;
   readonly #served = new Map<string, Served>();
+  #kept: Wanted | undefined;
 
   constructor(options: HealthCheckPortsOptions) {
     this.#options = options;
   }
 
-  /** Serves these and no others. Calls must not overlap. */
-  async keep({ healthChecks, nodePortAddresses }: Pick<ServicesSeen, "healthChecks" | "nodePortAddresses">) {
+  /** Serves these and no others. The same lists again cost nothing. Calls must not overlap. */
+  async keep(wanted: Wanted): Promise<void> {
+    const { healthChecks, nodePortAddresses } = wanted;
+    if (this.#kept?.healthChecks === healthChecks && this.#kept.nodePortAddresses === nodePortAddresses) return;
+    await this.#keep(wanted);
+    this.#kept = wanted;
+  }
+
+  async #keep({ healthChecks, nodePortAddresses }: Wanted): Promise<void> {
     const hosts = nodePortAddresses === undefined ? [undefined] : nodePortAddresses.map(formatAddress);
     const wanted = new Map(healthChecks.map((service) => [service.service, service]));
     const placeOf = ({ port }: HealthCheckedService) => hosts.map((host) => listenText({ host, port })).join(", ");

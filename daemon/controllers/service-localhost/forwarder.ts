@@ -3,7 +3,7 @@ import type { Forward } from "../../../pkg/services/localhost/forwards.ts";
 import type { Quota } from "./quota.ts";
 
 export interface Forwarder {
-  /** Connections that begin from now on go there; those that are there stay. */
+  /** Connections that begin from now on go there; those that are there stay. Of UDP each next datagram goes there. */
   redirect(to: Forward["to"]): void;
   /** Ends all connections. Resolves when the port is free. */
   close(): Promise<void>;

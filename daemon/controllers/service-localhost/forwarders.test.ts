@@ -158,13 +158,16 @@ describe.runIf(hasIpv6)("UDP", () => {
     };
   };
 
-  test("each client gets its own answers, from where its first datagram went", async () => {
+  test("each client gets its own answers, from where the Service is now", async () => {
     const [a, b] = [await serve("a"), await serve("b")];
-    const { port, redirect } = await forward(openUdpForwarder, a);
+    const { port, redirect, quota } = await forward(openUdpForwarder, a);
     const [one, two] = [await client(port), await client(port)];
     expect(await one("1")).toBe("a 1");
+    redirect(a);
+    expect(quota.used).toBe(1);
     redirect(b);
-    expect([await two("2"), await one("3")]).toEqual(["b 2", "a 3"]);
+    expect([await two("2"), await one("3")]).toEqual(["b 2", "b 3"]);
+    expect(quota.used).toBe(2);
   });
 
   test("beyond the limit the client that has been silent longest gives way", async () => {

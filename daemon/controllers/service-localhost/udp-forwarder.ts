@@ -3,7 +3,7 @@
  * answers find back.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
-import { formatAddress } from "../../../pkg/ip/address.ts";
+import { formatAddress, isSameAddress } from "../../../pkg/ip/address.ts";
 import { type Forwarder, type ForwarderOptions, LOCALHOST } from "./forwarder.ts";
 
 /** As conntrack keeps a UDP flow that was answered (nf_conntrack_udp_timeout_stream). */
@@ -53,7 +53,10 @@ class UdpForwarder implements Forwarder {
   }
 
   redirect(to: ForwarderOptions["to"]): void {
+    if (to.port === this.#to.port && isSameAddress(to.address, this.#to.address)) return;
     this.#to = to;
+    // A client that goes on sending would go on sending to where no Service may be any more: silence says nothing of that.
+    for (const key of this.#sessions.keys()) this.#end(key);
   }
 
   close(): Promise<void> {

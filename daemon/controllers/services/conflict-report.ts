@@ -22,14 +22,19 @@ export interface ConflictReportParts {
 export class ConflictReport {
   readonly #parts: ConflictReportParts;
   #told: ReadonlySet<string> = new Set();
+  #last: readonly LostClaim[] | undefined;
 
   constructor(parts: ConflictReportParts) {
     this.#parts = parts;
   }
 
-  /** All that there are now. What was said before is not said again, unless it was gone meanwhile. */
+  /**
+   * All that there are now. What was said before is not said again, unless it was gone meanwhile. The same list again costs
+   * nothing.
+   */
   report(lost: readonly LostClaim[]): void {
-    if (lost.length === 0 && this.#told.size === 0) return;
+    if (lost === this.#last || (lost.length === 0 && this.#told.size === 0)) return;
+    this.#last = lost;
     const { events, health, log } = this.#parts;
     const messages = [...new Set(lost.map(conflictText))].sort();
     const news = messages.filter((message) => !this.#told.has(message));

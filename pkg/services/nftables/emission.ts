@@ -71,6 +71,13 @@ export function isGate(id: ElementId): boolean {
   return GATES.has(setIndex(id));
 }
 
+const REFUSING = new Set([INDEX.get("cluster-ips4"), INDEX.get("cluster-ips6")]);
+
+/** True for elements by which connections are refused that no frontend takes: those come after the frontends. */
+export function isRefusing(id: ElementId): boolean {
+  return REFUSING.has(setIndex(id));
+}
+
 /** Takes an element. `data` is empty in sets. */
 export type Sink = (id: ElementId, data: Bytes) => void;
 

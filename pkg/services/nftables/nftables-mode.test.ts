@@ -12,6 +12,7 @@ import { FakeNftables } from "../../nft/fake-nftables.ts";
 import { addElements, flushSet, replaceRules } from "../../nft/table.ts";
 import type { Endpoint, Frontend, FrontendChange, NodeSettings } from "../frontend.ts";
 import type { Transaction } from "../mode.ts";
+import { addressBytes, rowBytes } from "./bytes.ts";
 import { servicesTable } from "./layout.ts";
 import { NftablesMode } from "./nftables-mode.ts";
 import { FRONTEND_SETS } from "./sets.ts";
@@ -81,9 +82,16 @@ class Kernel {
     return sets;
   }
 
-  /** Each frontend leads to endpoints that are there, as many as it says. */
-  assertWhole(): void {
+  /**
+   * Each frontend leads to endpoints that are there, as many as it says. Other ports of an address that has frontends are
+   * refused only while those stand.
+   */
+  assertWhole(wanted: readonly Frontend[] = []): void {
     const sets = this.elements();
+    for (const { kind, address, protocol, port } of wanted) {
+      if (kind !== "ClusterIP" || !sets.get(`cluster-ips${address.family}`)?.has(hex(addressBytes(address)))) continue;
+      expect(sets.get(`connections${address.family}`)?.has(hex(rowBytes({ address, protocol, port })))).toBe(true);
+    }
     for (const list of ["", "local-"]) {
       for (const family of [4, 6]) {
         for (const [row, size] of sets.get(`${list}frontends${family}`) ?? []) {
@@ -240,6 +248,18 @@ describe("comparison", () => {
       expect(kernel.elements()).toEqual(before);
     },
   );
+
+  test("while many frontends are programmed, connections to those that do not stand yet are not refused", () => {
+    const many = endpoints(LARGEST_TRANSACTION).map(({ address: { value } }) =>
+      frontend({ address: { family: 4, value: value + 0xac00_0000n - 0x0a00_0000n }, endpoints: endpoints(2) }),
+    );
+    const [kernel, mode] = [new Kernel(), new NftablesMode()];
+    kernel.carryOut(kernel.compare(mode, many), () => kernel.assertWhole(many));
+    kernel.carryOut(mode.change(many.map((each) => turn(each, undefined))));
+    const transactions = mode.change(many.map((each) => turn(undefined, each)));
+    expect(transactions.length).toBeGreaterThan(2);
+    kernel.carryOut(transactions, () => kernel.assertWhole(many));
+  });
 
   test("elements of frontends that are gone go, gates first", () => {
     const { kernel } = Kernel.with(all);

@@ -16,6 +16,7 @@ import {
   emitElements,
   emitShared,
   gateIds,
+  isRefusing,
   type Placed,
   slotsId,
   sourcesStart,
@@ -70,15 +71,15 @@ export class NftablesMode implements ServiceMode {
       ...addParts(this.#table, added, [...known.values()]),
       ...partElements(this.#table, added),
     ]);
-    const [come, gone] = [new ElementChanges(), new ElementChanges()];
+    const [early, late] = [new ElementChanges(), new ElementChanges()];
     for (const [id, count] of shared) {
       const now = this.#shared.get(id) ?? 0;
-      if (now > 0 && now - count <= 0) come.add(id, "");
-      if (now === 0 && count < 0) gone.remove(id);
+      if (now > 0 && now - count <= 0) (isRefusing(id) ? late : early).add(id, "");
+      if (now === 0 && count < 0) late.remove(id);
     }
-    packer.takeEach(come);
+    packer.takeEach(early);
     for (const unit of units) packer.take(unit);
-    packer.takeEach(gone);
+    packer.takeEach(late);
     return packer.finish();
   }
 
@@ -141,9 +142,9 @@ export class NftablesMode implements ServiceMode {
   }
 
   #compareElements(held: Map<ElementId, Bytes>, packer: Packer): void {
-    const come = new ElementChanges();
-    for (const id of this.#shared.keys()) if (!held.delete(id)) come.add(id, "");
-    packer.takeEach(come);
+    const [early, late] = [new ElementChanges(), new ElementChanges()];
+    for (const id of this.#shared.keys()) if (!held.delete(id)) (isRefusing(id) ? late : early).add(id, "");
+    packer.takeEach(early);
     const sources = sourcesByRow(held);
     for (const placed of this.#placed.values()) {
       const unit = new ElementChanges();
@@ -157,6 +158,7 @@ export class NftablesMode implements ServiceMode {
       }
       packer.take(unit);
     }
+    packer.takeEach(late);
     const gone = new ElementChanges();
     for (const id of held.keys()) gone.remove(id);
     packer.takeGone(gone);
