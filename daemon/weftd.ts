@@ -17,13 +17,13 @@ import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
-
 import { podRules } from "./controllers/pod-rules/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
 import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
+import type { Runnable } from "./core/controller.ts";
 import { toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
@@ -158,10 +158,13 @@ async function start(
       return watch;
     },
   };
+  // All are made before one is started: what one publishes at its start, each of the others hears.
+  const made: Runnable[] = [];
   for (const factory of controllers) {
     const controller = await factory(context);
-    if (controller !== undefined) runner.start(controller);
+    if (controller !== undefined) made.push(controller);
   }
+  for (const controller of made) runner.start(controller);
   const broken = kernel.listen(runner, metrics);
 
   atEnd(() => source.stop());
