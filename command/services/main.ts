@@ -111,10 +111,15 @@ function stateBlocks(answer: ServicesAnswer, hasTable: boolean): Block[] {
   if (answer.is === "silent")
     return [
       warning(
-        `No weftd answers (${answer.reason}): this is what the kernel's table ${TABLE} tells, and nobody keeps it up to date.`,
+        `No weftd answers (${answer.reason}): this is what the kernel's table ${TABLE} tells, and nothing keeps it up to date.`,
       ),
     ];
-  if (answer.is === "not ours") return [warning(`${NOT_OURS}. The table ${TABLE} was left behind.`)];
+  if (answer.is === "not ours")
+    return [
+      warning(
+        `${NOT_OURS}. The table ${TABLE} was left behind: once kube-proxy runs here, remove it by weft cleanup --services.`,
+      ),
+    ];
   const { state, node } = answer.page;
   const { mode, isOurs, isSynced, warnings, counts, lastSync } = state;
   const rows: [string, Cell][] = [
