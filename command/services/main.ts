@@ -1,7 +1,7 @@
 /** `weft services`: what this node does with connections to Services, and why. */
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { formatAge } from "../ipam/ls.ts";
-import { readHeldFrontends } from "../node/held-services.ts";
+import { readHeldCounts, readHeldFrontends } from "../node/held-services.ts";
 import { METRICS_ADDRESS, TIMEOUT } from "../node/options.ts";
 import { askServices, type PageNode, type PageState, type ServicesAnswer } from "../node/services-page.ts";
 import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcome.ts";
@@ -40,13 +40,13 @@ export const services = declareSubcommand({
     progress("asking weftd");
     const answer = askServices(system, options.metricsAddress, options.timeout, queryOf(wanted));
     progress("reading the kernel's table");
-    const held = readHeldFrontends(system);
     const isNamed = answer.is === "answered";
+    const [held, counts] = isNamed ? [undefined, readHeldCounts(system)] : [readHeldFrontends(system), undefined];
     if (!isNamed && held === undefined) {
       const why = answer.is === "silent" ? `no weftd answers (${answer.reason})` : NOT_OURS;
       return { status: ExitStatus.done, blocks: [text(`${why}, and there is no table ${TABLE}`)], data: NOTHING };
     }
-    const seen = isNamed ? countedServices(answer.page.services, held ?? []) : heldServices(held ?? []);
+    const seen = isNamed ? countedServices(answer.page.services, counts ?? []) : heldServices(held ?? []);
     if (isNamed && wanted.service !== undefined && seen.length === 0)
       throw new CommandError(`weftd knows no Service ${wanted.service}`, {
         remedy: "weft services lists all; headless Services and those of another proxy have no frontends.",
@@ -54,7 +54,7 @@ export const services = declareSubcommand({
     return {
       status: statusOf(answer, seen),
       blocks: [
-        ...stateBlocks(answer, held !== undefined),
+        ...stateBlocks(answer, counts !== undefined),
         ...(seen.length === 0
           ? [text("There are no Services.")]
           : [text(""), servicesTable(seen, { hasEndpoints: !options.noEndpoints })]),
