@@ -24,7 +24,7 @@ import { serviceHealth } from "./controllers/service-health/index.ts";
 import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
 import type { Runnable } from "./core/controller.ts";
-import { toJson } from "./core/debug-json.ts";
+import { joinInTurns, toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
 import { SettingWatch } from "./core/drivers/setting-watch.ts";
@@ -125,8 +125,8 @@ async function start(
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = async () => toJson(await runner.debugState());
   const debugPage = async (name: string, query: URLSearchParams) => {
-    const page = runner.debugPage(name, query);
-    return page === undefined ? undefined : toJson(page, 0);
+    const pieces = runner.debugPage(name, query);
+    return pieces === undefined ? undefined : joinInTurns(pieces);
   };
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState, debugPage });
   atEnd(() => status.close());
