@@ -3,7 +3,13 @@ import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { formatAge } from "../ipam/ls.ts";
 import { readHeldCounts, readHeldFrontends } from "../node/held-services.ts";
 import { METRICS_ADDRESS, TIMEOUT } from "../node/options.ts";
-import { askServices, type PageNode, type PageState, type ServicesAnswer } from "../node/services-page.ts";
+import {
+  askServices,
+  PAGE_LIMIT_MS,
+  type PageNode,
+  type PageState,
+  type ServicesAnswer,
+} from "../node/services-page.ts";
 import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { servicesTable } from "./rows.ts";
@@ -26,7 +32,7 @@ export const services = declareSubcommand({
     namespace: { kind: "text", value: "NAMESPACE", short: "n", about: "Services of this namespace alone" },
     noEndpoints: { kind: "flag", about: "frontends alone" },
     metricsAddress: METRICS_ADDRESS,
-    timeout: TIMEOUT,
+    timeout: { ...TIMEOUT, about: "how long to wait for weftd's answer", default: PAGE_LIMIT_MS },
   },
   examples: [
     { line: "services", about: "all of them" },
