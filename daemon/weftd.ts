@@ -173,7 +173,8 @@ async function start(
   );
   cluster.services?.start();
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
-  log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
+  const { backend } = netConf.current.conf;
+  log.info({ ...(options.pods && { backend }), runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);
 }
