@@ -17,14 +17,14 @@ import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
-
 import { podRules } from "./controllers/pod-rules/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
 import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
-import { toJson } from "./core/debug-json.ts";
+import type { Runnable } from "./core/controller.ts";
+import { joinInTurns, toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
 import { SettingWatch } from "./core/drivers/setting-watch.ts";
@@ -132,8 +132,8 @@ async function start(
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = async () => toJson(await runner.debugState());
   const debugPage = async (name: string, query: URLSearchParams) => {
-    const page = runner.debugPage(name, query);
-    return page === undefined ? undefined : toJson(page, 0);
+    const pieces = runner.debugPage(name, query);
+    return pieces === undefined ? undefined : joinInTurns(pieces);
   };
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState, debugPage });
   atEnd(() => status.close());
@@ -165,10 +165,13 @@ async function start(
       return watch;
     },
   };
+  // All are made before one is started: what one publishes at its start, each of the others hears.
+  const made: Runnable[] = [];
   for (const factory of controllers) {
     const controller = await factory(context);
-    if (controller !== undefined) runner.start(controller);
+    if (controller !== undefined) made.push(controller);
   }
+  for (const controller of made) runner.start(controller);
   const broken = kernel.listen(runner, metrics);
 
   atEnd(() => source.stop());
@@ -177,7 +180,8 @@ async function start(
   );
   cluster.services?.start();
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
-  log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
+  const { backend } = netConf.current.conf;
+  log.info({ ...(options.pods && { backend }), runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);
 }

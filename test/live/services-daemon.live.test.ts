@@ -72,6 +72,15 @@ const ofServices = (told: string) => told.split("\n").filter((line) => line.incl
 const reaches = (pod: Pod, host: string, port = 80) => pod.inside.seenBy(host, port, { timeoutMs: 1000 });
 const target = (pod: Pod, index = 0) => ({ address: pod.addresses[index] ?? "", node: pod.node.name });
 
+test("weftd has set connection tracking's timeouts as kube-proxy does", async () => {
+  const setting = (name: string) =>
+    first.inside.succeed("sysctl", ["-n", `net.netfilter.nf_conntrack_tcp_timeout_${name}`]);
+  await eventually(async () => {
+    expect((await setting("established")).trim()).toBe("86400");
+    expect((await setting("close_wait")).trim()).toBe("3600");
+  });
+});
+
 describe("what comes by the watch", () => {
   test("a Service leads to its endpoint, under the pod's own address; one that is deleted leads nowhere", async () => {
     await objects.create("web", { clusterIP: VIP, clusterIPs: [VIP] });
