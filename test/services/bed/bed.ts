@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
-import { makeFolder } from "../../live/harness/folder.ts";
+import { compiled } from "../../live/harness/compiled.ts";
 import { type ProbeAnswer, type ProbeResult, socketAddress } from "../../live/harness/probe.ts";
 import type { Case, Expectation, Row } from "../rows.ts";
 import { moves, type Placement, placementOf, SERVERS } from "./placement.ts";
@@ -11,7 +11,7 @@ import type { Order } from "./programmer-child.ts";
 import { type Host, type Hosts, makeTopology, type Namespaces, NODE_LINK_ADDRESSES } from "./topology.ts";
 
 const CHILD = new URL("./programmer-child.ts", import.meta.url).pathname;
-const SCTP_INIT = new URL("./sctp-init.c", import.meta.url).pathname;
+const SCTP_INIT = new URL("./sctp-init.c", import.meta.url);
 
 /** Of a connection that is expected to be answered: the machine may be busy. */
 const PATIENT_MS = 10_000;
@@ -53,8 +53,7 @@ export class ServiceBed {
   static async make(): Promise<ServiceBed> {
     const cleanup = new Cleanup();
     try {
-      const sctpInit = `${makeFolder("sctp", cleanup)}/sctp-init`;
-      await succeed("gcc", ["-Wall", "-o", sctpInit, SCTP_INIT]);
+      const sctpInit = await compiled(SCTP_INIT, cleanup);
       const topology = await makeTopology(cleanup);
       for (const host of ["pods", "remote"] as const) await topology.hosts[host].succeed("nft", [SCTP_WATCH]);
       return new ServiceBed(topology, sctpInit, cleanup);
