@@ -30,6 +30,7 @@ import { ProcessDriver } from "./core/drivers/processes.ts";
 import { SettingWatch } from "./core/drivers/setting-watch.ts";
 import { assertSettingsIn, settingPath, withSettingsIn } from "./core/drivers/settings-folder.ts";
 import { Health } from "./core/health.ts";
+import { releaseGarbage } from "./core/heap.ts";
 import { Kernel } from "./core/kernel.ts";
 import { claimRunDir } from "./core/liveness.ts";
 import type { Logger } from "./core/log.ts";
@@ -61,6 +62,9 @@ const OUTSIDE_CONTROLLERS: readonly ControllerFactory[] = [outside, ...OF_SERVIC
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
+
+/** From the first time that all is as it should be to when the garbage of the start is collected. */
+const START_GARBAGE_MS = 2000;
 
 /**
  * Runs `controllers` until `signal` aborts, then stops and leaves kernel and conflist as they are. Rejects when it cannot
@@ -112,11 +116,14 @@ async function start(
     onTrouble: (owner, name, reasons) => health.warns(`process ${name} of ${owner}`, reasons),
   });
   atEnd(() => processes.stop());
+  const firstReady = once(() => atEnd(clock.setTimer(START_GARBAGE_MS, releaseGarbage)));
   const runner = new Runner({
     ...{ clock, kernel: kernel.shared, metrics, log },
     // A pass that fails for a single peer serves the others.
     onPassEnd: () => {
-      if (view.own !== undefined && health.readiness().isGood) cluster.serves(view.own);
+      if (view.own === undefined || !health.readiness().isGood) return;
+      cluster.serves(view.own);
+      firstReady();
     },
   });
   atEnd(() => runner.stop());
@@ -192,4 +199,12 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+function once(act: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) act();
+    isDone = true;
+  };
 }
