@@ -1,5 +1,5 @@
 /** Entry of weftd: reads the command line, starts the daemon, and ends it on a signal. */
-import { setFlagsFromString } from "node:v8";
+import { keepHeapSmall } from "./core/heap.ts";
 import { openLog } from "./core/log.ts";
 import { runTranslation, TRANSLATE } from "./kube-proxy/command.ts";
 import { parseOptions } from "./options.ts";
@@ -8,15 +8,8 @@ import { runWeftd } from "./weftd.ts";
 /** Longer than any request to the kernel takes; a pod is given 30 seconds by default. */
 const STOP_LIMIT_MS = 10_000;
 
-/**
- * The space for new objects stays as small as it is at first. While lists of objects are read, V8 would let it grow to 48 MiB
- * and more, and never give it back. With 10,000 Services (test/services/memory.ts, Node.js 24) that is 190 MiB resident
- * instead of 330, for the same CPU time.
- */
-const HEAP_FLAGS = "--semi-space-growth-factor=1";
-
 async function main(): Promise<void> {
-  setFlagsFromString(HEAP_FLAGS);
+  keepHeapSmall();
   const [word, ...rest] = process.argv.slice(2);
   if (word === TRANSLATE) {
     runTranslation(rest);

@@ -17,19 +17,20 @@ import { firewall, nodeRules } from "./controllers/node-rules/index.ts";
 import { outside } from "./controllers/outside/index.ts";
 import { peers } from "./controllers/peers/index.ts";
 import { announcedProblems } from "./controllers/peers/peer.ts";
-
 import { podRules } from "./controllers/pod-rules/index.ts";
 import { proxyLeftovers } from "./controllers/proxy-leftovers/index.ts";
 import { serviceConntrack } from "./controllers/service-conntrack/index.ts";
 import { serviceHealth } from "./controllers/service-health/index.ts";
 import { serviceLocalhost, serviceLoopback } from "./controllers/service-localhost/index.ts";
 import { services } from "./controllers/services/index.ts";
-import { toJson } from "./core/debug-json.ts";
+import type { Runnable } from "./core/controller.ts";
+import { joinInTurns, toJson } from "./core/debug-json.ts";
 import { Drivers } from "./core/drivers/drivers.ts";
 import { ProcessDriver } from "./core/drivers/processes.ts";
 import { SettingWatch } from "./core/drivers/setting-watch.ts";
 import { assertSettingsIn, settingPath, withSettingsIn } from "./core/drivers/settings-folder.ts";
 import { Health } from "./core/health.ts";
+import { releaseGarbage } from "./core/heap.ts";
 import { Kernel } from "./core/kernel.ts";
 import { claimRunDir } from "./core/liveness.ts";
 import type { Logger } from "./core/log.ts";
@@ -61,6 +62,9 @@ const OUTSIDE_CONTROLLERS: readonly ControllerFactory[] = [outside, ...OF_SERVIC
 
 /** A rolling update may start this weftd while the old one is being stopped; a pod is given 30 seconds for that. */
 const PREDECESSOR_LIMIT_MS = 45_000;
+
+/** From the first time that all is as it should be to when the garbage of the start is collected. */
+const START_GARBAGE_MS = 2000;
 
 /**
  * Runs `controllers` until `signal` aborts, then stops and leaves kernel and conflist as they are. Rejects when it cannot
@@ -112,11 +116,14 @@ async function start(
     onTrouble: (owner, name, reasons) => health.warns(`process ${name} of ${owner}`, reasons),
   });
   atEnd(() => processes.stop());
+  const firstReady = once(() => atEnd(clock.setTimer(START_GARBAGE_MS, releaseGarbage)));
   const runner = new Runner({
     ...{ clock, kernel: kernel.shared, metrics, log },
     // A pass that fails for a single peer serves the others.
     onPassEnd: () => {
-      if (view.own !== undefined && health.readiness().isGood) cluster.serves(view.own);
+      if (view.own === undefined || !health.readiness().isGood) return;
+      cluster.serves(view.own);
+      firstReady();
     },
   });
   atEnd(() => runner.stop());
@@ -125,8 +132,8 @@ async function start(
   // After the claim: a predecessor that is being stopped still holds the port.
   const debugState = async () => toJson(await runner.debugState());
   const debugPage = async (name: string, query: URLSearchParams) => {
-    const page = runner.debugPage(name, query);
-    return page === undefined ? undefined : toJson(page, 0);
+    const pieces = runner.debugPage(name, query);
+    return pieces === undefined ? undefined : joinInTurns(pieces);
   };
   const status = await serveStatus(options.metricsAddress, { health, metrics, debugState, debugPage });
   atEnd(() => status.close());
@@ -158,10 +165,13 @@ async function start(
       return watch;
     },
   };
+  // All are made before one is started: what one publishes at its start, each of the others hears.
+  const made: Runnable[] = [];
   for (const factory of controllers) {
     const controller = await factory(context);
-    if (controller !== undefined) runner.start(controller);
+    if (controller !== undefined) made.push(controller);
   }
+  for (const controller of made) runner.start(controller);
   const broken = kernel.listen(runner, metrics);
 
   atEnd(() => source.stop());
@@ -170,7 +180,8 @@ async function start(
   );
   cluster.services?.start();
   atEnd(netConf.follow({ clock, health, log, onChange: () => netConfChange.notify() }));
-  log.info({ backend: netConf.current.conf.backend, runDir, metricsPort: status.port }, "weftd runs");
+  const { backend } = netConf.current.conf;
+  log.info({ ...(options.pods && { backend }), runDir, metricsPort: status.port }, "weftd runs");
 
   await Promise.race([broken, aborted(signal)]);
 }
@@ -192,4 +203,12 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+function once(act: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) act();
+    isDone = true;
+  };
 }

@@ -68,10 +68,10 @@ export function planServices({ tables }: Pick<SeenTables, "tables">): Change {
 /** For an operator. */
 export function leftBehind({ tables, proxy }: SeenTables): string[] {
   if (!tables.some(isServicesTable)) return [];
-  const nobody =
+  const absent =
     "no rules of kube-proxy's: until another program serves Services, new connections to them fail (iptables-legacy's tables were not looked at)";
   return [
-    proxy.length > 0 ? `kube-proxy's rules: ${proxy.join(", ")}` : nobody,
+    proxy.length > 0 ? `kube-proxy's rules: ${proxy.join(", ")}` : absent,
     "connections that are under way: the kernel's connection tracking knows their endpoints",
     "settings of connection tracking (net.netfilter.nf_conntrack_*)",
   ];

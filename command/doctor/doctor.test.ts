@@ -322,10 +322,22 @@ describe("facts that no test can plant on a machine", () => {
       /stands, and weftd has --service-proxy none/,
       "/opt/cni/bin/weft cleanup --services",
     ],
+    [
+      "stale-services",
+      facts(inState({ isOurs: false })),
+      /stands, and weftd waits for the end of the process that has kube-proxy's health port/,
+      "/opt/cni/bin/weft cleanup --services",
+    ],
     ["kube-proxy", facts(served({ proxies: ["4711"] })), /kube-proxy runs \(process 4711\)/, undefined],
     [
       "kube-proxy",
-      facts(served({ isHealthPortTaken: true, page: { ...PAGE, state: { ...PAGE.state, isOurs: false } } })),
+      facts(
+        served({
+          hasTable: false,
+          isHealthPortTaken: true,
+          page: { ...PAGE, state: { ...PAGE.state, isOurs: false } },
+        }),
+      ),
       /127\.0\.0\.1:10256 is answered by another process/,
       "ss -ltnp sport = :10256",
     ],

@@ -18,7 +18,7 @@ import { CNI_CONF_DIR, METRICS_ADDRESS, RUN_DIR, TIMEOUT } from "../node/options
 import { podKinds } from "../node/pod-kinds.ts";
 import { openRules } from "../node/rules.ts";
 import { currentTable, readRunDirectory } from "../node/run-dir.ts";
-import { askServices } from "../node/services-page.ts";
+import { askServices, PAGE_LIMIT_MS } from "../node/services-page.ts";
 import { type Block, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { missingAnswer } from "./bridge-answer.ts";
@@ -140,7 +140,7 @@ function withKnowledge<T>(
 ): T {
   const run = readRunDirectory(system, runDir);
   const table = currentTable(run);
-  const services = run.isAlive ? askServices(system, metricsAddress, timeout) : undefined;
+  const services = run.isAlive ? askServices(system, metricsAddress, Math.max(timeout, PAGE_LIMIT_MS)) : undefined;
   const conflist = readNetworks(system, cniConfDir).files.find(({ name }) => name === CONFLIST_NAME);
   const route = openRoute(system);
   const netfilter = openNetfilter(system);

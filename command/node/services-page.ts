@@ -78,6 +78,9 @@ export type ServicesAnswer =
   | { readonly is: "not ours" }
   | { readonly is: "silent"; readonly reason: string };
 
+/** weftd makes the page of 10,000 Services in a second or two on a busy node, and answers once it is made. */
+export const PAGE_LIMIT_MS = 10_000;
+
 /** Asks for all Services, or for those that `query` names ("?service=default/web"). */
 export function askServices(system: System, address: string, timeoutMs: number, query = ""): ServicesAnswer {
   try {

@@ -1,9 +1,15 @@
 /** `weft services`: what this node does with connections to Services, and why. */
 import { SERVICES_TABLE } from "../../pkg/footprint.ts";
 import { formatAge } from "../ipam/ls.ts";
-import { readHeldFrontends } from "../node/held-services.ts";
+import { readHeldCounts, readHeldFrontends } from "../node/held-services.ts";
 import { METRICS_ADDRESS, TIMEOUT } from "../node/options.ts";
-import { askServices, type PageNode, type PageState, type ServicesAnswer } from "../node/services-page.ts";
+import {
+  askServices,
+  PAGE_LIMIT_MS,
+  type PageNode,
+  type PageState,
+  type ServicesAnswer,
+} from "../node/services-page.ts";
 import { type Block, type Cell, CommandError, ExitStatus, text } from "../outcome.ts";
 import { declareSubcommand } from "../subcommand.ts";
 import { servicesTable } from "./rows.ts";
@@ -26,7 +32,7 @@ export const services = declareSubcommand({
     namespace: { kind: "text", value: "NAMESPACE", short: "n", about: "Services of this namespace alone" },
     noEndpoints: { kind: "flag", about: "frontends alone" },
     metricsAddress: METRICS_ADDRESS,
-    timeout: TIMEOUT,
+    timeout: { ...TIMEOUT, about: "how long to wait for weftd's answer", default: PAGE_LIMIT_MS },
   },
   examples: [
     { line: "services", about: "all of them" },
@@ -40,13 +46,13 @@ export const services = declareSubcommand({
     progress("asking weftd");
     const answer = askServices(system, options.metricsAddress, options.timeout, queryOf(wanted));
     progress("reading the kernel's table");
-    const held = readHeldFrontends(system);
     const isNamed = answer.is === "answered";
+    const [held, counts] = isNamed ? [undefined, readHeldCounts(system)] : [readHeldFrontends(system), undefined];
     if (!isNamed && held === undefined) {
       const why = answer.is === "silent" ? `no weftd answers (${answer.reason})` : NOT_OURS;
       return { status: ExitStatus.done, blocks: [text(`${why}, and there is no table ${TABLE}`)], data: NOTHING };
     }
-    const seen = isNamed ? countedServices(answer.page.services, held ?? []) : heldServices(held ?? []);
+    const seen = isNamed ? countedServices(answer.page.services, counts ?? []) : heldServices(held ?? []);
     if (isNamed && wanted.service !== undefined && seen.length === 0)
       throw new CommandError(`weftd knows no Service ${wanted.service}`, {
         remedy: "weft services lists all; headless Services and those of another proxy have no frontends.",
@@ -54,7 +60,7 @@ export const services = declareSubcommand({
     return {
       status: statusOf(answer, seen),
       blocks: [
-        ...stateBlocks(answer, held !== undefined),
+        ...stateBlocks(answer, counts !== undefined),
         ...(seen.length === 0
           ? [text("There are no Services.")]
           : [text(""), servicesTable(seen, { hasEndpoints: !options.noEndpoints })]),
@@ -111,10 +117,15 @@ function stateBlocks(answer: ServicesAnswer, hasTable: boolean): Block[] {
   if (answer.is === "silent")
     return [
       warning(
-        `No weftd answers (${answer.reason}): this is what the kernel's table ${TABLE} tells, and nobody keeps it up to date.`,
+        `No weftd answers (${answer.reason}): this is what the kernel's table ${TABLE} tells, and nothing keeps it up to date.`,
       ),
     ];
-  if (answer.is === "not ours") return [warning(`${NOT_OURS}. The table ${TABLE} was left behind.`)];
+  if (answer.is === "not ours")
+    return [
+      warning(
+        `${NOT_OURS}. The table ${TABLE} was left behind: once kube-proxy runs here, remove it by weft cleanup --services.`,
+      ),
+    ];
   const { state, node } = answer.page;
   const { mode, isOurs, isSynced, warnings, counts, lastSync } = state;
   const rows: [string, Cell][] = [

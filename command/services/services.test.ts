@@ -96,7 +96,7 @@ describe("without weftd", () => {
     const { status, output } = withoutWeftd();
     expect(status).toBe(5);
     expect(output).toMatchInlineSnapshot(`
-      "No weftd answers (connect a TCP connection: connection refused (ECONNREFUSED)): this is what the kernel's table inet weft-services tells, and nobody keeps it up to date.
+      "No weftd answers (connect a TCP connection: connection refused (ECONNREFUSED)): this is what the kernel's table inet weft-services tells, and nothing keeps it up to date.
 
       SERVICE  ADDRESS                KIND       POLICY    ENDPOINTS  CONNECTIONS
       ?        10.96.0.1:80/tcp       ClusterIP  internal  2          0

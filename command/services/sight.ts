@@ -1,5 +1,6 @@
 /** What is shown of Services, wherever it was learned: from weftd, or from the kernel's table alone. Pure. */
 import { type Address, addressKey, compareAddresses, formatAddress, parseAddress } from "../../pkg/ip/address.ts";
+import type { ConnectionCount } from "../../pkg/services/nftables/connection-counts.ts";
 import type { HeldEndpoint, HeldFrontend } from "../../pkg/services/nftables/held-frontends.ts";
 import type { PageFrontend, PageService, ProtocolWord } from "../node/services-page.ts";
 
@@ -23,7 +24,7 @@ function keyOf({ address, protocol, port }: Key): string {
 }
 
 /** weftd's Services, with the kernel's counts. */
-export function countedServices(services: readonly PageService[], held: readonly HeldFrontend[]): SeenService[] {
+export function countedServices(services: readonly PageService[], held: readonly ConnectionCount[]): SeenService[] {
   const counts = new Map(held.map((frontend) => [keyOf(frontend), frontend.connections]));
   return services.map((service) => ({
     ...service,

@@ -62,8 +62,11 @@ export interface Runnable {
   failed?(error: unknown, retryMs: number): void;
   /** What /debug/state shows of it, beside its state: keys of their own. */
   debug?(kernel: KernelView): Promise<Readonly<Record<string, unknown>>>;
-  /** What /debug/NAME shows of it, by name: for what is too much for /debug/state. */
-  readonly pages?: { readonly [name: string]: (query: URLSearchParams) => unknown };
+  /**
+   * What /debug/NAME shows of it, by name: for what is too much for /debug/state. JSON in pieces, each some milliseconds of work:
+   * passes may run between two of them.
+   */
+  readonly pages?: { readonly [name: string]: (query: URLSearchParams) => Iterable<string> };
   /** Gives up what is under way: no pass begins any more. Resolves when nothing of it is left to do. */
   stop?(): void | Promise<void>;
 }

@@ -1,10 +1,21 @@
-/** What /debug/state answers, as JSON: of each controller what it shows, and its state. */
+/** What /debug answers, as JSON: of each controller what it shows, and its state. */
+import { setImmediate } from "node:timers/promises";
 import { type Address, formatAddress } from "../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../pkg/ip/prefix.ts";
 
-/** Addresses and prefixes as text; bytes in hexadecimal. On one line with an `indent` of 0. */
-export function toJson(value: unknown, indent = 2): string {
-  return `${JSON.stringify(value, (_key, part: unknown) => readable(part), indent)}\n`;
+/** Addresses and prefixes as text; bytes in hexadecimal. */
+export function toJson(value: unknown): string {
+  return `${JSON.stringify(value, (_key, part: unknown) => readable(part), 2)}\n`;
+}
+
+/** One text of all pieces. Each is made in a turn of the event loop of its own. */
+export async function joinInTurns(pieces: Iterable<string>): Promise<string> {
+  let text = "";
+  for (const piece of pieces) {
+    text += piece;
+    await setImmediate();
+  }
+  return text;
 }
 
 function readable(value: unknown): unknown {

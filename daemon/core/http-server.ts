@@ -26,9 +26,26 @@ export interface HttpQuestion {
 /** Answers one GET. What it throws is told with status 500. */
 export type Answering = (question: HttpQuestion) => HttpAnswer | Promise<HttpAnswer>;
 
+/**
+ * Some of these servers listen on all addresses of the node. A client has so long for a request, and so many connections may
+ * be open at once, so that none can use up weftd's memory or file descriptors.
+ */
+const REQUEST_LIMIT_MS = 10_000;
+const CHECK_MS = 2000;
+const MOST_CONNECTIONS = 256;
+
 /** Rejects with Node.js's error (`code` EADDRINUSE, EACCES, ...) when the address cannot be used. */
-export function serveHttp(listen: ListenAddress, answering: Answering): Promise<HttpServer> {
-  const server = http.createServer((request, response) => {
+export function serveHttp(
+  listen: ListenAddress,
+  answering: Answering,
+  { requestLimitMs = REQUEST_LIMIT_MS, checkMs = CHECK_MS, mostConnections = MOST_CONNECTIONS } = {},
+): Promise<HttpServer> {
+  const limits = {
+    headersTimeout: requestLimitMs,
+    requestTimeout: requestLimitMs,
+    connectionsCheckingInterval: checkMs,
+  };
+  const server = http.createServer(limits, (request, response) => {
     void answer(request, answering)
       .catch((error: unknown): HttpAnswer => ({ status: 500, body: `${String(error)}\n` }))
       .then(({ status, contentType = "text/plain; charset=utf-8", headers = {}, body }) => {
@@ -37,8 +54,10 @@ export function serveHttp(listen: ListenAddress, answering: Answering): Promise<
         response.end(request.method === "HEAD" ? undefined : body);
       });
   });
+  server.maxConnections = mostConnections;
   return new Promise((resolve, reject) => {
-    server.once("error", reject);
+    // The listener stays: an error of accept() later on must not end weftd.
+    server.on("error", reject);
     server.listen({ port: listen.port, host: listen.host }, () => {
       const address = server.address();
       const port = typeof address === "object" && address !== null ? address.port : listen.port;

@@ -270,8 +270,8 @@ test("a change of a controller's own table calls for a pass of that controller a
 
 test("a controller's page is found by its name, and nothing else is one", () => {
   const { runner } = bench();
-  const pages = { services: (query: URLSearchParams) => ({ asked: query.get("service") }) };
+  const pages = { services: (query: URLSearchParams) => [`asked for ${query.get("service")}`] };
   runner.start({ ...repairing().controller, pages });
-  expect(runner.debugPage("services", new URLSearchParams("service=a/b"))).toEqual({ asked: "a/b" });
+  expect(runner.debugPage("services", new URLSearchParams("service=a/b"))).toEqual(["asked for a/b"]);
   for (const name of ["peers", "toString", ""]) expect(runner.debugPage(name, new URLSearchParams())).toBeUndefined();
 });

@@ -119,7 +119,7 @@ export class Runner {
   }
 
   /** What /debug/NAME answers for `query`; undefined where no controller has such a page. */
-  debugPage(name: string, query: URLSearchParams): unknown {
+  debugPage(name: string, query: URLSearchParams): Iterable<string> | undefined {
     for (const { controller } of this.#running) {
       const page = Object.hasOwn(controller.pages ?? {}, name) ? controller.pages?.[name] : undefined;
       if (page !== undefined) return page(query);

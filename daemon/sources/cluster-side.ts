@@ -30,7 +30,7 @@ export interface ClusterSide {
   readonly source: NodeSource;
   readonly announcer: Pick<Announcer, "announce">;
   readonly events: EventReporter;
-  /** Undefined where Services are another program's. It is started by whoever opened the side. */
+  /** Undefined where Services are another program's. The opener of the side starts it. */
   readonly services: ServiceSource | undefined;
   /** Where API servers are, as far as that is known by their addresses: no Service may take them over. */
   readonly apiServers: readonly ReservedAddress[];
@@ -127,9 +127,11 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
   };
 }
 
-/** For who can write no Events. */
+/** Events as lines of the log, where there is no API server that takes them. */
 function logged(log: Logger): EventReporter {
-  return { report: (happening) => log.warn({ happening }, "an operator should know") };
+  return {
+    report: ({ type, reason, message }) => log[type === "Warning" ? "warn" : "info"]({ reason }, message),
+  };
 }
 
 /** What is heard of default/kubernetes is known at once, not only at the next look. */

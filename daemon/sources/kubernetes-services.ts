@@ -16,12 +16,17 @@ export interface KubernetesServicesParts {
   readonly log: Logger;
 }
 
+/** The manifest's base has no rights on Services. */
+const GIVEN_BY = "conf/components/service-proxy and the chart's serviceProxy give them";
+
 export function kubernetesServices({ connection, clock, log }: KubernetesServicesParts): ServiceSource {
   const store = <T>(parser: ResourceParser<T>, selection: Selection = {}) => {
-    const { plural } = parser.resource;
+    const { plural, group } = parser.resource;
+    const subject = group === "" ? plural : `${plural}.${group}`;
     return new Store(connection, parser, {
       clock,
       selection,
+      advice: { 403: `the account needs list and watch on ${subject}: ${GIVEN_BY}` },
       onFailure: (error, retryMs) =>
         log.warn({ err: error, retryMs: Math.round(retryMs) }, `cannot watch ${plural}; what is programmed stays`),
       onUnreadable: (key, error) =>

@@ -86,10 +86,10 @@ describe("a server that fails", () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
   });
 
-  async function startServer(host: string, node: string): Promise<ApiServer> {
+  async function startServer(host: string, node: string, certificate = "kubernetes"): Promise<ApiServer> {
     const server = await startApiServer({
       ...{ host, token: "secret" },
-      tls: { certificate: pem("kubernetes.crt"), key: pem("kubernetes.key") },
+      tls: { certificate: pem(`${certificate}.crt`), key: pem(`${certificate}.key`) },
     });
     cleanups.push(() => server.close());
     server.createNode({ metadata: { name: node } });
@@ -109,11 +109,11 @@ describe("a server that fails", () => {
   }
 
   /** The configured server is `first`, behind which `others` are known. */
-  function connect(first: string, others: readonly ApiServer[]) {
+  function connect(first: string, others: readonly ApiServer[], authority = AUTHORITY) {
     const folder = mkdtempSync(join(tmpdir(), "weft-servers-"));
     cleanups.push(() => rmSync(folder, { recursive: true }));
     const kubeconfig = join(folder, "kubeconfig");
-    writeFileSync(kubeconfig, formatKubeconfig({ url: first, token: "secret", authority: AUTHORITY }));
+    writeFileSync(kubeconfig, formatKubeconfig({ url: first, token: "secret", authority }));
     const used: Server[] = [];
     const known = others.map(({ url }) => parseApiEndpoint(url.slice("https://".length)));
     const connection = connectKubernetes({ kubeconfig, known: () => known, onServer: (one) => used.push(one) });
@@ -142,6 +142,16 @@ describe("a server that fails", () => {
     const other = await startServer("127.0.0.1", "a");
     const { api: second } = connect(server.url, [other]);
     expect((await second.getNode("a")).metadata.name).toBe("a");
+  });
+
+  test("gets no request where it is known by its address, and its certificate is for that address alone", async () => {
+    const server = await startServer("127.0.0.1", "a", "server");
+    const { api } = connect("https://127.0.0.1:1", [server], pem("ca.crt"));
+    await expect(api.getNode("a")).rejects.toThrow(/kubernetes\.default\.svc/);
+    expect(server.requests).toEqual([]);
+    // The authority is the one that signed it: what was refused is the name.
+    const { api: configured } = connect(server.url, [], pem("ca.crt"));
+    expect((await configured.getNode("a")).metadata.name).toBe("a");
   });
 
   test("is left by the next request where it answers 503, and the one after that comes back to the ring's start", async () => {

@@ -8,6 +8,7 @@
  */
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection } from "./connection.ts";
+import type { Advice } from "./errors.ts";
 import { Indexer, type IndexKeys, type StoreChange, type StoreEntry, type StoreIndex } from "./indexer.ts";
 import {
   LIST_WATCH_DEFAULTS,
@@ -24,6 +25,8 @@ import { Subscription } from "./subscription.ts";
 export interface StoreOptions extends ListWatchOptions {
   /** Which objects are held. Default: all. */
   readonly selection: Selection;
+  /** What an operator can do about a refusal. Default: names the rights on the resource. */
+  readonly advice: Advice;
   /** How long a change waits for others before listeners are called. Default 0: one turn of the event loop. */
   readonly coalesceMs: number;
   /** A request failed, or a listener threw; the store tries again after `retryMs`. Must not throw. */
@@ -86,11 +89,12 @@ export class Store<T> {
   /** Several stores share the connections of one `connection`. Nothing is asked before `start`. */
   constructor(connection: Connection, parser: ResourceParser<T>, options: Partial<StoreOptions> = {}) {
     const { resource, form = "whole" } = parser;
-    const client = new ResourceClient(connection, resource);
+    const client = new ResourceClient(connection, resource, options.advice);
     this.#parser = parser;
     this.#options = {
       clock: SYSTEM_CLOCK,
       selection: {},
+      advice: {},
       coalesceMs: 0,
       onFailure: () => undefined,
       onUnreadable: () => undefined,

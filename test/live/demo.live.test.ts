@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { afterEach, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { run, succeed } from "./harness/command.ts";
-import { makeFolder } from "./harness/folder.ts";
+import { compiled } from "./harness/compiled.ts";
 import { sweepLeftovers } from "./harness/leftovers.ts";
 import { eventually } from "./harness/process.ts";
 
@@ -71,9 +71,8 @@ afterEach(async () => {
 
 test("on a machine without IPv6 it reaches the same", async () => {
   const cleanup = new Cleanup();
-  const runner = `${makeFolder("demo", cleanup)}/without-ipv6`;
   try {
-    await succeed("gcc", ["-Wall", "-o", runner, new URL("harness/without-ipv6.c", import.meta.url).pathname]);
+    const runner = await compiled(new URL("harness/without-ipv6.c", import.meta.url), cleanup);
     const demo = new Demo(SMALL, [runner]);
     expect(await demo.status(), demo.output).toBe(0);
     expect(demo.output).toMatch(/^demo vxlan: 2\/2 pairs reached$/m);

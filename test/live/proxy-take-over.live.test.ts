@@ -226,6 +226,25 @@ describe.each(Object.keys(PLAYED))("%s", (mode) => {
     await eventually(async () => expect(await ask(10256, "/healthz")).toMatchObject({ status: 200 }));
   });
 
+  test("where kube-proxy has the port when weftd restarts, the table stays as it is, and doctor names it", async () => {
+    const whole = await servicesTable(node);
+    await node.weftd.stop("SIGTERM");
+    proxy = await startProxy(node, cleanup);
+    cluster.restartWeftd(node);
+    await eventually(async () =>
+      expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn"),
+    );
+    expect(await servicesTable(node)).toEqual(whole);
+    const paths = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
+    const doctor = await node.inside.run(`${OURS}/weft`, ["doctor", "--only", "stale-services", ...paths]);
+    expect(doctor.stdout).toMatch(/error \(stale-services\): the table inet weft-services stands, and weftd waits/);
+    await proxy.stop("SIGKILL");
+    await eventually(async () =>
+      expect(JSON.parse((await ask(10256, "/healthz")).body)).toMatchObject({ healthy: true }),
+    );
+    await eventually(async () => expect((await cluster.readyz(node)).body).toContain("are programmed"));
+  });
+
   test("the way back: none, kube-proxy, cleanup --services; no connection is lost", async () => {
     const whole = await servicesTable(node);
     const open = streams(RETRIES_MS * 2);

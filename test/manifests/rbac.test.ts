@@ -134,6 +134,19 @@ test.each(["base", "overlays/service-proxy"])(
   },
 );
 
+test("--service-proxy with the rights of the base says which are missing, and what gives them", async () => {
+  const { connection } = await open("base");
+  const { services, start, stop } = kubernetesServices({
+    connection,
+    clock: SYSTEM_CLOCK,
+    log: openLog("fatal", "n1"),
+  });
+  start();
+  await vi.waitFor(() => expect(services.status.phase).toBe("stale"), { timeout: 30_000 });
+  await stop();
+  expect(services.status.reason).toMatch(/403 .*needs list and watch on services: conf\/components\/service-proxy/);
+});
+
 test.each([
   ["PATCH", "/api/v1/nodes/n1"],
   ["DELETE", "/api/v1/nodes/n1"],

@@ -53,8 +53,8 @@ export function weftdSaying(body: (query: URLSearchParams) => object, state = 20
 export function pageOf({ map, node, settings }: CommandNode, state: object = IN_SYNC) {
   const { services, endpoints } = map.counts();
   const counts = { services, frontends: map.frontendCount, endpoints };
-  return (query: URLSearchParams) =>
-    servicesPage({ map, node, settings, state: { ...IN_SYNC, ...state, counts } }, query);
+  return (query: URLSearchParams): object =>
+    JSON.parse([...servicesPage({ map, node, settings, state: { ...IN_SYNC, ...state, counts } }, query)].join(""));
 }
 
 /** Runs `weft` with these words. */

@@ -69,20 +69,36 @@ export const staleServices: Check = {
   group: "services",
   about: `the table ${TABLE} has a weftd that keeps it up to date`,
   judge({ services, run, command }) {
-    if (!services.hasTable || (run.isAlive && !services.isOthers)) return [];
+    const keeper = keeperOf(services, run.isAlive);
+    if (!services.hasTable || keeper === undefined) return [];
     return [
       {
         severity: "error",
-        seen: `the table ${TABLE} stands, and ${run.isAlive ? "weftd has --service-proxy none" : "no weftd lives"}`,
+        seen: `the table ${TABLE} stands, and ${keeper.state}`,
         why: "connections go to endpoints that may be gone, and its rules come before kube-proxy's",
         run: `${command} cleanup --services`,
-        advice: run.isAlive
-          ? "once kube-proxy runs here again"
-          : "only where weftd is not to come back: else start weftd, which takes the table over as it stands",
+        advice: keeper.advice,
       },
     ];
   },
 };
+
+/** Why nothing keeps the table up to date, and when to remove it; undefined: weftd keeps it. */
+function keeperOf({ page, isOthers }: Facts["services"], isAlive: boolean) {
+  if (!isAlive)
+    return {
+      state: "no weftd lives",
+      advice: "only where weftd is not to come back: else start weftd, which takes the table over as it stands",
+    };
+  if (isOthers) return { state: "weftd has --service-proxy none", advice: "once kube-proxy runs here again" };
+  if (page?.state.isOurs === false)
+    return {
+      state: "weftd waits for the end of the process that has kube-proxy's health port",
+      advice:
+        "where kube-proxy is to serve this node: else stop kube-proxy, and weftd takes the table over as it stands",
+    };
+  return undefined;
+}
 
 export const kubeProxy: Check = {
   name: "kube-proxy",
@@ -213,7 +229,7 @@ export const externalIps: Check = {
       {
         severity: users.length > 0 ? "warning" : "note",
         seen: `weftd has --external-ips all${named.length === 0 ? "" : `, and these Services have externalIPs: ${named.join(", ")}${users.length > NAMED ? " and others" : ""}`}`,
-        why: "whoever may create Services can lead this node's connections to any address to pods of his own (CVE-2020-8554)",
+        why: "a user who may create Services can lead this node's connections to any address to pods of their own (CVE-2020-8554)",
         advice:
           "start weftd with --external-ips none, or with the networks that are yours; or refuse spec.externalIPs by admission",
       },

@@ -8,7 +8,7 @@ import { readRuleset } from "../../../pkg/netlink/ruleset.ts";
 import { type NftChain, readTables, tablePlaceText, tablesDump } from "../../../pkg/nft/ruleset.ts";
 import { isSystemError } from "../../../pkg/sys/errors.ts";
 import type { System } from "../../../pkg/sys/system.ts";
-import { askServices } from "../../node/services-page.ts";
+import { askServices, PAGE_LIMIT_MS } from "../../node/services-page.ts";
 import { elsewhere } from "../../node/views.ts";
 import type { ServiceFacts } from "../facts.ts";
 import { missingServiceOptions } from "./service-options.ts";
@@ -24,7 +24,7 @@ export interface Asked {
 
 export function readServices(system: System, asked: Asked): ServiceFacts {
   const { netfilter, isAlive, metricsAddress, timeoutMs } = asked;
-  const answer = isAlive ? askServices(system, metricsAddress, timeoutMs) : undefined;
+  const answer = isAlive ? askServices(system, metricsAddress, Math.max(timeoutMs, PAGE_LIMIT_MS)) : undefined;
   const tables = netfilter === undefined ? [] : readTables(readRuleset(netfilter, [tablesDump()]));
   const isOwn = ({ family, table }: { family: number; table: string }) =>
     family === NFPROTO.inet && table === SERVICES_TABLE;

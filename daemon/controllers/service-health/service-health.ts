@@ -150,7 +150,8 @@ export class ServiceHealthController implements Runnable {
     this.#isWaiting = true;
     const message =
       `${reason}: kube-proxy, or another program in its place, serves this node. weftd programs no Services and removes ` +
-      "nothing until that process ends; then it takes over. To stop kube-proxy: kubectl -n kube-system delete daemonset kube-proxy";
+      "nothing until that process ends; then it takes over. To stop kube-proxy: kubectl -n kube-system delete daemonset " +
+      "kube-proxy. To keep it: start weftd with --service-proxy none, then run weft cleanup --services";
     this.#parts.log.warn({ reason }, "Services are another process's; weftd waits for its end");
     this.#parts.health.warns("Services", [message]);
     this.#parts.events.report({ type: "Warning", reason: "KubeProxyRuns", message });

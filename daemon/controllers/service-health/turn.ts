@@ -1,8 +1,7 @@
 /**
- * Whose turn it is to program Services. Whoever answers at kube-proxy's health port (10256) does: kube-proxy listens there
- * for as long as it runs, and so does weftd from the moment it has the port. One port cannot be had twice, so the two never
- * take turns at the same moment. A kube-proxy that starts while weftd has the port goes on without it, though: leftovers.ts
- * of `proxy-leftovers` notices that.
+ * Whose turn it is to program Services: it belongs to the process that listens at kube-proxy's health port (10256). kube-proxy
+ * listens there while it runs, and weftd from the moment it has the port. A port has one listener, so the two never take turns
+ * at the same moment. A kube-proxy that starts while weftd has the port goes on without it: `proxy-leftovers` notices that.
  */
 import net from "node:net";
 import { PROXY_HEALTH_PORT } from "../../../pkg/footprint.ts";
@@ -44,7 +43,7 @@ export class Turn {
   }
 
   /**
-   * Takes the turn where nobody has it; ours stays ours. Rejects where the turn is ours and the health address cannot be
+   * Takes the turn where no other process has it; ours stays ours. Rejects where the turn is ours and the health address cannot be
    * served for another reason than that it is in use: then the next call tries that again.
    */
   async take(): Promise<TurnAnswer> {

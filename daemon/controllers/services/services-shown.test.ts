@@ -60,7 +60,9 @@ describe("NodePorts", () => {
 test("/debug/services shows each Service, and one by its name", async () => {
   const { controller, start } = bench();
   await start();
-  expect(controller.pages.services?.(new URLSearchParams("service=default/web"))).toMatchObject({
+  const shown = (query: string) =>
+    JSON.parse([...(controller.pages.services?.(new URLSearchParams(query)) ?? [])].join(""));
+  expect(shown("service=default/web")).toMatchObject({
     state: {
       mode: "nftables",
       isOurs: true,
@@ -90,7 +92,19 @@ test("/debug/services shows each Service, and one by its name", async () => {
       },
     ],
   });
-  expect(controller.pages.services?.(new URLSearchParams("namespace=other"))).toMatchObject({ services: [] });
+  expect(shown("namespace=other")).toMatchObject({ services: [] });
+});
+
+test("/debug/services of many Services comes in pieces, and shows each of them", async () => {
+  const { controller, source, start, settle } = bench();
+  await start();
+  const names = Array.from({ length: 250 }, (_, at) => `s${1000 + at}`);
+  for (const [at, name] of names.entries()) source.services.put(serviceObject(name, `10.96.1.${at}`));
+  await settle();
+  const pieces = [...(controller.pages.services?.(new URLSearchParams()) ?? [])];
+  expect(pieces).toHaveLength(5);
+  const { services } = JSON.parse(pieces.join("")) as { services: { service: string }[] };
+  expect(services.map(({ service }) => service)).toEqual([...names.map((name) => `default/${name}`), "default/web"]);
 });
 
 test("metrics tell how much is served, and how long it took", async () => {

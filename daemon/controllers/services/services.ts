@@ -214,7 +214,7 @@ export class ServicesController implements Runnable {
     return { services: this.#state() };
   }
 
-  #page(query: URLSearchParams): object {
+  #page(query: URLSearchParams): Iterable<string> {
     const { map } = this.#parts;
     return servicesPage({ map, state: this.#state(), node: this.#facts, settings: this.#settings }, query);
   }

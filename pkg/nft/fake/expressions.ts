@@ -136,6 +136,9 @@ function lookup(data: Data<"lookup">, { table, registers }: Scope): Data<"lookup
     const isVerdictMap = set.dataLength === undefined;
     if (isVerdictMap !== (dreg === NFT_REG.verdict)) throw new Refusal("EINVAL");
     if (!isVerdictMap) registers.store(dreg, set.dataLength ?? 0);
+  } else if (isMap) {
+    // As Linux 6.1 has it; 6.18 takes it.
+    throw new Refusal("EINVAL");
   }
   return { set: name, sreg: dumpedRegister(register), dreg: dumpedRegister(dreg), flags };
 }

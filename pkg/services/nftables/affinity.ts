@@ -73,15 +73,14 @@ export function affinityChains(family: Family, isUsed: boolean): RegularChain[] 
   ];
 }
 
+/** With the id of the Service port as the packet's priority. */
 function stickyRules(list: List, family: Family): Rule[] {
   const rule = (comment: string, ...statements: Statement[]) => familyRule(family, comment, ...statements);
   const { map, key } = entry(family);
-  const ids = setPriorityByMap(row(family), `affinity-ids${family}`);
   return [
-    rule("the Service", ids),
     rule("the client's endpoint", setPriorityByMap(key, map)),
     rule("to it", destinationByMap(family, [...row(family), packetPriority], `${list}sticky${family}`)),
-    rule("the Service", ids),
+    rule("the Service", setPriorityByMap(row(family), `affinity-ids${family}`)),
     rule("an endpoint that went away is forgotten", deleteEntry(entry(family))),
     rule("to any", setPriorityByMap(row(family), `${list}sizes${family}`), goto(`${list}pick${family}`)),
   ];

@@ -176,10 +176,11 @@ function familyChains(family: Family, { localPods, masqueradeAll, masqueradeBit 
 
 function listRules(list: List, family: Family): Rule[] {
   const size = setPriorityByMap(row(family), `${list}frontends${family}`);
-  const isSticky = matchInSet(row(family), `affinity-ids${family}`);
+  // A register for what is found is needed: Linux 6.1 refuses to ask a map no more than whether it has a key.
+  const id = setPriorityByMap(row(family), `affinity-ids${family}`);
   return [
     familyRule(family, "the number of endpoints", size, goto(`${list}pick${family}`)),
-    familyRule(family, "with affinity", isSticky, goto(`${list}sticky${family}`)),
+    familyRule(family, "with affinity", id, goto(`${list}sticky${family}`)),
   ];
 }
 

@@ -3,20 +3,21 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
-import { makeFolder } from "../../live/harness/folder.ts";
+import { compiled } from "../../live/harness/compiled.ts";
 import { type ProbeAnswer, type ProbeResult, socketAddress } from "../../live/harness/probe.ts";
+import { PATIENCE } from "../../live/harness/process.ts";
 import type { Case, Expectation, Row } from "../rows.ts";
 import { moves, type Placement, placementOf, SERVERS } from "./placement.ts";
 import type { Order } from "./programmer-child.ts";
 import { type Host, type Hosts, makeTopology, type Namespaces, NODE_LINK_ADDRESSES } from "./topology.ts";
 
 const CHILD = new URL("./programmer-child.ts", import.meta.url).pathname;
-const SCTP_INIT = new URL("./sctp-init.c", import.meta.url).pathname;
+const SCTP_INIT = new URL("./sctp-init.c", import.meta.url);
 
 /** Of a connection that is expected to be answered: the machine may be busy. */
-const PATIENT_MS = 10_000;
+const PATIENT_MS = 10_000 * PATIENCE;
 /** Of one that is not. A packet takes well below a millisecond here; that it was not answered late costs the wait. */
-const SILENCE_MS = 300;
+const SILENCE_MS = 300 * PATIENCE;
 /** How many connections at a time, and how often, until each endpoint was reached: by chance, one of three is missed once in 10^28. */
 const AT_ONCE = 16;
 const ROUNDS = 10;
@@ -53,8 +54,7 @@ export class ServiceBed {
   static async make(): Promise<ServiceBed> {
     const cleanup = new Cleanup();
     try {
-      const sctpInit = `${makeFolder("sctp", cleanup)}/sctp-init`;
-      await succeed("gcc", ["-Wall", "-o", sctpInit, SCTP_INIT]);
+      const sctpInit = await compiled(SCTP_INIT, cleanup);
       const topology = await makeTopology(cleanup);
       for (const host of ["pods", "remote"] as const) await topology.hosts[host].succeed("nft", [SCTP_WATCH]);
       return new ServiceBed(topology, sctpInit, cleanup);

@@ -7,12 +7,13 @@ import { createInterface } from "node:readline";
 import { Cleanup } from "../../live/harness/cleanup.ts";
 import { succeed } from "../../live/harness/command.ts";
 import type { ProbeAnswer, ProbeResult } from "../../live/harness/probe.ts";
+import { PATIENCE } from "../../live/harness/process.ts";
 import type { FrontendOrder, FrontendText } from "./frontend-child.ts";
 import { device, type Hosts, makeTopology, nextHop } from "./topology.ts";
 
 const CHILD = new URL("./frontend-child.ts", import.meta.url).pathname;
-const PATIENT_MS = 10_000;
-const SILENCE_MS = 300;
+const PATIENT_MS = 10_000 * PATIENCE;
+const SILENCE_MS = 300 * PATIENCE;
 
 /**
  * Pods of the node: 10.244.1.1 and fd00:1::1 up to 9. The last one is on `client`: a namespace takes no packets that come from

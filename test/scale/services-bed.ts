@@ -1,0 +1,221 @@
+/**
+ * One weftd with Services in numbers: objects in the stand-in API server, real nftables on a real kernel. Nothing is behind the
+ * endpoints.
+ */
+
+import { join } from "node:path";
+import { Cleanup } from "../live/harness/cleanup.ts";
+import { Cluster, ECHO_PORT, type Node, type Pod } from "../live/harness/cluster.ts";
+import { succeed } from "../live/harness/command.ts";
+import { makeFolder } from "../live/harness/folder.ts";
+import { eventually } from "../live/harness/process.ts";
+import { ServiceObjects } from "../live/harness/services.ts";
+import { populationService, populationSlice } from "../services/population.ts";
+import { peer } from "./peers.ts";
+
+/** A Service with a server, apart from those in numbers. */
+const STEADY = "10.97.0.1";
+/** A connection that took so long has lost its first packet: the kernel repeats it after a second (RFC 6298). */
+const LOST_NS = 900_000_000;
+
+/** Objects in one wish. */
+const BATCH = 500;
+const SETTLE_MS = 120_000;
+/** By then weftd has collected the garbage of its start. */
+const GARBAGE_MS = 5000;
+
+/** What weftd's page says of its last sync. */
+interface Page {
+  readonly isSynced: boolean;
+  readonly counts: { readonly services: number; readonly frontends: number };
+  readonly lastSync?: { readonly kind: string; readonly durationMs: number; readonly requests?: number };
+}
+
+export interface Churn {
+  readonly settledMs: number;
+  /** Syncs that carried the changes. */
+  readonly syncs: number;
+  /** To a Service that does not change, meanwhile. */
+  readonly connections: number;
+  readonly failed: number;
+  readonly lostPackets: number;
+}
+
+export interface Start {
+  /** Comparing and writing, without the lists. */
+  readonly syncMs: number;
+  readonly requests: number;
+}
+
+export class ServicesScale {
+  readonly #cleanup: Cleanup;
+  readonly #cluster: Cluster;
+  readonly #node: Node;
+  readonly #client: Pod;
+  readonly #connect: string;
+  #services = 0;
+  #endpoints = 0;
+  readonly #flipped = new Set<number>();
+
+  private constructor(cleanup: Cleanup, cluster: Cluster, node: Node, client: Pod, connect: string) {
+    this.#cleanup = cleanup;
+    this.#cluster = cluster;
+    this.#node = node;
+    this.#client = client;
+    this.#connect = connect;
+  }
+
+  /** Among `peers` other Nodes. */
+  static async make(peers: number): Promise<ServicesScale> {
+    const cleanup = new Cleanup();
+    try {
+      const cluster = await Cluster.start("vxlan", cleanup, { logLevel: "info" });
+      await cluster.standIn({ create: Array.from({ length: peers }, (_, n) => peer(n, "ipv4")) });
+      cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
+      const node = await cluster.addNode(1);
+      const client = await cluster.addPod(node, "client");
+      const server = await cluster.addPod(node, "server");
+      const objects = new ServiceObjects(cluster);
+      await objects.create("steady", { clusterIP: STEADY, clusterIPs: [STEADY] });
+      await objects.createSlice("steady", ECHO_PORT, [{ address: server.address, node: node.name }]);
+      await eventually(() => client.inside.seenBy(STEADY, 80));
+      const connect = join(makeFolder("scale", cleanup), "connect");
+      await succeed("gcc", ["-O2", "-o", connect, join(import.meta.dirname, "../bench/services/connect.c")]);
+      return new ServicesScale(cleanup, cluster, node, client, connect);
+    } catch (error) {
+      await cleanup.run();
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#cleanup.run();
+  }
+
+  /** Has so many Services in the API server. weftd is stopped meanwhile. */
+  async populate(services: number, endpoints: number): Promise<void> {
+    await this.#node.weftd.stop("SIGTERM");
+    const wanted = Array.from({ length: services - this.#services }, (_, at) => this.#services + at);
+    const teams = this.#services > 0 ? [] : Array.from({ length: NAMESPACES }, (_, n) => namespaceOf(n));
+    await this.#cluster.standIn({
+      ask: teams.map((name) => ({ method: "POST", target: "/api/v1/namespaces", body: { metadata: { name } } })),
+    });
+    const ask = wanted.flatMap((n) => [
+      { method: "POST", target: `/api/v1/namespaces/${namespaceOf(n)}/services`, body: { ...populationService(n) } },
+      { method: "POST", target: slicesOf(n), body: { ...populationSlice(n, endpoints) } },
+    ]);
+    for (let at = 0; at < ask.length; at += BATCH) await this.#cluster.standIn({ ask: ask.slice(at, at + BATCH) });
+    [this.#services, this.#endpoints] = [services, endpoints];
+  }
+
+  /** From a kernel without a table of Services, or with the one that is there. */
+  async start(isCold: boolean): Promise<Start> {
+    const { weftd, inside } = this.#node;
+    await weftd.stop("SIGTERM");
+    if (isCold) await inside.run("nft", ["delete", "table", "inet", "weft-services"]);
+    this.#cluster.restartWeftd(this.#node);
+    const { lastSync } = await eventually(async () => {
+      const page = await this.#page();
+      if (!page.isSynced || page.counts.services <= this.#services || page.lastSync === undefined)
+        throw new Error(`${JSON.stringify(page)} of ${this.#services} Services:\n${this.#node.weftd.output}`);
+      return page;
+    }, SETTLE_MS);
+    await new Promise((resolve) => setTimeout(resolve, GARBAGE_MS));
+    return { syncMs: lastSync?.durationMs ?? Number.NaN, requests: lastSync?.requests ?? 0 };
+  }
+
+  /** From the arrival of each of `count` single changes to its commit, in milliseconds, one after the other. */
+  async flips(count: number): Promise<number[]> {
+    const latencies: number[] = [];
+    for (let flip = 0; flip < count; flip++) {
+      const before = await this.#latency();
+      await this.#cluster.standIn({ ask: [this.#flip((flip * 7919) % this.#services)] });
+      const after = await eventually(async () => {
+        const now = await this.#latency();
+        if (now.count === before.count) throw new Error(`no change was programmed:\n${this.#node.weftd.output}`);
+        return now;
+      });
+      latencies.push((1000 * (after.seconds - before.seconds)) / (after.count - before.count));
+    }
+    return latencies;
+  }
+
+  /** So many changes a second beside as many connections to a Service that does not change. */
+  async churn(perSecond: number, seconds: number): Promise<Churn> {
+    const before = await this.#latency();
+    const connecting = this.#connections(perSecond, seconds);
+    const [tickMs, beganMs] = [50, performance.now()];
+    const perTick = (perSecond * tickMs) / 1000;
+    for (let tick = 0; tick < (seconds * 1000) / tickMs; tick++) {
+      const ask = Array.from({ length: perTick }, (_, at) => this.#flip((tick * perTick + at) % this.#services));
+      await this.#cluster.standIn({ ask });
+      const restMs = beganMs + (tick + 1) * tickMs - performance.now();
+      if (restMs > 0) await new Promise((resolve) => setTimeout(resolve, restMs));
+    }
+    const lastMs = performance.now();
+    let known = await this.#latency();
+    await eventually(async () => {
+      const now = await this.#latency();
+      const isQuiet = now.count === known.count;
+      known = now;
+      if (!isQuiet) throw new Error("changes are still being programmed");
+    }, SETTLE_MS);
+    const settledMs = performance.now() - lastMs;
+    return { settledMs, syncs: known.count - before.count, ...(await connecting) };
+  }
+
+  async #connections(perSecond: number, seconds: number) {
+    const { inside } = this.#client;
+    let [connections, lostPackets] = [0, 0];
+    for (const beganMs = performance.now(); performance.now() < beganMs + 1000 * seconds; ) {
+      const round = (connections / perSecond) * 1000;
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, beganMs + round - performance.now())));
+      const { stdout } = await inside.run(this.#connect, [String(perSecond / 10), STEADY]);
+      const times = stdout
+        .trim()
+        .split("\n")
+        .map((line: string) => Number(line.split(" ")[1]));
+      connections += perSecond / 10;
+      lostPackets += times.filter((ns: number) => ns > LOST_NS).length;
+      if (times.length < perSecond / 10) return { connections, lostPackets, failed: 1 };
+    }
+    return { connections, lostPackets, failed: 0 };
+  }
+
+  async residentBytes(): Promise<number> {
+    return this.#metric(/^process_resident_memory_bytes (\S+)$/m);
+  }
+
+  /** Of weftd's process so far, in seconds. */
+  async cpuSeconds(): Promise<number> {
+    return this.#metric(/^process_cpu_seconds_total (\S+)$/m);
+  }
+
+  #flip(n: number) {
+    if (!this.#flipped.delete(n)) this.#flipped.add(n);
+    const { endpoints = null } = populationSlice(n, this.#endpoints, this.#flipped.has(n));
+    return { method: "PATCH", target: `${slicesOf(n)}/service-${n}-x7k2p`, body: { endpoints } };
+  }
+
+  async #page(): Promise<Page> {
+    const { body } = await this.#cluster.status(this.#node, "/debug/state");
+    return (JSON.parse(body) as { services: Page }).services;
+  }
+
+  async #metric(pattern: RegExp): Promise<number> {
+    const { body } = await this.#cluster.status(this.#node, "/metrics");
+    return Number(pattern.exec(body)?.[1] ?? Number.NaN);
+  }
+
+  async #latency(): Promise<{ readonly count: number; readonly seconds: number }> {
+    const { body } = await this.#cluster.status(this.#node, "/metrics");
+    const value = (name: string) =>
+      Number(new RegExp(`^weft_service_programming_latency_seconds_${name} (\\S+)$`, "m").exec(body)?.[1] ?? 0);
+    return { count: value("count"), seconds: value("sum") };
+  }
+}
+
+/** As `populationService` has them. */
+const NAMESPACES = 100;
+const namespaceOf = (n: number) => `team-${n % NAMESPACES}`;
+const slicesOf = (n: number) => `/apis/discovery.k8s.io/v1/namespaces/${namespaceOf(n)}/endpointslices`;
