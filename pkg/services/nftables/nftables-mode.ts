@@ -61,7 +61,8 @@ export class NftablesMode implements ServiceMode {
     const shape = servicesTable(settings, [...this.#parts.values()]);
     const difference = observed === undefined ? "table" : shapeDifference(shape, observed.table);
     // Read before slots are arranged: their order is the kernel's. Of a table of another shape what is the same stays.
-    const reusable = observed === undefined ? undefined : reusableParts(shape, observed.table);
+    const reusable =
+      difference === "table" && observed !== undefined ? reusableParts(shape, observed.table) : undefined;
     const isReplaced = difference === "table" && reusable === undefined;
     const isKept = (set: string) => difference !== "table" || reusable?.sets.has(set) === true;
     const held = isReplaced ? new Map<ElementId, Bytes>() : yield* lookAtElements(this.#table, isKept);
