@@ -193,29 +193,33 @@ test(
   600_000 * PATIENCE,
 );
 
-test("a program that deletes the table again and again is named in an Event; then the table is back", async () => {
-  const before = await servicesTable(node);
-  const stop = `/tmp/${node.name}-${process.pid}-peace`;
-  const undoing = shell(
-    `while [ ! -e ${stop} ]; do nft delete table ${PLACE} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
-  );
-  try {
-    await eventually(async () => {
-      const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
-      expect(items.map(({ message }) => message).join("\n")).toMatch(
-        /undoes again and again.*table inet weft-services/,
-      );
-    }, 30_000);
-    await eventually(async () =>
-      expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program undoes/),
+test(
+  "a program that deletes the table again and again is named in an Event; then the table is back",
+  async () => {
+    const before = await servicesTable(node);
+    const stop = `/tmp/${node.name}-${process.pid}-peace`;
+    const undoing = shell(
+      `while [ ! -e ${stop} ]; do nft delete table ${PLACE} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
     );
-  } finally {
-    writeFileSync(stop, "");
-    await undoing;
-  }
-  await eventually(async () => expect(await servicesTable(node)).toEqual(before), 30_000);
-  await cluster.ready(node);
-}, 120_000);
+    try {
+      await eventually(async () => {
+        const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
+        expect(items.map(({ message }) => message).join("\n")).toMatch(
+          /undoes again and again.*table inet weft-services/,
+        );
+      }, 30_000);
+      await eventually(async () =>
+        expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program undoes/),
+      );
+    } finally {
+      writeFileSync(stop, "");
+      await undoing;
+    }
+    await eventually(async () => expect(await servicesTable(node)).toEqual(before), 30_000);
+    await cluster.ready(node);
+  },
+  120_000 * PATIENCE,
+);
 
 test("neither other programs' commits nor a packet's own elements are a reason to look at the table", async () => {
   const compared = comparisons();
