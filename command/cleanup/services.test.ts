@@ -28,7 +28,7 @@ test("the guard of 127.0.0.1 goes, too, after the setting that it makes safe", (
   expect(closingText([SERVICES])).toEqual([]);
 });
 
-test("whether another program serves Services is told", () => {
+test("reports whether another program serves Services", () => {
   const proxy = ["table ip kube-proxy (61 chains)"];
   expect(leftBehind({ tables: [SERVICES], proxy })[0]).toBe("kube-proxy's rules: table ip kube-proxy (61 chains)");
   expect(leftBehind({ tables: [SERVICES], proxy: [] })[0]).toMatch(

@@ -1,4 +1,4 @@
-/** Where the kernel does otherwise than weftd means, each kind of difference is told; and nothing else is. */
+/** Each kind of difference between the kernel and weftd's frontends is reported, and nothing else. */
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { Frontend } from "../../pkg/services/frontend.ts";

@@ -39,7 +39,7 @@ export interface WeftdAnswer {
   readonly body: string;
 }
 
-/** Asks the weftd at `address` (as `askReadiness`) for `path`. Throws `SystemError` where nobody answers in time. */
+/** Asks the weftd at `address` (as `askReadiness`) for `path`. Throws `SystemError` where no answer comes in time. */
 export function askWeftd(system: System, address: string, path: string, timeoutMs: number): WeftdAnswer {
   const { host, port } = parseHostPort(address);
   const answer = get(system, host, port, path, timeoutMs);

@@ -91,7 +91,7 @@ describe("a table that is followed", () => {
     ["a rule", query(NFT_MSG_DELRULE, "", inet, { table, chain: "nat", handle: 7n })],
     ["a set", query(NFT_MSG_DELSET, "", inet, { table, name: "rows4" })],
     ["an element", query(NFT_MSG_NEWSETELEM, "", inet, { table, set: "rows4", elements: [] })],
-  ])("is recognised in what is told of %s, wherever it stands", (_what, message) => {
+  ])("is recognised in notifications of %s, wherever it stands", (_what, message) => {
     const { socket, tables } = listen();
     socket.deliver(message);
     socket.deliver(rule, message, generation);

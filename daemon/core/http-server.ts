@@ -23,7 +23,7 @@ export interface HttpQuestion {
   readonly remoteAddress: string;
 }
 
-/** Answers one GET. What it throws is told with status 500. */
+/** Answers one GET. What it throws becomes the body of a status 500. */
 export type Answering = (question: HttpQuestion) => HttpAnswer | Promise<HttpAnswer>;
 
 /**

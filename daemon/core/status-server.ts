@@ -49,7 +49,7 @@ async function debugAnswer(
   { path, query, remoteAddress }: HttpQuestion,
   { debugState, debugPage }: StatusParts,
 ): Promise<HttpAnswer> {
-  // They name every node and its addresses: nothing for whoever can reach the port.
+  // They name every node and its addresses, so only this node may read them.
   if (!isLoopback(remoteAddress)) return { status: 403, body: "only from this node itself\n" };
   const name = path.slice(DEBUG.length);
   const body = name === "state" ? await debugState() : await debugPage?.(name, query);

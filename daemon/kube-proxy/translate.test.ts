@@ -129,7 +129,7 @@ describe("a setting", () => {
       undefined,
     ],
     ["mode ipvs", "mode: ipvs\nnodePortAddresses: [primary]", ["--nodeport-addresses primary"], /kube-proxy --cleanup/],
-    ["a key that nobody knows", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*is not known/],
+    ["an unknown key", "mode: nftables\nnewThing: {on: true}", [], /newThing\.on.*is not known/],
   ];
   test.each(cases)("%s", (_name, text, flags, warned) => {
     const translation = translated(`${HEAD}${text}`);

@@ -45,7 +45,7 @@ export interface ExactSelector extends ConnectionSelector {
 
 /**
  * The selected connections, and more: of IPv6 those of all addresses, and all of the family before 5.8. So the answers must
- * be looked at again. The kernel walks its whole table for each dump, whatever is selected.
+ * be looked at again. The kernel walks its whole table for each dump, even where few entries match.
  */
 export function connectionDump(selector: ConnectionSelector): Query {
   return dumpRequest(

@@ -1,6 +1,6 @@
 /**
  * What a rule of nf_tables does with a packet: its expressions carried out, as far as they and the packet are known.
- * What is not known makes a rule one that may match, which its reader is told. A rule that draws a number at random
+ * What is not known makes a rule one that may match, and the report says so. A rule that draws a number at random
  * (`numgen`) is carried out once for each number.
  */
 

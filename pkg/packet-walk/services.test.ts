@@ -145,7 +145,7 @@ const SETS = {
   endpoints: slots(["10.1.0.5", "10.1.0.6", "10.1.0.5"]),
 };
 
-test("all endpoints that the lots may choose are told, each with its probability", () => {
+test("shows all endpoints that a random choice may take, each with its probability", () => {
   const { translation, perhaps } = walk(ruleset(CHAINS, SETS), NF_INET_HOOK.prerouting, PACKET);
   expect(translation).toMatchObject({ action: "dnat", chain: { chain: "pick-3" } });
   expect(

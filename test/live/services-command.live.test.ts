@@ -316,7 +316,7 @@ describe("without weftd", () => {
     expect({ status, state: last.state }).toEqual({ status: DONE, state: "arrives" });
   });
 
-  test("doctor finds the table that nobody keeps", async () => {
+  test("doctor finds a table without a weftd", async () => {
     expect(ofServices(await doctor())).toContain("error stale-services");
   });
 });

@@ -124,7 +124,7 @@ const DAMAGES: readonly (readonly [string, string])[] = [
   ],
 ];
 
-/** Parts are kept by whoever they were made. */
+/** Parts stay, whichever frontend they were made for. */
 const LEAVES_PARTS = /^foreign part/;
 
 test.each(DAMAGES)("%s", async (name, commands) => {

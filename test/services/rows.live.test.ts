@@ -20,7 +20,7 @@ describe.each(cases.map((each, at) => [each.title, each, at % 2 === 0 ? "compare
       await bed.arrange(each, by);
     });
 
-    // At once: a refused TCP connection of IPv6 hears of it a second later, when it asks again.
+    // At once: over IPv6 a refused TCP connection fails a second later, at its second SYN.
     test.concurrent.each(each.rows.map((row) => [row.name, row] as const))("%s", async (_, row) => {
       const expected = expectationOf(row);
       expect(await bed.measure(row, expected.expect)).toEqual(expected);

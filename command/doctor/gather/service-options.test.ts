@@ -41,7 +41,7 @@ const isNatChain = (message: Message) =>
 /** Rules of chains that are not there. */
 const isNatRule = (message: Message) => isOf(message, "nat", "masq");
 
-/** A connection that nobody has. */
+/** A connection that does not exist. */
 const isAskedFor = (message: Message) => message.type === IPCTNL_MSG_CT_GET.type;
 
 test.each<[string, (message: Message) => keyof typeof ERRNO, readonly string[]]>([
@@ -67,7 +67,7 @@ test.each<[string, (message: Message) => keyof typeof ERRNO, readonly string[]]>
   expect(types).not.toContain(BATCH_END);
 });
 
-test("who may not change rules is told so, not that something is missing", () => {
+test("a missing right to change rules is not reported as a missing option", () => {
   const { netfilter } = kernel(() => "EPERM");
   expect(() => missingServiceOptions(netfilter)).toThrow(/EPERM/);
 });

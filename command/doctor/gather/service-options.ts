@@ -101,7 +101,7 @@ function isAbsent(error: NetlinkError | undefined): boolean {
   return isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
 }
 
-/** Asks for a connection that nobody has: where the kernel tells of connections, ENOENT. */
+/** Asks for a connection that does not exist: ENOENT where the kernel has NF_CT_NETLINK. */
 function missingConntrack(netfilter: BlockingNetlink): string[] {
   const nobody = Uint8Array.of(192, 0, 2, 1);
   const original = {

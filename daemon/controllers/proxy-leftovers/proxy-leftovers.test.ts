@@ -77,7 +77,7 @@ test("once all Services are in the kernel the leftovers go, and a pass is asked 
   expect({ happenings, warnings: warnings() }).toEqual({ happenings: [], warnings: [] });
 });
 
-test("a long removal takes several passes, with pauses between, and its progress is told", async () => {
+test("a long removal takes several passes, with pauses between, and logs its progress", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   const base = { type: "nat", priority: -100, rules: [] } as const;
@@ -98,7 +98,7 @@ test("a long removal takes several passes, with pauses between, and its progress
   expect({ isLeft: isLeft(), warnings: warnings() }).toEqual({ isLeft: false, warnings: [] });
 });
 
-test("what comes back is a kube-proxy's beside weftd: it is told once, and left alone", async () => {
+test("rules that come back are a running kube-proxy's: one Event, and nothing is removed", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   await pass();
@@ -113,7 +113,7 @@ test("what comes back is a kube-proxy's beside weftd: it is told once, and left 
   expect(warnings()).toEqual([]);
 });
 
-test("a removal that fails is told once, and made up for", async () => {
+test("a removal that fails gives one Event, and is tried again", async () => {
   facts.of(PROXY_TURN).publish({ isOurs: true });
   facts.of(SERVICES_SYNC).publish(FULL);
   const EPERM = 1;

@@ -82,7 +82,7 @@ test("the Services with most connections have a counter each, and all have one t
   ];
   expect(await lines()).toEqual(expected);
   await lines();
-  // Both families once: who asks soon after is told the same.
+  // Both families once: a second scrape within the time gets the same counts.
   expect(dumps()).toBe(2);
   later(5000);
   expect(await lines()).toEqual(expected);

@@ -70,7 +70,7 @@ test("a change that waits for twice the sync period makes both unhealthy, and it
   expect([healthzAnswer(health.report(), true).status, livezAnswer(health.report()).status]).toEqual([200, 200]);
   nowMs += 1;
   expect([healthzAnswer(health.report(), true).status, livezAnswer(health.report()).status]).toEqual([503, 503]);
-  // The last sync is told then, not the present.
+  // It then reports the last sync, not the present.
   const { lastUpdated, status } = health.report();
   expect(lastUpdated).toBe(new Date(DAY + 95_000).toISOString());
   expect(status).toMatchObject({ IPv4: { healthy: false, lastUpdated }, IPv6: { healthy: false } });

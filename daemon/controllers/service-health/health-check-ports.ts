@@ -1,6 +1,6 @@
 /**
  * Servers at Services' health check ports (`spec.healthCheckNodePort`), one for each address that NodePorts are served at.
- * A port that is taken is told once and tried again only when the Service names another one, as kube-proxy does.
+ * A port that is taken gives one Event, and is tried again only when the Service names another one, as in kube-proxy.
  */
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { type HttpServer, listenText, serveHttp } from "../../core/http-server.ts";

@@ -88,7 +88,7 @@ beforeEach(() => {
 });
 
 describe("the turn", () => {
-  test("is ours where nobody has the port, and shown to other programs until the end", async () => {
+  test("is ours where the port is free, and answers on it until the end", async () => {
     await bench.pass();
     expect({ turn: bench.turn, reasons: bench.reasons, hasSign: bench.hasSign }).toEqual({
       ...{ turn: true, reasons: [], hasSign: true },
@@ -276,7 +276,7 @@ describe("health check ports", () => {
     expect(bench.happenings).toEqual([]);
   });
 
-  test("that are taken are told once, and tried again only for another port", async () => {
+  test("that are taken give one Event, and are tried again only for another port", async () => {
     bench.refused.set("[2001:db8::1]:30001", "EADDRINUSE");
     bench.sees([service("a", 30_001)], ADDRESSES);
     await bench.pass();

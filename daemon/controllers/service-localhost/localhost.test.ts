@@ -56,7 +56,7 @@ test("ports are opened, led elsewhere and closed as frontends change; all are cl
   expect(opened.size).toBe(0);
 });
 
-test("a port that is taken keeps none of the others closed, is told once a pass, and tried again", async () => {
+test("a port that is taken keeps none of the others closed, is reported once a pass, and tried again", async () => {
   const taken = new Set([30_001]);
   const { serve, opened, events } = bench(taken);
   const frontends = [frontend(30_001, "fd00::a"), frontend(30_002, "fd00::b")];

@@ -118,7 +118,7 @@ test("metrics tell how much is served, and how long it took", async () => {
   expect(text).toContain("weft_service_requests_total 2");
 });
 
-test("Services that ask for what others have are told", async () => {
+test("reports Services that ask for what others have", async () => {
   const { source, start, settle, lostClaims } = bench();
   await start();
   source.services.put(serviceObject("zebra", "10.96.0.1"));

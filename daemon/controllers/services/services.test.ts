@@ -33,7 +33,7 @@ describe("at the start", () => {
     expect(readiness(health)).toEqual(["[+] services: 1 Services with 1 endpoints are programmed"]);
   });
 
-  test("a store that has synced, and has not told of it yet, is waited for: Services would lose their endpoints", async () => {
+  test("waits for the notice of a store that has synced: Services would lose their endpoints", async () => {
     const { facts, source, runner, controller, settle, taken } = bench();
     facts.of(PROXY_TURN).publish({ isOurs: true });
     runner.start(controller);

@@ -38,13 +38,13 @@ import type { ServiceMetrics, SyncKind } from "./service-metrics.ts";
 import { SERVICES_PLACE, type SentTransactions, type ServiceProgrammer } from "./service-programmer.ts";
 import { type ServicesState, servicesPage } from "./services-page.ts";
 
-/** What a pass is told of changes of Services and EndpointSlices. */
+/** Changes of Services and EndpointSlices since the last pass. */
 const CHANGE = "services";
 
 /** A program that flushes a ruleset and loads another one does it in one or several transactions. */
 const DAMAGE_DELAY_MS = 5;
 
-/** Between comparisons that nothing calls for, on average: they find what neither events nor answers have told of. */
+/** Between comparisons that nothing calls for, on average: they find what neither events nor answers have shown. */
 const BACKGROUND_MS = 10 * 60_000;
 
 /**

@@ -1,7 +1,7 @@
 /*
  * Unpacks what the build has packed: raw LZMA (xz --format=raw --lzma1), one stream whose unpacked size is known. Bytecode
  * packs by a fifth better than with DEFLATE. After Igor Pavlov's LZMA specification (public domain), for the parameters
- * lc=3, lp=0, pb=0. The stream is part of this file, so damage is a fault of the build: it is told apart from a whole stream,
+ * lc=3, lp=0, pb=0. The stream is part of this file, so damage is a fault of the build: it is detected,
  * no more.
  */
 #include "host.h"

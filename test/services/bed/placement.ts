@@ -10,10 +10,10 @@ import { device, type Host, nextHop } from "./topology.ts";
 /** Another node's own address, of rows that come from there. */
 const OTHER_NODES = ["192.168.0.3", "fd77:77::c0a8:3"];
 
-/** Pods that are no endpoint are this node's, whether or not it is told so. */
+/** Pods that are no endpoint are on this node. */
 const PODS = ["10.0.0.0/8", "fd00:10::/64", "fd77:77::a00:0/104"].map(parsePrefix);
 
-/** Ports that rows ask for. Where a packet gets although a Service should have taken it, somebody must answer. */
+/** Ports that rows ask for. Where a packet gets although a Service should have taken it, a server must answer. */
 const CATCH_PORTS = [53, 80, 443, 3001, 3002, 3003, 5353, 8080, 8443];
 
 /** Of UDP, an answer would come from another address than the asked one; see `Listening`. */
