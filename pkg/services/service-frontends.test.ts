@@ -337,13 +337,24 @@ describe("counts", () => {
   const LOCAL_POLICIES = { ...EVERYWHERE, internalTrafficPolicy: "Local", externalTrafficPolicy: "Local" } as const;
 
   test("ports of policy Local whose endpoints are all elsewhere", () => {
-    expect(counts(LOCAL_POLICIES, [REMOTE])).toMatchObject({ withoutLocalInternal: 1, withoutLocalExternal: 1 });
-    expect(counts(LOCAL_POLICIES, [BOTH])).toMatchObject({ withoutLocalInternal: 0, withoutLocalExternal: 0 });
+    expect(counts(LOCAL_POLICIES, [REMOTE])).toMatchObject({
+      withoutLocalInternal: { 4: 1, 6: 0 },
+      withoutLocalExternal: { 4: 1, 6: 0 },
+    });
+    expect(counts(LOCAL_POLICIES, [BOTH])).toMatchObject({
+      withoutLocalInternal: { 4: 0, 6: 0 },
+      withoutLocalExternal: { 4: 0, 6: 0 },
+    });
   });
 
   test("not those without any endpoint, nor those without an external frontend", () => {
-    expect(counts(LOCAL_POLICIES, [])).toMatchObject({ withoutLocalInternal: 0, withoutLocalExternal: 0 });
-    expect(counts({ externalTrafficPolicy: "Local" }, [REMOTE])).toMatchObject({ withoutLocalExternal: 0 });
+    expect(counts(LOCAL_POLICIES, [])).toMatchObject({
+      withoutLocalInternal: { 4: 0, 6: 0 },
+      withoutLocalExternal: { 4: 0, 6: 0 },
+    });
+    expect(counts({ externalTrafficPolicy: "Local" }, [REMOTE])).toMatchObject({
+      withoutLocalExternal: { 4: 0, 6: 0 },
+    });
   });
 
   test("endpoints of each port, usable or not; a headless Service is not counted", () => {

@@ -26,9 +26,11 @@ export interface ServiceCounts {
   /** Endpoints of all ports, usable or not. */
   readonly endpoints: number;
   /** Ports with the traffic policy Local, for internal or external traffic, whose usable endpoints are on other nodes. */
-  readonly withoutLocalInternal: number;
-  readonly withoutLocalExternal: number;
+  readonly withoutLocalInternal: PerFamily;
+  readonly withoutLocalExternal: PerFamily;
 }
+
+export type PerFamily = Readonly<Record<Family, number>>;
 
 export interface RefusedFrontend {
   readonly kind: FrontendKind;
@@ -56,7 +58,7 @@ export function frontendsOf(
   const frontends = new Map<string, Frontend>();
   const refused: RefusedFrontend[] = [];
   const services = service.clusterIPs.length === 0 ? 0 : 1;
-  const counts = { services, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 };
+  const counts = { services, endpoints: 0, withoutLocalInternal: { 4: 0, 6: 0 }, withoutLocalExternal: { 4: 0, 6: 0 } };
   for (const { family } of service.clusterIPs) {
     const sources = allowedSources(service, family, node);
     for (const port of service.ports) {
@@ -74,8 +76,8 @@ export function frontendsOf(
       );
       counts.endpoints += endpoints.length;
       const lacksLocal = choice.hasAny && choice.local.length === 0;
-      if (lacksLocal && service.internalTrafficPolicy === "Local") counts.withoutLocalInternal++;
-      if (lacksLocal && service.externalTrafficPolicy === "Local" && isExternal) counts.withoutLocalExternal++;
+      if (lacksLocal && service.internalTrafficPolicy === "Local") counts.withoutLocalInternal[family]++;
+      if (lacksLocal && service.externalTrafficPolicy === "Local" && isExternal) counts.withoutLocalExternal[family]++;
       for (const wish of wishes) {
         const rival = frontends.get(frontendKey(wish));
         if (rival !== undefined && rank(rival.kind) <= rank(wish.kind)) continue;

@@ -266,11 +266,26 @@ describe("what load balancers ask for", () => {
 
 test("counts follow each event", () => {
   const map = mapWithWeb({ internalTrafficPolicy: "Local" });
-  expect(map.counts()).toEqual({ services: 1, endpoints: 1, withoutLocalInternal: 1, withoutLocalExternal: 0 });
+  expect(map.counts()).toEqual({
+    services: 1,
+    endpoints: 1,
+    withoutLocalInternal: { 4: 1, 6: 0 },
+    withoutLocalExternal: { 4: 0, 6: 0 },
+  });
   map.setSlices(WEB, [REMOTE, slice([endpoint("10.244.1.1", LOCAL)])]);
-  expect(map.counts()).toEqual({ services: 1, endpoints: 2, withoutLocalInternal: 0, withoutLocalExternal: 0 });
+  expect(map.counts()).toEqual({
+    services: 1,
+    endpoints: 2,
+    withoutLocalInternal: { 4: 0, 6: 0 },
+    withoutLocalExternal: { 4: 0, 6: 0 },
+  });
   map.setService(WEB, undefined);
-  expect(map.counts()).toEqual({ services: 0, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 });
+  expect(map.counts()).toEqual({
+    services: 0,
+    endpoints: 0,
+    withoutLocalInternal: { 4: 0, 6: 0 },
+    withoutLocalExternal: { 4: 0, 6: 0 },
+  });
 });
 
 test("the node's facts are compared before all Services are computed again", () => {

@@ -13,7 +13,7 @@ import { Claims, type LostClaim } from "./claims.ts";
 import { type Frontend, type FrontendChange, frontendKey } from "./frontend.ts";
 import { isSameNode, type NodeFacts } from "./node-facts.ts";
 import { isSameFrontend } from "./same-frontend.ts";
-import { frontendsOf, type ServiceCounts } from "./service-frontends.ts";
+import { frontendsOf, type PerFamily, type ServiceCounts } from "./service-frontends.ts";
 import { reportService, type ServiceReport } from "./service-report.ts";
 
 interface ServiceState {
@@ -34,14 +34,16 @@ export interface HealthCheck {
   readonly localEndpoints: number;
 }
 
-const ZERO: ServiceCounts = { services: 0, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 };
+const NONE: PerFamily = { 4: 0, 6: 0 };
+const ZERO: ServiceCounts = { services: 0, endpoints: 0, withoutLocalInternal: NONE, withoutLocalExternal: NONE };
 
 function addCounts(a: ServiceCounts, b: ServiceCounts, sign: 1 | -1): ServiceCounts {
+  const add = (one: PerFamily, other: PerFamily) => ({ 4: one[4] + sign * other[4], 6: one[6] + sign * other[6] });
   return {
     services: a.services + sign * b.services,
     endpoints: a.endpoints + sign * b.endpoints,
-    withoutLocalInternal: a.withoutLocalInternal + sign * b.withoutLocalInternal,
-    withoutLocalExternal: a.withoutLocalExternal + sign * b.withoutLocalExternal,
+    withoutLocalInternal: add(a.withoutLocalInternal, b.withoutLocalInternal),
+    withoutLocalExternal: add(a.withoutLocalExternal, b.withoutLocalExternal),
   };
 }
 

@@ -72,7 +72,12 @@ or \`nft\` command that does the same.
 /** What controllers of Services register. */
 async function serviceMetrics(): Promise<string> {
   const registry = new Registry();
-  const none = { services: 0, endpoints: 0, withoutLocalInternal: 0, withoutLocalExternal: 0 };
+  const none = {
+    services: 0,
+    endpoints: 0,
+    withoutLocalInternal: { 4: 0, 6: 0 },
+    withoutLocalExternal: { 4: 0, 6: 0 },
+  };
   new ServiceMetrics(registry, { counts: () => none, frontends: () => [] });
   const nftables = { dump: async () => [] };
   registerConnectionCounters({ registry, nftables, facts: new Facts(), clock: { nowMs: () => 0 }, limit: 1 });

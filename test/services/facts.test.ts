@@ -118,6 +118,9 @@ describe("Service ports without an endpoint on this node", () => {
       endpoints: endpointsOn.map((nodeName, at) => ({ addresses: [`10.0.1.${at + 1}`], nodeName })),
     };
     map.setSlices("ns1/svc1", [sliceOf(slice)]);
-    expect(map.counts()).toMatchObject({ withoutLocalInternal, withoutLocalExternal });
+    expect(map.counts()).toMatchObject({
+      withoutLocalInternal: { 4: withoutLocalInternal, 6: 0 },
+      withoutLocalExternal: { 4: withoutLocalExternal, 6: 0 },
+    });
   });
 });

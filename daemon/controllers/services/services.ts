@@ -41,6 +41,8 @@ import { type ServicesState, servicesPage } from "./services-page.ts";
 /** Changes of Services and EndpointSlices since the last pass. */
 const CHANGE = "services";
 
+const FAMILIES = [4, 6] as const;
+
 /** A program that flushes a ruleset and loads another one does it in one or several transactions. */
 const DAMAGE_DELAY_MS = 5;
 
@@ -361,14 +363,13 @@ export class ServicesController implements Runnable {
     // A Service may lose all it asks for, or get another port for health checks: that is no frontend's change.
     conflicts.report(map.lostClaims());
     const { withoutLocalInternal, withoutLocalExternal } = map.counts();
-    const family = this.#own?.internalAddresses[0]?.family ?? 4;
     facts.of(SERVICES_SEEN).publish({
       healthChecks: map.healthChecks(),
       nodePortAddresses: this.#facts?.nodePortAddresses,
-      withoutLocalEndpoints: [
-        { family, policy: "internal", count: withoutLocalInternal },
-        { family, policy: "external", count: withoutLocalExternal },
-      ],
+      withoutLocalEndpoints: FAMILIES.flatMap((family) => [
+        { family, policy: "internal" as const, count: withoutLocalInternal[family] },
+        { family, policy: "external" as const, count: withoutLocalExternal[family] },
+      ]),
       serviceAt: (key) => map.frontendAt(key)?.service,
     });
   }
