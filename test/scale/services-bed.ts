@@ -41,6 +41,17 @@ export interface Churn {
   readonly lostPackets: number;
 }
 
+/** A bucket of weftd's histogram. */
+export const FLIP_LIMIT_SECONDS = 0.01;
+const FLIP_PAUSE_MS = 25;
+
+export interface Flips {
+  readonly changes: number;
+  readonly meanMs: number;
+  /** Of 1: those that took no longer than FLIP_LIMIT_SECONDS. */
+  readonly shareInTime: number;
+}
+
 export interface Start {
   /** Comparing and writing, without the lists. */
   readonly syncMs: number;
@@ -124,20 +135,23 @@ export class ServicesScale {
     return { syncMs: lastSync?.durationMs ?? Number.NaN, requests: lastSync?.requests ?? 0 };
   }
 
-  /** From the arrival of each of `count` single changes to its commit, in milliseconds, one after the other. */
-  async flips(count: number): Promise<number[]> {
-    const latencies: number[] = [];
+  /**
+   * From the arrival of `count` single changes to their commits. weftd's metrics are read before and after, not meanwhile: that
+   * takes time of its own, by the number of Services.
+   */
+  async flips(count: number): Promise<Flips> {
+    const before = await this.#latency();
     for (let flip = 0; flip < count; flip++) {
-      const before = await this.#latency();
       await this.#cluster.standIn({ ask: [this.#flip((flip * 7919) % this.#services)] });
-      const after = await eventually(async () => {
-        const now = await this.#latency();
-        if (now.count === before.count) throw new Error(`no change was programmed:\n${this.#node.weftd.output}`);
-        return now;
-      });
-      latencies.push((1000 * (after.seconds - before.seconds)) / (after.count - before.count));
+      await new Promise((resolve) => setTimeout(resolve, FLIP_PAUSE_MS));
     }
-    return latencies;
+    const after = await this.#latency();
+    const changes = after.count - before.count;
+    return {
+      changes,
+      meanMs: (1000 * (after.seconds - before.seconds)) / changes,
+      shareInTime: (after.inTime - before.inTime) / changes,
+    };
   }
 
   /** So many changes a second beside as many connections to a Service that does not change. */
@@ -207,11 +221,15 @@ export class ServicesScale {
     return Number(pattern.exec(body)?.[1] ?? Number.NaN);
   }
 
-  async #latency(): Promise<{ readonly count: number; readonly seconds: number }> {
+  async #latency(): Promise<{ readonly count: number; readonly seconds: number; readonly inTime: number }> {
     const { body } = await this.#cluster.status(this.#node, "/metrics");
-    const value = (name: string) =>
-      Number(new RegExp(`^weft_service_programming_latency_seconds_${name} (\\S+)$`, "m").exec(body)?.[1] ?? 0);
-    return { count: value("count"), seconds: value("sum") };
+    const value = (series: string) => {
+      const line = body
+        .split("\n")
+        .find((each) => each.startsWith(`weft_service_programming_latency_seconds_${series} `));
+      return Number(line?.split(" ")[1] ?? 0);
+    };
+    return { count: value("count"), seconds: value("sum"), inTime: value(`bucket{le="${FLIP_LIMIT_SECONDS}"}`) };
   }
 }
 
