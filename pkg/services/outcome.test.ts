@@ -132,7 +132,7 @@ describe("endpoints that are addresses of Services", () => {
     expect(ask([frontend({ endpoints: [at("10.96.0.30")] })], "10.244.1.9").verdict).toBe("drop");
   });
 
-  it("are told from the others", () => {
+  it("are distinguished from the others", () => {
     const outcome = ask([frontend({ endpoints: [REMOTE, at("10.96.0.20")] }), other], "10.244.1.9");
     expect(outcome.verdict === "endpoints" && outcome.choices.map(({ obstacle }) => obstacle?.verdict)).toEqual([
       undefined,

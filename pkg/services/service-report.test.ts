@@ -77,7 +77,7 @@ describe("an endpoint", () => {
     );
   });
 
-  test("of hints for another node is told by them, though all that are used are here", () => {
+  test("with hints for another node is reported by its hints, though all endpoints in use are here", () => {
     const nodes = [endpoint(A, { ...LOCAL, nodeHints: ["n1"] }), endpoint(B, { nodeHints: ["n2"] })];
     expect(verdicts(nodes)[1]).toBe("2: for nodes n2 by its topology hints");
   });

@@ -66,7 +66,7 @@ export function storeBed() {
         .splice(0)
         .flatMap(({ changes }) => changes)
         .map(({ key, before, after }) => `${key} ${JSON.stringify(before?.value)}>${JSON.stringify(after?.value)}`);
-    /** Waits until so many more changes are told, and returns them. */
+    /** Waits for so many more changes, and returns them. */
     const tells = async (count: number) => {
       const all: string[] = [];
       await until(() => all.push(...told()) >= count);

@@ -103,9 +103,9 @@ function isAbsent(error: NetlinkError | undefined): boolean {
 
 /** Asks for a connection that does not exist: ENOENT where the kernel has NF_CT_NETLINK. */
 function missingConntrack(netfilter: BlockingNetlink): string[] {
-  const nobody = Uint8Array.of(192, 0, 2, 1);
+  const unused = Uint8Array.of(192, 0, 2, 1);
   const original = {
-    ip: { source4: nobody, destination4: nobody },
+    ip: { source4: unused, destination4: unused },
     protocol: { number: 17, sourcePort: 1, destinationPort: 1 },
   };
   const question = query(IPCTNL_MSG_CT_GET, "conntrack -G", { family: NFPROTO.ip }, { original });
