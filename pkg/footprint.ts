@@ -54,9 +54,6 @@ export const BEFORE_SRCNAT_PRIORITY = 90;
 /** Priority of chains that lead connections to Services' endpoints, on `prerouting` and `output`: nft's `dstnat`, as kube-proxy's. */
 export const DSTNAT_PRIORITY = -100;
 
-/** Priority of the chains that hold `loadBalancerSourceRanges`, on `prerouting` and `output`: before `dstnat`, as kube-proxy's. */
-export const BEFORE_DSTNAT_PRIORITY = -110;
-
 /**
  * Priority of chains that translate ports of the node, on `prerouting` and `output`: right behind nft's `dstnat` (-100),
  * where kube-proxy and others translate. Of two that want the same connection the first one gets it: a Service keeps what

@@ -85,10 +85,9 @@ function atFrontend(packet: Packet, frontend: Frontend, frontends: readonly Fron
   if (endpoints.length === 0) return { ...withoutEndpoint(frontend), frontend };
   const choices = endpoints.map((endpoint) => {
     const translated = { destination: endpoint.address, protocol: packet.protocol, port: endpoint.port };
-    const unserved = frontends.find((each) => isAt(each, translated) && each.withoutEndpoint !== undefined);
     return {
       endpoint,
-      obstacle: unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, node.settings),
+      obstacle: obstacleBehind(translated, frontends, node),
       masquerade: staysHere(packet, endpoint, node) ? undefined : (masquerade ?? hairpin(packet, endpoint)),
     };
   });
@@ -153,6 +152,20 @@ function withoutEndpoint({ service, withoutEndpoint: verdict = "reject" }: Front
       ? `${service} has no usable endpoint`
       : `${service} has no usable endpoint on this node, and its traffic policy is Local`;
   return { verdict, reason };
+}
+
+/** What stops a packet after translation. Outside of known ranges of Services, and of this node, nothing does. */
+function obstacleBehind(
+  translated: Destination,
+  frontends: readonly Frontend[],
+  { settings, isOwnAddress }: NodeContext,
+): Obstacle | undefined {
+  const { destination } = translated;
+  const ranges = settings.serviceRanges.filter(({ address }) => address.family === destination.family);
+  const mayBeService = ranges.length === 0 || ranges.some((range) => contains(range, destination));
+  if (!mayBeService && !isOwnAddress(destination)) return undefined;
+  const unserved = frontends.find((each) => isAt(each, translated) && each.withoutEndpoint !== undefined);
+  return unserved ? withoutEndpoint(unserved) : obstacleAt(translated, frontends, settings);
 }
 
 /** What stops a packet whose destination is not translated, or not any more. */

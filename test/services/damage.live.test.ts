@@ -64,11 +64,11 @@ const DAMAGES: readonly (readonly [string, string])[] = [
   ["element gone", `delete element ${T} connections4 { 10.96.0.1 . tcp . 80 }`],
   [
     "other data of a gate",
-    `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 2 }`,
+    `delete element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 : 2 }`,
   ],
   [
     "size without a part",
-    `delete element ${T} frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} frontends4 { 10.96.0.1 . tcp . 80 : 7 }`,
+    `delete element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 : 7 }`,
   ],
   ["verdict to another chain", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`],
   ["verdict drop", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : drop }`],

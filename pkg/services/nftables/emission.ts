@@ -38,6 +38,7 @@ const perFamily = <T>(make: (family: Family) => T): Readonly<Record<Family, T>> 
 const TAG = perFamily((family) => ({
   connections: setTag("connections", family),
   clusterIps: setTag("cluster-ips", family),
+  internalFrontends: setTag("internal-frontends", family),
   external: setTag("external", family),
   localPolicy: setTag("local-policy", family),
   firewalled: setTag("firewalled", family),
@@ -62,7 +63,16 @@ const TAG = perFamily((family) => ({
 
 /** The sets that decide what becomes of a frontend's connections: their elements change together, in one transaction. */
 const GATES = new Set(
-  ["connections", "external", "local-policy", "firewalled", "allowed-sources", "unanswered", "dropped"]
+  [
+    "connections",
+    "internal-frontends",
+    "external",
+    "local-policy",
+    "firewalled",
+    "allowed-sources",
+    "unanswered",
+    "dropped",
+  ]
     .concat("affinity-ids", "affinity-seconds", ...LISTS.flatMap((list) => [`${list}frontends`, `${list}sizes`]))
     .flatMap((name) => [INDEX.get(`${name}4`), INDEX.get(`${name}6`)]),
 );
@@ -100,7 +110,8 @@ export function emitElements({ frontend, slots }: Placed, sink: Sink): void {
     const all = slots[list];
     if (all.length === 0) continue;
     const to = tag.lists[list];
-    sink((affinity === undefined ? to.frontends : to.sizes) + row, numberBytes(all.length));
+    const plain = list === "" && policy === "internal" ? tag.internalFrontends : to.frontends;
+    sink((affinity === undefined ? plain : to.sizes) + row, numberBytes(all.length));
     for (let slot = 0; slot < all.length; slot++) {
       sink(to.endpoints + row + numberBytes(slot), endpointBytes(all[slot] as Slots[number]));
     }
@@ -170,9 +181,11 @@ export function gateIds(frontend: Frontend): ElementId[] {
   const tag = TAG[frontend.address.family];
   const row = rowBytes(frontend);
   const lists = LISTS.flatMap((list) => [tag.lists[list].frontends, tag.lists[list].sizes]);
-  const { connections, external, localPolicy, firewalled, unanswered, dropped, affinityIds, affinitySeconds } = tag;
+  const { connections, internalFrontends, external, localPolicy, firewalled, unanswered, dropped } = tag;
+  const { affinityIds, affinitySeconds } = tag;
   const all = [
     connections,
+    internalFrontends,
     external,
     localPolicy,
     firewalled,

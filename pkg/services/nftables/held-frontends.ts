@@ -102,7 +102,8 @@ function frontendsOf(family: Family, elements: Elements, counts: ReadonlyMap<Byt
 
 /** As many as the list's size says. */
 function endpointsOf(row: Bytes, list: List, elements: Elements, length: number): HeldEndpoint[] {
-  const size = numberAt(elements(`${list}frontends`).get(row) ?? elements(`${list}sizes`).get(row)) ?? 0;
+  const maps = [...(list === "" ? ["internal-frontends"] : []), `${list}frontends`, `${list}sizes`];
+  const size = numberAt(maps.map((map) => elements(map).get(row)).find((data) => data !== undefined)) ?? 0;
   const slots = elements(`${list}endpoints`);
   return Array.from({ length: size }, (_, at) => slots.get(row + numberBytes(at))).flatMap((data) =>
     data === undefined ? [] : [{ address: addressOf(data.slice(0, length)), port: portOf(data, length) }],

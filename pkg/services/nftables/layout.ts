@@ -3,10 +3,10 @@
  * (`parts.ts`). A Service is nothing but elements. F is 4 or 6; a *row* is `ip daddr . meta l4proto . th dport`.
  *
  *     nat-prerouting, nat-output (dstnat): row in connectionsF (a counter each) -> serviceF
- *       serviceF: to be masqueraded? By the source or, of rows in externalF, by local-policyF -> a list of endpoints
+ *       serviceF: rows of internal-frontendsF (ClusterIPs without affinity): priority = number of endpoints -> internalF -> pickF-N
+ *         of rows in externalF: sources allowed by firewalledF and allowed-sourcesF? masqueraded by local-policyF? -> a list
  *       {list}listF: priority = {list}frontendsF: row -> number of endpoints
  *       {list}pickF: {list}picksF: that number -> chain {list}pickF-N: dnat to {list}endpointsF: row . random number below N
- *     sources-* (before dstnat): rows in firewalledF, sources not in allowed-sourcesF: drop
  *     filter-* (filter): new connections to frontends in unansweredF (and droppedF), cluster-ipsF, service-rangesF
  *     nat-postrouting (srcnat): marked connections, and hairpinF: masquerade
  *
@@ -15,13 +15,7 @@
  * local socket asked for (SO_PRIORITY) is lost, and only on the first packet of a connection. A map of verdicts that has an element for each Service would be simpler, but the kernel walks
  * all its elements at each change: 3.5 ms at 30,000 Services for one endpoint, where data maps take 0.04 ms (Linux 6.18).
  */
-import {
-  BEFORE_DSTNAT_PRIORITY,
-  DSTNAT_PRIORITY,
-  FILTER_PRIORITY,
-  SERVICES_TABLE,
-  SRCNAT_PRIORITY,
-} from "../../footprint.ts";
+import { DSTNAT_PRIORITY, FILTER_PRIORITY, SERVICES_TABLE, SRCNAT_PRIORITY } from "../../footprint.ts";
 import type { Family } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { Request } from "../../netlink/message.ts";
@@ -32,7 +26,6 @@ import {
   drop,
   flipMark,
   goto,
-  jump,
   masquerade,
   matchAnyMark,
   matchDestinationInSet,
@@ -42,6 +35,7 @@ import {
   matchPrefix,
   matchTranslatedDestination,
   reject,
+  returnToCaller,
   type Statement,
   setMark,
   verdictByMap,
@@ -78,7 +72,6 @@ export function servicesTable(settings: NodeSettings, parts: readonly Part[]): T
         ...familyChains(family, settings),
       ]),
       ...(FAMILIES.some((family) => hasAffinity(parts, family)) ? AFFINITY_CHAINS : []),
-      ...commonChains(settings),
       ...BASE_CHAINS,
       postrouting(settings),
     ],
@@ -125,6 +118,8 @@ function pickRules({ list, family, number }: Part): Rule[] {
 /** A set of ranges is a tree to the kernel, and a look at it takes as long as some of these comparisons. */
 const FEW_RANGES = 4;
 
+const isFew = (ranges: readonly Prefix[]) => ranges.length <= FEW_RANGES && ranges.every(({ length }) => length > 0);
+
 /** A rule for addresses in `ranges`, which the set holds, too, or one for each range where there are few. */
 function rangeRules(
   family: Family,
@@ -133,33 +128,48 @@ function rangeRules(
   ...then: readonly Statement[]
 ): Rule[] {
   const own = ranges.filter((range) => range.address.family === family);
-  const isFew = own.length <= FEW_RANGES && own.every(({ length }) => length > 0);
-  const matches = isFew
+  const matches = isFew(own)
     ? own.map((range) => matchPrefix(side, range))
     : [matchInSet([address(side, family)], `${set}${family}`)];
   return matches.map((match) => familyRule(family, comment, match, ...then));
 }
 
-function familyChains(family: Family, { localPods, masqueradeAll, masqueradeBit }: NodeSettings): Chain[] {
+function familyChains(family: Family, settings: NodeSettings): Chain[] {
+  const { localPods, masqueradeAll, masqueradeBit } = settings;
   const rule = (comment: string, ...statements: Statement[]) => familyRule(family, comment, ...statements);
   const inSet = (set: string) => matchInSet(row(family), `${set}${family}`);
   const mark = setMark(1 << masqueradeBit);
   const toList = goto(`list${family}`);
+  const pick = verdictByMap([packetPriority], `picks${family}`);
   const fromPods = rangeRules(family, ["saddr", "local-pods", localPods], "from pods", toList);
   return [
     {
       name: `service${family}`,
       rules: [
+        // First: most connections go to ClusterIPs.
+        rule("to ClusterIPs", setPriorityByMap(row(family), `internal-frontends${family}`), goto(`internal${family}`)),
         rule("to external frontends", inSet("external"), goto(`external${family}`)),
         ...(masqueradeAll ? [] : fromPods),
-        rule("from elsewhere: to be masqueraded", mark),
-        // Not by another chain: this is the way of most connections.
-        ...listRules("", family),
+        rule("from elsewhere: to be masqueraded", mark, toList),
+      ],
+    },
+    {
+      name: `internal${family}`,
+      rules: [
+        ...(masqueradeAll ? [] : rangeRules(family, ["saddr", "local-pods", localPods], "from pods", pick)),
+        rule("from elsewhere: to be masqueraded", mark, pick),
       ],
     },
     {
       name: `external${family}`,
       rules: [
+        rule(
+          "sources that a Service does not allow",
+          inSet("firewalled"),
+          matchInSet([...row(family), address("saddr", family)], `allowed-sources${family}`, { invert: true }),
+          counter,
+          drop,
+        ),
         rule("policy Local", inSet("local-policy"), goto(`by-source${family}`)),
         rule("policy Cluster: to be masqueraded", mark),
         rule("to endpoints", toList),
@@ -176,6 +186,7 @@ function familyChains(family: Family, { localPods, masqueradeAll, masqueradeBit 
     },
     ...LISTS.flatMap((list) => listChains(list, family)),
     unansweredChain(family),
+    ...firstPacketChains(family, settings),
   ];
 }
 
@@ -200,19 +211,6 @@ function listChains(list: List, family: Family): Chain[] {
 }
 
 const forFamilies = (rules: (family: Family) => Rule[]) => FAMILIES.flatMap(rules);
-
-function sourceRules(family: Family): Rule[] {
-  return [
-    familyRule(
-      family,
-      "sources that a Service does not allow",
-      matchInSet(row(family), `firewalled${family}`),
-      matchInSet([...row(family), address("saddr", family)], `allowed-sources${family}`, { invert: true }),
-      counter,
-      drop,
-    ),
-  ];
-}
 
 function natRules(family: Family): Rule[] {
   const isFrontend = matchInSet(row(family), `connections${family}`);
@@ -243,22 +241,37 @@ function unknownRules(family: Family, { serviceRanges }: NodeSettings): Rule[] {
   ];
 }
 
+/**
+ * Most connections to Services need no more looks after translation: their endpoint is no Service's address. Where the ranges
+ * of those are not known, every destination is looked up.
+ */
+function translatedRules(family: Family, { serviceRanges }: NodeSettings): Rule[] {
+  const own = serviceRanges.filter(({ address }) => address.family === family);
+  if (own.length === 0) return [];
+  const invert = { invert: true };
+  const isNoService = isFew(own)
+    ? own.map((range) => matchPrefix("daddr", range, invert))
+    : [matchDestinationInSet(family, `service-ranges${family}`, invert)];
+  return [familyRule(family, "on the way to endpoints", matchTranslatedDestination, ...isNoService, returnToCaller)];
+}
+
 type Base = Pick<BaseChain, "name" | "type" | "hook" | "priority">;
 const base = (name: string, type: BaseChain["type"], hook: BaseChain["hook"], priority: number): Base => ({
   ...{ name, type, hook, priority },
 });
 
 /** What base chains ask of the first packets of connections. */
-const commonChains = (settings: NodeSettings): RegularChain[] => [
-  { name: "sources", rules: forFamilies(sourceRules) },
-  { name: "no-endpoint", rules: forFamilies(endpointRules) },
+const firstPacketChains = (family: Family, settings: NodeSettings): RegularChain[] => [
+  { name: `no-endpoint${family}`, rules: endpointRules(family) },
   {
-    name: "no-frontend",
-    rules: forFamilies((family) => [...endpointRules(family), ...unknownRules(family, settings)]),
+    name: `no-frontend${family}`,
+    rules: [...translatedRules(family, settings), ...endpointRules(family), ...unknownRules(family, settings)],
   },
 ];
 
-const newTo = (comment: string, chain: string): Rule => ({ comment, statements: [matchNew, jump(chain)] });
+/** A chain for each family, so that no packet passes the other one's rules. */
+const newTo = (comment: string, chain: string): Rule[] =>
+  forFamilies((family) => [familyRule(family, comment, matchNew, goto(`${chain}${family}`))]);
 /**
  * After translation: what still has a frontend as its destination has no endpoint. So has an endpoint that is another Service's
  * frontend: nothing is translated twice.
@@ -267,15 +280,15 @@ const UNANSWERED = newTo("frontends without endpoints", "no-endpoint");
 const UNKNOWN = newTo("frontends without endpoints, and what is no frontend", "no-frontend");
 
 const BASE_CHAINS: readonly BaseChain[] = [
-  ...(["prerouting", "output"] as const).flatMap((hook): BaseChain[] => [
-    { ...base(`sources-${hook}`, "filter", hook, BEFORE_DSTNAT_PRIORITY), rules: [newTo("who may come", "sources")] },
-    { ...base(`nat-${hook}`, "nat", hook, DSTNAT_PRIORITY), rules: forFamilies(natRules) },
-  ]),
+  ...(["prerouting", "output"] as const).map((hook) => ({
+    ...base(`nat-${hook}`, "nat", hook, DSTNAT_PRIORITY),
+    rules: forFamilies(natRules),
+  })),
   // NodePorts are addresses of this node; ClusterIPs are nowhere.
-  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: [UNANSWERED] },
+  { ...base("filter-input", "filter", "input", FILTER_PRIORITY), rules: UNANSWERED },
   ...(["forward", "output"] as const).map((hook) => ({
     ...base(`filter-${hook}`, "filter", hook, FILTER_PRIORITY),
-    rules: [UNKNOWN],
+    rules: UNKNOWN,
   })),
 ];
 

@@ -16,9 +16,9 @@ describe("changes", () => {
     const transactions = mode.change([turn(before, after)]);
     expect(words(transactions)).toEqual([
       [
-        "nft delete element inet weft-services frontends4 (1 of them)",
+        "nft delete element inet weft-services internal-frontends4 (1 of them)",
         "nft delete element inet weft-services endpoints4 (2 of them)",
-        "nft add element inet weft-services frontends4 (1 of them)",
+        "nft add element inet weft-services internal-frontends4 (1 of them)",
         "nft add element inet weft-services endpoints4 (1 of them)",
       ],
     ]);

@@ -70,6 +70,7 @@ function familySets(family: Family): TupleSet[] {
   return [
     plain("connections", family, "frontends", { hasCounters: true }),
     plain("cluster-ips", family, "ClusterIPs", { fields: [single] }),
+    plain("internal-frontends", family, "ClusterIPs without affinity: number of endpoints", { data: ["classid"] }),
     plain("external", family, "frontends that are no ClusterIP"),
     plain("local-policy", family, "those of policy Local"),
     plain("firewalled", family, "frontends that do not allow all sources"),
@@ -90,7 +91,7 @@ function listSets(list: List, family: Family): TupleSet[] {
   const endpoint = [addressType(family), "inet_service"] as const;
   const where = list === "" ? "" : " on this node";
   return [
-    plain(`${list}frontends`, family, `without affinity: number of endpoints${where}`, { data: ["classid"] }),
+    plain(`${list}frontends`, family, `no ClusterIP, no affinity: number of endpoints${where}`, { data: ["classid"] }),
     plain(`${list}sizes`, family, `with affinity: number of endpoints${where}`, { data: ["classid"] }),
     plain(`${list}endpoints`, family, `endpoints${where}, by number`, {
       fields: [...rowFields(family), "random"],

@@ -1,6 +1,7 @@
 /*
  * connect ROUNDS ADDRESS...: opens a TCP connection to port 80 of each address in turn, ROUNDS times, and prints for each
- * connection the index of its address and how many nanoseconds it took from SYN to SYN-ACK.
+ * connection the index of its address and how many nanoseconds it took from SYN to SYN-ACK. Every second round is in reverse
+ * order: a connection by the same node as the one before finds that node's rules in the processor's caches.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ int main(int argc, char **argv)
 	struct linger none = { .l_onoff = 1, .l_linger = 0 };
 	int rounds = argc > 2 ? atoi(argv[1]) : 0;
 	for (int round = 0; round < rounds; round++)
-		for (int at = 2; at < argc; at++) {
+		for (int turn = 2; turn < argc; turn++) {
+			int at = round % 2 == 0 ? turn : argc + 1 - turn;
 			struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80) };
 			if (inet_pton(AF_INET, argv[at], &to.sin_addr) != 1)
 				return 2;
