@@ -29,13 +29,19 @@ export default defineConfig({
           // vitest leaves one core idle by default: on two cores it would run one file at a time.
           maxWorkers: "100%",
           // vitest requires a group for each number of workers.
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
           testTimeout: limitMs * patience,
         },
       },
       {
         // What was built for arm64, in an emulator of the processor: hack/test arm64.
-        test: { name: "arm64", include: ["test/**/*.arm64.test.ts"], testTimeout: 60_000 * patience },
+        test: {
+          name: "arm64",
+          include: ["test/**/*.arm64.test.ts"],
+          maxWorkers: "100%",
+          sequence: { groupOrder: 4 },
+          testTimeout: 60_000 * patience,
+        },
       },
       {
         // Builds all of it twice from the commit: hack/test release.
