@@ -197,7 +197,7 @@ test(
   "a program that deletes the table again and again is named in an Event; then the table is back",
   async () => {
     const before = await servicesTable(node);
-    const stop = `/tmp/${node.name}-${process.pid}-peace`;
+    const stop = `${node.runDir}/../peace`;
     const undoing = shell(
       `while [ ! -e ${stop} ]; do nft delete table ${PLACE} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
     );
