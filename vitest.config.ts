@@ -48,6 +48,8 @@ const LIVE = {
   globalSetup: "test/live/harness/setup.ts",
   testTimeout: 180_000 * patience,
   hookTimeout: 180_000 * patience,
+  // Of those that a file declares as concurrent; test/differential has sides for so many.
+  maxConcurrency: 4,
   // Hundreds of programs of ours start from their sources: compiled once, they start in half the time.
   env: { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compiled-scripts", import.meta.url)) },
 };
