@@ -181,21 +181,20 @@ test(
   "every damage is put back, within the time promised",
   async () => {
     const [times, looks] = [new Repairs(), new Repairs()];
-    const patients = await Promise.all(
-      nodes.map(
-        async (one): Promise<Patient> => ({
-          ...{ node: one, rows: await rows(one), before: await servicesTable(one), damagedMs: 0 },
-        }),
-      ),
-    );
-    const count = patients[0]?.rows.length ?? 0;
-    expect(count).toBeGreaterThan(50);
-    for (const patient of patients)
-      expect(patient.rows.map(([name]) => name)).toEqual(patients[0]?.rows.map(([name]) => name));
-    const late: string[] = [];
-    for (let at = 0; at < count; at++) {
+    const patients = (await Promise.all(
+      nodes.map(async (one) => ({
+        ...{ node: one, rows: await rows(one), before: await servicesTable(one), damagedMs: 0 },
+      })),
+    )) as [Patient, ...Patient[]];
+    // The node with the pods has a few rows more than the others: those are its own.
+    const shared = patients[0].rows.map((ofFirst, at): readonly [Patient, Row] => {
       const patient = patients[at % NODES] as Patient;
-      const row = patient.rows[at] as Row;
+      const row = patient.rows.find(([name]) => name === ofFirst[0]);
+      return row === undefined ? [patients[0], ofFirst] : [patient, row];
+    });
+    expect(shared.length).toBeGreaterThan(50);
+    const late: string[] = [];
+    for (const [patient, row] of shared) {
       // Other work on the machine delays now this row and now that one: what is slow by its nature is slow each time.
       const tries: string[] = [];
       for (let isInTime = false; !isInTime && tries.length < ATTEMPTS; ) {
