@@ -39,17 +39,13 @@ function groupOf({ project }: TestSpecification): number {
 }
 
 /** Live tests that measure or promise times: other files beside them would be measured, too. */
-const TIMED = ["healing", "services-healing", "api-faults", "bandwidth", "controllers"].map(
-  (name) => `test/live/${name}.live.test.ts`,
-);
+const TIMED = ["healing", "services-healing", "bandwidth"].map((name) => `test/live/${name}.live.test.ts`);
 
 /** What all projects of live tests have in common. */
 const LIVE = {
   globalSetup: "test/live/harness/setup.ts",
   testTimeout: 180_000 * patience,
   hookTimeout: 180_000 * patience,
-  // Of those that a file declares as concurrent; test/differential has sides for so many.
-  maxConcurrency: 4,
   // Hundreds of programs of ours start from their sources: compiled once, they start in half the time.
   env: { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compiled-scripts", import.meta.url)) },
 };
