@@ -1,22 +1,24 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { limitMs } from "./test/fuzz/samples.ts";
 
 /** How many times longer everything takes here than on a machine of one's own: the emulated one (hack/vm) sets it. */
 const patience = Number(process.env.WEFT_PATIENCE ?? 1);
 
-/** The longest live test files, longest first: the order until Vitest has recorded durations of its own. */
+/** The longest test files, longest first: the order until Vitest has recorded durations of its own. */
 const LONGEST = [
   ...[
-    "test/differential/differential",
-    "test/live/undo",
-    "test/live/firewall",
-    "test/live/doctor",
-    "test/live/families",
+    "test/differential/differential.live",
+    "test/live/undo.live",
+    "test/live/firewall.live",
+    "test/live/doctor.live",
+    "test/live/families.live",
   ],
-  ...["test/live/pod-rules", "test/live/portmap", "test/live/status-explain", "test/live/cleanup", "test/live/ptp"],
-  ...["test/services/rows", "test/live/upgrade", "test/live/take-over", "test/live/proxy-take-over"],
-].map((path) => `/${path}.live.test.ts`);
+  ...["test/live/pod-rules.live", "test/live/portmap.live", "test/live/status-explain.live", "test/live/cleanup.live"],
+  ...["test/live/ptp.live", "test/services/rows.live", "test/live/upgrade.live", "test/live/take-over.live"],
+  ...["test/live/proxy-take-over.live", "test/kind/kind"],
+].map((path) => `/${path}.test.ts`);
 
 /**
  * Begins with the files that take longest: a long file that began last would run alone for minutes. Vitest sorts by the
@@ -41,13 +43,15 @@ function groupOf({ project }: TestSpecification): number {
 /** Live tests that measure or promise times: other files beside them would be measured, too. */
 const TIMED = ["healing", "services-healing", "bandwidth"].map((name) => `test/live/${name}.live.test.ts`);
 
+/** Tests start hundreds of programs from their sources. With their compiled code in a cache, these start in half the time. */
+const env = { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compiled-scripts", import.meta.url)) };
+
 /** What all projects of live tests have in common. */
 const LIVE = {
   globalSetup: "test/live/harness/setup.ts",
   testTimeout: 180_000 * patience,
   hookTimeout: 180_000 * patience,
-  // Hundreds of programs of ours start from their sources: compiled once, they start in half the time.
-  env: { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compiled-scripts", import.meta.url)) },
+  env,
 };
 
 export default defineConfig({
@@ -59,13 +63,27 @@ export default defineConfig({
           name: "unit",
           include: ["{plugins,command,daemon,pkg,hack,test}/**/*.test.ts"],
           exclude: ["**/*.live.test.ts", "**/*.vm.test.ts", "**/*.arm64.test.ts", "**/*.release.test.ts"],
-          // Five seconds are soon over on a busy machine.
-          testTimeout: 60_000 * patience,
+          // A process and its imports for each file would take as long as the tests. Tests restore what they change, so that
+          // files may share a process, in any order.
+          isolate: false,
+          env,
+          setupFiles: ["test/fuzz/setup.ts"],
+          // vitest leaves one core idle by default: on two cores it would run one file at a time.
+          maxWorkers: "100%",
+          // vitest requires a group for each number of workers.
+          sequence: { groupOrder: 3 },
+          testTimeout: limitMs * patience,
         },
       },
       {
         // What was built for arm64, in an emulator of the processor: hack/test arm64.
-        test: { name: "arm64", include: ["test/**/*.arm64.test.ts"], testTimeout: 60_000 * patience },
+        test: {
+          name: "arm64",
+          include: ["test/**/*.arm64.test.ts"],
+          maxWorkers: "100%",
+          sequence: { groupOrder: 4 },
+          testTimeout: 60_000 * patience,
+        },
       },
       {
         // Builds all of it twice from the commit: hack/test release.
