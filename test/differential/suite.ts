@@ -8,10 +8,7 @@ import { DIFFERENCES } from "./differences.ts";
 import { Side } from "./side.ts";
 import type { Case, Table } from "./table.ts";
 
-/**
- * So many cases run at the same time, each with sides of its own: the reference waits for seconds if an interface has no
- * carrier. It is `maxConcurrency` of vitest.config.ts.
- */
+/** So many cases run at the same time, each with sides of its own: the reference waits for seconds if a device has no carrier. */
 const AT_ONCE = 4;
 
 const FOLDER = new URL("./cases/", import.meta.url);
@@ -31,6 +28,13 @@ export async function compareTables(
 ): Promise<void> {
   const cleanup = new Cleanup();
   const free: (readonly [ours: Side, theirs: Side])[] = [];
+  const waiting: ((sides: readonly [ours: Side, theirs: Side]) => void)[] = [];
+  const take = () => free.pop() ?? new Promise<readonly [ours: Side, theirs: Side]>((resolve) => waiting.push(resolve));
+  function giveBack(sides: readonly [ours: Side, theirs: Side]): void {
+    const next = waiting.shift();
+    if (next === undefined) free.push(sides);
+    else next(sides);
+  }
   beforeAll(async () => {
     const sides = Array.from({ length: AT_ONCE }, () =>
       Promise.all([Side.make(OURS, "ours", cleanup), Side.make(REFERENCE, "theirs", cleanup)]),
@@ -53,11 +57,10 @@ export async function compareTables(
     );
     wanted += rows.length;
     test.concurrent.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
-      const sides = free.pop();
-      if (sides === undefined) throw new Error("more cases run at once than there are sides");
+      const sides = await take();
       // Both end before these sides begin the next case, also where one fails.
       const told = await Promise.allSettled(sides.map((side) => side.tell(plugin, theCase, version)));
-      free.push(sides);
+      giveBack(sides);
       const stories = told.map((outcome) => {
         if (outcome.status === "rejected") throw outcome.reason;
         return outcome.value;
