@@ -53,7 +53,7 @@ test.each([
     status: 1,
     json: {
       code: 999,
-      msg: expect.stringMatching(`${setting} is 0, has to be 1.*EROFS.*set ${setting}=1 for the container`),
+      msg: expect.stringMatching(`${setting} is 0 and must be 1.*EROFS.*set ${setting}=1 for this container`),
     },
   });
   expect(await bed.reservations()).toBe("");
