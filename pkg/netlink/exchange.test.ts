@@ -122,7 +122,7 @@ describe.each(drivers)("the %s driver", (_name, open) => {
     expect(datagrams).toBe(1);
     expect([first?.error, third?.error]).toEqual([undefined, undefined]);
     expect(isExists(second?.error)).toBe(true);
-    expect(second?.error?.message).toBe("ip link show eth0 in a test: exists already (EEXIST): Name taken");
+    expect(second?.error?.message).toBe("ip link show eth0 in a test: already exists (EEXIST): Name taken");
   });
 
   test("splits long request lists so that the answers fit the receive buffer", async () => {
