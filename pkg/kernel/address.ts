@@ -46,7 +46,7 @@ export function addressFamily(family: Family): number {
 export function parseLinkAddress(message: Message): LinkAddress | undefined {
   const { header, attributes } = decode(RTM_NEWADDR, message);
   if (header.family !== AF_INET && header.family !== AF_INET6) return undefined;
-  // On point-to-point links IFA_ADDRESS is the peer's; IFA_LOCAL, where present, is always the link's own.
+  // On point-to-point links IFA_ADDRESS is the peer's; if IFA_LOCAL is present, it is always the link's own.
   const bytes = attributes.local ?? attributes.address;
   if (bytes === undefined) return undefined;
   const flags = attributes.flags ?? header.flags;

@@ -227,7 +227,7 @@ export function eachAttribute(from: Uint8Array, visit: (type: number, start: num
   while (from.length - at >= NLA_HEADER) {
     const length = u16At(at);
     if (length < NLA_HEADER || at + length > from.length) {
-      throw new CodecError("", `attribute length ${length} at offset ${at} of ${from.length}`);
+      throw new CodecError("", `invalid attribute length ${length} at offset ${at} of ${from.length} bytes`);
     }
     visit(u16At(at + 2) & NLA_TYPE_MASK, at + NLA_HEADER, at + length);
     at += (length + 3) & ~3;

@@ -229,7 +229,7 @@ export function splitDatagram(datagram: Uint8Array): Message[] {
   while (datagram.length - at >= HEADER) {
     const length = view.getUint32(at, true);
     if (length < HEADER || at + length > datagram.length) {
-      throw new CodecError("nlmsg_len", `${length} at offset ${at} of ${datagram.length}`);
+      throw new CodecError("nlmsg_len", `invalid length ${length} at offset ${at} of ${datagram.length} bytes`);
     }
     messages.push({
       type: view.getUint16(at + 4, true),

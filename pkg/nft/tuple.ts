@@ -62,7 +62,7 @@ export function typeofFields(fields: readonly Field[]): Uint8Array {
   return typeofExpressions(
     fields.map((field) => {
       const row = TYPEOF[field];
-      if (row === undefined) throw new RangeError(`no typeof for ${field}`);
+      if (row === undefined) throw new RangeError(`nft has no typeof for the field ${field}`);
       return row.expression;
     }),
   );
@@ -99,7 +99,8 @@ export function tupleBytes(fields: readonly Field[], values: readonly FieldValue
   let at = 0;
   fields.forEach((field, index) => {
     const bytes = fieldBytes(field, values[index] ?? "", isLast);
-    if (bytes.length !== FIELD[field].length) throw new RangeError(`${field}: ${bytes.length} bytes`);
+    if (bytes.length !== FIELD[field].length)
+      throw new RangeError(`${field}: ${bytes.length} bytes, expected ${FIELD[field].length}`);
     whole.set(bytes, at);
     at += spaceOf(field, fields);
   });

@@ -128,14 +128,14 @@ function wayOf(packet: Packet, frontend: Frontend, { settings, isOwnAddress }: N
         return {
           endpoints,
           masquerade: undefined,
-          reason: `${policy}: ${source} is a pod of this node, so all endpoints`,
+          reason: `${policy}: ${source} is a pod of this node, so it may use all endpoints`,
         };
       }
       if (isOwnAddress(packet.source)) {
         const own = `${source} is an address of this node`;
-        return { endpoints, masquerade: own, reason: `${policy}: ${own}, so all endpoints` };
+        return { endpoints, masquerade: own, reason: `${policy}: ${own}, so it may use all endpoints` };
       }
-      return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: endpoints on this node only` };
+      return { endpoints: localEndpoints, masquerade: undefined, reason: `${policy}: only endpoints on this node` };
     }
   }
 }

@@ -70,7 +70,7 @@ export const FORWARD_WISHES: ForwardingSettings = { adminChain: DEFAULT_ADMIN_CH
 export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 
 export interface SeenPodRules {
-  /** The generation before anything else was read. */
+  /** The generation of the ruleset, read before anything else. */
   readonly generation: number | undefined;
   /** The handles of the existing tables. Another handle means another table, which replaced a removed one. */
   readonly handles: PodTables;

@@ -174,7 +174,7 @@ function keyOf({ protocol, address: single, port, condition }: HostPort, family:
   if (condition === undefined) return single === undefined ? [protocol, port] : [single, protocol, port];
   const bits = conditionBits(family);
   const source = among === undefined ? condition.source : commonSpan(condition.source, prefixSpan(among));
-  if (source === undefined) throw new RangeError("a condition without any source that is masqueraded");
+  if (source === undefined) throw new RangeError("the condition allows none of the masqueraded sources");
   const destination = single === undefined ? condition.destination : addressSpan(single);
   return [
     protocol,

@@ -31,7 +31,7 @@ export function setIndex(id: ElementId): number {
 /** The first character of the ids of this set's elements. */
 export function setTag(name: string, family: Family): string {
   const index = INDEX.get(`${name}${family}`);
-  if (index === undefined) throw new RangeError(`no set ${name}${family}`);
+  if (index === undefined) throw new RangeError(`there is no set ${name}${family}`);
   return String.fromCharCode(index);
 }
 
