@@ -41,7 +41,7 @@ function acknowledge(sequence: number, errno: number, text?: string): Uint8Array
 const linkPayload = (index: number) => query(RTM_NEWLINK, "", { index }, { ifname: `eth${index}` }).body;
 const done = (sequence: number, flags = 0) => answer(3, NLM_F_MULTI | flags, sequence, Uint8Array.of(0, 0, 0, 0));
 const anyLink = query(RTM_GETLINK, "ip link show eth0", {}, { ifname: "eth0" });
-/** Of any type: a batch does not check it. */
+/** Any type is possible: a batch does not check it. */
 const anyChange = request(RTM_GETLINK, { kind: "link", key: "eth0" }, "ip link set eth0", {}, { ifname: "eth0" });
 const allLinks = dumpRequest(RTM_GETLINK, "ip link show", {}, {});
 
