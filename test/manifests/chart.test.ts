@@ -162,8 +162,8 @@ describe("the schema", () => {
 
   test("is shown in the chart's README (vitest -u writes it anew)", async () => {
     const values = parse(readFileSync(`${CHART}/values.yaml`, "utf8")) as Record<string, unknown>;
-    const heading = "# The chart's values\n\nMade from `values.schema.json` and `values.yaml`; ";
-    const readme = `${heading}[docs/install.md](../../docs/install.md) is the way through it.\n\n${formatValuesTable(SCHEMA, values)}`;
+    const heading = "# Values of the chart\n\nGenerated from `values.schema.json` and `values.yaml`. ";
+    const readme = `${heading}[docs/install.md](../../docs/install.md) describes the installation.\n\n${formatValuesTable(SCHEMA, values)}`;
     await expect(readme).toMatchFileSnapshot(`${CHART}/README.md`);
   });
 });
