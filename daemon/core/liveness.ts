@@ -4,7 +4,8 @@
  *
  * A socket file outlives a killed process, and taking over a stale one (connect, unlink, bind) is a race between two
  * daemons that start together. So the directory is claimed by an abstract socket first: the kernel lets one process bind
- * the name and frees it when that process ends, however it ends. Only its holder touches the file.
+ * the name and frees it when that process ends, however it ends. Only its holder touches the file. A lock would do as well, but
+ * Node.js has no flock.
  */
 
 import { mkdir, rm, stat } from "node:fs/promises";

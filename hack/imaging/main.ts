@@ -1,4 +1,7 @@
-/** hack/image without a container engine: the root file system, and the image as an archive that every engine loads. */
+/**
+ * hack/image without a container engine: the root file system, and the image as an archive that every engine loads. So the same
+ * commit gives the same bytes, and the tests need no engine. The Containerfile runs the same script.
+ */
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";

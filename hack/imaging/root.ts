@@ -1,6 +1,7 @@
 /**
  * The container image's root file system: weft's static file, weftd's bundle with the Node.js it runs on, the libraries
- * that Node.js is linked to, and iptables-legacy. No shell, no package manager, nothing that anybody may write.
+ * that Node.js is linked to, and iptables-legacy. No shell, no package manager, nothing that anybody may write. iptables-legacy
+ * opens a raw socket, so it works only with NET_RAW, which the component conf/components/iptables-legacy adds.
  */
 import {
   chmodSync,

@@ -6,7 +6,8 @@
  *   administrator's chain exists; on request always, as by the reference plugin: a FORWARD that begins to drop later, and
  *   an administrator's chain that is filled later, then find the pods' rules in place.
  * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
- *   head, with the owner's mark as comment.
+ *   head, with the owner's mark as comment. They match ranges by prefix, not by set: iptables-save and iptables-restore turn a
+ *   rule with a set into one without any condition.
  */
 import { DEFAULT_ADMIN_CHAIN, PRIVATE_CHAIN } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";

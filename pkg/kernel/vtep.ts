@@ -84,7 +84,10 @@ function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): st
   );
 }
 
-/** Down: an alias can only be set on a device that exists, and comes with bringing it up. */
+/**
+ * Creates the device down. The kernel accepts an alias only for a device that exists, so the alias comes with bringing it up. If
+ * weftd were killed in between, an up device without an alias would look like another program's.
+ */
 function createVtep(wanted: Vtep): Request {
   return request(
     RTM_NEWLINK,

@@ -1,6 +1,7 @@
 /**
  * The way of a packet through a hook of netfilter: all base chains there in their order, and what becomes of it. Rules of
- * iptables-legacy are no part of nf_tables, and not seen.
+ * iptables-legacy are no part of nf_tables, and not seen. The kernel shows how a packet passes its rules only while the packet
+ * passes them (nftrace), and diagnosis must neither send nor change anything. So the rules are evaluated here.
  */
 import type { SetElement } from "../netlink/nftables.ts";
 import { NFPROTO, VERDICT } from "../netlink/nftables.ts";

@@ -4,7 +4,8 @@
  * While no other node has such a subnet, the bridge keeps the gateway's address with its route. Once another node has
  * it, that node's route has to stand: the gateway's address stays alone (pods ask for it, and an address of the subnet's
  * length would bring the connected route back, with the broadcast and anycast addresses that may be the other node's
- * VTEP's), and each pod that still runs has a route of its own.
+ * VTEP's), and each pod that still runs has a route of its own. The kernel takes a subnet's first address for broadcast before
+ * Linux 5.14, and for anycast with IPv6.
  */
 
 import { RTPROT_WEFT } from "../footprint.ts";

@@ -34,7 +34,8 @@ const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
 
 /**
  * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
- * the last. What it holds of subnets of before goes.
+ * the last. What it holds of subnets of before goes. weftd may add the gateway's address before the ADD that makes the bridge
+ * does: that ADD accepts an address that is already there.
  */
 export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan {
   const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
@@ -64,7 +65,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
 /**
  * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
  * only those: an address that another program has put there, or a port of any kind, keeps it; what it holds of subnets of
- * before goes.
+ * before goes. The bridge carries no mark, which would cost a message in the ADD that makes it.
  */
 export function planLeftBridge(left: PodBridge, observed: KernelSnapshot): Plan {
   const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");

@@ -68,7 +68,8 @@ function annotations(): string {
     backendType: "`vxlan` (also for `auto`) or `host-gw`: how peers send packets to this node",
     backendData: "VNI and hardware address of the node's VTEP over IPv4",
     backendV6Data: "VNI and hardware address of the node's VTEP over IPv6",
-    publicIp: "the IPv4 address at which peers reach the node; peers refuse it if the Node's addresses do not contain it",
+    publicIp:
+      "the IPv4 address at which peers reach the node; peers refuse it if the Node's addresses do not contain it",
     publicIpv6: "the IPv6 address at which peers reach the node, under the same condition",
     vxlanPort: "UDP port of the node's VTEPs",
     publicIpOverwrite: "set by an administrator: the IPv4 address that weftd announces instead of the one it finds",

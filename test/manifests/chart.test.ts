@@ -1,4 +1,7 @@
-/** The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. */
+/**
+ * The Helm chart renders what kustomize makes: with its defaults the base, with each example the overlay of that name. Its
+ * templates repeat the manifests, because a chart cannot read files outside its folder.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";

@@ -1,6 +1,8 @@
 /**
  * Pods on the bridge take this node's whole subnet for their own link, and ask there for a pod that has a link of its own.
- * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows.
+ * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows. IPv4 needs no entry
+ * for each pod: a new pod is reachable when its ADD returns, and the kernel answers only for addresses that its routes lead
+ * elsewhere, so never for the bridge's own pods.
  */
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
@@ -60,7 +62,8 @@ export class PodProxy {
       return { settings: changed, watched: settings, requests };
     }
     if (before === 0) return NOTHING;
-    // A weftd before this one may have been stopped in between: its settings are known by being set all together.
+    // A weftd before this one may have been stopped while one kind of pods went. Settings have no owner, so its settings are
+    // recognised by being set all together: only weftd sets `proxy_arp` with a `proxy_delay` of 0.
     const own = before === undefined ? groups.filter((group) => this.#isSet(group)) : groups;
     const settings = await this.#keepSettings(own.flat().map(this.#initial), false, attempts);
     const requests = await this.#keepEntries(families, bridge, [], attempts);

@@ -1,6 +1,7 @@
 /**
- * Hears when somebody writes a kernel setting of which netlink tells nothing (br_netfilter's, accept_ra). What the kernel
- * changes by itself, or somebody through another mount of proc, is found by the next comparison.
+ * Hears when a program writes a kernel setting that netlink does not announce (br_netfilter's, accept_ra; netlink announces only
+ * forwarding). inotify works for what is written through the same mount of proc. What the kernel changes by itself, or a program
+ * changes through another mount, is found by the next comparison.
  */
 import { type FSWatcher, watch } from "node:fs";
 import type { Files } from "../../../pkg/sys/system.ts";

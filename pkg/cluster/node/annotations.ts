@@ -22,6 +22,7 @@ export const ANNOTATION = {
   publicIp: `${PREFIX}public-ip`,
   publicIpv6: `${PREFIX}public-ipv6`,
   /** Ours, beside flannel's: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
+  // flannel announces no port: without this annotation, no peer could know which nodes have changed theirs.
   vxlanPort: "weft/vxlan-port",
   /** Set by the administrator: the address that the node is to publish instead of the one it found. */
   publicIpOverwrite: `${PREFIX}public-ip-overwrite`,

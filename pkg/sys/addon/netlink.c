@@ -6,7 +6,8 @@
  *   ignorePort(handle, port) -> errno, close(handle)
  *
  * onMessages is called with many messages at once, onError with a call's name and its errno. A lost message (ENOBUFS)
- * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
+ * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again. (The npm package for netlink passes
+ * libuv's answer on as an error without a name, which ends the process.)
  *
  * The kernel answers while send and recv last, which for some questions (a walk of conntrack's table) is many milliseconds.
  * A socket that isSlow makes these calls in libuv's thread pool, so that the event loop goes on: each send is a job that also

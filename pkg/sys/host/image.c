@@ -2,7 +2,9 @@
  * The image: QuickJS's memory as it is after the plugins were loaded. The build runs the executable once without an
  * image (main.c, seed), which evaluates the plugins' script and writes this structure out; the build then puts it into
  * the very same executable. A plugin starts where the build left off: nothing is read, linked or evaluated, and the
- * kernel maps only the pages that are touched.
+ * kernel maps only the pages that are touched. Loading and evaluating a plugin's own bytecode took 5.5 of the 11.7 million
+ * instructions of an ADD. The time of an ADD was 0.43 of the reference plugins' (1.9.1) before, and is 0.36 with the image
+ * (measured in one run).
  *
  * This works because a static executable has fixed addresses, so that every pointer in the image stays true, and because
  * everything QuickJS keeps is in here: its blocks (below), and the handles in `struct host_image`.
@@ -26,7 +28,8 @@ enum {
 
 /*
  * In front of each block: its size, and its class or 0 for one that is larger than small. Blocks are aligned to eight
- * bytes, which is all that QuickJS's structures ask for: with sixteen, each object would be larger by a fifth.
+ * bytes, which is all that QuickJS's structures ask for: with sixteen, each object would be larger by a fifth. With sixteen, and
+ * without cutting up spare blocks, the file was 270 KiB larger and an ADD some hundredths slower: it maps each page it touches.
  */
 struct header {
 	uint64_t size : 56;
