@@ -21,7 +21,7 @@ import { type ProxyPlaceOptions, proxyPlaceFlags } from "./proxy-place-options.t
 import { type ServiceOptions, serviceFlags } from "./service-options.ts";
 
 /** Which interface is the underlay's; nothing given: found by the Node's address. */
-export interface InterfaceWishes {
+export interface InterfaceOptions {
   /** Its name, or an alternative one. */
   readonly iface: string | undefined;
   /** It has an address in one of these. */
@@ -32,7 +32,7 @@ export interface InterfaceWishes {
   readonly ifaceCanReach: Address | undefined;
 }
 
-export interface Options extends InterfaceWishes, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
+export interface Options extends InterfaceOptions, ServiceOptions, ProxyPlaceOptions, OutsideOptions {
   /** Undefined: the service account of the pod that weftd runs in. */
   readonly kubeconfig: string | undefined;
   /** URLs, in the order of preference; empty: the kubeconfig's, or the pod's environment's. */

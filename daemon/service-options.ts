@@ -1,7 +1,7 @@
 /** weftd's flags about Services. */
 import { InvalidArgumentError, type Option } from "commander";
 import type { Prefix } from "../pkg/ip/prefix.ts";
-import { type NodePortWishes, PRIMARY_ONLY } from "../pkg/services/node-port-addresses.ts";
+import { type NodePortSelection, PRIMARY_ONLY } from "../pkg/services/node-port-addresses.ts";
 import { flag, parseBoolean, parseNetworks } from "./flag.ts";
 
 /** Bits of a packet's mark. */
@@ -12,7 +12,7 @@ const PROXIES = ["none", "nftables"] as const;
 export interface ServiceOptions {
   /** What carries connections to Services. `none`: weftd neither programs Services nor watches them. */
   readonly serviceProxy: (typeof PROXIES)[number];
-  readonly nodeportAddresses: NodePortWishes;
+  readonly nodeportAddresses: NodePortSelection;
   /** Which of Services' externalIPs are served. */
   readonly externalIps: ExternalIPs;
   /** Connections to ClusterIPs are masqueraded whatever their source. */
@@ -38,7 +38,7 @@ export function serviceFlags(): readonly Option[] {
       "WEFTD_NODEPORT_ADDRESSES",
       "addresses of the node that NodePorts answer on: primary, all, localhost, networks; commas between",
     )
-      .argParser(parseNodePortWishes)
+      .argParser(parseNodePortSelection)
       .default(PRIMARY_ONLY, "primary"),
     flag(
       "--external-ips <which>",
@@ -66,7 +66,7 @@ export function serviceFlags(): readonly Option[] {
 }
 
 /** "primary", "localhost,192.0.2.0/24" */
-export function parseNodePortWishes(text: string): NodePortWishes {
+export function parseNodePortSelection(text: string): NodePortSelection {
   const parts = text.split(",").map((part) => part.trim());
   const ranges = parts.filter((part) => !KEYWORDS.has(part)).flatMap(parseNodePortRange);
   return {

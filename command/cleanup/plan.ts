@@ -49,14 +49,14 @@ export interface CleanupPlan {
   readonly pods: readonly string[];
 }
 
-export interface Wishes {
+export interface CleanupOptions {
   /** What was put out of use for weft comes back. */
   readonly restores: boolean;
   /** Under which `weft install` puts links. */
   readonly pluginNames: readonly string[];
 }
 
-export function planCleanup(observed: ObservedNode, { restores, pluginNames }: Wishes): CleanupPlan {
+export function planCleanup(observed: ObservedNode, { restores, pluginNames }: CleanupOptions): CleanupPlan {
   const left: string[] = [];
   const steps = [
     // First the configuration: the runtime makes no more pods by it.

@@ -114,7 +114,7 @@ function facts(change: Partial<Facts> = {}, settings: Readonly<Record<string, st
     plugins: { directory: "/opt/cni/bin", files: new Map() },
     rooms: [],
     leases: { dataDir: "/var/lib/cni/networks", isComplete: true, leaked: [], uses: [] },
-    renumbering: { outside: [], former: [], wishes: { gateways: [], hosts: [] } },
+    renumbering: { outside: [], former: [], retained: { gateways: [], hosts: [] } },
     podRules: { missing: [], obstacles: [], unchecked: [], unknown: [] },
     services: NO_SERVICES,
     networkd: { isRunning: false, managesForeignRoutes: true, managesForeignRules: true },
@@ -143,7 +143,7 @@ const OUTSIDE = {
   renumbering: {
     outside: [{ address: parseAddress("10.244.9.7"), mark: "cni:cbr0/c7/eth0", isBridged: true }],
     former: [parsePrefix("10.244.9.0/24")],
-    wishes: { gateways: [{ gateway: parsePrefix("10.244.9.1/24"), held: "subnet" as const }], hosts: [] },
+    retained: { gateways: [{ gateway: parsePrefix("10.244.9.1/24"), held: "subnet" as const }], hosts: [] },
   },
 };
 const ports = (count: number) => [

@@ -78,7 +78,7 @@ export function gather(
   progress("comparing executables");
   const plugins = lookAtPlugins(system, options.cniBinDir, options.build);
   const { leases, own: reserved } = readLeases(system, options.cniConfDir, attachment, table);
-  const renumbering = readRenumbering(table, desired, { ...attachment, cables: ends.cables }, reserved, observed);
+  const renumbering = readRenumbering(table, desired, { ...attachment, routed: ends.routed }, reserved, observed);
   if (!options.isQuiet) progress("asking peers");
   const isAsking = !options.isQuiet && table !== undefined && desired !== undefined;
   return {
@@ -112,14 +112,14 @@ function needsWeftd({ files }: NetworkFolder): boolean {
 function readRenumbering(
   table: KnownNodes | undefined,
   desired: DesiredState | undefined,
-  { network, bridge, cables }: AttachSettings & Pick<PodEnds, "cables">,
+  { network, bridge, routed }: AttachSettings & Pick<PodEnds, "routed">,
   reserved: readonly Reservation[],
   observed: KernelSnapshot,
 ): Renumbering | undefined {
   if (table === undefined) return undefined;
   const peerSubnets = desired?.dataPath.routes.map(({ destination }) => destination) ?? [];
   const { node, formerSubnets: former } = table;
-  return renumberingOf({ network, bridge, cables, subnets: node.subnets, former, peerSubnets }, reserved, observed);
+  return renumberingOf({ network, bridge, routed, subnets: node.subnets, former, peerSubnets }, reserved, observed);
 }
 
 const NO_RULES: NodeRules = { bases: [], chains: [], rulesOf: () => [], elementsOf: () => undefined };

@@ -2,7 +2,7 @@
 import { formatAddress, isSameAddress } from "../../pkg/ip/address.ts";
 import type { Link } from "../../pkg/kernel/link.ts";
 import { addRoute } from "../../pkg/kernel/route.ts";
-import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
+import { hostRoute } from "../../pkg/reconcile/routed-pods.ts";
 import { withNames } from "../node/kernel.ts";
 import type { Trace } from "./trace.ts";
 import { podText } from "./words.ts";

@@ -83,7 +83,7 @@ function askBridge(trace: Trace, bridge: Link): void {
   const { ends, missingAnswer, observed, reservationOf } = trace.knowledge;
   const owner = reservationOf(destination);
   const target = owner === undefined ? undefined : trace.podLink(owner);
-  if (target === undefined || !ends.cables.has(target.alias)) {
+  if (target === undefined || !ends.routed.has(target.alias)) {
     trace.say({
       at: "bridge",
       state: "goes",

@@ -149,8 +149,8 @@ test("a symbolic link to an older build stays", () => {
   ];
   const files = new Map([file("weft", false), file("retired", false), file("my-weft", true)]);
   const observed = { path: DIR, isThere: true, files, replaced: [], unfinished: [] };
-  const wishes = { names: [], knownNames: ["bridge"], keepsForeign: false, discards: false };
-  expect(planInstallation(observed, wishes, () => false).files).toEqual([
+  const wanted = { names: [], knownNames: ["bridge"], keepsForeign: false, discards: false };
+  expect(planInstallation(observed, wanted, () => false).files).toEqual([
     { name: "weft", action: "update" },
     { name: "retired", action: "remove" },
   ]);

@@ -11,7 +11,7 @@ import { type Block, CommandError, ExitStatus, type Outcome, text } from "../out
 import { type Build, declareSubcommand } from "../subcommand.ts";
 import { type BinDirectory, observeBinDirectory } from "./bin-directory.ts";
 import { carryOut } from "./carry-out.ts";
-import { type Action, type InstallationPlan, isEmpty, namesOf, planInstallation, type Wishes } from "./plan.ts";
+import { type Action, type InstallationPlan, type InstallOptions, isEmpty, namesOf, planInstallation } from "./plan.ts";
 import { dryRun, undoInstallation } from "./undo/run.ts";
 
 /** Leads to the running file even after it was replaced or removed. */
@@ -61,13 +61,13 @@ export const install = declareSubcommand({
   run({ system, build, arguments: { directory }, options, progress }) {
     const path = withoutTrailingSlashes(directory);
     if (options.undo) return undo({ system, build, path, options, progress });
-    const wishes = wishesOf(options, build);
+    const wanted = installOptionsOf(options, build);
     const outcome = (plan: InstallationPlan) =>
       outcomeOf(plan, build, options.dryRun, warningsOf(plan, system, build, options.cniConfDir));
-    if (options.dryRun) return outcome(observe(path, wishes, system).plan);
+    if (options.dryRun) return outcome(observe(path, wanted, system).plan);
     const lock = lockDirectory(path, system, progress);
     try {
-      const { plan, image } = observe(path, wishes, system);
+      const { plan, image } = observe(path, wanted, system);
       if (!isEmpty(plan)) attempt(path, () => carryOut(plan, image, system));
       return outcome(plan);
     } finally {
@@ -116,10 +116,10 @@ function undo({ system, build, path, options, progress }: Undoing): Outcome {
   }
 }
 
-function wishesOf(
+function installOptionsOf(
   { only, keepExisting, discardReplaced }: { only: readonly string[]; keepExisting: boolean; discardReplaced: boolean },
   { pluginNames }: Build,
-): Wishes {
+): InstallOptions {
   const unknown = only.find((name) => !pluginNames.includes(name));
   if (unknown !== undefined) {
     throw new CommandError(`--only: "${unknown}" is no plugin of this file`, {
@@ -135,12 +135,12 @@ function wishesOf(
   };
 }
 
-function observe(path: string, wishes: Wishes, system: System): { plan: InstallationPlan; image: Uint8Array } {
+function observe(path: string, wanted: InstallOptions, system: System): { plan: InstallationPlan; image: Uint8Array } {
   const observed = attempt<BinDirectory>(path, () => observeBinDirectory(path, system));
   const image = system.readFile(OWN_FILE);
   const plan = planInstallation(
     observed,
-    wishes,
+    wanted,
     ({ name, buildId }) => buildId !== undefined && isEqual(system.readFile(`${path}/${name}`), image),
   );
   const [obstacle] = plan.obstacles;

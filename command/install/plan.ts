@@ -3,7 +3,7 @@
 import { EXECUTABLE } from "../../pkg/footprint.ts";
 import type { BinDirectory, BinFile } from "./bin-directory.ts";
 
-export interface Wishes {
+export interface InstallOptions {
   /** Of the plugins; the file `weft` itself is always wanted. */
   readonly names: readonly string[];
   /** `undefined`: whatever has another name is left as it is. Else all that this build knows: none of them is a leftover. */
@@ -40,7 +40,7 @@ export const MODE = 0o755;
 /** `isThisBuild` compares the file's content with the one to install. */
 export function planInstallation(
   observed: BinDirectory,
-  { names, knownNames, keepsForeign, discards }: Wishes,
+  { names, knownNames, keepsForeign, discards }: InstallOptions,
   isThisBuild: (file: BinFile) => boolean,
 ): InstallationPlan {
   const base = observed.files.get(EXECUTABLE);

@@ -11,7 +11,7 @@ import { type BlockingNetlink, openRoute } from "../../pkg/netlink/blocking.ts";
 import { answered } from "../../pkg/netlink/look.ts";
 import type { Query, Request } from "../../pkg/netlink/message.ts";
 import { readRuleset } from "../../pkg/netlink/ruleset.ts";
-import { podCableNames } from "../../pkg/reconcile/pod-cables.ts";
+import { hostEndNames } from "../../pkg/reconcile/routed-pods.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import { acceptPods, podForwardingLook, type SeenForwarding, unacceptedPods } from "../../pkg/tables/pod-forwarding.ts";
 import {
@@ -84,8 +84,8 @@ export function lookAtPodRules(
   const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
   const seen = answered(podRulesLook(), read);
   // After the generation was asked for: an attachment without a link has none any more when the change is made.
-  const cables = readCables(system);
-  const told = [...cables].flatMap(([mark, name]) => {
+  const hostEnds = readHostEnds(system);
+  const told = [...hostEnds].flatMap(([mark, name]) => {
     const attachment = cached.get(mark);
     return attachment === undefined ? [] : [wantedRules(attachment, name)];
   });
@@ -123,16 +123,16 @@ export function lookAtPodRules(
         ownersOf(seen),
         isForeign,
       ),
-      unknown: [...cables.keys()].filter((mark) => !cached.has(mark)),
+      unknown: [...hostEnds.keys()].filter((mark) => !cached.has(mark)),
     };
   }
 }
 
 /** The host's ends of pods' cables: mark -> name. */
-export function readCables(system: System): ReadonlyMap<string, string> {
+export function readHostEnds(system: System): ReadonlyMap<string, string> {
   const host = openRoute(system);
   try {
-    return podCableNames(host.dump(linkDump()).map(parseLink));
+    return hostEndNames(host.dump(linkDump()).map(parseLink));
   } finally {
     host.close();
   }

@@ -4,7 +4,7 @@
  */
 import { CLOSED_PORT } from "../../pkg/footprint.ts";
 import { type Address, addressToBytes } from "../../pkg/ip/address.ts";
-import type { Knock, KnockAnswer, System } from "../../pkg/sys/system.ts";
+import type { System, UdpProbe, UdpProbeReply } from "../../pkg/sys/system.ts";
 
 const ECONNREFUSED = 111;
 const ETIMEDOUT = 110;
@@ -35,12 +35,12 @@ export function ask(system: System, questions: readonly Question[], timeoutMs: n
     const silent: number[] = [];
     for (let start = 0; start < open.length; start += AT_ONCE) {
       const part = open.slice(start, start + AT_ONCE);
-      const heard = system.knock(
-        part.map((at) => knockOf(questions[at] as Question)),
+      const heard = system.probeUdp(
+        part.map((at) => probeOf(questions[at] as Question)),
         timeoutMs,
       );
       part.forEach((at, place) => {
-        const { errno, afterMs } = heard[place] as KnockAnswer;
+        const { errno, afterMs } = heard[place] as UdpProbeReply;
         if (errno === ECONNREFUSED) answers[at] = { isAnswered: true, afterMs };
         else if (errno === ETIMEDOUT) silent.push(at);
       });
@@ -50,7 +50,7 @@ export function ask(system: System, questions: readonly Question[], timeoutMs: n
   return answers;
 }
 
-function knockOf({ to, from, bytes = 8, isWhole = false }: Question): Knock {
+function probeOf({ to, from, bytes = 8, isWhole = false }: Question): UdpProbe {
   const source = from === undefined ? undefined : addressToBytes(from);
   return { to: addressToBytes(to), from: source, port: CLOSED_PORT, bytes, isWhole };
 }

@@ -20,7 +20,7 @@ import {
   lookAtPodRules,
   type PodRulesKnowledge,
   type PodRulesLook,
-  readCables,
+  readHostEnds,
   readKnowledge,
 } from "../node/pod-rules.ts";
 import { CommandError, ExitStatus } from "../outcome.ts";
@@ -144,15 +144,16 @@ function record(system: System, { forwarding, wanted }: PodRulesLook, echoes: re
 
 /** Of attachments whose link has gone meanwhile. */
 function removeStale(system: System, restored: ReadonlySet<string>): void {
-  const isGone = (cables: ReadonlyMap<string, string>) => (owner: string) => restored.has(owner) && !cables.has(owner);
-  if (![...restored].some(isGone(readCables(system)))) return;
+  const isGone = (hostEnds: ReadonlyMap<string, string>) => (owner: string) =>
+    restored.has(owner) && !hostEnds.has(owner);
+  if (![...restored].some(isGone(readHostEnds(system)))) return;
   changeSeen(
     system,
     (netfilter) => {
       const read = (questions: readonly Query[]) => readRuleset(netfilter, questions);
       const seen = answered(podRulesLook(), read);
       // After the generation was asked for, as in each look.
-      const isStale = isGone(readCables(system));
+      const isStale = isGone(readHostEnds(system));
       const addresses = forwardedAddresses(seen, isStale);
       const look = podForwardingLook(FORWARD_WISHES.adminChain, addresses);
       return { seen, isStale, forwarding: addresses.length === 0 ? undefined : answered(look, read) };

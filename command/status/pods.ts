@@ -31,10 +31,10 @@ export function countPods(configured: AttachSettings, observed: KernelSnapshot):
 /** "5: 3 on cni0 (2 of them attached by other plugins), 2 on links of their own; network cbr0" */
 export function podsText({ count, network, bridge, onBridge, byOthers }: PodCount): string {
   const others = byOthers === 0 ? "" : ` (${byOthers} of them attached by other plugins)`;
-  const cables = count - onBridge;
+  const routed = count - onBridge;
   const places = [
-    ...(bridge !== null && (onBridge > 0 || cables === 0) ? [`${onBridge} on ${bridge}${others}`] : []),
-    ...(cables > 0 || bridge === null ? [`${cables} on links of their own`] : []),
+    ...(bridge !== null && (onBridge > 0 || routed === 0) ? [`${onBridge} on ${bridge}${others}`] : []),
+    ...(routed > 0 || bridge === null ? [`${routed} on links of their own`] : []),
   ];
   return `${places.join(", ")}; network ${network}`;
 }

@@ -11,19 +11,19 @@ import { RTM_DELNEIGH, RTM_NEWNEIGH } from "../../pkg/netlink/neighbour.ts";
 import { RTM_NEWNETCONF } from "../../pkg/netlink/netconf.ts";
 import { FakeEventSocket } from "../core/fake-event-socket.ts";
 import { listenToKernel } from "../core/kernel-events.ts";
-import { type AttachInterest, attachReason } from "./attach/interest.ts";
+import { type AttachFilter, attachReason } from "./attach/notification-filter.ts";
 import { settingReason } from "./node-rules/node-rules.ts";
-import { type PeersInterest, peersReason, peersTrigger } from "./peers/interest.ts";
+import { type PeersFilter, peersReason, peersTrigger } from "./peers/notification-filter.ts";
 
-type Interest = PeersInterest & AttachInterest;
+type NotificationFilter = PeersFilter & AttachFilter;
 
-const watched = ({ linkNames, linkIndexes, bridge: pods }: Interest) => ({
+const watched = ({ linkNames, linkIndexes, bridge: pods }: NotificationFilter) => ({
   names: new Set([...linkNames, ...(pods === undefined ? [] : [pods.name])]),
   indexes: new Set([...linkIndexes, ...(pods === undefined ? [] : [pods.index])]),
 });
 
 /** Why one of the controllers compares. */
-function reasonToCompare(message: Message, known: Interest): string | undefined {
+function reasonToCompare(message: Message, known: NotificationFilter): string | undefined {
   const reasons = [peersReason(message, known), attachReason(message, known), settingReason(message, watched(known))];
   const [first, ...others] = reasons.filter((reason) => reason !== undefined);
   for (const other of others) expect(other).toBe(first);
@@ -41,13 +41,13 @@ const GATEWAYS = [parsePrefix("10.244.1.1/32").address];
 /** Of a pod that was there before the node got other subnets. */
 const OUTSIDE = "cni:cbr0/c9/eth0";
 
-const interest: Interest = {
+const filter: NotificationFilter = {
   linkNames: new Set(["eth0", "flannel.1"]),
   linkIndexes: new Set([UNDERLAY, VTEP]),
   deviceIndexes: new Set([VTEP]),
   underlayAddresses: [parsePrefix("198.51.100.1/32")],
   destinations: new Set(["10.244.2.0/24", "10.244.1.0/24"]),
-  cables: undefined,
+  routed: undefined,
   bridge: {
     ...{ name: "cni0", index: BRIDGE, mac: "0a:00:00:00:00:01", network: "cbr0", gateways: GATEWAYS },
     outside: new Set([OUTSIDE]),
@@ -116,7 +116,7 @@ test.each<[string, Encodable, string | undefined]>([
   ["a forwarding entry removed", neighbour(VTEP, AF_BRIDGE, RTM_DELNEIGH), "neighbour"],
   ["a neighbour on the underlay", neighbour(UNDERLAY, AF_INET), undefined],
 ])("%s: %o calls for %s", (_name, sent, expected) => {
-  expect(reasonToCompare(notification(sent), interest)).toBe(expected);
+  expect(reasonToCompare(notification(sent), filter)).toBe(expected);
 });
 
 test.each<[string, Encodable, string | undefined]>([
@@ -136,8 +136,8 @@ test.each<[string, Encodable, string | undefined]>([
   ["the link of a pod outside the subnets removed", podGone(OUTSIDE), "link veth1"],
 ])("where pods have links of their own, %s: %o calls for %s", (_name, sent, expected) => {
   const subnets = [parsePrefix("10.244.1.0/24")];
-  const cables = { network: "cbr0", gateways: GATEWAYS, subnets, outside: new Set([OUTSIDE]) };
-  expect(reasonToCompare(notification(sent), { ...interest, bridge: undefined, cables })).toBe(expected);
+  const routed = { network: "cbr0", gateways: GATEWAYS, subnets, outside: new Set([OUTSIDE]) };
+  expect(reasonToCompare(notification(sent), { ...filter, bridge: undefined, routed })).toBe(expected);
 });
 
 const removed = query(RTM_DELLINK, "", { index: POD }, { ifname: "veth1", ifalias: "cni:cbr0/c1/eth0" });
@@ -150,13 +150,13 @@ test.each<[string, Encodable, string | undefined]>([
   ["the end of another network's pod", deleteLink(POD), undefined],
   ["a port as it should be", port({}), undefined],
 ])("where pods of both kinds are, %s: %o calls for %s", (_name, sent, expected) => {
-  const cables = {
+  const routed = {
     network: "cbr0",
     gateways: GATEWAYS,
     subnets: [parsePrefix("10.244.1.0/24")],
     outside: new Set<string>(),
   };
-  expect(reasonToCompare(notification(sent), { ...interest, cables })).toBe(expected);
+  expect(reasonToCompare(notification(sent), { ...filter, routed })).toBe(expected);
 });
 
 test.each([
@@ -167,23 +167,23 @@ test.each([
   "%s concerns the pods that were there before other subnets: %i by %i calls for %s",
   (_name, protocol, link, reason) => {
     const sent = deleteRoute({ ...route("10.244.9.7/32", protocol), outputIndex: link });
-    expect(attachReason(notification(sent), interest)).toBe(reason);
+    expect(attachReason(notification(sent), filter)).toBe(reason);
   },
 );
 
 test("where all pods are on the bridge, the first with a link of its own is news, and the end of a port is none", () => {
-  expect(reasonToCompare(notification(gateway(POD)), interest)).toBe("address");
-  expect(reasonToCompare(notification(removed), interest)).toBeUndefined();
+  expect(reasonToCompare(notification(gateway(POD)), filter)).toBe("address");
+  expect(reasonToCompare(notification(removed), filter)).toBeUndefined();
 });
 
 test("the echo of our own request calls for nothing", () => {
   const sent = deleteRoute(route("10.244.2.0/24", PROTOCOL));
-  expect(reasonToCompare(notification(sent, OWN_PORT), interest)).toBeUndefined();
-  expect(reasonToCompare(notification(sent, 1), interest)).toBe("route");
-  expect(reasonToCompare(notification(sent, 0), { ...interest, ownPort: 0 })).toBe("route");
+  expect(reasonToCompare(notification(sent, OWN_PORT), filter)).toBeUndefined();
+  expect(reasonToCompare(notification(sent, 1), filter)).toBe("route");
+  expect(reasonToCompare(notification(sent, 0), { ...filter, ownPort: 0 })).toBe("route");
 });
 
-function listen(known: Interest | undefined) {
+function listen(known: NotificationFilter | undefined) {
   const socket = new FakeEventSocket();
   const heard: string[] = [];
   listenToKernel(socket, {
@@ -199,14 +199,14 @@ function listen(known: Interest | undefined) {
 }
 
 test("each notification of a datagram is looked at", () => {
-  const { socket, heard } = listen(interest);
+  const { socket, heard } = listen(filter);
   socket.deliver(link(POD, "veth12345678"), link(UNDERLAY, "eth0"), address(UNDERLAY));
   expect(heard).toEqual(["link eth0", "address"]);
   expect(socket.groups).toEqual([1, 3, 5, 7, 9, 11, 24, 25]);
 });
 
 test("what another process did, and what happens to the underlay, is no echo of ours", () => {
-  const { socket, heard } = listen(interest);
+  const { socket, heard } = listen(filter);
   socket.deliver(link(UNDERLAY, "eth0"), address(UNDERLAY), link(VTEP, "flannel.1"), neighbour(VTEP, AF_INET));
   socket.deliverFrom(OWN_PORT + 1, link(VTEP, "flannel.1"));
   socket.deliverFrom(OWN_PORT, link(VTEP, "flannel.1"));
@@ -226,19 +226,19 @@ test("while nothing is programmed, everything counts", () => {
 });
 
 test("a datagram that cannot be read counts as a change", () => {
-  const { socket, heard } = listen(interest);
+  const { socket, heard } = listen(filter);
   socket.deliverBytes(Uint8Array.of(255, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1));
   expect(heard).toEqual(["unreadable notification, maybe by us"]);
 });
 
 test("an overrun and a broken socket are told apart", () => {
-  const { socket, heard } = listen(interest);
+  const { socket, heard } = listen(filter);
   socket.fail(105);
   socket.fail(9);
   expect(heard).toEqual(["overrun", expect.stringContaining("broken: recvmsg netlink: bad file descriptor")]);
 });
 
 test("a bridge that is made, or made anew, has settings of its own that are looked at", () => {
-  const reason = (index: number) => settingReason(notification(bridge({ index })), watched(interest));
+  const reason = (index: number) => settingReason(notification(bridge({ index })), watched(filter));
   expect([reason(BRIDGE + 1), reason(BRIDGE)]).toEqual(["link cni0", undefined]);
 });

@@ -265,8 +265,8 @@ function bench() {
   };
   const reconciler = {
     pass,
-    get interest() {
-      return peers.interest && { ...attach.interest, ...peers.interest };
+    get filter() {
+      return peers.filter && { ...attach.filter, ...peers.filter };
     },
   };
   const hear = (...nodes: ClusterNode[]) => view.accept({ type: "sync", nodes }, clock.nowMs());
@@ -280,7 +280,7 @@ test("nothing is compared, so nothing removed, before all nodes were listed", as
   view.accept({ type: "upsert", node: own }, 0);
   await reconciler.pass(["kernel"]);
   expect(done.programmed).toEqual([]);
-  expect(reconciler.interest).toBeUndefined();
+  expect(reconciler.filter).toBeUndefined();
   expect(health.readiness().isGood).toBe(false);
 });
 
@@ -358,7 +358,7 @@ test("a pass tells which notifications matter from then on", async () => {
   const { reconciler, hear } = bench();
   hear(own, peer);
   await reconciler.pass(["nodes"]);
-  expect(reconciler.interest).toMatchObject({
+  expect(reconciler.filter).toMatchObject({
     linkNames: new Set(["eth0"]),
     linkIndexes: new Set([2]),
     deviceIndexes: new Set(),

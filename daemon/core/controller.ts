@@ -7,7 +7,7 @@ import type { Message } from "../../pkg/netlink/message.ts";
 import type { TablePlace } from "../../pkg/nft/ruleset.ts";
 import type { StepPlan } from "../../pkg/reconcile/plan-step.ts";
 import type { StepOutcome } from "./drivers/drivers.ts";
-import type { LoopOptions, Wish } from "./loop.ts";
+import type { LoopOptions, PassRequest } from "./loop.ts";
 import type { KernelView } from "./shared-kernel.ts";
 import type { Subscribable } from "./topic.ts";
 
@@ -26,12 +26,12 @@ export interface Subscriptions {
   /** Looks at each rtnetlink notification; undefined where it does not concern this controller. */
   readonly reasonFor?: (message: Message) => Trigger | undefined;
   /** Another program has committed to nftables: when the pass that follows must begin. Left out: never. */
-  readonly onRuleset?: () => Wish;
+  readonly onRuleset?: () => PassRequest;
   /**
    * A table that this controller alone writes. `onChange`: another program has changed something in it, or may have; the
    * answer says when the pass that follows must begin. Commits to other tables cost nothing.
    */
-  readonly ownTable?: { readonly place: TablePlace; readonly onChange: () => Wish };
+  readonly ownTable?: { readonly place: TablePlace; readonly onChange: () => PassRequest };
   /** Time from a successful pass to the next when nothing else calls for one, in milliseconds. Left out: none follows. */
   readonly intervalMs?: number;
   /** A pass begins when weftd starts. [false] */

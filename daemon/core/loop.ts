@@ -22,7 +22,7 @@ export interface LoopOptions {
   readonly intervalMs?: number;
 }
 
-export interface Wish {
+export interface PassRequest {
   /** How long the pass may wait for more wishes to join it. */
   readonly delayMs?: number;
   /**
@@ -36,7 +36,7 @@ export class Loop {
   readonly #options: LoopOptions;
   readonly #backoff: Backoff;
   /** What asks for a pass, and when it wants it. */
-  readonly #wishes = new Map<string, number>();
+  readonly #requests = new Map<string, number>();
   /** Patient wishes that came during the pass under way. */
   readonly #echoes = new Map<string, number>();
   #retryAtMs = 0;
@@ -51,18 +51,18 @@ export class Loop {
   }
 
   /** Asks for a pass that begins after this call, soon. */
-  ask(reason: string, wish: Wish = {}): void {
+  ask(reason: string, request: PassRequest = {}): void {
     if (this.#isStopped) return;
     const nowMs = this.#options.clock.nowMs();
-    const wantedMs = nowMs + (wish.delayMs ?? 0);
-    if (wish.isPatient === true && this.#running !== undefined) {
+    const wantedMs = nowMs + (request.delayMs ?? 0);
+    if (request.isPatient === true && this.#running !== undefined) {
       this.#echoes.set(reason, Math.min(wantedMs, this.#echoes.get(reason) ?? wantedMs));
       return;
     }
-    const isEcho = wish.isPatient === true && nowMs < this.#patientUntilMs;
+    const isEcho = request.isPatient === true && nowMs < this.#patientUntilMs;
     const dueMs = isEcho ? Math.max(wantedMs, this.#retryAtMs) : wantedMs;
     if (!isEcho) this.#backoff.reset();
-    this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
+    this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
     this.#arm();
   }
 
@@ -74,9 +74,9 @@ export class Loop {
   }
 
   #arm(): void {
-    if (this.#running !== undefined || this.#isStopped || this.#wishes.size === 0) return;
+    if (this.#running !== undefined || this.#isStopped || this.#requests.size === 0) return;
     this.#cancelTimer();
-    const dueMs = Math.min(...this.#wishes.values());
+    const dueMs = Math.min(...this.#requests.values());
     const waitMs = Math.max(0, dueMs - this.#options.clock.nowMs());
     this.#cancelTimer = this.#options.clock.setTimer(waitMs, () => {
       this.#running = this.#run();
@@ -86,24 +86,24 @@ export class Loop {
   async #run(): Promise<void> {
     const { clock, pass, onFailure, promisingMs, pauseMs, intervalMs } = this.#options;
     // A timer may go off a fraction of a millisecond early.
-    const nowMs = Math.max(clock.nowMs(), Math.min(...this.#wishes.values()));
-    const reasons = [...this.#wishes].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
+    const nowMs = Math.max(clock.nowMs(), Math.min(...this.#requests.values()));
+    const reasons = [...this.#requests].filter(([, dueMs]) => dueMs <= nowMs).map(([reason]) => reason);
     // Those that are not due yet are answered, too: a pass does all there is to do.
-    this.#wishes.clear();
+    this.#requests.clear();
     try {
       await pass(reasons);
       this.#backoff.reset();
       this.#retryAtMs = 0;
       this.#patientUntilMs = 0;
       for (const [reason, dueMs] of this.#echoes)
-        this.#wishes.set(reason, Math.min(dueMs, this.#wishes.get(reason) ?? dueMs));
-      if (intervalMs !== undefined) this.#wishes.set("interval", clock.nowMs() + intervalMs);
+        this.#requests.set(reason, Math.min(dueMs, this.#requests.get(reason) ?? dueMs));
+      if (intervalMs !== undefined) this.#requests.set("interval", clock.nowMs() + intervalMs);
     } catch (error) {
       const soonMs = Math.min(this.#backoff.next(), promisingMs?.() ?? Number.POSITIVE_INFINITY);
       const retryMs = Math.max(soonMs, pauseMs?.() ?? 0);
       this.#retryAtMs = clock.nowMs() + retryMs;
       this.#patientUntilMs = clock.nowMs() + (this.#options.patienceMs ?? 0);
-      this.#wishes.set("retry", this.#retryAtMs);
+      this.#requests.set("retry", this.#retryAtMs);
       onFailure(error, retryMs);
     } finally {
       this.#echoes.clear();

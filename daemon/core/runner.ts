@@ -54,7 +54,7 @@ export class Runner {
     const state = new ControllerState(name, this.#parts.clock);
     const loop = this.#loop(controller, state);
     const topics = subscriptions.topics ?? [];
-    const unsubscribe = topics.map((topic) => topic.subscribe((wish) => loop.ask(topic.name, wish)));
+    const unsubscribe = topics.map((topic) => topic.subscribe((request) => loop.ask(topic.name, request)));
     this.#running.push({ controller, state, loop, unsubscribe });
     if (subscriptions.atStart === true) loop.ask("start");
   }
@@ -81,8 +81,8 @@ export class Runner {
   /** Another program has committed to nftables, or may have. */
   rulesetChanged(reason = "generation"): void {
     for (const { controller, loop } of this.#running) {
-      const wish = controller.subscriptions.onRuleset?.();
-      if (wish !== undefined) loop.ask(reason, wish);
+      const request = controller.subscriptions.onRuleset?.();
+      if (request !== undefined) loop.ask(reason, request);
     }
   }
 
@@ -149,9 +149,9 @@ export class Runner {
     if (!isOver) log.warn({ controller: name }, "a pass does not end: weftd stops without it");
   }
 
-  #askNotified(reason: string, wish: Parameters<Loop["ask"]>[1]): void {
+  #askNotified(reason: string, request: Parameters<Loop["ask"]>[1]): void {
     for (const { controller, loop } of this.#running)
-      if (controller.subscriptions.reasonFor !== undefined) loop.ask(reason, wish);
+      if (controller.subscriptions.reasonFor !== undefined) loop.ask(reason, request);
   }
 
   #loop(controller: Runnable, state: ControllerState): Loop {

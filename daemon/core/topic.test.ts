@@ -5,7 +5,7 @@ import { Fact, FactKey, Facts, reached, Topic } from "./topic.ts";
 test("subscribers hear of each change with its wish, until they end it", () => {
   const topic = new Topic("nodes");
   const heard: unknown[] = [];
-  const end = topic.subscribe((wish) => heard.push(wish));
+  const end = topic.subscribe((request) => heard.push(request));
   topic.notify();
   topic.notify({ delayMs: 10, isPatient: true });
   end();

@@ -1,32 +1,32 @@
 /** What controllers subscribe to: sources of objects, and facts that another controller has found out. */
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../pkg/cluster/clock.ts";
-import type { Wish } from "./loop.ts";
+import type { PassRequest } from "./loop.ts";
 
 export interface Subscribable {
   /** What a pass is told as its reason. */
   readonly name: string;
   /** Calls `listener` at each change, until the returned function is called. */
-  subscribe(listener: (wish: Wish) => void): () => void;
+  subscribe(listener: (request: PassRequest) => void): () => void;
 }
 
 /** Something that may have changed: whoever subscribes looks for itself. */
 export class Topic implements Subscribable {
   readonly name: string;
-  readonly #listeners = new Set<(wish: Wish) => void>();
+  readonly #listeners = new Set<(request: PassRequest) => void>();
 
   constructor(name: string) {
     this.name = name;
   }
 
-  subscribe(listener: (wish: Wish) => void): () => void {
+  subscribe(listener: (request: PassRequest) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** `wish` says how soon the passes that follow must begin. */
-  notify(wish: Wish = {}): void {
-    for (const listener of this.#listeners) listener(wish);
+  /** `request` says how soon the passes that follow must begin. */
+  notify(request: PassRequest = {}): void {
+    for (const listener of this.#listeners) listener(request);
   }
 }
 

@@ -11,9 +11,9 @@ import type { NodeSource } from "../../pkg/cluster/node/source.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
 import type { ReservedAddress } from "../../pkg/services/node-facts.ts";
 import type { Health } from "../core/health.ts";
+import { LastReports } from "../core/last-reports.ts";
 import type { Logger } from "../core/log.ts";
 import type { Metrics } from "../core/metrics.ts";
-import { News } from "../core/news.ts";
 import type { Options } from "../options.ts";
 import { Announcer } from "./announcer.ts";
 import { type EventReporter, Events } from "./events.ts";
@@ -103,7 +103,7 @@ async function kubernetesSide({ options, view, metrics, log, clock }: ClusterSid
 
 /** Nobody is told anything: what others must know of this node is in their files, and is compared with what is so. */
 function fileSide(path: string, { options, netConf, health, log, clock }: ClusterSideParts): ClusterSide {
-  const news = new News();
+  const reports = new LastReports();
   const source = new NodeFileSource({
     ...{ path, clock, netConf: () => netConf.current.conf },
     onListenerFailure: (error) => log.error({ err: error }, "what the nodes file says of Services was not taken"),
@@ -114,7 +114,7 @@ function fileSide(path: string, { options, netConf, health, log, clock }: Cluste
       announce: (announcement, own) => {
         const differences = differencesOf(announcement, own);
         health.warns("nodes file", differences);
-        if (news.isNews("nodes file", differences.join("\n")) && differences.length > 0)
+        if (reports.isNew("nodes file", differences.join("\n")) && differences.length > 0)
           log.warn({ path, differences }, "the nodes file says something else of this node than is so");
       },
     },

@@ -33,10 +33,10 @@ export class HeldObjects<T> implements ObjectSource<T> {
   replace(objects: ReadonlyMap<string, T>): void {
     this.#indexer.replace([...objects].map(([key, value]) => entryOf(key, value)));
     this.#heardMs = this.#options.clock.nowMs();
-    const isNews = this.#state.phase !== "watching";
+    const isNew = this.#state.phase !== "watching";
     this.#state = { phase: "watching" };
     this.#hasSynced = true;
-    if (isNews) this.#wake();
+    if (isNew) this.#wake();
   }
 
   /** Where the objects come from cannot be read; they stay as they were. */

@@ -22,23 +22,23 @@ import { podRoutes } from "./routes.ts";
 import { prepareNeighbour } from "./sysctls.ts";
 
 /** Both roads to the kernel. */
-export interface Sides {
+export interface NamespaceSockets {
   readonly host: BlockingNetlink;
   readonly pod: BlockingNetlink;
 }
 
 /** What an interface is made with. */
-export interface Making {
+export interface AttachContext {
   readonly request: CniRequest;
   readonly namespace: NetworkNamespace;
-  readonly sides: Sides;
+  readonly sockets: NamespaceSockets;
   readonly undo: Undo;
 }
 
 /** What CHECK has found so far. */
 export interface Checked {
   readonly request: CniRequest;
-  readonly sides: Sides;
+  readonly sockets: NamespaceSockets;
   /** CNI_IFNAME in the pod. */
   readonly link: Link;
 }
@@ -57,7 +57,7 @@ export interface InterfaceKind<C> {
    * Looks whether CNI_IFNAME can be made, before anything is changed. What comes back makes it in the pod, down, and
    * pushes what takes it back.
    */
-  prepare(making: Making, config: C): () => void;
+  prepare(context: AttachContext, config: C): () => void;
   /** Gives it up; the pod's link is removed when left out. What is gone is success. */
   remove?(request: CniRequest): void;
   /** What CHECK expects of the interface. */
@@ -80,8 +80,8 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
     add(request) {
       const config = parse(kind, request);
       const dns = decodeDns(request.config.object("dns"));
-      const result = withSides(request, (sides) =>
-        undoing((undo) => attach(kind, config, { request, namespace: request.requireNamespace(), sides, undo })),
+      const result = withSockets(request, (sockets) =>
+        undoing((undo) => attach(kind, config, { request, namespace: request.requireNamespace(), sockets, undo })),
       );
       return Object.keys(dns).length > 0 ? { ...result, dns } : result;
     },
@@ -94,10 +94,10 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
     check(request) {
       const config = parse(kind, request);
       const previous = request.requirePrevResult();
-      withSides(request, (sides) => {
+      withSockets(request, (sockets) => {
         if (kind.hasLink?.(request, config) === false) return;
-        const link = checkInterface(sides.pod, request, previous, kind.expected(config));
-        kind.check?.({ request, sides, link }, config);
+        const link = checkInterface(sockets.pod, request, previous, kind.expected(config));
+        kind.check?.({ request, sockets, link }, config);
       });
       const ipam = ipamType(request.config);
       if (ipam !== undefined) delegateCheck(request, ipam);
@@ -129,35 +129,35 @@ function parse<C>(kind: InterfaceKind<C>, request: CniRequest): C {
   return config;
 }
 
-function attach<C>(kind: InterfaceKind<C>, config: C, making: Making): Result {
-  const { request, sides, undo } = making;
+function attach<C>(kind: InterfaceKind<C>, config: C, context: AttachContext): Result {
+  const { request, sockets, undo } = context;
   const ipam = ipamType(request.config);
   const isDhcp = ipam === "dhcp";
   if (kind.hasLink?.(request, config) === false) {
     return describe(request, undefined, ipam === undefined ? EMPTY_RESULT : reserveAddresses(request, ipam, undo));
   }
-  assertNameIsFree(sides.pod, request.ifName);
-  const make = kind.prepare(making, config);
+  assertNameIsFree(sockets.pod, request.ifName);
+  const make = kind.prepare(context, config);
   let addresses = ipam === undefined || isDhcp ? undefined : reserveAddresses(request, ipam, undo);
   make();
   if (ipam === undefined) addresses = kind.otherAddresses?.(request);
-  const link = readyLink(making, addresses);
+  const link = readyLink(context, addresses);
   if (ipam !== undefined && isDhcp) {
-    sides.pod.run(changeLink(link.index, { up: true }));
+    sockets.pod.run(changeLink(link.index, { up: true }));
     addresses = reserveAddresses(request, ipam, undo);
   }
-  sides.pod.run(...configuration(link, addresses));
+  sockets.pod.run(...configuration(link, addresses));
   return describe(request, link, addresses ?? EMPTY_RESULT);
 }
 
 /** The new link, still down, with the settings that it must have before it comes up. */
-function readyLink({ request, namespace, sides }: Making, addresses: Result | undefined): Link {
+function readyLink({ request, namespace, sockets }: AttachContext, addresses: Result | undefined): Link {
   const { ifName, system } = request;
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
     prepareNeighbour(system, namespace, ifName);
   }
-  const [message] = sides.pod.run(changeLink(ifName, { arpNotify: true }), getLink(ifName));
-  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
+  const [message] = sockets.pod.run(changeLink(ifName, { arpNotify: true }), getLink(ifName));
+  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sockets.pod.where}`);
   return parseLink(message);
 }
 
@@ -187,7 +187,7 @@ function removeFromPod(request: CniRequest): void {
 }
 
 /** Sockets for `work`, on the host and in the pod. Throws `CniError` 4 where the pod's namespace is gone. */
-export function withSides<T>(request: CniRequest, work: (sides: Sides) => T): T {
+export function withSockets<T>(request: CniRequest, work: (sockets: NamespaceSockets) => T): T {
   const namespace = request.requireNamespace();
   const host = openRoute(request.system);
   try {

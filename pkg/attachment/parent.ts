@@ -13,7 +13,7 @@ import { isExists } from "../netlink/errors.ts";
 import { RT_TABLE_MAIN } from "../netlink/route.ts";
 import { wrong } from "./check.ts";
 import { makeDevice, requireDevice } from "./device.ts";
-import type { Checked, Making, Sides } from "./interface-plugin.ts";
+import type { AttachContext, Checked, NamespaceSockets } from "./interface-plugin.ts";
 import { randomLinkName, removeLink } from "./links.ts";
 import { mtuOption } from "./options.ts";
 
@@ -39,38 +39,38 @@ export function parseParent({ config }: CniRequest): ParentConfig {
  * anything is changed.
  */
 export function prepareOnParent(
-  making: Making,
+  context: AttachContext,
   config: ParentConfig,
   device: LinkKindData,
   mac?: string | undefined,
 ): () => void {
-  const { sides } = making;
-  const parent = findParent(sides, config);
-  const { where } = sideOf(sides, config);
+  const { sockets } = context;
+  const parent = findParent(sockets, config);
+  const { where } = sideOf(sockets, config);
   if (config.mtu !== undefined && config.mtu > parent.mtu) {
     throw new CniError(
       ErrorCode.invalidConfig,
       `mtu: expected at most ${parent.mtu}, the MTU of ${parent.name} in ${where}, got ${config.mtu}`,
     );
   }
-  return () => makeOnParent(making, config, { device, mac, mtu: config.mtu, parentIndex: parent.index });
+  return () => makeOnParent(context, config, { device, mac, mtu: config.mtu, parentIndex: parent.index });
 }
 
-function makeOnParent(making: Making, config: ParentConfig, link: Omit<SingleLink, "name">): void {
-  const { request, namespace, sides, undo } = making;
-  const netlink = sideOf(sides, config);
+function makeOnParent(context: AttachContext, config: ParentConfig, link: Omit<SingleLink, "name">): void {
+  const { request, namespace, sockets, undo } = context;
+  const netlink = sideOf(sockets, config);
   const wanted = { ...link, name: request.ifName, namespaceFd: config.isInPod ? undefined : namespace.fd };
   try {
     makeDevice(netlink, wanted);
   } catch (error) {
     // The name is free in the pod, but kernels before 6.13 look for it among the links of the host as well.
     if (config.isInPod || !isExists(error)) throw error;
-    makeRenamed(making, wanted);
+    makeRenamed(context, wanted);
   }
-  undo.push(() => removeLink(sides.pod, request.ifName));
+  undo.push(() => removeLink(sockets.pod, request.ifName));
 }
 
-function makeRenamed({ request, sides: { host, pod } }: Making, wanted: SingleLink): void {
+function makeRenamed({ request, sockets: { host, pod } }: AttachContext, wanted: SingleLink): void {
   const name = randomLinkName(request.system, UNFINISHED_LINK_START);
   makeDevice(host, { ...wanted, name });
   const link = findLink(pod, name);
@@ -84,12 +84,12 @@ function makeRenamed({ request, sides: { host, pod } }: Making, wanted: SingleLi
 }
 
 /** CHECK: the interface is on the link that `master` names; the default route may have moved on since ADD. */
-export function checkParent({ sides, link }: Checked, config: ParentConfig): void {
+export function checkParent({ sockets, link }: Checked, config: ParentConfig): void {
   if (config.master === undefined) return;
-  const parent = findParent(sides, config);
+  const parent = findParent(sockets, config);
   if (link.peerIndex === parent.index) return;
   throw wrong(
-    `${link.name} in ${sides.pod.where} is on the link with index ${link.peerIndex}: expected ${parent.name}, which has index ${parent.index} in ${sideOf(sides, config).where}`,
+    `${link.name} in ${sockets.pod.where} is on the link with index ${link.peerIndex}: expected ${parent.name}, which has index ${parent.index} in ${sideOf(sockets, config).where}`,
   );
 }
 
@@ -110,16 +110,16 @@ export function requireParent(
 }
 
 /** Throws `CniError` 7. */
-function findParent(sides: Sides, config: ParentConfig): Link {
-  const netlink = sideOf(sides, config);
+function findParent(sockets: NamespaceSockets, config: ParentConfig): Link {
+  const netlink = sideOf(sockets, config);
   const name = config.master ?? defaultRouteIndex(netlink);
   const link = findLink(netlink, name);
   if (link !== undefined) return link;
   throw new CniError(ErrorCode.invalidConfig, `master: there is no link ${name} in ${netlink.where}`);
 }
 
-function sideOf(sides: Sides, { isInPod }: ParentConfig): BlockingNetlink {
-  return isInPod ? sides.pod : sides.host;
+function sideOf(sockets: NamespaceSockets, { isInPod }: ParentConfig): BlockingNetlink {
+  return isInPod ? sockets.pod : sockets.host;
 }
 
 function defaultRouteIndex(netlink: BlockingNetlink): number {

@@ -2,12 +2,12 @@
 import type { Result } from "../cni/result.ts";
 import type { Detection } from "../kernel/interface.ts";
 import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
-import type { Making } from "./interface-plugin.ts";
+import type { AttachContext } from "./interface-plugin.ts";
 import { preparePod } from "./sysctls.ts";
 
 /** CNI_IFNAME, up, ready for IPv6 where it will have such addresses. */
 export function bringUp(
-  { request, namespace, sides }: Omit<Making, "undo">,
+  { request, namespace, sockets }: Omit<AttachContext, "undo">,
   addresses: Result | undefined,
   detection: Detection = {},
 ): Link {
@@ -15,7 +15,7 @@ export function bringUp(
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
     preparePod(system, namespace, ifName, detection);
   }
-  const [message] = sides.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
-  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sides.pod.where}`);
+  const [message] = sockets.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
+  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sockets.pod.where}`);
   return parseLink(message);
 }

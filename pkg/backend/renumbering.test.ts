@@ -30,7 +30,7 @@ interface Numbers {
   readonly former?: readonly string[];
   readonly peers?: readonly string[];
   readonly bridge?: string | undefined;
-  readonly cables?: ReadonlySet<string>;
+  readonly routed?: ReadonlySet<string>;
 }
 
 function look(
@@ -43,16 +43,16 @@ function look(
     former: former.map(parseSubnet),
     peerSubnets: peers.map(parseSubnet),
   };
-  const { outside, wishes, ...rest } = renumberingOf(
-    { network: "cbr0", bridge: "cni0", cables: podEnds("cbr0", "bridge", state).cables, ...more, ...numbers },
+  const { outside, retained, ...rest } = renumberingOf(
+    { network: "cbr0", bridge: "cni0", routed: podEnds("cbr0", "bridge", state).routed, ...more, ...numbers },
     reservations,
     state,
   );
   return {
     outside: outside.map(({ address }) => formatAddress(address)),
     former: rest.former.map(formatPrefix),
-    gateways: wishes.gateways.map((one) => `${formatPrefix(one.gateway)} ${one.held}`),
-    hosts: wishes.hosts.map(formatAddress),
+    gateways: retained.gateways.map((one) => `${formatPrefix(one.gateway)} ${one.held}`),
+    hosts: retained.hosts.map(formatAddress),
   };
 }
 
@@ -117,7 +117,7 @@ test("pods with links of their own are named, and need nothing of the bridge", (
   expect(look({}, TWO, observed([end], [held("10.244.1.1/32", end.index)])).gateways).toEqual(["10.244.1.1/24 none"]);
   // It has lost its address: passes before have known it.
   const peers = ["10.244.1.0/24"];
-  expect(look({ peers, cables: new Set([end.alias]) }, TWO, observed([end]))).toMatchObject({
+  expect(look({ peers, routed: new Set([end.alias]) }, TWO, observed([end]))).toMatchObject({
     ...{ outside: ["10.244.1.7"], gateways: ["10.244.1.1/24 none"], hosts: [] },
   });
 });

@@ -8,7 +8,7 @@ import { contains, firstHost, isSamePrefix, networkOf, overlaps, type Prefix } f
 import { ownerMark } from "../kernel/owner.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
-import type { FormerGateway, FormerWishes } from "../reconcile/former-gateways.ts";
+import type { FormerGateway, RetainedGateways } from "../reconcile/former-gateways.ts";
 
 /** An address as host-local has written it down. */
 export interface Reserved {
@@ -31,7 +31,7 @@ export interface NodeNumbers {
   /** The bridge's name; undefined where pods are attached without one. */
   readonly bridge: string | undefined;
   /** Marks of pods that have links of their own. */
-  readonly cables: ReadonlySet<string>;
+  readonly routed: ReadonlySet<string>;
   /** This node's pod subnets. */
   readonly subnets: readonly Prefix[];
   /** Those it had before in this boot, as far as that is known. */
@@ -44,7 +44,7 @@ export interface Renumbering {
   readonly outside: readonly OutsidePod[];
   /** `NodeNumbers.former`, and those that only the bridge and the pods on it still show. */
   readonly former: readonly Prefix[];
-  readonly wishes: FormerWishes;
+  readonly retained: RetainedGateways;
 }
 
 /** True when the bridge has an address that is no gateway of `subnets`: an earlier subnet's, or a stranger's. */
@@ -78,7 +78,7 @@ export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], 
   return {
     outside,
     former,
-    wishes: {
+    retained: {
       gateways: gateways.map(({ gateway, held }) => ({ gateway, held })),
       hosts: hosts.map(({ address }) => address),
     },
@@ -90,7 +90,7 @@ export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], 
  * plugins leave no mark: while a port of the bridge has none, it may be any pod's.
  */
 function podsOutside(
-  { network, bridge, cables, subnets }: NodeNumbers,
+  { network, bridge, routed, subnets }: NodeNumbers,
   reserved: readonly Reserved[],
   { links }: KernelSnapshot,
 ): OutsidePod[] {
@@ -106,7 +106,7 @@ function podsOutside(
     if (ifName === undefined) return [];
     const mark = ownerMark({ network, containerId, ifName });
     if (!ends.has(mark)) return hasUnmarked ? [{ address, mark, isBridged: true }] : [];
-    return [{ address, mark, isBridged: bridge !== undefined && !cables.has(mark) }];
+    return [{ address, mark, isBridged: bridge !== undefined && !routed.has(mark) }];
   });
 }
 

@@ -54,12 +54,12 @@ function assertTold(sets: readonly RangeSet[], request: CniRequest): void {
 
 function readRequested(request: CniRequest): Address[] {
   const fromArgs = request.args.read("IP").get("IP") ?? "";
-  const wishes = [
+  const given = [
     ...fromArgs.split(",").map((text): [string, string] => ["CNI_ARGS: IP", text]),
     ...request.configArgs.stringList("ips").map((text): [string, string] => ["args.cni.ips", text]),
     ...request.runtimeConfig.stringList("ips").map((text): [string, string] => ["runtimeConfig.ips", text]),
   ];
-  return wishes.filter(([, text]) => text !== "").map(([source, text]) => parseRequested(source, text));
+  return given.filter(([, text]) => text !== "").map(([source, text]) => parseRequested(source, text));
 }
 
 /** A prefix length may follow the address; the range's own is what counts. */

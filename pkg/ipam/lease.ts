@@ -23,13 +23,15 @@ export function leaseAddresses(
   requested: readonly Address[],
   owner: ValidAttachment,
 ): Candidate[] {
-  const wishes = assignRequested(sets, requested);
+  const assigned = assignRequested(sets, requested);
   assertNotLeased(store.listOfNew(owner), sets);
   const leased: Candidate[] = [];
   try {
     for (const [index, set] of sets.entries()) {
-      const wish = wishes.get(index);
-      leased.push(wish ? leaseRequested(store, set, index, wish, owner) : leaseNext(store, set, index, owner));
+      const candidate = assigned.get(index);
+      leased.push(
+        candidate ? leaseRequested(store, set, index, candidate, owner) : leaseNext(store, set, index, owner),
+      );
     }
   } catch (error) {
     const { containerId, ifName } = owner;
@@ -41,10 +43,10 @@ export function leaseAddresses(
 
 /** Set number -> the address requested from it. An address that no set is left for is refused. */
 function assignRequested(sets: readonly RangeSet[], requested: readonly Address[]): Map<number, Candidate> {
-  const wishes = new Map<number, Candidate>();
+  const assigned = new Map<number, Candidate>();
   for (const [position, address] of requested.entries()) {
     if (requested.findIndex((other) => isSameAddress(other, address)) < position) continue;
-    const index = sets.findIndex((set, number) => !wishes.has(number) && rangeOf(set, address) !== undefined);
+    const index = sets.findIndex((set, number) => !assigned.has(number) && rangeOf(set, address) !== undefined);
     const set = sets[index];
     const range = set && rangeOf(set, address);
     if (set === undefined || range === undefined) throw unassigned(sets, address);
@@ -55,9 +57,9 @@ function assignRequested(sets: readonly RangeSet[], requested: readonly Address[
         `requested address ${formatAddress(address)} cannot be given: ${refusal}`,
       );
     }
-    wishes.set(index, { address, range });
+    assigned.set(index, { address, range });
   }
-  return wishes;
+  return assigned;
 }
 
 function unassigned(sets: readonly RangeSet[], address: Address): CniError {
@@ -84,19 +86,19 @@ function leaseRequested(
   store: ReservationStore,
   set: RangeSet,
   index: number,
-  wish: Candidate,
+  candidate: Candidate,
   owner: ValidAttachment,
 ): Candidate {
-  if (store.reserve(wish.address, owner, index)) return wish;
-  const holder = store.find(wish.address);
-  const file = `${store.directory}/${formatAddress(wish.address)}`;
+  if (store.reserve(candidate.address, owner, index)) return candidate;
+  const holder = store.find(candidate.address);
+  const file = `${store.directory}/${formatAddress(candidate.address)}`;
   const reason =
     holder === undefined || isMadeByHand(holder)
       ? `it is reserved by hand: ${file} does not say for whom; remove that file to free the address`
       : `container ${holder.containerId} has it`;
   throw new CniError(
     ErrorCode.tryAgainLater,
-    `requested IP address ${formatAddress(wish.address)} is not available in range set ${formatRangeSet(set)}: ${reason}`,
+    `requested IP address ${formatAddress(candidate.address)} is not available in range set ${formatRangeSet(set)}: ${reason}`,
   );
 }
 

@@ -33,8 +33,13 @@ function plan(
     neighbours: [],
     forwarding: [],
   };
-  const wishes = { gateways: [{ gateway: parsePrefix(gateway), held }], hosts: hosts.map(parseAddress) };
-  const { requests, isComplete } = planFormerGateways(wishes, current.map(parsePrefix), { ...BRIDGE, isUp }, observed);
+  const retained = { gateways: [{ gateway: parsePrefix(gateway), held }], hosts: hosts.map(parseAddress) };
+  const { requests, isComplete } = planFormerGateways(
+    retained,
+    current.map(parsePrefix),
+    { ...BRIDGE, isUp },
+    observed,
+  );
   return { texts: requests.map(({ text }) => text), isComplete };
 }
 

@@ -17,7 +17,7 @@ import { addRoute, deleteRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../netlink/route.ts";
-import { single } from "./pod-cables.ts";
+import { single } from "./routed-pods.ts";
 
 export interface FormerGateway {
   /** Its address, with the subnet's length. */
@@ -26,7 +26,7 @@ export interface FormerGateway {
   readonly held: "subnet" | "single" | "none";
 }
 
-export interface FormerWishes {
+export interface RetainedGateways {
   readonly gateways: readonly FormerGateway[];
   /** Addresses of pods that have a route each. */
   readonly hosts: readonly Address[];
@@ -40,7 +40,7 @@ export interface FormerPlan {
 
 /** `current` are the gateways of the subnets that the node has now. */
 export function planFormerGateways(
-  { gateways, hosts }: FormerWishes,
+  { gateways, hosts }: RetainedGateways,
   current: readonly Prefix[],
   bridge: Link,
   observed: KernelSnapshot,

@@ -11,8 +11,8 @@ import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import type { Request } from "../netlink/message.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 import type { Plan } from "./data-path.ts";
-import { type FormerWishes, planFormerGateways } from "./former-gateways.ts";
-import { CONNECTED_METRIC6, single } from "./pod-cables.ts";
+import { planFormerGateways, type RetainedGateways } from "./former-gateways.ts";
+import { CONNECTED_METRIC6, single } from "./routed-pods.ts";
 
 export interface PodBridge {
   readonly name: string;
@@ -27,10 +27,10 @@ export interface PodBridge {
   /** Frames may leave by the port that they came by. */
   readonly hairpin: boolean;
   /** Subnets that the node had before. Undefined where it is not known whose pods run: nothing of them is changed. */
-  readonly former?: FormerWishes | undefined;
+  readonly former?: RetainedGateways | undefined;
 }
 
-const NO_FORMER: FormerWishes = { gateways: [], hosts: [] };
+const NO_FORMER: RetainedGateways = { gateways: [], hosts: [] };
 
 /**
  * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and

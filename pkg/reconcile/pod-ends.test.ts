@@ -6,12 +6,12 @@ import type { Link } from "../kernel/link.ts";
 import type { ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/route.ts";
-import { hostRoute } from "./pod-cables.ts";
 import { type AttachPlugin, NO_ENDS, type PodEnds, podEnds } from "./pod-ends.ts";
+import { hostRoute } from "./routed-pods.ts";
 
 const MARK = "cni:cbr0/c7/eth0";
-const PORT: PodEnds = { ports: new Set([MARK]), cables: new Set() };
-const CABLE: PodEnds = { ports: new Set(), cables: new Set([MARK]) };
+const PORT: PodEnds = { ports: new Set([MARK]), routed: new Set() };
+const ROUTED: PodEnds = { ports: new Set(), routed: new Set([MARK]) };
 
 const end = (more: Partial<Link> = {}): Link => ({
   ...{ index: 7, name: "veth7", mtu: 1450, mac: "02:00:00:00:00:07", isUp: true, isPromiscuous: false },
@@ -31,19 +31,19 @@ const held: KernelSnapshot = { links: [end()], addresses: [], routes: [], neighb
 
 test.each<[string, AttachPlugin, Partial<KernelSnapshot>, PodEnds, PodEnds]>([
   ["on a bridge", "ptp", { links: [end({ masterIndex: 5 })] }, NO_ENDS, PORT],
-  ["with an address", "bridge", { addresses: [address] }, NO_ENDS, CABLE],
-  ["with a route to its pod", "bridge", { routes: [route] }, NO_ENDS, CABLE],
+  ["with an address", "bridge", { addresses: [address] }, NO_ENDS, ROUTED],
+  ["with a route to its pod", "bridge", { routes: [route] }, NO_ENDS, ROUTED],
   [
     "with an address, on a bridge by mistake",
     "bridge",
     { links: [end({ masterIndex: 5 })], addresses: [address] },
     PORT,
-    CABLE,
+    ROUTED,
   ],
   ["with the kernel's route alone", "ptp", { routes: [{ ...route, protocol: RTPROT_KERNEL }] }, NO_ENDS, NO_ENDS],
   ["that lost its bridge", "ptp", {}, PORT, PORT],
   ["that lost its bridge before weftd started", "bridge", {}, NO_ENDS, PORT],
-  ["that lost its address and its route", "bridge", {}, CABLE, CABLE],
+  ["that lost its address and its route", "bridge", {}, ROUTED, ROUTED],
   ["in the making", "ptp", {}, NO_ENDS, NO_ENDS],
   ["whose pod is gone", "ptp", { links: [] }, PORT, NO_ENDS],
   ["of another network", "bridge", { links: [end({ alias: "cni:other/c7/eth0", masterIndex: 5 })] }, NO_ENDS, NO_ENDS],

@@ -14,10 +14,10 @@ import { RT_SCOPE, RT_TABLE_MAIN, RTPROT_KERNEL } from "../netlink/route.ts";
 /** Owners' marks, which the ends have as their aliases. */
 export interface PodEnds {
   readonly ports: ReadonlySet<string>;
-  readonly cables: ReadonlySet<string>;
+  readonly routed: ReadonlySet<string>;
 }
 
-export const NO_ENDS: PodEnds = { ports: new Set(), cables: new Set() };
+export const NO_ENDS: PodEnds = { ports: new Set(), routed: new Set() };
 
 /** The plugin that attaches pods from now on. */
 export type AttachPlugin = "bridge" | "ptp";
@@ -34,21 +34,21 @@ export function podEnds(
   before: PodEnds = NO_ENDS,
 ): PodEnds {
   const ports = new Set<string>();
-  const cables = new Set<string>();
+  const routed = new Set<string>();
   const own = observed.links.filter(({ kind, alias }) => kind === "veth" && isOfNetwork(alias, network));
   if (own.length === 0) return NO_ENDS;
-  const cableIndexes = new Set([
+  const routedIndexes = new Set([
     ...observed.addresses.filter(({ scope }) => scope === RT_SCOPE.universe).map(({ index }) => index),
     ...observed.routes.filter(isHostRoute).map(({ outputIndex }) => outputIndex),
   ]);
-  const isCable = ({ index, masterIndex, alias }: Link) =>
-    cableIndexes.has(index) || (masterIndex === 0 && before.cables.has(alias));
+  const isRouted = ({ index, masterIndex, alias }: Link) =>
+    routedIndexes.has(index) || (masterIndex === 0 && before.routed.has(alias));
   const isPort = ({ masterIndex, alias }: Link) => masterIndex !== 0 || before.ports.has(alias) || plugin === "bridge";
   for (const end of own) {
-    if (isCable(end)) cables.add(end.alias);
+    if (isRouted(end)) routed.add(end.alias);
     else if (isPort(end)) ports.add(end.alias);
   }
-  return { ports, cables };
+  return { ports, routed };
 }
 
 /** A route to a pod, as `ptp` makes it; the kernel's own, to the link's IPv6 address, is another. */

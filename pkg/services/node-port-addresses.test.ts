@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { formatAddress, parseAddress } from "../ip/address.ts";
 import { parseSubnet } from "../ip/prefix.ts";
-import { type NodePortWishes, nodePortAddresses, PRIMARY_ONLY } from "./node-port-addresses.ts";
+import { type NodePortSelection, nodePortAddresses, PRIMARY_ONLY } from "./node-port-addresses.ts";
 
-const NOTHING: NodePortWishes = { ...PRIMARY_ONLY, hasPrimary: false };
+const NOTHING: NodePortSelection = { ...PRIMARY_ONLY, hasPrimary: false };
 const addresses = (...texts: string[]) => texts.map(parseAddress);
 const ranges = (...texts: string[]) => texts.map(parseSubnet);
 
@@ -16,7 +16,7 @@ const NODE = {
   isLoopbackGuarded: true,
 };
 
-test.each<[string, Partial<NodePortWishes>, string[]]>([
+test.each<[string, Partial<NodePortSelection>, string[]]>([
   ["primary: the first InternalIP of each family", { hasPrimary: true }, ["192.0.2.1", "2001:db8::1"]],
   [
     "all: neither loopback nor link-local",
@@ -34,8 +34,8 @@ test.each<[string, Partial<NodePortWishes>, string[]]>([
     ["127.0.0.1", "192.0.2.1", "2001:db8::1"],
   ],
   ["nothing", {}, []],
-])("%s", (_what, wishes, expected) => {
-  expect(nodePortAddresses({ ...NOTHING, ...wishes }, NODE).map(formatAddress)).toEqual(expected);
+])("%s", (_what, selection, expected) => {
+  expect(nodePortAddresses({ ...NOTHING, ...selection }, NODE).map(formatAddress)).toEqual(expected);
 });
 
 test("127.0.0.1 waits for the guard", () => {

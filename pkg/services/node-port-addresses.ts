@@ -3,7 +3,7 @@ import { type Address, addressKey, compareAddresses, type Family } from "../ip/a
 import { contains, IPV4_LOOPBACK, type Prefix, parseSubnet } from "../ip/prefix.ts";
 
 /** `--nodeport-addresses`: all that is asked for, together. */
-export interface NodePortWishes {
+export interface NodePortSelection {
   /** The node's primary addresses: of each family the first InternalIP in its Node's status. */
   readonly hasPrimary: boolean;
   /** All addresses of the node but those of loopback (127.0.0.0/8, ::1) and IPv6 link-local ones. */
@@ -18,7 +18,7 @@ export interface NodePortWishes {
 }
 
 /** As kube-proxy's nftables mode has it by default. */
-export const PRIMARY_ONLY: NodePortWishes = { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] };
+export const PRIMARY_ONLY: NodePortSelection = { hasPrimary: true, hasAll: false, hasLocalhost: false, ranges: [] };
 
 export interface NodeAddresses {
   /** InternalIPs in the Node's status, in their order. */
@@ -36,8 +36,8 @@ const IPV4_LOCALHOST: Address = { family: 4, value: 0x7f00_0001n };
 const IPV6_LINK_LOCAL = parseSubnet("fe80::/10");
 
 /** Without duplicates, sorted. */
-export function nodePortAddresses(wishes: NodePortWishes, node: NodeAddresses): readonly Address[] {
-  const { hasPrimary, hasAll, hasLocalhost, ranges } = wishes;
+export function nodePortAddresses(selection: NodePortSelection, node: NodeAddresses): readonly Address[] {
+  const { hasPrimary, hasAll, hasLocalhost, ranges } = selection;
   const isWanted = (address: Address) =>
     (hasAll && !contains(IPV6_LINK_LOCAL, address)) || ranges.some((range) => contains(range, address));
   const chosen = [

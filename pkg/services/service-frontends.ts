@@ -42,7 +42,7 @@ export interface RefusedFrontend {
 }
 
 /** An address and port that the Service names. */
-type Wish = Omit<RefusedFrontend, "reason">;
+type RequestedFrontend = Omit<RefusedFrontend, "reason">;
 
 /** The API server's own Service, whose ClusterIP leads to the API server. */
 const API_SERVER_SERVICE = "default/kubernetes";
@@ -62,12 +62,12 @@ export function frontendsOf(
   for (const { family } of service.clusterIPs) {
     const sources = allowedSources(service, family, node);
     for (const port of service.ports) {
-      const wishes = wishesOf(service, port, family, node).filter((wish) => {
-        const reason = refusal(key, wish, node);
-        if (reason !== undefined) refused.push({ ...wish, reason });
+      const requested = requestedFrontends(service, port, family, node).filter((wanted) => {
+        const reason = refusal(key, wanted, node);
+        if (reason !== undefined) refused.push({ ...wanted, reason });
         return reason === undefined;
       });
-      const isExternal = wishes.some(({ kind }) => kind !== "ClusterIP");
+      const isExternal = requested.some(({ kind }) => kind !== "ClusterIP");
       const endpoints = mergeEndpoints(slices, family, port, node.name);
       const choice = chooseEndpoints(
         endpoints.filter(({ endpoint }) => specialKind(endpoint.address) === undefined),
@@ -78,10 +78,10 @@ export function frontendsOf(
       const lacksLocal = choice.hasAny && choice.local.length === 0;
       if (lacksLocal && service.internalTrafficPolicy === "Local") counts.withoutLocalInternal[family]++;
       if (lacksLocal && service.externalTrafficPolicy === "Local" && isExternal) counts.withoutLocalExternal[family]++;
-      for (const wish of wishes) {
-        const rival = frontends.get(frontendKey(wish));
-        if (rival !== undefined && rank(rival.kind) <= rank(wish.kind)) continue;
-        frontends.set(frontendKey(wish), makeFrontend(key, service, port, wish, choice, sources));
+      for (const wanted of requested) {
+        const rival = frontends.get(frontendKey(wanted));
+        if (rival !== undefined && rank(rival.kind) <= rank(wanted.kind)) continue;
+        frontends.set(frontendKey(wanted), makeFrontend(key, service, port, wanted, choice, sources));
       }
     }
   }
@@ -94,17 +94,17 @@ export function rank(kind: FrontendKind): number {
   return FRONTEND_KINDS.indexOf(kind);
 }
 
-function wishesOf(service: Service, port: ServicePort, family: Family, node: NodeFacts): Wish[] {
+function requestedFrontends(service: Service, port: ServicePort, family: Family, node: NodeFacts): RequestedFrontend[] {
   const { protocol, nodePort } = port;
-  const wishes = (kind: FrontendKind, addresses: readonly Address[], number: number): Wish[] =>
+  const requested = (kind: FrontendKind, addresses: readonly Address[], number: number): RequestedFrontend[] =>
     addresses
       .filter((address) => address.family === family)
       .map((address) => ({ kind, address, protocol, port: number }));
   return [
-    ...wishes("ClusterIP", service.clusterIPs, port.port),
-    ...wishes("NodePort", nodePort === 0 ? [] : node.nodePortAddresses, nodePort),
-    ...wishes("LoadBalancerIP", service.loadBalancerIPs, port.port),
-    ...wishes("ExternalIP", service.externalIPs, port.port),
+    ...requested("ClusterIP", service.clusterIPs, port.port),
+    ...requested("NodePort", nodePort === 0 ? [] : node.nodePortAddresses, nodePort),
+    ...requested("LoadBalancerIP", service.loadBalancerIPs, port.port),
+    ...requested("ExternalIP", service.externalIPs, port.port),
   ];
 }
 
@@ -121,7 +121,11 @@ function otherFamilies({ clusterIPs, loadBalancerIPs, externalIPs, ports }: Serv
   ];
 }
 
-function refusal(key: string, { kind, address, protocol, port }: Wish, node: NodeFacts): string | undefined {
+function refusal(
+  key: string,
+  { kind, address, protocol, port }: RequestedFrontend,
+  node: NodeFacts,
+): string | undefined {
   const special = kind === "NodePort" ? undefined : specialKind(address);
   if (special !== undefined) return `the address is ${special}`;
   const isReserved =
@@ -138,15 +142,15 @@ function makeFrontend(
   key: string,
   service: Service,
   port: ServicePort,
-  wish: Wish,
+  wanted: RequestedFrontend,
   choice: EndpointChoice,
   sources: readonly Prefix[] | undefined,
 ): Frontend {
-  const isExternal = wish.kind !== "ClusterIP";
+  const isExternal = wanted.kind !== "ClusterIP";
   const policy = isExternal ? service.externalTrafficPolicy : service.internalTrafficPolicy;
   const decisive = policy === "Local" ? choice.local : choice.cluster;
   return {
-    ...wish,
+    ...wanted,
     service: key,
     portName: port.name,
     nodePort: port.nodePort === 0 ? undefined : port.nodePort,
@@ -155,7 +159,7 @@ function makeFrontend(
     localEndpoints: isExternal && policy === "Local" ? choice.local : NONE,
     serving: choice.serving,
     withoutEndpoint: decisive.length > 0 ? undefined : choice.hasAny ? "drop" : "reject",
-    allowedSources: wish.kind === "LoadBalancerIP" ? sources : undefined,
+    allowedSources: wanted.kind === "LoadBalancerIP" ? sources : undefined,
     affinity:
       service.affinitySeconds === undefined
         ? undefined

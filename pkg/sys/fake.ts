@@ -11,14 +11,14 @@ import type {
   ExecuteResult,
   FileLock,
   FileStatus,
-  Knock,
-  KnockAnswer,
   NetlinkSocket,
   NetworkNamespace,
   Room,
   StreamSocket,
   System,
   TapOptions,
+  UdpProbe,
+  UdpProbeReply,
   WriteOptions,
 } from "./system.ts";
 
@@ -68,7 +68,7 @@ export interface FakeOptions {
   /** TCP ports of 127.0.0.1 with somebody who answers. */
   readonly tcpServers?: Readonly<Record<number, () => StreamScript>>;
   /** What comes of a datagram; left out, the node's own addresses refuse it and all others are silent. */
-  readonly knocked?: (knock: Knock) => KnockAnswer;
+  readonly answerProbe?: (probeUdp: UdpProbe) => UdpProbeReply;
   /** Room by path; plenty where none is given. */
   readonly rooms?: Readonly<Record<string, Room>>;
 }
@@ -95,7 +95,7 @@ export class FakeSystem implements System {
   readonly #liveSockets: ReadonlySet<string>;
   readonly #servers: Readonly<Record<string, () => StreamScript>>;
   readonly #tcpServers: Readonly<Record<number, () => StreamScript>>;
-  readonly #knocked: (knock: Knock) => KnockAnswer;
+  readonly #answerProbe: (probeUdp: UdpProbe) => UdpProbeReply;
   readonly #rooms: Readonly<Record<string, Room>>;
   readonly #columns: number | undefined;
   #current = OWN_NAMESPACE;
@@ -115,7 +115,8 @@ export class FakeSystem implements System {
     this.#netlink = options.netlink ?? (() => []);
     this.#servers = options.servers ?? {};
     this.#tcpServers = options.tcpServers ?? {};
-    this.#knocked = options.knocked ?? (({ to }) => ({ errno: isLoopback(to) ? ECONNREFUSED : ETIMEDOUT, afterMs: 0 }));
+    this.#answerProbe =
+      options.answerProbe ?? (({ to }) => ({ errno: isLoopback(to) ? ECONNREFUSED : ETIMEDOUT, afterMs: 0 }));
     this.#rooms = options.rooms ?? {};
     this.#columns = options.terminal?.columns;
     this.#liveSockets = new Set([...(options.liveSockets ?? []), ...Object.keys(this.#servers)]);
@@ -242,8 +243,8 @@ export class FakeSystem implements System {
     throw new SystemError("connect", "a TCP connection", isLoopback(address) ? ECONNREFUSED : ETIMEDOUT);
   }
 
-  knock(knocks: readonly Knock[]): KnockAnswer[] {
-    return knocks.map(this.#knocked);
+  probeUdp(probes: readonly UdpProbe[]): UdpProbeReply[] {
+    return probes.map(this.#answerProbe);
   }
 
   room(path: string): Room {

@@ -3,7 +3,15 @@
  * object `weftHost`.
  */
 import { SystemError } from "./errors.ts";
-import type { FileLock, FileStatus, Knock, NetlinkSocket, NetworkNamespace, StreamSocket, System } from "./system.ts";
+import type {
+  FileLock,
+  FileStatus,
+  NetlinkSocket,
+  NetworkNamespace,
+  StreamSocket,
+  System,
+  UdpProbe,
+} from "./system.ts";
 
 /** What the C host offers; every function throws what the failure factory makes of a failed system call. */
 interface Host {
@@ -55,7 +63,7 @@ interface Host {
   streamReceive(fd: number, timeoutMs: number): Uint8Array;
   createTap(name: string, multiQueue: boolean, owner: number, group: number): void;
   /** `from` without bytes leaves the source to the kernel. */
-  knock(
+  probeUdp(
     questions: readonly (readonly [to: Uint8Array, from: Uint8Array, port: number, bytes: number, isWhole: number])[],
     timeoutMs: number,
   ): [errno: number, microseconds: number][];
@@ -193,9 +201,9 @@ export const quickjs: System = {
   connectUnix: (path) => new Stream(weftHost.connectUnix(path), path),
   connectTcp: (address, port, timeoutMs) =>
     new Stream(weftHost.connectTcp(address, port, timeoutMs), `TCP port ${port}`),
-  knock: (knocks, timeoutMs) =>
+  probeUdp: (probes, timeoutMs) =>
     weftHost
-      .knock(knocks.map(question), timeoutMs)
+      .probeUdp(probes.map(question), timeoutMs)
       .map(([errno, microseconds]) => ({ errno, afterMs: microseconds / 1000 })),
   room(path) {
     const [bytes, freeBytes, inodes, freeInodes] = weftHost.room(path);
@@ -217,7 +225,7 @@ export const quickjs: System = {
   },
 };
 
-function question({ to, from = new Uint8Array(), port, bytes, isWhole }: Knock) {
+function question({ to, from = new Uint8Array(), port, bytes, isWhole }: UdpProbe) {
   return [to, from, port, bytes, isWhole ? 1 : 0] as const;
 }
 

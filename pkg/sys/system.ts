@@ -88,7 +88,7 @@ export interface StreamSocket {
 }
 
 /** A datagram to a UDP port where nobody listens. Addresses are 4 or 16 bytes. */
-export interface Knock {
+export interface UdpProbe {
   readonly to: Uint8Array;
   /** The source; the kernel's choice when absent. */
   readonly from: Uint8Array | undefined;
@@ -99,7 +99,7 @@ export interface Knock {
   readonly isWhole: boolean;
 }
 
-export interface KnockAnswer {
+export interface UdpProbeReply {
   /** ECONNREFUSED: the other side got all of it. ETIMEDOUT: silence. Else why it was not sent, or did not arrive. */
   readonly errno: number;
   /** From sending to the answer, in milliseconds with fractions; 0 without an answer. */
@@ -162,7 +162,7 @@ export interface System extends Files {
   /** To an address of 4 or 16 bytes; ETIMEDOUT after `timeoutMs`, ECONNREFUSED where nobody listens. */
   connectTcp(address: Uint8Array, port: number, timeoutMs: number): StreamSocket;
   /** Sends all of them at once and waits for the answers, together no longer than `timeoutMs`; never throws for a single one. */
-  knock(knocks: readonly Knock[], timeoutMs: number): KnockAnswer[];
+  probeUdp(probes: readonly UdpProbe[], timeoutMs: number): UdpProbeReply[];
   /** Room on the file system of `path`. */
   room(path: string): Room;
   /** EINVAL when the path is not a network namespace (a plain file, say). Without a path: the process's own. */

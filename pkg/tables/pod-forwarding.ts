@@ -15,13 +15,13 @@ import { type NftRule, type NftRuleset, readRules } from "../nft/ruleset.ts";
 import { addRuleRecords, deleteRuleRecords, type RuleRecord, readRuleRecords, ruleRecordRequests } from "./firewall.ts";
 
 /** How an attachment is let through. */
-export interface ForwardWishes {
+export interface ForwardingSettings {
   readonly adminChain: string;
   /** True where firewalld lets it through, false where it does not, `undefined` where that is firewalld's to say. */
   readonly usesFirewalld: boolean | undefined;
 }
 
-export interface AcceptedPod extends ForwardedPod, ForwardWishes {}
+export interface AcceptedPod extends ForwardedPod, ForwardingSettings {}
 
 export interface SeenForwarding {
   readonly foreign: NftRuleset;

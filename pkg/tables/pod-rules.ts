@@ -24,7 +24,7 @@ import {
   type SeenFirewall,
 } from "./firewall.ts";
 import { addGuards, deleteGuards, type GuardedPort, holdsGuard, macSpoofDumps, readGuards } from "./mac-spoof.ts";
-import type { AcceptedPod, ForwardWishes } from "./pod-forwarding.ts";
+import type { AcceptedPod, ForwardingSettings } from "./pod-forwarding.ts";
 import {
   addPodMasquerade,
   deletePodMasquerade,
@@ -62,11 +62,11 @@ export interface PodRules {
   readonly guards: readonly GuardedPort[];
   readonly firewall: Firewall;
   /** How those of `firewall` are let through in other programs' chains. */
-  readonly forward: ForwardWishes;
+  readonly forward: ForwardingSettings;
 }
 
 /** The usual ones. */
-export const FORWARD_WISHES: ForwardWishes = { adminChain: DEFAULT_ADMIN_CHAIN, usesFirewalld: undefined };
+export const FORWARD_WISHES: ForwardingSettings = { adminChain: DEFAULT_ADMIN_CHAIN, usesFirewalld: undefined };
 export const NO_FIREWALL: Firewall = { pods: [], policies: new Map() };
 
 export interface SeenPodRules {

@@ -2,15 +2,16 @@
  * ADD: addresses are reserved first, so that what cannot be served (an exhausted range, a bad configuration) never
  * touches a device; dhcp alone needs the interface before it can ask. Then bridge, cable, the pod's side, the gateway.
  */
-import type { Cable } from "../../pkg/attachment/cable.ts";
+
 import { waitForDetection } from "../../pkg/attachment/duplicates.ts";
-import { type Making, withSides } from "../../pkg/attachment/interface-plugin.ts";
+import { type AttachContext, withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ipamType, reserveAddresses } from "../../pkg/attachment/ipam.ts";
 import { assertNameIsFree, randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { masqueradeAttachment } from "../../pkg/attachment/masquerade.ts";
 import { bringUp } from "../../pkg/attachment/pod-end.ts";
 import { podRoutes } from "../../pkg/attachment/routes.ts";
 import { enableForwarding, refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
 import { CniError, ErrorCode, messageOf } from "../../pkg/cni/errors.ts";
 import { notice } from "../../pkg/cni/notice.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
@@ -36,14 +37,14 @@ export function add(request: CniRequest): Result {
   const config = parseBridgeConfig(request.config, request.args);
   const dns = decodeDns(request.config.object("dns"));
   const namespace = request.requireNamespace();
-  const result = withSides(request, (sides) =>
-    withBridge(() => undoing((undo) => attach({ request, config, namespace, sides, undo }))),
+  const result = withSockets(request, (sockets) =>
+    withBridge(() => undoing((undo) => attach({ request, config, namespace, sockets, undo }))),
   );
   if (config.masqueradeNotice !== undefined) notice(request.system, "bridge", config.masqueradeNotice);
   return Object.keys(dns).length > 0 ? { ...result, dns } : result;
 }
 
-interface Work extends Making {
+interface Work extends AttachContext {
   readonly config: BridgeConfig;
 }
 
@@ -62,16 +63,16 @@ function withBridge(attach: () => Result): Result {
 }
 
 function attach(work: Work): Result {
-  const { request, sides, undo } = work;
+  const { request, sockets, undo } = work;
   const ipam = ipamType(request.config);
-  assertNameIsFree(sides.pod, request.ifName);
+  assertNameIsFree(sockets.pod, request.ifName);
   const addresses = ipam === undefined || ipam === "dhcp" ? undefined : reserveAddresses(request, ipam, undo);
   const found = makeBridge(work);
   const { bridge } = found;
   try {
     return attachTo(found, work, addresses);
   } catch (error) {
-    if (findLink(sides.host, bridge.index) !== undefined) throw error;
+    if (findLink(sockets.host, bridge.index) !== undefined) throw error;
     throw new BridgeVanished(
       ErrorCode.tryAgainLater,
       `the bridge ${bridge.name} vanished while ${request.ifName} was being attached to it: try again (${messageOf(error)})`,
@@ -81,36 +82,36 @@ function attach(work: Work): Result {
 }
 
 function attachTo(found: FoundBridge, work: Work, reserved: Result | undefined): Result {
-  const { request, config, sides, undo } = work;
+  const { request, config, sockets, undo } = work;
   const { bridge } = found;
   const ipam = ipamType(request.config);
   const early = reserved === undefined ? undefined : prepare(work, found, reserved);
-  const cable = plugPort(work, config, bridge);
-  if (config.guardsMac) guardMac(request, { port: cable.hostName, mac: cable.podMac }, undo);
-  if (config.staysDown) return describe(work, [findLink(sides.host, bridge.index) ?? bridge], cable, EMPTY_RESULT);
+  const veth = plugPort(work, config, bridge);
+  if (config.guardsMac) guardMac(request, { port: veth.hostName, mac: veth.podMac }, undo);
+  if (config.staysDown) return describe(work, [findLink(sockets.host, bridge.index) ?? bridge], veth, EMPTY_RESULT);
   const podLink = bringUp(work, reserved, config);
   const addresses = ipam === "dhcp" ? reserveAddresses(request, ipam, undo) : reserved;
   const prepared = early ?? (addresses === undefined ? undefined : prepare(work, found, addresses));
-  const gateway = prepared === undefined ? undefined : configure(work, { bridge, cable, podLink }, prepared);
-  const plugged = waitForPort(sides.host, request.system, cable.hostName, bridge);
+  const gateway = prepared === undefined ? undefined : configure(work, { bridge, veth, podLink }, prepared);
+  const plugged = waitForPort(sockets.host, request.system, veth.hostName, bridge);
   if (prepared !== undefined) {
     const podAddresses = prepared.addressing.ips.map(({ address }) => address.address);
     const { hairpinMode: isHairpin } = config;
-    announce(work, { cable, podLink, hostDevice: gateway ?? bridge, addresses: podAddresses, isHairpin });
+    announce(work, { veth, podLink, hostDevice: gateway ?? bridge, addresses: podAddresses, isHairpin });
   }
-  return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], cable, {
+  return describe(work, gateway === undefined ? [plugged] : [plugged, gateway], veth, {
     ...(addresses ?? EMPTY_RESULT),
     ...prepared?.addressing,
   });
 }
 
-function makeBridge({ request, config, sides, undo }: Work): FoundBridge {
-  const { bridge, wasMade } = ensureBridge(sides.host, config, randomMac(request.system));
+function makeBridge({ request, config, sockets, undo }: Work): FoundBridge {
+  const { bridge, wasMade } = ensureBridge(sockets.host, config, randomMac(request.system));
   if (wasMade) {
     undo.push(() => {
       // Another ADD may have plugged its pod in meanwhile.
-      const isUsed = sides.host.dump(linkDump()).some((message) => parseLink(message).masterIndex === bridge.index);
-      if (!isUsed) removeLink(sides.host, bridge.index);
+      const isUsed = sockets.host.dump(linkDump()).some((message) => parseLink(message).masterIndex === bridge.index);
+      if (!isUsed) removeLink(sockets.host, bridge.index);
     });
   }
   refuseAdvertisements(request.system, bridge.name);
@@ -127,18 +128,18 @@ interface Prepared {
  * What IPAM's answer asks of the bridge. Conflicts of the gateway are found before the pod is plugged in. The hardware address
  * of a bridge that becomes the gateway by this call is pinned then, too, before the pod's port has a part in it.
  */
-function prepare({ request, config, sides }: Work, { bridge, wasMade }: FoundBridge, addresses: Result): Prepared {
+function prepare({ request, config, sockets }: Work, { bridge, wasMade }: FoundBridge, addresses: Result): Prepared {
   const addressing = planAddressing(addresses, config);
   if (config.vlans?.id !== undefined) return { addressing, gatewayRequests: undefined };
-  const gatewayRequests = holdGateways(sides.host, bridge, addressing.gateways, config);
+  const gatewayRequests = holdGateways(sockets.host, bridge, addressing.gateways, config);
   // One that this call has made has a stated address.
-  if (gatewayRequests.length > 0 && !wasMade) pinMac(sides.host, request.system, bridge);
+  if (gatewayRequests.length > 0 && !wasMade) pinMac(sockets.host, request.system, bridge);
   return { addressing, gatewayRequests };
 }
 
 interface Links {
   readonly bridge: Link;
-  readonly cable: Cable;
+  readonly veth: VethPair;
   readonly podLink: Link;
 }
 
@@ -147,31 +148,31 @@ interface Links {
  * pod is touched, and its address is added last: nothing after it can fail and leave it behind. Returns the gateway's
  * device where it is not the bridge.
  */
-function configure(work: Work, { bridge, cable, podLink }: Links, prepared: Prepared): Link | undefined {
-  const { request, config, sides } = work;
+function configure(work: Work, { bridge, veth, podLink }: Links, prepared: Prepared): Link | undefined {
+  const { request, config, sockets } = work;
   const { ips, routes, gateways } = prepared.addressing;
-  const gateway = config.isGateway ? ensureGateway(work, config, bridge, cable.hostName) : bridge;
-  const gatewayRequests = prepared.gatewayRequests ?? holdGateways(sides.host, gateway, gateways, config);
+  const gateway = config.isGateway ? ensureGateway(work, config, bridge, veth.hostName) : bridge;
+  const gatewayRequests = prepared.gatewayRequests ?? holdGateways(sockets.host, gateway, gateways, config);
   const prefixes = ips.map(({ address }) => address);
-  sides.pod.run(...configureInterface(podLink.index, prefixes, podRoutes(routes, ips), config));
+  sockets.pod.run(...configureInterface(podLink.index, prefixes, podRoutes(routes, ips), config));
   if (config.detectsDuplicates) {
-    waitForPort(sides.host, request.system, cable.hostName, bridge);
-    waitForDetection(sides.pod, request.system, podLink);
+    waitForPort(sockets.host, request.system, veth.hostName, bridge);
+    waitForDetection(sockets.pod, request.system, podLink);
   }
   if (config.ipMasq) masqueradeAttachment(request, ips, work.undo);
   if (config.isGateway) enableForwarding(request.system, ips);
-  applyGateways(sides.host, gatewayRequests);
+  applyGateways(sockets.host, gatewayRequests);
   return gateway === bridge ? undefined : gateway;
 }
 
 /** `devices` are the bridge and, where it is another, the gateway's; the reference tells of that one last. */
-function describe({ request }: Work, devices: readonly Link[], cable: Cable, rest: Result): Result {
+function describe({ request }: Work, devices: readonly Link[], veth: VethPair, rest: Result): Result {
   const told = devices.map(({ name, mac }) => ({ name, mac }));
   return {
     interfaces: [
       ...told.slice(0, 1),
-      { name: cable.hostName, mac: cable.hostMac },
-      { name: request.ifName, mac: cable.podMac, sandbox: request.netnsPath },
+      { name: veth.hostName, mac: veth.hostMac },
+      { name: request.ifName, mac: veth.podMac, sandbox: request.netnsPath },
       ...told.slice(1),
     ],
     ips: rest.ips,

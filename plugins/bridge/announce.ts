@@ -2,16 +2,17 @@
  * Makes the pod's hardware address known for its IP addresses, which another pod may have had a moment ago. Without it the
  * host sends to the old one until it has asked in vain: 9 seconds for an entry that is stale, up to 40 for one that is not.
  */
-import type { Cable } from "../../pkg/attachment/cable.ts";
-import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+
+import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { announceAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import type { VethPair } from "../../pkg/attachment/veth-pair.ts";
 import type { Address } from "../../pkg/ip/address.ts";
 import { changeLink, type Link } from "../../pkg/kernel/link.ts";
 import { changeNeighbour, getNeighbour, isStatic, parseNeighbourState } from "../../pkg/kernel/neighbour.ts";
 import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 
 export interface Announcement {
-  readonly cable: Cable;
+  readonly veth: VethPair;
   readonly podLink: Link;
   /** The host's device on the pod's link. */
   readonly hostDevice: Link;
@@ -25,17 +26,17 @@ export interface Announcement {
  * same, makes the kernel send a gratuitous ARP (arp_notify) and an unsolicited neighbour advertisement (ndisc_notify) for each
  * address of the interface.
  */
-export function announce({ request, namespace, sides }: Making, announcement: Announcement): void {
-  const { cable, podLink, hostDevice, addresses, isHairpin } = announcement;
+export function announce({ request, namespace, sockets }: AttachContext, announcement: Announcement): void {
+  const { veth, podLink, hostDevice, addresses, isHairpin } = announcement;
   const hasIpv6 = addresses.some(({ family }) => family === 6);
   if (hasIpv6) announceAdvertisements(request.system, namespace, podLink.name);
   // The pod's kernel takes its own advertisement, come back, for that of another with its address, and warns in the log.
   const isEchoed = isHairpin && hasIpv6;
-  const setHairpin = (hairpin: boolean) => changeLink(cable.hostName, { port: { hairpin } });
-  if (isEchoed) sides.host.run(setHairpin(false));
-  sides.pod.run(changeLink(podLink.index, { mac: cable.podMac }));
-  if (isEchoed) sides.host.run(setHairpin(true));
-  correctNeighbours(sides.host, hostDevice, cable.podMac, addresses);
+  const setHairpin = (hairpin: boolean) => changeLink(veth.hostName, { port: { hairpin } });
+  if (isEchoed) sockets.host.run(setHairpin(false));
+  sockets.pod.run(changeLink(podLink.index, { mac: veth.podMac }));
+  if (isEchoed) sockets.host.run(setHairpin(true));
+  correctNeighbours(sockets.host, hostDevice, veth.podMac, addresses);
 }
 
 /** The host hears the announcement, too, but perhaps not before ADD returns. */

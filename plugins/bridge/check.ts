@@ -2,7 +2,7 @@
  * CHECK: everything that ADD made is still there and as it was. What others added later is not looked at.
  */
 import { checkAddresses, checkInterface, checkMac, wrong } from "../../pkg/attachment/check.ts";
-import { withSides } from "../../pkg/attachment/interface-plugin.ts";
+import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import { ownerOf } from "../../pkg/attachment/owner.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import type { Result, ResultInterface } from "../../pkg/cni/result.ts";
@@ -16,7 +16,7 @@ import { checkGuard } from "./mac-guard.ts";
 
 export function checkAttachment(request: CniRequest, config: BridgeConfig): void {
   const previous = request.requirePrevResult();
-  withSides(request, ({ host, pod }) => {
+  withSockets(request, ({ host, pod }) => {
     const expected = { kind: "veth", isUp: !config.staysDown };
     const podLink = checkInterface(pod, request, previous, expected);
     const bridge = checkBridge(host, config, previous);

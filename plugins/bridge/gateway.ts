@@ -2,10 +2,11 @@
  * The device that holds the gateway's addresses: the bridge itself or, for pods in a VLAN, `<bridge>.<vlan>`: one end of
  * a veth pair whose other end is a port in that VLAN, as the reference makes it. Like the bridge it stays for others.
  */
-import { makeVeth } from "../../pkg/attachment/cable.ts";
-import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+
+import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { randomMac, removeLink } from "../../pkg/attachment/links.ts";
 import { refuseAdvertisements } from "../../pkg/attachment/sysctls.ts";
+import { makeVeth } from "../../pkg/attachment/veth-pair.ts";
 import { changeLink, type Link } from "../../pkg/kernel/link.ts";
 import { isInVlan, parsePortVlans, portVlanDump } from "../../pkg/kernel/port-vlan.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
@@ -15,37 +16,37 @@ import { type BridgeConfig, gatewayName } from "./config.ts";
 import { putInVlans } from "./port.ts";
 
 /** Found, whatever its kind, or made; up. `pod` is the name of the pod's own port. */
-export function ensureGateway(making: Making, config: BridgeConfig, bridge: Link, pod: string): Link {
+export function ensureGateway(context: AttachContext, config: BridgeConfig, bridge: Link, pod: string): Link {
   const vlan = config.vlans?.id;
   if (vlan === undefined) return bridge;
-  const { host } = making.sides;
+  const { host } = context.sockets;
   const name = gatewayName(config);
-  const gateway = findLink(host, name) ?? makeGateway(making, config, bridge, vlan, pod);
-  refuseAdvertisements(making.request.system, name);
+  const gateway = findLink(host, name) ?? makeGateway(context, config, bridge, vlan, pod);
+  refuseAdvertisements(context.request.system, name);
   if (!gateway.isUp) host.run(changeLink(gateway.index, { up: true }));
   return gateway;
 }
 
-function makeGateway(making: Making, config: BridgeConfig, bridge: Link, vlan: number, pod: string): Link {
-  const { request, sides, undo } = making;
+function makeGateway(context: AttachContext, config: BridgeConfig, bridge: Link, vlan: number, pod: string): Link {
+  const { request, sockets, undo } = context;
   const { system } = request;
   const name = gatewayName(config);
   const { mtu } = bridge;
   const pair = { mac: randomMac(system), mtu, masterIndex: bridge.index, peer: { name, mac: randomMac(system), mtu } };
   try {
-    const port = makeVeth(sides.host, system, pair, (error) => {
-      if (findLink(sides.host, name) !== undefined) throw error;
+    const port = makeVeth(sockets.host, system, pair, (error) => {
+      if (findLink(sockets.host, name) !== undefined) throw error;
     });
     undo.push(() => {
-      if (!isVlanUsed(sides.host, bridge, vlan, [pod, port])) removeLink(sides.host, name);
+      if (!isVlanUsed(sockets.host, bridge, vlan, [pod, port])) removeLink(sockets.host, name);
     });
     refuseAdvertisements(system, port);
-    putInVlans(sides.host, port, { native: vlan, tagged: [] }, config.vlans?.keepsDefault ?? false);
+    putInVlans(sockets.host, port, { native: vlan, tagged: [] }, config.vlans?.keepsDefault ?? false);
   } catch (error) {
     // Another ADD was faster: what it makes is as good.
     if (!isExists(error)) throw error;
   }
-  const gateway = findLink(sides.host, name);
+  const gateway = findLink(sockets.host, name);
   if (gateway === undefined) throw new Error(`the gateway's device ${name} vanished while it was being made`);
   return gateway;
 }

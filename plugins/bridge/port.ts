@@ -1,8 +1,9 @@
 /**
  * The pod's port of the bridge: plugged in with its settings and VLANs, and waited for.
  */
-import { type Cable, plugCable, waitForCarrier } from "../../pkg/attachment/cable.ts";
-import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+
+import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
+import { createVethPair, type VethPair, waitForCarrier } from "../../pkg/attachment/veth-pair.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import { getLink, type Link, type PortSettings, parseLink } from "../../pkg/kernel/link.ts";
 import { addPortVlans, clearPortVlans, type PortVlans } from "../../pkg/kernel/port-vlan.ts";
@@ -10,11 +11,11 @@ import type { BlockingNetlink } from "../../pkg/netlink/blocking.ts";
 import type { System } from "../../pkg/sys/system.ts";
 import type { BridgeConfig } from "./config.ts";
 
-export function plugPort(making: Making, config: BridgeConfig, bridge: Link): Cable {
+export function plugPort(context: AttachContext, config: BridgeConfig, bridge: Link): VethPair {
   const { mtu, mac, vlans } = config;
-  const cable = plugCable(making, { mtu, mac, masterIndex: bridge.index, port: portSettings(config) });
-  if (vlans?.port !== undefined) putInVlans(making.sides.host, cable.hostName, vlans.port, vlans.keepsDefault);
-  return cable;
+  const veth = createVethPair(context, { mtu, mac, masterIndex: bridge.index, port: portSettings(config) });
+  if (vlans?.port !== undefined) putInVlans(context.sockets.host, veth.hostName, vlans.port, vlans.keepsDefault);
+  return veth;
 }
 
 function portSettings({ hairpinMode, isIsolated }: BridgeConfig): PortSettings | undefined {

@@ -3,7 +3,7 @@
  * configuration.
  */
 import { makeDevice, requireDevice } from "../../pkg/attachment/device.ts";
-import { interfacePlugin, type Making } from "../../pkg/attachment/interface-plugin.ts";
+import { type AttachContext, interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { openRoute } from "../../pkg/netlink/blocking.ts";
 
@@ -12,7 +12,7 @@ export const plugin = interfacePlugin<undefined>({
   about: "gives a container an interface that leads nowhere, for its addresses",
   needsAddresses: true,
   parse: () => undefined,
-  prepare: (making) => () => makeDummy(making),
+  prepare: (context) => () => makeDummy(context),
   expected: () => ({ kind: "dummy" }),
   status({ system }) {
     const host = openRoute(system);
@@ -24,7 +24,7 @@ export const plugin = interfacePlugin<undefined>({
   },
 });
 
-function makeDummy({ request: { ifName }, sides, undo }: Making): void {
-  makeDevice(sides.pod, { name: ifName, device: { kind: "dummy" } });
-  undo.push(() => removeLink(sides.pod, ifName));
+function makeDummy({ request: { ifName }, sockets, undo }: AttachContext): void {
+  makeDevice(sockets.pod, { name: ifName, device: { kind: "dummy" } });
+  undo.push(() => removeLink(sockets.pod, ifName));
 }

@@ -15,20 +15,20 @@ export const plugin = interfacePlugin<Wanted>({
   about: "moves one of the host's links into a container",
   parse: parseWanted,
   hasLink: ({ system }, wanted) => !isUserspaceDevice(system, wanted),
-  prepare(making, wanted) {
-    const link = findWanted(making.sides.host, making.request.system, wanted);
-    return () => moveIn(making, link);
+  prepare(context, wanted) {
+    const link = findWanted(context.sockets.host, context.request.system, wanted);
+    return () => moveIn(context, link);
   },
   remove(request) {
     if (!inOwnPod(request, (pod) => giveBack(request, pod))) restoreName(request);
   },
   expected: () => ({}),
-  check({ sides, link }, wanted) {
+  check({ sockets, link }, wanted) {
     if (wanted.by !== "device" || link.alias === wanted.name) return;
     // Its alternative names, by which the configuration may call it, have come along.
-    if (findLink(sides.pod, wanted.name)?.index === link.index) return;
+    if (findLink(sockets.pod, wanted.name)?.index === link.index) return;
     const from = link.alias === "" ? "nowhere" : link.alias;
-    throw wrong(`${link.name} in ${sides.pod.where} comes, by its alias, from ${from}: expected ${wanted.name}`);
+    throw wrong(`${link.name} in ${sockets.pod.where} comes, by its alias, from ${from}: expected ${wanted.name}`);
   },
   collect: restoreName,
 });

@@ -1,5 +1,5 @@
 /** A link's way from the host into the pod and back. Its name on the host stands in its alias while it is away. */
-import type { Making } from "../../pkg/attachment/interface-plugin.ts";
+import type { AttachContext } from "../../pkg/attachment/interface-plugin.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { changeLink, type Link, linkDump, moveLink, parseLink } from "../../pkg/kernel/link.ts";
@@ -12,16 +12,16 @@ import type { System } from "../../pkg/sys/system.ts";
 const LINK_NAME = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
 
 /** The link is down afterwards, and has lost its addresses: the kernel does so to what changes its namespace. */
-export function moveIn({ request, namespace, sides, undo }: Making, { index, name, isUp }: Link): void {
+export function moveIn({ request, namespace, sockets, undo }: AttachContext, { index, name, isUp }: Link): void {
   const { system, ifName } = request;
   undo.push(() => {
     // Where the kernel refused only the end of the move, the link is in the pod under its old name.
-    const moved = findLink(sides.pod, ifName) ?? findLink(sides.pod, name);
-    if (moved === undefined || findLink(sides.host, name) !== undefined) return;
-    moveOut(system, sides.pod, moved, name);
-    if (isUp) sides.host.run(changeLink(name, { up: true }));
+    const moved = findLink(sockets.pod, ifName) ?? findLink(sockets.pod, name);
+    if (moved === undefined || findLink(sockets.host, name) !== undefined) return;
+    moveOut(system, sockets.pod, moved, name);
+    if (isUp) sockets.host.run(changeLink(name, { up: true }));
   });
-  sides.host.run(moveLink(index, { namespaceFd: namespace.fd, name: ifName, alias: name }));
+  sockets.host.run(moveLink(index, { namespaceFd: namespace.fd, name: ifName, alias: name }));
 }
 
 /**

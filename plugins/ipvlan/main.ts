@@ -30,17 +30,17 @@ export const plugin = interfacePlugin<IpvlanConfig>({
     const master = parent.master ?? (isAdd ? chainedMaster(request) : undefined);
     return { ...parent, master, mode: oneOf(request.config, "mode", IPVLAN_MODE, "l2") };
   },
-  prepare(making, config) {
-    return prepareOnParent(making, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
+  prepare(context, config) {
+    return prepareOnParent(context, config, { kind: "ipvlan", data: { mode: IPVLAN_MODE[config.mode] } });
   },
   expected: () => ({ kind: "ipvlan" }),
   check(checked, config) {
     checkParent(checked, config);
-    const { sides, link } = checked;
-    const device = readDevice(sides.pod, link.index);
+    const { sockets, link } = checked;
+    const device = readDevice(sockets.pod, link.index);
     const mode = device?.kind === "ipvlan" ? device.data?.mode : undefined;
     if (mode === IPVLAN_MODE[config.mode]) return;
-    throw wrong(`the mode of ${link.name} in ${sides.pod.where} is number ${mode}: expected ${config.mode}`);
+    throw wrong(`the mode of ${link.name} in ${sockets.pod.where} is number ${mode}: expected ${config.mode}`);
   },
   status: (request, config) => requireParent(request, config, "ipvlan"),
   /** Behind another plugin its addresses are ours, unless an `ipam` says otherwise. */

@@ -36,18 +36,18 @@ export const plugin = interfacePlugin<MacvlanConfig>({
       mac: configuredMac(config, request.args),
     };
   },
-  prepare(making, config) {
+  prepare(context, config) {
     const { broadcastQueueLength } = config;
     const data = { mode: MACVLAN_MODE[config.mode], broadcastQueueLength };
-    return prepareOnParent(making, config, { kind: "macvlan", data }, config.mac);
+    return prepareOnParent(context, config, { kind: "macvlan", data }, config.mac);
   },
   expected: () => ({ kind: "macvlan" }),
   check(checked, config) {
     checkParent(checked, config);
-    const { sides, link } = checked;
-    const device = readDevice(sides.pod, link.index);
+    const { sockets, link } = checked;
+    const device = readDevice(sockets.pod, link.index);
     const data = device?.kind === "macvlan" ? device.data : undefined;
-    const where = `${link.name} in ${sides.pod.where}`;
+    const where = `${link.name} in ${sockets.pod.where}`;
     if (data?.mode !== MACVLAN_MODE[config.mode]) {
       throw wrong(`the mode of ${where} is number ${data?.mode}: expected ${config.mode}`);
     }

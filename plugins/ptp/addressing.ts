@@ -10,7 +10,7 @@ import type { Address } from "../../pkg/ip/address.ts";
 import { formatPrefix, isSamePrefix, networkOf, type Prefix } from "../../pkg/ip/prefix.ts";
 import type { Route } from "../../pkg/kernel/route.ts";
 import { RT_SCOPE } from "../../pkg/netlink/route.ts";
-import { single } from "../../pkg/reconcile/pod-cables.ts";
+import { single } from "../../pkg/reconcile/routed-pods.ts";
 
 export interface Addressing {
   /** For the result: with the index of the container's interface. */

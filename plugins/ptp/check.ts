@@ -1,28 +1,28 @@
 /** CHECK: everything that ADD made is still there and as it was. What others added later is not looked at. */
 import { checkAddresses, checkInterface, checkMac, checkRoutes, wrong } from "../../pkg/attachment/check.ts";
-import { withSides } from "../../pkg/attachment/interface-plugin.ts";
+import { withSockets } from "../../pkg/attachment/interface-plugin.ts";
 import type { CniRequest } from "../../pkg/cni/plugin.ts";
 import { findLink } from "../../pkg/kernel/read.ts";
-import { hostRoute } from "../../pkg/reconcile/pod-cables.ts";
+import { hostRoute } from "../../pkg/reconcile/routed-pods.ts";
 import { planAddressing } from "./addressing.ts";
 
 export function checkAttachment(request: CniRequest): void {
   const previous = request.requirePrevResult();
-  withSides(request, (sides) => {
-    const pod = checkInterface(sides.pod, request, previous, { kind: "veth" });
+  withSockets(request, (sockets) => {
+    const pod = checkInterface(sockets.pod, request, previous, { kind: "veth" });
     const at = previous.interfaces.findIndex(({ name, sandbox }) => name === pod.name && sandbox === request.netnsPath);
     const ips = previous.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
     const { podRoutes, hostAddresses, podAddresses } = planAddressing({ ...previous, ips, routes: [] });
-    checkRoutes(sides.pod, podRoutes);
-    const host = findLink(sides.host, pod.peerIndex);
+    checkRoutes(sockets.pod, podRoutes);
+    const host = findLink(sockets.host, pod.peerIndex);
     if (host?.kind !== "veth") throw wrong(`the host's end of ${pod.name} (index ${pod.peerIndex}) is missing`);
     if (!host.isUp) throw wrong(`the host's end ${host.name} of ${pod.name} is down`);
     const told = previous.interfaces.find(({ name, sandbox }) => name === host.name && !sandbox);
     if (told === undefined) throw wrong(`prevResult names no interface ${host.name} on the host`);
     checkMac(host, told, host.name);
-    checkAddresses(sides.host, host, hostAddresses, host.name);
+    checkAddresses(sockets.host, host, hostAddresses, host.name);
     checkRoutes(
-      sides.host,
+      sockets.host,
       podAddresses.map((address) => hostRoute(address, host.index)),
     );
   });

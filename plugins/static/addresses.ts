@@ -24,9 +24,9 @@ export function readAddresses(request: CniRequest, ipam: ConfigObject): ResultAd
 
 function listedAddresses({ args }: CniRequest, ipam: ConfigObject): ResultAddress[] {
   const pairs = args.read("IP", "GATEWAY");
-  const wished = parseArgument(pairs, "IP", parsePrefix).map((address) => ({ address }));
+  const requested = parseArgument(pairs, "IP", parsePrefix).map((address) => ({ address }));
   const gateways = parseArgument(pairs, "GATEWAY", parseAddress);
-  return [...ipam.objectList("addresses").map(readAddress), ...wished.map((entry) => withGateway(entry, gateways))];
+  return [...ipam.objectList("addresses").map(readAddress), ...requested.map((entry) => withGateway(entry, gateways))];
 }
 
 function readAddress(entry: ConfigObject): ResultAddress {

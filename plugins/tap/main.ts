@@ -3,7 +3,7 @@
  * plugin's configuration.
  */
 import { wrong } from "../../pkg/attachment/check.ts";
-import { type Checked, interfacePlugin, type Making } from "../../pkg/attachment/interface-plugin.ts";
+import { type AttachContext, type Checked, interfacePlugin } from "../../pkg/attachment/interface-plugin.ts";
 import { removeLink } from "../../pkg/attachment/links.ts";
 import { configuredMac, mtuOption } from "../../pkg/attachment/options.ts";
 import { CniError, ErrorCode } from "../../pkg/cni/errors.ts";
@@ -44,9 +44,9 @@ export const plugin = interfacePlugin<TapConfig>({
       bridge: config.optionalString("bridge") || undefined,
     };
   },
-  prepare(making, config) {
-    const masterIndex = config.bridge === undefined ? undefined : findBridge(making.sides.pod, config.bridge);
-    return () => make(making, config, masterIndex);
+  prepare(context, config) {
+    const masterIndex = config.bridge === undefined ? undefined : findBridge(context.sockets.pod, config.bridge);
+    return () => make(context, config, masterIndex);
   },
   expected: () => ({ kind: "tun" }),
   check,
@@ -56,9 +56,9 @@ export const plugin = interfacePlugin<TapConfig>({
   },
 });
 
-function check({ sides, link }: Checked, config: TapConfig): void {
-  const where = `${link.name} in ${sides.pod.where}`;
-  const device = readDevice(sides.pod, link.index);
+function check({ sockets, link }: Checked, config: TapConfig): void {
+  const where = `${link.name} in ${sockets.pod.where}`;
+  const device = readDevice(sockets.pod, link.index);
   const data = device?.kind === "tun" ? device.data : undefined;
   if (data?.type !== IFF_TAP) throw wrong(`the interface ${where} is no tap device`);
   const expect = (key: string, is: unknown, expected: unknown) => {
@@ -68,7 +68,8 @@ function check({ sides, link }: Checked, config: TapConfig): void {
   if (config.owner !== undefined) expect("owner", data.owner, config.owner);
   if (config.group !== undefined) expect("group", data.group, config.group);
   if (config.bridge === undefined) return;
-  if (link.masterIndex !== findBridge(sides.pod, config.bridge)) throw wrong(`${where} is no port of ${config.bridge}`);
+  if (link.masterIndex !== findBridge(sockets.pod, config.bridge))
+    throw wrong(`${where} is no port of ${config.bridge}`);
 }
 
 /**
@@ -84,7 +85,11 @@ function refuseContext({ config }: CniRequest): void {
   );
 }
 
-function make({ request, namespace, sides, undo }: Making, config: TapConfig, masterIndex: number | undefined): void {
+function make(
+  { request, namespace, sockets, undo }: AttachContext,
+  config: TapConfig,
+  masterIndex: number | undefined,
+): void {
   const { ifName, system } = request;
   try {
     system.inNamespace(namespace, () => system.createTap(ifName, config));
@@ -95,16 +100,16 @@ function make({ request, namespace, sides, undo }: Making, config: TapConfig, ma
       cause: error,
     });
   }
-  undo.push(() => removeLink(sides.pod, ifName));
+  undo.push(() => removeLink(sockets.pod, ifName));
   const change: LinkChange = {
     ...(config.mac === undefined ? {} : { mac: config.mac }),
     ...(config.mtu === undefined ? {} : { mtu: config.mtu }),
     ...(masterIndex === undefined ? {} : { masterIndex }),
   };
-  if (Object.keys(change).length > 0) sides.pod.run(changeLink(ifName, change));
+  if (Object.keys(change).length > 0) sockets.pod.run(changeLink(ifName, change));
 }
 
-function findBridge(pod: Making["sides"]["pod"], name: string): number {
+function findBridge(pod: AttachContext["sockets"]["pod"], name: string): number {
   const bridge = findLink(pod, name);
   if (bridge?.kind === "bridge") return bridge.index;
   const found = bridge === undefined ? "there is none of this name" : `it is ${bridge.kind || "a physical device"}`;

@@ -31,16 +31,16 @@ export const plugin = interfacePlugin<VlanConfig>({
       id: config.optionalInteger("vlanId", { min: 0, max: LARGEST_ID }) ?? 0,
     };
   },
-  prepare(making, config) {
-    return prepareOnParent(making, config, { kind: "vlan", data: { id: config.id } });
+  prepare(context, config) {
+    return prepareOnParent(context, config, { kind: "vlan", data: { id: config.id } });
   },
   expected: () => ({ kind: "vlan" }),
   check(checked, config) {
     checkParent(checked, config);
-    const { sides, link } = checked;
-    const device = readDevice(sides.pod, link.index);
+    const { sockets, link } = checked;
+    const device = readDevice(sockets.pod, link.index);
     const id = device?.kind === "vlan" ? device.data?.id : undefined;
-    if (id !== config.id) throw wrong(`${link.name} in ${sides.pod.where} is VLAN ${id}: expected ${config.id}`);
+    if (id !== config.id) throw wrong(`${link.name} in ${sockets.pod.where} is VLAN ${id}: expected ${config.id}`);
   },
   status: (request, config) => requireParent(request, config, "vlan"),
 });

@@ -8,7 +8,7 @@ import type { JsonObject, NodeInput } from "./resource.ts";
 import type { ApiServer } from "./server.ts";
 
 /** Carried out in this order. */
-export interface Wishes {
+export interface ControlRequest {
   readonly create?: readonly NodeInput[];
   readonly update?: readonly { readonly name: string; readonly patch: JsonObject }[];
   readonly remove?: readonly string[];
@@ -40,7 +40,7 @@ export function serveControl(server: ApiServer, socketPath: string): Promise<voi
   const control = createServer((message, response) => {
     readText(message)
       .then((text) => {
-        carryOut(server, JSON.parse(text) as Wishes);
+        carryOut(server, JSON.parse(text) as ControlRequest);
         response.end(JSON.stringify(sightOf(server)));
       })
       .catch((error: unknown) => {
@@ -55,7 +55,7 @@ export function serveControl(server: ApiServer, socketPath: string): Promise<voi
 }
 
 /** The other end. Throws what the stand-in would not do. */
-export function askControl(socketPath: string, wishes: Wishes): Promise<Sight> {
+export function askControl(socketPath: string, order: ControlRequest): Promise<Sight> {
   return new Promise((resolve, reject) => {
     const asking = request({ socketPath, method: "POST", path: "/" }, (response) => {
       readText(response).then((text) => {
@@ -64,22 +64,22 @@ export function askControl(socketPath: string, wishes: Wishes): Promise<Sight> {
       }, reject);
     });
     asking.once("error", reject);
-    asking.end(JSON.stringify(wishes));
+    asking.end(JSON.stringify(order));
   });
 }
 
-function carryOut(server: ApiServer, wishes: Wishes): void {
-  for (const node of wishes.create ?? []) server.createNode(node);
-  for (const { name, patch } of wishes.update ?? []) server.updateNode(name, patch);
-  for (const name of wishes.remove ?? []) server.deleteNode(name);
-  for (const asked of wishes.ask ?? []) {
+function carryOut(server: ApiServer, order: ControlRequest): void {
+  for (const node of order.create ?? []) server.createNode(node);
+  for (const { name, patch } of order.update ?? []) server.updateNode(name, patch);
+  for (const name of order.remove ?? []) server.deleteNode(name);
+  for (const asked of order.ask ?? []) {
     const { status, body } = server.ask(asked);
     if (status >= 300) throw new Error(`${asked.method} ${asked.target}: ${body}`);
   }
-  if (wishes.compact) server.store.compact();
-  if (wishes.fault !== undefined) server.misbehave(wishes.fault ?? undefined);
-  if (wishes.token !== undefined) server.setToken(wishes.token ?? undefined);
-  if (wishes.dropConnections) server.dropConnections();
+  if (order.compact) server.store.compact();
+  if (order.fault !== undefined) server.misbehave(order.fault ?? undefined);
+  if (order.token !== undefined) server.setToken(order.token ?? undefined);
+  if (order.dropConnections) server.dropConnections();
 }
 
 function sightOf(server: ApiServer): Sight {

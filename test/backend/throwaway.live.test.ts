@@ -67,8 +67,8 @@ test(
   "the demo runs with it: every pod of two nodes reaches every other, and a node that joins is reached",
   async () => {
     const progress = { step: () => undefined };
-    const wishes = { mode: NAME, nodes: 2, podsPerNode: 1, families: "ipv4", attach: "bridge", bin } as const;
-    const { first, second, ...episode } = await play(wishes, cleanup, progress);
+    const options = { mode: NAME, nodes: 2, podsPerNode: 1, families: "ipv4", attach: "bridge", bin } as const;
+    const { first, second, ...episode } = await play(options, cleanup, progress);
     expect([first.failures, first.reached, first.pairs]).toEqual([[], 2, 2]);
     expect([second.failures, second.reached, second.pairs]).toEqual([[], 2, 2]);
     cluster = episode.cluster;

@@ -275,11 +275,11 @@ export const systemScenarios: Readonly<Record<string, SystemScenario>> = {
     run(system) {
       const ask = (to: Uint8Array, bytes: number) => ({ to, from: to, port: 1, bytes, isWhole: true });
       const loopback6 = Uint8Array.from({ length: 16 }, (_, at) => (at === 15 ? 1 : 0));
-      const answers = system.knock([ask(Uint8Array.of(127, 0, 0, 1), 8), ask(loopback6, 8)], 2000);
+      const answers = system.probeUdp([ask(Uint8Array.of(127, 0, 0, 1), 8), ask(loopback6, 8)], 2000);
       return [
         answers.map(({ errno }) => errno),
         answers.every(({ afterMs }) => afterMs < 2000),
-        system.knock([], 10).length,
+        system.probeUdp([], 10).length,
       ];
     },
     expected: [[111, 111], true, 0],

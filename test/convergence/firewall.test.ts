@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Firewall, type FirewallWishes } from "../../daemon/controllers/node-rules/firewall.ts";
+import { type DesiredFirewall, Firewall } from "../../daemon/controllers/node-rules/firewall.ts";
 import { Programmer } from "../../daemon/core/drivers/programmer.ts";
 import { ManualClock } from "../../pkg/cluster/manual-clock.ts";
 import { parseAddress } from "../../pkg/ip/address.ts";
@@ -39,7 +39,7 @@ const settings: fc.Arbitrary<NodeRulesSettings> = fc.record({
     { family: 6 as const, port: 8472, vni: 2 },
   ]),
 });
-const wishesOf = (wanted: NodeRulesSettings): FirewallWishes => ({
+const wishesOf = (wanted: NodeRulesSettings): DesiredFirewall => ({
   table: nodeRules(wanted),
   ranges: wanted.podRanges,
 });
@@ -67,7 +67,7 @@ const strangersIn = ({ nftables }: Bench): string[] =>
 const RULES_A_RANGE = 2;
 
 /** One for each direction of a range. */
-function acceptedIn({ nftables }: Bench, place: string, { ranges }: FirewallWishes, family?: 4 | 6): void {
+function acceptedIn({ nftables }: Bench, place: string, { ranges }: DesiredFirewall, family?: 4 | 6): void {
   const rules = nftables.list().filter((line) => line.startsWith(`${place} "weft:pods `));
   const concerned = ranges.filter(({ address }) => family === undefined || address.family === family);
   expect(rules).toHaveLength(concerned.length * RULES_A_RANGE);
@@ -82,17 +82,17 @@ const ownIn = (nftables: FakeNftables): string[] =>
     .filter((line) => line.startsWith("inet weft "))
     .sort();
 
-function assertHeld(made: Bench, wishes: FirewallWishes): void {
+function assertHeld(made: Bench, desired: DesiredFirewall): void {
   const { nftables } = made;
   const fresh = new FakeNftables();
-  fresh.do(...createTable(wishes.table));
+  fresh.do(...createTable(desired.table));
   expect(ownIn(nftables)).toEqual(ownIn(fresh));
   const list = nftables.list();
   const has = (chain: string) => list.some((line) => line.startsWith(`${chain} {`));
-  if (has("inet site chain forward")) acceptedIn(made, "inet site rule forward", wishes);
-  const hasFour = wishes.ranges.some(({ address }) => address.family === 4);
+  if (has("inet site chain forward")) acceptedIn(made, "inet site rule forward", desired);
+  const hasFour = desired.ranges.some(({ address }) => address.family === 4);
   if (has("ip filter chain FORWARD") && hasFour) {
-    acceptedIn(made, "ip filter rule CNI-FORWARD", wishes, 4);
+    acceptedIn(made, "ip filter rule CNI-FORWARD", desired, 4);
     const jumps = list.filter((line) => line.startsWith("ip filter rule FORWARD") && line.includes('"CNI-FORWARD"'));
     expect(jumps).toHaveLength(1);
   }
@@ -118,17 +118,17 @@ test("converges from any ruleset in one pass; the next pass sends nothing", {
       const past = wishesOf(former);
       await firewall.keep(past);
       applyDamage({ ...made, table: past.table }, ...before);
-      const wishes = wishesOf(wanted);
+      const desired = wishesOf(wanted);
       const untouched = strangersIn(made);
-      await firewall.keep(wishes);
-      assertHeld(made, wishes);
+      await firewall.keep(desired);
+      assertHeld(made, desired);
       expect(strangersIn(made)).toEqual(untouched);
       await assertRests(made);
 
-      applyDamage({ ...made, table: wishes.table }, ...between);
+      applyDamage({ ...made, table: desired.table }, ...between);
       const left = strangersIn(made);
       await firewall.restore();
-      assertHeld(made, wishes);
+      assertHeld(made, desired);
       expect(strangersIn(made)).toEqual(left);
       await assertRests(made);
     }),
@@ -148,11 +148,11 @@ test.each<[string, Damage]>([
   ["a program comes whose chain drops", { kind: "arrival", program: "docker" }],
 ])("restores the table after: %s", async (_, one) => {
   const made = bench();
-  const wishes = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
-  await made.firewall.keep(wishes);
-  applyDamage({ ...made, table: wishes.table }, one);
+  const desired = wishesOf({ podRanges: RANGES, exempt: PEERS, senders: PEERS, tunnels: [] });
+  await made.firewall.keep(desired);
+  applyDamage({ ...made, table: desired.table }, one);
   expect(await made.firewall.restore()).not.toEqual([]);
-  assertHeld(made, wishes);
+  assertHeld(made, desired);
 });
 
 const settled = { podRanges: RANGES, exempt: PEERS, senders: [], tunnels: [] };
@@ -183,13 +183,13 @@ test("a forward chain deleted between dump and commit is dumped again", async ()
 test("a table deleted between dump and commit fails the pass; the next pass creates it", async () => {
   const made = bench();
   const { firewall } = made;
-  const wishes = wishesOf(settled);
-  await firewall.keep(wishes);
-  applyDamage({ ...made, table: wishes.table }, { kind: "stray", set: 1 });
-  meanwhile(made, deleteTable(wishes.table));
+  const desired = wishesOf(settled);
+  await firewall.keep(desired);
+  applyDamage({ ...made, table: desired.table }, { kind: "stray", set: 1 });
+  meanwhile(made, deleteTable(desired.table));
   await expect(firewall.restore()).rejects.toThrow("(ENOENT)");
   expect(await firewall.restore()).toEqual(["table inet weft"]);
-  assertHeld(made, wishes);
+  assertHeld(made, desired);
 });
 
 test("a chain that no longer drops keeps weft's rules", async () => {

@@ -5,7 +5,7 @@ import { eventually } from "../live/harness/process.ts";
 import { measureReach, type Reach } from "../live/harness/traffic.ts";
 import type { Progress } from "./progress.ts";
 
-export interface Wishes {
+export interface EpisodeOptions {
   readonly mode: Mode;
   readonly nodes: number;
   readonly podsPerNode: number;
@@ -15,7 +15,7 @@ export interface Wishes {
   readonly bin?: string;
 }
 
-export interface Episode extends Wishes {
+export interface Episode extends EpisodeOptions {
   readonly cluster: Cluster;
   /** With the nodes it began with. */
   readonly first: Reach;
@@ -27,8 +27,12 @@ export interface Episode extends Wishes {
   readonly programmedMs: readonly number[];
 }
 
-export async function play(wishes: Wishes, cleanup: Cleanup, progress: Pick<Progress, "step">): Promise<Episode> {
-  const { mode, nodes, podsPerNode, families, attach, bin } = wishes;
+export async function play(
+  options: EpisodeOptions,
+  cleanup: Cleanup,
+  progress: Pick<Progress, "step">,
+): Promise<Episode> {
+  const { mode, nodes, podsPerNode, families, attach, bin } = options;
   progress.step("starting the API server");
   const cluster = await Cluster.start(mode, cleanup, { families, attach, ...(bin !== undefined && { bin }) });
   progress.step(`starting ${nodes} nodes`);
@@ -52,7 +56,7 @@ export async function play(wishes: Wishes, cleanup: Cleanup, progress: Pick<Prog
   addMs.push(...cluster.pods.filter(({ node }) => node === joined).map((pod) => pod.addMs));
   progress.step("every pod talks to every pod again");
   const second = await measureReach(cluster);
-  return { ...wishes, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
+  return { ...options, cluster, first, second, addMs, programmedMs: logs.flatMap((log) => programmingTimes(log())) };
 }
 
 export async function attachPods(cluster: Cluster, node: Node, pods: number): Promise<void> {

@@ -54,7 +54,7 @@ await sweepLeftovers();
 const cleanup = new Cleanup();
 const interrupted = cleanup.onSignals();
 const { nodes, pods, family, attach } = options;
-const wishes = { nodes, podsPerNode: pods, families: family, attach };
+const episode = { nodes, podsPerNode: pods, families: family, attach };
 const modes = options.mode === "both" ? MODES : [options.mode];
 const results: Result[] = [];
 let failed = false;
@@ -65,10 +65,10 @@ for (const play of plays) {
   try {
     results.push(
       play === "roll"
-        ? rollingResult(await playRolling(wishes, cleanup, progress))
+        ? rollingResult(await playRolling(episode, cleanup, progress))
         : play === "services"
-          ? servingResult(await playServices({ ...wishes, mode: modes[0] as Mode }, cleanup, progress))
-          : episodeResult(await playEpisode({ ...wishes, mode: play }, cleanup, progress)),
+          ? servingResult(await playServices({ ...episode, mode: modes[0] as Mode }, cleanup, progress))
+          : episodeResult(await playEpisode({ ...episode, mode: play }, cleanup, progress)),
     );
   } catch (error) {
     failed = true;

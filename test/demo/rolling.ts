@@ -3,10 +3,10 @@ import type { Cleanup } from "../live/harness/cleanup.ts";
 import { Cluster } from "../live/harness/cluster.ts";
 import { type Loss, Pings, roll, type Way } from "../live/harness/roll.ts";
 import { measureReach, type Reach } from "../live/harness/traffic.ts";
-import { attachPods, settle, type Wishes } from "./episode.ts";
+import { attachPods, type EpisodeOptions, settle } from "./episode.ts";
 import type { Progress } from "./progress.ts";
 
-export interface Rolling extends Omit<Wishes, "mode"> {
+export interface Rolling extends Omit<EpisodeOptions, "mode"> {
   readonly cluster: Cluster;
   readonly stages: readonly (Stage & Loss)[];
   /** At the end. */
@@ -27,11 +27,11 @@ const STAGES: readonly Stage[] = [
 const PING_MS = 20;
 
 export async function playRolling(
-  wishes: Omit<Wishes, "mode">,
+  options: Omit<EpisodeOptions, "mode">,
   cleanup: Cleanup,
   progress: Progress,
 ): Promise<Rolling> {
-  const { nodes, podsPerNode, families, attach } = wishes;
+  const { nodes, podsPerNode, families, attach } = options;
   progress.step("starting the API server");
   const cluster = await Cluster.start(FIRST, cleanup, { families, attach });
   progress.step(`starting ${nodes} nodes`);
@@ -46,5 +46,5 @@ export async function playRolling(
     stages.push({ ...stage, ...(await pings.stop()) });
   }
   progress.step("every pod talks to every pod");
-  return { ...wishes, cluster, stages, reach: await measureReach(cluster) };
+  return { ...options, cluster, stages, reach: await measureReach(cluster) };
 }

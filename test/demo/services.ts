@@ -4,10 +4,10 @@ import { Cluster, ECHO_PORT, type Mode, type Node, type Pod } from "../live/harn
 import type { Inside } from "../live/harness/inside.ts";
 import { eventually } from "../live/harness/process.ts";
 import { ServiceObjects } from "../live/harness/services.ts";
-import { attachPods, settle, type Wishes } from "./episode.ts";
+import { attachPods, type EpisodeOptions, settle } from "./episode.ts";
 import type { Progress } from "./progress.ts";
 
-export interface Serving extends Wishes {
+export interface Serving extends EpisodeOptions {
   readonly cluster: Cluster;
   readonly clusterIps: Tried;
   readonly nodePorts: Tried;
@@ -47,11 +47,11 @@ const BEFORE_MS = 1000;
 const AFTER_MS = 1500;
 
 export async function playServices(
-  wishes: Wishes & { readonly mode: Mode },
+  options: EpisodeOptions & { readonly mode: Mode },
   cleanup: Cleanup,
   progress: Pick<Progress, "step">,
 ): Promise<Serving> {
-  const { mode, nodes, podsPerNode, families, attach } = wishes;
+  const { mode, nodes, podsPerNode, families, attach } = options;
   progress.step("starting the API server");
   const cluster = await Cluster.start(mode, cleanup, { families, attach });
   cluster.weftdEnvironment = { WEFTD_SERVICE_PROXY: "nftables" };
@@ -87,7 +87,7 @@ export async function playServices(
   const leaving = await leave(cluster, objects, vips);
   progress.step("measuring first packets");
   const latencies = await measureLatencies(cluster, vips[0] as string);
-  return { ...wishes, cluster, clusterIps, nodePorts, leaving, latencies };
+  return { ...options, cluster, clusterIps, nodePorts, leaving, latencies };
 }
 
 const familyName = (address: string) => (address.includes(":") ? "IPv6" : "IPv4");

@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ANNOTATION } from "../../pkg/cluster/node/annotations.ts";
-import type { Wishes } from "../apiserver/control.ts";
+import type { ControlRequest } from "../apiserver/control.ts";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Node } from "./harness/cluster.ts";
 import { eventually, PATIENCE, Running } from "./harness/process.ts";
@@ -71,7 +71,7 @@ describe("an API server in trouble", () => {
   }
 
   let made = 100;
-  function newNode(): { readonly subnet: string; readonly wish: Wishes } {
+  function newNode(): { readonly subnet: string; readonly option: ControlRequest } {
     const number = made++;
     const address = `192.0.2.${number}`;
     const mac = `0a:00:00:00:00:${number.toString(16)}`;
@@ -87,7 +87,7 @@ describe("an API server in trouble", () => {
       spec: { podCIDR: subnet },
       status: { addresses: [{ type: "InternalIP", address }] },
     };
-    return { subnet, wish: { create: [node] } };
+    return { subnet, option: { create: [node] } };
   }
 
   /**
@@ -108,9 +108,9 @@ describe("an API server in trouble", () => {
       expect(await Promise.all(nodes.map(dataPath))).toEqual(before);
       await pause(200);
     }
-    const { subnet, wish } = newNode();
+    const { subnet, option } = newNode();
     await end();
-    await cluster.standIn(wish);
+    await cluster.standIn(option);
     const endedMs = Date.now();
     for (const node of nodes) {
       await eventually(
@@ -121,7 +121,7 @@ describe("an API server in trouble", () => {
     console.log(`${what}: a new Node is connected ${Date.now() - endedMs} ms after the end`);
   }
 
-  test.each<[string, Wishes]>([
+  test.each<[string, ControlRequest]>([
     ["errors of the server (500)", { fault: { kind: "refuse", status: 500 }, dropConnections: true }],
     [
       "too many requests (429)",
@@ -129,12 +129,12 @@ describe("an API server in trouble", () => {
     ],
     ["a storm of versions that are too old (410)", { fault: { kind: "expire" }, compact: true }],
     ["answers cut in their middle", { fault: { kind: "truncate" }, dropConnections: true }],
-  ])("%s", async (what, wishes) => {
+  ])("%s", async (what, options) => {
     const before = await cluster.standIn();
     await suffer(
       what,
       4000,
-      () => cluster.standIn(wishes),
+      () => cluster.standIn(options),
       async () => {
         const after = await cluster.standIn({ fault: null });
         const requests = after.requests - before.requests;

@@ -27,7 +27,7 @@ let cluster: Cluster;
 let node: Node;
 let remote: Pod;
 let bridged: readonly [Pod, Pod];
-let cabled: readonly [Pod, Pod];
+let routed: readonly [Pod, Pod];
 
 beforeAll(async () => {
   cluster = await Cluster.start("host-gw", cleanup, { families: "dual" });
@@ -87,10 +87,10 @@ const isBridgeThere = async () => (await node.inside.run("ip", ["link", "show", 
 
 test("from bridge to ptp: pods of both kinds reach each other, other nodes' pods and the node", async () => {
   await restart("ptp");
-  cabled = [await cluster.addPod(node, "p1"), await cluster.addPod(node, "p2")];
+  routed = [await cluster.addPod(node, "p1"), await cluster.addPod(node, "p2")];
   expect(await isBridgeThere()).toBe(true);
   expect((await measureReach(cluster)).failures).toEqual([]);
-  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(cabled) }));
+  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
 });
 
 test("the node answers for no pod on the bridge, and for no address that nobody has", async () => {
@@ -106,7 +106,7 @@ test("the node answers for no pod on the bridge, and for no address that nobody 
   };
   for (const [at, nobody] of ["10.244.1.222", "fd00:10:244:1::222"].entries()) {
     expect(await neighbours(other.addresses[at] ?? "")).toEqual([own?.address]);
-    expect(await neighbours(cabled[0].addresses[at] ?? "")).toEqual([bridge?.address]);
+    expect(await neighbours(routed[0].addresses[at] ?? "")).toEqual([bridge?.address]);
     expect((await neighbours(nobody)).filter((mac) => mac !== undefined)).toEqual([]);
   }
   // The kernel's own detection of duplicates: an address that is free stays, one of a pod of the other kind does not.
@@ -125,7 +125,7 @@ test("the node answers for no pod on the bridge, and for no address that nobody 
     return flags?.dadfailed === true;
   };
   expect(await detected("fd00:10:244:1::222")).toBe(false);
-  expect(await detected(cabled[0].addresses[1] ?? "")).toBe(true);
+  expect(await detected(routed[0].addresses[1] ?? "")).toBe(true);
 });
 
 test("weftd puts back what the bridge answers by, and follows pods that come and go", async () => {
@@ -133,17 +133,17 @@ test("weftd puts back what the bridge answers by, and follows pods that come and
   await shell("sysctl -qw net.ipv4.neigh.cni0.proxy_delay=80 net.ipv6.neigh.cni0.proxy_delay=80");
   await eventually(async () => expect((await answers()).settings).toEqual(ON));
   // The kernel announces no change of an entry: the next comparison finds it.
-  await shell(`ip neigh del proxy ${cabled[0].addresses[1]} dev cni0; ip neigh add proxy 2001:db8::77 dev cni0`);
+  await shell(`ip neigh del proxy ${routed[0].addresses[1]} dev cni0; ip neigh add proxy 2001:db8::77 dev cni0`);
   const third = await cluster.addPod(node, "p3");
   const stranger = "2001:db8::77";
   const held = (pods: readonly Pod[]) => ({ settings: ON, entries: [stranger, ...entriesOf(pods)].sort() });
-  await eventually(async () => expect(await answers()).toEqual(held([...cabled, third])));
+  await eventually(async () => expect(await answers()).toEqual(held([...routed, third])));
   await cluster.removePod(third);
-  await eventually(async () => expect(await answers()).toEqual(held(cabled)));
+  await eventually(async () => expect(await answers()).toEqual(held(routed)));
   await shell(`ip neigh del proxy ${stranger} dev cni0`);
   // A bridge that is made anew has all settings of new devices.
   await shell("ip link del cni0");
-  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(cabled) }));
+  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
   expect((await measureReach(cluster)).failures).toEqual([]);
 });
 
@@ -156,10 +156,10 @@ test("doctor counts both kinds, and explain follows packets between them", async
     },
   ]);
   for (const [from, to] of [
-    [bridged[0], cabled[0]],
-    [cabled[0], bridged[0]],
+    [bridged[0], routed[0]],
+    [routed[0], bridged[0]],
     [bridged[0], bridged[1]],
-    [cabled[0], cabled[1]],
+    [routed[0], routed[1]],
     [bridged[0], remote],
   ] as const)
     for (const [at, address] of to.addresses.entries()) {
@@ -170,7 +170,7 @@ test("doctor counts both kinds, and explain follows packets between them", async
 
 test("without weftd, doctor and explain name what is missing, and their commands mend it", async () => {
   await node.weftd.stop("SIGTERM");
-  const [from, to] = [bridged[0], cabled[0]];
+  const [from, to] = [bridged[0], routed[0]];
   const port = await hostEnd(to);
   const damages: readonly [family: number, damage: string, remedy: RegExp, check: string | undefined][] = [
     [0, "sysctl -qw net.ipv4.conf.cni0.proxy_arp=0", /^sysctl -w net\.ipv4\.conf\.cni0\.proxy_arp=1$/, "pod-kinds"],
@@ -207,10 +207,10 @@ test("back to bridge: both kinds again, and the bridge answers for its own pods 
   expect(await findings()).toEqual([]);
   bridged = [await cluster.addPod(node, "b3"), await cluster.addPod(node, "b4")];
   expect((await measureReach(cluster)).failures).toEqual([]);
-  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(cabled) }));
+  await eventually(async () => expect(await answers()).toEqual({ settings: ON, entries: entriesOf(routed) }));
   expect((await findings()).map(({ check, severity }) => [check, severity])).toEqual([["pod-kinds", "note"]]);
   // Still healed, whichever plugin new pods are attached by.
-  const [port, other] = [await hostEnd(cabled[0]), await hostEnd(cabled[1])];
+  const [port, other] = [await hostEnd(routed[0]), await hostEnd(routed[1])];
   /** What leads to the two pods; the kernel's own route to link-local addresses goes with the flushes and stays away. */
   const ways = () =>
     Promise.all(
@@ -234,7 +234,7 @@ test("back to bridge: both kinds again, and the bridge answers for its own pods 
   await shell(`ip link set ${other} master cni0; sysctl -qw net.ipv4.conf.cni0.proxy_arp=0`);
   await eventually(async () => expect(await ways()).toEqual(before));
   expect((await measureReach(cluster)).failures).toEqual([]);
-  for (const pod of cabled) await cluster.removePod(pod);
+  for (const pod of routed) await cluster.removePod(pod);
   await eventually(async () => expect(await answers()).toEqual({ settings: OFF, entries: [] }));
   expect(await findings()).toEqual([]);
   expect((await measureReach(cluster)).failures).toEqual([]);

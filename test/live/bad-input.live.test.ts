@@ -88,9 +88,9 @@ describe("bridge", () => {
     ],
     ["a namespace that is not there", {}, { netns: "/run/netns/weft-test-nobody" }, 4, /CNI_NETNS.*weft-test-nobody/],
     ["the host's own namespace", {}, { netns: "/proc/self/ns/net" }, 8, /CNI_NETNS/],
-  ])("%s", async (_name, more, wishes, code, message) => {
+  ])("%s", async (_name, more, options, code, message) => {
     const before = await bed.state();
-    const answer = await bed.call(OURS, "bridge", "ADD", conf(more), wishes);
+    const answer = await bed.call(OURS, "bridge", "ADD", conf(more), options);
     expect(answer).toMatchObject({ status: 1, json: { code, msg: expect.stringMatching(message) } });
     expect(await bed.state()).toEqual(before);
   });

@@ -48,8 +48,8 @@ const tc = async (...args: string[]) => (await bed.node.json<Json[]>("tc", ["-j"
 const qdiscs = async () => (await tc("qdisc", "show")).filter(({ dev }) => dev !== "lo");
 
 test("what containerd sends is limited, with the whole burst that it means", async () => {
-  const wish = { IngressRate: 10_000_000, IngressBurst: 4294967295 };
-  const input = conf({ capabilities: { bandwidth: true }, runtimeConfig: { bandwidth: wish } });
+  const option = { IngressRate: 10_000_000, IngressBurst: 4294967295 };
+  const input = conf({ capabilities: { bandwidth: true }, runtimeConfig: { bandwidth: option } });
   expect(await bandwidth("ADD", input)).toMatchObject({ status: 0 });
   expect(await qdiscs()).toMatchObject([{ kind: "tbf", root: true, options: { rate: 1_250_000 } }]);
   expect(await bandwidth("CHECK", input)).toMatchObject({ status: 0, output: "" });
@@ -148,13 +148,13 @@ describe("DEL", () => {
     ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
     ["with limits that are no numbers", { ingressRate: "fast", runtimeConfig: 7 }, {}],
     ["without limits", { ingressRate: 0, ingressBurst: 0, egressRate: 0, egressBurst: 0, prevResult: undefined }, {}],
-  ])("%s removes the ifb device, and succeeds once more", async (_name, change, wishes) => {
+  ])("%s removes the ifb device, and succeeds once more", async (_name, change, options) => {
     await bandwidth("ADD");
     expect(await ifbs()).toHaveLength(1);
     const input = { ...conf(), ...change };
-    expect(await bandwidth("DEL", input, wishes)).toEqual({ status: 0, output: "", json: undefined });
+    expect(await bandwidth("DEL", input, options)).toEqual({ status: 0, output: "", json: undefined });
     expect(await ifbs()).toEqual([]);
-    expect(await bandwidth("DEL", input, wishes)).toMatchObject({ status: 0, output: "" });
+    expect(await bandwidth("DEL", input, options)).toMatchObject({ status: 0, output: "" });
   });
 
   test("of the container's other interface leaves this one's limits", async () => {

@@ -1,6 +1,6 @@
 /** bridge on a bridge that another program made, whose hardware address is its ports' lowest until somebody sets it. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type Answer, type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { type Answer, type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
 const conf = (more: object = {}) => ({
@@ -18,7 +18,8 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const bridge = (verb: string, input: unknown, wishes: CallWishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
+const bridge = (verb: string, input: unknown, options: CallOptions = {}) =>
+  bed.call(OURS, "bridge", verb, input, options);
 const onNode = (script: string) => bed.node.succeed("sh", ["-c", script]);
 const plugLow = () =>
   onNode(
@@ -28,8 +29,8 @@ const plugLow = () =>
 const bridgeMac = async () =>
   (await bed.node.json<{ address: string }[]>("ip", ["-j", "link", "show", "br0"]))[0]?.address;
 const toldMac = ({ json }: Answer): string => json.interfaces[0].mac;
-const check = (configuration: object, { json }: Answer, wishes?: CallWishes) =>
-  bridge("CHECK", { ...configuration, prevResult: json }, wishes);
+const check = (configuration: object, { json }: Answer, options?: CallOptions) =>
+  bridge("CHECK", { ...configuration, prevResult: json }, options);
 
 test("the gateway's hardware address stays what it was, whichever ports come and go", async () => {
   const before = await bridgeMac();

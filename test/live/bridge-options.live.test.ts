@@ -1,7 +1,7 @@
 /** bridge's options on a real kernel, by what pods can do: port isolation, source addresses, detection of duplicates. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
-import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]] };
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }], [{ subnet: "fd00:22::/64" }]] };
@@ -18,11 +18,12 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const bridge = (verb: string, input: unknown, wishes: CallWishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
+const bridge = (verb: string, input: unknown, options: CallOptions = {}) =>
+  bed.call(OURS, "bridge", verb, input, options);
 
 interface Attached {
   readonly inside: Inside;
-  readonly wishes: CallWishes;
+  readonly options: CallOptions;
   readonly configuration: object;
   readonly address: string;
   readonly mac: string;
@@ -32,13 +33,13 @@ interface Attached {
 /** A new pod `label`, attached; its addresses are those that host-local hands out in turn. */
 async function attach(label: string, more: object = {}): Promise<Attached> {
   const { namespace, inside } = await bed.anotherPod(label);
-  const wishes = { containerId: label, netns: namespace.path };
+  const options = { containerId: label, netns: namespace.path };
   const configuration = conf(more);
-  const { status, json } = await bridge("ADD", configuration, wishes);
+  const { status, json } = await bridge("ADD", configuration, options);
   expect(json).toMatchObject({ interfaces: expect.anything() });
   expect(status).toBe(0);
   return {
-    ...{ inside, wishes, configuration: { ...configuration, prevResult: json } },
+    ...{ inside, options, configuration: { ...configuration, prevResult: json } },
     ...{ address: json.ips?.[0]?.address.split("/")[0], mac: json.interfaces[2].mac, port: json.interfaces[1].name },
   };
 }
@@ -50,10 +51,10 @@ test("isolated ports reach the gateway and ports that are not, but not each othe
   expect(await first.inside.pings(open.address)).toBe(true);
   expect(await open.inside.pings(second.address)).toBe(true);
   expect(await first.inside.pings(second.address, 1)).toBe(false);
-  expect(await bridge("CHECK", first.configuration, first.wishes)).toMatchObject({ status: 0 });
+  expect(await bridge("CHECK", first.configuration, first.options)).toMatchObject({ status: 0 });
   await bed.node.succeed("bridge", ["link", "set", "dev", first.port, "isolated", "off"]);
   expect(await first.inside.pings(second.address)).toBe(true);
-  expect(await bridge("CHECK", first.configuration, first.wishes)).toMatchObject({
+  expect(await bridge("CHECK", first.configuration, first.options)).toMatchObject({
     status: 1,
     json: { msg: expect.stringContaining(`${first.port} is not isolated`) },
   });
@@ -107,7 +108,7 @@ describe("macspoofchk", () => {
     const rules = await ruleset();
     expect(rules).toContain(`"${first.port}" comment "cni:net/a/eth0"`);
     expect(rules).toContain(`"${first.port}" . ${first.mac} comment "cni:net/a/eth0"`);
-    expect(await bridge("CHECK", first.configuration, first.wishes)).toMatchObject({ status: 0 });
+    expect(await bridge("CHECK", first.configuration, first.options)).toMatchObject({ status: 0 });
     await bed.node.succeed("nft", [
       "delete",
       "element",
@@ -118,15 +119,15 @@ describe("macspoofchk", () => {
       `"${first.port}"`,
       "}",
     ]);
-    expect(await bridge("CHECK", first.configuration, first.wishes)).toMatchObject({
+    expect(await bridge("CHECK", first.configuration, first.options)).toMatchObject({
       status: 1,
       json: { msg: expect.stringContaining(`${first.port} are not held to the source ${first.mac}`) },
     });
-    expect(await bridge("DEL", first.configuration, first.wishes)).toMatchObject({ status: 0, output: "" });
+    expect(await bridge("DEL", first.configuration, first.options)).toMatchObject({ status: 0, output: "" });
     expect(await ruleset()).not.toContain(first.port);
     expect(await ruleset()).toContain(second.port);
     expect(
-      await bridge("DEL", conf(guarded), { ...second.wishes, netns: "/run/netns/weft-test-nobody" }),
+      await bridge("DEL", conf(guarded), { ...second.options, netns: "/run/netns/weft-test-nobody" }),
     ).toMatchObject({
       status: 0,
     });
@@ -151,13 +152,13 @@ describe("macspoofchk", () => {
     await attach("a", guarded);
     await bed.node.succeed("nft", ["flush chain bridge weft_macspoof prerouting"]);
     const pods = await bed.emptyPods(12);
-    const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
-    const added = await Promise.all(wishes.map((wish) => bridge("ADD", conf(guarded), wish)));
+    const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+    const added = await Promise.all(options.map((option) => bridge("ADD", conf(guarded), option)));
     expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(12).fill(0));
     const rules = await ruleset();
     expect(rules).toContain("ether saddr != @sources");
     for (const { json } of added) expect(rules.split(json.interfaces[1].name)).toHaveLength(3);
-    const deleted = await Promise.all(wishes.map((wish) => bridge("DEL", conf(guarded), wish)));
+    const deleted = await Promise.all(options.map((option) => bridge("DEL", conf(guarded), option)));
     expect(deleted.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(12).fill(0));
     expect((await ruleset()).match(/cni:net\//g)).toHaveLength(2);
   });

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
-import { type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const canFilter = kernelCan("VLAN filtering of bridges", "ip link add probe0 type bridge vlan_filtering 1");
 
@@ -18,7 +18,8 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const bridge = (verb: string, input: unknown, wishes: CallWishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
+const bridge = (verb: string, input: unknown, options: CallOptions = {}) =>
+  bed.call(OURS, "bridge", verb, input, options);
 
 interface PortVlans {
   readonly ifname: string;
@@ -49,7 +50,7 @@ describeWhere(!canFilter)("a kernel whose bridges cannot filter VLANs", () => {
 describeWhere(canFilter)("VLANs", () => {
   interface Attached {
     readonly inside: Inside;
-    readonly wishes: CallWishes;
+    readonly options: CallOptions;
     readonly configuration: object;
     readonly addresses: readonly string[];
     readonly port: string;
@@ -57,13 +58,13 @@ describeWhere(canFilter)("VLANs", () => {
 
   async function attach(label: string, more: object = {}, bin = OURS): Promise<Attached> {
     const { namespace, inside } = await bed.anotherPod(label);
-    const wishes = { containerId: label, netns: namespace.path };
+    const options = { containerId: label, netns: namespace.path };
     const configuration = conf(more);
-    const { status, json } = await bed.call(bin, "bridge", "ADD", configuration, wishes);
+    const { status, json } = await bed.call(bin, "bridge", "ADD", configuration, options);
     expect(status === 0 ? 0 : json).toBe(0);
     const addresses = (json.ips ?? []).map(({ address }: { address: string }) => address.split("/")[0]);
     return {
-      ...{ inside, wishes, configuration: { ...configuration, prevResult: json }, addresses },
+      ...{ inside, options, configuration: { ...configuration, prevResult: json }, addresses },
       port: json.interfaces[1].name,
     };
   }
@@ -196,7 +197,7 @@ describeWhere(canFilter)("VLANs", () => {
   ])("CHECK finds out about %s", async (_name, command, status) => {
     const pod = await attach("a", { vlan: 100, vlanTrunk: [{ minID: 200, maxID: 202 }], isGateway: true });
     await bed.node.succeed("sh", ["-c", command.replace("PORT", pod.port)]);
-    expect(await bridge("CHECK", pod.configuration, pod.wishes)).toMatchObject({ status });
+    expect(await bridge("CHECK", pod.configuration, pod.options)).toMatchObject({ status });
   });
 
   test("and their gateway go with an ADD that fails, unless others use them", async () => {
@@ -225,7 +226,7 @@ describeWhere(canFilter)("VLANs", () => {
     const gateways = answers.map(({ json }) => json.interfaces[3]);
     expect(gateways).toEqual(Array(8).fill({ name: "cni0.100", mac: expect.any(String) }));
     expect(new Set(gateways.map(({ mac }) => mac)).size).toBe(1);
-    expect(await bridge("DEL", theirs.configuration, theirs.wishes)).toMatchObject({ status: 0 });
+    expect(await bridge("DEL", theirs.configuration, theirs.options)).toMatchObject({ status: 0 });
     expect(await bed.node.succeed("ip", ["address", "show", "dev", "cni0.100"])).toContain("inet 10.22.0.1/24");
   });
 

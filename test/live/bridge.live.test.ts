@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const bridge = (verb: string, input: unknown, wishes = {}) => bed.call(OURS, "bridge", verb, input, wishes);
+const bridge = (verb: string, input: unknown, options = {}) => bed.call(OURS, "bridge", verb, input, options);
 const withResult = (configuration: object, { json }: Answer) => ({ ...configuration, prevResult: json });
 
 test("the reference deletes what we added, and we what it added", async () => {
@@ -245,12 +245,14 @@ describe("a bridge that was there before", () => {
   test("has the MAC that all of many ADDs at once tell", async () => {
     const configuration = conf({ isGateway: true });
     const pods = await bed.emptyPods(12);
-    const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
-    const added = await Promise.all(wishes.map((wish) => bridge("ADD", configuration, wish)));
+    const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+    const added = await Promise.all(options.map((option) => bridge("ADD", configuration, option)));
     const mac = await macOf();
-    expect(added.map(told)).toEqual(wishes.map(() => mac));
-    for (const [at, wish] of wishes.entries())
-      expect(await bridge("CHECK", withResult(configuration, added[at] as Answer), wish)).toMatchObject({ status: 0 });
+    expect(added.map(told)).toEqual(options.map(() => mac));
+    for (const [at, option] of options.entries())
+      expect(await bridge("CHECK", withResult(configuration, added[at] as Answer), option)).toMatchObject({
+        status: 0,
+      });
   });
 
   test("without a gateway has a MAC that follows its ports: the result states the current one, and CHECK does not compare it", async () => {
@@ -269,13 +271,13 @@ describe("many calls at once", () => {
 
   test("give each pod an address of its own on one bridge, and DELs free them all", async () => {
     const pods = await bed.emptyPods(COUNT);
-    const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
-    const added = await Promise.all(wishes.map((wish) => bridge("ADD", configuration, wish)));
+    const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+    const added = await Promise.all(options.map((option) => bridge("ADD", configuration, option)));
     expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
     expect(new Set(added.map(({ json }) => json.ips[0].address)).size).toBe(COUNT);
     const ports = await bed.node.json<{ master?: string }[]>("bridge", ["-j", "link", "show"]);
     expect(ports.filter(({ master }) => master === "cni0")).toHaveLength(COUNT);
-    const deleted = await Promise.all(wishes.map((wish) => bridge("DEL", configuration, wish)));
+    const deleted = await Promise.all(options.map((option) => bridge("DEL", configuration, option)));
     expect(deleted.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
     expect(await bed.reservations()).toBe("");
     expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("10.22.0.");
@@ -287,10 +289,10 @@ describe("many calls at once", () => {
     const calls = pods.map(
       ({ path }, at) => [at % 2 === 0 ? OURS : REFERENCE, { containerId: `m${at}`, netns: path }] as const,
     );
-    const added = await Promise.all(calls.map(([bin, wish]) => bed.call(bin, "bridge", "ADD", plain, wish)));
+    const added = await Promise.all(calls.map(([bin, option]) => bed.call(bin, "bridge", "ADD", plain, option)));
     expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(COUNT).fill(0));
     expect(new Set(added.map(({ json }) => json.ips[0].address)).size).toBe(COUNT);
-    for (const [bin, wish] of calls) await bed.call(bin === OURS ? REFERENCE : OURS, "bridge", "DEL", plain, wish);
+    for (const [bin, option] of calls) await bed.call(bin === OURS ? REFERENCE : OURS, "bridge", "DEL", plain, option);
     expect(await bed.reservations()).toBe("");
   });
 });

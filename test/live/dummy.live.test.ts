@@ -1,7 +1,7 @@
 /** dummy on a real kernel: addresses that a pod has to itself, and what a kernel without it is told. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
-import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const canDummy = kernelCan("dummy", "ip link add d0 type dummy");
 
@@ -14,8 +14,8 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const dummy = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
-  bed.call(OURS, "dummy", verb, input, wishes);
+const dummy = (verb: string, input: unknown = conf(), options: CallOptions = {}) =>
+  bed.call(OURS, "dummy", verb, input, options);
 
 describeWhere(canDummy)("a pod with a dummy interface", () => {
   test("answers under its addresses to itself, until DEL", async () => {

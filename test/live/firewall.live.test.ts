@@ -92,18 +92,18 @@ const firewall = (more: object, { json }: Pick<Answer, "json">) => ({
 });
 
 /** The chain's ADD: its result, and the configuration that DEL and CHECK get. */
-async function attach(more: object = {}, wishes: object = {}, bridge: object = BRIDGE) {
-  const added = await bed.call(OURS, "bridge", "ADD", bridge, wishes);
+async function attach(more: object = {}, options: object = {}, bridge: object = BRIDGE) {
+  const added = await bed.call(OURS, "bridge", "ADD", bridge, options);
   expect(added).toMatchObject({ status: 0 });
   const configuration = firewall(more, added);
-  const answer = await bed.call(OURS, "firewall", "ADD", configuration, wishes);
+  const answer = await bed.call(OURS, "firewall", "ADD", configuration, options);
   expect(answer).toMatchObject({ status: 0 });
   expect(answer.json).toEqual(added.json);
   return configuration;
 }
 
-const succeeds = async (plugin: string, verb: string, input: unknown, wishes = {}) =>
-  expect(await bed.call(OURS, plugin, verb, input, wishes)).toEqual({ status: 0, output: "", json: undefined });
+const succeeds = async (plugin: string, verb: string, input: unknown, options = {}) =>
+  expect(await bed.call(OURS, plugin, verb, input, options)).toEqual({ status: 0, output: "", json: undefined });
 
 /** Which of the addresses answer. */
 async function reach(from: typeof outside, targets: readonly string[], port = FORWARDING): Promise<string[]> {
@@ -236,8 +236,8 @@ describe.each(Object.keys(WALLS))("under %s", (name) => {
     await attach();
     const alone = await foreign();
     const other = await bed.anotherPod("other");
-    const wishes = { containerId: "c2", netns: other.namespace.path };
-    await attach({}, wishes);
+    const options = { containerId: "c2", netns: other.namespace.path };
+    await attach({}, options);
     const list = (...ids: string[]) => ({
       ...{ cniVersion: "1.1.0", name: "net", type: "firewall" },
       "cni.dev/valid-attachments": ids.map((containerID) => ({ containerID, ifname: "eth0" })),
@@ -325,12 +325,12 @@ test("many that come and go at once all get through, and leave nothing", async (
       { ingressPolicy: "same-bridge" },
       { json: { cniVersion: "1.1.0", interfaces, ips } },
     );
-    return { configuration, wishes: { containerId: `c${at}` } };
+    return { configuration, options: { containerId: `c${at}` } };
   });
   const all = (verb: string) =>
     Promise.all(
-      pods.map(async ({ configuration, wishes }) => {
-        const { status, output } = await bed.call(OURS, "firewall", verb, configuration, wishes);
+      pods.map(async ({ configuration, options }) => {
+        const { status, output } = await bed.call(OURS, "firewall", verb, configuration, options);
         expect({ status, output }).toMatchObject({ status: 0 });
       }),
     );
@@ -470,12 +470,12 @@ describe("legacy iptables", () => {
         {},
         { json: { cniVersion: "1.1.0", interfaces: [{ name: "cni0" }], ips: [{ address: `10.22.0.${at + 2}/24` }] } },
       ),
-      wishes: { containerId: `c${at}` },
+      options: { containerId: `c${at}` },
     }));
     const all = (verb: string) =>
       Promise.all(
-        pods.map(async ({ configuration, wishes }) => {
-          const { status, output } = await bed.call(OURS, "firewall", verb, configuration, wishes);
+        pods.map(async ({ configuration, options }) => {
+          const { status, output } = await bed.call(OURS, "firewall", verb, configuration, options);
           expect({ status, output }).toMatchObject({ status: 0 });
         }),
       );
@@ -531,8 +531,8 @@ describe("legacy iptables", () => {
 });
 
 describe("beside the reference plugin", () => {
-  const call = (bin: string, verb: string, input: object, wishes: object = {}) =>
-    bed.call(bin, "firewall", verb, input, wishes);
+  const call = (bin: string, verb: string, input: object, options: object = {}) =>
+    bed.call(bin, "firewall", verb, input, options);
 
   test.each(["iptables-nft", "iptables-legacy"])("its attachment passes CHECK, rules in %s", async (program) => {
     const link =

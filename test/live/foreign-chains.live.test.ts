@@ -12,7 +12,7 @@ import { Inside, withState } from "./harness/inside.ts";
 import { makeNamespace, type Namespace } from "./harness/namespace.ts";
 import { eventually, PATIENCE, Running } from "./harness/process.ts";
 import { Runtime } from "./harness/runtime.ts";
-import type { Damage, RepairTimes, RepairWishes } from "./repair-child.ts";
+import type { Damage, RepairOptions, RepairTimes } from "./repair-child.ts";
 
 const CHILD = fileURLToPath(new URL("./repair-child.ts", import.meta.url));
 const FOREIGN_CHAINS = 10_000;
@@ -118,8 +118,8 @@ function services(count: number): string {
 async function series(): Promise<RepairTimes> {
   await startWeftd();
   const stir = { table: "kube-proxy", chain: "service-0", pauseMs: STIR_MS * PATIENCE };
-  const wishes: RepairWishes = { damages: DAMAGES, rounds: ROUNDS, stir };
-  const { status, stdout, stderr } = await node.run(process.execPath, [CHILD], JSON.stringify(wishes));
+  const options: RepairOptions = { damages: DAMAGES, rounds: ROUNDS, stir };
+  const { status, stdout, stderr } = await node.run(process.execPath, [CHILD], JSON.stringify(options));
   expect(status, `${stderr}\n${weftd?.output}`).toBe(0);
   return JSON.parse(stdout) as RepairTimes;
 }

@@ -1,6 +1,6 @@
 /** host-device on a real kernel: a device's way into a pod and back. What it makes is compared in test/differential. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const PORT = 7013;
 const MAC = "0a:00:00:00:00:01";
@@ -18,8 +18,8 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const hostDevice = (verb: string, input: unknown = conf(), wishes: CallWishes = {}, bin = OURS) =>
-  bed.call(bin, "host-device", verb, input, wishes);
+const hostDevice = (verb: string, input: unknown = conf(), options: CallOptions = {}, bin = OURS) =>
+  bed.call(bin, "host-device", verb, input, options);
 
 interface ShownLink {
   readonly ifname: string;

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
-import type { CallWishes } from "./harness/plugin-bed.ts";
+import type { CallOptions } from "./harness/plugin-bed.ts";
 
 const canIpvlan = kernelCan(
   "ipvlan",
@@ -28,8 +28,8 @@ beforeEach(async () => {
 });
 afterEach(() => link.close());
 
-const ipvlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
-  link.call("ipvlan", verb, input, wishes);
+const ipvlan = (verb: string, input: unknown = conf(), options: CallOptions = {}) =>
+  link.call("ipvlan", verb, input, options);
 
 describeWhere(canIpvlan)("pods on the host's link", () => {
   test("reach each other and a machine on it, in both families, with the link's hardware address", async () => {

@@ -33,7 +33,7 @@ const plugins = (backend: Backend) => ({
 type Name = keyof ReturnType<typeof plugins>;
 
 interface Attached {
-  readonly wishes: object;
+  readonly options: object;
   readonly configurations: Record<Name, object>;
 }
 
@@ -45,7 +45,7 @@ async function attach(
   path = "/usr/sbin",
 ): Promise<Attached> {
   const { namespace } = await bed.anotherPod(containerId);
-  const wishes = { containerId, netns: namespace.path };
+  const options = { containerId, netns: namespace.path };
   const env = {
     ...{ CNI_COMMAND: "ADD", CNI_CONTAINERID: containerId, CNI_NETNS: namespace.path, CNI_IFNAME: "eth0" },
     ...{ CNI_PATH: REFERENCE, PATH: `${path}:/usr/sbin:/usr/bin:/sbin:/bin` },
@@ -62,12 +62,12 @@ async function attach(
     if (name === "bridge") continue;
     expect(await bed.call(REFERENCE, name, "ADD", configurations[name], { env })).toMatchObject({ status: 0 });
   }
-  return { wishes, configurations };
+  return { options, configurations };
 }
 
-async function detach({ wishes, configurations }: Attached, chain: readonly Name[]): Promise<void> {
+async function detach({ options, configurations }: Attached, chain: readonly Name[]): Promise<void> {
   for (const name of [...chain].reverse()) {
-    expect(await bed.call(OURS, name, "DEL", configurations[name], wishes)).toMatchObject({ status: 0, output: "" });
+    expect(await bed.call(OURS, name, "DEL", configurations[name], options)).toMatchObject({ status: 0, output: "" });
   }
 }
 
@@ -102,8 +102,8 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
   });
 
   test("passes CHECK of portmap while it is there, in both families, whatever ours holds for others", async () => {
-    const { configurations, wishes } = await attach(backend, ["bridge", "portmap"]);
-    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, wishes);
+    const { configurations, options } = await attach(backend, ["bridge", "portmap"]);
+    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, options);
     expect(await check()).toMatchObject({ status: 0, output: "" });
     const { portMappings } = plugins(backend).portmap.runtimeConfig;
     const other = {
@@ -112,7 +112,10 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     };
     expect(await bed.call(OURS, "portmap", "ADD", other, { containerId: "c9" })).toMatchObject({ status: 0 });
     expect(await check()).toMatchObject({ status: 0, output: "" });
-    const stranger = await bed.call(OURS, "portmap", "CHECK", configurations.portmap, { ...wishes, containerId: "c8" });
+    const stranger = await bed.call(OURS, "portmap", "CHECK", configurations.portmap, {
+      ...options,
+      containerId: "c8",
+    });
     expect(stranger.json).toMatchObject({ msg: /ports are not mapped/ });
     const chain = backend === "iptables" ? ["nat", "CNI-HOSTPORT-DNAT"] : ["cni_hostport", "hostports"];
     await bed.node.succeed("nft", ["flush", "chain", "ip6", ...chain]);
@@ -176,22 +179,22 @@ describe("state of the reference plugins in legacy iptables", () => {
   });
 
   test("passes CHECK of portmap while it is there, in both families", async () => {
-    const { configurations, wishes } = await attach("iptables", ["bridge", "portmap"], "c1", LEGACY);
-    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, wishes);
+    const { configurations, options } = await attach("iptables", ["bridge", "portmap"], "c1", LEGACY);
+    const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, options);
     expect(await check()).toMatchObject({ status: 0, output: "" });
     await bed.node.succeed("ip6tables-legacy", ["-t", "nat", "-F", "CNI-HOSTPORT-DNAT"]);
     expect((await check()).json.msg).toMatch(/ports are not mapped/);
   });
 
   test("is named in a warning where there are no such programs", async () => {
-    const { configurations, wishes } = await attach("iptables", CHAIN, "c1", LEGACY);
+    const { configurations, options } = await attach("iptables", CHAIN, "c1", LEGACY);
     const before = await saved();
     const hide = 'mount -t tmpfs tmpfs /usr/sbin && mount -t tmpfs tmpfs /sbin; exec "$@"';
     for (const [name, words] of [
       ["bridge", /legacy iptables.*CNI-[0-9a-f]{24}/],
       ["firewall", /legacy ip6tables.*10\.22\.0\.2 and fd00:22::2 in CNI-FORWARD/],
     ] as const) {
-      const { containerId, netns } = wishes as { containerId: string; netns: string };
+      const { containerId, netns } = options as { containerId: string; netns: string };
       const { status, stdout, stderr } = await bed.node.run(
         "unshare",
         ["-m", "sh", "-c", hide, "sh", `${OURS}/${name}`],

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const conf = (more: object = {}) => ({ cniVersion: "1.1.0", name: "lo-net", type: "loopback", ...more });
-const wishes = { ifName: "lo" };
+const options = { ifName: "lo" };
 
 let bed: PluginBed;
 beforeAll(async () => {
@@ -13,7 +13,7 @@ beforeEach(() => bed.pod.succeed("ip", ["link", "set", "lo", "down"]));
 afterAll(() => bed.close());
 
 const loopback = (verb: string, input: unknown = conf(), more: object = {}) =>
-  bed.call(OURS, "loopback", verb, input, { ...wishes, ...more });
+  bed.call(OURS, "loopback", verb, input, { ...options, ...more });
 
 // The reference prints these versions' results in a later version's form.
 test.each(["0.1.0", "0.2.0"])("a result of CNI %s has one address of each family", async (cniVersion) => {

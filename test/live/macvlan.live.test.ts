@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import type { Inside } from "./harness/inside.ts";
-import type { CallWishes, PluginBed } from "./harness/plugin-bed.ts";
+import type { CallOptions, PluginBed } from "./harness/plugin-bed.ts";
 
 const PORT = 7011;
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.31.0.0/24" }], [{ subnet: "fd00:31::/64" }]] };
@@ -22,8 +22,8 @@ beforeEach(async () => {
 });
 afterEach(() => link.close());
 
-const macvlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
-  link.call("macvlan", verb, input, wishes);
+const macvlan = (verb: string, input: unknown = conf(), options: CallOptions = {}) =>
+  link.call("macvlan", verb, input, options);
 
 const attach = async (input: unknown = conf()) => {
   const other = await bed.anotherPod("other");

@@ -145,16 +145,16 @@ test("a port of one address keeps to its conditions, too", async () => {
 
 test("two pods share a port where their connections differ, and the rest goes to a third", async () => {
   const [second, third] = [await bed.anotherPod("second"), await bed.anotherPod("third")];
-  const wishes = (containerId: string, netns: string) => ({ containerId, netns });
+  const options = (containerId: string, netns: string) => ({ containerId, netns });
   const from = (address: string) => ({ conditionsV4: ["-s", address], conditionsV6: ["-s", "fd99::1"] });
   expect(await ports.attach([mapping("tcp")], {}, from(OUTSIDE[4]))).toMatchObject({ status: 0 });
-  const two = wishes("c2", second.namespace.path);
+  const two = options("c2", second.namespace.path);
   expect(
     await ports.attach([mapping("tcp", { containerPort: 81, hostIP: "0.0.0.0" })], two, from(GUEST[4])),
   ).toMatchObject({
     status: 0,
   });
-  const three = wishes("c3", third.namespace.path);
+  const three = options("c3", third.namespace.path);
   expect(await ports.attach([mapping("tcp", { containerPort: 82 })], three)).toMatchObject({ status: 0 });
   await bed.pod.listen(POD_PORT);
   expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);

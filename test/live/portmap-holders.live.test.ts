@@ -29,10 +29,10 @@ afterEach(() => ports.close());
 /** A pod with a server of its own, on a port that no other pod serves: the port shows which pod answered. */
 async function pod(containerId: string, containerPort: number, more: object = {}, options: object = {}) {
   const { namespace, inside } = await bed.anotherPod(containerId);
-  const wishes = { containerId, netns: namespace.path };
+  const call = { containerId, netns: namespace.path };
   const both = (["tcp", "udp"] as const).map((protocol) => mapping(protocol, { containerPort, ...more }));
   const input = (json?: unknown) => portmap(both, json, options);
-  return { namespace, inside, wishes, input, add: () => ports.attach(both, wishes, options), containerPort };
+  return { namespace, inside, call, input, add: () => ports.attach(both, call, options), containerPort };
 }
 type Pod = Awaited<ReturnType<typeof pod>>;
 
@@ -68,7 +68,7 @@ describe.each(FAMILIES)("IPv%d: a port of one address beside the same port of al
       expect(await single.inside.seenBy(UPLINK[of], HOST_PORT)).toBe(GATEWAY[of]);
       expect(await all.inside.seenBy(second, HOST_PORT).catch(() => "nobody")).not.toBe(GATEWAY[of]);
       for (const each of pods) {
-        expect(await ports.call("CHECK", each.input(added.get(each)), each.wishes)).toMatchObject({ status: 0 });
+        expect(await ports.call("CHECK", each.input(added.get(each)), each.call)).toMatchObject({ status: 0 });
       }
       const third = { cniVersion: "1.1.0", ips: [{ address: of === 4 ? "10.22.0.99/24" : "fd00:22::99/64" }] };
       for (const hostIP of [second, undefined]) {
@@ -78,13 +78,13 @@ describe.each(FAMILIES)("IPv%d: a port of one address beside the same port of al
       const [gone = all, left = single] = pods;
       const via = { transport: "udp", from: 40_003 } as const;
       for (const to of [second, UPLINK[of]]) expect(await outside.seenBy(to, HOST_PORT, via)).toBe(OUTSIDE[of]);
-      expect(await ports.call("DEL", gone.input(), gone.wishes)).toMatchObject({ status: 0 });
-      expect(await ports.call("CHECK", left.input(added.get(left)), left.wishes)).toMatchObject({ status: 0 });
+      expect(await ports.call("DEL", gone.input(), gone.call)).toMatchObject({ status: 0 });
+      expect(await ports.call("CHECK", left.input(added.get(left)), left.call)).toMatchObject({ status: 0 });
       expect(await outside.seenBy(second, HOST_PORT)).toBe(OUTSIDE[of]);
       expect(await outside.seenBy(second, HOST_PORT, via)).toBe(OUTSIDE[of]);
       if (left === single) await silent(outside, UPLINK[of], HOST_PORT);
       else expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
-      expect(await ports.call("DEL", left.input(), left.wishes)).toMatchObject({ status: 0 });
+      expect(await ports.call("DEL", left.input(), left.call)).toMatchObject({ status: 0 });
       expect(await ports.elements()).toEqual([]);
     });
   });
@@ -124,7 +124,7 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
       expect(await outside.seenBy(UPLINK[of], HOST_PORT, via)).toBe(OUTSIDE[of]);
     }
     // Its DEL comes late.
-    expect(await ports.call("DEL", old.input(), old.wishes)).toMatchObject({ status: 0 });
+    expect(await ports.call("DEL", old.input(), old.call)).toMatchObject({ status: 0 });
     expect(await outside.seenBy(UPLINK[4], HOST_PORT)).toBe(OUTSIDE[4]);
   });
 
@@ -135,7 +135,7 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
     // As after a reset: the reservations are gone, and the first address is given out again.
     await bed.node.succeed("sh", ["-c", "rm -rf /var/lib/cni/networks"]);
     const other = await pod("c3", 83);
-    expect(await bed.call(OURS, "bridge", "ADD", BRIDGE, other.wishes)).toMatchObject({ status: 0 });
+    expect(await bed.call(OURS, "bridge", "ADD", BRIDGE, other.call)).toMatchObject({ status: 0 });
     expect(await other.inside.pings(GATEWAY[4])).toBe(true);
     const next = await pod("c2", 82);
     expect(await next.add()).toMatchObject({ status: 0 });
@@ -165,9 +165,9 @@ describe("a holder that is gone without a DEL", { timeout: 120_000 * PATIENCE },
   test.each(FAMILIES)("keeps them while its IPv%d address answers, by whichever cable", async (of) => {
     const old = await pod("c1", 81);
     // The reference marks no link.
-    const { json } = await bed.call(REFERENCE, "bridge", "ADD", BRIDGE, old.wishes);
+    const { json } = await bed.call(REFERENCE, "bridge", "ADD", BRIDGE, old.call);
     const ips = json.ips.filter(({ address }: { address: string }) => address.includes(":") === (of === 6));
-    expect(await ports.call("ADD", old.input({ ...json, ips }), old.wishes)).toMatchObject({ status: 0 });
+    expect(await ports.call("ADD", old.input({ ...json, ips }), old.call)).toMatchObject({ status: 0 });
     await refused(await pod("c2", 82));
   });
 

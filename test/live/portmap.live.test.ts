@@ -162,8 +162,8 @@ describe("options", () => {
     const rules = await bed.node.succeed("nft", ["list", "chain", "inet", "weft_portmap", "postrouting"]);
     expect(rules).toMatch(/meta mark & 0x00000020 == 0x00000020/);
     const other = await bed.anotherPod("other");
-    const wishes = { containerId: "c2", netns: other.namespace.path };
-    expect(await attach([mapping("tcp", { hostPort: 8081 })], wishes)).toMatchObject({ status: 0 });
+    const options = { containerId: "c2", netns: other.namespace.path };
+    expect(await attach([mapping("tcp", { hostPort: 8081 })], options)).toMatchObject({ status: 0 });
     expect([(await elements("mark-5")).length, (await elements("mark-13")).length]).toEqual([6, 3]);
     expect(await bed.pod.seenBy(UPLINK[6], HOST_PORT)).toBe(GATEWAY[6]);
   });
@@ -253,14 +253,14 @@ describe("a host port that is taken", () => {
   });
 
   test("goes to one of many who want it at the same time, and one of one address to another", async () => {
-    const wishes = Array.from({ length: 12 }, (_, at) => ({
+    const options = Array.from({ length: 12 }, (_, at) => ({
       containerId: `many${at}`,
       mapping: mapping("tcp", at % 2 === 0 ? {} : { hostIP: UPLINK[4] }),
       previous: { cniVersion: "1.1.0", ips: [{ address: `10.22.0.${at + 10}/24` }] },
     }));
-    await ports.remember(...wishes.map(({ containerId }) => containerId));
+    await ports.remember(...options.map(({ containerId }) => containerId));
     const answers = await Promise.all(
-      wishes.map(({ containerId, mapping: wanted, previous }) =>
+      options.map(({ containerId, mapping: wanted, previous }) =>
         call("ADD", portmap([wanted], previous), { containerId }),
       ),
     );
@@ -438,10 +438,10 @@ describe("verbs", () => {
     ["a namespace", {}, { netns: "" }],
     ["a namespace that is there", {}, { netns: "/run/netns/weft-test-nobody" }],
     ["a configuration that ADD would accept", { backend: "iptables", markMasqBit: 99 }, {}],
-  ])("DEL without %s removes everything, twice", async (_, more, wishes) => {
+  ])("DEL without %s removes everything, twice", async (_, more, options) => {
     await serve();
     for (let turn = 1; turn <= 2; turn++) {
-      expect(await call("DEL", portmap([], undefined, more), wishes)).toMatchObject({ status: 0, output: "" });
+      expect(await call("DEL", portmap([], undefined, more), options)).toMatchObject({ status: 0, output: "" });
       expect(await elements()).toEqual([]);
     }
   });

@@ -1,7 +1,7 @@
 /** ptp on a real kernel: against the reference plugin, and by what pods can do. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Inside } from "./harness/inside.ts";
-import { type CallWishes, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed, REFERENCE } from "./harness/plugin-bed.ts";
 
 const IPAM = { type: "host-local", ranges: [[{ subnet: "10.22.0.0/24" }]], routes: [{ dst: "0.0.0.0/0" }] };
 const DUAL = {
@@ -17,7 +17,7 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const ptp = (verb: string, input: unknown, wishes: CallWishes = {}) => bed.call(OURS, "ptp", verb, input, wishes);
+const ptp = (verb: string, input: unknown, options: CallOptions = {}) => bed.call(OURS, "ptp", verb, input, options);
 
 /** Hardware addresses and random names differ from call to call. */
 function normalised(value: unknown): unknown {
@@ -114,7 +114,7 @@ describe("results and kernel state equal the reference's", () => {
 
 interface Attached {
   readonly inside: Inside;
-  readonly wishes: CallWishes;
+  readonly options: CallOptions;
   readonly configuration: object;
   readonly addresses: readonly string[];
   readonly port: string;
@@ -122,12 +122,12 @@ interface Attached {
 
 async function attach(label: string, more: object = {}): Promise<Attached> {
   const { namespace, inside } = await bed.anotherPod(label);
-  const wishes = { containerId: label, netns: namespace.path };
+  const options = { containerId: label, netns: namespace.path };
   const configuration = conf(more);
-  const { status, json } = await ptp("ADD", configuration, wishes);
+  const { status, json } = await ptp("ADD", configuration, options);
   expect(status === 0 ? 0 : json).toBe(0);
   return {
-    ...{ inside, wishes, configuration: { ...configuration, prevResult: json }, port: json.interfaces[0].name },
+    ...{ inside, options, configuration: { ...configuration, prevResult: json }, port: json.interfaces[0].name },
     addresses: json.ips.map(({ address }: { address: string }) => address.split("/")[0]),
   };
 }
@@ -163,7 +163,7 @@ test("pods leave the node under its address with ipMasq, and under their own wit
   await open.inside.listen(7002);
   expect(await masked.inside.seenBy(open.addresses[0] ?? "", 7002)).toBe(masked.addresses[0]);
   expect(await bed.node.succeed("nft", ["list", "ruleset"])).toContain("cni:net/a/eth0");
-  expect(await ptp("DEL", masked.configuration, masked.wishes)).toMatchObject({ status: 0 });
+  expect(await ptp("DEL", masked.configuration, masked.options)).toMatchObject({ status: 0 });
   expect(await bed.node.succeed("nft", ["list", "ruleset"])).not.toContain("cni:net/a/eth0");
 });
 
@@ -172,7 +172,7 @@ test("a single address with a gateway elsewhere is served", async () => {
   const pod = await attach("a", { ipam: { type: "static", addresses, routes: [{ dst: "0.0.0.0/0" }] } });
   expect(await pod.inside.pings("169.254.1.1")).toBe(true);
   expect(await bed.node.pings("10.22.0.7")).toBe(true);
-  expect(await ptp("CHECK", pod.configuration, pod.wishes)).toMatchObject({ status: 0 });
+  expect(await ptp("CHECK", pod.configuration, pod.options)).toMatchObject({ status: 0 });
 });
 
 describe("CHECK", () => {
@@ -285,11 +285,11 @@ test("STATUS is good while addresses can be had, and 50 when IPAM is missing", a
 
 test("many calls at once give each pod an address and a route of its own, and DELs free them all", async () => {
   const pods = await bed.emptyPods(16);
-  const wishes = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
-  const added = await Promise.all(wishes.map((wish) => ptp("ADD", conf({ ipMasq: true }), wish)));
+  const options = pods.map(({ path }, at) => ({ containerId: `m${at}`, netns: path }));
+  const added = await Promise.all(options.map((option) => ptp("ADD", conf({ ipMasq: true }), option)));
   expect(added.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(16).fill(0));
   expect(await bed.node.json("ip", ["-j", "route", "show"])).toHaveLength(16);
-  const deleted = await Promise.all(wishes.map((wish) => ptp("DEL", conf({ ipMasq: true }), wish)));
+  const deleted = await Promise.all(options.map((option) => ptp("DEL", conf({ ipMasq: true }), option)));
   expect(deleted.map(({ status, json }) => (status === 0 ? 0 : json))).toEqual(Array(16).fill(0));
   expect(await bed.reservations()).toBe("");
   expect(await bed.node.json("ip", ["-j", "route", "show"])).toEqual([]);

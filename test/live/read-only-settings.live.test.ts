@@ -1,6 +1,6 @@
 /** A runtime in a container without privileges: /proc/sys is read-only, and forwarding was switched on from outside. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const V4 = [[{ subnet: "10.22.0.0/24" }]];
 const DUAL = [...V4, [{ subnet: "fd00:22::/64" }]];
@@ -23,8 +23,8 @@ async function makeReadOnly(...settings: readonly string[]): Promise<void> {
   await bed.node.succeed("sh", ["-c", "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"]);
 }
 
-const call = (verb: string, configuration: { readonly type: string }, wishes: CallWishes = {}) =>
-  bed.call(OURS, configuration.type, verb, configuration, wishes);
+const call = (verb: string, configuration: { readonly type: string }, options: CallOptions = {}) =>
+  bed.call(OURS, configuration.type, verb, configuration, options);
 
 describe.each([
   ["bridge", conf("bridge", DUAL, BRIDGE)],

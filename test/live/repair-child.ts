@@ -1,5 +1,5 @@
 /**
- * Runs inside a namespace of the live tests: damages nftables tables of weft's again and again (`RepairWishes`, JSON on
+ * Runs inside a namespace of the live tests: damages nftables tables of weft's again and again (`RepairOptions`, JSON on
  * standard input), and prints how long each repair took (`RepairTimes`). It speaks netlink itself: `nft` reads all chains of
  * a family before it does anything, which would measure nft.
  */
@@ -35,7 +35,7 @@ export type Damage = {
   readonly removes: "table" | "elements" | "rules";
 };
 
-export interface RepairWishes {
+export interface RepairOptions {
   readonly damages: readonly Damage[];
   readonly rounds: number;
   /** A chain of another program's: a rule goes into it before each damage, and weftd has so long to look at that. */
@@ -77,7 +77,7 @@ function remove({ table, set, chain, removes }: Damage): Request {
   }
 }
 
-async function timeOf(damage: Damage, { stir }: RepairWishes): Promise<number> {
+async function timeOf(damage: Damage, { stir }: RepairOptions): Promise<number> {
   const { table, chain } = stir;
   await netlink.commit([
     request(NFT_MSG_NEWRULE, chainObject(table, chain), "add rule", { family: NFPROTO.ip }, { table, chain }, 0xc00),
@@ -93,9 +93,9 @@ async function timeOf(damage: Damage, { stir }: RepairWishes): Promise<number> {
   }
 }
 
-const wishes = JSON.parse(readFileSync(0, "utf8")) as RepairWishes;
-const times = wishes.damages.map((): number[] => []);
-for (let round = 0; round < wishes.rounds; round++)
-  for (const [at, damage] of wishes.damages.entries()) times[at]?.push(await timeOf(damage, wishes));
+const options = JSON.parse(readFileSync(0, "utf8")) as RepairOptions;
+const times = options.damages.map((): number[] => []);
+for (let round = 0; round < options.rounds; round++)
+  for (const [at, damage] of options.damages.entries()) times[at]?.push(await timeOf(damage, options));
 process.stdout.write(JSON.stringify(times satisfies RepairTimes));
 netlink.close();

@@ -180,9 +180,9 @@ describe("an ADD that fails changes nothing", () => {
     ["no addresses", { prevResult: { interfaces: [{ name: "net1" }] } }, {}, 7, "prevResult.ips"],
     ["no interface", {}, { ifName: "net7" }, 7, "prevResult.ips"],
     ["a gateway beyond the link", { gateways: ["172.16.0.1"] }, {}, 999, "172.16.0.1"],
-  ])("%s", async (_name, more, wishes, code, text) => {
+  ])("%s", async (_name, more, options, code, text) => {
     const before = await state();
-    const answer = await sbr("ADD", conf(more), wishes);
+    const answer = await sbr("ADD", conf(more), options);
     expect(answer).toMatchObject({ status: 1, json: { code, msg: expect.stringContaining(text) } });
     expect(await state()).toEqual(before);
   });
@@ -193,19 +193,19 @@ test("the bridge's CHECK behind sbr finds its routes where sbr has put them", as
     ...{ cniVersion: "1.1.0", name: "by-source", type: "bridge", bridge: "br9", isDefaultGateway: true },
     ipam: { type: "static", addresses: [{ address: "10.99.0.2/24", gateway: "10.99.0.1" }] },
   };
-  const wishes = { ifName: "net2", containerId: "c2" };
+  const options = { ifName: "net2", containerId: "c2" };
   // One default route of a metric is all that a table takes.
   await inPod("route", "del", "default");
-  const { json: prevResult } = await bed.call(OURS, "bridge", "ADD", bridge, wishes);
-  const check = () => bed.call(OURS, "bridge", "CHECK", { ...bridge, prevResult }, wishes);
+  const { json: prevResult } = await bed.call(OURS, "bridge", "ADD", bridge, options);
+  const check = () => bed.call(OURS, "bridge", "CHECK", { ...bridge, prevResult }, options);
   expect(await check()).toMatchObject({ status: 0, output: "" });
-  expect(await sbr("ADD", { ...conf(), prevResult }, wishes)).toMatchObject({ status: 0, json: prevResult });
+  expect(await sbr("ADD", { ...conf(), prevResult }, options)).toMatchObject({ status: 0, json: prevResult });
   expect(await check()).toMatchObject({ status: 0, output: "" });
-  expect(await sbr("CHECK", { ...conf(), prevResult }, wishes)).toMatchObject({ status: 0, output: "" });
+  expect(await sbr("CHECK", { ...conf(), prevResult }, options)).toMatchObject({ status: 0, output: "" });
   await inPod("route", "flush", "table", "100");
   expect(await check()).toMatchObject({ status: 1 });
-  await sbr("DEL", { ...conf(), prevResult }, wishes);
-  await bed.call(OURS, "bridge", "DEL", { ...bridge, prevResult }, wishes);
+  await sbr("DEL", { ...conf(), prevResult }, options);
+  await bed.call(OURS, "bridge", "DEL", { ...bridge, prevResult }, options);
   await bed.node.succeed("ip", ["link", "del", "br9"]);
 });
 

@@ -1,6 +1,6 @@
 /** tap on a real kernel: what a program that opens the device can do. What it makes is compared in test/differential. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type CallWishes, OURS, PluginBed } from "./harness/plugin-bed.ts";
+import { type CallOptions, OURS, PluginBed } from "./harness/plugin-bed.ts";
 
 const DUAL = { type: "host-local", ranges: [[{ subnet: "10.32.0.0/24" }], [{ subnet: "fd00:32::/64" }]] };
 const conf = (more: object = {}) => ({ cniVersion: "1.1.0", name: "net", type: "tap", ipam: DUAL, ...more });
@@ -11,8 +11,8 @@ beforeEach(async () => {
 });
 afterEach(() => bed.close());
 
-const tap = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) =>
-  bed.call(OURS, "tap", verb, input, wishes);
+const tap = (verb: string, input: unknown = conf(), options: CallOptions = {}) =>
+  bed.call(OURS, "tap", verb, input, options);
 
 const taps = () => bed.pod.json<object[]>("ip", ["-j", "-d", "link", "show", "type", "tun"]);
 

@@ -138,10 +138,10 @@ describe("an ADD that fails changes nothing", () => {
     ["no result before", { ...ALL, prevResult: undefined }, {}, 7, "prevResult"],
     ["no interface", ALL, { ifName: "eth7" }, 4, "eth7"],
     ["a data directory that cannot be made", { ...ALL, dataDir: "/proc/nothing" }, {}, 5, "dataDir"],
-  ])("%s", async (_name, more, wishes, code, text) => {
+  ])("%s", async (_name, more, options, code, text) => {
     const before = await pod();
     const expected = { status: 1, json: { code, msg: expect.stringContaining(text) } };
-    expect(await tuning("ADD", conf(more), wishes)).toMatchObject(expected);
+    expect(await tuning("ADD", conf(more), options)).toMatchObject(expected);
     expect(await pod()).toEqual(before);
   });
 
@@ -163,12 +163,12 @@ describe("DEL", () => {
     ["with attributes that are none", { mac: 7, mtu: "x", sysctl: [] }, {}],
     ["without a namespace", {}, { netns: "" }],
     ["of a namespace that is gone", {}, { netns: "/run/netns/weft-test-nobody" }],
-  ])("%s leaves no file, and succeeds once more", async (_name, change, wishes) => {
+  ])("%s leaves no file, and succeeds once more", async (_name, change, options) => {
     await tuning("ADD");
     expect(await kept()).toBeDefined();
-    expect(await tuning("DEL", conf(change), wishes)).toEqual({ status: 0, output: "", json: undefined });
+    expect(await tuning("DEL", conf(change), options)).toEqual({ status: 0, output: "", json: undefined });
     expect(await kept()).toBeUndefined();
-    expect(await tuning("DEL", conf(change), wishes)).toMatchObject({ status: 0, output: "" });
+    expect(await tuning("DEL", conf(change), options)).toMatchObject({ status: 0, output: "" });
   });
 
   test("of an interface that is gone leaves no file", async () => {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { HostLink } from "./harness/host-link.ts";
 import { describeWhere, kernelCan } from "./harness/kernel.ts";
-import type { CallWishes } from "./harness/plugin-bed.ts";
+import type { CallOptions } from "./harness/plugin-bed.ts";
 
 const canVlan = kernelCan(
   "vlan",
@@ -23,7 +23,8 @@ beforeEach(async () => {
 });
 afterEach(() => link.close());
 
-const vlan = (verb: string, input: unknown = conf(), wishes: CallWishes = {}) => link.call("vlan", verb, input, wishes);
+const vlan = (verb: string, input: unknown = conf(), options: CallOptions = {}) =>
+  link.call("vlan", verb, input, options);
 
 describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
   test("reaches who is on that VLAN, in both families, and nobody else", async () => {
@@ -36,8 +37,8 @@ describeWhere(canVlan)("a pod on a VLAN of the host's link", () => {
     expect(await link.bed.pod.seenBy(TAGGED, PORT)).toBe("10.35.0.2");
     expect(await link.bed.pod.seenBy(TAGGED6, PORT)).toBe("fd00:35::2");
     const other = await link.bed.anotherPod("other");
-    const wishes = { containerId: "c2", netns: other.namespace.path };
-    expect(await vlan("ADD", conf({ vlanId: 200 }), wishes)).toMatchObject({ status: 0 });
+    const options = { containerId: "c2", netns: other.namespace.path };
+    expect(await vlan("ADD", conf({ vlanId: 200 }), options)).toMatchObject({ status: 0 });
     expect(await other.inside.pings(TAGGED, 1)).toBe(false);
     expect(await vlan("DEL", { ...conf(), prevResult: added.json })).toMatchObject({ status: 0, output: "" });
     expect(await vlan("DEL", { ...conf(), prevResult: added.json })).toMatchObject({ status: 0, output: "" });

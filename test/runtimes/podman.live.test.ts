@@ -111,8 +111,8 @@ test("containers reach each other, ports answer, and nothing is left when they a
 
 test("an address and a hardware address on request; a second network comes and goes", async () => {
   await podman("network", "create", "--subnet", "10.90.0.0/24", "second");
-  const wishes = ["--network", "demo", "--ip", "10.89.0.77", "--mac-address", "02:00:5e:00:53:01"];
-  await start("wanted", wishes, "/bin/sleep", "600");
+  const options = ["--network", "demo", "--ip", "10.89.0.77", "--mac-address", "02:00:5e:00:53:01"];
+  await start("wanted", options, "/bin/sleep", "600");
   expect(await addressesOf("wanted")).toContain("10.89.0.77");
   expect(await inside("wanted", "/bin/ip", "link", "show", "eth0")).toMatch(/02:00:5e:00:53:01/);
 

@@ -29,7 +29,7 @@ const DESTINATIONS = [
 ].map(parseAddress);
 
 /** Most go to a frontend of those that there are, by a number modulo theirs. */
-interface Aim {
+interface Destination {
   readonly frontend: number;
   readonly isElsewhere: boolean;
   readonly source: number;
@@ -38,7 +38,7 @@ interface Aim {
   readonly port: number;
 }
 
-const aim: fc.Arbitrary<Aim> = fc.record({
+const destinationChoice: fc.Arbitrary<Destination> = fc.record({
   frontend: fc.nat({ max: 999 }),
   isElsewhere: fc.constantFrom(true, false, false, false),
   source: fc.nat({ max: 999 }),
@@ -47,13 +47,13 @@ const aim: fc.Arbitrary<Aim> = fc.record({
   port: fc.constantFrom(80, 443, 30080, 30081, 9),
 });
 
-function packetOf({ frontend, isElsewhere, ...rest }: Aim, frontends: readonly Frontend[]): Packet {
-  const aimed = isElsewhere ? undefined : frontends[frontend % Math.max(1, frontends.length)];
-  const destination = aimed?.address ?? DESTINATIONS[rest.destination % DESTINATIONS.length];
+function packetOf({ frontend, isElsewhere, ...rest }: Destination, frontends: readonly Frontend[]): Packet {
+  const chosen = isElsewhere ? undefined : frontends[frontend % Math.max(1, frontends.length)];
+  const destination = chosen?.address ?? DESTINATIONS[rest.destination % DESTINATIONS.length];
   const sources = SOURCES.filter(({ family }) => family === destination?.family);
   const source = sources[rest.source % sources.length];
   if (source === undefined || destination === undefined) throw new Error("no addresses to choose from");
-  return { source, destination, protocol: aimed?.protocol ?? rest.protocol, port: aimed?.port ?? rest.port };
+  return { source, destination, protocol: chosen?.protocol ?? rest.protocol, port: chosen?.port ?? rest.port };
 }
 
 /** Each choice as "address:port", with "masqueraded" or what stops it; all that stop it at once are one word. */
@@ -114,7 +114,7 @@ test("rules do with packets what the frontends say", { timeout: 300_000 }, () =>
       arbitrarySettings,
       arbitraryPopulation,
       fc.array(arbitraryEvents({ maxLength: 4 }), { maxLength: 3 }),
-      fc.array(aim, { minLength: 30, maxLength: 30 }),
+      fc.array(destinationChoice, { minLength: 30, maxLength: 30 }),
       (settings, population, rounds, aims) => {
         const bed = new WholeBed(settings);
         bed.restore();

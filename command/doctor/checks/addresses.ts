@@ -35,7 +35,7 @@ export const outsidePods: Check = {
     if (renumbering === undefined || table === undefined || renumbering.outside.length === 0) return [];
     const addresses = renumbering.outside.map(({ address }) => formatAddress(address));
     const others = addresses.length - OUTSIDE_SHOWN;
-    const kept = renumbering.wishes.gateways.filter(({ held }) => held !== "none");
+    const kept = renumbering.retained.gateways.filter(({ held }) => held !== "none");
     const gateways = kept.map(({ gateway }) => formatAddress(gateway.address)).join(", ");
     return [
       {

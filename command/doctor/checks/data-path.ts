@@ -120,7 +120,7 @@ export const podBridge: Check = {
       mac: link?.mac ?? "",
       mtu: desired.podMtu,
       hairpin: false,
-      former: renumbering?.wishes,
+      former: renumbering?.retained,
     };
     // A bridge that is missing has no hardware address to put back: the next pod's ADD makes it.
     if (link === undefined) return [];
@@ -152,7 +152,7 @@ export const bridgeAddress: Check = {
     if (link === undefined || table === undefined) return [];
     const gateways = gatewaysOf(table.node.subnets);
     // The check "outside-pods" names what weftd keeps for pods outside the subnets and removes with them.
-    const former = renumbering?.wishes.gateways ?? [];
+    const former = renumbering?.retained.gateways ?? [];
     const isKept = ({ address }: Prefix) => former.some(({ gateway }) => isSameAddress(gateway.address, address));
     return observed.addresses
       .filter(({ index, scope }) => index === link.index && scope === RT_SCOPE.universe)

@@ -27,7 +27,7 @@ export const podKinds: Check = {
     const left = leftPodBridge(facts);
     if (left !== undefined) return [leftFinding(left)];
     const bridge = observed.links.find(({ name }) => name === attachment.bridge);
-    if (bridge === undefined || ends.ports.size === 0 || ends.cables.size === 0) return [];
+    if (bridge === undefined || ends.ports.size === 0 || ends.routed.size === 0) return [];
     const why = `pods on ${bridge.name} ask there for pods that have links of their own, and get no answer`;
     const settings = [...families].flatMap((family) => proxySettings(bridge.name, family));
     const isNeeded = ({ value }: { readonly value: string }) => value === "1";
@@ -39,7 +39,7 @@ export const podKinds: Check = {
       ...entriesFinding(missingEntries(facts, bridge), bridge, why),
       {
         severity: "note",
-        seen: `${count(ends.ports.size)} on ${bridge.name}, and ${count(ends.cables.size)} by a link of its own`,
+        seen: `${count(ends.ports.size)} on ${bridge.name}, and ${count(ends.routed.size)} by a link of its own`,
         why: `the way in which weftd attaches pods (--attach) was changed to ${attachment.plugin}, and running pods keep theirs`,
         advice: "start the older ones anew when it suits; until then the node forwards between the two kinds",
       },
@@ -70,9 +70,9 @@ function count(pods: number): string {
 
 function missingEntries({ ends, families, observed, proxies, table }: Facts, bridge: Link): string[] {
   if (!families.has(6) || table === undefined) return [];
-  const cables = new Set(observed.links.filter(({ alias }) => ends.cables.has(alias)).map(({ index }) => index));
+  const routed = new Set(observed.links.filter(({ alias }) => ends.routed.has(alias)).map(({ index }) => index));
   const addresses = observed.routes
-    .filter((route) => isHostRoute(route) && cables.has(route.outputIndex ?? 0))
+    .filter((route) => isHostRoute(route) && routed.has(route.outputIndex ?? 0))
     .map(({ destination }) => destination.address)
     .filter(({ family }) => family === 6);
   return planProxies(bridge.index, addresses, proxies)

@@ -15,7 +15,7 @@ import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
 import { Facts, Topic } from "../../core/topic.ts";
 import { NODE_CHOICE, type NodeChoice, PODS_SEEN } from "../facts.ts";
-import type { FirewallWishes } from "../node-rules/firewall.ts";
+import type { DesiredFirewall } from "../node-rules/firewall.ts";
 import { FirewallController, type FirewallControllerParts } from "../node-rules/firewall-controller.ts";
 import { NodeRulesController } from "../node-rules/node-rules.ts";
 import { AttachController, type AttachParts, type SeenPods, type WantedPods } from "./attach.ts";
@@ -61,7 +61,7 @@ function bench(options: BenchOptions = {}) {
   const attached: { texts: readonly string[]; gate: object | undefined }[] = [];
   const answered: { index: number; family: number; addresses: readonly string[] }[] = [];
   const watched = new Map<string, readonly string[]>();
-  const firewalled: FirewallWishes[] = [];
+  const firewalled: DesiredFirewall[] = [];
   const contention = new RepairGate(new ManualClock(), {
     onRepair: (_object, text) => repaired.push(text()),
     onContention: () => undefined,
@@ -119,8 +119,8 @@ function bench(options: BenchOptions = {}) {
       delayMs: 0,
       forwardDueInMs: undefined,
       restore: async () => [],
-      keep: async (wishes) => {
-        firewalled.push(wishes);
+      keep: async (desired) => {
+        firewalled.push(desired);
         return [];
       },
     },
@@ -135,8 +135,8 @@ function bench(options: BenchOptions = {}) {
       later: () => undefined,
     };
     for (const controller of [runnable(nodeRules, core), firewall, runnable(attach, core)]) await controller.run(pass);
-    const { bridge, cables } = attach.interest ?? {};
-    return { settings: changed, bridge, cables, renumbering: facts.of(PODS_SEEN).value?.renumbering };
+    const { bridge, routed } = attach.filter ?? {};
+    return { settings: changed, bridge, routed, renumbering: facts.of(PODS_SEEN).value?.renumbering };
   };
   const allWatched = () => ["node-rules", "attach"].flatMap((name) => watched.get(name) ?? []);
   return { keep, files, repaired, attached, answered, firewalled, watched: allWatched, controller: attach };
@@ -178,8 +178,8 @@ test("a pod's own link gets back what leads to it once it has been whole, by wha
   const gateway = { index: 7, prefix: parsePrefix("10.244.1.1/32"), scope: 0, isTentative: false, isDuplicate: false };
   await keep({ ...nothing, links: [UNDERLAY, end] });
   expect(attached.at(-1)?.texts).toEqual([]);
-  const { cables } = await keep({ ...nothing, links: [UNDERLAY, end], addresses: [gateway] });
-  expect(cables).toMatchObject({ network: "cbr0", gateways: [parseAddress("10.244.1.1")] });
+  const { routed } = await keep({ ...nothing, links: [UNDERLAY, end], addresses: [gateway] });
+  expect(routed).toMatchObject({ network: "cbr0", gateways: [parseAddress("10.244.1.1")] });
   expect(attached.at(-1)?.texts).toEqual([expect.stringMatching(/^ip route add 10\.244\.1\.7\/32 dev index 7/)]);
   await keep({ ...nothing, links: [UNDERLAY, end] });
   expect(attached.at(-1)?.texts).toEqual([
@@ -188,7 +188,7 @@ test("a pod's own link gets back what leads to it once it has been whole, by wha
   ]);
 });
 
-const CABLE = link(8, "veth8", { alias: "cni:cbr0/c8/eth0" });
+const ROUTED = link(8, "veth8", { alias: "cni:cbr0/c8/eth0" });
 const gatewayOn = (index: number, prefix: string) => ({
   ...{ index, prefix: parsePrefix(prefix), scope: 0, isTentative: false, isDuplicate: false },
 });
@@ -211,9 +211,9 @@ test.each(["bridge", "ptp"] as const)(
     withBridgeSettings(files);
     files.makeDirectory(FOLDER);
     files.writeFile(`${FOLDER}/10.244.1.8`, new TextEncoder().encode("c8\r\neth0"));
-    const both = { ...nothing, links: [UNDERLAY, BRIDGE, PORT, CABLE], addresses: [gatewayOn(8, "10.244.1.1/32")] };
-    const { bridge, cables, settings } = await keep(both);
-    expect([bridge, cables]).toMatchObject([{ index: 5 }, { network: "cbr0" }]);
+    const both = { ...nothing, links: [UNDERLAY, BRIDGE, PORT, ROUTED], addresses: [gatewayOn(8, "10.244.1.1/32")] };
+    const { bridge, routed, settings } = await keep(both);
+    expect([bridge, routed]).toMatchObject([{ index: 5 }, { network: "cbr0" }]);
     expect(attached.map(({ texts }) => texts.join("; "))).toEqual([
       expect.stringMatching(/index 7 .*hairpin on; ip address add 10\.244\.1\.1\/24 dev index 5/),
       expect.stringMatching(/^ip route add 10\.244\.1\.8\/32 dev index 8/),
@@ -226,7 +226,7 @@ test.each(["bridge", "ptp"] as const)(
     expect(proxySettings(files)).toEqual(["1", "0"]);
     expect(repaired).toContain("net.ipv4.conf.cni0.proxy_arp=1");
     // An end that has lost its bridge, or its address, is known from the passes before.
-    const lost = { ...nothing, links: [UNDERLAY, BRIDGE, { ...PORT, masterIndex: 0 }, CABLE] };
+    const lost = { ...nothing, links: [UNDERLAY, BRIDGE, { ...PORT, masterIndex: 0 }, ROUTED] };
     await keep(lost);
     expect(attached.slice(-2).map(({ texts }) => texts.join("; "))).toEqual([
       expect.stringMatching(/^ip link set index 7 master index 5 up/),
@@ -234,7 +234,7 @@ test.each(["bridge", "ptp"] as const)(
     ]);
     if (attach === "ptp") return;
     const rest = await keep({ ...nothing, links: [UNDERLAY, BRIDGE, PORT] });
-    expect([rest.cables, proxySettings(files)]).toEqual([undefined, ["0", "80"]]);
+    expect([rest.routed, proxySettings(files)]).toEqual([undefined, ["0", "80"]]);
     expect(watched()).not.toContain("/proc/sys/net/ipv4/conf/cni0/proxy_arp");
   },
 );

@@ -16,9 +16,9 @@ import { RTM_DELLINK } from "../../../pkg/netlink/link.ts";
 import type { ObjectKind } from "../../../pkg/netlink/message.ts";
 import { type PlanStep, requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts";
 import { type PodBridge, planLeftBridge, planPodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
-import { type PodCable, planPodCables, wholeCables } from "../../../pkg/reconcile/pod-cables.ts";
 import { NO_ENDS, type PodEnds, podEnds } from "../../../pkg/reconcile/pod-ends.ts";
 import { ContentionError, type RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
+import { completePods, planRoutedPods, type RoutedPod } from "../../../pkg/reconcile/routed-pods.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import { Attempts } from "../../core/attempts.ts";
 import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
@@ -36,7 +36,7 @@ import { type BridgeNames, namesOf } from "../../sources/predecessor.ts";
 import { ATTACHED, NODE_CHOICE, type NodeChoice, PODS_SEEN, PROGRAMMED_WAY } from "../facts.ts";
 import { countAddresses, reservationsFolder } from "./address-use.ts";
 import { BridgeMemory } from "./bridge-memory.ts";
-import { type AttachInterest, attachReason } from "./interest.ts";
+import { type AttachFilter, attachReason } from "./notification-filter.ts";
 import type { OutsidePods } from "./outside-pods.ts";
 import { PodProxy } from "./pod-proxy.ts";
 import { Reservations } from "./reservations.ts";
@@ -92,7 +92,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   #hadPods = false;
   /** What the last pass has put on the bridge. */
   #bridgeAddresses: Pick<PodBridge, "gateways" | "former"> | undefined;
-  #interest: AttachInterest | undefined;
+  #filter: AttachFilter | undefined;
   #folder: ConflistFolder | undefined;
   /** What kept something of this pass from being read. */
   #problems: unknown[] = [];
@@ -106,7 +106,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     this.subscriptions = {
       topics: [facts.of(NODE_CHOICE), facts.of(PROGRAMMED_WAY), parts.settingChange],
       reasonFor: (message) => {
-        const reason = this.#interest && attachReason(message, this.#interest);
+        const reason = this.#filter && attachReason(message, this.#filter);
         return reason === undefined ? undefined : { reason, isPatient: message.portId === 0 };
       },
       intervalMs: FULL_COMPARISON_MS,
@@ -115,8 +115,8 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   }
 
   /** What kernel notifications must be about to matter; undefined before the first pass. */
-  get interest(): AttachInterest | undefined {
-    return this.#interest;
+  get filter(): AttachFilter | undefined {
+    return this.#filter;
   }
 
   /** How many of this node's addresses pods have. */
@@ -143,18 +143,18 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const observation = await kernel.snapshot();
     const { state } = observation;
     this.#ends = podEnds(network, this.#parts.options.attach, state, this.#ends);
-    const hasCables = this.#hasCables;
+    const hasRoutedPods = this.#hasRoutedPods;
     const { former } = choice;
     const { subnets } = choice.node;
     const ends = this.#ends;
-    if (former.length === 0 && !hasCables && !hasOtherAddress({ bridge, subnets }, state)) {
-      const renumbering = { outside: [], former, wishes: { gateways: [], hosts: [] } };
+    if (former.length === 0 && !hasRoutedPods && !hasOtherAddress({ bridge, subnets }, state)) {
+      const renumbering = { outside: [], former, retained: { gateways: [], hosts: [] } };
       return { ...observation, ends, reserved: undefined, renumbering };
     }
     const reserved = await this.#read(() => this.#reservations.in(wanted.reservations));
     // A folder that weftd does not see says nothing about the pods that hang on the bridge.
     const isUnknown = reserved === undefined && hasPorts(bridge, state);
-    const numbers = { network, bridge, cables: ends.cables, subnets, former, peerSubnets: choice.peerSubnets };
+    const numbers = { network, bridge, routed: ends.routed, subnets, former, peerSubnets: choice.peerSubnets };
     const renumbering = isUnknown ? undefined : renumberingOf(numbers, reserved ?? [], state);
     return { ...observation, ends, reserved, renumbering };
   }
@@ -171,7 +171,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   /** For the bridge, and for the pods with links of their own where there are any. */
   planParts(wanted: WantedPods, seen: SeenPods): readonly Required<StepPlan>[] {
     const bridge = this.#planBridge(wanted, seen);
-    return this.#hasCables ? [bridge, this.#planCables(wanted, seen)] : [bridge];
+    return this.#hasRoutedPods ? [bridge, this.#planRoutedPods(wanted, seen)] : [bridge];
   }
 
   /** What goes with its pod at this moment is no refusal, unless something that had to come first is not there for it. */
@@ -191,13 +191,13 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const attempts = new Attempts();
     const { choice } = wanted;
     const bridge = this.#bridgeAfter(wanted, seen, done);
-    this.#interest = this.#interestOf(wanted, seen, bridge);
+    this.#filter = this.#filterOf(wanted, seen, bridge);
     const proxy = await this.#podProxy.keep(
       {
         families: familiesOf(choice.node.subnets),
         bridge,
-        podAddresses: this.#cablesOf(wanted, seen).flatMap(({ podAddresses }) => podAddresses),
-        isWanted: this.#hasPorts && this.#hasCables,
+        podAddresses: this.#routedPodsOf(wanted, seen).flatMap(({ podAddresses }) => podAddresses),
+        isWanted: this.#hasPorts && this.#hasRoutedPods,
       },
       attempts,
     );
@@ -255,15 +255,15 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
   }
 
   /** Pods have links of their own, or the next one will. */
-  get #hasCables(): boolean {
-    return this.#parts.options.attach === "ptp" || this.#ends.cables.size > 0;
+  get #hasRoutedPods(): boolean {
+    return this.#parts.options.attach === "ptp" || this.#ends.routed.size > 0;
   }
 
   #wantedBridge({ choice, bridge: name, hairpin }: WantedPods, { state, renumbering }: SeenPods): PodBridge {
     const { name: nodeName, subnets } = choice.node;
     if (!this.#hasPorts) this.#bridge.forget();
-    const wishes = { name, ports: this.#ends.ports, hairpin, nodeName, subnets, mtu: choice.podMtu };
-    return this.#bridge.podBridge({ ...wishes, former: renumbering?.wishes }, state.links);
+    const desired = { name, ports: this.#ends.ports, hairpin, nodeName, subnets, mtu: choice.podMtu };
+    return this.#bridge.podBridge({ ...desired, former: renumbering?.retained }, state.links);
   }
 
   /** The last pod on it has gone, and the next one will not be on it. */
@@ -280,17 +280,17 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return { ...plan, steps: requests.map((request) => requestStep(request, !isNew)) };
   }
 
-  #planCables(wanted: WantedPods, seen: SeenPods) {
-    const cables = this.#cablesOf(wanted, seen);
-    const { requests, ...plan } = planPodCables(cables, this.#whole, seen.state);
+  #planRoutedPods(wanted: WantedPods, seen: SeenPods) {
+    const routed = this.#routedPodsOf(wanted, seen);
+    const { requests, ...plan } = planRoutedPods(routed, this.#whole, seen.state);
     return { ...plan, steps: requests.map((request) => requestStep(request, true)) };
   }
 
-  #cablesOf({ choice, network }: WantedPods, { reserved, state }: SeenPods): readonly PodCable[] {
-    if (!this.#hasCables) return [];
-    this.#whole = wholeCables(this.#whole, state);
+  #routedPodsOf({ choice, network }: WantedPods, { reserved, state }: SeenPods): readonly RoutedPod[] {
+    if (!this.#hasRoutedPods) return [];
+    this.#whole = completePods(this.#whole, state);
     const subnets = [...choice.node.subnets, ...choice.former];
-    return podCables(network, subnets, reserved ?? []).filter(({ mark }) => this.#whole.has(mark));
+    return routedPods(network, subnets, reserved ?? []).filter(({ mark }) => this.#whole.has(mark));
   }
 
   #bridgeAfter({ bridge }: WantedPods, { state }: SeenPods, done: readonly PlanStep[]) {
@@ -300,7 +300,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     return isRemoved ? undefined : state.links.find(({ name, kind }) => name === bridge && kind === "bridge");
   }
 
-  #interestOf(wanted: WantedPods, seen: SeenPods, device: { readonly index: number } | undefined): AttachInterest {
+  #filterOf(wanted: WantedPods, seen: SeenPods, device: { readonly index: number } | undefined): AttachFilter {
     const { choice, network, bridge: name } = wanted;
     const { mac } = this.#wantedBridge(wanted, seen);
     const outside = new Set(seen.renumbering?.outside.map(({ mark }) => mark));
@@ -309,7 +309,7 @@ export class AttachController implements Controller<WantedPods, SeenPods> {
     const bridge = { name, network, gateways, index: device?.index ?? 0, mac, outside };
     return {
       bridge: this.#isLeft(wanted, seen) ? undefined : bridge,
-      cables: this.#hasCables ? { network, gateways: subnets.map(firstHost), subnets, outside } : undefined,
+      routed: this.#hasRoutedPods ? { network, gateways: subnets.map(firstHost), subnets, outside } : undefined,
       subnets: new Set(choice.node.subnets.map(formatPrefix)),
       ownPort: seen.port,
     };
@@ -371,7 +371,11 @@ function hasPorts(bridge: string, { links }: KernelSnapshot): boolean {
 }
 
 /** Of each attachment that has addresses: its own, and the gateways of the subnets that they are of. */
-function podCables(network: string, subnets: readonly Prefix[], reserved: readonly Reservation[]): readonly PodCable[] {
+function routedPods(
+  network: string,
+  subnets: readonly Prefix[],
+  reserved: readonly Reservation[],
+): readonly RoutedPod[] {
   const found = new Map<string, Address[]>();
   for (const { address, containerId, ifName } of reserved) {
     if (ifName === undefined) continue;

@@ -7,7 +7,7 @@ import { firstHost, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { PodBridge } from "../../../pkg/reconcile/pod-bridge.ts";
 
-export interface BridgeWishes extends Pick<PodBridge, "name" | "ports" | "hairpin" | "former"> {
+export interface DesiredBridge extends Pick<PodBridge, "name" | "ports" | "hairpin" | "former"> {
   readonly nodeName: string;
   /** This node's pod subnets. */
   readonly subnets: readonly Prefix[];
@@ -19,12 +19,12 @@ export class BridgeMemory {
   #mac: string | undefined;
 
   /** With the hardware address that the bridge had when it was first seen, or will have. */
-  podBridge({ nodeName, subnets, ...wishes }: BridgeWishes, links: readonly Link[]): PodBridge {
-    this.#mac ??= links.find(({ name, kind }) => name === wishes.name && kind === "bridge")?.mac;
+  podBridge({ nodeName, subnets, ...desired }: DesiredBridge, links: readonly Link[]): PodBridge {
+    this.#mac ??= links.find(({ name, kind }) => name === desired.name && kind === "bridge")?.mac;
     return {
-      ...wishes,
+      ...desired,
       gateways: subnets.map((subnet) => ({ address: firstHost(subnet), length: subnet.length })),
-      mac: this.#mac ?? deriveMac(nodeName, wishes.name),
+      mac: this.#mac ?? deriveMac(nodeName, desired.name),
     };
   }
 

@@ -6,8 +6,8 @@ import type { OutsidePod } from "../../../pkg/backend/renumbering.ts";
 import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
-import { News } from "../../core/news.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
 /** The API server takes 1,024 characters for a message, and an IPv6 address has up to 39. */
@@ -22,7 +22,7 @@ export interface OutsidePodsParts {
 
 export class OutsidePods {
   readonly #parts: OutsidePodsParts;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
   /** Addresses that an Event was about. */
   #told: ReadonlySet<string> = new Set();
 
@@ -39,7 +39,7 @@ export class OutsidePods {
     if (addresses.some((address) => !this.#told.has(address)))
       events.report({ type: "Warning", reason: "PodsOutsideSubnet", message });
     this.#told = new Set(addresses);
-    if (!this.#news.isNews("pods", addresses.join())) return;
+    if (!this.#reports.isNew("pods", addresses.join())) return;
     if (addresses.length > 0)
       log.warn({ addresses, subnets: subnets.map(formatPrefix) }, "pods have addresses outside this node's subnets");
     else log.info("no pod has an address outside this node's subnets any more");

@@ -21,7 +21,7 @@ export interface PodProxyParts {
   readonly files: Files;
 }
 
-export interface PodProxyWishes {
+export interface DesiredPodProxy {
   readonly families: ReadonlySet<Family>;
   /** Undefined where there is none. */
   readonly bridge: Link | undefined;
@@ -50,7 +50,7 @@ export class PodProxy {
     this.#parts = parts;
   }
 
-  async keep({ families, bridge, isWanted, podAddresses }: PodProxyWishes, attempts: Attempts): Promise<KeptProxy> {
+  async keep({ families, bridge, isWanted, podAddresses }: DesiredPodProxy, attempts: Attempts): Promise<KeptProxy> {
     const before = this.#index;
     this.#index = isWanted ? (bridge?.index ?? 0) : 0;
     if (bridge === undefined) return NOTHING;

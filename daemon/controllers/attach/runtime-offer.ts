@@ -3,8 +3,8 @@
 import { CONFLIST_NAME } from "../../../pkg/footprint.ts";
 import type { Pass } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
-import { News } from "../../core/news.ts";
 import { type ConflistFolder, disable, readConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import { type ConflistSettings, formatConflist, writeConflist } from "./conflist.ts";
@@ -25,7 +25,7 @@ const RETRY_MS = 5000;
 
 export class RuntimeOffer {
   readonly #parts: RuntimeOfferParts;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
 
   constructor(parts: RuntimeOfferParts) {
     this.#parts = parts;
@@ -53,7 +53,7 @@ export class RuntimeOffer {
       this.#refuse(folder, complaints, later);
       return;
     }
-    this.#news.isNews("trial", "");
+    this.#reports.isNew("trial", "");
     await this.#condition(async () => {
       if (await writeConflist(cniConfDir, conflist)) log.info({ cniConfDir, file: CONFLIST_NAME }, "conflist written");
       await disable(cniConfDir, superseded);
@@ -81,7 +81,7 @@ export class RuntimeOffer {
           : `${CONFLIST_NAME} is not written anew from ${file} in ${cniConfDir}, ${why}; correct it there`;
     health.fails("conflist", reason);
     later("the conflist is tried again", RETRY_MS);
-    if (!this.#news.isNews("trial", reason)) return;
+    if (!this.#reports.isNew("trial", reason)) return;
     log.error({ reason }, "the runtime is not offered weft's network");
     events.report({ type: "Warning", reason: "ConflistRefused", message: reason });
   }
@@ -112,7 +112,7 @@ export class RuntimeOffer {
       ...foreignFirst.map((name) => `${name} sorts before ${CONFLIST_NAME}: the runtime takes it; move it away`),
       ...problems,
     ];
-    if (!this.#news.isNews("conflists", texts.join("\n"))) return;
+    if (!this.#reports.isNew("conflists", texts.join("\n"))) return;
     const { log, cniConfDir, events } = this.#parts;
     for (const message of texts) events.report({ type: "Warning", reason: "ForeignConflist", message });
     if (texts.length > 0) log.warn({ cniConfDir, problems: texts }, "pods may be attached by another network");

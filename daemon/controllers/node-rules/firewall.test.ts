@@ -7,9 +7,9 @@ import { NFT_MSG_DELRULE, NFT_MSG_NEWRULE } from "../../../pkg/netlink/nftables.
 import type { Table } from "../../../pkg/nft/table.ts";
 import { nodeMasquerade } from "../../../pkg/tables/masquerade.ts";
 
-import { Firewall, type FirewallWishes } from "./firewall.ts";
+import { type DesiredFirewall, Firewall } from "./firewall.ts";
 
-const tableOf = (range: string): FirewallWishes => ({
+const tableOf = (range: string): DesiredFirewall => ({
   table: nodeMasquerade({ podRanges: [parseSubnet(range)], exempt: [] }),
   ranges: [parseSubnet(range)],
 });

@@ -34,7 +34,7 @@ export interface FirewallOptions {
   readonly onBlocked: (reasons: readonly string[]) => void;
 }
 
-export interface FirewallWishes {
+export interface DesiredFirewall {
   readonly table: Table;
   /** Pods' ranges, whose traffic other programs' chains are to let through. */
   readonly ranges: readonly Prefix[];
@@ -42,7 +42,7 @@ export interface FirewallWishes {
 
 export class Firewall {
   readonly #options: FirewallOptions;
-  #wanted: FirewallWishes | undefined;
+  #wanted: DesiredFirewall | undefined;
   /** Identities of what was put into other programs' chains, and not taken out since. */
   readonly #accepted = new Set<string>();
   #tableIdleUntilMs = 0;
@@ -59,7 +59,7 @@ export class Firewall {
   }
 
   /** Makes the kernel hold what is wanted, from now on; returns what was changed, in words. */
-  keep(wanted: FirewallWishes): Promise<readonly string[]> {
+  keep(wanted: DesiredFirewall): Promise<readonly string[]> {
     const before = this.#wanted?.table;
     this.#wanted = wanted;
     return this.#inTurn(() =>
@@ -112,7 +112,7 @@ export class Firewall {
     return hasChanged ? endedMs : endedMs + SHARE * (endedMs - beganMs);
   }
 
-  async #apply({ table, ranges }: FirewallWishes, isRepair: () => boolean): Promise<readonly string[]> {
+  async #apply({ table, ranges }: DesiredFirewall, isRepair: () => boolean): Promise<readonly string[]> {
     const attempts = new Attempts();
     const changed = (await attempts.try(() => this.#keepTable(table, isRepair))) ?? [];
     const accepted = (await attempts.try(() => this.#accept(ranges))) ?? [];

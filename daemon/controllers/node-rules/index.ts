@@ -2,7 +2,7 @@
 
 import { runnable } from "../../core/controller-pass.ts";
 import { execute } from "../../core/drivers/execute.ts";
-import { News } from "../../core/news.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import { Topic } from "../../core/topic.ts";
 import { readConflistFolder } from "../../sources/conflist-folder.ts";
 import type { ControllerFactory } from "../context.ts";
@@ -37,13 +37,13 @@ export const firewall: ControllerFactory = ({
   newGate,
 }) => {
   const gate = newGate();
-  const news = new News();
+  const reports = new LastReports();
   const rules = new Firewall({
     ...{ clock, gate, programmer: kernel.programmer },
     onBlocked: (reasons) => {
       health.warns("forwarding", reasons);
       const message = reasons.join("; ");
-      if (!news.isNews("forwarding", message) || message === "") return;
+      if (!reports.isNew("forwarding", message) || message === "") return;
       log.warn({ reasons }, "another program's chain may drop pods' packets");
       events.report({ type: "Warning", reason: "ForwardingBlocked", message });
     },

@@ -10,8 +10,8 @@ import { requestStep, type StepPlan } from "../../../pkg/reconcile/plan-step.ts"
 import { planRoutes } from "../../../pkg/reconcile/route-plan.ts";
 import type { Controller, Pass, PlanOutcome, Subscriptions } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
-import { News } from "../../core/news.ts";
 import { Topic } from "../../core/topic.ts";
 import type { Options } from "../../options.ts";
 import type { NodeView } from "../../sources/node-view.ts";
@@ -39,7 +39,7 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
   readonly subscriptions: Subscriptions;
   readonly #parts: OutsideParts;
   readonly #unsubscribe: () => void;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
   /** What the last pass wanted: what is missing of it now, another program has removed. */
   #wanted: OutsideCluster | undefined;
 
@@ -91,7 +91,7 @@ export class OutsideController implements Controller<OutsideCluster, KernelSnaps
     this.#wanted = desired;
     const warnings = [...outsideWays(desired, observed).problems, ...conflicts];
     health.warns("outside", warnings);
-    if (this.#news.isNews("outside", warnings.join("\n")) && warnings.length > 0)
+    if (this.#reports.isNew("outside", warnings.join("\n")) && warnings.length > 0)
       log.warn({ warnings }, "not all pods are reached from this host");
     if (done.length > 0) log.info({ reasons, routes: done.map(({ text }) => text) }, "routes to pods are changed");
   }

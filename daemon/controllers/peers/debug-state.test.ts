@@ -10,7 +10,10 @@ import { debugState } from "./debug-state.ts";
 const EMPTY: KernelSnapshot = { links: [], addresses: [], routes: [], neighbours: [], forwarding: [] };
 
 test("before the first pass it says what is waited for", () => {
-  expect(JSON.parse(toJson(debugState(undefined, EMPTY, "not ready\n")))).toEqual({ aim: null, reason: "not ready\n" });
+  expect(JSON.parse(toJson(debugState(undefined, EMPTY, "not ready\n")))).toEqual({
+    target: null,
+    reason: "not ready\n",
+  });
 });
 
 test("a route that is missing is in the difference, as a command; strangers' routes are not shown", () => {
@@ -31,7 +34,7 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     backendType: "host-gw",
   };
   const conf = parseNetConf('{"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}');
-  const aim = { node, peers: [peer], desired: desiredState(conf, node, [peer], new Map()) };
+  const target = { node, peers: [peer], desired: desiredState(conf, node, [peer], new Map()) };
   const stranger = {
     destination: parsePrefix("198.51.100.0/24"),
     table: 254,
@@ -40,7 +43,7 @@ test("a route that is missing is in the difference, as a command; strangers' rou
     isMultipath: false,
   };
   const observed = { ...EMPTY, routes: [{ ...stranger, isOnlink: false }] } as unknown as KernelSnapshot;
-  const shown = JSON.parse(toJson(debugState(aim, observed, "")));
+  const shown = JSON.parse(toJson(debugState(target, observed, "")));
   expect(shown).toMatchObject({
     node: { name: "n1", subnets: ["10.244.1.0/24"] },
     peers: [{ name: "n2", addresses: ["192.0.2.2"] }],

@@ -11,16 +11,20 @@ import type { KernelSnapshot } from "../../../pkg/kernel/snapshot.ts";
 import { type DataPath, planDataPath } from "../../../pkg/reconcile/data-path.ts";
 
 /** What a pass has worked towards. */
-export interface Aim {
+export interface PassTarget {
   readonly node: LocalNode;
   readonly peers: readonly Peer[];
   readonly desired: DesiredState;
 }
 
-/** Without an `aim` nothing has been programmed yet, and `reason` says why. */
-export function debugState(aim: Aim | undefined, observed: KernelSnapshot, reason: string): Record<string, unknown> {
-  if (aim === undefined) return { aim: null, reason };
-  const { node, peers, desired } = aim;
+/** Without an `target` nothing has been programmed yet, and `reason` says why. */
+export function debugState(
+  target: PassTarget | undefined,
+  observed: KernelSnapshot,
+  reason: string,
+): Record<string, unknown> {
+  if (target === undefined) return { target: null, reason };
+  const { node, peers, desired } = target;
   const { dataPath, entryPeers: _names, ...rest } = desired;
   const { requests, conflicts } = planDataPath(dataPath, observed);
   return {

@@ -17,6 +17,6 @@ export const peers: ControllerFactory = async (context) => {
   });
   return {
     ...runnable(controller, { drivers, gate: context.newGate() }),
-    debug: async (kernel) => debugState(controller.aim, (await kernel.snapshot()).state, health.readiness().text),
+    debug: async (kernel) => debugState(controller.target, (await kernel.snapshot()).state, health.readiness().text),
   };
 };

@@ -6,8 +6,8 @@ import { formatAddress } from "../../../pkg/ip/address.ts";
 import { formatPrefix, type Prefix } from "../../../pkg/ip/prefix.ts";
 import type { Files } from "../../../pkg/sys/system.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
-import { News } from "../../core/news.ts";
 import type { Options } from "../../options.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import type { NodeView } from "../../sources/node-view.ts";
@@ -25,7 +25,7 @@ export interface OwnNodeReportParts {
 
 export class OwnNodeReport {
   readonly #parts: OwnNodeReportParts;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
 
   constructor(parts: OwnNodeReportParts) {
     this.#parts = parts;
@@ -44,16 +44,16 @@ export class OwnNodeReport {
     if (own === undefined || typeof found === "string") {
       const reason = String(found);
       health.fails("subnet", reason);
-      if (this.#news.isNews("subnet", reason)) log.warn({ reason }, "waiting for this node's subnet");
+      if (this.#reports.isNew("subnet", reason)) log.warn({ reason }, "waiting for this node's subnet");
       return undefined;
     }
     const { subnets, unused } = found;
     const text = subnets.map(formatPrefix).join(", ");
     health.holds("subnet", text);
     health.warns("subnet", unused);
-    if (this.#news.isNews("unused podCIDRs", unused.join("; ")) && unused.length > 0)
+    if (this.#reports.isNew("unused podCIDRs", unused.join("; ")) && unused.length > 0)
       log.warn({ unused }, "no pod gets an address of some of this node's podCIDRs");
-    if (this.#news.isNews("subnet", text))
+    if (this.#reports.isNew("subnet", text))
       log.info({ subnets: subnets.map(formatPrefix) }, "this node's subnet is known");
     return { own, subnets };
   }
@@ -61,7 +61,7 @@ export class OwnNodeReport {
   underlay({ link, ipv4, ipv6, reason }: UnderlayChoice): void {
     const addresses = [ipv4, ipv6].flatMap((one) => (one === undefined ? [] : [formatAddress(one.announced)]));
     const line = { interface: link.name, addresses, mtu: link.mtu, reason };
-    if (this.#news.isNews("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
+    if (this.#reports.isNew("underlay", JSON.stringify(line))) this.#parts.log.info(line, "underlay chosen");
   }
 
   reversePaths({ isAsymmetric, dataPath }: DesiredState, { link }: UnderlayChoice): void {
@@ -69,7 +69,7 @@ export class OwnNodeReport {
     const devices = [link.name, ...dataPath.devices.map(({ name }) => name)];
     const warnings = isAsymmetric ? strictReversePaths(files, devices) : [];
     health.warns("rp_filter", warnings);
-    if (!this.#news.isNews("rp_filter", warnings.join("\n")) || warnings.length === 0) return;
+    if (!this.#reports.isNew("rp_filter", warnings.join("\n")) || warnings.length === 0) return;
     log.warn({ warnings }, "strict reverse path filtering drops packets of some peers");
     for (const message of warnings) events.report({ type: "Warning", reason: "StrictReversePath", message });
   }

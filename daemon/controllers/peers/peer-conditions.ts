@@ -11,9 +11,9 @@ import { ContentionError } from "../../../pkg/reconcile/repair-gate.ts";
 import { SeveralFailures } from "../../core/attempts.ts";
 import { PeerRefusedError, RefusedError } from "../../core/drivers/programmer.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
-import { News } from "../../core/news.ts";
 import type { EventReporter } from "../../sources/events.ts";
 
 /** A log line names so many problems; the rest is a number. */
@@ -37,7 +37,7 @@ export interface PeerConditionsParts {
 
 export class PeerConditions {
   readonly #parts: PeerConditionsParts;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
   /** What Events told of, and still holds. */
   #told: ReadonlySet<string> = new Set();
 
@@ -77,7 +77,7 @@ export class PeerConditions {
       ...conflicts,
     ];
     health.warns("peers", texts);
-    if (this.#news.isNews("problems", texts.join("\n"))) {
+    if (this.#reports.isNew("problems", texts.join("\n"))) {
       const line = { problems: texts.slice(0, PROBLEMS_SHOWN), count: texts.length };
       if (texts.length > 0) log.warn(line, "some peers cannot be connected");
       else log.info("all peers can be connected");

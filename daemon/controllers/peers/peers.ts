@@ -27,7 +27,7 @@ import type { Logger } from "../../core/log.ts";
 import type { Metrics } from "../../core/metrics.ts";
 import type { KernelView, Observation } from "../../core/shared-kernel.ts";
 import type { Facts } from "../../core/topic.ts";
-import type { InterfaceWishes, Options } from "../../options.ts";
+import type { InterfaceOptions, Options } from "../../options.ts";
 import type { Announcer } from "../../sources/announcer.ts";
 import type { ConflistFolder } from "../../sources/conflist-folder.ts";
 import type { EventReporter } from "../../sources/events.ts";
@@ -41,11 +41,11 @@ import {
   PODS_SEEN,
   PROGRAMMED_WAY,
 } from "../facts.ts";
-import type { Aim } from "./debug-state.ts";
+import type { PassTarget } from "./debug-state.ts";
 import { Followers } from "./followers.ts";
 import { FormerSubnets } from "./former-subnets.ts";
 import { guardedDevices } from "./guarded-devices.ts";
-import { hostPrefix, interestOf, type PeersInterest, peersTrigger } from "./interest.ts";
+import { filterOf, hostPrefix, type PeersFilter, peersTrigger } from "./notification-filter.ts";
 import { OldChannels } from "./old-channels.ts";
 import { OldSenders } from "./old-senders.ts";
 import { announcementOf, localNode } from "./own-node.ts";
@@ -57,7 +57,7 @@ import { SourceChange } from "./source-change.ts";
 import { chooseUnderlay, type UnderlayChoice } from "./underlay.ts";
 
 export interface PeersParts {
-  readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceWishes;
+  readonly options: Pick<Options, "nodeName" | "publicIp"> & InterfaceOptions;
   readonly sources: Sources;
   readonly facts: Facts;
   /** This node's packets leave by another link, or from another address: connections of before are dead. */
@@ -107,8 +107,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
   #source: string | undefined;
   /** The interface that was chosen last. */
   #underlay: string | undefined;
-  #interest: PeersInterest | undefined;
-  #aim: Aim | undefined;
+  #filter: PeersFilter | undefined;
+  #target: PassTarget | undefined;
   /** What the last pass has programmed: what differs from it now was changed by another program. */
   #dataPath: DataPath | undefined;
   /** Of the events that this pass programs. */
@@ -127,19 +127,19 @@ export class PeersController implements Controller<WantedWay, Observation> {
     this.#former = new FormerSubnets(parts.runFiles.knownSubnets);
     this.subscriptions = {
       topics: [sources.nodes, sources.netConfChange, facts.of(PODS_SEEN)],
-      reasonFor: (message: Message) => peersTrigger(message, this.#interest),
+      reasonFor: (message: Message) => peersTrigger(message, this.#filter),
       intervalMs: FULL_COMPARISON_MS,
     };
   }
 
   /** What kernel notifications must be about to matter; undefined before the first pass that programmed something. */
-  get interest(): PeersInterest | undefined {
-    return this.#interest;
+  get filter(): PeersFilter | undefined {
+    return this.#filter;
   }
 
   /** What the last pass worked towards. */
-  get aim(): Aim | undefined {
-    return this.#aim;
+  get target(): PassTarget | undefined {
+    return this.#target;
   }
 
   async desired(pass: Pass): Promise<WantedWay | undefined> {
@@ -153,8 +153,8 @@ export class PeersController implements Controller<WantedWay, Observation> {
     if (known === undefined) return undefined;
 
     const { state } = await pass.kernel.snapshot();
-    const wishes = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };
-    const underlay = this.#sourceChange.settle(chooseUnderlay(wishes, state), state.addresses, clock.nowMs());
+    const criteria = { ...options, internalAddresses: known.own.internalAddresses, last: this.#underlay };
+    const underlay = this.#sourceChange.settle(chooseUnderlay(criteria, state), state.addresses, clock.nowMs());
     again(pass, "the old address is to go", this.#sourceChange.nextMs(clock.nowMs()));
     this.#underlay = underlay.link.name;
     const node = localNode(options.nodeName, known.subnets, underlay, state.addresses);
@@ -207,9 +207,9 @@ export class PeersController implements Controller<WantedWay, Observation> {
     if (!isComplete || failures.some(({ error }) => !(error instanceof NetlinkError))) return;
     const { conf, own, node, peers, underlay, state } = desired;
     const { dataPath } = state;
-    this.#aim = { node, peers, desired: state };
+    this.#target = { node, peers, desired: state };
     this.#dataPath = dataPath;
-    this.#interest = interestOf(state, underlay, node, observed, this.#chosenBy(own));
+    this.#filter = filterOf(state, underlay, node, observed, this.#chosenBy(own));
     this.#programmedMs = clock.nowMs();
     const guarded = guardedDevices(dataPath, observed.state);
     facts.of(GUARDED_DEVICES).publish(guarded);

@@ -5,7 +5,7 @@ import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
 import { RT_SCOPE, RT_TABLE_MAIN } from "../../../pkg/netlink/route.ts";
-import { chooseUnderlay, type LocalState, UnderlayError, type UnderlayWishes } from "./underlay.ts";
+import { chooseUnderlay, type LocalState, type UnderlayCriteria, UnderlayError } from "./underlay.ts";
 
 function link(index: number, name: string): Link {
   return {
@@ -70,7 +70,7 @@ interface Case {
   readonly internal?: readonly string[];
 }
 
-function wishes({ iface, cidr = [], regex, canReach, last, publicIp = [], internal = [] }: Case): UnderlayWishes {
+function criteria({ iface, cidr = [], regex, canReach, last, publicIp = [], internal = [] }: Case): UnderlayCriteria {
   return {
     ...{ iface, ifaceCidr: cidr.map(parseSubnet), ifaceRegex: regex, last },
     ifaceCanReach: canReach === undefined ? undefined : parseAddress(canReach),
@@ -79,8 +79,8 @@ function wishes({ iface, cidr = [], regex, canReach, last, publicIp = [], intern
   };
 }
 
-function choose(wish: Case, of: LocalState = state) {
-  const { link, ipv4, ipv6, reason } = chooseUnderlay(wishes(wish), of);
+function choose(given: Case, of: LocalState = state) {
+  const { link, ipv4, ipv6, reason } = chooseUnderlay(criteria(given), of);
   const text = (one: typeof ipv4) => one && `${formatAddress(one.local)} as ${formatAddress(one.announced)}`;
   return [link.name, text(ipv4), text(ipv6), reason];
 }
@@ -161,8 +161,8 @@ test.each<[string, Case, ReturnType<typeof choose>]>([
     { publicIp: ["203.0.113.7"], internal: ["192.0.2.1"] },
     ["eth0", "192.0.2.1 as 203.0.113.7", undefined, "the Node's InternalIP 192.0.2.1"],
   ],
-])("%s", (_name, wish, expected) => {
-  expect(choose(wish)).toEqual(expected);
+])("%s", (_name, given, expected) => {
+  expect(choose(given)).toEqual(expected);
 });
 
 test("a host with IPv6 alone goes by its IPv6 default route", () => {
@@ -196,7 +196,7 @@ test.each<[string, Case, LocalState, RegExp]>([
     { ...state, addresses: [] },
     /interface eth0 \(--iface eth0\) has no address/,
   ],
-])("%s is an error that says what to do", (_name, wish, of, message) => {
-  expect(() => choose(wish, of)).toThrow(UnderlayError);
-  expect(() => choose(wish, of)).toThrow(message);
+])("%s is an error that says what to do", (_name, given, of, message) => {
+  expect(() => choose(given, of)).toThrow(UnderlayError);
+  expect(() => choose(given, of)).toThrow(message);
 });

@@ -12,7 +12,7 @@ import type { LinkAddress } from "../../../pkg/kernel/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
 import type { ObservedRoute } from "../../../pkg/kernel/route.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST } from "../../../pkg/netlink/route.ts";
-import type { InterfaceWishes } from "../../options.ts";
+import type { InterfaceOptions } from "../../options.ts";
 
 /** What the kernel holds, as far as the choice looks at it. */
 export interface LocalState {
@@ -22,7 +22,7 @@ export interface LocalState {
 }
 
 /** What decides. */
-export interface UnderlayWishes extends InterfaceWishes {
+export interface UnderlayCriteria extends InterfaceOptions {
   readonly publicIp: readonly Address[];
   /** The Node's status.addresses of type InternalIP. */
   readonly internalAddresses: readonly Address[];
@@ -54,10 +54,10 @@ export class UnderlayError extends Error {
 }
 
 /** Throws `UnderlayError`. */
-export function chooseUnderlay(wishes: UnderlayWishes, state: LocalState): UnderlayChoice {
-  const { link, reason } = chooseLink(wishes, state);
-  const ipv4 = addressOf(link, 4, wishes, state);
-  const ipv6 = addressOf(link, 6, wishes, state);
+export function chooseUnderlay(criteria: UnderlayCriteria, state: LocalState): UnderlayChoice {
+  const { link, reason } = chooseLink(criteria, state);
+  const ipv4 = addressOf(link, 4, criteria, state);
+  const ipv6 = addressOf(link, 6, criteria, state);
   if (ipv4 === undefined && ipv6 === undefined) {
     throw new UnderlayError(
       `interface ${link.name} (${reason}) has no address that other nodes could reach; give it one`,
@@ -71,9 +71,9 @@ interface LinkChoice {
   readonly reason: string;
 }
 
-function chooseLink(wishes: UnderlayWishes, state: LocalState): LinkChoice {
-  const { publicIp, internalAddresses, last } = wishes;
-  const selectors = selectorsOf(wishes, state);
+function chooseLink(criteria: UnderlayCriteria, state: LocalState): LinkChoice {
+  const { publicIp, internalAddresses, last } = criteria;
+  const selectors = selectorsOf(criteria, state);
   if (selectors.length > 0) {
     for (const { flag, link } of selectors) if (link !== undefined) return { link, reason: flag };
     throw new UnderlayError(
@@ -99,7 +99,7 @@ function isCalled({ name, alternativeNames }: Link, wanted: string): boolean {
 
 /** The operator's flags, as they were given, and what each finds. */
 function selectorsOf(
-  { iface, ifaceCidr, ifaceRegex, ifaceCanReach, last }: UnderlayWishes,
+  { iface, ifaceCidr, ifaceRegex, ifaceCanReach, last }: UnderlayCriteria,
   state: LocalState,
 ): readonly { readonly flag: string; readonly link: Link | undefined }[] {
   // Of several that match, the one that carried the traffic before, then the oldest.
@@ -187,7 +187,7 @@ function usableAddresses(link: Link, { addresses }: LocalState): readonly Addres
 function addressOf(
   link: Link,
   family: Family,
-  { publicIp, internalAddresses, ifaceCidr }: UnderlayWishes,
+  { publicIp, internalAddresses, ifaceCidr }: UnderlayCriteria,
   state: LocalState,
 ): UnderlayAddress | undefined {
   const usable = usableAddresses(link, state).filter((address) => address.family === family);

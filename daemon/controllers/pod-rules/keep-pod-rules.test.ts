@@ -3,9 +3,9 @@ import { ManualClock } from "../../../pkg/cluster/manual-clock.ts";
 import { BaseChains } from "../../../pkg/foreign/base-chains.ts";
 import { RepairGate } from "../../../pkg/reconcile/repair-gate.ts";
 import { FakeSystem } from "../../../pkg/sys/fake.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
 import { Metrics } from "../../core/metrics.ts";
-import { News } from "../../core/news.ts";
 import { Runner } from "../../core/runner.ts";
 import { podRulesController } from "./keep-pod-rules.ts";
 
@@ -32,7 +32,7 @@ test("while comparisons fail, other programs' commits bring no more of them, and
     files: new FakeSystem(),
     gate: new RepairGate(clock, { onRepair: () => undefined, onContention: () => undefined }),
     health: { warns: () => undefined },
-    news: new News(),
+    reports: new LastReports(),
     log,
     backoff: { initialMs: 1000, maxMs: 60_000 },
   });

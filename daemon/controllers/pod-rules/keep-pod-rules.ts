@@ -9,10 +9,10 @@ import type { Files } from "../../../pkg/sys/system.ts";
 import type { OwnedPart, PodRules } from "../../../pkg/tables/pod-rules.ts";
 import type { Runnable } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
+import type { LastReports } from "../../core/last-reports.ts";
 import { isTableInUse } from "../../core/legacy-tables.ts";
 import type { Logger } from "../../core/log.ts";
 import type { LoopOptions } from "../../core/loop.ts";
-import type { News } from "../../core/news.ts";
 import { forgetEarlierConnections } from "./earlier-connections.ts";
 import { RestoredPodRules } from "./pod-rules.ts";
 import { NetlinkPodRules } from "./pod-rules-kernel.ts";
@@ -25,7 +25,7 @@ export interface PodRulesSide {
   readonly files: Files;
   readonly gate: Gate & Pick<RepairGate, "nextMs">;
   readonly health: Pick<Health, "warns">;
-  readonly news: Pick<News, "isNews">;
+  readonly reports: Pick<LastReports, "isNew">;
   readonly log: Logger;
   readonly backoff?: LoopOptions["backoff"];
 }
@@ -35,7 +35,7 @@ const FAILURE = "comparison of pods' rules";
 
 /** Begins with a comparison. */
 export function podRulesController(side: PodRulesSide): Runnable {
-  const { clock, netlink, nftables, bases, files, gate, health, news, log } = side;
+  const { clock, netlink, nftables, bases, files, gate, health, reports, log } = side;
   const rules = new RestoredPodRules({
     clock,
     gate,
@@ -47,7 +47,7 @@ export function podRulesController(side: PodRulesSide): Runnable {
       log.info({ attachments: owners.map(describeOwner) }, "rules of pods that ended while no weftd ran are removed"),
     onMissing: (reasons) => {
       health.warns(TOPIC, reasons);
-      if (news.isNews(TOPIC, reasons.join("\n")) && reasons.length > 0)
+      if (reports.isNew(TOPIC, reasons.join("\n")) && reasons.length > 0)
         log.warn({ reasons }, "rules of running pods are missing");
     },
   });
@@ -63,7 +63,7 @@ export function podRulesController(side: PodRulesSide): Runnable {
     },
     run: async (pass) => {
       await rules.pass();
-      news.isNews(FAILURE, "");
+      reports.isNew(FAILURE, "");
       // A pass answers all wishes, also those for later.
       pass.later("comparison", rules.dueInMs);
     },
@@ -72,7 +72,7 @@ export function podRulesController(side: PodRulesSide): Runnable {
       health.warns(TOPIC, [message]);
       // The message tells the time of the next attempt.
       const cause = error instanceof ContentionError ? error.name : message;
-      if (news.isNews(FAILURE, cause))
+      if (reports.isNew(FAILURE, cause))
         log.warn({ err: error, retryMs: Math.round(retryMs) }, "rules of running pods cannot be compared");
     },
   };

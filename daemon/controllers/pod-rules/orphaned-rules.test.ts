@@ -6,7 +6,7 @@ const [GONE, LINKED, MACVLAN] = ["gone", "linked", "macvlan"].map((id) => `cni:n
   string,
   string,
 ];
-const cablesOf = (...marks: string[]) => new Map(marks.map((mark, at) => [mark, `veth${at}`]));
+const hostEndsOf = (...marks: string[]) => new Map(marks.map((mark, at) => [mark, `veth${at}`]));
 const remembering =
   (...marks: string[]) =>
   () => ({ isEmpty: marks.length === 0, has: (mark: string) => marks.includes(mark) });
@@ -14,7 +14,7 @@ const remembering =
 test("rules whose attachment has neither a link nor a result, then and a minute later, have lost it", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE, LINKED, MACVLAN, "site:web"]);
-  const find = (nowMs: number) => [...rules.find(owners, cablesOf(LINKED), remembering(MACVLAN), nowMs)];
+  const find = (nowMs: number) => [...rules.find(owners, hostEndsOf(LINKED), remembering(MACVLAN), nowMs)];
   expect(find(0)).toEqual([]);
   expect(find(59_999)).toEqual([]);
   expect(find(60_000)).toEqual([GONE]);
@@ -23,18 +23,18 @@ test("rules whose attachment has neither a link nor a result, then and a minute 
 test("a link or a result that comes meanwhile keeps them for good, and what came later is no candidate", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE, LINKED, MACVLAN]);
-  rules.find(owners, cablesOf(), remembering("cni:net/other/eth0"), 0);
-  expect(rules.find(owners, cablesOf(LINKED), remembering(MACVLAN), 30_000)).toEqual(new Set());
+  rules.find(owners, hostEndsOf(), remembering("cni:net/other/eth0"), 0);
+  expect(rules.find(owners, hostEndsOf(LINKED), remembering(MACVLAN), 30_000)).toEqual(new Set());
   const later = new Set([...owners, "cni:net/later/eth0"]);
   for (const nowMs of [60_000, 200_000])
-    expect(rules.find(later, cablesOf(), remembering("cni:net/other/eth0"), nowMs)).toEqual(new Set([GONE]));
+    expect(rules.find(later, hostEndsOf(), remembering("cni:net/other/eth0"), nowMs)).toEqual(new Set([GONE]));
 });
 
 test("where the runtime remembers nothing, nothing is taken for ended until it remembers something", () => {
   const rules = new OrphanedRules();
   const owners = new Set([GONE]);
-  for (const nowMs of [0, 60_000]) expect(rules.find(owners, cablesOf(), remembering(), nowMs)).toEqual(new Set());
-  expect(rules.find(owners, cablesOf(), remembering(MACVLAN), 120_000)).toEqual(new Set([GONE]));
+  for (const nowMs of [0, 60_000]) expect(rules.find(owners, hostEndsOf(), remembering(), nowMs)).toEqual(new Set());
+  expect(rules.find(owners, hostEndsOf(), remembering(MACVLAN), 120_000)).toEqual(new Set([GONE]));
 });
 
 test("what the runtime remembers is asked for only where a link is missing", () => {
@@ -42,6 +42,6 @@ test("what the runtime remembers is asked for only where a link is missing", () 
   const fail = () => {
     throw new Error("asked");
   };
-  expect(rules.find(new Set([LINKED, "site:web"]), cablesOf(LINKED), fail, 0)).toEqual(new Set());
-  expect(rules.find(new Set([LINKED]), cablesOf(), fail, 60_000)).toEqual(new Set());
+  expect(rules.find(new Set([LINKED, "site:web"]), hostEndsOf(LINKED), fail, 0)).toEqual(new Set());
+  expect(rules.find(new Set([LINKED]), hostEndsOf(), fail, 60_000)).toEqual(new Set());
 });

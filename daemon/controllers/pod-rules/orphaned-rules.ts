@@ -24,13 +24,13 @@ export class OrphanedRules {
   /** The marks of those of `owners` that have ended. `remember` is called only where that is in question. */
   find(
     owners: ReadonlySet<string>,
-    cables: ReadonlyMap<string, string>,
+    hostEnds: ReadonlyMap<string, string>,
     remember: () => Remembered,
     nowMs: number,
   ): ReadonlySet<string> {
     const before = this.#candidates ?? new Map([...owners].map((owner) => [owner, nowMs]));
     const unlinked = [...before].filter(
-      ([owner]) => owner.startsWith(MARK_START) && owners.has(owner) && !cables.has(owner),
+      ([owner]) => owner.startsWith(MARK_START) && owners.has(owner) && !hostEnds.has(owner),
     );
     const remembered = unlinked.length === 0 ? undefined : remember();
     this.#candidates = new Map(unlinked.filter(([owner]) => remembered?.has(owner) !== true));

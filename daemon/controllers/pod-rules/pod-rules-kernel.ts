@@ -4,7 +4,7 @@ import type { Address } from "../../../pkg/ip/address.ts";
 import { linkDump, parseLink } from "../../../pkg/kernel/link.ts";
 import type { EventedNetlink } from "../../../pkg/netlink/evented.ts";
 import type { Message, Request } from "../../../pkg/netlink/message.ts";
-import { podCableNames } from "../../../pkg/reconcile/pod-cables.ts";
+import { hostEndNames } from "../../../pkg/reconcile/routed-pods.ts";
 import { podForwardingLook, type SeenForwarding } from "../../../pkg/tables/pod-forwarding.ts";
 import { type PodTables, podRulesLook, podTablesLook, type SeenPodRules } from "../../../pkg/tables/pod-rules.ts";
 import { answeredBy } from "../../core/drivers/ruleset.ts";
@@ -39,8 +39,8 @@ export class NetlinkPodRules implements PodRulesKernel {
     return answeredBy(this.#nftables, podForwardingLook(adminChain, addresses, { bases: this.#bases }));
   }
 
-  async cables(): Promise<ReadonlyMap<string, string>> {
-    return podCableNames((await this.#netlink.dump(linkDump())).map(parseLink));
+  async hostEnds(): Promise<ReadonlyMap<string, string>> {
+    return hostEndNames((await this.#netlink.dump(linkDump())).map(parseLink));
   }
 
   commit(requests: readonly Request[], generation: number | undefined): Promise<readonly Message[]> {

@@ -121,7 +121,7 @@ class FakeKernel implements PodRulesKernel {
     };
   }
 
-  async cables() {
+  async hostEnds() {
     return new Map(this.links);
   }
 

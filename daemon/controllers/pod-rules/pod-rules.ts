@@ -59,7 +59,7 @@ export interface PodRulesKernel {
   tables(): Promise<PodTables>;
   look(): Promise<SeenPodRules>;
   /** The host's ends of pods' cables: mark -> name. */
-  cables(): Promise<ReadonlyMap<string, string>>;
+  hostEnds(): Promise<ReadonlyMap<string, string>>;
   /** Throws `NetlinkError` ERESTART where the ruleset is of another generation by now. */
   commit(requests: readonly Request[], generation: number | undefined): Promise<readonly Message[]>;
   lookAtForwarding(adminChain: string, addresses: readonly Address[]): Promise<SeenForwarding>;
@@ -83,7 +83,7 @@ export interface PodRulesOptions {
 /** What one comparison has found. */
 interface Comparison {
   readonly seen: SeenPodRules;
-  readonly cables: ReadonlyMap<string, string>;
+  readonly hostEnds: ReadonlyMap<string, string>;
   readonly obstacles: readonly PodRulesObstacle[];
   readonly restored: readonly OwnedPart[];
   readonly hasChanged: boolean;
@@ -193,22 +193,23 @@ export class RestoredPodRules {
     const { kernel, gate } = this.#options;
     const seen = await kernel.look();
     // After the generation was asked for: an attachment without a link has none any more when the change is made.
-    const cables = await kernel.cables();
-    if (await this.#removeStale(seen, cables)) return { seen, cables, restored: [], obstacles: [], hasChanged: true };
-    const isUnknown = [...cables.keys()].some((mark) => !this.#known.has(mark));
-    if (isUnknown || !isComplete(seen, this.#wanted(cables))) this.#learn(cables);
+    const hostEnds = await kernel.hostEnds();
+    if (await this.#removeStale(seen, hostEnds))
+      return { seen, hostEnds, restored: [], obstacles: [], hasChanged: true };
+    const isUnknown = [...hostEnds.keys()].some((mark) => !this.#known.has(mark));
+    if (isUnknown || !isComplete(seen, this.#wanted(hostEnds))) this.#learn(hostEnds);
     const isAllowed = (owner: string) => {
       const verdict = allowed.get(owner) ?? gate.mayPutBack(attachmentObject(owner), () => rulesText(owner));
       allowed.set(owner, verdict);
       return verdict;
     };
-    const wanted = this.#wanted(cables);
+    const wanted = this.#wanted(hostEnds);
     const isDue = (part: OwnedPart) => this.#isDue(part, seen.handles) && isAllowed(part.owner);
     const plan = planPodRules(seen, wanted, isDue);
     const accepting = await this.#accepting(acceptedPods(seen, wanted, plan.restored), isAllowed);
     for (const { owner } of [...plan.restored, ...accepting.restored]) this.#restored.add(owner);
     const done = await this.#commit(seen, plan, accepting);
-    return { seen, cables, ...done, obstacles: [...plan.obstacles, ...done.obstacles] };
+    return { seen, hostEnds, ...done, obstacles: [...plan.obstacles, ...done.obstacles] };
   }
 
   /** A table of another program's that lets no one else change it does not keep our own from being filled. */
@@ -261,11 +262,11 @@ export class RestoredPodRules {
   }
 
   /** What weftd put back, and belongs to no attachment any more. True where there was something. */
-  async #removeStale(seen: SeenPodRules, cables: ReadonlyMap<string, string>): Promise<boolean> {
+  async #removeStale(seen: SeenPodRules, hostEnds: ReadonlyMap<string, string>): Promise<boolean> {
     const { kernel, clock, onOrphansRemoved } = this.#options;
     const owners = new Set([...ownersOf(seen).values()].flatMap((marks) => [...marks]));
-    const orphans = this.#orphaned.find(owners, cables, () => this.#remembered(), clock.nowMs());
-    const stale = new Set([...orphans, ...[...this.#restored].filter((mark) => !cables.has(mark))]);
+    const orphans = this.#orphaned.find(owners, hostEnds, () => this.#remembered(), clock.nowMs());
+    const stale = new Set([...orphans, ...[...this.#restored].filter((mark) => !hostEnds.has(mark))]);
     const isStale = (owner: string) => stale.has(owner);
     const addresses = stale.size === 0 ? [] : forwardedAddresses(seen, isStale);
     const forwarding =
@@ -286,18 +287,18 @@ export class RestoredPodRules {
     return { isEmpty: attachments.size === 0, has: (mark) => attachments.has(mark) || cached.hasFileOf(mark) };
   }
 
-  #learn(cables: ReadonlyMap<string, string>): void {
+  #learn(hostEnds: ReadonlyMap<string, string>): void {
     const cached = this.#options.cached.read();
     this.#known = new Map(
-      [...cables].flatMap(([mark, name]) => {
+      [...hostEnds].flatMap(([mark, name]) => {
         const attachment = cached.get(mark);
         return attachment === undefined ? [] : [[mark, wantedRules(attachment, name)] as const];
       }),
     );
   }
 
-  #wanted(cables: ReadonlyMap<string, string>): PodRules[] {
-    return [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.rules ?? []);
+  #wanted(hostEnds: ReadonlyMap<string, string>): PodRules[] {
+    return [...hostEnds.keys()].flatMap((mark) => this.#known.get(mark)?.rules ?? []);
   }
 
   /** At once where the whole table was removed, else after a while. */
@@ -311,10 +312,10 @@ export class RestoredPodRules {
     return nowMs - sinceMs >= PATIENCE_MS;
   }
 
-  #settle({ seen, cables }: Comparison, hasRestored: boolean): void {
+  #settle({ seen, hostEnds }: Comparison, hasRestored: boolean): void {
     const nowMs = this.#options.clock.nowMs();
     const held = ownersOf(seen);
-    const isUnknown = (mark: string) => cables.has(mark) && !this.#known.has(mark);
+    const isUnknown = (mark: string) => hostEnds.has(mark) && !this.#known.has(mark);
     // What goes from a table that stands is a DEL's work.
     const replaced = [...this.#held].filter(([part]) => this.#tables?.get(part) !== seen.handles.get(part));
     for (const [part, owners] of replaced)
@@ -324,11 +325,11 @@ export class RestoredPodRules {
       if (left.length > 0) this.#lost.set(mark, new Set(left));
       else this.#lost.delete(mark);
     }
-    if (hasRestored) for (const mark of cables.keys()) if (isUnknown(mark)) this.#suspects.set(mark, nowMs);
+    if (hasRestored) for (const mark of hostEnds.keys()) if (isUnknown(mark)) this.#suspects.set(mark, nowMs);
     for (const mark of this.#suspects.keys()) if (!isUnknown(mark)) this.#suspects.delete(mark);
     this.#held = held;
     this.#tables = seen.handles;
-    const wanted = this.#wanted(cables);
+    const wanted = this.#wanted(hostEnds);
     const stillMissing = new Set<string>();
     planPodRules(seen, wanted, ({ owner, part }) => {
       stillMissing.add(`${part} ${owner}`);
@@ -337,8 +338,8 @@ export class RestoredPodRules {
     this.#missingSince = new Map([...this.#missingSince].filter(([key]) => stillMissing.has(key)));
   }
 
-  #missing({ seen, cables, obstacles }: Comparison): string[] {
-    const unreadable = [...cables.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
+  #missing({ seen, hostEnds, obstacles }: Comparison): string[] {
+    const unreadable = [...hostEnds.keys()].flatMap((mark) => this.#known.get(mark)?.obstacles ?? []);
     const nowMs = this.#options.clock.nowMs();
     const unknown =
       "and the runtime has no result of it in /var/lib/cni/results to put them back from: restart the pod";

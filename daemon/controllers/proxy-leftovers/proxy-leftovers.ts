@@ -5,8 +5,8 @@
 import { IPVS_DEVICE } from "../../../pkg/foreign/kube-proxy/names.ts";
 import type { Pass, Runnable } from "../../core/controller.ts";
 import type { Health } from "../../core/health.ts";
+import { LastReports } from "../../core/last-reports.ts";
 import type { Logger } from "../../core/log.ts";
-import { News } from "../../core/news.ts";
 import { type Facts, Topic } from "../../core/topic.ts";
 import type { EventReporter } from "../../sources/events.ts";
 import { PROXY_TURN, SERVICES_SYNC } from "../facts.ts";
@@ -29,7 +29,7 @@ export class ProxyLeftoversController implements Runnable {
   readonly subscriptions;
   readonly #parts: ProxyLeftoversParts;
   readonly #unsubscribe: () => void;
-  readonly #news = new News();
+  readonly #reports = new LastReports();
   /** The one under way. */
   #removal: LeftoverRemoval | undefined;
   /** All Services have been in the kernel since the turn is ours. */
@@ -64,7 +64,7 @@ export class ProxyLeftoversController implements Runnable {
     const { log, health, events } = this.#parts;
     const message = `kube-proxy's rules cannot be removed: ${error instanceof Error ? error.message : String(error)}`;
     health.warns(TOPIC, [message]);
-    if (!this.#news.isNews("failure", message)) return;
+    if (!this.#reports.isNew("failure", message)) return;
     log.warn({ err: error, retryMs: Math.round(retryMs) }, "kube-proxy's rules cannot be removed");
     events.report({ type: "Warning", reason: "ProxyRulesLeft", message });
   }

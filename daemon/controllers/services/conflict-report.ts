@@ -37,12 +37,12 @@ export class ConflictReport {
     this.#last = lost;
     const { events, health, log } = this.#parts;
     const messages = [...new Set(lost.map(conflictText))].sort();
-    const news = messages.filter((message) => !this.#told.has(message));
+    const fresh = messages.filter((message) => !this.#told.has(message));
     this.#told = new Set(messages);
     health.warns("service conflicts", messages);
-    for (const message of news.slice(0, EVENTS_AT_ONCE))
+    for (const message of fresh.slice(0, EVENTS_AT_ONCE))
       events.report({ type: "Warning", reason: "ServiceConflict", message });
-    if (news.length > 0) log.warn({ conflicts: news }, "Services ask for addresses that other Services have");
+    if (fresh.length > 0) log.warn({ conflicts: fresh }, "Services ask for addresses that other Services have");
   }
 }
 

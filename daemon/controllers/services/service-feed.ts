@@ -149,10 +149,10 @@ export class ServiceFeed {
     onChange();
   }
 
-  #note(news: Partial<Heard>): void {
-    const { services = 0, slices = 0 } = news;
+  #note(changes: Partial<Heard>): void {
+    const { services = 0, slices = 0 } = changes;
     if (services + slices === 0) return;
-    this.#heard = joined(this.#heard, { ...NOTHING_HEARD, ...news, sinceMs: this.#parts.clock.nowMs() });
+    this.#heard = joined(this.#heard, { ...NOTHING_HEARD, ...changes, sinceMs: this.#parts.clock.nowMs() });
   }
 }
 

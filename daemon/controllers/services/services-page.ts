@@ -86,7 +86,7 @@ function serviceOf(report: ServiceReport | undefined): object[] {
       winner: winner.service,
       winnerKind: winner.kind,
     })),
-    refused: refused.map(({ reason, ...wish }) => ({ ...placeOf(wish), reason })),
+    refused: refused.map(({ reason, ...place }) => ({ ...placeOf(place), reason })),
     endpoints: endpoints.map(endpointOf),
     problems,
   };

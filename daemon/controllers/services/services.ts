@@ -291,10 +291,10 @@ export class ServicesController implements Runnable {
     // What comes from now on may not be in what is read.
     this.#doubts.clear();
     const isRepair = doubts.every((doubt) => REPAIRING.has(doubt));
-    const hasNews = map.changes().length > 0;
+    const hasChanges = map.changes().length > 0;
     // A change that fails because another program has the upper hand is no way around the gate.
     const isContended = this.#dueMs.has("contention");
-    const repairs = isRepair && !hasNews ? "objects" : isRepair || isContended ? "table" : "none";
+    const repairs = isRepair && !hasChanges ? "objects" : isRepair || isContended ? "table" : "none";
     const frontends: readonly Frontend[] = [...map.frontends()];
     try {
       const sent = await this.#timed("full", heard, undefined, () => programmer.compare(frontends, settings, repairs));

@@ -84,7 +84,7 @@ export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<strin
   return [...held, ...missing.map(([name, mac]) => ({ name, mac, device: undefined }))];
 }
 
-export interface OverlayWishes {
+export interface DesiredOverlays {
   /** In the order of their importance: the first has the best claim to a name. */
   readonly overlays: readonly Overlay[];
   /** What the underlay carries, where it is not the interface's own MTU; bytes. */
@@ -93,7 +93,7 @@ export interface OverlayWishes {
 
 /** Devices for `overlays`. A family of pods that no device can carry is one of `problems`. */
 export function planVteps(
-  { overlays, underlayMtu }: OverlayWishes,
+  { overlays, underlayMtu }: DesiredOverlays,
   node: LocalNode,
   known: readonly KnownVtep[],
   problems: PeerProblem[],

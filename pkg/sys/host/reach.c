@@ -46,7 +46,7 @@ static int64_t now_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-struct knock {
+struct udp_probe {
 	int error;
 	int64_t sent_us, answered_us;
 };
@@ -102,7 +102,7 @@ static bool get_address(JSContext *ctx, JSValueConst question, uint32_t at, uint
 }
 
 /* Sends what a question, [to, from, port, bytes, isWhole], asks for. False after throwing. */
-static bool send_knock(JSContext *ctx, JSValueConst question, struct knock *knock, struct pollfd *socket)
+static bool send_probe(JSContext *ctx, JSValueConst question, struct udp_probe *probe, struct pollfd *socket)
 {
 	static const uint8_t payload[LARGEST_DATAGRAM];
 	uint8_t to_bytes[LONGEST_ADDRESS], from_bytes[LONGEST_ADDRESS];
@@ -118,24 +118,24 @@ static bool send_knock(JSContext *ctx, JSValueConst question, struct knock *knoc
 		return false;
 	length = socket_address(&to, to_bytes, to_length, (uint16_t)port);
 	if (!length || bytes < 0 || bytes > LARGEST_DATAGRAM || (from_length && socket_address(&from, from_bytes, from_length, 0) != length)) {
-		knock->error = EINVAL;
+		probe->error = EINVAL;
 		return true;
 	}
 	socket->fd = open_datagram(&to, from_length ? &from : NULL, length, is_whole != 0);
-	knock->sent_us = now_us();
+	probe->sent_us = now_us();
 	if (socket->fd >= 0 && send(socket->fd, payload, (size_t)bytes, MSG_NOSIGNAL) < 0) {
-		knock->error = errno;
+		probe->error = errno;
 		close(socket->fd);
 		socket->fd = -1;
 	} else if (socket->fd < 0) {
-		knock->error = -socket->fd;
+		probe->error = -socket->fd;
 		socket->fd = -1;
 	}
 	return true;
 }
 
 /* Waits for answers until all have come or the time is over. */
-static void await_answers(struct knock *knocks, struct pollfd *sockets, uint32_t count, int64_t timeout_us)
+static void await_answers(struct udp_probe *probes, struct pollfd *sockets, uint32_t count, int64_t timeout_us)
 {
 	int64_t deadline = now_us() + timeout_us;
 	uint32_t open = 0;
@@ -157,8 +157,8 @@ static void await_answers(struct knock *knocks, struct pollfd *sockets, uint32_t
 			if (sockets[i].fd < 0 || !sockets[i].revents)
 				continue;
 			getsockopt(sockets[i].fd, SOL_SOCKET, SO_ERROR, &error, &size);
-			knocks[i].error = error;
-			knocks[i].answered_us = now_us();
+			probes[i].error = error;
+			probes[i].answered_us = now_us();
 			close(sockets[i].fd);
 			sockets[i].fd = -1;
 			open--;
@@ -166,11 +166,11 @@ static void await_answers(struct knock *knocks, struct pollfd *sockets, uint32_t
 	}
 }
 
-/* knock([[to, from, port, bytes, isWhole], ...], timeoutMs): [[errno, microseconds], ...]; ETIMEDOUT for silence */
-static JSValue knock(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
+/* probeUdp([[to, from, port, bytes, isWhole], ...], timeoutMs): [[errno, microseconds], ...]; ETIMEDOUT for silence */
+static JSValue probe_udp(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 {
 	JSValue result = JS_EXCEPTION, length = JS_GetPropertyStr(ctx, argv[0], "length");
-	struct knock *knocks = NULL;
+	struct udp_probe *probes = NULL;
 	struct pollfd *sockets = NULL;
 	uint32_t count = 0, sent = 0;
 	int32_t milliseconds;
@@ -180,28 +180,28 @@ static JSValue knock(JSContext *ctx, JSValueConst self, int argc, JSValueConst *
 	JS_FreeValue(ctx, length);
 	if (!is_sent)
 		return JS_EXCEPTION;
-	knocks = calloc(count + 1, sizeof(*knocks));
+	probes = calloc(count + 1, sizeof(*probes));
 	sockets = calloc(count + 1, sizeof(*sockets));
-	if (!knocks || !sockets) {
+	if (!probes || !sockets) {
 		is_sent = false;
 		JS_ThrowOutOfMemory(ctx);
 	}
 	for (; is_sent && sent < count; sent++) {
 		JSValue question = JS_GetPropertyUint32(ctx, argv[0], sent);
 
-		is_sent = send_knock(ctx, question, &knocks[sent], &sockets[sent]);
+		is_sent = send_probe(ctx, question, &probes[sent], &sockets[sent]);
 		sockets[sent].events = POLLIN;
 		JS_FreeValue(ctx, question);
 	}
 	if (is_sent) {
-		await_answers(knocks, sockets, count, (int64_t)milliseconds * 1000);
+		await_answers(probes, sockets, count, (int64_t)milliseconds * 1000);
 		result = JS_NewArray(ctx);
 		for (uint32_t i = 0; i < count; i++) {
 			bool is_silent = sockets[i].fd >= 0;
-			int64_t us = knocks[i].answered_us ? knocks[i].answered_us - knocks[i].sent_us : 0;
+			int64_t us = probes[i].answered_us ? probes[i].answered_us - probes[i].sent_us : 0;
 			JSValue answer = JS_NewArray(ctx);
 
-			JS_SetPropertyUint32(ctx, answer, 0, JS_NewInt32(ctx, is_silent ? ETIMEDOUT : knocks[i].error));
+			JS_SetPropertyUint32(ctx, answer, 0, JS_NewInt32(ctx, is_silent ? ETIMEDOUT : probes[i].error));
 			JS_SetPropertyUint32(ctx, answer, 1, JS_NewInt64(ctx, us));
 			JS_SetPropertyUint32(ctx, result, i, answer);
 		}
@@ -209,7 +209,7 @@ static JSValue knock(JSContext *ctx, JSValueConst self, int argc, JSValueConst *
 	for (uint32_t i = 0; sockets && i < sent; i++)
 		if (sockets[i].fd >= 0)
 			close(sockets[i].fd);
-	free(knocks);
+	free(probes);
 	free(sockets);
 	return result;
 }
@@ -283,7 +283,7 @@ static JSValue room(JSContext *ctx, JSValueConst self, int argc, JSValueConst *a
 
 void host_add_reach(JSContext *ctx, JSValueConst host)
 {
-	host_add(ctx, host, "knock", knock, 2);
+	host_add(ctx, host, "probeUdp", probe_udp, 2);
 	host_add(ctx, host, "connectTcp", connect_tcp, 3);
 	host_add(ctx, host, "room", room, 1);
 }

@@ -4,7 +4,7 @@ const RANGE = { subnet: "10.22.0.0/24" };
 const SIX = { subnet: "fd00:22::/64" };
 const ipam = (keys: object, more: object = {}) => ({ ipam: { type: "host-local", ...keys }, ...more });
 const ranges = (...sets: object[][]) => ipam({ ranges: sets });
-const wishes = (...ips: string[]) => ({ args: { cni: { ips } } });
+const options = (...ips: string[]) => ({ args: { cni: { ips } } });
 const node = (run: string): Script => ({ in: "node", run });
 
 const second = { containerId: "c2" };
@@ -61,13 +61,13 @@ const alike: readonly Case[] = [
     name: "addresses that the runtime, args and CNI_ARGS ask for, one from each set",
     conf: ipam(
       { ranges: [[RANGE], [SIX], [{ subnet: "10.23.0.0/24" }]] },
-      { ...wishes("fd00:22::77"), runtimeConfig: { ips: ["10.23.0.77/24"] } },
+      { ...options("fd00:22::77"), runtimeConfig: { ips: ["10.23.0.77/24"] } },
     ),
     args: "IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.22.0.77",
   },
   {
     name: "an address that is asked for twice, then in vain",
-    conf: ipam({ ranges: [[RANGE]] }, wishes("10.22.0.77")),
+    conf: ipam({ ranges: [[RANGE]] }, options("10.22.0.77")),
     steps: ["ADD", { verb: "ADD", ...second }, "DEL", { verb: "ADD", ...second }],
   },
   {
@@ -133,9 +133,9 @@ const refusals: readonly Case[] = [
   refused("an end before the start", ranges([{ ...RANGE, rangeStart: "10.22.0.9", rangeEnd: "10.22.0.8" }])),
   refused("bounds elsewhere", ranges([{ ...RANGE, rangeStart: "10.23.0.9" }])),
   refused("a gateway that is no address", ranges([{ ...RANGE, gateway: "x" }])),
-  refused("an address that is asked for and in no range", ipam({ ranges: [[RANGE]] }, wishes("10.99.0.1"))),
-  refused("the gateway is asked for", ipam({ ranges: [[RANGE]] }, wishes("10.22.0.1"))),
-  refused("two addresses of one set are asked for", ipam({ ranges: [[RANGE]] }, wishes("10.22.0.8", "10.22.0.9"))),
+  refused("an address that is asked for and in no range", ipam({ ranges: [[RANGE]] }, options("10.99.0.1"))),
+  refused("the gateway is asked for", ipam({ ranges: [[RANGE]] }, options("10.22.0.1"))),
+  refused("two addresses of one set are asked for", ipam({ ranges: [[RANGE]] }, options("10.22.0.8", "10.22.0.9"))),
   refused("an unknown key in CNI_ARGS", ranges([RANGE]), "FOO=1"),
   refused("an address in CNI_ARGS that is none", ranges([RANGE]), "IP=x"),
   refused("a resolv.conf that is missing", ipam({ ranges: [[RANGE]], resolvConf: "/var/lib/cni/none" })),
@@ -164,7 +164,7 @@ const better: readonly Case[] = [
   {
     name: "an address is asked for by who has one",
     conf: ranges([RANGE]),
-    steps: ["ADD", { verb: "ADD", conf: ipam({ ranges: [[RANGE]] }, wishes("10.22.0.77")) }],
+    steps: ["ADD", { verb: "ADD", conf: ipam({ ranges: [[RANGE]] }, options("10.22.0.77")) }],
   },
   {
     name: "STATUS where nothing can be written",

@@ -1,7 +1,7 @@
 /** A cluster on one machine: nodes on one link, an API server on the same link, a weftd on each node, pods. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { askControl, type Sight, type Wishes } from "../../apiserver/control.ts";
+import { askControl, type ControlRequest, type Sight } from "../../apiserver/control.ts";
 import type { HttpAnswer } from "./agent.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { succeed } from "./command.ts";
@@ -220,8 +220,8 @@ export class Cluster {
   }
 
   /** Makes the API server do what no client can ask for, and tells what it has seen. */
-  standIn(wishes: Wishes = {}): Promise<Sight> {
-    return askControl(this.#controlSocket, wishes);
+  standIn(order: ControlRequest = {}): Promise<Sight> {
+    return askControl(this.#controlSocket, order);
   }
 
   /** Stops the API server's process as it stands, or lets it go on: connections stay, nothing is answered. */

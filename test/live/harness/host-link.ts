@@ -1,6 +1,6 @@
 /** A bed whose node has a link, eth0, to a machine outside: for plugins that put pods on the host's link. */
 import type { Inside } from "./inside.ts";
-import { type Answer, type CallWishes, OURS, PluginBed } from "./plugin-bed.ts";
+import { type Answer, type CallOptions, OURS, PluginBed } from "./plugin-bed.ts";
 
 export class HostLink {
   readonly bed: PluginBed;
@@ -38,8 +38,8 @@ export class HostLink {
     return shown?.address ?? "";
   }
 
-  call(plugin: string, verb: string, input: unknown, wishes: CallWishes): Promise<Answer> {
-    return this.bed.call(OURS, plugin, verb, input, wishes);
+  call(plugin: string, verb: string, input: unknown, options: CallOptions): Promise<Answer> {
+    return this.bed.call(OURS, plugin, verb, input, options);
   }
 
   close(): Promise<void> {

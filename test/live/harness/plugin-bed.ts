@@ -17,7 +17,7 @@ export interface Answer {
   readonly output: string;
 }
 
-export interface CallWishes {
+export interface CallOptions {
   readonly containerId?: string;
   readonly netns?: string;
   readonly ifName?: string;
@@ -76,9 +76,9 @@ export class PluginBed {
   }
 
   /** Calls an executable of `bin` on the node. `input` that is text goes as it is. */
-  async call(bin: string, plugin: string, verb: string, input: unknown, wishes: CallWishes = {}): Promise<Answer> {
-    const { containerId = "c1", netns = this.podNamespace.path, ifName = "eth0", args = "" } = wishes;
-    const env = wishes.env ?? {
+  async call(bin: string, plugin: string, verb: string, input: unknown, options: CallOptions = {}): Promise<Answer> {
+    const { containerId = "c1", netns = this.podNamespace.path, ifName = "eth0", args = "" } = options;
+    const env = options.env ?? {
       ...{ CNI_COMMAND: verb, CNI_CONTAINERID: containerId, CNI_NETNS: netns, CNI_IFNAME: ifName },
       ...{ CNI_PATH: bin, CNI_ARGS: args, PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
     };

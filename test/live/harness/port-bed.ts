@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { Transport } from "./agent.ts";
 import type { Inside } from "./inside.ts";
-import { type Answer, type CallWishes, OURS, PluginBed, type REFERENCE } from "./plugin-bed.ts";
+import { type Answer, type CallOptions, OURS, PluginBed, type REFERENCE } from "./plugin-bed.ts";
 import { PATIENCE } from "./process.ts";
 
 export const BRIDGE = {
@@ -73,19 +73,19 @@ export class PortBed {
     return give(this.outside, "eth0", addresses);
   }
 
-  call(verb: string, input: object, wishes: CallWishes = {}): Promise<Answer> {
-    return this.bed.call(OURS, "portmap", verb, input, wishes);
+  call(verb: string, input: object, options: CallOptions = {}): Promise<Answer> {
+    return this.bed.call(OURS, "portmap", verb, input, options);
   }
 
   /** An attachment by `bridge`, ours or the reference's, then its ports by our `portmap`; the answer of the latter. */
   async attach(
     mappings: readonly object[],
-    wishes: CallWishes = {},
+    options: CallOptions = {},
     more: object = {},
     bin: typeof OURS | typeof REFERENCE = OURS,
   ): Promise<Answer> {
-    const { json } = await this.bed.call(bin, "bridge", "ADD", BRIDGE, wishes);
-    return this.call("ADD", portmap(mappings, json, more), wishes);
+    const { json } = await this.bed.call(bin, "bridge", "ADD", BRIDGE, options);
+    return this.call("ADD", portmap(mappings, json, more), options);
   }
 
   /** Elements of our maps in nft's words, by owner. */

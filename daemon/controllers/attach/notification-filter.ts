@@ -16,7 +16,7 @@ import { decode, type Message } from "../../../pkg/netlink/message.ts";
 import { RTM_DELROUTE, RTM_NEWROUTE } from "../../../pkg/netlink/route.ts";
 
 /** The pods' bridge as the last pass left it, and whose pods its ports are. */
-export interface BridgeInterest {
+export interface BridgeFilter {
   readonly name: string;
   /** 0 while there is none. */
   readonly index: number;
@@ -31,7 +31,7 @@ export interface BridgeInterest {
 }
 
 /** What leads to pods that have a link each. */
-export interface CableInterest {
+export interface RoutedPodFilter {
   /** The CNI network's name, which the alias of each host's end tells. */
   readonly network: string;
   /** On each host's end, by itself. */
@@ -43,11 +43,11 @@ export interface CableInterest {
 }
 
 /** What leads to this node's pods. */
-export interface AttachInterest {
+export interface AttachFilter {
   /** Undefined where no pods are on one, and none will be. */
-  readonly bridge: BridgeInterest | undefined;
+  readonly bridge: BridgeFilter | undefined;
   /** Undefined where all pods are on the bridge. */
-  readonly cables: CableInterest | undefined;
+  readonly routed: RoutedPodFilter | undefined;
   /** This node's pod subnets, as `formatPrefix` writes them: the kernel has a route to each by the bridge. */
   readonly subnets: ReadonlySet<string>;
   /** The port of the socket that programs: what carries it is the echo of our own doing. */
@@ -55,24 +55,24 @@ export interface AttachInterest {
 }
 
 /** Why `message` calls for a comparison; undefined when it does not. */
-export function attachReason(message: Message, interest: AttachInterest): string | undefined {
-  if (message.portId === interest.ownPort && interest.ownPort !== 0) return undefined;
+export function attachReason(message: Message, filter: AttachFilter): string | undefined {
+  if (message.portId === filter.ownPort && filter.ownPort !== 0) return undefined;
   switch (message.type) {
     case RTM_NEWLINK.type:
     case RTM_DELLINK.type: {
       const link = parseLink(message);
       const isPods =
-        touchesBridge(message, link, interest.bridge) ||
-        touchesCable(message, link, interest.cables) ||
-        (hasBothKinds(interest) && endsPod(message, link, interest.bridge));
+        touchesBridge(message, link, filter.bridge) ||
+        touchesRoutedPod(message, link, filter.routed) ||
+        (hasBothKinds(filter) && endsPod(message, link, filter.bridge));
       return isPods ? `link ${link.name}` : undefined;
     }
     case RTM_NEWADDR.type:
     case RTM_DELADDR.type: {
       const { index } = decode(RTM_NEWADDR, message).header;
-      if (index === interest.bridge?.index && message.type === RTM_DELADDR.type) return "address";
+      if (index === filter.bridge?.index && message.type === RTM_DELADDR.type) return "address";
       const address = parseLinkAddress(message)?.prefix.address;
-      return address && touchesGateway(message, index, address, interest) ? "address" : undefined;
+      return address && touchesGateway(message, index, address, filter) ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
     case RTM_DELROUTE.type: {
@@ -80,11 +80,11 @@ export function attachReason(message: Message, interest: AttachInterest): string
       if (route === undefined) return undefined;
       const { destination } = route;
       // To a pod that was there before the node got other subnets.
-      const isOnBridge = route.protocol === RTPROT_WEFT && route.outputIndex === interest.bridge?.index;
+      const isOnBridge = route.protocol === RTPROT_WEFT && route.outputIndex === filter.bridge?.index;
       const isPods =
         message.type === RTM_DELROUTE.type &&
-        interest.cables?.subnets.some((subnet) => contains(subnet, destination.address));
-      return isOnBridge || isPods === true || interest.subnets.has(formatPrefix(destination)) ? "route" : undefined;
+        filter.routed?.subnets.some((subnet) => contains(subnet, destination.address));
+      return isOnBridge || isPods === true || filter.subnets.has(formatPrefix(destination)) ? "route" : undefined;
     }
     default:
       return undefined;
@@ -92,30 +92,25 @@ export function attachReason(message: Message, interest: AttachInterest): string
 }
 
 /** Pods on the bridge and pods with links of their own, or one of a kind that is about to go. */
-function hasBothKinds({ bridge, cables }: AttachInterest): boolean {
-  return bridge !== undefined && cables !== undefined;
+function hasBothKinds({ bridge, routed }: AttachFilter): boolean {
+  return bridge !== undefined && routed !== undefined;
 }
 
 /** An ADD gives a pod's own link its address last: pods on the bridge are to reach the new one. */
-function touchesGateway(
-  message: Message,
-  index: number,
-  address: Address,
-  { bridge, cables }: AttachInterest,
-): boolean {
+function touchesGateway(message: Message, index: number, address: Address, { bridge, routed }: AttachFilter): boolean {
   const isNew = message.type === RTM_NEWADDR.type;
   if (isNew && (bridge === undefined || index === bridge.index)) return false;
-  const gateways = isNew ? bridge?.gateways : cables?.gateways;
+  const gateways = isNew ? bridge?.gateways : routed?.gateways;
   return gateways?.some((one) => isSameAddress(one, address)) === true;
 }
 
 /** The last pod of a kind takes along what the two kinds needed to reach each other. */
-function endsPod(message: Message, { alias }: Link, bridge: BridgeInterest | undefined): boolean {
+function endsPod(message: Message, { alias }: Link, bridge: BridgeFilter | undefined): boolean {
   return message.type === RTM_DELLINK.type && bridge !== undefined && isOfNetwork(alias, bridge.network);
 }
 
 /** Pods come and go all the time: only a bridge or a port that is not as it should be matters. */
-function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | undefined): boolean {
+function touchesBridge(message: Message, link: Link, bridge: BridgeFilter | undefined): boolean {
   if (bridge === undefined) return false;
   const isGone = message.type === RTM_DELLINK.type;
   if (isGone && bridge.outside.has(link.alias)) return true;
@@ -127,12 +122,12 @@ function touchesBridge(message: Message, link: Link, bridge: BridgeInterest | un
   return !isGone && isOfNetwork(link.alias, bridge.network) && (!link.isUp || link.masterIndex !== bridge.index);
 }
 
-function touchesCable(
+function touchesRoutedPod(
   message: Message,
   { alias, isUp, masterIndex }: Link,
-  cables: CableInterest | undefined,
+  routed: RoutedPodFilter | undefined,
 ): boolean {
-  if (message.type === RTM_DELLINK.type) return cables?.outside.has(alias) === true;
-  const isEnd = cables !== undefined && isOfNetwork(alias, cables.network);
+  if (message.type === RTM_DELLINK.type) return routed?.outside.has(alias) === true;
+  const isEnd = routed !== undefined && isOfNetwork(alias, routed.network);
   return isEnd && masterIndex === 0 && !isUp;
 }

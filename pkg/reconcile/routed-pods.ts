@@ -16,7 +16,7 @@ import type { Plan } from "./data-path.ts";
 import { isHostRoute } from "./pod-ends.ts";
 
 /** A pod's, as it should be. */
-export interface PodCable {
+export interface RoutedPod {
   /** The owner's mark that the host's end has as its alias. */
   readonly mark: string;
   /** On the host's end, each by itself. */
@@ -42,7 +42,7 @@ export function hostRoute(address: Address, outputIndex: number) {
  * the making or was `whole` before. Bridges' ports are others; but an end that leads to a pod and has a single address is no
  * port that works, whichever program has plugged it into a bridge.
  */
-export function wholeCables(
+export function completePods(
   whole: ReadonlySet<string>,
   { links, addresses, routes }: KernelSnapshot,
 ): ReadonlySet<string> {
@@ -59,13 +59,17 @@ export function wholeCables(
 }
 
 /** Of `wanted`, those whose mark is in `whole` are looked at. */
-export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<string>, observed: KernelSnapshot): Plan {
+export function planRoutedPods(
+  wanted: readonly RoutedPod[],
+  whole: ReadonlySet<string>,
+  observed: KernelSnapshot,
+): Plan {
   const ends = new Map(observed.links.filter(isEnd).map((link) => [link.alias, link]));
-  const cables = wanted.flatMap((cable) => {
-    const end = whole.has(cable.mark) ? ends.get(cable.mark) : undefined;
-    return end === undefined ? [] : [{ cable, end }];
+  const routed = wanted.flatMap((pod) => {
+    const end = whole.has(pod.mark) ? ends.get(pod.mark) : undefined;
+    return end === undefined ? [] : [{ pod, end }];
   });
-  const displaced = cables.filter(({ end }) => !end.isUp || !isFree(end));
+  const displaced = routed.filter(({ end }) => !end.isUp || !isFree(end));
   // What the kernel has taken from a link that was down is to be seen first.
   if (displaced.length > 0)
     return planOf(
@@ -74,8 +78,8 @@ export function planPodCables(wanted: readonly PodCable[], whole: ReadonlySet<st
     );
   const addresses = byLink(observed.addresses, ({ index }) => index);
   const routes = byLink(observed.routes, ({ outputIndex = 0 }) => outputIndex);
-  const requests = cables.flatMap(({ cable, end: { index } }) =>
-    planCable(cable, index, addresses.get(index) ?? [], routes.get(index) ?? []),
+  const requests = routed.flatMap(({ pod, end: { index } }) =>
+    planRoutedPod(pod, index, addresses.get(index) ?? [], routes.get(index) ?? []),
   );
   return planOf(requests, true);
 }
@@ -101,8 +105,8 @@ function byLink<T>(objects: readonly T[], indexOf: (one: T) => number): Readonly
   return found;
 }
 
-function planCable(
-  { gateways, podAddresses }: PodCable,
+function planRoutedPod(
+  { gateways, podAddresses }: RoutedPod,
   index: number,
   addresses: readonly LinkAddress[],
   routes: readonly ObservedRoute[],
@@ -126,7 +130,7 @@ function planCable(
 }
 
 /** The host's ends of all pods' cables, bridged or not: mark -> name. */
-export function podCableNames(links: readonly Pick<Link, "alias" | "kind" | "name">[]): ReadonlyMap<string, string> {
+export function hostEndNames(links: readonly Pick<Link, "alias" | "kind" | "name">[]): ReadonlyMap<string, string> {
   return new Map(
     links
       .filter(({ alias, kind }) => kind === "veth" && alias.startsWith(MARK_START))

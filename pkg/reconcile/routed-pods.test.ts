@@ -6,13 +6,13 @@ import type { Link } from "../kernel/link.ts";
 import type { ObservedRoute } from "../kernel/route.ts";
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE, RT_TABLE_MAIN, RTN_UNICAST, RTPROT_KERNEL } from "../netlink/route.ts";
-import { hostRoute, type PodCable, planPodCables, podCableNames, wholeCables } from "./pod-cables.ts";
+import { completePods, hostEndNames, hostRoute, planRoutedPods, type RoutedPod } from "./routed-pods.ts";
 
 const MARK = "cni:cbr0/c7/eth0";
 const END = 7;
 const gateways = [parseAddress("10.244.1.1"), parseAddress("fd00:1::1")];
 const podAddresses = [parseAddress("10.244.1.7"), parseAddress("fd00:1::7")];
-const wanted: PodCable[] = [{ mark: MARK, gateways, podAddresses }];
+const wanted: RoutedPod[] = [{ mark: MARK, gateways, podAddresses }];
 
 const end: Link = {
   ...{ index: END, name: "veth7", mtu: 1450, mac: "02:00:00:00:00:07", isUp: true, isPromiscuous: false },
@@ -40,7 +40,7 @@ const healthy: KernelSnapshot = {
   forwarding: [],
 };
 const plan = (changes: Partial<KernelSnapshot>, whole = new Set([MARK])) => {
-  const { requests, isComplete } = planPodCables(wanted, whole, { ...healthy, ...changes });
+  const { requests, isComplete } = planRoutedPods(wanted, whole, { ...healthy, ...changes });
   return { texts: requests.map(({ text }) => text), isComplete };
 };
 
@@ -91,7 +91,7 @@ test.each<[string, Partial<KernelSnapshot>, ReadonlySet<string>, readonly string
   ["one that was plugged into a bridge", { links: [{ ...end, masterIndex: 5 }] }, new Set(), [MARK]],
   ["a stranger's", { links: [{ ...end, alias: "" }] }, new Set(), []],
 ])("whole: %s", (_name, changes, before, expected) => {
-  expect([...wholeCables(before, { ...healthy, ...changes })]).toEqual(expected);
+  expect([...completePods(before, { ...healthy, ...changes })]).toEqual(expected);
 });
 
 test("one in the making is left to who makes it", () => {
@@ -105,7 +105,7 @@ test("cables are known by their marks, bridged or not; what shapes their traffic
     { ...end, name: "veth9", alias: "" },
     { ...end, name: "bwp0123", kind: "ifb" },
   ];
-  expect([...podCableNames(links)]).toEqual([
+  expect([...hostEndNames(links)]).toEqual([
     [MARK, "veth7"],
     ["cni:cbr0/c8/eth0", "veth8"],
   ]);

@@ -17,7 +17,7 @@ import type { Observation } from "../../core/shared-kernel.ts";
 import type { UnderlayChoice } from "./underlay.ts";
 
 /** What weftd keeps, or builds on. */
-export interface PeersInterest {
+export interface PeersFilter {
   /** Links by name, there or not: the underlay and devices of ours. */
   readonly linkNames: ReadonlySet<string>;
   /** The same links by index, as far as they are there. */
@@ -35,19 +35,19 @@ export interface PeersInterest {
 }
 
 /** Why `message` calls for a comparison; undefined when it does not. */
-export function peersReason(message: Message, interest: PeersInterest): string | undefined {
-  if (message.portId === interest.ownPort && interest.ownPort !== 0) return undefined;
+export function peersReason(message: Message, filter: PeersFilter): string | undefined {
+  if (message.portId === filter.ownPort && filter.ownPort !== 0) return undefined;
   switch (message.type) {
     case RTM_NEWLINK.type:
     case RTM_DELLINK.type: {
       const { index, name } = parseLink(message);
-      return interest.linkIndexes.has(index) || interest.linkNames.has(name) ? `link ${name}` : undefined;
+      return filter.linkIndexes.has(index) || filter.linkNames.has(name) ? `link ${name}` : undefined;
     }
     case RTM_NEWADDR.type:
     case RTM_DELADDR.type: {
-      if (interest.linkIndexes.has(decode(RTM_NEWADDR, message).header.index)) return "address";
+      if (filter.linkIndexes.has(decode(RTM_NEWADDR, message).header.index)) return "address";
       const address = parseLinkAddress(message)?.prefix.address;
-      const isUnderlays = address && interest.underlayAddresses.some((one) => contains(one, address));
+      const isUnderlays = address && filter.underlayAddresses.some((one) => contains(one, address));
       return isUnderlays === true ? "address" : undefined;
     }
     case RTM_NEWROUTE.type:
@@ -55,28 +55,28 @@ export function peersReason(message: Message, interest: PeersInterest): string |
       const route = parseRoute(message);
       const isOurs =
         route !== undefined &&
-        (route.protocol === interest.routeProtocol || interest.destinations.has(formatPrefix(route.destination)));
+        (route.protocol === filter.routeProtocol || filter.destinations.has(formatPrefix(route.destination)));
       return isOurs ? "route" : undefined;
     }
     case RTM_NEWNEIGH.type:
     case RTM_DELNEIGH.type:
-      return interest.deviceIndexes.has(decode(RTM_NEWNEIGH, message).header.index) ? "neighbour" : undefined;
+      return filter.deviceIndexes.has(decode(RTM_NEWNEIGH, message).header.index) ? "neighbour" : undefined;
     default:
       return undefined;
   }
 }
 
 /** While nothing is programmed yet, everything counts. */
-export function peersTrigger(message: Message, interest: PeersInterest | undefined): Trigger | undefined {
-  const reason = interest === undefined ? "kernel" : peersReason(message, interest);
-  return reason === undefined ? undefined : { reason, isPatient: mayBeEcho(message, interest) };
+export function peersTrigger(message: Message, filter: PeersFilter | undefined): Trigger | undefined {
+  const reason = filter === undefined ? "kernel" : peersReason(message, filter);
+  return reason === undefined ? undefined : { reason, isPatient: mayBeEcho(message, filter) };
 }
 
 /** What another process did carries its port; and nothing that this one does changes the underlay. */
-function mayBeEcho(message: Message, interest: PeersInterest | undefined): boolean {
+function mayBeEcho(message: Message, filter: PeersFilter | undefined): boolean {
   if (message.portId !== 0) return false;
-  if (interest === undefined) return true;
-  const isAbout = (index: number) => interest.linkIndexes.has(index) && !interest.deviceIndexes.has(index);
+  if (filter === undefined) return true;
+  const isAbout = (index: number) => filter.linkIndexes.has(index) && !filter.deviceIndexes.has(index);
   switch (message.type) {
     case RTM_NEWLINK.type:
     case RTM_DELLINK.type:
@@ -90,13 +90,13 @@ function mayBeEcho(message: Message, interest: PeersInterest | undefined): boole
 }
 
 /** `chosenBy`: what the underlay was chosen by. */
-export function interestOf(
+export function filterOf(
   { dataPath }: DesiredState,
   { link }: UnderlayChoice,
   { subnets }: LocalNode,
   { state, port }: Observation,
   chosenBy: readonly Prefix[],
-): PeersInterest {
+): PeersFilter {
   const devices = new Set(dataPath.devices.map(({ name }) => name));
   const indexesOf = (names: ReadonlySet<string>) =>
     new Set(state.links.filter(({ name }) => names.has(name)).map(({ index }) => index));

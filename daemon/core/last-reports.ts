@@ -1,9 +1,9 @@
 /** Tells what is new from what was said before: a pass finds the same things every time, the log says them once. */
-export class News {
+export class LastReports {
   readonly #said = new Map<string, string>();
 
   /** True when `text` differs from what was last said on `topic`. At the start, that was "". */
-  isNews(topic: string, text: string): boolean {
+  isNew(topic: string, text: string): boolean {
     if ((this.#said.get(topic) ?? "") === text) return false;
     this.#said.set(topic, text);
     return true;

@@ -14,7 +14,7 @@ import {
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { isExists, type NetlinkError } from "../netlink/errors.ts";
 import type { System } from "../sys/system.ts";
-import type { Making } from "./interface-plugin.ts";
+import type { AttachContext } from "./interface-plugin.ts";
 import { assertNameIsFree, randomLinkName, randomMac, removeLink } from "./links.ts";
 import { ownerOf } from "./owner.ts";
 import { refuseAdvertisements } from "./sysctls.ts";
@@ -22,7 +22,7 @@ import { refuseAdvertisements } from "./sysctls.ts";
 /** Random names collide once in four thousand million; ten tries are the reference's number too. */
 const NAME_ATTEMPTS = 10;
 
-export interface Cable {
+export interface VethPair {
   /** The end on the host, up. */
   readonly hostName: string;
   readonly hostMac: string;
@@ -30,7 +30,7 @@ export interface Cable {
   readonly podMac: string;
 }
 
-export interface CablePlan {
+export interface VethPairPlan {
   /** Of both ends; undefined is the kernel's default. */
   readonly mtu: number | undefined;
   /** The pod's end's; a random one when undefined. */
@@ -45,18 +45,18 @@ export interface CablePlan {
  * without asking and nobody's MAC policy changes them; then the owner's mark and the port's settings, which the kernel
  * takes only on a device that exists.
  */
-export function plugCable({ request, namespace, sides, undo }: Making, plan: CablePlan): Cable {
+export function createVethPair({ request, namespace, sockets, undo }: AttachContext, plan: VethPairPlan): VethPair {
   const { system, ifName } = request;
   const { mtu, masterIndex, port } = plan;
   const hostMac = randomMac(system);
   const podMac = plan.mac ?? randomMac(system);
   const peer = { name: ifName, mac: podMac, mtu, namespaceFd: namespace.fd };
-  const hostName = makeVeth(sides.host, system, { mac: hostMac, mtu, masterIndex, peer }, () => {
-    assertNameIsFree(sides.pod, ifName);
+  const hostName = makeVeth(sockets.host, system, { mac: hostMac, mtu, masterIndex, peer }, () => {
+    assertNameIsFree(sockets.pod, ifName);
   });
-  undo.push(() => removeLink(sides.host, hostName));
+  undo.push(() => removeLink(sockets.host, hostName));
   // In a message of its own: behind a creation that was refused, it would mark a stranger's device of that name.
-  sides.host.run(changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }));
+  sockets.host.run(changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }));
   refuseAdvertisements(system, hostName);
   return { hostName, hostMac, podMac };
 }
