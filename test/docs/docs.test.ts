@@ -1,6 +1,6 @@
 /**
  * The generated pages match the code (`npm run docs` writes them), links lead to existing files and headings, and messages
- * that a page quotes exist in the sources.
+ * and sources that a page names exist.
  */
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -67,6 +67,21 @@ test.each(pages)("every link of %s leads to a file and a heading", (page) => {
     return anchor !== undefined && file.endsWith(".md") && !anchorsOf(read(file)).has(anchor);
   });
   expect(broken).toEqual([]);
+});
+
+const FILES = globSync("{pkg,plugins,command,daemon,conf,hack,test}/**", { cwd: ROOT });
+const FILE_NAMES = new Set(FILES.map((file) => basename(file)));
+
+test.each(pages.filter((page) => !page.startsWith("test/")))("every source that %s names exists", (page) => {
+  const names = [...read(page).matchAll(/`([\w./-]+)`/g)].map(([, name = ""]) => name);
+  const paths = names.filter((name) => /^(?:pkg|plugins|command|daemon|conf|hack|test)\//.test(name));
+  // `test/live/rolling` stands for rolling.live.test.ts; flannel's packages are in rows that say so.
+  const missing = paths.filter(
+    (path) =>
+      !FILES.some((file) => `${file}/`.startsWith(`${path.replace(/\/$/, "")}/`) || file.startsWith(`${path}.`)),
+  );
+  const unknown = names.filter((name) => /^[\w-]+\.ts$/.test(name) && !FILE_NAMES.has(name));
+  expect([...missing, ...unknown]).toEqual([]);
 });
 
 test("docs/README.md links to every page of docs", () => {
