@@ -84,15 +84,13 @@ function describe({ name, vni, port, local, underlayIndex, mac, mtu }: Vtep): st
   );
 }
 
-/**
- * Creates the device down. The kernel accepts an alias only for a device that exists, so the alias comes with bringing it up. If
- * weftd were killed in between, an up device without an alias would look like another program's.
- */
+/** Down: an alias can only be set on a device that exists, and comes with bringing it up. */
 function createVtep(wanted: Vtep): Request {
   return request(
     RTM_NEWLINK,
     linkObject(wanted.name),
     `ip link add ${describe(wanted)}`,
+    // Not up: if weftd were killed before the alias is set, the device would look like another program's.
     {},
     {
       ifname: wanted.name,

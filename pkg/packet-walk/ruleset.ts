@@ -1,7 +1,6 @@
 /**
  * The way of a packet through a hook of netfilter: all base chains there in their order, and what becomes of it. Rules of
- * iptables-legacy are no part of nf_tables, and not seen. The kernel shows how a packet passes its rules only while the packet
- * passes them (nftrace), and diagnosis must neither send nor change anything. So the rules are evaluated here.
+ * iptables-legacy are no part of nf_tables, and not seen.
  */
 import type { SetElement } from "../netlink/nftables.ts";
 import { NFPROTO, VERDICT } from "../netlink/nftables.ts";
@@ -9,6 +8,9 @@ import type { ChainPlace, NftChain, NftRule } from "../nft/ruleset.ts";
 import type { Known, Packet } from "./packet.ts";
 import { type Action, type Deed, outcomesOf, type Target } from "./rule.ts";
 import { Scratch } from "./scratch.ts";
+
+// The kernel shows how a packet passes its rules only while the packet passes them (nftrace), and diagnosis must neither send nor
+// change anything. So the rules are evaluated here.
 
 type TablePlace = Omit<ChainPlace, "chain">;
 

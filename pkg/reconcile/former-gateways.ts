@@ -4,8 +4,7 @@
  * While no other node has such a subnet, the bridge keeps the gateway's address with its route. Once another node has
  * it, that node's route has to stand: the gateway's address stays alone (pods ask for it, and an address of the subnet's
  * length would bring the connected route back, with the broadcast and anycast addresses that may be the other node's
- * VTEP's), and each pod that still runs has a route of its own. The kernel takes a subnet's first address for broadcast before
- * Linux 5.14, and for anycast with IPv6.
+ * VTEP's), and each pod that still runs has a route of its own.
  */
 
 import { RTPROT_WEFT } from "../footprint.ts";
@@ -85,6 +84,7 @@ function planAddress(
     .map(({ prefix }) => prefix)
     .filter((prefix) => isSameAddress(prefix.address, gateway.address))
     .filter((prefix) => !current.some((one) => isSamePrefix(one, prefix)));
+  // The kernel takes a subnet's first address for broadcast before Linux 5.14, and for anycast with IPv6.
   const wanted = held === "none" ? undefined : held === "single" ? single(gateway.address) : gateway;
   const isWanted = (prefix: Prefix) => wanted !== undefined && isSamePrefix(prefix, wanted);
   const removals = found.filter((prefix) => !isWanted(prefix)).map((prefix) => deleteAddress(index, prefix));

@@ -34,8 +34,7 @@ const NO_FORMER: RetainedGateways = { gateways: [], hosts: [] };
 
 /**
  * While no pod of the network is there, nothing is put back: the bridge is made, and may be removed, with the first and
- * the last. What it holds of subnets of before goes. weftd may add the gateway's address before the ADD that makes the bridge
- * does: that ADD accepts an address that is already there.
+ * the last. What it holds of subnets of before goes.
  */
 export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan {
   const ports = observed.links.filter(({ kind, alias }) => kind === "veth" && wanted.ports.has(alias));
@@ -55,6 +54,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
   return complete([
     ...former.requests,
     ...ports.flatMap((port) => planPort(wanted, bridge, port)),
+    // Perhaps before the ADD that creates the bridge does: that ADD accepts an address that already exists.
     ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
     ...(wanted.former ?? NO_FORMER).gateways
       .filter(({ held }) => held === "subnet")
@@ -65,7 +65,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
 /**
  * Removes a bridge that no pod uses and no new pod will. It is the pods' bridge where its addresses are `gateways`, and
  * only those: an address that another program has put there, or a port of any kind, keeps it; what it holds of subnets of
- * before goes. The bridge carries no mark, which would cost a message in the ADD that makes it.
+ * before goes.
  */
 export function planLeftBridge(left: PodBridge, observed: KernelSnapshot): Plan {
   const bridge = observed.links.find(({ name, kind }) => name === left.name && kind === "bridge");
@@ -84,6 +84,7 @@ export function leftBridge(
 ): Link | undefined {
   const bridge = links.find((link) => link.name === name && link.kind === "bridge");
   if (bridge === undefined || links.some(({ masterIndex }) => masterIndex === bridge.index)) return undefined;
+  // The addresses identify the bridge: a mark would cost a message in the ADD that creates it.
   const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
   const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
   return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;

@@ -12,12 +12,12 @@ export function commandText(): string {
   const variables = Object.entries(ENVIRONMENT).map(([name, meaning]) => [code(name), meaning]);
   return `# The weft command
 
-Generated from the code (\`npm run docs\`). \`weft help SUBCOMMAND\` prints the same text.
-
-${ABOUT} \`weft\` is the same file as the plugins and needs no Node.js on the node. [looking.md](looking.md) explains the output of
-\`doctor\`, \`status\`, \`services\` and \`explain\`.
+${ABOUT} It is part of the same executable as the plugins, and needs no Node.js on the node.
+This page is generated from the code (\`npm run docs\`). \`weft help SUBCOMMAND\` prints the same text.
 
 ${table(["subcommand", "what it does"], rows)}
+
+[looking.md](looking.md) explains the output of \`doctor\`, \`status\`, \`services\` and \`explain\`.
 
 ${listed.map(subcommandText).join("\n\n")}
 
@@ -46,7 +46,7 @@ function subcommandText(subcommand: Subcommand): string {
       meaningOf(option.about, option),
     ]),
     ...(subcommand.printsData
-      ? [[code("-o, --output FORMAT"), code("table"), "`table` for people, `json` for machines"]]
+      ? [[code("-o, --output FORMAT"), code("table"), "print a table, or `json` for scripts"]]
       : []),
   ];
   const words = parameters.map(({ value, isOptional = false }) => (isOptional ? `[${value}]` : value));
