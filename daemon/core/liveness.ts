@@ -4,8 +4,7 @@
  *
  * A socket file outlives a killed process, and taking over a stale one (connect, unlink, bind) is a race between two
  * daemons that start together. So the directory is claimed by an abstract socket first: the kernel lets one process bind
- * the name and frees it when that process ends, however it ends. Only its holder touches the file. A lock would do as well, but
- * Node.js has no flock.
+ * the name and frees it when that process ends, however it ends. Only its holder touches the file.
  */
 
 import { mkdir, rm, stat } from "node:fs/promises";
@@ -49,6 +48,7 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
   const path = join(runDir, SOCKET_FILE);
   const startMs = performance.now();
   for (let attempt = 0; ; attempt++) {
+    // Not a lock: Node.js has no flock.
     const claim = await listen(`\0weftd/${dev}:${ino}`);
     // Abstract names end at the network namespace; a weftd of another namespace is seen by its file alone.
     if (claim !== undefined && !(await accepts(path))) {

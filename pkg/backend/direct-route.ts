@@ -9,11 +9,12 @@ import type { PeerProblem } from "./state.ts";
 /** A plain route to a peer on the same link; else why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {
   const { family } = subnet.address;
+  // The kernel has no IPv6 routes by an IPv4 gateway.
   if (family === 6 && underlay.local[6] === undefined) {
     const reason = `this node's underlay has no IPv6 address to route ${formatPrefix(subnet)} by`;
     return { peer: peer.name, trouble: "Underlay", reason: `${reason}; use the backend "auto" or "vxlan"` };
   }
-  // Where this node has no IPv4 address, IPv4 routes lead by the peer's IPv6 one (RFC 5549). The kernel has no IPv6 routes by IPv4.
+  // Where this node has no IPv4 address, IPv4 routes lead by the peer's IPv6 one (RFC 5549).
   const carrier = underlay.local[family] === undefined ? 6 : family;
   const gateway = peer.addresses.find((address) => address.family === carrier);
   if (gateway === undefined) {

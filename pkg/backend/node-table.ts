@@ -1,7 +1,6 @@
 /**
  * What weftd leaves in its run directory for the executables: the node table, from which a node's data path can be made
- * without weftd, and a stamp, small whatever the number of peers, that tells that this node can serve. While weftd lives, an ADD
- * reads only the stamp, so that it takes the same time with ten peers and with ten thousand.
+ * without weftd, and a stamp, small whatever the number of peers, that tells that this node can serve.
  */
 
 import { ConfigObject } from "../cni/config.ts";

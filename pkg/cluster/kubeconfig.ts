@@ -94,11 +94,9 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
   return servers.filter(({ url }, at) => servers.findIndex((other) => other.url === url) === at);
 }
 
-/**
- * The same ring, starting at a server that follows from the node's name. In the order of their addresses, all nodes of a cluster
- * would watch the first server.
- */
+/** The same ring, begun where the name says. */
 export function spread<T>(ring: readonly T[], name: string): readonly T[] {
+  // In the order of their addresses, all nodes of a cluster would watch the first server.
   const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);
   return [...ring.slice(at), ...ring.slice(0, at)];
 }

@@ -2,8 +2,6 @@
  * Other programs' base chains for forwarded packets, remembered from one look to the next. nf_tables lists base chains only
  * among all chains of a family, and a cluster's Services are thousands of them (kube-proxy's mode `nftables`); but it
  * announces each base chain that is added (NFNLGRP_NFTABLES). So one dump of a family is enough, until announcements are lost.
- * Among 10,000 chains of kube-proxy, repairs took 1.6 to 8 times as long with a dump each time, and take at most 1.4 times as long
- * now (`test/live/foreign-chains`). A chain that another program adds to a table of ours shows in that table's count (`use`).
  *
  * The kernel also lists its hooks (NFNL_SUBSYS_HOOK), but only since 5.14, and only with CONFIG_NETFILTER_NETLINK_HOOK.
  */
@@ -38,6 +36,8 @@ export class BaseChains {
 
   /** The base chains for forwarded packets in tables of these families. Dumps a family's chains only the first time. */
   *look(families: ReadonlySet<number>): Look<NftChain[]> {
+    // With a dump each time, repairs took 1.6 to 8 times as long among 10,000 chains of kube-proxy, most of it the pause after a
+    // dump in vain; now at most 1.4 times (test/live/foreign-chains).
     const complete = this.#families;
     const dumped = [...families].filter((family) => !complete.has(family));
     const asked = [...this.#places].filter(([, { family }]) => families.has(family) && complete.has(family));

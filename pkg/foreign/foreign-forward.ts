@@ -6,8 +6,7 @@
  *   administrator's chain exists; on request always, as by the reference plugin: a FORWARD that begins to drop later, and
  *   an administrator's chain that is filled later, then find the pods' rules in place.
  * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
- *   head, with the owner's mark as comment. They match ranges by prefix, not by set: iptables-save and iptables-restore turn a
- *   rule with a set into one without any condition.
+ *   head, with the owner's mark as comment.
  */
 import { DEFAULT_ADMIN_CHAIN, PRIVATE_CHAIN } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -147,6 +146,8 @@ function rangeRules(place: ChainPlace, range: Prefix, owner: string, first: bool
   const family = place.family === NFPROTO.inet ? [matchFamily(range.address.family)] : [];
   return (["daddr", "saddr"] as const).map((side) => ({
     ...{ place, comment: owner, first },
+    // Not a set: iptables-save and iptables-restore turn a rule with a set into one without any condition. And iptables-nft 1.8.9
+    // neither shows nor saves a table in which it finds `ct state` ("incompatible, use nft tool").
     statements: [...family, matchPrefix(side, range), counter, accept],
   }));
 }

@@ -23,12 +23,8 @@ import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 import { rewriteFile } from "./rewrite.ts";
 
-/** One file would grow with the node. One file for each owner took nine seconds to make for 16,000 reservations. */
 const SHARDS = 256;
-/**
- * Of the times that the index sets, and by chance of one in a million others. Before Linux 6.13 the kernel's own times are as
- * coarse as its clock tick, so two changes within one tick would look like one.
- */
+/** Of the times that the index sets, and by chance of one in a million others. */
 const FRACTION_MS = 0.5;
 
 /** What an owner's line may begin with; others, whom only a stranger's file can name, are found without the index. */
@@ -63,6 +59,7 @@ export class OwnerIndex {
     this.#thisBoot = thisBoot;
     this.#path = path;
     const savedMs = system.status(path)?.modifiedMs ?? 0;
+    // Before Linux 6.13, the kernel's own times are as coarse as its clock tick: two changes in one tick would look like one.
     this.#isCurrent = savedMs % 1 === FRACTION_MS && savedMs === system.status(directory)?.modifiedMs;
   }
 
@@ -215,6 +212,7 @@ function lineOf(entry: Entry): string | undefined {
 
 /** Ids differ at their end, be they random or counted. */
 function shardOf({ containerId }: Owner): string {
+  // One file would grow with the node. One file for each owner took nine seconds to make for 16,000 reservations.
   let digest = 0;
   const end = containerId.slice(-12);
   for (let at = 0; at < end.length; at++) digest = (digest * 31 + end.charCodeAt(at)) % SHARDS;

@@ -1,8 +1,6 @@
 /**
  * Pods on the bridge take this node's whole subnet for their own link, and ask there for a pod that has a link of its own.
- * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows. IPv4 needs no entry
- * for each pod: a new pod is reachable when its ADD returns, and the kernel answers only for addresses that its routes lead
- * elsewhere, so never for the bridge's own pods.
+ * While a node has both, it answers on the bridge for those (proxy ARP, proxy ND) and forwards what follows.
  */
 import type { Address, Family } from "../../../pkg/ip/address.ts";
 import type { Link } from "../../../pkg/kernel/link.ts";
@@ -56,14 +54,15 @@ export class PodProxy {
     if (bridge === undefined) return NOTHING;
     const groups = [...families].map((family) => proxySettings(bridge.name, family));
     if (isWanted) {
+      // IPv4 needs no entry for each pod: a new pod is reachable when its ADD returns. The kernel answers only for addresses that
+      // its routes lead elsewhere, so never for the bridge's own pods.
       const settings = groups.flat();
       const changed = await this.#keepSettings(settings, before === bridge.index, attempts);
       const requests = await this.#keepEntries(families, bridge, podAddresses, attempts);
       return { settings: changed, watched: settings, requests };
     }
     if (before === 0) return NOTHING;
-    // A weftd before this one may have been stopped while one kind of pods went. Settings have no owner, so its settings are
-    // recognised by being set all together: only weftd sets `proxy_arp` with a `proxy_delay` of 0.
+    // A weftd before this one may have been stopped in between: its settings are known by being set all together.
     const own = before === undefined ? groups.filter((group) => this.#isSet(group)) : groups;
     const settings = await this.#keepSettings(own.flat().map(this.#initial), false, attempts);
     const requests = await this.#keepEntries(families, bridge, [], attempts);
@@ -105,6 +104,7 @@ export class PodProxy {
   }
 
   #isSet(group: readonly ProxySetting[]): boolean {
+    // Settings have no owner. Only a weftd that was stopped while one kind of pods went leaves both behind.
     return group.every(({ name, value }) => readSysctl(this.#parts.files, name) === value);
   }
 

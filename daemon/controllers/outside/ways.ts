@@ -105,11 +105,11 @@ function routeTo(destination: Prefix, { gateway, outputIndex }: Hop): Route {
 }
 
 /**
- * A packet of this host needs a route before a rule can translate its ClusterIP: the kernel looks for the route before the hook
- * `output`, and without one the connection fails. If the host has none, not even a default route, the next hop to the first
- * subnet serves.
+ * A packet of this host has to have a route before a rule can translate its ClusterIP. Where the host has none, not even a
+ * default route, one by the way to the first subnet serves.
  */
 function rangeRoutes(ranges: readonly Prefix[], ways: readonly Route[], { routes }: OutsideKernel): readonly Route[] {
+  // The kernel looks for a route before the hook `output`: without one, a connection fails before a rule could translate it.
   return ranges.flatMap((range) => {
     const isRouted = routes.some(
       ({ destination, protocol, table, type }) =>

@@ -1,7 +1,6 @@
 /**
  * The address that VXLAN packets leave from, when it changes while the old one is still there: peers take packets from
- * addresses that they know, and hear of the new one by their watch. Until then the old one goes on. Without this, 40 to 140 ms of
- * pings were lost; with it, none.
+ * addresses that they know, and hear of the new one by their watch. Until then the old one goes on.
  */
 import { type Address, type Family, isSameAddress } from "../../../pkg/ip/address.ts";
 import type { LinkAddress } from "../../../pkg/kernel/address.ts";
@@ -22,6 +21,7 @@ export class SourceChange {
 
   /** `chosen`, with the addresses of before for as long as they are there and others may not know the new ones. */
   settle(chosen: UnderlayChoice, held: readonly LinkAddress[], nowMs: number): UnderlayChoice {
+    // Without this, 40 to 140 ms of pings were lost; with it, none.
     return {
       ...chosen,
       ipv4: this.#settled(4, chosen.ipv4, chosen.link.index, held, nowMs),

@@ -1,7 +1,6 @@
 /**
- * Hears when a program writes a kernel setting that netlink does not announce (br_netfilter's, accept_ra; netlink announces only
- * forwarding). inotify works for what is written through the same mount of proc. What the kernel changes by itself, or a program
- * changes through another mount, is found by the next comparison.
+ * Hears when somebody writes a kernel setting of which netlink tells nothing (br_netfilter's, accept_ra). What the kernel
+ * changes by itself, or somebody through another mount of proc, is found by the next comparison.
  */
 import { type FSWatcher, watch } from "node:fs";
 import type { Files } from "../../../pkg/sys/system.ts";
@@ -38,6 +37,7 @@ export class SettingWatch {
   /** Where the kernel has no watch to give, the clock has to do. */
   #watch(path: string, inode: number): void {
     try {
+      // inotify works in /proc/sys for what is written through the same mount of proc. Netlink announces only forwarding.
       const watcher = watch(path, { persistent: false }, () => this.#onChange());
       watcher.on("error", () => this.#forget(path));
       this.#watchers.set(path, { inode, watcher });

@@ -49,11 +49,9 @@ function isNamed(name: string, starts: readonly string[]): boolean {
   return starts.some((start) => name.startsWith(start) && /^\d+$/.test(name.slice(start.length)));
 }
 
-/**
- * For a second device of the same VNI: while a cluster changes its port, both are needed. The device keeps this name afterwards:
- * before Linux 6.2 the kernel cannot rename a device that is up.
- */
+/** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
+  // The device keeps this name afterwards: before Linux 6.2, the kernel cannot rename a device that is up.
   return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 

@@ -22,7 +22,6 @@ export const ANNOTATION = {
   publicIp: `${PREFIX}public-ip`,
   publicIpv6: `${PREFIX}public-ipv6`,
   /** Ours, beside flannel's: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
-  // flannel announces no port: without this annotation, no peer could know which nodes have changed theirs.
   vxlanPort: "weft/vxlan-port",
   /** Set by the administrator: the address that the node is to publish instead of the one it found. */
   publicIpOverwrite: `${PREFIX}public-ip-overwrite`,
@@ -91,6 +90,7 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
     [ANNOTATION.backendType]: backend.type,
     [ANNOTATION.backendData]: publicIp === undefined ? null : (backend.data?.[4] ?? "null"),
     [ANNOTATION.backendV6Data]: publicIpv6 === undefined ? null : (backend.data?.[6] ?? "null"),
+    // flannel announces no port. Without this annotation, no peer could know which nodes have changed theirs.
     [ANNOTATION.vxlanPort]: backend.port === undefined ? null : String(backend.port),
     [ANNOTATION.publicIp]: publicIp === undefined ? null : formatAddress(publicIp),
     [ANNOTATION.publicIpv6]: publicIpv6 === undefined ? null : formatAddress(publicIpv6),

@@ -6,8 +6,7 @@
  *   ignorePort(handle, port) -> errno, close(handle)
  *
  * onMessages is called with many messages at once, onError with a call's name and its errno. A lost message (ENOBUFS)
- * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again. (The npm package for netlink passes
- * libuv's answer on as an error without a name, which ends the process.)
+ * marks the socket's poll as failed, which libuv answers by ending the poll: it is begun again.
  *
  * The kernel answers while send and recv last, which for some questions (a walk of conntrack's table) is many milliseconds.
  * A socket that isSlow makes these calls in libuv's thread pool, so that the event loop goes on: each send is a job that also
@@ -125,6 +124,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		tell_messages(s, room, length);
 	if (error != 0 && error != EAGAIN && s->fd >= 0)
 		tell_error(s, "recv", error);
+	/* The npm package for netlink passes libuv's status on as an error without a name, which ends the process. */
 	if (status < 0 && s->fd >= 0)
 		uv_poll_start(&s->poll, UV_READABLE, on_poll);
 	MUST(napi_close_handle_scope(s->env, scope));
