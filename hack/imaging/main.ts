@@ -1,7 +1,4 @@
-/**
- * hack/image without a container engine: the root file system, and the image as an archive that every engine loads. So the same
- * commit gives the same bytes, and the tests need no engine. The Containerfile runs the same script.
- */
+/** hack/image without a container engine: the root file system, and the image as an archive that every engine loads. */
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
@@ -27,6 +24,7 @@ const command = new Command("hack/image")
   )
   .parse();
 const { arch, tag, out, rootOnly } = command.opts<{ arch: string; tag: string; out: string; rootOnly?: string }>();
+// No engine is used, so the same commit gives the same bytes, and the tests need none. The Containerfile runs this script, too.
 const target = TARGETS.find((one) => one.arch === arch) ?? NATIVE;
 
 if (rootOnly !== undefined) {
