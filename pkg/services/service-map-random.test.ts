@@ -1,6 +1,7 @@
 /** Tests ServiceMap with random sequences of events: its state equals that of a new map with the same objects. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { nodeFacts } from "../../test/services/core-bed.ts";
 import { applyEvent, arbitraryEvents, type ServiceEvent } from "../../test/services/random-events.ts";
 import { type Frontend, frontendKey } from "./frontend.ts";
@@ -57,7 +58,7 @@ test("after each event the map equals a new one, in either order, and its change
         expect(state).toEqual(stateOf(freshMap(events.slice(0, index + 1), true)));
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(60, 3000) },
   );
 });
 
@@ -78,6 +79,6 @@ test("frontends have different keys, and endpoints are sorted without duplicates
         if (withoutEndpoint === "reject") expect([endpoints, localEndpoints]).toEqual([[], []]);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: runs(40, 2000) },
   );
 });

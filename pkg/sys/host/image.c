@@ -19,6 +19,11 @@
 /* In its own section at a fixed address, whose content the build replaces. */
 struct host_image host_image __attribute__((section(".image"), aligned(4096)));
 
+/*
+ * Without the image, loading and evaluating a plugin's own bytecode took 5.5 of the 11.7 million instructions of an ADD. The
+ * time of an ADD was 0.43 of the reference plugins' (1.9.1) without it, and is 0.36 with it, measured in one run.
+ */
+
 enum {
 	STEP = 16,           /* blocks with their headers are rounded up to a multiple of this */
 	LARGEST_SMALL = 504, /* larger blocks come from malloc after the image is sealed */
@@ -30,6 +35,10 @@ enum {
  * is sufficient for QuickJS's structures; with sixteen, each object would be larger by a fifth.
  */
 struct header {
+	/*
+	 * With blocks aligned to sixteen, and tables that grew not cut up, the file was 270 KiB larger and an ADD some hundredths
+	 * slower, because each page that is touched is mapped.
+	 */
 	uint64_t size : 56;
 	uint64_t class : 8;
 };
