@@ -21,7 +21,7 @@ const OUTPUT: Option = {
   about: "a table for people, or JSON for machines",
   choices: ["table", "json"],
 };
-const HELP: Candidate = { value: "--help", about: "explain it" };
+const HELP: Candidate = { value: "--help", about: "show this help" };
 
 export interface Known {
   readonly subcommands: readonly Subcommand[];

@@ -54,7 +54,7 @@ const SCRIPTS = { bash: BASH, zsh: ZSH, fish: FISH } as const;
 
 export const completions = declareSubcommand({
   name: "completions",
-  group: "The command itself",
+  group: "Other",
   summary: "print what makes a shell complete weft's command line",
   description: [
     "Prints a script for the shell: subcommands, options and their values are then offered at the tabulator key. The script asks weft itself, so that it is right for whatever build is installed.",

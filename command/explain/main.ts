@@ -29,7 +29,7 @@ import { explainWay } from "./way.ts";
 
 export const explain = declareSubcommand({
   name: "explain",
-  group: "Look",
+  group: "Inspect",
   summary: "follow a packet to an address, hop by hop, and say where it breaks",
   description: [
     "Follows the first packet of a connection, of this node, of one of its pods or of another host, to an address: whose the address is, the route as the kernel answers it, the rules that it meets, neighbour, forwarding entry, the way over the underlay. Each hop comes with the command that shows it. Nothing is sent, and nothing is changed.",

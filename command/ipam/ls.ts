@@ -11,7 +11,7 @@ import type { State } from "./verdict.ts";
 
 export const ipamLs = declareSubcommand({
   name: "ipam ls",
-  group: "Look",
+  group: "Inspect",
   summary: "list reserved addresses: whose, how old, and whether anybody uses them",
   description: [
     "Lists what host-local (weft's or the reference's) has reserved on this node: how much of each configured range is used, and of each address whose it is, how old, and what keeps it.",

@@ -17,7 +17,7 @@ import { countedServices, heldServices, type SeenService } from "./sight.ts";
 
 export const services = declareSubcommand({
   name: "services",
-  group: "Look",
+  group: "Inspect",
   summary: "show Services on this node: frontends, endpoints, and why others are not used",
   description: [
     "Shows each frontend of each Service (an address, port and protocol at which this node answers for it) with its kind, traffic policy and the number of its endpoints; frontends that another Service has, with that one's name, and those that no Service may have here; each endpoint, whether new connections go to it, and if not, why; and how many connections the kernel has counted.",

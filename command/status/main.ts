@@ -29,7 +29,7 @@ type Peer = PeerState & { readonly answerMs: number | "silent" | undefined };
 
 export const status = declareSubcommand({
   name: "status",
-  group: "Look",
+  group: "Inspect",
   summary: "show this node and its peers: what is programmed, and who answers",
   description: [
     "Shows what weftd knows and the kernel holds: the node, its subnets and devices, and each peer with its route, neighbour and forwarding entry. Each peer is asked whether it answers, through the tunnel where it is reached by one: by a datagram to a closed port, which a firewall may keep quiet about.",

@@ -5,7 +5,7 @@ import { type Build, declareSubcommand } from "../subcommand.ts";
 
 export const version = declareSubcommand({
   name: "version",
-  group: "The command itself",
+  group: "Other",
   summary: "say which weft this is, and which plugins it holds",
   description: [
     "Says the version, the build's id, the commit that it was built from, and the plugins that this file is when it is called by their names.",
