@@ -133,7 +133,7 @@ describe.each<[Mode, Families]>([
     }
     expect(dry.stdout).toMatch(/\n {2}nft delete rule ip filter CNI-FORWARD handle \d+/);
     expect(dry.stdout).toMatch(/\n {2}nft delete rule inet stranger forward handle \d+/);
-    expect(dry.stdout).toMatch(/\nStays:\n(?: {2}.*\n)* {2}kernel settings .*net\.ipv4\.ip_forward=1/);
+    expect(dry.stdout).toMatch(/\nLeft in place:\n(?: {2}.*\n)* {2}kernel settings .*net\.ipv4\.ip_forward=1/);
     const sockless = (seen: unknown) => JSON.parse(JSON.stringify(seen).replace("weftd.sock\\n", ""));
     expect(sockless(await dump(node))).toEqual(sockless(whole));
   });
@@ -146,7 +146,7 @@ describe.each<[Mode, Families]>([
     const again = await weft();
     expect(again.status).toBe(0);
     expect(again.stdout).toMatch(
-      /^Nothing of weft's was found on this node\.\nStays:\n {2}[24] reserved addresses in .*\n {2}kernel settings/,
+      /^Nothing of weft's was found on this node\.\nLeft in place:\n {2}[24] reserved addresses in .*\n {2}kernel settings/,
     );
   });
 

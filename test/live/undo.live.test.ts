@@ -274,7 +274,7 @@ describe.each<Backend>(["iptables", "nftables"])("with %s", (backend) => {
       done = await undo();
     }, [8081, 8082]);
     expect(done).toMatchObject({ status: 0, stderr: "" });
-    expect(done.stdout).not.toMatch(/^(Failed|Stays):/m);
+    expect(done.stdout).not.toMatch(/^(Failed|Left in place):/m);
     expect(answered).toBeGreaterThan(4);
     for (const { sent, echoed } of await Promise.all(talks)) {
       expect(sent).toBeGreaterThan(50);
@@ -311,7 +311,7 @@ test("without the runtime's cache the tables tell enough", async () => {
   const pods = [await attach("iptables", "lost1", ports, false), await attach("iptables", "lost2", [tcp(8082)], false)];
   const done = await undo();
   expect(done).toMatchObject({ status: 0, stderr: "" });
-  expect(done.stdout).toMatch(/^Stays:\n {2}portmap of container lost1.*order of its ports is not known.*\n$/m);
+  expect(done.stdout).toMatch(/^Left in place:\n {2}portmap of container lost1.*order of its ports is not known.*\n$/m);
   expect(await weftTables()).toEqual([]);
   await expectTraffic(pods);
   await expectReference(pods);
@@ -496,7 +496,7 @@ test("rules in another program's chain that drops what it does not know stay, an
   const done = await undo();
   expect(done).toMatchObject({ status: 0, stderr: "" });
   expect(done.stdout).toMatch(
-    /^Stays:\n {2}the rule of container one, interface eth0, network net-iptables in inet site gate.*nft delete rule inet site gate handle \d+$/m,
+    /^Left in place:\n {2}the rule of container one, interface eth0, network net-iptables in inet site gate.*nft delete rule inet site gate handle \d+$/m,
   );
   await expectReference([pod]);
 });
