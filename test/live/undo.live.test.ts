@@ -370,7 +370,7 @@ test("plugins that configurations name and that replaced no file stay, with the 
   const { kept, removed, left } = JSON.parse(done.stdout) as { kept: string[]; removed: string[]; left: string[] };
   expect(kept.sort()).toEqual(["portmap", "vxlan", "weft"]);
   expect(removed).toContain("host-gw");
-  expect(left.join("\n")).toMatch(/portmap of container one.*no other program's portmap takes the place of weft's/);
+  expect(left.join("\n")).toMatch(/portmap of container one.*no other program's portmap replaces weft's/);
   expect(await weftTables()).toEqual(["table inet weft_portmap"]);
   await expectTraffic([pod]);
   await expectReference([pod]);
@@ -412,8 +412,8 @@ test("where the host's iptables is the legacy one, the rules go into its tables"
 });
 
 test.each([
-  [["--only", "bridge"], 2, /--undo goes without --only/],
-  [["--keep-existing"], 2, /--undo goes without/],
+  [["--only", "bridge"], 2, /--undo cannot be combined with --only/],
+  [["--keep-existing"], 2, /--undo cannot be combined/],
 ])("%j beside --undo is refused", async (words, status, message) => {
   const done = await undo(...words);
   expect(done).toMatchObject({ status, stdout: "", stderr: expect.stringMatching(message) });
