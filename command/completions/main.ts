@@ -62,7 +62,7 @@ export const completions = declareSubcommand({
   group: "Other",
   summary: "print a completion script for a shell",
   description: [
-    "Prints a script that completes subcommands, options and their values at the tabulator key. The script queries weft for candidates, so it always matches the installed build.",
+    "Prints a script that completes subcommands, options and their values at the Tab key. The script queries weft for candidates, so it always matches the installed build.",
   ],
   arguments: { shell: { value: "SHELL", about: "the shell", choices: ["bash", "zsh", "fish"] } },
   options: {},
