@@ -76,7 +76,7 @@ function leavePod(trace: Trace, source: Address, owner: Owner): Link {
   });
   const { destination } = trace.question;
   const isAsked = trace.isOwnPod(destination) && trace.isOwnPod(source) && !isOwn(trace, destination);
-  if (bridge !== undefined && isAsked) askBridge(trace, bridge);
+  if (bridge !== undefined && isAsked) resolveOnBridge(trace, bridge);
   return bridge ?? link;
 }
 
@@ -84,7 +84,7 @@ function leavePod(trace: Trace, source: Address, owner: Owner): Link {
  * A pod on the bridge treats the whole subnet as on-link. Ends the trace if the frame goes to another port of the
  * bridge.
  */
-function askBridge(trace: Trace, bridge: Link): void {
+function resolveOnBridge(trace: Trace, bridge: Link): void {
   const { destination } = trace.question;
   const { ends, missingAnswer, observed, reservationOf } = trace.knowledge;
   const owner = reservationOf(destination);

@@ -30,7 +30,7 @@ export function explainWay(question: Question, knowledge: Knowledge): Hop[] {
 }
 
 function follow(trace: Trace): void {
-  sayWhose(trace);
+  sayOwner(trace);
   const input = comeIn(trace);
   // A packet that arrives passes the prerouting rules before the route lookup, and they may translate its destination.
   if (input !== undefined)
@@ -82,7 +82,7 @@ function follow(trace: Trace): void {
 }
 
 /** Reports what the destination is in the cluster. */
-function sayWhose(trace: Trace): void {
+function sayOwner(trace: Trace): void {
   const { destination } = trace.question;
   const { table } = trace.knowledge;
   const text = formatAddress(destination);

@@ -142,13 +142,13 @@ function perform(host: BlockingNetlink, steps: readonly Step[], undo: Undo): voi
   const replies = host.exchange(steps.map(([change]) => change));
   replies.forEach(({ error }, at) => {
     const opposite = steps[at]?.[1];
-    if (error === undefined && opposite !== undefined) undo.push(() => takeBack(host, opposite));
+    if (error === undefined && opposite !== undefined) undo.push(() => undoStep(host, opposite));
   });
   const refused = replies.find(({ error }) => error !== undefined);
   if (refused?.error !== undefined) throw refused.error;
 }
 
-function takeBack(host: BlockingNetlink, opposite: Request): void {
+function undoStep(host: BlockingNetlink, opposite: Request): void {
   const [reply] = host.exchange([opposite]);
   if (reply?.error !== undefined && !isGone(reply.error)) throw reply.error;
 }

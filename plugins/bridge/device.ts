@@ -103,7 +103,7 @@ export function planGateways(
   const requests: Request[] = [];
   for (const gateway of gateways) {
     if (held.some(({ prefix }) => isSamePrefix(prefix, gateway))) continue;
-    for (const { prefix } of held.filter((address) => standsInTheWay(address.prefix, gateway, gateways))) {
+    for (const { prefix } of held.filter((address) => conflicts(address.prefix, gateway, gateways))) {
       if (!force) {
         throw new CniError(
           ErrorCode.invalidConfig,
@@ -118,7 +118,7 @@ export function planGateways(
   return requests;
 }
 
-function standsInTheWay(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]): boolean {
+function conflicts(held: Prefix, gateway: Prefix, wanted: readonly Prefix[]): boolean {
   if (held.address.family !== gateway.address.family) return false;
   if (wanted.some((prefix) => isSamePrefix(prefix, held))) return false;
   if (gateway.address.family === 4) return true;
