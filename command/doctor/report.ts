@@ -44,7 +44,7 @@ export function reportBlocks(findings: readonly Reported[], summary: Summary): B
     blocks.push(text({ text: `${severity} (${check}): ${seen}`, tone: TONE[severity] }, 2), text(`why: ${why}`, 4));
     if (run !== undefined) blocks.push(text(`run: ${run}`, 4));
     if (advice !== undefined)
-      blocks.push(text(`${run === undefined ? "do" : "and"}: ${advice.replace(/^and /, "")}`, 4));
+      blocks.push(text(`${run === undefined ? "do" : "note"}: ${advice.replace(/^and /, "")}`, 4));
   }
   const counts = ORDER.map((severity) => ({
     severity,

@@ -37,8 +37,8 @@ export function expected(trace: Trace, page: ServicesPage | undefined): Outcome 
 }
 
 /**
- * Returns frontends at the address, and frontends at their endpoints' addresses. The latter show that no destination is
- * translated twice.
+ * Returns frontends at the address, and frontends at their endpoints' addresses. The latter block connections, since no
+ * destination is translated twice.
  */
 function frontendsAbout({ services }: ServicesPage, address: string): Frontend[] {
   const all = services.flatMap((service) => (service.frontends ?? []).map((frontend) => ({ service, frontend })));

@@ -158,7 +158,7 @@ test("keeps a symbolic link to an older build", () => {
 
 test("--keep-existing keeps other programs' files, --only leaves other plugins alone", () => {
   const files = withReference(machine());
-  expect(weft(files, `install ${DIR} --keep-existing --only bridge,ptp`).output).toContain("kept   bridge");
+  expect(weft(files, `install ${DIR} --keep-existing --only bridge,ptp`).output).toContain("not replaced  bridge");
   expect(seen(files)).toEqual({ bridge: "reference bridge", dhcp: "reference dhcp", weft: "new", ptp: "new" });
   expect(weft(files, `install ${DIR} --only brigde`)).toMatchObject({
     status: 2,

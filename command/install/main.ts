@@ -225,7 +225,7 @@ const WORDS: readonly (readonly [action: Action, done: string, planned: string])
   ["add", "added", "would add"],
   ["update", "updated", "would update"],
   ["replace", "replaced", "would replace"],
-  ["leave", "kept", "would keep"],
+  ["leave", "not replaced", "would not replace"],
   ["remove", "removed", "would remove"],
 ];
 
@@ -237,7 +237,7 @@ function blocksOf(plan: InstallationPlan, build: Build, isDryRun: boolean): Bloc
     return names.length === 0 ? [] : [[isDryRun ? planned : done, names.join(", ")]];
   });
   if (isEmpty(plan)) {
-    const others = left.length === 0 ? "" : ` Kept files of other programs: ${left.join(", ")}.`;
+    const others = left.length === 0 ? "" : ` Files of other programs were not replaced: ${left.join(", ")}.`;
     return [text(`${directory} has weft ${build.version} (build ${build.id}) already; nothing to do.${others}`)];
   }
   const blocks: Block[] = [

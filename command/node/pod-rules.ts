@@ -62,10 +62,10 @@ export function readKnowledge(system: System, { cacheDir, cniBinDir }: PodRulesP
 export interface PodRulesLook {
   readonly seen: SeenPodRules;
   readonly wanted: readonly PodRules[];
-  /** Other programs' forward chains. Pods with another administrator's chain follow at the next read. */
+  /** Other programs' forward chains, for pods with one administrator's chain. The next read handles other pods. */
   readonly forwarding: SeenForwarding | undefined;
   readonly requests: readonly Request[];
-  /** The requests among them that change weft's own tables. */
+  /** The part of `requests` that changes weft's own tables. */
   readonly ownRequests: readonly Request[];
   readonly missing: readonly OwnedPart[];
   readonly obstacles: readonly PodRulesObstacle[];

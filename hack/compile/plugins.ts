@@ -70,7 +70,10 @@ export function withoutParts(...parts: readonly BackendPart[]): Plugin {
   };
 }
 
-/** Only weftd uses announcements and channels. Only the `weft` command uses inspections. */
+/**
+ * Parts that plugins do not use. Announcements are for weftd, channels for weftd and the `weft` command, inspections for
+ * the `weft` command, and manuals for the documentation.
+ */
 const WITHOUT = withoutParts("announcement", "channels", "inspection", "manual");
 
 /** The global that has the image's classes of ip-address, which the command's script uses, too: 33 KB of bytecode. */

@@ -317,7 +317,7 @@ export const pathMtu: Check = {
 export const tunnel: Check = {
   name: "tunnel",
   group: "data path",
-  about: "a few peers answer through the tunnel device",
+  about: "a few peers answer through the tunnel device, so nothing on the path drops or corrupts its packets",
   judge(facts) {
     // A fault on this node has a finding of its own.
     if ([dataPath, ...backendChecks].some((check) => check.judge(facts).length > 0)) return [];

@@ -27,7 +27,7 @@ export const weftdAlive: Check = {
       {
         severity: "error",
         seen: `weftd is not running: no process listens on ${run.path}/weftd.sock`,
-        why: "this node does not learn of new nodes, and does not restore what other programs remove",
+        why: "this node does not learn of new nodes, and restores rules and routes that other programs remove only when a pod starts here",
         advice: START,
       },
     ];
