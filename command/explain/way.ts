@@ -69,7 +69,7 @@ function follow(trace: Trace): void {
   if (isUnassigned(trace, destination)) {
     trace.end({
       at: "subnet",
-      text: `no node has a subnet that contains ${formatAddress(destination)}, so no pod receives the packet`,
+      text: `no node has a subnet that contains ${formatAddress(destination)}, so the packet leaves this node and no pod receives it`,
       show: "weft status",
       remedy: "check that the pod still has this address; if weft status does not list its node, start weftd there",
     });

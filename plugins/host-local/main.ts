@@ -69,8 +69,8 @@ function check(request: CniRequest): void {
 }
 
 /**
- * Exhausted ranges fail STATUS only if `statusOnExhausted` is set: a DEL frees addresses, and a failing STATUS would
- * make the node unready.
+ * Exhausted ranges fail STATUS only if `statusOnExhausted` is set: a DEL frees addresses, while a failing STATUS would make
+ * the node NotReady, and its pods would be evicted.
  */
 function status(request: CniRequest): void {
   // Ranges that only the runtime provides are not known to STATUS. Configured ranges must be valid.

@@ -71,7 +71,7 @@ function add(request: CniRequest): Result {
     notice(
       system,
       "portmap",
-      `${config.iptablesKeys.join(", ")}: ignored, since nftables maps the same connections without iptables`,
+      `${config.iptablesKeys.join(", ")}: nftables maps the same connections, and iptables is not used`,
     );
   }
   undoing((undo) => {

@@ -187,7 +187,7 @@ describe("options", () => {
   });
 
   test.each<[object, RegExp]>([
-    [{ backend: "iptables" }, /^portmap: backend "iptables": ignored, since nftables maps the same connections[^\n]*\n$/],
+    [{ backend: "iptables" }, /^portmap: backend "iptables": nftables maps the same connections[^\n]*\n$/],
     [{ externalSetMarkChain: "KUBE-MARK-MASQ" }, /^portmap: externalSetMarkChain "KUBE-MARK-MASQ": nftables[^\n]*\n$/],
     [{ conditionsV4: ["-s", "198.51.100.0/24"] }, /^portmap: conditionsV4: nftables[^\n]*\n$/],
   ])("%j is done by nftables, which one line says", async (more, line) => {
