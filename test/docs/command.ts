@@ -17,6 +17,8 @@ This page is generated from the code (\`npm run docs\`). \`weft help SUBCOMMAND\
 
 ${table(["subcommand", "what it does"], rows)}
 
+[looking.md](looking.md) explains the output of \`doctor\`, \`status\`, \`services\` and \`explain\`.
+
 ${listed.map(subcommandText).join("\n\n")}
 
 ## Exit status
