@@ -308,7 +308,7 @@ const WHILE_DEAD: readonly Fault[] = [
     plant:
       "nft 'add table inet site; add chain inet site forward { type filter hook forward priority 0; policy drop; }'",
     finds: ["forward-drop"],
-    says: /a forward chain drops what it does not know/,
+    says: /a forward chain drops unknown packets/,
   },
   {
     name: "another program's VXLAN device",
@@ -493,7 +493,7 @@ describe("a node by VXLAN", () => {
 
     test("it is missed", async () => {
       const [finding] = await expectOnly(["weftd-alive"]);
-      expect(finding?.seen).toMatch(/no weftd holds .*weftd\.sock/);
+      expect(finding?.seen).toMatch(/no process listens on .*weftd\.sock/);
     });
 
     test.each(WHILE_DEAD)("$name", (fault) => prove(fault, ["weftd-alive"]), 60_000 * PATIENCE);

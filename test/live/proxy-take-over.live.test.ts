@@ -239,7 +239,9 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect(await servicesTable(node)).toEqual(whole);
     const paths = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
     const doctor = await node.inside.run(`${OURS}/weft`, ["doctor", "--only", "stale-services", ...paths]);
-    expect(doctor.stdout).toMatch(/error \(stale-services\): the table inet weft-services stands, and weftd waits/);
+    expect(doctor.stdout).toMatch(
+      /error \(stale-services\): the table inet weft-services exists, but weftd is waiting/,
+    );
     await proxy.stop("SIGKILL");
     await eventually(async () =>
       expect(JSON.parse((await ask(10256, "/healthz")).body)).toMatchObject({ healthy: true }),
