@@ -81,7 +81,9 @@ test("a pass ends if the step that the next round needs fails", async () => {
 test("a pass gives up after three rounds if an object vanishes each time it is made", async () => {
   const plan = { steps: [step("a")], isComplete: false };
   const { run, applied } = bench([plan, plan, plan, plan]);
-  await expect(run()).rejects.toThrow(/\/run\/a: the object vanishes as soon as it is made; another program removes it/);
+  await expect(run()).rejects.toThrow(
+    /\/run\/a: the object vanishes as soon as it is made; another program removes it/,
+  );
   expect(applied).toHaveLength(3);
 });
 
