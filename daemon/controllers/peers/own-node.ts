@@ -57,7 +57,7 @@ export function ownSubnets(nodeName: string, own: ClusterNode | undefined, { net
   );
 }
 
-/** Removes unusable subnets. Of two that overlap, one contains the other, and the larger one is used. */
+/** Removes unusable subnets. If two overlap, one contains the other, and the larger one is used. */
 function sift(podCidrs: readonly Prefix[]): OwnSubnets {
   const subnets: Prefix[] = [];
   const unused: string[] = [];

@@ -25,8 +25,8 @@ const HOOKS = {
 } as const;
 
 /**
- * One of iptables-nft's tables, as recorded on a node with kube-proxy in iptables mode. Of the rules, only jumps are
- * kept.
+ * One of iptables-nft's tables, as recorded on a node with kube-proxy in iptables mode. It keeps only the jumps of its
+ * rules.
  */
 function recorded(family: "ip" | "ip6", name: XTable, more: readonly Chain[] = []): Table {
   const saved = readFileSync("test/vectors/kube-proxy/iptables-mode-n1.txt", "utf8");
