@@ -33,7 +33,7 @@ export interface ClusterSide {
   readonly source: NodeSource;
   readonly announcer: Pick<Announcer, "announce">;
   readonly events: EventReporter;
-  /** Undefined if another program serves Services. The opener of the side starts it. */
+  /** Undefined if another program serves Services. The caller of `openClusterSide` starts it. */
   readonly services: ServiceSource | undefined;
   /** The addresses of API servers, as far as they are known. No Service may take them over. */
   readonly apiServers: readonly ReservedAddress[];
