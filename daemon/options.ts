@@ -102,7 +102,7 @@ export function optionsCommand(): Command {
       flag(
         "--kubeconfig <file>",
         "WEFTD_KUBECONFIG",
-        "read access to the API server from this file (default: in-cluster)",
+        "use this kubeconfig file for access to the API server (default: in-cluster)",
       ),
     )
     .addOption(
@@ -112,7 +112,7 @@ export function optionsCommand(): Command {
         "use the API servers at these comma-separated URLs instead of the one in the kubeconfig or the pod's environment",
       )
         .argParser(parseUrls)
-        .default([], "the kubeconfig's, else KUBERNETES_SERVICE_HOST"),
+        .default([], "the kubeconfig's server; without one, KUBERNETES_SERVICE_HOST"),
     )
     .addOption(
       flag(
@@ -199,7 +199,7 @@ export function optionsCommand(): Command {
       flag(
         "--cni-conf-dir <dir>",
         "WEFTD_CNI_CONF_DIR",
-        "write the conflist to the directory from which the runtime reads it",
+        "write the conflist to this directory, from which the runtime reads it",
       ).default(DEFAULT_CNI_CONF_DIR),
     )
     .addOption(

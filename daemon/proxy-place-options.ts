@@ -59,7 +59,7 @@ export function proxyPlaceFlags(): readonly Option[] {
     flag(
       "--conntrack-min <number>",
       "WEFTD_CONNTRACK_MIN",
-      "raise nf_conntrack_max to at least this number, unless --conntrack-max-per-core is 0",
+      "with --service-proxy: raise nf_conntrack_max to at least this number, unless --conntrack-max-per-core is 0",
     )
       .argParser(parseCount)
       .default(131_072),
