@@ -40,7 +40,7 @@ type Verdict = "judged" | "silent" | "unsure";
 
 export class ChecksumGuard {
   readonly #parts: ChecksumGuardParts;
-  /** Indexes by name of devices that were judged or are being tested. */
+  /** The interface index of each device that was judged or is being tested, by the device's name. */
   readonly #judged = new Map<string, number>();
   readonly #retry = new Map<string, { readonly backoff: Backoff; dueMs: number }>();
   #running: Promise<void> = Promise.resolve();
