@@ -168,7 +168,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect(await left(node)).toEqual(recorded);
     expect((await ask(10256, "/healthz")).body).toBe("kube-proxy");
     expect((await events()).match(/"reason":"KubeProxyRuns"/g)).toHaveLength(1);
-    expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn");
+    expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services");
   });
 
   test("when it ends, weftd takes over: its rules stand, kube-proxy's go, and no connection is lost", async () => {
@@ -190,7 +190,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
       expect(saved).toContain("-A INPUT -j KUBE-FIREWALL");
       expect(saved).toContain("block incoming localnet connections");
     }
-    expect(node.weftd.output).toMatch(/kube-proxy's rules are removed/);
+    expect(node.weftd.output).toMatch(/kube-proxy's rules removed/);
   });
 
   test("kube-proxy's ports are weftd's then", async () => {
@@ -234,7 +234,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     proxy = await startProxy(node, cleanup);
     cluster.restartWeftd(node);
     await eventually(async () =>
-      expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn"),
+      expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services"),
     );
     expect(await servicesTable(node)).toEqual(whole);
     const paths = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
