@@ -35,9 +35,7 @@ export const SERVICES_TABLE = "weft-services";
 /** weftd's table, family `inet`, that drops loopback addresses from other hosts while NodePorts answer on 127.0.0.1. */
 export const LOCALHOST_TABLE = "weft-localhost";
 
-/**
- * Prefix of the names of the tables for pods. There is one table for each kind of rule, shared by all pods of the node.
- */
+/** Prefix of the names of the tables for pods. All pods of the node share one table for each kind of rule. */
 export const POD_TABLE_START = "weft_";
 
 /** The tables for pods. `ipMasq`, `portmap` and `firewall` use family `inet`, `macspoofchk` uses family `bridge`. */
@@ -48,10 +46,7 @@ export const POD_TABLE = {
   firewall: "weft_firewall",
 } as const;
 
-/**
- * Priority of chains that filter on the hooks `input` and `forward`: nft's `filter`, the same as iptables' filter
- * chains.
- */
+/** Priority of chains that filter on the hooks `input` and `forward`: nft's `filter`, also used by iptables. */
 export const FILTER_PRIORITY = 0;
 
 /** Priority of chains that masquerade on the hook `postrouting`: nft's `srcnat`, after filtering. */
@@ -84,39 +79,24 @@ export const BEHIND_DSTNAT_PRIORITY = -99;
  */
 export const RAW_PRIORITY = -300;
 
-/**
- * Priority of `macspoofchk`'s chain: `dstnat` of family `bridge`, before all other chains, as in the reference plugin.
- */
+/** Priority of `macspoofchk`'s chain: `dstnat` of family `bridge`, before all others, as in the reference plugin. */
 export const BRIDGE_DSTNAT_PRIORITY = -300;
 
-/**
- * Type of the userdata in which an element stores handles of rules. It is far from libnftnl's types, so nft ignores it.
- */
+/** Type of the userdata with rule handles in an element. It is far from libnftnl's types, so nft ignores it. */
 export const RULE_HANDLES_USERDATA = 119;
 
-/**
- * Number of the packet mark's bit that selects connections to Services for masquerading (bit 14 is 0x4000), as in
- * kube-proxy.
- */
+/** Bit of the packet mark by which connections to Services are masqueraded (0x4000), as in kube-proxy. */
 export const DEFAULT_SERVICE_MARK_BIT = 14;
 
-/**
- * Number of the packet mark's bit by which `portmap` selects packets for masquerading (bit 13 is 0x2000), as in the
- * reference plugin.
- */
+/** Bit of the packet mark by which `portmap` masquerades (0x2000), as in the reference plugin. */
 export const DEFAULT_MARK_BIT = 13;
 
 // # Chains shared with the reference plugin
 
-/**
- * The chain for pods in iptables' filter tables. weft's `firewall` and weftd add rules to it, as the reference plugin
- * does.
- */
+/** The chain for pods in iptables' filter tables; `firewall`, weftd and the reference plugin add rules to it. */
 export const PRIVATE_CHAIN = "CNI-FORWARD";
 
-/**
- * The administrator's chain. It is evaluated before pods' traffic is accepted. A configuration may name another chain.
- */
+/** The administrator's chain, evaluated before pods' traffic is accepted. A configuration may name another one. */
 export const DEFAULT_ADMIN_CHAIN = "CNI-ADMIN";
 
 /** The reference plugin's chains for `ingressPolicy`. weft removes their rules and creates none. */
@@ -158,9 +138,7 @@ export const CHAIN_MARK = "weft";
  */
 export const VTEP_NAME_START = { 4: "flannel.", 6: "flannel-v6." } as const;
 
-/**
- * Prefix of the name of a second device with the same VNI, needed while a cluster changes its port; the VNI follows.
- */
+/** Prefix of the name of a second device with the same VNI, used while a cluster changes its port; the VNI follows. */
 export const SECOND_VTEP_NAME_START = { 4: "weft.", 6: "weft-v6." } as const;
 
 /**
@@ -221,10 +199,7 @@ export const FILTER_PRIORITIES = { all: 1, ipv4: 1, ipv6: 2, rest: 3 } as const;
 
 // # Ports
 
-/**
- * Default UDP port of VXLAN. It is the default of flannel and of the kernel, and older than the assigned port 4789 (RFC
- * 7348).
- */
+/** Default UDP port of VXLAN, as in flannel and the kernel. It is older than the assigned port 4789 (RFC 7348). */
 export const DEFAULT_VXLAN_PORT = 8472;
 
 /** Default address on which weftd serves health and metrics. */
@@ -286,10 +261,7 @@ export const CONFLIST_NAME = "05-weft.conflist";
  */
 export const REMOVED_CONFLIST = ".05-weft.conflist.removed";
 
-/**
- * Appended to the name of a configuration that weftd disables. No runtime reads it. Removing the suffix restores
- * flannel.
- */
+/** Suffix of a configuration that weftd disables. No runtime reads it. Removing the suffix restores flannel. */
 export const DISABLED_SUFFIX = ".weft-disabled";
 
 // # Files of the executables
@@ -318,9 +290,7 @@ export const HOST_LOCAL_INDEX = ".weft";
 /** In a network's directory: the lock file, which the reference plugin locks, too. */
 export const HOST_LOCAL_LOCK = "lock";
 
-/**
- * In a network's directory: the address reserved last; the number of the range set follows. As in the reference plugin.
- */
+/** In a network's directory: the last reserved address; the range set's number follows. As in the reference plugin. */
 export const HOST_LOCAL_CURSOR = "last_reserved_ip.";
 
 /** In a network's directory: an unfinished reservation, until it is linked under its address. */
@@ -332,25 +302,16 @@ export const HOST_LOCAL_UNFINISHED = ".reservation";
  */
 export const DEFAULT_TUNING_DIR = "/run/cni/tuning";
 
-/**
- * Lists the settings that `tuning` may change, one regular expression for each line, as for the reference plugin. Only
- * read.
- */
+/** Settings that `tuning` may change, one regular expression in each line, as for the reference plugin. Only read. */
 export const TUNING_ALLOW_LIST = "/etc/cni/tuning/allowlist.conf";
 
-/**
- * The configuration that flannel's plugin passed to its delegate, one file for each container, in flannel's format and
- * place.
- */
+/** The configuration of flannel's delegate, one file for each container, in flannel's format and place. */
 export const DEFAULT_FLANNEL_DIR = "/var/lib/cni/flannel";
 
 /** The subnet that flanneld assigned to this node. Only read. */
 export const DEFAULT_SUBNET_FILE = "/run/flannel/subnet.env";
 
-/**
- * The runtimes' cached results of attachments: libcni's default directory, and that of its versions before 0.8. Only
- * read.
- */
+/** The runtimes' cached results of attachments: libcni's directory, and that of its versions before 0.8. Only read. */
 export const CACHE_DIRECTORIES = ["/var/lib/cni/results", "/var/lib/cni/cache/results"] as const;
 
 // # Kernel settings of the node

@@ -106,7 +106,7 @@ export function waitForCarrier(
   }
   throw new CniError(
     ErrorCode.tryAgainLater,
-    `the link ${hostName} on the host did not come up within ` +
+    `the link ${hostName} did not come up within ` +
       `${CARRIER_WAITS_MS.reduce((sum, ms) => sum + ms, 0)} ms: try again`,
   );
 }

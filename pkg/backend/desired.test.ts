@@ -93,11 +93,7 @@ describe("vxlan", () => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], [], DUAL);
     expect(dataPath.devices.map(({ name, mtu }) => [name, mtu])).toEqual([["flannel-v6.1", 1270]]);
     expect(problems).toEqual([
-      {
-        peer: "n1",
-        trouble: "Underlay",
-        reason: expect.stringContaining("leaves 1270 bytes within VXLAN"),
-      },
+      { peer: "n1", trouble: "Underlay", reason: expect.stringContaining("leaves 1270 bytes within VXLAN") },
     ]);
   });
 
@@ -377,7 +373,7 @@ describe("a peer's subnet", () => {
       "outside the cluster's networks",
       "ForeignSubnet",
       ["0.0.0.0/0"],
-      /0\.0\.0\.0\/0 lies outside the cluster's networks \(10\.244\.0\.0\/16\)/,
+      /0\.0\.0\.0\/0 is outside the cluster's networks \(10\.244\.0\.0\/16\)/,
     ],
     ["overlapping this node's", "OverlappingSubnet", ["10.244.0.128/25"], /overlaps 10\.244\.0\.0\/24 of this node/],
   ])("%s gets no route", (_name, trouble, subnets, reason) => {
