@@ -181,7 +181,7 @@ describe("a table that is not valid", () => {
     [
       "from another boot",
       { ...served, stamp: formatStamp({ ...stamp, ...otherBoot }) },
-      /stamp\.json is of an earlier boot/,
+      /stamp\.json is from an earlier boot/,
     ],
     [
       "from another boot than the stamp",

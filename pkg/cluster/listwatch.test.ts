@@ -206,7 +206,7 @@ describe("ListWatch", () => {
     const { clock, events, stop } = start(api);
     await settle();
     expect(api.calls).toEqual(["list 500", "watch 1"]);
-    expect(events.at(-1)).toMatch(/ended by the server after 0 ms without an event, again in 250/);
+    expect(events.at(-1)).toMatch(/the server ended it after 0 ms without an event, again in 250/);
     clock.advance(250);
     await settle();
     expect(clock.pendingMs()).toEqual([500]);

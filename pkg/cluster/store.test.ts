@@ -175,7 +175,7 @@ describe("Store", () => {
     const stale = () => notices.find(({ status }) => status.phase === "stale");
     await until(() => stale() !== undefined);
     const { reason, silentMs = 0, hasSynced } = stale()?.status ?? {};
-    expect(reason).toMatch(/^watch services at .*: nothing heard for [12] seconds; the connection seems to be dead/);
+    expect(reason).toMatch(/^watch services at .*: no data for [12] seconds; the connection is probably dead/);
     expect([silentMs > 1400, hasSynced, stale()?.changes]).toEqual([true, true, []]);
     await until(() => store.size === 2);
     expect(lists(server, SERVICES)).toHaveLength(2);

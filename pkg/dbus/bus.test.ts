@@ -12,14 +12,14 @@ describe("the bus", () => {
     [
       "refuses",
       () => [new TextEncoder().encode("REJECTED EXTERNAL\r\n")],
-      /^D-Bus at .run.dbus.system_bus_socket refuses the authentication: "REJECTED EXTERNAL"/,
+      /^D-Bus at .run.dbus.system_bus_socket refused the authentication: "REJECTED EXTERNAL"/,
     ],
     ["ends", () => [new Uint8Array()], /^D-Bus at \S+ closed the connection/],
     ["does not answer", () => [], /^D-Bus at \S+ does not answer$/],
     [
       "sends invalid data",
       () => [new TextEncoder().encode("DATA\r\nOK 1\r\n0123456789abcdef")],
-      /^D-Bus at \S+ does not speak D-Bus: byte order 48/,
+      /^D-Bus at \S+ does not speak D-Bus: unknown byte order 48/,
     ],
   ])("that %s is an error", (_, script, message) => {
     const system = new FakeSystem({ servers: { [BUS]: () => script } });

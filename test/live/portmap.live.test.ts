@@ -483,7 +483,10 @@ describe("what runtimes send", () => {
     [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got nothing/],
     [{ hostIP: "garbage" }, /portMappings\[1\]\.hostIP: "garbage" is not an IP address/],
     [{ hostIP: "192.0.2.1/24" }, /portMappings\[1\]\.hostIP/],
-    [{ hostPort: 1 }, /portMappings\[1\]\.hostPort: 1 leads elsewhere already by runtimeConfig\.portMappings\[0\]/],
+    [
+      { hostPort: 1 },
+      /portMappings\[1\]\.hostPort: 1 is already mapped to another port by runtimeConfig\.portMappings\[0\]/,
+    ],
   ])("%j is an error that says where, and changes nothing", async (wrong, message) => {
     const first = mapping("tcp", { hostPort: 1, containerPort: 1 });
     const { json } = await call("ADD", portmap([first, { ...mapping("tcp"), ...wrong }], { cniVersion: "1.1.0" }));

@@ -23,7 +23,7 @@ test.each<[Record<string, unknown>, object]>([
   [{ iptablesAdminChainName: "SITE-RULES" }, { adminChain: "SITE-RULES" }],
   [{ ingressPolicy: "same-bridge" }, { ingressPolicy: "same-bridge" }],
   [{ ingressPolicy: "isolated" }, { ingressPolicy: "isolated" }],
-  [{ backend: "iptables" }, { backend: "iptables", notice: expect.stringMatching(/^backend "iptables": nftables/) }],
+  [{ backend: "iptables" }, { backend: "iptables", notice: expect.stringMatching(/^backend "iptables": weft writes/) }],
   [{ backend: "ebpf" }, { notice: expect.stringMatching(/^backend "ebpf" is unknown/) }],
 ])("accepts %j", (values, expected) => {
   expect(parse(values)).toEqual({ ...DEFAULTS, ...expected });

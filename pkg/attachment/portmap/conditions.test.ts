@@ -69,13 +69,13 @@ describe("iptables' words", () => {
     [
       ["-m", "set", "--match-set", "x", "src"],
       2,
-      /^key: \["-m","set","--match-set","x","src"\]: "-m" is not supported; use/,
+      /^key: \["-m","set","--match-set","x","src"\]: "-m" is not supported: use/,
     ],
     [["-s", "10.0.0.0/8", "-p", "tcp"], 2, /"-p" is not supported/],
     [["-s", "10.0.0.1/0.0.0.255"], 2, /"10.0.0.1\/0.0.0.255" is not supported/],
     [["-s", "10.0.0.0/8", "!"], 2, /"!" is not supported/],
     [["-s", "10.0.0.0/8", "--src", "10.0.0.0/9"], 7, /^key: expected --src once/],
-    [["-s"], 7, /expected a value behind -s/],
+    [["-s"], 7, /expected a value after -s/],
     [["-s", "example.org"], 7, /expected an IPv4 address or network, got "example.org"/],
     [["-s", "fd00::/8"], 7, /expected an IPv4 address/],
     [["-s", "10.0.0.0/33"], 7, /expected an IPv4 address/],
@@ -105,7 +105,7 @@ describe("nft's expressions", () => {
   });
 
   test.each<[readonly string[], number, RegExp]>([
-    [["tcp dport 80"], 2, /"tcp" is not supported; use .* ip saddr/],
+    [["tcp dport 80"], 2, /"tcp" is not supported: use .* ip saddr/],
     [["ip protocol tcp"], 2, /"ip" is not supported/],
     [["ip saddr @trusted"], 2, /"@trusted" is not supported/],
     [["meta mark 1"], 2, /"mark" is not supported/],

@@ -53,7 +53,7 @@ test.each<[object, number, RegExp]>([
 test("refuses a host port with two targets unless family, protocol or address differ", () => {
   const other = { ...PORT, containerPort: 81 };
   expect(() => withPorts(PORT, other)).toThrow(
-    /^runtimeConfig\.portMappings\[1\]\.hostPort: 8080 leads elsewhere already by runtimeConfig\.portMappings\[0\]$/,
+    /^runtimeConfig\.portMappings\[1\]\.hostPort: 8080 is already mapped to another port by runtimeConfig\.portMappings\[0\]$/,
   );
   expect(() => withPorts(PORT, { ...other, hostIP: "::" })).toThrow(/already mapped/);
   expect(withPorts(PORT, PORT, { ...other, protocol: "udp" }, { ...other, hostIP: "192.0.2.1" }).ports).toHaveLength(4);

@@ -121,7 +121,7 @@ describe("ports", () => {
     });
     expect(service.ports).toEqual([]);
     expect(service.problems).toEqual([
-      'spec.ports[0].protocol: "DCCP" is none of TCP, UDP and SCTP: ignored',
+      'spec.ports[0].protocol: "DCCP" is not TCP, UDP or SCTP: ignored',
       "spec.ports[1].port: 70000 is not a port: expected a number from 1 to 65535: ignored",
       'spec.ports[2].port: "80" is not a port: expected a number from 1 to 65535: ignored',
     ]);
