@@ -70,7 +70,9 @@ test("removes nothing on a kernel without nfnetlink or nf_tables", () => {
 });
 
 test("names missing nfnetlink or nf_tables if an attachment needs them", () => {
-  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", ips)).toThrow(/cannot masquerade cni:n\/a\/eth0.*nf_tables/);
+  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", ips)).toThrow(
+    /cannot masquerade cni:n\/a\/eth0.*nf_tables/,
+  );
   const { system, counts } = systemWith(EINVAL, []);
   expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/EINVAL\).*ipMasq needs a kernel with nf_tables/);
   expect(counts.closed).toBe(1);
