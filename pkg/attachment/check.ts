@@ -42,7 +42,7 @@ export function checkInterface(
   const link = findLink(pod, ifName);
   if (link === undefined) throw wrong(`the interface ${where} is missing`);
   if (expected.kind !== undefined && link.kind !== expected.kind) {
-    throw wrong(`the interface ${where} is not a ${expected.kind} but a ${link.kind || "physical"} device`);
+    throw wrong(`the interface ${where} is of the kind ${link.kind || "physical"}: expected ${expected.kind}`);
   }
   if (expected.isUp !== false && !link.isUp) throw wrong(`the interface ${where} is down`);
   checkMac(link, told, where);

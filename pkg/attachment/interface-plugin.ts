@@ -63,7 +63,7 @@ export interface InterfaceKind<C> {
   prepare(context: AttachContext, config: C): () => void;
   /** Removes the interface. By default, removes the pod's link. Succeeds if it no longer exists. */
   remove?(request: CniRequest): void;
-  /** What CHECK expects of the interface. */
+  /** Returns the state that CHECK requires of the interface. */
   expected(config: C): ExpectedInterface;
   /** CHECK for the plugin's own settings. Throws `CniError`. */
   check?(checked: Checked, config: C): void;

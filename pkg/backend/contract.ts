@@ -1,6 +1,6 @@
 /**
  * The contract of a backend: a method by which nodes send each other their pods' packets. Each backend has a folder
- * here and a line in registry.ts. Everything that differs between backends is behind this contract.
+ * here and a line in registry.ts. Everything that differs between backends is accessed through this contract.
  *
  * A node receives by its own backend. It sends to each peer by the method that the peer announces. So a node may use
  * several backends at once, and a cluster can change from one to another node by node.

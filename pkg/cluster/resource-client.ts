@@ -85,7 +85,7 @@ export class ResourceClient {
     // The server encodes an empty list of metadata as null.
     const items = listed === null ? [] : listed;
     if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every((item) => this.#isObject(item)))
-      throw new KubernetesError("protocol", `${operation}: the answer is not a ${kind}List`);
+      throw new KubernetesError("protocol", `${operation}: the answer is not a valid ${kind}List`);
     return { items: items.map(parse), version: metadata.resourceVersion, next: metadata.continue || undefined };
   }
 
@@ -143,7 +143,7 @@ export class ResourceClient {
   async #object(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<KubeObject> {
     const answer = await this.#request(request, signal);
     if (this.#isObject(answer)) return answer;
-    throw new KubernetesError("protocol", `${request.operation}: the answer is not a ${this.resource.kind}`);
+    throw new KubernetesError("protocol", `${request.operation}: the answer is not a valid ${this.resource.kind}`);
   }
 
   #request(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<unknown> {

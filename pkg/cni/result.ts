@@ -76,7 +76,7 @@ function sortKeys(value: unknown): unknown {
 }
 
 export interface ResultOptions {
-  /** Omits an empty `dns` also before 1.0.0. [false: the Go library prints it] */
+  /** Omits an empty `dns` even before 1.0.0. [false: the Go library prints it] */
   readonly omitsEmptyDns?: boolean;
 }
 

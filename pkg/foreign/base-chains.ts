@@ -25,7 +25,7 @@ export class BaseChains {
    * none.
    */
   readonly #places = new Map<string, ChainPlace>();
-  /** The families all of whose base chains are in `#places`. */
+  /** The families whose base chains are all in `#places`. */
   #families = new Set<number>();
 
   /** Records chains, base chains or others, that the kernel reported as added or changed. */

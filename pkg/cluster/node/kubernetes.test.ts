@@ -568,8 +568,8 @@ describe("a server that is not an API server", () => {
 
   test.each([
     ["text", "hello", /get node a.*the answer is not JSON/],
-    ["a list", '{"kind":"NodeList","items":[]}', /get node a: the answer is not a Node/],
-    ["null", "null", /the answer is not a Node/],
+    ["a list", '{"kind":"NodeList","items":[]}', /get node a: the answer is not a valid Node/],
+    ["null", "null", /the answer is not a valid Node/],
   ])("get: %s is a protocol error", async (_name, body, message) => {
     const api = await startRaw((socket) => socket.end(http(body)));
     await expect(api.getNode("a")).rejects.toMatchObject({ code: "protocol", message: expect.stringMatching(message) });
