@@ -86,5 +86,5 @@ test("rejects a result without addresses", () => {
 });
 
 test("rejects a pod address that is the gateway's", () => {
-  expect(() => planAddressing(ipam(["10.22.0.1/24"], [], "10.22.0.1"), config)).toThrow(/its own gateway's address/);
+  expect(() => planAddressing(ipam(["10.22.0.1/24"], [], "10.22.0.1"), config)).toThrow(/the address of its gateway/);
 });

@@ -43,7 +43,7 @@ describe("the hardware address", () => {
 
 test("accepts ipMasqBackend iptables, with a notice if ipMasq is set", () => {
   expect(parse({ ipMasq: true, ipMasqBackend: "iptables" })).toMatchObject({
-    ...{ ipMasq: true, masqueradeNotice: expect.stringMatching(/^ipMasqBackend "iptables": nftables/) },
+    ...{ ipMasq: true, masqueradeNotice: expect.stringMatching(/^ipMasqBackend "iptables": weft uses nftables/) },
   });
   for (const ipMasqBackend of ["nftables", ""])
     expect(parse({ ipMasq: true, ipMasqBackend })).toMatchObject({ ipMasq: true, masqueradeNotice: undefined });

@@ -133,7 +133,7 @@ afterAll(() => cleanup.run());
 
 test("a node that knows no API server yet, and has no rule for the ClusterIP, says what to do", async () => {
   const weftd = startWeftd();
-  await eventually(() => expect(weftd.output).toMatch(/ClusterIP, which leads nowhere .*--apiserver/), 45_000);
+  await eventually(() => expect(weftd.output).toMatch(/ClusterIP, which works only .*--apiserver/), 45_000);
   expect(existsSync(file())).toBe(false);
   await weftd.stop("SIGTERM");
 });

@@ -314,7 +314,7 @@ const WHILE_DEAD: readonly Fault[] = [
     name: "another program's VXLAN device",
     plant: "ip link del flannel.1; ip link add other1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev eth0",
     finds: ["vxlan-rival", "data-path"],
-    says: /other1 is another program's and has VNI 1 at UDP port 8472/,
+    says: /another program's device other1 has \S+'s VNI 1 and UDP port 8472/,
   },
   {
     name: "a node table of another boot",

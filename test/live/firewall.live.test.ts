@@ -587,7 +587,7 @@ describe("beside the reference plugin", () => {
 });
 
 test.each([
-  [{ backend: "iptables" }, /^firewall: backend "iptables": nftables over netlink/],
+  [{ backend: "iptables" }, /^firewall: backend "iptables": weft writes the same rules by nftables/],
   [{ backend: "ebpf" }, /^firewall: backend "ebpf" is unknown/],
 ])("%j is taken, with one line on standard error", async (more, line) => {
   const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);

@@ -86,7 +86,7 @@ test("what flanneld takes is taken: a type in capitals, a network with host bits
     netConf: '{"Network":"10.244.1.5/16","Backend":{"Type":"VXLAN"}}',
   });
   await eventually(async () => expect(await readyz()).toMatch(/^ready/));
-  await weftd.says(/10\.244\.1\.5\/16 has host bits set: taken as 10\.244\.0\.0\/16/);
+  await weftd.says(/10\.244\.1\.5\/16 has host bits set: using 10\.244\.0\.0\/16/);
   expect(await inside.json("ip", ["-j", "link", "show", "flannel.1"])).toMatchObject([{ ifname: "flannel.1" }]);
 });
 

@@ -479,11 +479,14 @@ describe("what runtimes send", () => {
     [{ hostPort: 70_000 }, /portMappings\[1\]\.hostPort/],
     [{ containerPort: -1 }, /portMappings\[1\]\.containerPort/],
     [{ containerPort: "80" }, /portMappings\[1\]\.containerPort: expected an integer/],
-    [{ protocol: "icmp" }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got "icmp"/],
-    [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got nothing/],
+    [{ protocol: "icmp" }, /portMappings\[1\]\.protocol: expected one of tcp, udp, sctp, got "icmp"/],
+    [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected one of tcp, udp, sctp, got nothing/],
     [{ hostIP: "garbage" }, /portMappings\[1\]\.hostIP: "garbage" is not an IP address/],
     [{ hostIP: "192.0.2.1/24" }, /portMappings\[1\]\.hostIP/],
-    [{ hostPort: 1 }, /portMappings\[1\]\.hostPort: 1 leads elsewhere already by runtimeConfig\.portMappings\[0\]/],
+    [
+      { hostPort: 1 },
+      /portMappings\[1\]\.hostPort: 1 is already mapped to another port by runtimeConfig\.portMappings\[0\]/,
+    ],
   ])("%j is an error that says where, and changes nothing", async (wrong, message) => {
     const first = mapping("tcp", { hostPort: 1, containerPort: 1 });
     const { json } = await call("ADD", portmap([first, { ...mapping("tcp"), ...wrong }], { cniVersion: "1.1.0" }));
