@@ -1,4 +1,7 @@
-/** Pods of each family over an underlay of each, by every backend: all reached, and the largest packet goes through. */
+/**
+ * Pods of each family over an underlay of each family, with every backend: all pods are reached, by the largest packet
+ * too.
+ */
 import { afterEach, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type ClusterOptions, type Mode } from "./harness/cluster.ts";
@@ -11,7 +14,7 @@ afterEach(async () => {
   cleanup = new Cleanup();
 });
 
-/** Sizes of an IP and an ICMP echo header together. */
+/** Total size of an IP header and an ICMP echo header. */
 const ECHO_HEADERS = { 4: 28, 6: 48 };
 
 test.each<[Mode, ClusterOptions, number, readonly string[]]>([
@@ -58,7 +61,7 @@ test.each<[Mode, ClusterOptions, number, readonly string[]]>([
   for (const node of cluster.nodes) expect((await cluster.readyz(node)).body).not.toContain("[!]");
 });
 
-/** A router's advertisement (RFC 4861 section 4.2) to all nodes on eth0: it is there for half an hour. */
+/** Sends a router advertisement (RFC 4861 section 4.2) to all nodes on eth0. It is valid for half an hour. */
 const ADVERTISEMENT = `
 use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
 socket(my $socket, AF_INET6, SOCK_RAW, 58) or die $!;
@@ -68,7 +71,7 @@ my $text = pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0);
 send($socket, $text, 0, pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $ARGV[0])) or die $!;
 `;
 
-test("a node that lives by router advertisements keeps on hearing them when it begins to forward", async () => {
+test("a node that uses router advertisements still accepts them when it starts to forward", async () => {
   const cluster = await Cluster.start("vxlan", cleanup, { families: "ipv6" });
   const router = await cluster.addNode(1);
   const node = await cluster.addNode(2, async ({ inside }) => {
@@ -84,7 +87,7 @@ test("a node that lives by router advertisements keeps on hearing them when it b
   });
 });
 
-test("all podCIDRs of a Node are served: its pods have addresses of each, and peers routes to each", async () => {
+test("all podCIDRs of a Node are served: its pods have an address of each, and peers have a route to each", async () => {
   const cluster = await Cluster.start("vxlan", cleanup);
   const peer = await cluster.addNode(1);
   const node = await cluster.startUnassigned("many", 9);

@@ -217,7 +217,9 @@ function pour(host: string, port: number, forMs: number): Promise<Swallowed> {
     });
     socket.on("error", reject);
     socket.on("close", () =>
-      text === "" ? reject(new Error(`${host}:${port} closed the connection without a reply`)) : resolve(JSON.parse(text)),
+      text === ""
+        ? reject(new Error(`${host}:${port} closed the connection without a reply`))
+        : resolve(JSON.parse(text)),
     );
   });
 }
