@@ -82,7 +82,7 @@ const anyExpression: fc.Arbitrary<Expression> = fc.oneof(
     .map((data) => ({ kind: "bitwise", data }) as const),
   fc
     .record({ set, sreg: register, dreg: fc.option(register, { nil: undefined }), flags: fc.constantFrom(0, 0, 1, 2) })
-    // Kernels differ in whether a map may be asked without a register.
+    // Kernels differ in whether a map lookup without a register is allowed.
     .filter((data) => data.dreg !== undefined || mapRegister(data.set) === undefined)
     .map((data) => ({ kind: "lookup", data }) as const),
   fc
