@@ -70,7 +70,10 @@ const DAMAGES: readonly (readonly [string, string])[] = [
     "size without a part",
     `delete element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 }; add element ${T} internal-frontends4 { 10.96.0.1 . tcp . 80 : 7 }`,
   ],
-  ["verdict with another target chain", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`],
+  [
+    "verdict with another target chain",
+    `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : goto pick4-2 }`,
+  ],
   ["verdict drop", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : drop }`],
   ["verdict jump", `delete element ${T} picks4 { 3 }; add element ${T} picks4 { 3 : jump pick4-3 }`],
   ["foreign verdict", `add element ${T} picks4 { 9 : accept }`],
