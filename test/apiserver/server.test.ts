@@ -211,7 +211,7 @@ describe("command line", () => {
   test.each([
     [["--listen", "nowhere"], /--listen nowhere: expected HOST:PORT/],
     [["--listen", "127.0.0.1:0", "--bookmark-seconds", "0"], /--bookmark-seconds 0/],
-    [["--listen", "127.0.0.1:0", "--tls-cert", "x"], /--tls-cert and --tls-key go together/],
+    [["--listen", "127.0.0.1:0", "--tls-cert", "x"], /--tls-cert and --tls-key must be given together/],
   ])("%j exits with status 1 and gives the reason", async (argv, message) => {
     const child = spawn(process.execPath, [new URL("main.ts", import.meta.url).pathname, ...argv]);
     const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
