@@ -88,7 +88,7 @@ test("prints a table and the number of reached pairs, and exits with status 0", 
   const demo = new Demo(SMALL);
   expect(await demo.status(), demo.output).toBe(0);
   expect(demo.output).toMatch(/^demo vxlan: 2\/2 pairs reached$/m);
-  expect(demo.output).toMatch(/ADD of a pod \(3\), whole chain .* median [\d.]+ ms, worst [\d.]+ ms/);
+  expect(demo.output).toMatch(/ADD of a pod \(3\), all plugins .* median [\d.]+ ms, worst [\d.]+ ms/);
   expect(await demo.remains()).toEqual([]);
 });
 
@@ -107,20 +107,20 @@ test("serves Services without kube-proxy, and loses no connection while an endpo
   expect(demo.output).toMatch(
     /^demo services: 20\/20 frontends reached, 0 of \d{2,} new connections failed while an endpoint left$/m,
   );
-  expect(demo.output).toMatch(/endpoint gone on all nodes +│ [\d.]+ ms, 0 connections came later/);
+  expect(demo.output).toMatch(/have removed the endpoint +│ [\d.]+ ms, 0 connections arrived later/);
   expect(demo.output).toMatch(/the ClusterIP +│ median [\d.]+ ms, 95 of 100 within [\d.]+ ms/);
   expect(await demo.remains()).toEqual([]);
 });
 
 test("counts and names an unreached pair, and exits with status 1", async () => {
   const demo = new Demo([...SMALL, "--keep"]);
-  await demo.reaches("attaching 1 pods a node");
+  await demo.reaches("attaching 1 pods to each node");
   // No TCP connection to this pod is accepted any more; pings still are.
   await eventually(
     () => succeed("ip", ["netns", "exec", `weft-test-${demo.pid}-vxlan-n1-p1`, "nft", "-f", "-"], { input: DEAF }),
     10_000,
   );
-  await demo.reaches("everything is still up");
+  await demo.reaches("everything is still running");
   expect(demo.output).toMatch(/^demo vxlan: 1\/2 pairs reached$/m);
   expect(demo.output).toMatch(/^ {2}n2-p1 \(10\.244\.2\.2\) -> n1-p1 \(10\.244\.1\.2\): .*ECONNREFUSED/m);
   demo.kill("SIGINT");
@@ -131,7 +131,7 @@ test("counts and names an unreached pair, and exits with status 1", async () => 
 const DEAF =
   "table inet deaf { chain in { type filter hook input priority 0; ct state new tcp dport 7007 reject with tcp reset; }; }";
 
-test.each(["starting 2 nodes", "attaching 1 pods a node", "n2 leaves, n3 joins"])(
+test.each(["starting 2 nodes", "attaching 1 pods to each node", "n2 is deleted, n3 is added"])(
   "Ctrl-C while %s leaves nothing",
   async (step) => {
     const demo = new Demo(SMALL);
@@ -153,7 +153,7 @@ test("if the API server dies, the demo fails and cleans up", async () => {
 
 test("the next run removes what a killed demo left", async () => {
   const demo = new Demo(SMALL);
-  await demo.reaches("attaching 1 pods a node");
+  await demo.reaches("attaching 1 pods to each node");
   demo.kill("SIGKILL");
   await demo.status();
   expect(await demo.remains()).not.toEqual([]);
