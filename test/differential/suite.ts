@@ -1,4 +1,4 @@
-/** The tests of all tables: what differs must be meant, and what is meant must differ. */
+/** The tests of all tables: every difference must be listed as intended, and every listed difference must occur. */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "../live/harness/cleanup.ts";
@@ -16,8 +16,8 @@ async function tables(): Promise<Table[]> {
 }
 
 /**
- * A test for each case and version that `isWanted` takes. With `isPartial`, differences that concern cases elsewhere, too,
- * need not occur in these.
+ * Makes a test for each case and version that `isWanted` accepts. With `isPartial`, listed differences of other cases
+ * need not occur.
  */
 export async function compareTables(
   isWanted: (theCase: Case) => boolean,
@@ -42,7 +42,7 @@ export async function compareTables(
     );
     wanted += rows.length;
     test.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
-      // Both end before the next case begins, also where one fails.
+      // Both must end before the next case begins, even if one fails.
       const told = await Promise.allSettled([ours, theirs].map((side) => side.tell(plugin, theCase, version)));
       const stories = told.map((outcome) => {
         if (outcome.status === "rejected") throw outcome.reason;
@@ -59,7 +59,7 @@ export async function compareTables(
     });
   });
 
-  test("every difference that is listed as meant does occur", ({ skip }) => {
+  test("every listed difference occurs", ({ skip }) => {
     if (compared < wanted) skip("only some of the cases were compared");
     const concernsAny = (row: Difference, some: readonly Table[]) =>
       some.some(({ cases, plugin }) => concerns(row, plugin, cases));
@@ -70,7 +70,7 @@ export async function compareTables(
   });
 }
 
-/** Whether a row speaks of these cases at all. */
+/** True if a row applies to any of these cases. */
 function concerns(row: Difference, plugin: string, cases: readonly Case[]): boolean {
   if (cases.length === 0 || (row.plugin !== undefined && ![row.plugin].flat().includes(plugin))) return false;
   const { case: named } = row;
