@@ -1,4 +1,4 @@
-/** What conf holds, rendered by the real tools and judged by Kubernetes' own schemas. */
+/** The content of conf, rendered by the real tools and validated by Kubernetes' own schemas. */
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { containerOf, podOf } from "./pod.ts";
 import { problemsOf } from "./strict.ts";
 import { CONF, kustomize, kustomizeObjects } from "./tools.ts";
 
-/** Programs of sixty megabytes are started, and schemas of all of Kubernetes loaded, on a machine that may be busy. */
+/** The tests start programs of sixty megabytes and load schemas of all of Kubernetes, on a machine that may be busy. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const OVERLAYS = readdirSync(`${CONF}/overlays`).sort();
@@ -29,7 +29,7 @@ test("the overlays are those that the documentation names", () => {
 });
 
 describe.each(FOLDERS)("%s", (folder) => {
-  test("is what an API server takes, without a key that it does not know", async () => {
+  test("is valid for an API server, without unknown keys", async () => {
     for (const object of objectsOf(folder)) expect(await problemsOf(object), nameOf(object)).toEqual([]);
   });
 
@@ -41,7 +41,7 @@ describe.each(FOLDERS)("%s", (folder) => {
     expect(parseNetConf(data["net-conf.json"] ?? "").warnings).toEqual([]);
   });
 
-  test("differs from the base in net-conf.json alone, but where weftd takes over from flannel or from kube-proxy", () => {
+  test("differs from the base in net-conf.json only, unless weftd takes over from flannel or from kube-proxy", () => {
     const differing = objectsOf(folder).filter(
       (object) => JSON.stringify(object) !== JSON.stringify(byName(base)[nameOf(object)]),
     );
@@ -55,7 +55,7 @@ describe.each(FOLDERS)("%s", (folder) => {
   });
 });
 
-test("with services, weftd reads three kinds of objects more and is given one flag more", () => {
+test("with services, weftd reads three more kinds of objects and gets one more flag", () => {
   const [plain, services] = [base, objectsOf("overlays/service-proxy")];
   const args = (objects: readonly KubeObject[]) => containerOf(podOf(objects), "weftd").args;
   expect(args(services)).toEqual([...args(plain), "--service-proxy=nftables"]);
@@ -79,7 +79,7 @@ test.each(["vxlan", "host-gw", "dual-stack"])("kind's %s is that overlay with se
   );
 });
 
-test("weft.yaml is the base (vitest -u writes it anew)", async () => {
+test("weft.yaml equals the base (vitest -u writes it)", async () => {
   const heading = "# Made from the base, for `kubectl apply -f`: kubectl kustomize conf/base. Do not edit.\n";
   await expect(heading + kustomize("base")).toMatchFileSnapshot(`${CONF}/weft.yaml`);
 });
@@ -89,7 +89,7 @@ describe("the DaemonSet's pod", () => {
   const weftd = containerOf(pod, "weftd");
   const install = containerOf(pod, "install");
 
-  test("is allowed no more than it needs", () => {
+  test("has no more permissions than it needs", () => {
     const least = {
       ...{ runAsUser: 0, runAsGroup: 0, privileged: false, allowPrivilegeEscalation: false },
       readOnlyRootFilesystem: true,
@@ -100,7 +100,7 @@ describe("the DaemonSet's pod", () => {
     expect([pod.hostPID, pod.hostIPC]).toEqual([undefined, undefined]);
   });
 
-  test("writes executables by its init container alone, which has no token", () => {
+  test("writes executables only in its init container, which has no token", () => {
     const writable = (mounts: typeof weftd.volumeMounts) =>
       mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
     expect(writable(install.volumeMounts)).toEqual(["cni-bin"]);
@@ -114,7 +114,7 @@ describe("the DaemonSet's pod", () => {
     expect(mounted.sort()).toEqual(pod.volumes.map(({ name }) => name).sort());
   });
 
-  test("starts weftd with options that it knows, on files that are mounted", () => {
+  test("starts weftd with valid options, on files that are mounted", () => {
     const options = parseOptions([...weftd.args, "--node-name", "n1"]);
     const paths = weftd.volumeMounts.map(({ mountPath }) => mountPath);
     expect(paths).toContain(options.netConf.replace(/\/[^/]*$/, ""));
@@ -123,7 +123,7 @@ describe("the DaemonSet's pod", () => {
     );
   });
 
-  test("shows weftd what the runtime remembers of pods, to read", () => {
+  test("gives weftd read access to the runtime's cached results", () => {
     for (const path of CACHE_DIRECTORIES) {
       const mount = weftd.volumeMounts.find(({ mountPath }) => `${path}/`.startsWith(`${mountPath}/`));
       const volume = pod.volumes.find(({ name }) => name === mount?.name);
@@ -132,20 +132,20 @@ describe("the DaemonSet's pod", () => {
     }
   });
 
-  test("is probed where weftd listens", () => {
+  test("is probed at weftd's address", () => {
     const { metricsAddress } = parseOptions([...weftd.args, "--node-name", "n1"]);
     for (const probe of [weftd.startupProbe, weftd.livenessProbe, weftd.readinessProbe])
       expect(probe?.httpGet).toMatchObject(metricsAddress);
   });
 
-  test("runs on every node, whatever taints it has", () => {
+  test("runs on every node, whatever its taints", () => {
     expect(pod.tolerations).toEqual([{ operator: "Exists" }]);
     expect(pod.nodeSelector).toEqual({ "kubernetes.io/os": "linux" });
     expect(pod.priorityClassName).toBe("system-node-critical");
   });
 });
 
-test("the patch that keeps flannel away from nodes, in docs/migration.md, is one that an API server takes", async () => {
+test("the patch in docs/migration.md that keeps flannel off nodes is valid for an API server", async () => {
   const text = readFileSync(`${CONF}/../docs/migration.md`, "utf8");
   const patch = JSON.parse(/--type merge -p '([^']*)'/.exec(text)?.[1] ?? "") as JsonObject;
   const daemonSet = find(base, "DaemonSet", "weftd");
@@ -157,7 +157,7 @@ test("the patch that keeps flannel away from nodes, in docs/migration.md, is one
   expect(JSON.stringify(patch)).toContain(JSON.stringify({ key: label, operator: "DoesNotExist" }));
 });
 
-test("the overlay of one's own in docs/install.md has its image and its network", () => {
+test("the custom overlay in docs/install.md has its image and its network", () => {
   const folder = mkdtempSync(join(tmpdir(), "weft-overlay-"));
   try {
     const [, written = ""] =
