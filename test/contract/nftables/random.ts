@@ -236,8 +236,8 @@ const transactionOf = (rules: fc.Arbitrary<RandomRequest>) =>
   });
 
 /**
- * A sequence of transactions. None both deletes rules and uses positions: the kernel accepts a rule that the same transaction
- * has deleted as a position, the fake does not.
+ * A sequence of transactions. None both deletes rules and uses positions: the kernel accepts a rule that the same
+ * transaction has deleted as a position, the fake does not.
  */
 export const randomHistory = fc.array(
   fc.oneof(
