@@ -8,7 +8,7 @@ export interface Series {
 
 export interface Chart {
   readonly title: string;
-  /** What was measured, how often, and on which machine. */
+  /** States what was measured, how often, and on which machine. */
   readonly subtitle: string;
   readonly unit: string;
   readonly groups: readonly string[];

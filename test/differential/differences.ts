@@ -210,7 +210,8 @@ const BRIDGE_CALLS: readonly Difference[] = [
     plugin: "bridge",
     case: /^the gateway for 10\.22\.0\.1\/31/,
     at: /ADD\//,
-    reason: "Of two addresses the gateway gets the one that the pod does not have; the reference gives both the same.",
+    reason:
+      "In a network of two addresses, the gateway gets the one that the pod does not have; the reference gives both the same.",
   },
   {
     plugin: "bridge",

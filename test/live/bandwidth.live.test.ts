@@ -55,10 +55,10 @@ test("applies containerd's rates, and accepts its burst as given", async () => {
   expect(await bandwidth("CHECK", input)).toMatchObject({ status: 0, output: "" });
 });
 
-describe("takes over attachments between weft and the reference", () => {
+describe("weft and the reference handle each other's attachments", () => {
   test.each([
-    ["ours", OURS, "the reference", REFERENCE],
-    ["the reference", REFERENCE, "ours", OURS],
+    ["weft", OURS, "the reference", REFERENCE],
+    ["the reference", REFERENCE, "weft", OURS],
   ])(
     "CHECK and DEL succeed for an attachment added by %s and handled by %s",
     async (_first, adds, _second, deletes) => {

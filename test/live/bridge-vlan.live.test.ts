@@ -185,7 +185,7 @@ describeWhere(canFilter)("VLANs", () => {
   });
 
   test.each([
-    ["nothing", "true", 0],
+    ["no damage", "true", 0],
     ["a VLAN removed from the port", "bridge vlan del dev PORT vid 100", 1],
     ["a tag on the port's frames", "bridge vlan add dev PORT vid 100", 1],
     ["a removed VLAN of the trunk", "bridge vlan del dev PORT vid 202", 1],
@@ -193,8 +193,8 @@ describeWhere(canFilter)("VLANs", () => {
     ["a missing gateway device", "ip link del cni0.100", 1],
     ["a gateway device that is down", "ip link set cni0.100 down", 1],
     ["a missing gateway address", "ip address flush dev cni0.100", 1],
-    ["a VLAN more", "bridge vlan add dev PORT vid 300", 0],
-  ])("CHECK detects %s", async (_name, command, status) => {
+    ["an additional VLAN", "bridge vlan add dev PORT vid 300", 0],
+  ])("CHECK returns the right status with %s", async (_name, command, status) => {
     const pod = await attach("a", { vlan: 100, vlanTrunk: [{ minID: 200, maxID: 202 }], isGateway: true });
     await bed.node.succeed("sh", ["-c", command.replace("PORT", pod.port)]);
     expect(await bridge("CHECK", pod.configuration, pod.options)).toMatchObject({ status });

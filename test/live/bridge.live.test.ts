@@ -65,7 +65,7 @@ describe("a pod", () => {
     expect(links.find(({ ifname }) => ifname.startsWith("veth"))?.ifalias).toBe("cni:net/c1/eth0");
   });
 
-  test("leaves its subnet with the host's address under ipMasq, and only then", async () => {
+  test("with ipMasq has the host's address outside its subnet, and its own inside", async () => {
     const outside = await bed.anotherPod("outside");
     await bed.node.succeed("ip", [
       "link",
@@ -173,8 +173,8 @@ describe("CHECK", () => {
     ["the pod's interface", ["pod", "ip link del eth0"], 1],
     ["the pod's address", ["pod", "ip address flush dev eth0"], 1],
     ["the default route", ["pod", "ip route del default"], 1],
-    ["the pod's MTU lowered", ["pod", "ip link set eth0 mtu 1300"], 0],
-    ["the host's end down", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
+    ["the pod's MTU", ["pod", "ip link set eth0 mtu 1300"], 0],
+    ["the state of the host's end", ["node", "ip link set $(ls /sys/class/net | grep veth) down"], 1],
     ["the bridge's port", ["node", "ip link set $(ip -o link | grep -o 'veth[0-9a-f]*' | head -n 1) nomaster"], 1],
     [
       "hairpin mode",
@@ -183,7 +183,7 @@ describe("CHECK", () => {
     ],
     ["the gateway's address", ["node", "ip address flush dev cni0"], 1],
     ["the reservation", ["node", "rm /var/lib/cni/networks/net/10.22.0.2"], 1],
-  ] as const)("with %s changed", async (_name, [where, command], status) => {
+  ] as const)("returns the right status with %s changed", async (_name, [where, command], status) => {
     const added = await bridge("ADD", configuration);
     if (where !== undefined && command !== undefined) {
       const script = command.replace(

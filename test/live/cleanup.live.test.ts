@@ -141,7 +141,7 @@ describe.each<[Mode, Families]>([
     expect(sockless(await dump(node))).toEqual(sockless(whole));
   });
 
-  test("cleanup restores the node's state before weft", async () => {
+  test("cleanup restores the state that the node had before weft", async () => {
     const { status, stdout, stderr } = await weft("--pods", "-o", "json");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({ changed: true, failures: [], weftdLives: false });

@@ -111,7 +111,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     severity: "warning",
   },
   {
-    name: "a bridge of kube-router's",
+    name: "kube-router's bridge",
     plant: "ip link add kube-bridge type bridge",
     finds: ["left-devices"],
     says: /kube-bridge is one that kube-router makes/,

@@ -58,7 +58,7 @@ describe.each<[string, (socket: Socket) => void, RegExp]>([
   ["is silent", (socket) => void socket.resume(), /does not answer/],
   ["closes the connection", (socket) => void socket.end(), /closed the connection/],
   ["refuses", (socket) => void socket.end("REJECTED EXTERNAL\r\n"), /does not let us in: "REJECTED EXTERNAL"/],
-  ["talks nonsense", (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"), /does not let us in: "HTTP/],
+  ["sends garbage", (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"), /does not let us in: "HTTP/],
   ["sends garbage after authentication", (socket) => void socket.write(`DATA\r\nOK 1\r\n${"x".repeat(64)}`), /speak/],
   [
     "drips",

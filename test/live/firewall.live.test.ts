@@ -707,7 +707,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
     await eventually(async () => expect(await control("--state")).toBe("running"), 20_000);
   }
 
-  test("that does not run is an error if configured, and no error otherwise", async () => {
+  test("is an error if it is configured and does not run", async () => {
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     const refused = await call("ADD", firewall({ backend: "firewalld" }, added));
     expect(refused.json).toMatchObject({ code: 11, msg: expect.stringMatching(/firewalld does not run/) });
@@ -716,7 +716,7 @@ describeWhere(hasFirewalld)("firewalld", () => {
     expect(await call("DEL", firewall({ backend: "firewalld" }, added))).toMatchObject({ status: 0 });
   });
 
-  test("that runs gets the addresses in the zone, and DEL removes them", async () => {
+  test("gets the addresses in the zone if it runs, and DEL removes them", async () => {
     await start();
     const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);
     expect(await reach(bed.pod, OUTSIDE)).toEqual([]);

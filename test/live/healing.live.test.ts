@@ -98,7 +98,7 @@ const VXLAN_ROWS: readonly Row[] = [
 const HARMLESS: readonly Row[] = [
   ["underlay down and up", "ip link set eth0 down; sleep 0.2; ip link set eth0 up", ...ALL],
   [
-    "underlay's address removed and back",
+    "underlay's address removed and restored",
     "ip address del 192.0.2.1/24 dev eth0; sleep 0.2; ip address add 192.0.2.1/24 dev eth0",
     ...ALL,
   ],
@@ -110,12 +110,12 @@ const HOST_GW_ROWS: readonly Row[] = [
   ["route duplicated", `ip route add ${PEER} via 192.0.2.77 dev eth0 metric 9 proto 119`, ROUTES],
   ["underlay down and up", "ip link set eth0 down; sleep 0.2; ip link set eth0 up", ROUTES],
   [
-    "underlay's address removed and back",
+    "underlay's address removed and restored",
     "ip address del 192.0.2.1/24 dev eth0; sleep 0.2; ip address add 192.0.2.1/24 dev eth0",
     ROUTES,
   ],
   [
-    "underlay's addresses flushed and back",
+    "underlay's addresses flushed and restored",
     "ip -4 address flush dev eth0; ip address add 192.0.2.1/24 dev eth0",
     ROUTES,
   ],
@@ -171,7 +171,7 @@ describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]
   const peer = isIpv4 ? PEER : PEER6;
   const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
   const routes = isIpv4 ? IPV4.ROUTES : IPV6.ROUTES;
-  // IPv6 distinguishes routes by metric, and gives ours this one.
+  // The kernel distinguishes IPv6 routes by metric, and gives weft's this one.
   const metric = isIpv4 ? "" : "metric 1024";
   const cleanup = new Cleanup();
   let cluster: Cluster;

@@ -75,23 +75,23 @@ test("a program that watches the host's links sees the device return with its ow
 });
 
 test.each([
-  ["ours", "the reference", OURS, REFERENCE],
-  ["the reference", "ours", REFERENCE, OURS],
+  ["weft", "the reference", OURS, REFERENCE],
+  ["the reference", "weft", REFERENCE, OURS],
 ])("%s moves the device in, and %s moves it back", async (_mover, _giver, adds, deletes) => {
   expect(await hostDevice("ADD", conf(), {}, adds)).toMatchObject({ status: 0 });
   expect(await hostDevice("DEL", conf(), {}, deletes)).toMatchObject({ status: 0 });
   expect(await names()).toEqual(["dev0", "far0"]);
 });
 
-describe("unchanged", () => {
-  test("is the device, up, after a failed ADD", async () => {
+describe("kept devices", () => {
+  test("a failed ADD leaves the device up on the host", async () => {
     const ipam = { ...IPAM, routes: [{ dst: "10.9.0.0/16", gw: "10.99.0.1" }] };
     const before = await bed.state();
     expect(await hostDevice("ADD", conf({ ipam }))).toMatchObject({ status: 1 });
     expect(withoutIndex(await bed.state())).toEqual(withoutIndex(before));
   });
 
-  test("is another plugin's link of the same name after DEL", async () => {
+  test("DEL keeps another plugin's link of the same name", async () => {
     await bed.pod.succeed("ip", ["link", "add", "eth0", "type", "veth", "peer", "name", "eth1"]);
     expect(await hostDevice("ADD")).toMatchObject({ status: 1, json: { code: 4 } });
     expect(await hostDevice("DEL")).toMatchObject({ status: 0 });
@@ -99,7 +99,7 @@ describe("unchanged", () => {
     expect(await names()).toEqual(["dev0", "far0"]);
   });
 
-  test("is the device in the pod, as long as the host has another of its name", async () => {
+  test("DEL keeps the device in the pod while the host has another of its name", async () => {
     await hostDevice("ADD");
     await bed.node.succeed("ip", ["link", "add", "dev0", "type", "veth", "peer", "name", "dev1"]);
     expect(await hostDevice("DEL")).toMatchObject({

@@ -76,7 +76,7 @@ describeWhere(canIpvlan)("pods on the host's link", () => {
     });
   });
 
-  test("after another plugin use its link and its addresses", async () => {
+  test("after another plugin, use that plugin's link and addresses", async () => {
     const prevResult = {
       cniVersion: "1.1.0",
       interfaces: [{ name: "eth0", mac: await link.mac() }],

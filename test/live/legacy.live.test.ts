@@ -101,7 +101,7 @@ describe.each<Backend>(["iptables", "nftables"])("state of the reference plugins
     expect(await rules()).toEqual([]);
   });
 
-  test("passes CHECK of portmap while it exists, in both families, whatever weft holds for other pods", async () => {
+  test("passes CHECK of portmap while it exists, in both families, even if weft has ports of other pods", async () => {
     const { configurations, options } = await attach(backend, ["bridge", "portmap"]);
     const check = () => bed.call(OURS, "portmap", "CHECK", configurations.portmap, options);
     expect(await check()).toMatchObject({ status: 0, output: "" });

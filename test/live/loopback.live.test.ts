@@ -33,7 +33,7 @@ test("CHECK detects that lo is down", async () => {
 });
 
 test.each([
-  ["once more", {}],
+  ["a second time", {}],
   ["without a namespace", { netns: "" }],
   ["of a namespace that is gone", { netns: "/run/netns/weft-test-nobody" }],
 ])("DEL %s succeeds", async (_name, more) => {

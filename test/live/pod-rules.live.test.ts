@@ -407,7 +407,7 @@ describe("without weftd", () => {
     await expectTraffic(b);
   });
 
-  test("what is restored for a pod during its DEL is removed with its link, in other programs' chains too", async () => {
+  test("rules restored for a pod during its DEL are removed with its link, in other programs' chains too", async () => {
     const [a, b] = [await addPod("a", [port(8080)]), await addPod("b", [port(8081)])];
     const before = await elements("/b/");
     const links = await node.json<{ ifname: string; ifalias?: string }[]>("ip", ["-j", "link", "show"]);

@@ -115,7 +115,7 @@ describe.each<[string, object, Record<4 | 6, readonly Question[]>]>([
     { 4: ["loopback", "pod", "node"], 6: ["pod", "node"] },
   ],
   [
-    "nft's words",
+    "nft's syntax",
     {
       backend: "nftables",
       conditionsV4: [`ip saddr { ${OUTSIDE[4]}, 127.0.0.0/8 }`, `ip daddr != ${SECOND[4]}`],

@@ -155,7 +155,7 @@ describe("options", () => {
     expect(await bed.node.succeed("cat", ["/proc/sys/net/ipv4/conf/cni0/route_localnet"])).toBe("0\n");
   });
 
-  test("markMasqBit sets the used bit for each attachment", async () => {
+  test("markMasqBit chooses the bit of the mark for each attachment", async () => {
     await serve({ markMasqBit: 5 });
     expect(await bed.pod.seenBy(UPLINK[4], HOST_PORT)).toBe(GATEWAY[4]);
     expect(await elements("mark-5")).toHaveLength(6);
@@ -252,7 +252,7 @@ describe("a host port in use", () => {
     expect(await elements("cni:net/c2/")).toHaveLength(5);
   });
 
-  test("is assigned to one of many concurrent requests, and with one address to another", async () => {
+  test("is assigned to one of many concurrent requests, and the same port of one address to another", async () => {
     const options = Array.from({ length: 12 }, (_, at) => ({
       containerId: `many${at}`,
       mapping: mapping("tcp", at % 2 === 0 ? {} : { hostIP: UPLINK[4] }),

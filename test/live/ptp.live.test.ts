@@ -181,24 +181,24 @@ describe("CHECK", () => {
     ["nothing", "node", "true", 0],
     ["the pod's interface", "pod", "ip link del eth0", 1],
     ["the pod's address", "pod", "ip address del 10.22.0.2/24 dev eth0", 1],
-    ["an MTU that the pod has lowered", "pod", "ip link set eth0 mtu 1300", 0],
+    ["the pod's MTU", "pod", "ip link set eth0 mtu 1300", 0],
     ["the pod's route to its gateway", "pod", "ip route del 10.22.0.0/24; ip route del 10.22.0.1", 1],
     ["the pod's route to its subnet", "pod", "ip route del 10.22.0.0/24", 1],
     ["the default route", "pod", "ip route del default", 1],
     ["the IPv6 default route", "pod", "ip -6 route del default", 1],
-    ["the host's end down", "node", `ip link set ${HOST_END} down`, 1],
+    ["the state of the host's end", "node", `ip link set ${HOST_END} down`, 1],
     ["the gateway's address on the host", "node", `ip address del 10.22.0.1/32 dev ${HOST_END}`, 1],
     ["the host's route", "node", "ip route del 10.22.0.2", 1],
     ["the host's IPv6 route", "node", "ip -6 route del fd00:22::2", 1],
     [
-      "the host's route on another link",
+      "the link of the host's route",
       "node",
       "ip route del 10.22.0.2; ip link add other type veth peer name rehto; ip link set other up; ip link set rehto up; ip route add 10.22.0.2 dev other",
       1,
     ],
     ["the reservation", "node", "rm /var/lib/cni/networks/net/10.22.0.2", 1],
-    ["a route more", "pod", "ip route add 10.97.0.0/16 via 10.22.0.1", 0],
-  ] as const)("detects a change of %s", async (_name, where, command, status) => {
+    ["an unrelated route", "pod", "ip route add 10.97.0.0/16 via 10.22.0.1", 0],
+  ] as const)("returns the right status with %s changed", async (_name, where, command, status) => {
     const configuration = conf({ mtu: 1400, ipam: DUAL });
     const added = await ptp("ADD", configuration);
     await bed[where].succeed("sh", ["-c", command]);

@@ -188,7 +188,7 @@ test("with the last old pod, the old gateways and the warning are removed", asyn
   expect((await doctor(["--only", "outside-pods,bridge-address"])).status).toBe(0);
 });
 
-test("after a change while weftd was down, it is found from the saved state, and the last pod's removal removes the old gateways", async () => {
+test("weftd finds a change during its downtime in the saved state; the old gateways are removed with the last pod", async () => {
   const lone = await cluster.addNode(3);
   const pod = await cluster.addPod(lone, "h");
   await lone.weftd.stop("SIGTERM");

@@ -62,8 +62,8 @@ async function kept(): Promise<unknown> {
 }
 
 test.each([
-  ["ours", OURS, "the reference", REFERENCE],
-  ["the reference", REFERENCE, "ours", OURS],
+  ["weft", OURS, "the reference", REFERENCE],
+  ["the reference", REFERENCE, "weft", OURS],
 ])("changes made by %s are undone by %s", async (_first, adds, _second, deletes) => {
   const before = await eth0();
   expect(await tuning("ADD", conf(), {}, adds)).toMatchObject({ status: 0 });
@@ -116,7 +116,7 @@ describe("CHECK detects", () => {
     await tuning("DEL");
   });
 
-  test("nothing about attributes that another program enabled", async () => {
+  test("no fault in attributes that another program enabled", async () => {
     await bed.pod.succeed("ip", ["link", "set", "eth0", "promisc", "on"]);
     expect(await tuning("CHECK", conf({ mtu: 1500 }))).toMatchObject({ status: 0, output: "" });
   });

@@ -12,7 +12,7 @@ const ECHO = 7010;
 const OUTSIDE = 7011;
 /** Longer than everything that happens meanwhile. */
 const TALK_MS = 12_000;
-/** Lost packets delay TCP by seconds; a busy machine delays it less. */
+/** A lost packet delays TCP by seconds. A busy machine delays it by less than this. */
 const LONGEST_MS = 1000;
 
 const previous = previousCommit();

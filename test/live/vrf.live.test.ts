@@ -43,7 +43,7 @@ describeWhere(!canVrf)("a kernel without VRFs", () => {
 });
 
 test.each([
-  ["no VRF's name", { vrfname: undefined }, "vrfname"],
+  ["no VRF name", { vrfname: undefined }, "vrfname"],
   ["an invalid device name", { vrfname: "much-too-long-a-name" }, "vrfname"],
   ["an invalid table", { table: -1 }, "table"],
   ["no prevResult", { prevResult: undefined }, "prevResult"],

@@ -162,7 +162,7 @@ describe("the schema", () => {
     }
   });
 
-  test("is shown in the chart's README (vitest -u writes it anew)", async () => {
+  test("is shown in the chart's README (vitest -u writes it)", async () => {
     const values = parse(readFileSync(`${CHART}/values.yaml`, "utf8")) as Record<string, unknown>;
     const heading = "# The chart's values\n\nMade from `values.schema.json` and `values.yaml`; ";
     const readme = `${heading}[docs/install.md](../../docs/install.md) is the way through it.\n\n${formatValuesTable(SCHEMA, values)}`;

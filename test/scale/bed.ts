@@ -19,13 +19,13 @@ export interface Use {
 
 export interface Programming {
   readonly nodes: number;
-  /** From the complete list to the end of the pass that programmed it, including the comparison and the node table. */
+  /** The time from the complete list to the end of the pass that programmed it, including the comparison and the node table. */
   readonly weftdMs: number;
   /** The part of that for comparing and sending: from the desired state to the programmed kernel. */
   readonly sentMs: number;
   /** The time for the same entries with `ip -batch` (routes, neighbours) and `bridge -batch` (forwarding), in total. */
   readonly batchMs: number;
-  /** From the start of the process. Includes Node.js's start and the list over plain HTTP. */
+  /** The time from the start of the process. Includes Node.js's start and the list over plain HTTP. */
   readonly startMs: number;
   readonly use: Use;
 }
@@ -33,7 +33,7 @@ export interface Programming {
 export interface Churn {
   readonly changes: number;
   readonly seconds: number;
-  /** From the last change to a kernel that has all of them. */
+  /** The time from the last change to a kernel that has all changes. */
   readonly settledMs: number;
   readonly passes: number;
   readonly cpuSeconds: number;

@@ -21,7 +21,7 @@ export interface ServicesReport {
   readonly ownTextMs: number;
   readonly restart: { readonly ms: number; readonly transactions: number };
   readonly flips: readonly FlipReport[];
-  /** Of the cold starts, which have the largest transactions. */
+  /** The longest transaction of the cold starts, which have the largest ones. */
   readonly longestTransactionMs: number;
   /** kube-proxy's rulesets that loaded within the limit, by size. */
   readonly kubeProxy: readonly Loaded[];

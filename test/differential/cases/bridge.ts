@@ -163,7 +163,7 @@ export const table: Table = {
       }),
     ),
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ isGateway: true, mtu: 1450 }),
       steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
     },
@@ -323,7 +323,7 @@ export const table: Table = {
       }),
     ),
     { name: "a VLAN", conf: conf({ isGateway: true, vlan: 100 }), inVm: true },
-    { name: "a VLAN, the default one kept", conf: conf({ vlan: 100, preserveDefaultVlan: true }), inVm: true },
+    { name: "a VLAN, with the default one", conf: conf({ vlan: 100, preserveDefaultVlan: true }), inVm: true },
     {
       name: "a trunk",
       conf: conf({ vlanTrunk: [{ minID: 100, maxID: 104 }, { id: 200 }] }),

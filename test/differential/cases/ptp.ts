@@ -35,7 +35,7 @@ export const table: Table = {
     },
     { name: "masquerading by iptables", conf: conf({ ipMasq: true, ipMasqBackend: "iptables" }) },
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ mtu: 1450 }),
       steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"],
     },

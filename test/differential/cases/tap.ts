@@ -15,7 +15,7 @@ export const table: Table = {
       ...{ args: "IgnoreUnknown=1;MAC=c2:11:22:33:44:66" },
     },
     {
-      name: "CHECK after an MTU that the pod has lowered",
+      name: "CHECK after the pod has lowered the MTU",
       conf: conf({ mtu: 1450 }),
       ...{ steps: ["ADD", { in: "pod", run: "ip link set eth0 mtu 1400" }, "CHECK", "DEL"] },
     },

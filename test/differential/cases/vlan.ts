@@ -14,7 +14,7 @@ export const table: Table = {
     { name: "no number", conf: conf({ vlanId: undefined }), ...inVm },
     { name: "a smaller MTU", conf: conf({ mtu: 1400 }), ...inVm },
     { name: "the name of the host's link", conf: conf(), ifName: "up0", ...inVm },
-    { name: "a number that is reserved", conf: conf({ vlanId: 4095 }), uplink: true, steps: ["ADD"] },
+    { name: "a reserved number", conf: conf({ vlanId: 4095 }), uplink: true, steps: ["ADD"] },
     { name: "no master", conf: conf({ master: undefined }), uplink: true, steps: ["ADD"] },
     { name: "an unknown master", conf: conf({ master: "up9" }), uplink: true, steps: ["ADD"] },
     { name: "a larger MTU", conf: conf({ mtu: 1501 }), uplink: true, steps: ["ADD"] },

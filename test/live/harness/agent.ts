@@ -172,7 +172,7 @@ function askByDatagram(host: string, port: number, timeoutMs: number, from?: num
   });
 }
 
-/** What a sink received between a client's first byte and its last. */
+/** The data that a sink received between a client's first byte and its last. */
 export interface Swallowed {
   readonly bytes: number;
   readonly ms: number;

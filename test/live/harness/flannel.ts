@@ -5,7 +5,7 @@ import { OURS, REFERENCE } from "./plugin-bed.ts";
 
 export const FLANNEL_CONFLIST = "10-flannel.conflist";
 
-/** What flanneld does for one family of pods, over an underlay of the same family. */
+/** The objects that flanneld makes for one family of pods, over an underlay of the same family. */
 interface FamilyWays {
   readonly ip: string;
   readonly xtables: string;
@@ -129,7 +129,7 @@ COMMIT
 `;
 }
 
-/** What flanneld writes into its Node. */
+/** Writes flanneld's annotations into its Node. */
 export function annotate(cluster: Cluster, { name, number }: Machine): Promise<unknown> {
   const annotations = waysOf(cluster).flatMap(({ host, mac, dataKey, addressKey }) => {
     const vtep = cluster.mode === "vxlan" ? { VNI: 1, VtepMAC: mac(number) } : null;
