@@ -90,6 +90,7 @@ function createVtep(wanted: Vtep): Request {
     RTM_NEWLINK,
     linkObject(wanted.name),
     `ip link add ${describe(wanted)}`,
+    // Not up: if weftd were killed before the alias is set, the device would look like another program's.
     {},
     {
       ifname: wanted.name,

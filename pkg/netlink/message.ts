@@ -101,6 +101,10 @@ class EncodableMessage<H, A, O extends ObjectIdentity | undefined> implements En
   readonly #message: MessageType<H, A>;
   readonly #object: Late<O>;
   readonly #text: Late<string>;
+  /**
+   * Called when the message is sent. The 15,000 requests for 5,000 peers once held header, attributes and bytes at the same time:
+   * creating and collecting these was most of a comparison's time.
+   */
   readonly #content: () => Content<H, A>;
 
   constructor(

@@ -1,5 +1,6 @@
 import { array as arrayOf, assert, integer, property, tuple } from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { formatAddress, parseAddress } from "../ip/address.ts";
 import { contains, formatPrefix, parsePrefix } from "../ip/prefix.ts";
 import { NFT_SET_ELEM_INTERVAL_END } from "../netlink/nftables.ts";
@@ -79,7 +80,7 @@ describe("ranges", () => {
           expect(isMerged).toBe(list.some((prefix) => contains(prefix, address)));
         }
       }),
-      { numRuns: 30 },
+      { numRuns: runs(30, 300) },
     );
   });
 });

@@ -9,6 +9,9 @@ import type { Known, Packet } from "./packet.ts";
 import { type Action, type Deed, outcomesOf, type Target } from "./rule.ts";
 import { Scratch } from "./scratch.ts";
 
+// The kernel shows how a packet passes its rules only while the packet passes them (nftrace), and diagnosis must neither send nor
+// change anything. So the rules are evaluated here.
+
 type TablePlace = Omit<ChainPlace, "chain">;
 
 /** What a walk reads: chains and rules as they are, sets as they are asked for. */

@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { RTPROT_WEFT, VTEP_ALIAS } from "../footprint.ts";
 import { type Address, parseAddress } from "../ip/address.ts";
 import { formatPrefix, type Prefix, parsePrefix } from "../ip/prefix.ts";
@@ -163,7 +164,7 @@ test("a plan leads to what is wanted in three rounds, and is empty from then on"
       expect(converge(netlink, wanted)).toEqual(conflicts);
       expect(kernel.changes).toBe(changes);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(150, 5000) },
   );
 });
 
@@ -177,7 +178,7 @@ test("nothing of ours is left when nothing is wanted any more", () => {
       expect(routes.filter(({ protocol }) => protocol === RTPROT_WEFT)).toEqual([]);
       expect(links.filter(({ alias }) => alias === VTEP_ALIAS)).toEqual([]);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(60, 2000) },
   );
 });
 
@@ -191,6 +192,6 @@ test("with keep no route, neighbour or forwarding entry of a peer goes", () => {
       converge(netlink, { ...wanted, devices: held.devices, routes: [], neighbours: [], forwarding: [] }, true);
       expect(readSnapshot(netlink)).toEqual(before);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(60, 2000) },
   );
 });

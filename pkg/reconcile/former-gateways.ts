@@ -84,6 +84,7 @@ function planAddress(
     .map(({ prefix }) => prefix)
     .filter((prefix) => isSameAddress(prefix.address, gateway.address))
     .filter((prefix) => !current.some((one) => isSamePrefix(one, prefix)));
+  // The kernel takes a subnet's first address for broadcast before Linux 5.14, and for anycast with IPv6.
   const wanted = held === "none" ? undefined : held === "single" ? single(gateway.address) : gateway;
   const isWanted = (prefix: Prefix) => wanted !== undefined && isSamePrefix(prefix, wanted);
   const removals = found.filter((prefix) => !isWanted(prefix)).map((prefix) => deleteAddress(index, prefix));

@@ -54,6 +54,7 @@ export function planPodBridge(wanted: PodBridge, observed: KernelSnapshot): Plan
   return complete([
     ...former.requests,
     ...ports.flatMap((port) => planPort(wanted, bridge, port)),
+    // Perhaps before the ADD that creates the bridge does: that ADD accepts an address that already exists.
     ...wanted.gateways.flatMap((gateway) => planGateway(bridge, gateway, observed)),
     ...(wanted.former ?? NO_FORMER).gateways
       .filter(({ held }) => held === "subnet")
@@ -83,6 +84,7 @@ export function leftBridge(
 ): Link | undefined {
   const bridge = links.find((link) => link.name === name && link.kind === "bridge");
   if (bridge === undefined || links.some(({ masterIndex }) => masterIndex === bridge.index)) return undefined;
+  // The addresses identify the bridge: a mark would cost a message in the ADD that creates it.
   const held = addresses.filter(({ index, scope }) => index === bridge.index && scope === RT_SCOPE.universe);
   const isGateway = (prefix: Prefix) => gateways.some((gateway) => isSamePrefix(gateway, prefix));
   return held.length > 0 && held.every(({ prefix }) => isGateway(prefix)) ? bridge : undefined;

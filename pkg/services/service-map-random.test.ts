@@ -1,6 +1,7 @@
 /** ServiceMap in random sequences of events: what it holds is what a fresh map makes of the same objects. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { nodeFacts } from "../../test/services/core-bed.ts";
 import { applyEvent, arbitraryEvents, type ServiceEvent } from "../../test/services/random-events.ts";
 import { type Frontend, frontendKey } from "./frontend.ts";
@@ -57,7 +58,7 @@ test("after each of many events the map is as a fresh one, in either order, and 
         expect(state).toEqual(stateOf(freshMap(events.slice(0, index + 1), true)));
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(60, 3000) },
   );
 });
 
@@ -78,6 +79,6 @@ test("no two frontends have one key, and endpoints are sorted without duplicates
         if (withoutEndpoint === "reject") expect([endpoints, localEndpoints]).toEqual([[], []]);
       }
     }),
-    { numRuns: 200 },
+    { numRuns: runs(40, 2000) },
   );
 });

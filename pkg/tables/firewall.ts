@@ -126,6 +126,8 @@ function recordSet(records: readonly RuleRecord[], family: Family): AddressSet {
     name: recordsSet(family),
     comment: `handles of the pods' rules in ${PRIVATE_CHAIN}`,
     family,
+    // Only added to: replacing an element makes the caller wait for a grace period of the kernel. Reading the chain instead of
+    // this set cost a DEL 24 ms more with 250 pods.
     elements: records
       .filter(({ address }) => address.family === family)
       .map(({ address, handles }) => ({ address, userdata: ruleHandlesUserdata(handles) })),

@@ -53,6 +53,7 @@ function sendersOf(family: Family, senders: readonly Address[]): NftSet {
   };
 }
 
+/** Matches the VNI, too: another program's overlay may use the same port (Docker's uses 4789). */
 function tunnelRule({ family, port, vni }: Tunnel): Rule {
   return {
     comment: `VXLAN from nobody's node, IPv${family}`,

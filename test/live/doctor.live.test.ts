@@ -359,6 +359,8 @@ describe("a node with VXLAN", () => {
     cluster = await Cluster.start("vxlan", cleanup);
     node = await cluster.addNode(1);
     other = await cluster.addNode(2);
+    // Probes are answered by ICMP errors, which the kernel limits to one a second: a run of probes would lose answers.
+    for (const { inside } of [node, other]) await inside.succeed("sysctl", ["-qw", "net.ipv4.icmp_ratelimit=0"]);
     await eventually(async () => expect((await cluster.peerRoutes(node)).size).toBe(1));
     await eventually(async () => expect((await cluster.peerRoutes(other)).size).toBe(1));
     await cluster.addPod(node, "a");

@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import {
   BRIDGE,
   BRIDGE_FILTER,
@@ -161,12 +162,13 @@ const PTP_ROWS: readonly Row[] = [
   ["both gone", "ip address flush dev PORT scope global; ip route flush dev PORT", POD_ROUTES, POD_GATEWAYS],
 ];
 
-describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]>([
+describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]>([
   ["vxlan", "ipv4", "bridge", VXLAN_ROWS, HARMLESS],
   ["vxlan", "ipv6", "bridge", IPV6_ROWS, []],
   ["host-gw", "ipv4", "bridge", HOST_GW_ROWS, []],
   ["host-gw", "ipv4", "ptp", PTP_ROWS, []],
 ])("%s, %s, %s", (mode, families, attach, rows, harmless) => {
+  inOrder();
   const isIpv4 = families === "ipv4";
   const peer = isIpv4 ? PEER : PEER6;
   const nowhere = isIpv4 ? "192.0.2.77" : "2001:db8::77";
@@ -280,7 +282,7 @@ describe.each<[Mode, Families, "bridge" | "ptp", readonly Row[], readonly Row[]]
         );
       };
       // Runs until the Event arrives, which takes long on a busy machine, and for a moment after that.
-      const [stop, began] = [`/tmp/${node.name}-${process.pid}-peace`, repairs()];
+      const [stop, began] = [`${node.runDir}/../peace`, repairs()];
       const undoing = shell(
         `while [ ! -e ${stop} ]; do ip route del ${peer} 2>/dev/null; sleep 0.01; done; rm ${stop}`,
       );

@@ -94,7 +94,10 @@ interface Traces {
   readonly addresses: readonly string[];
 }
 
-/** The objects that pods have left on the node. The bridge stays, and so do the tables; weft's have chains that all pods share. */
+/**
+ * The objects that pods have left on the node. The bridge stays, and so do the tables; weft's have chains that all pods
+ * share.
+ */
 async function traces(): Promise<Traces> {
   const links = await bed.node.json<{ ifname: string }[]>("ip", ["-j", "link", "show"]);
   const { nftables } = await bed.node.json<{ nftables: Record<string, Entry>[] }>("nft", ["-j", "list", "ruleset"]);

@@ -103,7 +103,7 @@ describe("a node's status", () => {
     [
       "a foreign annotation",
       annotated({ "example.com/x": "1" }),
-      /annotations weftd may change these alone: .*weft\/vxlan-port/,
+      /weftd may change only these annotations of a Node: .*weft\/vxlan-port/,
     ],
     [
       "the removal of another program's annotation",
@@ -129,19 +129,23 @@ describe("a node's status", () => {
     [
       "another condition",
       strategicMergePatch(NODE, { status: { conditions: [{ type: "Ready", status: "False" }] } }),
-      /NetworkUnavailable alone/,
+      /only the condition NetworkUnavailable/,
     ],
     [
-      "another condition",
+      "an additional condition",
       strategicMergePatch(NODE, { status: { conditions: [{ type: "DiskPressure", status: "True" }] } }),
       /NetworkUnavailable/,
     ],
     [
       "the removal of another condition",
       merged({ status: { conditions: [{ type: "NetworkUnavailable", status: "False" }] } }),
-      /NetworkUnavailable alone/,
+      /only the condition NetworkUnavailable/,
     ],
-    ["the removal of all conditions", merged({ status: { conditions: null } }), /NetworkUnavailable alone/],
+    [
+      "the removal of all conditions",
+      merged({ status: { conditions: null } }),
+      /only the condition NetworkUnavailable/,
+    ],
     ["the removal of the whole status", merged({ status: null }), /cannot be evaluated|spec/],
   ])("may not be given %s", (_what, object, reason) => {
     expect(judge(object)).toMatch(reason);
@@ -197,7 +201,7 @@ describe("an Event", () => {
     ["of another reporter, taken over", update(accountOn("n1"), event("n1"), event("n1", "kubelet"))],
     ["of another node's weftd", update(accountOn("n1"), event("n1"), event("n2"))],
   ])("%s may not", (_what, admission) => {
-    expect(refusal(EVENTS, admission)).toMatch(/about that node alone|not of weftd on node|cannot be evaluated/);
+    expect(refusal(EVENTS, admission)).toMatch(/about that node only|not written by weftd of node|cannot be evaluated/);
   });
 });
 

@@ -19,7 +19,10 @@ export interface Use {
 
 export interface Programming {
   readonly nodes: number;
-  /** The time from the complete list to the end of the pass that programmed it, including the comparison and the node table. */
+  /**
+   * The time from the complete list to the end of the pass that programmed it, including the comparison and the node
+   * table.
+   */
   readonly weftdMs: number;
   /** The part of that for comparing and sending: from the desired state to the programmed kernel. */
   readonly sentMs: number;

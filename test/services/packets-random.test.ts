@@ -12,6 +12,7 @@ import { type Choice, isStopped, type Ruleset, walk } from "../../pkg/packet-wal
 import { Scratch } from "../../pkg/packet-walk/scratch.ts";
 import type { Frontend } from "../../pkg/services/frontend.ts";
 import { type NodeContext, type Outcome, outcomeOf, type Packet } from "../../pkg/services/outcome.ts";
+import { runs } from "../fuzz/samples.ts";
 import { formatSocket } from "./core-bed.ts";
 import { arbitraryEvents, arbitraryPopulation, arbitrarySettings } from "./random-events.ts";
 import { WholeBed } from "./whole-bed.ts";
@@ -110,7 +111,7 @@ function throughHooks(rules: Ruleset, packet: Packet, choice: Choice | undefined
   return { targets, stopped: undefined, isMasqueraded: left.translation?.action === "masquerade" };
 }
 
-test("rules treat packets as the frontends say", { timeout: 300_000 }, () => {
+test("rules treat packets as the frontends say", () => {
   const seen = new Set<string>();
   fc.assert(
     fc.property(
@@ -133,7 +134,7 @@ test("rules treat packets as the frontends say", { timeout: 300_000 }, () => {
         }
       },
     ),
-    { numRuns: 40 },
+    { numRuns: runs(20, 500) },
   );
   // Not only easy cases occurred. Packets stopped after their translation are too rare to require.
   expect([...seen]).toEqual(expect.arrayContaining(["drop", "endpoints", "reject", "untouched"]));

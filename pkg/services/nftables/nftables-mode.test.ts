@@ -1,6 +1,7 @@
 /** The mode on an nf_tables in memory. What the kernel does with packets is test/live/services-nftables.live.test.ts. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runs } from "../../../test/fuzz/samples.ts";
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import type { Frontend } from "../frontend.ts";
@@ -156,7 +157,7 @@ describe("random frontends", () => {
           }
         },
       ),
-      { numRuns: 30 },
+      { numRuns: runs(8, 300) },
     );
   });
 
@@ -170,7 +171,7 @@ describe("random frontends", () => {
         kernel.carryOut(kernel.compare(new NftablesMode(), single(second)), () => kernel.assertWhole());
         expect(words(kernel.compare(new NftablesMode(), single(second)))).toEqual([]);
       }),
-      { numRuns: 30 },
+      { numRuns: runs(8, 300) },
     );
   });
 });

@@ -124,6 +124,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		tell_messages(s, room, length);
 	if (error != 0 && error != EAGAIN && s->fd >= 0)
 		tell_error(s, "recv", error);
+	/* The npm package for netlink passes libuv's status on as an error without a name, which ends the process. */
 	if (status < 0 && s->fd >= 0)
 		uv_poll_start(&s->poll, UV_READABLE, on_poll);
 	MUST(napi_close_handle_scope(s->env, scope));

@@ -18,6 +18,11 @@
 /* In a section of its own at a fixed address, whose content the build replaces. */
 struct host_image host_image __attribute__((section(".image"), aligned(4096)));
 
+/*
+ * Without the image, loading and evaluating a plugin's own bytecode took 5.5 of the 11.7 million instructions of an ADD. The
+ * time of an ADD was 0.43 of the reference plugins' (1.9.1) without it, and is 0.36 with it, measured in one run.
+ */
+
 enum {
 	STEP = 16,           /* blocks with their headers are rounded up to this */
 	LARGEST_SMALL = 504, /* what is larger goes to malloc once the image is sealed */
@@ -29,6 +34,10 @@ enum {
  * bytes, which is all that QuickJS's structures ask for: with sixteen, each object would be larger by a fifth.
  */
 struct header {
+	/*
+	 * With blocks aligned to sixteen, and tables that grew not cut up, the file was 270 KiB larger and an ADD some hundredths
+	 * slower, because each page that is touched is mapped.
+	 */
 	uint64_t size : 56;
 	uint64_t class : 8;
 };
