@@ -48,6 +48,7 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
   const path = join(runDir, SOCKET_FILE);
   const startMs = performance.now();
   for (let attempt = 0; ; attempt++) {
+    // Not a lock: Node.js has no flock.
     const claim = await listen(`\0weftd/${dev}:${ino}`);
     // Abstract names end at the network namespace; a weftd of another namespace is seen by its file alone.
     if (claim !== undefined && !(await accepts(path))) {

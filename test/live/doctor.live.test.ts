@@ -135,7 +135,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     name: "somebody's route in the place of weft's",
     plant: "ip route replace 10.244.2.0/24 via 192.0.2.77 dev eth0 proto static",
     finds: ["data-path", "weftd-ready"],
-    says: /is not weft's and stands where/,
+    says: /is not weft's and conflicts with/,
   },
   {
     name: "a bridge with too large an MTU",

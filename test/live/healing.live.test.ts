@@ -262,7 +262,7 @@ describe.concurrent.each<[Mode, Families, "bridge" | "ptp", readonly Row[], read
   test("a stranger's route in the place of ours is named and left alone; once it is gone ours is back", async () => {
     const before = await look(node.inside, [routes]);
     await shell(`ip route replace ${peer} via ${nowhere} dev eth0 proto static ${metric}`);
-    await node.weftd.says(/is not weft's and stands where/);
+    await node.weftd.says(/is not weft's and conflicts with/);
     expect(await shell(`ip -${isIpv4 ? 4 : 6} route show ${peer}`)).toContain(`via ${nowhere}`);
     await shell(`ip route del ${peer} proto static`);
     await eventually(async () => expect(await look(node.inside, [routes])).toEqual(before));

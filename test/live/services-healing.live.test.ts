@@ -232,7 +232,7 @@ test(
         );
       }, 30_000);
       await eventually(async () =>
-        expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program undoes/),
+        expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program keeps undoing/),
       );
     } finally {
       writeFileSync(stop, "");

@@ -325,7 +325,7 @@ test("what rests stays away, and is tried again", async () => {
   await rules.pass();
   kernel.flush();
   made.forbid(true);
-  await expect(rules.pass()).rejects.toThrow("again and again");
+  await expect(rules.pass()).rejects.toThrow("keeps undoing");
   expect(kernel.commits).toEqual([]);
   // Other programs' commits bring no earlier attempt.
   expect(rules.delayMs).toBe(REST_MS);
@@ -377,7 +377,7 @@ test("a port that another pod has by now stays with it, and is named for as long
   await rules.pass();
   expect(missing.at(-1)).toHaveLength(3);
   expect(missing.at(-1)?.join("\n")).toMatch(
-    /container a, .*: its rules \(portmap\) were removed and cannot be put back: container b, .* has 8002\/tcp of any IPv4 address by now; restart the pod/,
+    /container a, .*: its rules \(portmap\) were removed and cannot be put back: container b, .* now has 8002\/tcp of any IPv4 address; restart the pod/,
   );
   await later(5000);
   expect(missing.at(-1)).toHaveLength(3);

@@ -37,6 +37,7 @@ export class SettingWatch {
   /** Where the kernel has no watch to give, the clock has to do. */
   #watch(path: string, inode: number): void {
     try {
+      // inotify works in /proc/sys for what is written through the same mount of proc. Netlink announces only forwarding.
       const watcher = watch(path, { persistent: false }, () => this.#onChange());
       watcher.on("error", () => this.#forget(path));
       this.#watchers.set(path, { inode, watcher });
