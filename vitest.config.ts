@@ -41,9 +41,7 @@ function groupOf({ project }: TestSpecification): number {
 }
 
 /** Live tests that measure or promise times: other files beside them would be measured, too. */
-const TIMED = ["healing", "services-healing", "api-faults", "bandwidth", "controllers"].map(
-  (name) => `test/live/${name}.live.test.ts`,
-);
+const TIMED = ["healing", "services-healing", "bandwidth"].map((name) => `test/live/${name}.live.test.ts`);
 
 /** Tests start hundreds of programs from their sources. With their compiled code in a cache, these start in half the time. */
 const env = { NODE_COMPILE_CACHE: fileURLToPath(new URL(".cache/compiled-scripts", import.meta.url)) };
@@ -53,8 +51,6 @@ const LIVE = {
   globalSetup: "test/live/harness/setup.ts",
   testTimeout: 180_000 * patience,
   hookTimeout: 180_000 * patience,
-  // Of those that a file declares as concurrent; test/differential has sides for so many.
-  maxConcurrency: 4,
   env,
 };
 

@@ -1,7 +1,7 @@
-/** Which addresses of a result are those of the attachment's own interface. Pure. */
+/** Selects the addresses of a result that belong to the attachment's own interface. Pure. */
 import type { Result, ResultAddress } from "../cni/result.ts";
 
-/** One that belongs to another interface of the result does not count, one that names none does. */
+/** Includes addresses that name no interface. Excludes addresses of another interface of the result. */
 export function ownAddresses({ ips, interfaces }: Result, ifName: string): ResultAddress[] {
   return ips.filter(({ interface: at }) => {
     const owner = at === undefined ? undefined : interfaces[at];

@@ -23,11 +23,11 @@ function bench() {
   return { system, reads, write, cached: new CachedAttachments(files) };
 }
 
-test("where the runtime keeps none, there are none", () => {
+test("reads no attachments if the runtime has no cache", () => {
   expect(bench().cached.read()).toEqual(new Map());
 });
 
-test("each attachment is found by its mark, whatever its file is called", () => {
+test("finds each attachment by its mark, not by its file name", () => {
   const { system, write, cached } = bench();
   for (const folder of [FOLDER, "/var/lib/cni/cache/results"]) system.makeDirectory(folder);
   write(`${FOLDER}/net-c1-eth0`, "c1");
@@ -38,7 +38,7 @@ test("each attachment is found by its mark, whatever its file is called", () => 
   expect([...cached.read().keys()].sort()).toEqual(["cni:cni-loopback/c1/lo", "cni:net/c1/eth0", "cni:net/c2/eth0"]);
 });
 
-test("flannel's configuration is what its plugin has kept of it for the pod", () => {
+test("uses the delegate's configuration that flannel's plugin saved for the pod", () => {
   const { system, write, cached } = bench();
   for (const folder of [FOLDER, "/var/lib/cni/flannel"]) system.makeDirectory(folder);
   const config = Buffer.from(
@@ -57,7 +57,7 @@ test("flannel's configuration is what its plugin has kept of it for the pod", ()
   expect(typesOf("cni:net/c2/eth0")).toEqual(["flannel ", "portmap "]);
 });
 
-test("only what changed is read again, and what is gone is gone", () => {
+test("reads only changed files again and drops removed ones", () => {
   const { system, reads, write, cached } = bench();
   system.makeDirectory(FOLDER);
   write(`${FOLDER}/a`, "c1");
@@ -72,7 +72,7 @@ test("only what changed is read again, and what is gone is gone", () => {
   expect(reads).toEqual([`${FOLDER}/b`]);
 });
 
-test("a file that tells no configuration is an attachment's all the same, by its name", () => {
+test("attributes a file without a configuration to its attachment by name", () => {
   const { system, cached } = bench();
   system.makeDirectory(FOLDER);
   system.writeFile(`${FOLDER}/net-c1-eth0`, new TextEncoder().encode("{}"));

@@ -1,4 +1,4 @@
-/** What the runtime remembers of this node's attachments, read from its files. */
+/** Reads the runtime's cached results of this node's attachments. */
 
 import { cachedResultName } from "../cni/cached-result.ts";
 import { isCniError } from "../cni/errors.ts";
@@ -14,11 +14,13 @@ type Version = Pick<FileStatus, "inode" | "modifiedMs" | "sizeBytes">;
 
 interface Entry {
   readonly version: Version;
-  /** `undefined` where the file tells no attachment. */
+  /** Undefined if the file describes no attachment. */
   readonly attachment: CachedAttachment | undefined;
 }
 
-/** A file that did not change since the last reading is not read again: a node has hundreds. */
+/**
+ * Reads the cached attachments. A file that has not changed since the last read is not read again: a node has hundreds.
+ */
 export class CachedAttachments {
   readonly #files: Reading;
   readonly #directories: readonly string[];
@@ -29,7 +31,10 @@ export class CachedAttachments {
     this.#directories = directories;
   }
 
-  /** By the attachments' marks; of two files of one attachment the newer. Throws `SystemError`. */
+  /**
+   * Returns the attachments by their marks. If two files describe one attachment, the newer one counts. Throws
+   * `SystemError`.
+   */
   read(): ReadonlyMap<string, CachedAttachment> {
     const entries = new Map<string, Entry>();
     for (const directory of this.#directories) {
@@ -49,8 +54,8 @@ export class CachedAttachments {
   }
 
   /**
-   * True where the last reading has found a file of the attachment by its name, whatever is in it: files of old versions of
-   * libcni hold no configuration.
+   * True if the last read found a file whose name is that of the attachment, whatever its content: old versions of
+   * libcni write files without a configuration.
    */
   hasFileOf(mark: string): boolean {
     const attachment = parseOwner(mark);
@@ -59,7 +64,7 @@ export class CachedAttachments {
     return this.#directories.some((directory) => this.#entries.has(`${directory}/${name}`));
   }
 
-  /** `undefined` where there is no such file any more. */
+  /** Undefined if the file no longer exists. */
   #entry(path: string): Entry | undefined {
     const version = this.#files.status(path);
     if (version?.kind !== "file") return undefined;
@@ -70,7 +75,10 @@ export class CachedAttachments {
   }
 }
 
-/** With that in flannel's place: what its configuration does not say came from flanneld at ADD. */
+/**
+ * Replaces flannel's configuration by its delegate's, which flannel's plugin saved: ADD completed it with values from
+ * flanneld.
+ */
 function withDelegate(files: Pick<Files, "readFile">, attachment: CachedAttachment): CachedAttachment {
   const [first, ...chained] = attachment.plugins;
   if (first?.value("type") !== "flannel") return attachment;
@@ -88,7 +96,7 @@ function isSame(one: Version, other: Version): boolean {
   return one.inode === other.inode && one.modifiedMs === other.modifiedMs && one.sizeBytes === other.sizeBytes;
 }
 
-/** `undefined` for what tells none, or was removed just now. */
+/** Returns undefined if the file describes no attachment or has just been removed. */
 export function readCachedAttachment(files: Pick<Files, "readFile">, path: string): CachedAttachment | undefined {
   try {
     return parseCachedAttachment(files.readFile(path));

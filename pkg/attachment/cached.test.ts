@@ -16,7 +16,7 @@ const cached = {
   result: { cniVersion: "1.0.0", ips: [{ address: "10.22.0.2/24" }] },
 };
 
-test("a plugin gets the capabilities that it asks for", () => {
+test("gives a plugin the capabilities that it declares", () => {
   const attachment = parseCachedAttachment(encode(cached));
   expect(attachment).toMatchObject({ network: "net", containerId: "c1", ifName: "eth0" });
   expect(attachment?.plugins.map((plugin) => plugin.value("runtimeConfig"))).toEqual([{}, { portMappings: [1] }]);
@@ -24,13 +24,13 @@ test("a plugin gets the capabilities that it asks for", () => {
 });
 
 test.each([[{}], [{ ...cached, config: "?" }], [{ ...cached, config: "e30" }], [{ ...cached, containerId: 1 }], [[]]])(
-  "%j tells nothing",
+  "returns undefined for %j",
   (value) => {
     expect(parseCachedAttachment(encode(value))).toBeUndefined();
   },
 );
 
-test("all bytes come back from base64", () => {
+test("decodes any bytes from base64", () => {
   fc.assert(
     fc.property(fc.uint8Array(), (bytes) => {
       expect(decodeBase64(Buffer.from(bytes).toString("base64"))).toEqual(bytes);

@@ -1,6 +1,6 @@
 /**
- * What the runtime remembers of an attachment beside its result: libcni (since 0.8) keeps the network's configuration and
- * the values of its capabilities in the same file. Pure.
+ * The runtime's cached data of an attachment. Since libcni 0.8, the file of the result also contains the network's
+ * configuration and the values of its capabilities. Pure.
  */
 
 import { ConfigObject } from "../cni/config.ts";
@@ -10,12 +10,12 @@ import { decodeResult, EMPTY_RESULT, type Result } from "../cni/result.ts";
 import type { Attachment } from "../kernel/owner.ts";
 
 export interface CachedAttachment extends Attachment {
-  /** As they are called in turn, each with the `runtimeConfig` that it gets from the runtime. */
+  /** In the order of the chain, each with the `runtimeConfig` that the runtime passes to it. */
   readonly plugins: readonly ConfigObject[];
   readonly result: Result;
 }
 
-/** `undefined` for what is no such file, or holds no configuration. */
+/** Returns undefined if the content is not such a file, or has no configuration. */
 export function parseCachedAttachment(content: Uint8Array): CachedAttachment | undefined {
   try {
     const cached = new ConfigObject(parseJsonObject(content, "cached result"));
@@ -48,7 +48,7 @@ function withCapabilities(plugin: ConfigObject, given: ConfigObject): ConfigObje
   return new ConfigObject({ ...plugin.values(), runtimeConfig });
 }
 
-/** The plugin that makes the interface: flannel has another one do it. */
+/** Returns the plugin that makes the interface. flannel delegates this to another plugin. */
 export function mainPlugin(first: ConfigObject): { readonly type: string; readonly config: ConfigObject } {
   const type = first.optionalString("type") ?? "";
   if (type !== "flannel") return { type, config: first };
@@ -59,7 +59,7 @@ export function mainPlugin(first: ConfigObject): { readonly type: string; readon
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const BITS = 6;
 
-/** RFC 4648, section 4; QuickJS has no `atob`. `undefined` for what is none. */
+/** Decodes base64 (RFC 4648, section 4); QuickJS has no `atob`. Returns undefined for invalid text. */
 export function decodeBase64(text: string): Uint8Array | undefined {
   const digits = text.replace(/={0,2}$/, "");
   const bytes = new Uint8Array(Math.floor((digits.length * BITS) / 8));

@@ -1,4 +1,4 @@
-/** CHECK of what ADD made in the pod. What others added later is not looked at. */
+/** CHECK for what ADD made in the pod. Ignores what other plugins or the pod added later. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
 import type { Result, ResultInterface } from "../cni/result.ts";
@@ -11,23 +11,23 @@ import type { BlockingNetlink } from "../netlink/blocking.ts";
 import { RT_TABLE_LOCAL, RT_TABLE_MAIN, RT_TABLE_UNSPEC } from "../netlink/route.ts";
 import { statedRoutes } from "./routes.ts";
 
-/** What a CHECK that fails throws. */
+/** Returns the error of a failed CHECK. */
 export function wrong(what: string): CniError {
   return new CniError(ErrorCode.internal, `CHECK: ${what}`);
 }
 
 /**
- * What the pod's interface must be, besides what prevResult says of it. Its MTU is not looked at: a plugin behind in the
- * chain (tuning), or the pod itself, may have changed it.
+ * The required state of the pod's interface, in addition to prevResult. The MTU is not compared: a later plugin in the
+ * chain (tuning) or the pod itself may have changed it.
  */
 export interface ExpectedInterface {
-  /** The device's kind as `ip -d link` shows it: "veth", "macvlan"; any when left out. */
+  /** The device's kind as `ip -d link` shows it: "veth", "macvlan". Undefined accepts any kind. */
   readonly kind?: string;
-  /** False for an interface that ADD leaves down, and others may bring up. */
+  /** False for an interface that ADD leaves down and another program may bring up. */
   readonly isUp?: boolean;
 }
 
-/** The pod's interface with its addresses and routes, as prevResult tells of them. Throws `CniError`. */
+/** Compares the pod's interface, its addresses and its routes with prevResult. Throws `CniError`. */
 export function checkInterface(
   pod: BlockingNetlink,
   request: CniRequest,
@@ -38,11 +38,11 @@ export function checkInterface(
   const where = `${ifName} in ${pod.where}`;
   const at = previous.interfaces.findIndex((entry) => entry.name === ifName && entry.sandbox === netnsPath);
   const told = previous.interfaces[at];
-  if (told === undefined) throw wrong(`prevResult names no interface ${ifName} in ${netnsPath}`);
+  if (told === undefined) throw wrong(`prevResult has no interface ${ifName} in ${netnsPath}`);
   const link = findLink(pod, ifName);
   if (link === undefined) throw wrong(`the interface ${where} is missing`);
   if (expected.kind !== undefined && link.kind !== expected.kind) {
-    throw wrong(`the interface ${where} is no ${expected.kind} but ${link.kind || "a physical device"}`);
+    throw wrong(`the interface ${where} is of the kind ${link.kind || "physical"}: expected ${expected.kind}`);
   }
   if (expected.isUp !== false && !link.isUp) throw wrong(`the interface ${where} is down`);
   checkMac(link, told, where);
@@ -57,7 +57,7 @@ export function checkInterface(
   return link;
 }
 
-/** Every one of `addresses` is on the link, with its length; others may be too. */
+/** Checks that all `addresses` are on the link, with their prefix lengths. Other addresses are allowed. */
 export function checkAddresses(
   netlink: BlockingNetlink,
   link: Link,
@@ -72,7 +72,7 @@ export function checkAddresses(
   }
 }
 
-/** Every one of `routes` is in the namespace; others may be too. */
+/** Checks that all `routes` are in the namespace. Other routes are allowed. */
 export function checkRoutes(netlink: BlockingNetlink, routes: readonly Route[]): void {
   const observed = readRoutes(netlink);
   for (const route of routes) {
@@ -82,20 +82,23 @@ export function checkRoutes(netlink: BlockingNetlink, routes: readonly Route[]):
   }
 }
 
-/** The hardware address that prevResult tells, where it tells one. */
+/** Checks the hardware address if prevResult has one. */
 export function checkMac(link: Link, told: ResultInterface, where: string): void {
   if (told.mac !== undefined && told.mac !== "" && told.mac.toLowerCase() !== link.mac) {
     throw wrong(`the hardware address of ${where} is ${link.mac}: expected ${told.mac}`);
   }
 }
 
-/** From the main table, a plugin behind in the chain may have moved the route to one of its own (sbr, vrf). */
+/** A later plugin in the chain (sbr, vrf) may have moved a route from the main table to a table of its own. */
 function isWantedTable({ table }: ObservedRoute, wanted: number = RT_TABLE_MAIN): boolean {
   const isMain = wanted === RT_TABLE_MAIN || wanted === RT_TABLE_UNSPEC;
   return isMain ? table !== RT_TABLE_LOCAL : table === wanted;
 }
 
-/** What `wanted` states holds of `candidate`; a metric it does not state may be the kernel's own default. */
+/**
+ * True if `candidate` has all properties that `wanted` specifies. If `wanted` has no metric, the kernel may have set a
+ * default.
+ */
 function isSameRoute(candidate: ObservedRoute, wanted: Route): boolean {
   const sameGateway =
     wanted.gateway === undefined ||

@@ -1,8 +1,9 @@
 /**
- * DEL and GC of what hangs on a veth pair. The device goes first, then the address, so that no address is handed out while
- * its old owner may still answer to it: a device that cannot be removed keeps it. The address is freed whatever becomes of
- * entries in nf_tables: the masquerade's follows the address to its next owner, and that of a port which is gone meets no
- * frames. What is gone already is success.
+ * DEL and GC for an attachment with a veth pair.\n\nThe device is removed before the address is released, so no other
+ * pod gets the address while the old pod may still answer to it. If the device cannot be removed, the address stays
+ * reserved. The address is released even if removing nf_tables entries fails: the next owner of the address takes over
+ * the entry for masquerading, and an entry for a removed port matches no frames. Removing something that no longer
+ * exists succeeds.
  */
 import { delegateDel, delegateGc } from "../cni/delegate.ts";
 import type { CniRequest } from "../cni/plugin.ts";
@@ -14,19 +15,19 @@ import { removeMasquerade } from "./masquerade.ts";
 import { inOwnPod } from "./own-pod.ts";
 import { garbageOf, ownerOf } from "./owner.ts";
 
-/** What of the attachment is elsewhere than in devices and addresses. */
+/** The parts of the attachment other than devices and addresses. */
 export interface Rest {
   readonly isMasqueraded: boolean;
-  /** What the reference plugin has made for it besides. */
+  /** The state that the reference plugin may have created for the attachment. */
   readonly legacy: Parameters<typeof removeLegacy>[1];
-  /** Removes what else carries the owner's mark. */
+  /** Removes everything else that has the owner's mark. */
   readonly remove?: (isWanted: (mark: string) => boolean) => void;
 }
 
 export function detach(request: CniRequest, { isMasqueraded, legacy, remove }: Rest): void {
   const owner = ownerOf(request);
   const isOwn = (mark: string) => mark === owner;
-  // Removing one end of the pair removes both. The pod may have given its end another name, or hold it elsewhere.
+  // Removing one end of the pair removes both. The pod may have renamed its end, or moved it to another namespace.
   let isRemoved = false;
   inOwnPod(request, (pod) => {
     isRemoved = removeLink(pod, request.ifName);
@@ -42,7 +43,7 @@ export function detach(request: CniRequest, { isMasqueraded, legacy, remove }: R
   }
 }
 
-/** Only objects with our owner's mark; one failure does not stop the rest. */
+/** Removes only objects with weft's marks. A failure does not stop the other steps. */
 export function collect(request: CniRequest, { legacy, remove }: Omit<Rest, "isMasqueraded">): void {
   const isGarbage = garbageOf(request);
   const ipam = ipamType(request.config);
@@ -56,8 +57,8 @@ export function collect(request: CniRequest, { legacy, remove }: Omit<Rest, "isM
 }
 
 /**
- * Without a namespace to look into, the host's end is found by its mark: a runtime that has lost the path must not leave
- * a pod attached whose address is handed out again.
+ * Finds the host's end by its mark if there is no namespace to search. Otherwise, if a runtime has lost the path, the
+ * pod would stay attached while its address is given to another pod.
  */
 function removeHostEnds({ system }: CniRequest, isWanted: (mark: string) => boolean): void {
   removeHostLinks(system, ({ alias, kind }) => kind === "veth" && isWanted(alias));

@@ -1,17 +1,17 @@
-/** Duplicate address detection (RFC 4862 section 5.4), waited for. */
+/** Waits for duplicate address detection (RFC 4862, section 5.4). */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import { formatPrefix } from "../ip/prefix.ts";
 import { readAddresses } from "../kernel/read.ts";
 import type { BlockingNetlink } from "../netlink/blocking.ts";
 import type { System } from "../sys/system.ts";
 
-/** The kernel asks once, within the first second, and waits another for the answer. */
+/** The kernel sends one probe within the first second and waits another second for an answer. */
 const LONGEST_WAIT_MS = 5000;
 const INTERVAL_MS = 50;
 
 /**
- * Waits until the kernel uses all addresses of a link. Throws `CniError` 11 for one that somebody else on the link has, or
- * where the kernel still asks after five seconds.
+ * Waits until all addresses of a link are usable. Throws `CniError` 11 if another host on the link has one of them, or
+ * if the kernel still probes after five seconds.
  */
 export function waitForDetection(pod: BlockingNetlink, system: System, link: { index: number; name: string }): void {
   for (let waitedMs = 0; ; waitedMs += INTERVAL_MS) {
@@ -20,8 +20,8 @@ export function waitForDetection(pod: BlockingNetlink, system: System, link: { i
     if (taken !== undefined) {
       throw new CniError(
         ErrorCode.tryAgainLater,
-        `somebody else on the link of ${link.name} in ${pod.where} has the address ${formatPrefix(taken.prefix)} already ` +
-          "(duplicate address detection): find out who, or try again for another address",
+        `another host on the link of ${link.name} in ${pod.where} has the address ${formatPrefix(taken.prefix)} ` +
+          "(duplicate address detection): find that host, or try again to get another address",
       );
     }
     const pending = addresses.find(({ isTentative }) => isTentative);

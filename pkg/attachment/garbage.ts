@@ -1,8 +1,8 @@
-/** GC's way: every step is tried, and what failed is told together at the end. */
+/** GC runs every step and reports all failures together at the end. */
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
 
-/** Runs all `steps`; throws one `CniError` with what failed. */
+/** Runs all `steps`. Throws one `CniError` with all failures. */
 export function collectGarbage(request: CniRequest, steps: readonly (() => void)[]): void {
   const failures = steps.flatMap((step) => {
     try {

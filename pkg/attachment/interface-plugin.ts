@@ -1,7 +1,7 @@
 /**
- * A plugin that gives the pod one interface and needs nothing else on the host: addresses are reserved first, so that
- * what cannot be served touches no device (dhcp alone needs the interface before it can ask); then the interface is made
- * and configured. What differs between such plugins is how the interface is made.
+ * A plugin that gives the pod one interface and needs nothing else on the host. It reserves the addresses first, so a
+ * request that cannot be served changes no device. (Only dhcp needs the interface before it can request an address.)
+ * Then it makes and configures the interface. Such plugins differ only in how they make the interface.
  */
 import { delegateCheck, delegateDel, delegateGc, delegateStatus } from "../cni/delegate.ts";
 import { CniError, ErrorCode } from "../cni/errors.ts";
@@ -21,13 +21,13 @@ import { inOwnPod } from "./own-pod.ts";
 import { podRoutes } from "./routes.ts";
 import { prepareNeighbour } from "./sysctls.ts";
 
-/** Both roads to the kernel. */
+/** Netlink sockets in the host's and in the pod's namespace. */
 export interface NamespaceSockets {
   readonly host: BlockingNetlink;
   readonly pod: BlockingNetlink;
 }
 
-/** What an interface is made with. */
+/** The context in which ADD makes an interface. */
 export interface AttachContext {
   readonly request: CniRequest;
   readonly namespace: NetworkNamespace;
@@ -35,7 +35,7 @@ export interface AttachContext {
   readonly undo: Undo;
 }
 
-/** What CHECK has found so far. */
+/** The state that CHECK has found so far. */
 export interface Checked {
   readonly request: CniRequest;
   readonly sockets: NamespaceSockets;
@@ -43,32 +43,38 @@ export interface Checked {
   readonly link: Link;
 }
 
-/** What is a plugin's own; `C` is its configuration. */
+/** The parts that differ between plugins. `C` is the plugin's configuration. */
 export interface InterfaceKind<C> {
   readonly name: string;
   readonly about: string;
-  /** True for interfaces that are of no use without addresses: a configuration without `ipam` is refused. */
+  /** True if the interface is useless without addresses. A configuration without `ipam` is then refused. */
   readonly needsAddresses?: boolean;
-  /** Reads the configuration, and nothing of the machine. Throws `CniError` 7, and 2 for what is not served. */
+  /**
+   * Parses the configuration without reading any state of the machine. Throws `CniError` 7, or 2 for an unsupported
+   * option.
+   */
   parse(request: CniRequest): C;
-  /** False where the pod gets a device that the kernel has no link for: then there are addresses in the result alone. */
+  /** False if the pod gets a device that is not a network link. The addresses are then only in the result. */
   hasLink?(request: CniRequest, config: C): boolean;
   /**
-   * Looks whether CNI_IFNAME can be made, before anything is changed. What comes back makes it in the pod, down, and
-   * pushes what takes it back.
+   * Checks that CNI_IFNAME can be made, before anything is changed. The returned function makes it in the pod, down,
+   * and pushes the undo step.
    */
   prepare(context: AttachContext, config: C): () => void;
-  /** Gives it up; the pod's link is removed when left out. What is gone is success. */
+  /** Removes the interface. By default, removes the pod's link. Succeeds if it no longer exists. */
   remove?(request: CniRequest): void;
-  /** What CHECK expects of the interface. */
+  /** Returns the state that CHECK requires of the interface. */
   expected(config: C): ExpectedInterface;
-  /** CHECK of what is this plugin's own. Throws `CniError`. */
+  /** CHECK for the plugin's own settings. Throws `CniError`. */
   check?(checked: Checked, config: C): void;
-  /** STATUS besides that of `ipam`. Throws `CniError` 50 for what makes every ADD fail and no DEL can mend. */
+  /**
+   * STATUS in addition to that of `ipam`. Throws `CniError` 50 for a condition that makes every ADD fail and that no
+   * DEL can repair.
+   */
   status?(request: CniRequest, config: C): void;
-  /** GC besides that of `ipam`. */
+  /** GC in addition to that of `ipam`. */
   collect?(request: CniRequest): void;
-  /** Addresses that come from elsewhere than `ipam`. */
+  /** Addresses from a source other than `ipam`. */
   otherAddresses?(request: CniRequest): Result | undefined;
 }
 
@@ -85,7 +91,7 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
       );
       return Object.keys(dns).length > 0 ? { ...result, dns } : result;
     },
-    /** The interface first, so that no address is handed out while its old owner may still answer to it. */
+    /** Removes the interface first, so no other pod gets the address while the old pod may still answer to it. */
     del(request) {
       remove(request);
       const ipam = ipamType(request.config);
@@ -107,7 +113,7 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
       const ipam = ipamType(request.config);
       if (ipam !== undefined) delegateStatus(request, ipam);
     },
-    /** The interfaces themselves go with their pods' namespaces. */
+    /** The interfaces themselves disappear with their pods' namespaces. */
     gc(request) {
       const ipam = ipamType(request.config);
       collectGarbage(request, [
@@ -120,11 +126,11 @@ export function interfacePlugin<C>(kind: InterfaceKind<C>): Plugin {
 
 function parse<C>(kind: InterfaceKind<C>, request: CniRequest): C {
   const config = kind.parse(request);
-  // STATUS has no prevResult: what the plugin before would bring is not known.
+  // STATUS has no prevResult, so the addresses of an earlier plugin are unknown.
   const mayBeServed = kind.otherAddresses !== undefined && request.call.environment.verb === "STATUS";
   const isServed = ipamType(request.config) !== undefined || kind.otherAddresses?.(request) !== undefined;
   if (kind.needsAddresses === true && !isServed && !mayBeServed) {
-    throw request.config.invalid("ipam", `an object with the type of an address manager, which ${kind.name} needs`);
+    throw request.config.invalid("ipam", `an object with the type of an IPAM plugin: ${kind.name} needs addresses`);
   }
   return config;
 }
@@ -150,18 +156,21 @@ function attach<C>(kind: InterfaceKind<C>, config: C, context: AttachContext): R
   return describe(request, link, addresses ?? EMPTY_RESULT);
 }
 
-/** The new link, still down, with the settings that it must have before it comes up. */
+/** Returns the new link, which is still down, after applying the settings that it needs before it comes up. */
 function readyLink({ request, namespace, sockets }: AttachContext, addresses: Result | undefined): Link {
   const { ifName, system } = request;
   if (addresses?.ips.some(({ address }) => address.address.family === 6) === true) {
     prepareNeighbour(system, namespace, ifName);
   }
   const [message] = sockets.pod.run(changeLink(ifName, { arpNotify: true }), getLink(ifName));
-  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sockets.pod.where}`);
+  if (message === undefined)
+    throw new Error(`the kernel did not answer "ip link show ${ifName}" in ${sockets.pod.where}`);
   return parseLink(message);
 }
 
-/** Addresses first: as the link comes up, the kernel tells neighbours of those that it has. Routes need it up. */
+/**
+ * Adds the addresses before the link comes up: the kernel then announces them to neighbours. Routes need the link up.
+ */
 function configuration({ index }: Link, addresses: Result | undefined): Request[] {
   const up = changeLink(index, { up: true });
   if (addresses === undefined) return [up];
@@ -186,7 +195,10 @@ function removeFromPod(request: CniRequest): void {
   inOwnPod(request, (pod) => removeLink(pod, request.ifName));
 }
 
-/** Sockets for `work`, on the host and in the pod. Throws `CniError` 4 where the pod's namespace is gone. */
+/**
+ * Runs `work` with a socket on the host and one in the pod. Throws `CniError` 4 if the pod's namespace no longer
+ * exists.
+ */
 export function withSockets<T>(request: CniRequest, work: (sockets: NamespaceSockets) => T): T {
   const namespace = request.requireNamespace();
   const host = openRoute(request.system);

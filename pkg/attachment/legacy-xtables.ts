@@ -1,6 +1,6 @@
 /**
- * Legacy iptables, by the host's own programs: only where the kernel holds such tables. Without the programs nobody can
- * look into them, which is told on standard error.
+ * Changes legacy iptables tables with the host's own programs, only if the kernel has such tables. Without these
+ * programs the tables cannot be read; weft then warns on standard error.
  */
 
 import { notice } from "../cni/notice.ts";
@@ -9,13 +9,16 @@ import type { Family } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { System } from "../sys/system.ts";
 
-/** Where programs are that no PATH names: runtimes hand plugins short ones. */
+/** Directories to search besides PATH, because runtimes give plugins a short PATH. */
 const DIRECTORIES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"] as const;
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const;
 
 const FAMILIES = [4, 6] as const;
 
-/** Changes a table by what `plan` makes of what `iptables-save` prints; `what` names the state in warnings. */
+/**
+ * Changes a table: `plan` turns the output of `iptables-save` into input for `iptables-restore`. `what` names the
+ * affected state in warnings.
+ */
 export function changeXtables(
   system: System,
   table: "nat" | "filter",
@@ -24,23 +27,26 @@ export function changeXtables(
 ): void {
   for (const family of FAMILIES) {
     const isUnreadable = () =>
-      warn(system, family, table, `what the reference plugins left in it (${what()}) stays until you remove it`);
+      warn(system, family, table, `state of the reference plugins in it (${what()}) remains: remove it by hand`);
     const tools = toolsOf(system, family, table, isUnreadable);
     if (tools !== undefined) changeSaved(system, tools, table, plan);
   }
 }
 
-/** What `iptables-save` prints of a table; "" where the kernel has none, or no program to look into it is there. */
+/**
+ * Returns the output of `iptables-save` for a table. Returns "" if the kernel has no such table, or if no program can
+ * read it.
+ */
 export function readXtables(system: System, table: "nat" | "filter", family: Family): string {
-  const isUnreadable = () => warn(system, family, table, "what the reference plugins left in it counts as absent");
+  const isUnreadable = () => warn(system, family, table, "state of the reference plugins in it is ignored");
   return toolsOf(system, family, table, isUnreadable)?.saved ?? "";
 }
 
-/** A change is refused where another program was faster with what it rests on: then it is planned anew. */
+/** A change is refused if another program changed the table first. It is then planned again. */
 const ATTEMPTS = 8;
 const LONGEST_PAUSE_MS = 64;
 
-/** Gives `iptables-restore` what `plan` makes of the saved table; nothing for "". */
+/** Passes `plan(saved)` to `iptables-restore`. Does nothing if the plan is "". */
 export function changeSaved(system: System, tools: Tools, table: string, plan: (saved: string) => string): void {
   let { saved } = tools;
   for (let attempt = 1; ; attempt++) {
@@ -58,15 +64,15 @@ export function changeSaved(system: System, tools: Tools, table: string, plan: (
   }
 }
 
-/** True where the kernel has this table of legacy iptables. */
+/** True if the kernel has this legacy iptables table. */
 export function hasXtable(system: System, family: Family, table: string): boolean {
   return tableNames(system, LEGACY_TABLE_NAMES[family]).includes(table);
 }
 
-/** How many symbolic links a program's name may lead through: Debian's alternatives take three. */
+/** The largest number of symbolic links to follow from a program's name. Debian's alternatives use three. */
 const LINKS = 8;
 
-/** True where the host's own `iptables` is the legacy one, by what its name leads to: iptables-legacy, or xtables-multi. */
+/** True if the host's `iptables` is the legacy one: its name leads to iptables-legacy or xtables-multi. */
 export function prefersXtables(system: System, family: Family): boolean {
   let path = findProgram(system, PROGRAM[family]);
   for (let followed = 0; path !== undefined && followed < LINKS; followed++) {
@@ -78,13 +84,16 @@ export function prefersXtables(system: System, family: Family): boolean {
 }
 
 export interface Tools {
-  /** What `save` printed when it was found. */
+  /** The output of `save` when the programs were found. */
   readonly saved: string;
   readonly save: string;
   readonly restore: string;
 }
 
-/** `undefined` where the kernel has no such table, or, which `isUnreadable` is called for, no program can read it. */
+/**
+ * Returns undefined if the kernel has no such table. Calls `isUnreadable` and returns undefined if no program can read
+ * it.
+ */
 function toolsOf(system: System, family: Family, table: string, isUnreadable: () => void): Tools | undefined {
   if (!hasXtable(system, family, table)) return undefined;
   const tools = findTools(system, family, table);
@@ -92,7 +101,10 @@ function toolsOf(system: System, family: Family, table: string, isUnreadable: ()
   return tools;
 }
 
-/** Old releases had legacy iptables alone, under the names that now may belong to the one on nf_tables. */
+/**
+ * Finds the legacy programs. Old releases have only legacy iptables, under names that newer ones use for iptables on
+ * nf_tables.
+ */
 export function findTools(system: System, family: Family, table: string): Tools | undefined {
   const program = PROGRAM[family];
   for (const name of [`${program}-legacy`, program]) {
@@ -105,7 +117,9 @@ export function findTools(system: System, family: Family, table: string): Tools 
   return undefined;
 }
 
-/** The host's own `iptables-save` and `iptables-restore`, whichever tables they are for; `undefined` where one is missing. */
+/**
+ * Returns the host's own `iptables-save` and `iptables-restore`, legacy or not. Undefined if one of them is missing.
+ */
 export function findHostTools(system: System, family: Family, table: string): Tools | undefined {
   const save = findProgram(system, `${PROGRAM[family]}-save`);
   const restore = findProgram(system, `${PROGRAM[family]}-restore`);
@@ -122,7 +136,7 @@ function tableNames(system: System, path: string): string[] {
   }
 }
 
-/** The path of a program that is on PATH, or where programs usually are. */
+/** Returns the path of a program on PATH or in one of the usual directories. */
 export function findProgram(system: System, name: string): string | undefined {
   const path = (system.environment.PATH ?? "").split(":").filter((directory) => directory.startsWith("/"));
   return [...path, ...DIRECTORIES]
@@ -130,7 +144,7 @@ export function findProgram(system: System, name: string): string | undefined {
     .find((file) => system.status(file)?.kind === "file");
 }
 
-/** What the program prints. Throws its complaint. */
+/** Runs the program and returns its output. Throws an error with its standard error if it fails. */
 export function run(system: System, program: string, args: readonly string[], input: string): string {
   const { status, output, errorOutput } = system.execute(program, {
     args,
@@ -144,6 +158,6 @@ export function run(system: System, program: string, args: readonly string[], in
 
 function warn(system: System, family: Family, table: string, consequence: string): void {
   const program = PROGRAM[family];
-  const missing = `no ${program}-legacy-save is there to look into it`;
+  const missing = `${program}-legacy-save, which could read it, is not installed`;
   notice(system, "weft", `the kernel has a table ${table} of legacy ${program}, and ${missing}: ${consequence}`);
 }

@@ -1,6 +1,6 @@
 /**
- * What the Go plugins left in the kernel for an attachment that they made, taken away when it is deleted by ours. An
- * attachment whose state of ours was found is ours: nobody looks for theirs then.
+ * Removes what the Go plugins left in the kernel for an attachment that they made and weft deletes. If weft's own state
+ * was found for an attachment, then weft made it and the Go plugins' state is not searched.
  */
 
 import type { CniRequest } from "../cni/plugin.ts";
@@ -19,7 +19,7 @@ import { changeSeen, lacksNetfilter, readGeneration, readRuleset } from "../netl
 import type { System } from "../sys/system.ts";
 import { changeXtables, readXtables } from "./legacy-xtables.ts";
 
-/** Silent when nothing is there. One question where the Go plugins have left nothing on the node. */
+/** Succeeds if nothing is found. Sends only one request if the Go plugins have left nothing on the node. */
 export function removeLegacy(request: CniRequest, parts: readonly LegacyPart[]): void {
   if (parts.length === 0) return;
   const { network, containerId, ifName } = request;
@@ -27,9 +27,9 @@ export function removeLegacy(request: CniRequest, parts: readonly LegacyPart[]):
 }
 
 /**
- * True when the kernel holds what the Go plugins made for this attachment, of each of `parts`: in every one of `families`,
- * or in any where none is given. A rule of portmap's in nf_tables names no more than the container. For CHECK, where
- * nothing of ours is there.
+ * True if the kernel has the Go plugins' state for this attachment for each of `parts`: in all of `families`, or in at
+ * least one family if none are given. portmap's rules in nf_tables identify only the container. CHECK uses this if
+ * weft's own state is missing.
  */
 export function holdsLegacy(request: CniRequest, parts: readonly LegacyPart[], families?: readonly Family[]): boolean {
   return parts.every((part) => {
@@ -46,7 +46,7 @@ function lookFor({ network, containerId, ifName, system }: CniRequest, part: Leg
     (part !== "spoof-check" && isInXtablesNat(readXtables(system, "nat", family), selection));
 }
 
-/** GC: what is known to be of the network and of none of its valid attachments. */
+/** GC: removes state that belongs to the network and to none of its valid attachments. */
 export function removeLegacyGarbage(request: CniRequest, parts: readonly LegacyPart[]): void {
   const { network } = request;
   const valid = request.validAttachments.map((attachment) => ({ ...attachment, network }));
@@ -64,7 +64,10 @@ function removeSelected(system: System, selection: LegacySelection, parts: reado
   changeXtables(system, "nat", chains, (saved) => xtablesNatRemoval(saved, selection));
 }
 
-/** The reference firewall's rules for these addresses in nf_tables; `ours` are those of pods that weft attached. */
+/**
+ * Removes the reference firewall's rules for these addresses from nf_tables. `ours` are the addresses of pods that weft
+ * attached.
+ */
 export function removeLegacyFirewall(
   system: System,
   addresses: readonly Address[],

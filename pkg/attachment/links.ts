@@ -1,4 +1,4 @@
-/** Links of an attachment: names and hardware addresses for new ones, and removing those that carry its mark. */
+/** Links of an attachment: names and hardware addresses for new links, and removal of links with its mark. */
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
 import { formatMac } from "../ip/mac.ts";
 import { deleteLink, type Link, linkDump, parseLink } from "../kernel/link.ts";
@@ -7,20 +7,20 @@ import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { isGone } from "../netlink/errors.ts";
 import type { System } from "../sys/system.ts";
 
-/** A unicast, locally administered hardware address. */
+/** Returns a random unicast, locally administered hardware address. */
 export function randomMac(system: System): string {
   const bytes = system.randomBytes(6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return formatMac(bytes);
 }
 
-/** `prefix` and eight hexadecimal digits. */
+/** Returns `prefix` followed by eight random hexadecimal digits. */
 export function randomLinkName(system: System, prefix: string): string {
   const digits = [...system.randomBytes(4)].map((byte) => byte.toString(16).padStart(2, "0"));
   return `${prefix}${digits.join("")}`;
 }
 
-/** Throws when the pod has an interface of this name: ADD makes a new one (CNI specification, ADD). */
+/** Throws if the pod already has an interface of this name: ADD must create a new one (CNI specification, ADD). */
 export function assertNameIsFree(pod: BlockingNetlink, ifName: string): void {
   if (findLink(pod, ifName) === undefined) return;
   throw new CniError(
@@ -29,7 +29,7 @@ export function assertNameIsFree(pod: BlockingNetlink, ifName: string): void {
   );
 }
 
-/** One that is gone already (with the pod's namespace, say) is as good as removed; false for it. */
+/** Removes a link. Returns false if it no longer exists, for example because the pod's namespace is gone. */
 export function removeLink(netlink: BlockingNetlink, link: string | number): boolean {
   const [reply] = netlink.exchange([deleteLink(link)]);
   if (reply?.error === undefined) return true;
@@ -37,7 +37,9 @@ export function removeLink(netlink: BlockingNetlink, link: string | number): boo
   throw reply.error;
 }
 
-/** Removes the host's links that `isWanted` names, all of them whatever becomes of each, and tells what failed. */
+/**
+ * Removes all links on the host for which `isWanted` is true. Tries every link, then throws one error for all failures.
+ */
 export function removeHostLinks(system: System, isWanted: (link: Link) => boolean): void {
   const host = openRoute(system);
   try {

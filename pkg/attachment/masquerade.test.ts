@@ -13,8 +13,8 @@ const EEXIST = 17;
 const EINVAL = 22;
 
 /**
- * A kernel without tables: each question is answered with `lookErrno` (0: an empty dump, ENOENT for a single object), each
- * batch with the next of `batchErrnos`, then 0.
+ * A kernel without tables. It answers each query with `lookErrno` (0: an empty dump, or ENOENT for a single object) and
+ * each batch with the next of `batchErrnos`, then with 0.
  */
 function systemWith(lookErrno: number, batchErrnos: readonly number[]) {
   const counts = { batches: 0, sleeps: 0, closed: 0 };
@@ -62,37 +62,39 @@ const withoutSockets = {
   },
 } as unknown as System;
 
-test("a kernel without nfnetlink or nf_tables has nothing to remove", () => {
+test("removes nothing on a kernel without nfnetlink or nf_tables", () => {
   expect(() => removeMasquerade(withoutSockets, () => true)).not.toThrow();
   const { system, counts } = systemWith(EINVAL, []);
   removeMasquerade(system, () => true);
   expect(counts).toEqual({ batches: 0, sleeps: 0, closed: 1 });
 });
 
-test("a kernel without nfnetlink or nf_tables is told by name when an attachment needs it", () => {
-  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", ips)).toThrow(/masquerade of cni:n\/a\/eth0.*nf_tables/);
+test("names missing nfnetlink or nf_tables if an attachment needs them", () => {
+  expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", ips)).toThrow(
+    /cannot masquerade cni:n\/a\/eth0.*nf_tables/,
+  );
   const { system, counts } = systemWith(EINVAL, []);
   expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/EINVAL\).*ipMasq needs a kernel with nf_tables/);
   expect(counts.closed).toBe(1);
 });
 
-test("an attachment without addresses opens no socket", () => {
+test("opens no socket for an attachment without addresses", () => {
   expect(() => addMasquerade(withoutSockets, "cni:n/a/eth0", [])).not.toThrow();
 });
 
-test("a table that is absent is not an error, and is made once", () => {
+test("creates a missing table once", () => {
   const { system, counts } = systemWith(ENOENT, []);
   addMasquerade(system, "cni:n/a/eth0", ips);
   expect(counts).toEqual({ batches: 1, sleeps: 0, closed: 1 });
 });
 
-test("whoever lost a race looks again until it fits", () => {
+test("reads again after a concurrent change until the batch is accepted", () => {
   const { system, counts } = systemWith(0, [EEXIST, ENOENT]);
   addMasquerade(system, "cni:n/a/eth0", ips);
   expect(counts).toEqual({ batches: 3, sleeps: 2, closed: 1 });
 });
 
-test("a refusal that stays is reported, not repeated for ever", () => {
+test("reports a persistent refusal instead of retrying forever", () => {
   const { system, counts } = systemWith(
     0,
     Array.from({ length: 50 }, () => ENOENT),
@@ -101,7 +103,7 @@ test("a refusal that stays is reported, not repeated for ever", () => {
   expect(counts).toEqual({ batches: 8, sleeps: 7, closed: 1 });
 });
 
-test("a refused change is reported though reading went well", () => {
+test("reports a refused change even if the read succeeded", () => {
   const { system } = systemWith(0, [EINVAL]);
   expect(() => addMasquerade(system, "cni:n/a/eth0", ips)).toThrow(/EINVAL\)$/);
 });

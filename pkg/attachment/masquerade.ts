@@ -1,6 +1,4 @@
-/**
- * ipMasq: the attachment's entries in the node's table of masqueraded pods, over one nfnetlink socket.
- */
+/** ipMasq: the attachment's entries in the node's table of masqueraded pods, over one nfnetlink socket. */
 import { messageOf } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
 import type { ResultAddress } from "../cni/result.ts";
@@ -17,33 +15,36 @@ import {
 } from "../tables/pod-masquerade.ts";
 import { ownerOf } from "./owner.ts";
 
-/** ipMasq of a request's attachment, taken back when ADD fails later. */
+/** Adds ipMasq for a request's attachment. Pushes an undo step that removes it if ADD fails later. */
 export function masqueradeAttachment(request: CniRequest, ips: readonly ResultAddress[], undo: Undo): void {
   const owner = ownerOf(request);
   undo.push(() => removeMasquerade(request.system, (mark) => mark === owner));
   addMasquerade(request.system, owner, ips);
 }
 
-/** Repeating it is safe; an address that an older attachment left behind goes over to `owner`. */
+/** Idempotent. If an older attachment left an entry for one of the addresses, `owner` takes it over. */
 export function addMasquerade(system: System, owner: string, ips: readonly ResultAddress[]): void {
   if (ips.length === 0) return;
   const entries = masqueradesOf(owner, ips);
   try {
     changeRuleset(system, podMasqueradeDumps(), (dumped) => addPodMasquerade(dumped, entries));
   } catch (error) {
-    // A kernel without nf_tables answers EINVAL or has no such socket; one without the masquerade expression, ENOENT.
+    // A kernel without nf_tables returns EINVAL or has no such socket. A kernel without the masquerade expression
+    // returns ENOENT.
     const isUnsupported = lacksNetfilter(error) || isNetlinkError(error, "ENOENT", "EOPNOTSUPP");
     const advice = isUnsupported ? "; ipMasq needs a kernel with nf_tables, nft_chain_nat and nft_masq" : "";
-    throw new Error(`masquerade of ${owner}: ${messageOf(error)}${advice}`, { cause: error });
+    throw new Error(`cannot masquerade ${owner}: ${messageOf(error)}${advice}`, { cause: error });
   }
 }
 
-/** What the table should hold for an attachment with ipMasq. */
+/** Returns the entries that the table should have for an attachment with ipMasq. */
 export function masqueradesOf(owner: string, ips: readonly ResultAddress[]): PodMasquerade[] {
   return ips.map(({ address }) => ({ owner, address: address.address, subnet: networkOf(address) }));
 }
 
-/** True when there was something; silent when not, the table and the kernel's support for it included. */
+/**
+ * Returns true if entries were removed. Succeeds if the entries, the table or the kernel's support for it are missing.
+ */
 export function removeMasquerade(system: System, isWanted: (mark: string) => boolean): boolean {
   let wasThere = false;
   try {

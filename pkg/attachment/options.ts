@@ -1,4 +1,4 @@
-/** Configuration keys that mean the same to all plugins that make an interface. */
+/** Configuration keys with the same meaning in all plugins that make an interface. */
 
 import { type CniArguments, parseArgument } from "../cni/arguments.ts";
 import type { ConfigObject } from "../cni/config.ts";
@@ -9,7 +9,7 @@ import { LONGEST_NAME } from "../kernel/link.ts";
 /** The smallest MTU that IPv4 allows on a link (RFC 791), and the largest that IP can use. */
 const MTU_LIMITS = { min: 68, max: 65_535 };
 
-/** `mtu`; 0 means the kernel's default, as with the reference. */
+/** Reads `mtu`. 0 means the kernel's default, as in the reference plugins. */
 export function mtuOption(object: ConfigObject): number | undefined {
   const value = object.optionalInteger("mtu", { min: 0, max: MTU_LIMITS.max });
   if (value === undefined || value === 0) return undefined;
@@ -19,35 +19,40 @@ export function mtuOption(object: ConfigObject): number | undefined {
 }
 
 export interface MasqueradeOption {
-  /** Traffic from the pod that leaves its subnet is masqueraded. */
+  /** True if traffic from the pod that leaves its subnet is masqueraded. */
   readonly ipMasq: boolean;
-  /** What ADD tells of a backend whose work nftables does. */
+  /** The warning that ADD prints if the configured backend is replaced by nftables. */
   readonly masqueradeNotice: string | undefined;
 }
 
-/** `ipMasq`, with `ipMasqBackend`, which only counts with it: nftables masquerades whichever of the backends is named. */
+/**
+ * Reads `ipMasq` and `ipMasqBackend`. The backend is ignored without `ipMasq`. nftables masquerades for either backend.
+ */
 export function masqueradeOption(object: ConfigObject): MasqueradeOption {
   const ipMasq = object.optionalBoolean("ipMasq") ?? false;
   const backend = object.optionalString("ipMasqBackend") || "nftables";
   if (!ipMasq) return { ipMasq, masqueradeNotice: undefined };
   if (backend !== "nftables" && backend !== "iptables")
     throw object.invalid("ipMasqBackend", '"iptables" or "nftables"');
-  const notice = 'ipMasqBackend "iptables": nftables does the same work, in the table inet weft_masquerade';
+  const notice = 'ipMasqBackend "iptables": weft uses nftables instead, in the table inet weft_masquerade';
   return { ipMasq, masqueradeNotice: backend === "iptables" ? notice : undefined };
 }
 
-/** `macspoofchk`: frames from the pod pass only with its own hardware address as their source. */
+/** Reads `macspoofchk`: frames from the pod pass only if their source is the pod's own hardware address. */
 export function macGuardOption(object: ConfigObject): boolean {
   return object.optionalBoolean("macspoofchk") ?? false;
 }
 
-/** What may name a device that is to be made. Throws `CniError` 7. */
+/** Returns `name` if a new device can have it. Throws `CniError` 7 otherwise. */
 export function assertDeviceName(object: ConfigObject, key: string, name: string): string {
   if (name.length <= LONGEST_NAME && !/[\s/:]/.test(name) && name !== "." && name !== "..") return name;
   throw object.invalid(key, `a device name of at most ${LONGEST_NAME} characters without "/", ":" or spaces`);
 }
 
-/** The runtime's capability beats args.cni.mac, and that beats MAC in CNI_ARGS (CNI conventions, "MAC"). */
+/**
+ * Returns the requested hardware address. The runtime's capability takes precedence over args.cni.mac, which takes
+ * precedence over MAC in CNI_ARGS (CNI conventions, "MAC").
+ */
 export function requestedMac(object: ConfigObject, args: CniArguments): string | undefined {
   const fromCapability = object.object("runtimeConfig").optionalMac("mac");
   const fromArgs = object.object("args").object("cni").optionalMac("mac");
@@ -56,8 +61,8 @@ export function requestedMac(object: ConfigObject, args: CniArguments): string |
 }
 
 /**
- * For plugins that have a key `mac` and, in the reference, know nothing of args.cni: the runtime's capability beats MAC in
- * CNI_ARGS, and that beats `mac`; args.cni.mac counts where none of these is set.
+ * For plugins that have a key `mac` and ignore args.cni in the reference implementation. The order of precedence is:
+ * the runtime's capability, MAC in CNI_ARGS, `mac`, args.cni.mac.
  */
 export function configuredMac(object: ConfigObject, args: CniArguments): string | undefined {
   const fromCapability = object.object("runtimeConfig").optionalMac("mac");
@@ -66,18 +71,18 @@ export function configuredMac(object: ConfigObject, args: CniArguments): string 
   return mac === undefined ? undefined : assertUnicast(mac);
 }
 
-/** MAC of CNI_ARGS. Throws `CniError` 4. */
+/** Returns MAC of CNI_ARGS. Throws `CniError` 4. */
 export function environmentMac(args: CniArguments): string | undefined {
   return parseArgument(args.read("MAC"), "MAC", (text) => formatMac(parseMac(text)))[0];
 }
 
-/** No interface has a multicast address. Throws `CniError` 7. */
+/** Refuses multicast addresses: an interface cannot have one. Throws `CniError` 7. */
 export function assertUnicast(mac: string): string {
   if ((Number.parseInt(mac.slice(0, 2), 16) & 1) === 0) return mac;
   throw new CniError(ErrorCode.invalidConfig, `mac: expected a unicast address, got the multicast address ${mac}`);
 }
 
-/** A key whose value is one of `choices`; `fallback` when it is absent or empty. Throws `CniError` 7. */
+/** Reads a key whose value is one of `choices`. Returns `fallback` if it is absent or empty. Throws `CniError` 7. */
 export function oneOf<T extends string>(
   object: ConfigObject,
   key: string,

@@ -1,7 +1,7 @@
 /**
- * DEL: whether CNI_NETNS still is the attachment's pod. Runtimes hand over /proc/PID/ns/net, and after a crash or a restart of
- * the machine the number may be another pod's process. Such a namespace is left alone, as if the pod's were gone. (That of the
- * host is sorted out before: see cni/loop.ts.)
+ * DEL: decides whether CNI_NETNS is still the attachment's pod. Runtimes pass /proc/PID/ns/net; after a crash or a
+ * reboot, another pod's process may have this PID. DEL then leaves the namespace alone, as if the pod's namespace no
+ * longer existed. (cni/loop.ts has already excluded the host's namespace.)
  */
 import { isCniError } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
@@ -13,10 +13,16 @@ import { findLink, readAddresses } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { ownerOf } from "./owner.ts";
 
-/** Any other path is a name that a runtime has given to the pod's namespace alone: it leads there, or nowhere. */
+/**
+ * Any other path is a name that a runtime gave to this pod's namespace only. It leads to that namespace or does not
+ * exist.
+ */
 const BY_PROCESS = /(^|\/)proc\/\d+\//;
 
-/** Runs `work` with a socket of the pod's namespace; returns false where that is gone, or is another pod's by now. */
+/**
+ * Runs `work` with a socket in the pod's namespace. Returns false if the namespace no longer exists or is now another
+ * pod's.
+ */
 export function inOwnPod(request: CniRequest, work: (pod: BlockingNetlink) => void): boolean {
   const { system, namespace } = request;
   if (namespace === undefined) return false;
@@ -30,16 +36,16 @@ export function inOwnPod(request: CniRequest, work: (pod: BlockingNetlink) => vo
   }
 }
 
-/** True unless something tells that the namespace is another pod's: marks on the host, else the last result. */
+/** True unless marks on the host, or else the last result, show that the namespace is another pod's. */
 function isOwnPod(request: CniRequest, pod: BlockingNetlink): boolean {
   const link = findLink(pod, request.ifName);
   const host = openRoute(request.system);
   try {
     const byLink = link === undefined ? undefined : isMarkedAsOwn(request, host, link);
     if (byLink !== undefined) return byLink;
-    const isTold = link === undefined ? undefined : isAsTold(request, pod, link);
-    if (isTold === true) return true;
-    // The interface has no mark, or is not there: those that the pod has from other plugins may have one.
+    const matchesResult = link === undefined ? undefined : isAsInResult(request, pod, link);
+    if (matchesResult === true) return true;
+    // The interface has no mark or does not exist. The pod's interfaces from other plugins may have a mark.
     const others = pod
       .dump(linkDump())
       .map(parseLink)
@@ -47,43 +53,45 @@ function isOwnPod(request: CniRequest, pod: BlockingNetlink): boolean {
     const marks = others.map((other) => isMarkedAsOwn(request, host, other));
     if (marks.includes(true)) return true;
     if (marks.includes(false)) return false;
-    return isTold ?? true;
+    return matchesResult ?? true;
   } finally {
     host.close();
   }
 }
 
-/** By the alias of the host's end of a cable. `undefined` where there is none, or it bears no mark. */
+/**
+ * Compares the alias of the host's end of a veth pair. Returns undefined if there is no such end, or if it has no mark.
+ */
 function isMarkedAsOwn(request: CniRequest, host: BlockingNetlink, link: Link): boolean | undefined {
   if (link.kind !== "veth" || link.peerIndex === 0) return undefined;
   const end = findLink(host, link.peerIndex);
-  // The number may be a link's of another namespace.
+  // The index may be that of a link in another namespace.
   if (end?.kind !== "veth" || end.peerIndex !== link.index) return undefined;
   return isOfContainer(end.alias, request, ownerOf(request));
 }
 
-/** Links of these kinds have their parent's hardware address. */
+/** Links of these kinds share the hardware address of their parent. */
 const SHARING_KINDS = ["ipvlan", "vlan"];
 
 /**
- * True where an interface without a mark has the hardware address or one of the addresses of the last result, false where it
- * has neither. One of the two may have been changed since, by a plugin behind in the chain or by the pod: where the result has
- * no addresses, another hardware address proves nothing (`undefined`).
+ * True if an interface without a mark has the hardware address or one of the addresses of the last result; false if it
+ * has none of them. A later plugin in the chain, or the pod, may have changed one of the two since. If the result has
+ * no addresses, a different hardware address therefore proves nothing: returns undefined.
  */
-function isAsTold(request: CniRequest, pod: BlockingNetlink, link: Link): boolean | undefined {
-  const told = lastResult(request);
-  const at = told?.interfaces.findIndex(({ name, sandbox }) => name === request.ifName && sandbox !== undefined) ?? -1;
-  const mac = told?.interfaces[at]?.mac;
-  // Every lo has the same hardware address and addresses.
-  if (told === undefined || mac === undefined || link.name === "lo") return undefined;
+function isAsInResult(request: CniRequest, pod: BlockingNetlink, link: Link): boolean | undefined {
+  const last = lastResult(request);
+  const at = last?.interfaces.findIndex(({ name, sandbox }) => name === request.ifName && sandbox !== undefined) ?? -1;
+  const mac = last?.interfaces[at]?.mac;
+  // The interface lo has the same hardware address and addresses in every namespace.
+  if (last === undefined || mac === undefined || link.name === "lo") return undefined;
   if (!SHARING_KINDS.includes(link.kind) && mac.toLowerCase() === link.mac) return true;
-  const ips = told.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
+  const ips = last.ips.filter((ip) => ip.interface === undefined || ip.interface === at);
   if (ips.length === 0) return undefined;
   const held = readAddresses(pod, link.index);
   return ips.some(({ address }) => held.some(({ prefix }) => isSamePrefix(prefix, address)));
 }
 
-/** DEL does not fail by a result that cannot be read. */
+/** A result that cannot be parsed does not make DEL fail. */
 function lastResult(request: CniRequest): Result | undefined {
   try {
     return request.prevResult;

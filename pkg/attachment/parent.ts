@@ -1,4 +1,4 @@
-/** The link that an interface shares (`master` of macvlan, ipvlan and vlan): on the host, or in the pod itself. */
+/** The parent link of an interface (`master` of macvlan, ipvlan and vlan), on the host or in the pod itself. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
@@ -17,9 +17,9 @@ import type { AttachContext, Checked, NamespaceSockets } from "./interface-plugi
 import { randomLinkName, removeLink } from "./links.ts";
 import { mtuOption } from "./options.ts";
 
-/** The keys that macvlan, ipvlan and vlan share. */
+/** The configuration keys that macvlan, ipvlan and vlan share. */
 export interface ParentConfig {
-  /** `master`; undefined is the link of the default route. */
+  /** `master`. Undefined means the link of the default route. */
   readonly master: string | undefined;
   /** `linkInContainer`: the parent is in the pod's namespace. */
   readonly isInPod: boolean;
@@ -35,8 +35,8 @@ export function parseParent({ config }: CniRequest): ParentConfig {
 }
 
 /**
- * What makes the interface on its parent. Throws `CniError` 7 for a parent that is not there or has a smaller MTU, before
- * anything is changed.
+ * Returns a function that makes the interface on its parent. Throws `CniError` 7, before anything is changed, if the
+ * parent does not exist or has a smaller MTU.
  */
 export function prepareOnParent(
   context: AttachContext,
@@ -63,7 +63,7 @@ function makeOnParent(context: AttachContext, config: ParentConfig, link: Omit<S
   try {
     makeDevice(netlink, wanted);
   } catch (error) {
-    // The name is free in the pod, but kernels before 6.13 look for it among the links of the host as well.
+    // The name is free in the pod, but kernels before 6.13 also search for it among the host's links.
     if (config.isInPod || !isExists(error)) throw error;
     makeRenamed(context, wanted);
   }
@@ -74,7 +74,7 @@ function makeRenamed({ request, sockets: { host, pod } }: AttachContext, wanted:
   const name = randomLinkName(request.system, UNFINISHED_LINK_START);
   makeDevice(host, { ...wanted, name });
   const link = findLink(pod, name);
-  if (link === undefined) throw new Error(`the link ${name} vanished from ${pod.where} while it was being set up`);
+  if (link === undefined) throw new Error(`the link ${name} disappeared from ${pod.where} while it was being set up`);
   try {
     pod.run(changeLink(link.index, { name: wanted.name }));
   } catch (error) {
@@ -83,17 +83,24 @@ function makeRenamed({ request, sockets: { host, pod } }: AttachContext, wanted:
   }
 }
 
-/** CHECK: the interface is on the link that `master` names; the default route may have moved on since ADD. */
+/**
+ * CHECK: the interface must be on the link that `master` names. Without `master` nothing is checked: the default route
+ * may have changed since ADD.
+ */
 export function checkParent({ sockets, link }: Checked, config: ParentConfig): void {
   if (config.master === undefined) return;
   const parent = findParent(sockets, config);
   if (link.peerIndex === parent.index) return;
   throw wrong(
-    `${link.name} in ${sockets.pod.where} is on the link with index ${link.peerIndex}: expected ${parent.name}, which has index ${parent.index} in ${sideOf(sockets, config).where}`,
+    `${link.name} in ${sockets.pod.where} is on the link with index ${link.peerIndex}: expected ${parent.name}, ` +
+      `which has index ${parent.index} in ${sideOf(sockets, config).where}`,
   );
 }
 
-/** STATUS: the kernel has such devices, and the host the link that `master` names. Throws `CniError` 50. */
+/**
+ * STATUS: the kernel must support the device kind, and the host must have the link that `master` names. Throws
+ * `CniError` 50.
+ */
 export function requireParent(
   { system }: CniRequest,
   { master, isInPod }: ParentConfig,
@@ -109,7 +116,7 @@ export function requireParent(
   }
 }
 
-/** Throws `CniError` 7. */
+/** Returns the parent link. Throws `CniError` 7. */
 function findParent(sockets: NamespaceSockets, config: ParentConfig): Link {
   const netlink = sideOf(sockets, config);
   const name = config.master ?? defaultRouteIndex(netlink);
@@ -132,6 +139,6 @@ function defaultRouteIndex(netlink: BlockingNetlink): number {
   }
   throw new CniError(
     ErrorCode.invalidConfig,
-    `master: expected a link's name, since there is no default route in ${netlink.where} to take it from`,
+    `master: expected a link's name, because there is no default route in ${netlink.where}`,
   );
 }

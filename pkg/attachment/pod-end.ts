@@ -1,11 +1,11 @@
-/** The pod's end of a cable, brought up. */
+/** Brings up the pod's end of a veth pair. */
 import type { Result } from "../cni/result.ts";
 import type { Detection } from "../kernel/interface.ts";
 import { changeLink, getLink, type Link, parseLink } from "../kernel/link.ts";
 import type { AttachContext } from "./interface-plugin.ts";
 import { preparePod } from "./sysctls.ts";
 
-/** CNI_IFNAME, up, ready for IPv6 where it will have such addresses. */
+/** Brings up CNI_IFNAME and prepares it for IPv6 if it gets IPv6 addresses. */
 export function bringUp(
   { request, namespace, sockets }: Omit<AttachContext, "undo">,
   addresses: Result | undefined,
@@ -16,6 +16,7 @@ export function bringUp(
     preparePod(system, namespace, ifName, detection);
   }
   const [message] = sockets.pod.run(changeLink(ifName, { up: true, arpNotify: true }), getLink(ifName));
-  if (message === undefined) throw new Error(`no answer to "ip link show ${ifName}" in ${sockets.pod.where}`);
+  if (message === undefined)
+    throw new Error(`the kernel did not answer "ip link show ${ifName}" in ${sockets.pod.where}`);
   return parseLink(message);
 }

@@ -1,4 +1,4 @@
-/** The pod's side of the kernel, for plugins that change an interface which another plugin has made. */
+/** Access to the pod's namespace for plugins that change an interface made by another plugin. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
 import type { Link } from "../kernel/link.ts";
@@ -6,7 +6,7 @@ import { findLink } from "../kernel/read.ts";
 import { type BlockingNetlink, openRoute } from "../netlink/blocking.ts";
 import { inOwnPod } from "./own-pod.ts";
 
-/** Runs `work` with a socket of the pod's namespace. Throws `CniError` 4 where that is gone. */
+/** Runs `work` with a socket in the pod's namespace. Throws `CniError` 4 if the namespace no longer exists. */
 export function inPod<T>(request: CniRequest, work: (pod: BlockingNetlink) => T): T {
   const pod = openRoute(request.system, request.requireNamespace());
   try {
@@ -17,8 +17,8 @@ export function inPod<T>(request: CniRequest, work: (pod: BlockingNetlink) => T)
 }
 
 /**
- * The same, one at a time in a namespace, the reference's plugins that do so included: runtimes attach a pod to several
- * networks at once, and each looks for what is free.
+ * Like `inPod`, but only one call at a time runs in a namespace. The reference plugins that take this lock are
+ * included. Runtimes may attach a pod to several networks at once, and each call searches for a free table or name.
  */
 export function inPodAlone<T>(request: CniRequest, work: (pod: BlockingNetlink) => T): T {
   const lock = request.system.lockFile(request.requireNamespace().path);
@@ -29,7 +29,7 @@ export function inPodAlone<T>(request: CniRequest, work: (pod: BlockingNetlink) 
   }
 }
 
-/** DEL: the same, where the namespace still is the attachment's pod. */
+/** DEL: like `inPodAlone`, but only if the namespace is still the attachment's pod. */
 export function inOwnPodAlone(request: CniRequest, work: (pod: BlockingNetlink) => void): void {
   if (request.namespace === undefined) return;
   const lock = request.system.lockFile(request.namespace.path);
@@ -40,12 +40,13 @@ export function inOwnPodAlone(request: CniRequest, work: (pod: BlockingNetlink) 
   }
 }
 
-/** The interface that the plugins before in the chain have made. Throws `CniError` 4. */
+/** Returns the interface that earlier plugins in the chain made. Throws `CniError` 4. */
 export function requireInterface(pod: BlockingNetlink, { ifName }: CniRequest): Link {
   const link = findLink(pod, ifName);
   if (link !== undefined) return link;
   throw new CniError(
     ErrorCode.invalidEnvironment,
-    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: expected one that a plugin before in the chain has made`,
+    `CNI_IFNAME: there is no interface ${ifName} in ${pod.where}: expected an interface made by an earlier plugin in ` +
+      "the chain",
   );
 }

@@ -1,10 +1,10 @@
-/** A result's routes as the kernel gets them. Pure. */
+/** Converts a result's routes to kernel routes. Pure. */
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { ResultAddress, ResultRoute } from "../cni/result.ts";
 import { type Address, type Family, isSameAddress } from "../ip/address.ts";
 import type { Route } from "../kernel/route.ts";
 
-/** One without a gateway of its own goes by that of its family's first address. */
+/** A route without a gateway gets the gateway of the first address of its family. */
 export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAddress[]): Route[] {
   return routes.map((route) => ({
     destination: route.dst,
@@ -18,35 +18,35 @@ export function podRoutes(routes: readonly ResultRoute[], ips: readonly ResultAd
 }
 
 /**
- * What CHECK holds a result's routes to. Like the reference it compares a gateway only where the route states one, and
- * never that of a default route: a plugin behind in the chain, or the pod, may have put another way there. The reference
- * prints mtu and advmss and does not set them: routes that it made have neither.
+ * Returns the routes that CHECK requires for a result. As in the reference plugins, a gateway is compared only if the
+ * route names one, and never for a default route: a later plugin in the chain, or the pod, may have replaced it. The
+ * reference plugins print mtu and advmss without setting them, so routes that they made have neither.
  */
 export function statedRoutes(routes: readonly ResultRoute[]): Route[] {
   return routes.map(({ dst, gw, priority, table }) => ({
     destination: dst,
-    // To the kernel a gateway of zero is none.
+    // The kernel treats a gateway of zero as no gateway.
     gateway: dst.length === 0 || gw?.value === 0n ? undefined : gw,
     priority,
     table,
   }));
 }
 
-/** RT_SCOPE_LINK: the destination is on the link itself, so no gateway is put in. */
+/** RT_SCOPE_LINK: the destination is on the link itself, so no gateway is added. */
 const LINK_SCOPE = 253;
 
-/** The gateway of the first address of this family that has one. */
+/** Returns the gateway of the first address of this family that has one. */
 export function gatewayOf(ips: readonly ResultAddress[], family: Family): Address | undefined {
   return ips.find((ip) => ip.gateway?.family === family)?.gateway;
 }
 
-/** A gateway and its pod with the same address: neither would be reached. Throws `CniError` 7. */
+/** Throws `CniError` 7 if an address is its own gateway: neither the pod nor the gateway would be reachable. */
 export function assertGatewaysAreOthers(ips: readonly ResultAddress[]): void {
   for (const { address, gateway } of ips) {
     if (gateway !== undefined && isSameAddress(address.address, gateway)) {
       throw new CniError(
         ErrorCode.invalidConfig,
-        "ipam: the pod was given its own gateway's address: correct the range",
+        "ipam: the IPAM plugin gave the pod the address of its gateway: exclude the gateway from the range",
       );
     }
   }

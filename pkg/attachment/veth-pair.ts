@@ -1,4 +1,4 @@
-/** Veth pairs: the cable between a pod and the host. */
+/** Veth pairs, which connect a pod with the host. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import { VETH_NAME_START } from "../footprint.ts";
@@ -19,31 +19,31 @@ import { assertNameIsFree, randomLinkName, randomMac, removeLink } from "./links
 import { ownerOf } from "./owner.ts";
 import { refuseAdvertisements } from "./sysctls.ts";
 
-/** Random names collide once in four thousand million; ten tries are the reference's number too. */
+/** A random name collides once in about four thousand million. The reference plugin also tries ten times. */
 const NAME_ATTEMPTS = 10;
 
 export interface VethPair {
-  /** The end on the host, up. */
+  /** The end on the host, which is up. */
   readonly hostName: string;
   readonly hostMac: string;
-  /** The end in the pod, still down. */
+  /** The end in the pod, which is still down. */
   readonly podMac: string;
 }
 
 export interface VethPairPlan {
-  /** Of both ends; undefined is the kernel's default. */
+  /** The MTU of both ends. Undefined means the kernel's default. */
   readonly mtu: number | undefined;
-  /** The pod's end's; a random one when undefined. */
+  /** The hardware address of the pod's end. Undefined means a random one. */
   readonly mac: string | undefined;
-  /** The bridge that the host's end becomes a port of, and the port's settings. */
+  /** The bridge to which the host's end is attached, and the settings of the port. */
   readonly masterIndex?: number;
   readonly port?: PortSettings | undefined;
 }
 
 /**
- * Makes the pair, its far end as CNI_IFNAME inside the pod, with both hardware addresses stated, so that they are known
- * without asking and nobody's MAC policy changes them; then the owner's mark and the port's settings, which the kernel
- * takes only on a device that exists.
+ * Makes the pair, with its far end as CNI_IFNAME in the pod. Both hardware addresses are set explicitly: they are then
+ * known without a query, and no MAC policy of the host (such as udev's) changes them. Then sets the owner's mark and
+ * the port's settings, which the kernel accepts only on an existing device.
  */
 export function createVethPair({ request, namespace, sockets, undo }: AttachContext, plan: VethPairPlan): VethPair {
   const { system, ifName } = request;
@@ -55,15 +55,16 @@ export function createVethPair({ request, namespace, sockets, undo }: AttachCont
     assertNameIsFree(sockets.pod, ifName);
   });
   undo.push(() => removeLink(sockets.host, hostName));
-  // In a message of its own: behind a creation that was refused, it would mark a stranger's device of that name.
+  // Sent in a separate message: after a refused creation in the same message, it would mark another program's device of
+  // that name.
   sockets.host.run(changeLink(hostName, { alias: ownerOf(request), ...(port === undefined ? {} : { port }) }));
   refuseAdvertisements(system, hostName);
   return { hostName, hostMac, podMac };
 }
 
 /**
- * Makes a pair under a random name that is free, which it returns. Where one of the two names is taken, `beforeRetry` is
- * asked first, with what the kernel said: it throws when the peer's is.
+ * Makes a pair under a random free name and returns the name. If one of the two names is taken, calls `beforeRetry`
+ * with the kernel's error. `beforeRetry` throws if the peer's name is the one taken.
  */
 export function makeVeth(
   host: BlockingNetlink,
@@ -80,13 +81,14 @@ export function makeVeth(
   }
 }
 
-/** How long the host's end may take to come up once the pod's has: the kernel defers it to a work queue. */
+/** How long the host's end may take to come up after the pod's end: the kernel does this in a work queue. */
 const CARRIER_WAITS_MS = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /**
- * Waits until the kernel passes frames on: an end whose carrier has just come drops them (a bridge's port is "disabled")
- * until the kernel notices. Each look reads `others` in the same exchange, and goes to `look` first, which may throw. Returns
- * the end and the others as the last look saw them. Throws `CniError` 11 after two seconds.
+ * Waits until the kernel forwards frames. An end that has just got its carrier drops them until the kernel processes
+ * the change (a bridge's port is "disabled" until then). Each read includes `others` in the same exchange and is first
+ * passed to `look`, which may throw. Returns the end and the others from the last read. Throws `CniError` 11 after two
+ * seconds.
  */
 export function waitForCarrier(
   host: BlockingNetlink,
@@ -104,6 +106,7 @@ export function waitForCarrier(
   }
   throw new CniError(
     ErrorCode.tryAgainLater,
-    `the link ${hostName} did not come up within ${CARRIER_WAITS_MS.reduce((sum, ms) => sum + ms, 0)} ms: try again`,
+    `the link ${hostName} did not come up within ` +
+      `${CARRIER_WAITS_MS.reduce((sum, ms) => sum + ms, 0)} ms: try again`,
   );
 }

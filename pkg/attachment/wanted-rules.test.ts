@@ -46,7 +46,7 @@ function told(...args: Parameters<typeof cached>) {
   };
 }
 
-test("every part is what its plugin's ADD has written", () => {
+test("every part equals what its plugin's ADD writes", () => {
   const { rules } = wantedRules(cached([BRIDGE, PORTMAP, FIREWALL]), "vethX");
   expect(rules.owner).toBe("cni:net/c1/eth0");
   expect(told([BRIDGE, PORTMAP, FIREWALL])).toEqual({
@@ -60,14 +60,14 @@ test("every part is what its plugin's ADD has written", () => {
   });
 });
 
-test("what the configuration does not ask for is not wanted", () => {
+test("wants no rules that the configuration does not enable", () => {
   const nothing = { masquerades: [], ports: [], guards: [], firewall: [], policies: [], obstacles: [] };
   expect(told([{ ...BRIDGE, ipMasq: false, macspoofchk: false }])).toMatchObject(nothing);
-  // Without the capability the runtime hands no ports on; macvlan has neither key.
+  // Without the capability the runtime passes no ports. macvlan has neither key.
   expect(told([{ type: "macvlan", ipMasq: true, macspoofchk: true }, { type: "portmap" }])).toMatchObject(nothing);
 });
 
-test("flannel's delegate, and ptp, are masqueraded as they say", () => {
+test("masquerades for flannel's delegate and for ptp as configured", () => {
   const flannel = { type: "flannel", delegate: { ipMasq: true, macspoofchk: true } };
   expect(told([flannel])).toMatchObject({ masquerades: { length: 2 }, guards: { length: 1 } });
   expect(told([{ type: "ptp", ipMasq: true, macspoofchk: true }])).toMatchObject({
@@ -76,7 +76,7 @@ test("flannel's delegate, and ptp, are masqueraded as they say", () => {
   });
 });
 
-test("an address of another interface is not the attachment's", () => {
+test("ignores the address of another interface", () => {
   const interfaces = [...RESULT.interfaces, { name: "eth1", mac: "02:00:00:00:00:0b", sandbox: "/run/netns/c1" }];
   const ips = [...RESULT.ips.slice(0, 1), { address: "10.9.0.2/24", interface: 3 }];
   expect(told([BRIDGE, PORTMAP], { ...RESULT, interfaces, ips })).toMatchObject({
@@ -85,14 +85,14 @@ test("an address of another interface is not the attachment's", () => {
   });
 });
 
-test("a part whose configuration cannot be read is named, and the others are wanted all the same", () => {
+test("reports a part whose configuration cannot be read and keeps the others", () => {
   const { ports, masquerades, obstacles } = told([BRIDGE, PORTMAP, FIREWALL], RESULT, [{ hostPort: 0 }]);
   expect([ports.length, masquerades.length]).toEqual([0, 2]);
   expect(obstacles).toMatchObject([{ owner: "cni:net/c1/eth0", part: "portmap" }]);
   expect(obstacles[0]?.reason).toMatch(/in the runtime's cache: .*protocol/);
 });
 
-test("parts of another program's plugins are left out", () => {
+test("leaves out parts of another program's plugins", () => {
   const { rules } = wantedRules(cached([BRIDGE, PORTMAP, FIREWALL]), "vethX");
   const left = withoutForeign(rules, (plugin) => plugin === "portmap" || plugin === "firewall");
   expect(left).toMatchObject({ masquerades: rules.masquerades, guards: rules.guards });
@@ -102,7 +102,7 @@ test("parts of another program's plugins are left out", () => {
   });
 });
 
-test("what cannot be read counts only for weft's plugins, and where they have written nothing that is there", () => {
+test("unreadable configurations count only for weft's plugins, and only if none of their rules exist", () => {
   const { obstacles } = told([BRIDGE, PORTMAP, FIREWALL], RESULT, [{ hostPort: 0 }]);
   const held = new Map([["portmap" as const, new Set(["cni:net/c1/eth0"])]]);
   expect(unchecked(obstacles, new Map())).toEqual(obstacles);

@@ -1,6 +1,6 @@
 /**
- * Which rules of nf_tables an attachment should have: what the plugins of its chain would write, from what the runtime
- * remembers of its ADD. Pure.
+ * Computes which nf_tables rules an attachment should have: the rules that the plugins of its chain would write,
+ * according to the runtime's cached data of its ADD. Pure.
  */
 
 import { isCniError } from "../cni/errors.ts";
@@ -27,11 +27,11 @@ import { planPortMap, podAddresses } from "./portmap/plan.ts";
 
 export interface WantedRules {
   readonly rules: PodRules;
-  /** Parts whose configuration cannot be read, with the reason. */
+  /** The parts whose configuration cannot be read, with the reason. */
   readonly obstacles: readonly PodRulesObstacle[];
 }
 
-/** `port` is the host's end of the attachment's cable. */
+/** `port` is the host's end of the attachment's veth pair. */
 export function wantedRules(cached: CachedAttachment, port: string): WantedRules {
   const owner = ownerMark(cached);
   const obstacles: PodRulesObstacle[] = [];
@@ -40,7 +40,7 @@ export function wantedRules(cached: CachedAttachment, port: string): WantedRules
       return plan();
     } catch (error) {
       if (!isCniError(error)) throw error;
-      obstacles.push({ owner, part, reason: `its configuration in the runtime's cache: ${error.message}` });
+      obstacles.push({ owner, part, reason: `cannot read its configuration in the runtime's cache: ${error.message}` });
       return nothing;
     }
   };
@@ -61,7 +61,7 @@ function wantedMasquerades({ plugins: [first], result, ifName }: CachedAttachmen
   return masqueradesOf(owner, ownAddresses(result, ifName));
 }
 
-/** The last plugin of the chain replaces what those before it have mapped. */
+/** The last plugin in the chain replaces the mappings of earlier ones. */
 function wantedPorts({ plugins, result, ifName }: CachedAttachment, owner: string): PortMap {
   const maps = plugins
     .filter((plugin) => plugin.value("type") === "portmap")
@@ -95,7 +95,7 @@ function wantedFirewall({ plugins, result }: CachedAttachment, owner: string): P
   };
 }
 
-/** The plugins that write a part. */
+/** The plugins that write each part. */
 const PLUGINS: Readonly<Record<PodRulePart, readonly string[]>> = {
   masquerade: ["bridge", "ptp"],
   portmap: ["portmap"],
@@ -107,7 +107,7 @@ function isPartOurs(part: PodRulePart, isForeign: (plugin: string) => boolean): 
   return !PLUGINS[part].some(isForeign);
 }
 
-/** Without the parts that another program's plugins write. */
+/** Returns the rules without the parts that another program's plugins write. */
 export function withoutForeign(rules: PodRules, isForeign: (plugin: string) => boolean): PodRules {
   const isOurs = (part: PodRulePart) => isPartOurs(part, isForeign);
   return {
@@ -120,8 +120,8 @@ export function withoutForeign(rules: PodRules, isForeign: (plugin: string) => b
 }
 
 /**
- * Those of `obstacles` of which nothing tells whether the attachment has its rules: weft's plugins have written none that
- * are there. `held` names by part the attachments that have some.
+ * Returns the `obstacles` for which it is unknown whether the attachment has its rules, because none of its rules from
+ * weft's plugins exist. `held` names, for each part, the attachments that have rules.
  */
 export function unchecked(
   obstacles: readonly PodRulesObstacle[],

@@ -1,6 +1,6 @@
 /**
- * The reference firewall plugin's rules in the tables of legacy iptables, by the host's own programs: where the kernel
- * has such a table, or the host's `iptables` is the legacy one.
+ * The reference firewall plugin's rules in legacy iptables tables, changed with the host's own programs. Used if the
+ * kernel has such a table, or if the host's `iptables` is the legacy one.
  */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
@@ -20,13 +20,13 @@ import { changeSaved, changeXtables, findTools, hasXtable, prefersXtables, type 
 const TABLE = "filter";
 const PROGRAM = { 4: "iptables", 6: "ip6tables" } as const;
 
-/** The families' tables that have to hold rules for pods, each with the programs that change it. */
+/** The table of one family that must have rules for pods, with the programs that change it. */
 export interface XtablesFilter {
   readonly family: Family;
   readonly tools: Tools;
 }
 
-/** The tables of these families that are in use, as far as the host has programs to look into them. */
+/** Returns the tables of these families that are in use, if the host has programs to read them. */
 export function findXtables(system: System, families: ReadonlySet<Family>): XtablesFilter[] {
   return [...families].flatMap((family): XtablesFilter[] => {
     if (!hasXtable(system, family, TABLE) && !prefersXtables(system, family)) return [];
@@ -36,8 +36,8 @@ export function findXtables(system: System, families: ReadonlySet<Family>): Xtab
 }
 
 /**
- * The same. Throws `CniError` where the kernel has such a table and the host has no program to change it: FORWARD may drop
- * there, so that the pod would have no connection.
+ * Like `findXtables`. Throws `CniError` if the kernel has such a table and the host has no program to change it: its
+ * FORWARD chain may drop packets, and the pod would have no connectivity.
  */
 export function openXtables(system: System, families: ReadonlySet<Family>): XtablesFilter[] {
   const found = findXtables(system, families);
@@ -48,19 +48,20 @@ export function openXtables(system: System, families: ReadonlySet<Family>): Xtab
   const program = PROGRAM[closed];
   throw new CniError(
     ErrorCode.internal,
-    `firewall: the kernel has a table ${TABLE} of legacy ${program}, where FORWARD may drop the container's packets, and ` +
-      `neither PATH nor /usr/sbin has ${program}-legacy-save and ${program}-legacy-restore to add its rules: install ` +
-      `iptables; or remove the table (modprobe -r ${closed === 4 ? "iptable" : "ip6table"}_filter); or, if its rules let ` +
-      `the container's packets through, set "backend": "nftables"`,
+    `firewall: the kernel has a table ${TABLE} of legacy ${program}, whose FORWARD chain may drop the pod's packets, ` +
+      `but ${program}-legacy-save and ${program}-legacy-restore, which could add rules, are not in PATH or ` +
+      `/usr/sbin: install iptables; or remove the table (modprobe -r ` +
+      `${closed === 4 ? "iptable" : "ip6table"}_filter); or, if its rules accept ` +
+      `the pod's packets, set "backend": "nftables"`,
   );
 }
 
-/** The bridges that the reference plugin closes to each other there. */
+/** Returns the bridges that the reference plugin isolates from each other in these tables. */
 export function isolatedInXtables(filters: readonly XtablesFilter[]): string[] {
   return [...new Set(filters.flatMap(({ tools }) => xtablesIsolatedBridges(tools.saved)))];
 }
 
-/** Repeating it is safe. */
+/** Adds rules that accept the addresses. Idempotent. */
 export function acceptInXtables(
   system: System,
   filters: readonly XtablesFilter[],
@@ -73,7 +74,10 @@ export function acceptInXtables(
   }
 }
 
-/** Silent where there are none; a table that no program can look into is named on standard error. */
+/**
+ * Removes the rules for the addresses. Succeeds if there are none. Warns on standard error about a table that no
+ * program can read.
+ */
 export function forgetInXtables(system: System, addresses: readonly Address[], adminChain: string): void {
   if (addresses.length === 0) return;
   const rules = () => `rules for ${addresses.map(formatAddress).join(" and ")} in ${PRIVATE_CHAIN}`;
@@ -83,18 +87,22 @@ export function forgetInXtables(system: System, addresses: readonly Address[], a
     hasChanged ||= removal !== "";
     return removal;
   });
-  // Of two that leave at once each sees the other; a second look after the last change sees neither.
+  // If two pods leave at once, each call still sees the other's rules. A second read after the last change sees
+  // neither.
   if (hasChanged) changeXtables(system, TABLE, rules, (saved) => xtablesStructureRemoval(saved, adminChain));
 }
 
-/** The programs whose FORWARD drops and has no rules for one of these addresses. */
+/**
+ * Returns a description of each program's table whose FORWARD chain drops packets and that lacks rules for one of these
+ * addresses.
+ */
 export function lackingInXtables(filters: readonly XtablesFilter[], addresses: readonly Address[]): string[] {
   return filters
     .filter(({ family, tools }) => lacksXtablesAccepts(tools.saved, ofFamily(addresses, family)))
-    .map(({ family }) => `rules for the container in ${PRIVATE_CHAIN} of ${PROGRAM[family]}-legacy`);
+    .map(({ family }) => `rules for the pod in ${PRIVATE_CHAIN} of ${PROGRAM[family]}-legacy`);
 }
 
-/** True where such tables hold the rules of all of these addresses. */
+/** True if such tables have the rules for all of these addresses. */
 export function holdsInXtables(filters: readonly XtablesFilter[], addresses: readonly Address[]): boolean {
   return addresses.every((address) =>
     filters.some(({ family, tools }) => family === address.family && holdsXtablesAccepts(tools.saved, [address])),

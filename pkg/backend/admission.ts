@@ -1,6 +1,7 @@
 /**
- * Which of the subnets that peers claim are believed: those inside the cluster's networks that overlap nobody else's, of
- * peers that are somewhere else. A Node object with a wrong podCIDR must not draw the traffic of others.
+ * Decides which of the subnets that peers claim are accepted: those inside the cluster's networks that do not overlap
+ * another node's, of peers that do not have this node's address. A Node object with a wrong podCIDR must not attract
+ * traffic for other nodes.
  */
 import { formatAddress, isSameAddress } from "../ip/address.ts";
 import { contains, formatPrefix, overlaps, type Prefix } from "../ip/prefix.ts";
@@ -12,7 +13,7 @@ interface Claim {
   readonly subnet: Prefix;
 }
 
-/** This node's own subnets come first, then the peers' in the order of their names. */
+/** This node's own subnets take precedence, then the peers' in the order of their names. */
 export function admitPeers(
   networks: readonly Prefix[],
   node: LocalNode,
@@ -38,7 +39,7 @@ export function admitPeers(
       continue;
     }
     for (const subnet of peer.subnets) {
-      // Nodes may have subnets of a family that this network does not serve: nobody's fault.
+      // Nodes may have subnets of a family that this network does not serve. That is not an error.
       if (!families.has(subnet.address.family)) {
         refused.add(subnet);
         continue;
@@ -50,12 +51,12 @@ export function admitPeers(
           peer,
           subnet,
           "ForeignSubnet",
-          `lies outside the cluster's networks (${networks.map(formatPrefix).join(", ")})`,
+          `is outside the cluster's networks (${networks.map(formatPrefix).join(", ")})`,
         );
     }
   }
   for (const [first, second] of overlapping(claims)) {
-    // Of two claims that overlap the earlier one in the order above stands.
+    // If two claims overlap, the earlier one in the order above is accepted.
     if (second.peer !== undefined)
       refuse(
         second.peer,
@@ -70,31 +71,37 @@ export function admitPeers(
   };
 }
 
-/** Virtual machines behind one NAT each have the same address there; or a Node object outlived its machine. */
+/**
+ * Returns the reason why a peer with one of this node's addresses cannot be served. Virtual machines behind one NAT may
+ * have the same address, or a Node object may have outlived its machine.
+ */
 function sharedAddress({ underlay }: LocalNode, peer: Peer): string | undefined {
   const own = Object.values(underlay.local);
   const shared = peer.addresses.find((address) => own.some((other) => isSameAddress(address, other)));
   if (shared === undefined) return undefined;
   return (
-    `its address ${formatAddress(shared)} is this node's own: no packet gets from here to there; let one of the two ` +
-    "announce another (--iface, --public-ip), or delete its Node if the machine is gone"
+    `its address ${formatAddress(shared)} is this node's own, so no packet can reach it: let one of the two nodes ` +
+    "announce another address (--iface, --public-ip), or delete its Node if the machine is gone"
   );
 }
 
-/** Pairs that overlap. Sorted by address a claim can only overlap the widest one before it: no need to try all pairs. */
+/**
+ * Returns the pairs of claims that overlap. If claims are sorted by address, a claim can only overlap the widest
+ * earlier one, so not every pair is compared.
+ */
 function overlapping(claims: readonly Claim[]): (readonly [Claim, Claim])[] {
   const order = new Map(claims.map((claim, at) => [claim, at]));
   const sorted = [...claims].sort((a, b) => compare(a.subnet, b.subnet));
   const pairs: (readonly [Claim, Claim])[] = [];
-  let standing: Claim | undefined;
+  let widest: Claim | undefined;
   for (const claim of sorted) {
-    if (standing === undefined || !overlaps(standing.subnet, claim.subnet)) {
-      standing = claim;
+    if (widest === undefined || !overlaps(widest.subnet, claim.subnet)) {
+      widest = claim;
       continue;
     }
-    const isEarlier = (order.get(standing) ?? 0) < (order.get(claim) ?? 0);
-    pairs.push(isEarlier ? [standing, claim] : [claim, standing]);
-    if (!isEarlier) standing = claim;
+    const isEarlier = (order.get(widest) ?? 0) < (order.get(claim) ?? 0);
+    pairs.push(isEarlier ? [widest, claim] : [claim, widest]);
+    if (!isEarlier) widest = claim;
   }
   return pairs;
 }

@@ -28,7 +28,9 @@ const node: LocalNode = {
   },
 };
 
-/** `10.244.N.0/24` behind `192.0.2.N`, where each word of 1 is the beginning of one of 12. */
+/**
+ * Has the subnet `10.244.N.0/24` and the address `192.0.2.N`. The texts of peer 1's entries are prefixes of peer 12's.
+ */
 const peer = (number: number, more: Partial<VxlanPeer> = {}): VxlanPeer => ({
   name: `n${number}`,
   subnets: [parsePrefix(`10.244.${number}.0/24`), parsePrefix(`fd00:10:244:${number}::/64`)],
@@ -56,7 +58,7 @@ const links = (desired.dataPath.devices as readonly VtepDevice[]).map(
 );
 const empty = { links, addresses: [], routes: [], neighbours: [], forwarding: [] };
 
-test("every entry of a pass is its peer's, although one peer's words begin another's", () => {
+test("attributes every entry to its peer, even if one entry's text is a prefix of another's", () => {
   const peerOf = attribution(desired, { links });
   const { requests } = planDataPath(desired.dataPath, empty);
   const owned = requests.filter(({ object }) => object.kind !== "address");
@@ -70,18 +72,19 @@ test("every entry of a pass is its peer's, although one peer's words begin anoth
     for (const { text } of own) expect(text).toMatch(pattern);
     return own.length;
   });
-  // A route and a neighbour for each subnet, a forwarding entry for each underlay; by host-gw a plain IPv4 route alone.
+  // A route and a neighbour for each subnet, a forwarding entry for each underlay family. host-gw has only a plain IPv4
+  // route.
   expect(counts).toEqual([6, 6, 1]);
   expect(owned).toHaveLength(13);
 });
 
-test("the route to a gateway that an IPv6 route needs for a moment is the peer's, too", () => {
+test("attributes the temporary route to an IPv6 gateway to the peer, too", () => {
   const peerOf = attribution(desired, { links });
   const gateway = { destination: parsePrefix("fd00:10:244:12::/128"), outputIndex: 8, protocol: 119 };
   expect([addRoute(gateway), deleteRoute(gateway)].map(({ object }) => peerOf(object))).toEqual(["n12", "n12"]);
 });
 
-test("this node's own objects, and entries that no peer wants any more, are nobody's", () => {
+test("attributes this node's own objects and obsolete entries to no peer", () => {
   const peerOf = attribution(desired, { links });
   const own = [
     deleteLink("flannel.1"),
@@ -93,7 +96,7 @@ test("this node's own objects, and entries that no peer wants any more, are nobo
   expect(own.map(({ object }) => peerOf(object))).toEqual(own.map(() => undefined));
 });
 
-test("the index of objects is made at the first question, once", () => {
+test("builds the index of objects once, on first use", () => {
   let reads = 0;
   const counted = {
     get links() {

@@ -1,15 +1,15 @@
-/** From an object of the kernel's to the peer that it is for. */
+/** Finds the peer to which a kernel object belongs. */
 import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { identityText, type ObjectIdentity } from "../netlink/message.ts";
 import { entryObjects } from "../reconcile/data-path.ts";
 import type { DesiredState } from "./state.ts";
 
-/** The name of the peer that wants the object; undefined for objects that none wants, or that all share. */
+/** Returns the name of the peer that needs the object. Undefined for objects that no peer needs or that all share. */
 export type PeerOfObject = (object: ObjectIdentity) => string | undefined;
 
 /**
- * For one pass; `observed` holds all devices of `desired`. The index is made at the first question: most passes have none,
- * and a node may have thousands of peers.
+ * Returns the lookup function for one pass; `observed` includes all devices of `desired`. The index is built on first
+ * use, because most passes need none and a node may have thousands of peers.
  */
 export function attribution(
   { dataPath, entryPeers }: Pick<DesiredState, "dataPath" | "entryPeers">,

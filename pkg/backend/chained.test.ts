@@ -1,4 +1,4 @@
-/** The chained executables over a kernel and a disk in memory, as a runtime calls them. */
+/** The chained executables with a kernel and a disk in memory, called as a runtime calls them. */
 
 import { describe, expect, test } from "vitest";
 import { runPlugin } from "../cni/loop.ts";
@@ -83,7 +83,7 @@ function bench({ table: tableText, stamp: stampText, isAlive = false }: Setting)
   if (stampText !== undefined) files.writeFile(`${RUN}/stamp.json`, encode(stampText));
   const netlink = new BlockingNetlink(new FakeSystem({ netlink: kernel.answer }).openNetlink(0), "a test");
 
-  /** One call; the output is parsed. */
+  /** Makes one call and parses its output. */
   function call(plugin: Plugin, verb: string, config: object = {}) {
     const system = new FakeSystem({
       environment: {
@@ -110,7 +110,7 @@ function bench({ table: tableText, stamp: stampText, isAlive = false }: Setting)
 const served = { table: formatNodeTable(table), stamp: formatStamp(stamp) };
 
 describe("without weftd", () => {
-  test("ADD makes what the table says and the kernel lacks, and passes the result on as it came", () => {
+  test("ADD adds what the table has and the kernel lacks, and returns the result unchanged", () => {
     const { call, routes, device, kernel } = bench(served);
     expect(call(vxlan, "ADD")).toEqual({ status: 0, answer: prevResult });
     expect(routes()).toEqual(["10.244.2.0/24"]);
@@ -121,7 +121,7 @@ describe("without weftd", () => {
     expect(call(vxlan, "CHECK").status).toBe(0);
   });
 
-  test("ADD removes no peer, whatever the table lacks", () => {
+  test("ADD removes no peer that the table lacks", () => {
     const { call, routes, files } = bench(served);
     call(vxlan, "ADD");
     files.writeFile(`${RUN}/nodes.json`, encode(formatNodeTable({ ...table, peers: [] })));
@@ -129,7 +129,7 @@ describe("without weftd", () => {
     expect(routes()).toEqual(["10.244.2.0/24"]);
   });
 
-  test("ADD puts back a device that was removed with the hardware address that peers know", () => {
+  test("ADD recreates a removed device with the hardware address that peers know", () => {
     const { call, kernel, device, routes } = bench(served);
     call(vxlan, "ADD");
     kernel.do(deleteLink("flannel.1"));
@@ -138,7 +138,7 @@ describe("without weftd", () => {
     expect(routes()).toEqual(["10.244.2.0/24"]);
   });
 
-  test("what the kernel refuses is told, to be tried again", () => {
+  test("ADD returns code 11 with the kernel's error if the kernel refuses a request", () => {
     const { call, kernel } = bench(served);
     const EPERM = 1;
     kernel.refuse = () => EPERM;
@@ -152,8 +152,8 @@ describe("without weftd", () => {
   });
 });
 
-describe("while weftd lives", () => {
-  test("ADD only looks: it neither reads the table nor changes the kernel", () => {
+describe("while weftd runs", () => {
+  test("ADD only checks the devices: it neither reads the table nor changes the kernel", () => {
     const { call, kernel, routes } = bench({ ...served, table: "not even JSON", isAlive: true });
     kernel.do(query(RTM_NEWLINK, "", { flags: IFF_UP }, { ifname: "flannel.1" }, NLM_F_CREATE));
     expect(call(vxlan, "ADD")).toEqual({ status: 0, answer: prevResult });
@@ -161,11 +161,11 @@ describe("while weftd lives", () => {
     expect(routes()).toEqual([]);
   });
 
-  test.each(["ADD", "CHECK"])("%s is to be tried again while the device is missing or down", (verb) => {
+  test.each(["ADD", "CHECK"])("%s returns code 11 while the device is missing or down", (verb) => {
     const { call, kernel } = bench({ ...served, isAlive: true });
     expect(call(vxlan, verb).answer).toMatchObject({
       code: 11,
-      msg: expect.stringContaining("flannel.1, which leads to other nodes, is missing"),
+      msg: expect.stringContaining("flannel.1, which connects this node with its peers, is missing"),
     });
     kernel.do(query(RTM_NEWLINK, "", {}, { ifname: "flannel.1" }, NLM_F_CREATE));
     expect(call(vxlan, verb).answer).toMatchObject({ code: 11, msg: expect.stringContaining("is down") });
@@ -174,24 +174,28 @@ describe("while weftd lives", () => {
   });
 });
 
-describe("a table that does not count", () => {
+describe("a table that is not valid", () => {
   const otherBoot = { bootId: "another" };
   test.each<[string, Setting, RegExp]>([
     ["missing", {}, /weftd has not served on this node since it booted/],
     [
-      "of another boot",
+      "from another boot",
       { ...served, stamp: formatStamp({ ...stamp, ...otherBoot }) },
-      /stamp\.json is of an earlier boot/,
+      /stamp\.json is from an earlier boot/,
     ],
-    ["behind the stamp", { ...served, table: formatNodeTable({ ...table, ...otherBoot }) }, /of different boots/],
-    ["of an unknown format", { ...served, stamp: '{"format":9}' }, /format 9 is not known to this version/],
+    [
+      "from another boot than the stamp",
+      { ...served, table: formatNodeTable({ ...table, ...otherBoot }) },
+      /from different boots/,
+    ],
+    ["of an unknown format", { ...served, stamp: '{"format":9}' }, /format 9 is unknown to this version/],
     ["torn", { ...served, table: served.table.slice(0, 80) }, /nodes\.json/],
     [
       "of another backend",
       { ...served, stamp: formatStamp({ ...stamp, backend: "host-gw" }) },
       /backend is host-gw, not vxlan/,
     ],
-  ])("%s is answered 11 by ADD, and nothing is changed", (_name, setting, message) => {
+  ])("%s makes ADD return 11 without changing anything", (_name, setting, message) => {
     const { call, kernel } = bench(setting);
     expect(call(vxlan, "ADD")).toEqual({
       status: 1,
@@ -201,23 +205,23 @@ describe("a table that does not count", () => {
   });
 
   test.each<[string, Setting, number]>([
-    ["no weftd ever served", {}, 50],
-    ["the stamp is of another boot", { stamp: formatStamp({ ...stamp, ...otherBoot }) }, 50],
-    ["weftd died after it had served", served, 0],
-    ["the stamp is of a format that only another version knows", { stamp: '{"format":9}' }, 0],
-    ["the backend is being changed", { stamp: formatStamp({ ...stamp, backend: "host-gw" }) }, 0],
-  ])("STATUS where %s", (_name, setting, code) => {
+    ["weftd has never served", {}, 50],
+    ["the stamp is from another boot", { stamp: formatStamp({ ...stamp, ...otherBoot }) }, 50],
+    ["weftd ended after it had served", served, 0],
+    ["only another version knows the stamp's format", { stamp: '{"format":9}' }, 0],
+    ["the backend is changing", { stamp: formatStamp({ ...stamp, backend: "host-gw" }) }, 0],
+  ])("STATUS if %s", (_name, setting, code) => {
     const { answer } = bench(setting).call(vxlan, "STATUS", { prevResult: undefined });
     expect(answer?.code ?? 0).toBe(code);
   });
 });
 
-test("CHECK of a pod from before the backend was changed looks at the device of today", () => {
+test("CHECK of a pod that is older than a change of the backend checks the current device", () => {
   const { call } = bench({ ...served, stamp: formatStamp({ ...stamp, backend: "host-gw", devices: ["eth0"] }) });
   expect(call(vxlan, "CHECK")).toMatchObject({ status: 0 });
 });
 
-test("DEL and GC touch no peer, and succeed without table, result and namespace", () => {
+test("DEL and GC change no peer and succeed without table, result and namespace", () => {
   const { call, routes, kernel } = bench(served);
   call(vxlan, "ADD");
   const { changes } = kernel;
@@ -227,7 +231,7 @@ test("DEL and GC touch no peer, and succeed without table, result and namespace"
   expect([routes(), kernel.changes]).toEqual([["10.244.2.0/24"], changes]);
 });
 
-test("a chain without a result before it is a configuration error", () => {
+test("a chain without a previous result is a configuration error", () => {
   expect(bench(served).call(vxlan, "ADD", { prevResult: undefined }).answer).toMatchObject({
     code: 7,
     msg: expect.stringContaining("prevResult"),
@@ -242,7 +246,7 @@ describe("with peers in the configuration", () => {
     peers: [{ ...peer, vtepMacs: { 4: "0a:00:00:00:00:02" } }],
   };
 
-  test("host-gw needs nothing else: STATUS, ADD and CHECK agree", () => {
+  test("host-gw needs no other keys for STATUS, ADD and CHECK", () => {
     const { call, routes } = bench({});
     expect(call(hostGw, "STATUS", direct).status).toBe(0);
     expect(call(hostGw, "CHECK", direct).answer).toMatchObject({
@@ -254,7 +258,7 @@ describe("with peers in the configuration", () => {
     expect(call(hostGw, "CHECK", direct).status).toBe(0);
   });
 
-  test("vxlan makes its device with the stated VNI, port and hardware address", () => {
+  test("vxlan creates its device with the configured VNI, port and hardware address", () => {
     const { call, kernel, routes } = bench({});
     expect(call(vxlan, "ADD", tunnelled).status).toBe(0);
     expect(routes()).toEqual(["10.244.2.0/24"]);
@@ -264,7 +268,7 @@ describe("with peers in the configuration", () => {
     expect(routes()).toEqual(["10.244.2.0/24"]);
   });
 
-  test("vxlan has one device, whatever VNI and port are stated beside a peer", () => {
+  test("vxlan creates one device and ignores a VNI and port in a peer's entry", () => {
     const { call, kernel } = bench({});
     const peers = tunnelled.peers.map((stated) => ({ ...stated, vni: 1, port: 8472 }));
     expect(call(vxlan, "ADD", { ...tunnelled, peers }).status).toBe(0);
@@ -272,18 +276,18 @@ describe("with peers in the configuration", () => {
     expect(links.filter(({ kind }) => kind === "vxlan").map(({ name }) => name)).toEqual(["flannel.7"]);
   });
 
-  test("another device of that name fails the ADD by name, and stays", () => {
+  test("ADD fails and names another program's device of the same name, which is kept", () => {
     const { call, kernel, routes } = bench({});
     call(vxlan, "ADD", tunnelled);
     const { changes } = kernel;
     expect(call(vxlan, "ADD", { ...tunnelled, port: 8472 }).answer).toMatchObject({
       code: 11,
-      msg: expect.stringContaining("the device flannel.7 stands where"),
+      msg: expect.stringContaining("a device flannel.7 exists"),
     });
     expect([routes(), kernel.changes]).toEqual([["10.244.2.0/24"], changes]);
   });
 
-  test("a stranger's route in the way fails the ADD by name, and stays", () => {
+  test("ADD fails and names another program's route to the subnet, which is kept", () => {
     const { call, kernel, routes } = bench({});
     const route = {
       destination: parsePrefix("10.244.2.0/24"),
@@ -300,7 +304,7 @@ describe("with peers in the configuration", () => {
 
   test.each<[string, Plugin, object, RegExp]>([
     ["device", hostGw, { peers: [peer] }, /^device: /],
-    ["device that is not there", hostGw, { ...direct, device: "eth9" }, /^device: .*got "eth9"/],
+    ["missing device", hostGw, { ...direct, device: "eth9" }, /^device: .*got "eth9"/],
     ["peers", hostGw, { ...direct, peers: {} }, /^peers: expected a list/],
     ["name", hostGw, { ...direct, peers: [{ subnets: [] }] }, /^peers\[0\]\.name: /],
     [
@@ -311,7 +315,7 @@ describe("with peers in the configuration", () => {
     ],
     ["address", hostGw, { ...direct, peers: [{ ...peer, addresses: ["host"] }] }, /^peers\[0\]\.addresses\[0\]: /],
     [
-      "address off the link",
+      "address that is not on the link",
       hostGw,
       { ...direct, peers: [{ ...peer, addresses: ["198.51.100.2"] }] },
       /^peers: b: .*not on this node's link/,
@@ -322,9 +326,12 @@ describe("with peers in the configuration", () => {
     ["peer's mac", vxlan, { ...tunnelled, peers: [{ ...peer, vtepMacs: { 4: "0a" } }] }, /^peers\[0\]\.vtepMacs\.4: /],
     ["missing peer's mac", vxlan, { ...tunnelled, peers: [peer] }, /^peers: b: .*no VTEP MAC/],
     ["result without addresses", hostGw, { ...direct, prevResult: { ...prevResult, ips: [] } }, /^prevResult\.ips: /],
-  ])("a wrong %s is an error that names the key, and changes nothing", (_name, plugin, config, message) => {
-    const { call, kernel } = bench({});
-    expect(call(plugin, "ADD", config).answer).toMatchObject({ code: 7, msg: expect.stringMatching(message) });
-    expect(kernel.changes).toBe(0);
-  });
+  ])(
+    "refuses a configuration with an invalid %s, names the key and changes nothing",
+    (_name, plugin, config, message) => {
+      const { call, kernel } = bench({});
+      expect(call(plugin, "ADD", config).answer).toMatchObject({ code: 7, msg: expect.stringMatching(message) });
+      expect(kernel.changes).toBe(0);
+    },
+  );
 });

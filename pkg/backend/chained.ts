@@ -1,7 +1,8 @@
 /**
- * The chained executables of backends (`vxlan`, `host-gw`): they tie a pod's life to its node's network. weftd owns the peers; while
- * it lives they only look that the node can serve. Without it they put back what the node table says and the kernel
- * lacks, and never remove a peer. prevResult is passed on as it came.
+ * The backends' chained executables (`vxlan`, `host-gw`). They ensure that a pod is attached only if its node can reach
+ * the peers. weftd manages the peers; while it runs, the executables only check that the node can serve. Without weftd
+ * they add the entries of the node table that the kernel lacks, and never remove a peer. prevResult is returned
+ * unchanged.
  */
 
 import { CniError, ErrorCode, messageOf } from "../cni/errors.ts";
@@ -19,10 +20,10 @@ import { contributionsOf, knownDevices, pathOf } from "./contributions.ts";
 import { inlineContributions } from "./inline.ts";
 import { parseNodeTable, parseStamp, type Stamp } from "./node-table.ts";
 
-/** A device that is missing is made in the first round and programmed in the second; a third is for a race. */
+/** The first round creates a missing device, the second programs its entries. The third allows for a race. */
 const ROUNDS = 3;
 
-/** Its name is the backend's `executable`. */
+/** The plugin's name is the backend's `executable`. */
 export function chainedPlugin(backend: Backend, about: string): Plugin {
   return {
     name: backend.executable ?? backend.name,
@@ -32,14 +33,15 @@ export function chainedPlugin(backend: Backend, about: string): Plugin {
       withHost(request, (host) => provide(request, backend, host));
       return result;
     },
-    // Attachments leave no trace here: peers are the node's, and stay.
+    // An attachment has no state in this plugin: peers belong to the node and stay.
     del: forgetScratch,
     gc: () => undefined,
     check(request) {
       request.requirePrevResult();
       withHost(request, (host) => {
         if (hasInlinePeers(request)) assertHolds(host, inlineDesire(request, backend));
-        // Whatever the backend is today: a pod of before it was changed is connected by it as well.
+        // Checks the current backend's devices, not those of this plugin: they also connect pods that are older than a
+        // change of the backend.
         else assertDevices(readStamp(request), host);
       });
     },
@@ -49,7 +51,7 @@ export function chainedPlugin(backend: Backend, about: string): Plugin {
   };
 }
 
-/** A pod that flannel attached, before weftd took the node over, still has its file there. */
+/** Removes the file that flannel wrote for a pod that it attached before weftd took over the node. */
 function forgetScratch({ system, config, containerId }: CniRequest): void {
   const directory = config.optionalString("flannelDataDir");
   if (directory === undefined || directory === "") return;
@@ -86,11 +88,12 @@ function provide(request: CniRequest, backend: Backend, host: BlockingNetlink): 
   const stamp = readStamp(request);
   if (stamp.backend !== backend.name) {
     throw later(
-      `this node's backend is ${stamp.backend}, not ${backend.name}: weftd is about to rewrite the network configuration`,
+      `this node's backend is ${stamp.backend}, not ${backend.name}: wait until weftd has rewritten the network ` +
+        "configuration",
     );
   }
   const runDir = runDirOf(request);
-  // Constant cost, whatever the number of peers: weftd holds them, and puts back what goes missing.
+  // While weftd runs, it maintains the peers' entries, so the cost of ADD does not depend on the number of peers.
   if (request.system.isSocketAlive(`${runDir}/${SOCKET_FILE}`)) {
     assertDevices(stamp, host);
     return;
@@ -107,7 +110,7 @@ function later(message: string, cause?: unknown): CniError {
   return new CniError(ErrorCode.tryAgainLater, message, { cause });
 }
 
-/** A stamp of this boot, of a format we know. Throws `CniError` 11. */
+/** Reads a stamp of this boot, in a known format. Throws `CniError` 11. */
 function readStamp(request: CniRequest): Stamp {
   const path = `${runDirOf(request)}/${STAMP_FILE}`;
   const stamp = readFile(request, path, parseStamp);
@@ -125,13 +128,13 @@ function readFile<T>(request: CniRequest, path: string, parse: (bytes: Uint8Arra
     if (!isSystemError(error, "ENOENT", "ENOTDIR")) throw later(`cannot read ${path}: ${messageOf(error)}`, error);
     throw new NeverServedError(
       ErrorCode.tryAgainLater,
-      `weftd has not served on this node since it booted (${path} is missing): wait until it is ready, or look at its log`,
+      `weftd has not served on this node since it booted (${path} is missing): wait until it is ready, or read its log`,
     );
   }
   try {
     return parse(bytes);
   } catch (error) {
-    throw later(`${path}: ${messageOf(error)}: weftd writes it anew when it starts`, error);
+    throw later(`${path}: ${messageOf(error)}: weftd rewrites it when it starts`, error);
   }
 }
 
@@ -139,7 +142,7 @@ function assertThisBoot({ system }: CniRequest, path: string, bootId: string): v
   if (bootId === readBootId(system)) return;
   throw new NeverServedError(
     ErrorCode.tryAgainLater,
-    `${path} is of an earlier boot: wait until weftd is ready, or look at its log`,
+    `${path} is from an earlier boot: wait until weftd is ready, or read its log`,
   );
 }
 
@@ -148,16 +151,17 @@ function assertDevices({ devices }: Stamp, host: BlockingNetlink): void {
     const state = findLink(host, name);
     if (state?.isUp !== true) {
       throw later(
-        `the device ${name}, which leads to other nodes, is ${state === undefined ? "missing" : "down"}: weftd puts back ` +
-          "what is its own (look at its log), the node's own interface is the operator's",
+        `the device ${name}, which connects this node with its peers, is ` +
+          `${state === undefined ? "missing" : "down"}: weftd restores ` +
+          "its own devices (read its log); an interface of the node must be restored by the operator",
       );
     }
   }
 }
 
 /**
- * Runtimes make the node NotReady on an error here, and Kubernetes then evicts its pods: only a node that has never been
- * able to serve since it booted says 50. A weftd that is dead, restarting or cut off from the API changes nothing.
+ * If STATUS fails, runtimes set the node NotReady and Kubernetes evicts its pods. So STATUS returns 50 only on a node
+ * that has not served since it booted. It does not fail because weftd has ended, restarts, or has lost the API server.
  */
 function assertHasServed(request: CniRequest): void {
   try {
@@ -171,14 +175,14 @@ function programTable(request: CniRequest, host: BlockingNetlink, stamp: Stamp):
   const path = `${runDirOf(request)}/${TABLE_FILE}`;
   const table = readFile(request, path, parseNodeTable);
   if (table.bootId !== stamp.bootId)
-    throw later(`${path} and ${STAMP_FILE} are of different boots: wait until weftd is ready`);
+    throw later(`${path} and ${STAMP_FILE} are from different boots: wait until weftd is ready`);
   program(host, ({ links }) => {
     const known = knownDevices(links, table.deviceMacs);
     return pathOf(contributionsOf(table.conf, table.node, table.peers, known));
   });
 }
 
-/** What the kernel should hold, given what it holds. */
+/** Computes the desired state of the kernel from its observed state. */
 type Desire = (observed: KernelSnapshot) => DataPath;
 
 function inlineDesire(request: CniRequest, backend: Backend): Desire {
@@ -194,10 +198,13 @@ function program(host: BlockingNetlink, desire: Desire): void {
       .flatMap(({ error }) => (error === undefined || isExists(error) ? [] : [error]));
     const obstacles = [...refused.map(messageOf), ...plan.conflicts];
     if (obstacles.length > 0)
-      throw later(`cannot restore the way to other nodes' pods: ${obstacles.join("; ")}`, refused[0]);
+      throw later(`cannot restore the routes to other nodes' pods: ${obstacles.join("; ")}`, refused[0]);
     if (plan.isComplete) return;
     if (round === ROUNDS)
-      throw later("the device that leads to other nodes vanishes as soon as it is made: another program removes it");
+      throw later(
+        "the device that connects this node with its peers disappears after its creation: find the program that " +
+          "removes it",
+      );
   }
 }
 
@@ -205,5 +212,6 @@ function assertHolds(host: BlockingNetlink, desire: Desire): void {
   const observed = readSnapshot(host);
   const { requests, conflicts } = planDataPath(desire(observed), observed, { keep: true });
   const missing = [...requests.map(({ text }) => text), ...conflicts];
-  if (missing.length > 0) throw later(`the way to other nodes' pods is not as it should be: ${missing.join("; ")}`);
+  if (missing.length > 0)
+    throw later(`the data path to other nodes' pods is incomplete: missing ${missing.join("; ")}`);
 }

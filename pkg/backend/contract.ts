@@ -1,12 +1,12 @@
 /**
- * What a backend is: a way by which nodes send each other their pods' packets. Each has a folder here, and a line in
- * registry.ts; whatever differs from one to the other is behind this contract.
+ * The contract of a backend: a method by which nodes send each other their pods' packets. Each backend has a folder
+ * here and a line in registry.ts. Everything that differs between backends is accessed through this contract.
  *
- * A node receives by its own backend, and sends to each peer as that peer announces to receive. So one node may use
- * several of them at once: a cluster changes from one to the other node by node.
+ * A node receives by its own backend. It sends to each peer by the method that the peer announces. So a node may use
+ * several backends at once, and a cluster can change from one to another node by node.
  *
- * Pure: what is here takes data and returns data. What looks at a node for a person (`weft doctor`, `weft explain`) is in
- * inspection.ts.
+ * Pure: this code takes data and returns data. inspection.ts has the parts that inspect a node for the operator (`weft
+ * doctor`, `weft explain`).
  */
 import type { ConfigObject } from "../cni/config.ts";
 import type { Family } from "../ip/address.ts";
@@ -19,50 +19,50 @@ import type { Inspection } from "./inspection.ts";
 import type { LocalNode, Peer } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
-/** A key of net-conf.json, as an operator should know it. */
+/** A key of net-conf.json, documented for operators. */
 export interface NetConfKey {
-  /** As flannel spells it. */
+  /** The name in flannel's spelling. */
   readonly name: string;
-  /** What it may be, in words. */
+  /** The valid values, as text. */
   readonly values: string;
-  /** Absent: it has to be stated, or is nothing. */
+  /** The default. Undefined if the key is required or has no default. */
   readonly standard?: string;
   readonly meaning: string;
-  /** The words of `Type` that it goes with; all when left out. */
+  /** The values of `Type` for which the key is valid. Undefined means all. */
   readonly types?: readonly string[];
-  /** flannel's, without effect here: named in a warning. */
+  /** True for a key of flannel that has no effect in weft and causes a warning. */
   readonly isIdle?: boolean;
 }
 
-/** A backend's settings of net-conf.json. */
+/** A backend's settings from net-conf.json. */
 export interface BackendConf {
   /** The backend's name. */
   readonly type: string;
 }
 
 export interface ConfContext {
-  /** What net-conf.json says is the `Type`, in lower case: possibly another backend's. */
+  /** The value of net-conf.json's `Type` in lower case. It may select another backend. */
   readonly type: string;
   readonly networks: readonly Prefix[];
 }
 
-/** What a Node's annotations say of how it is sent to, beside its backend's name and its addresses. */
+/** The part of a Node's annotations that says how to send to it, besides its backend's name and its addresses. */
 export interface Announced {
-  /** Text of the backend's own form (JSON), by the family of the underlay that it is about. */
+  /** JSON text in the backend's own format, by family of the underlay. */
   readonly data?: Partial<Readonly<Record<Family, string>>>;
-  /** UDP port, for backends whose data has no place for it in flannel's form. */
+  /** A UDP port, for backends whose data cannot contain it in flannel's format. */
   readonly port?: number;
 }
 
-/** What the backend of this node makes peers know of it: its own form, by the family of the underlay. */
+/** The data that this node's backend announces to peers, in the backend's own format, by family of the underlay. */
 export type Endpoints = Partial<Readonly<Record<Family, unknown>>>;
 
-/** A device of a backend that this node has: in the kernel, or in the memory of what was announced. */
+/** A device of a backend on this node, in the kernel or recorded from an earlier announcement. */
 export interface KnownDevice {
   readonly name: string;
 }
 
-/** Subnets of a peer that are sent to as it announces. */
+/** The subnets of a peer for which packets are sent by the peer's backend. */
 export interface Sending<P extends Peer> {
   readonly peer: P;
   readonly subnets: readonly Prefix[];
@@ -70,19 +70,19 @@ export interface Sending<P extends Peer> {
 
 export interface BackendTask<C extends BackendConf, P extends Peer, Known extends KnownDevice, Channel> {
   readonly conf: C;
-  /** This node receives by this backend, and announces it. */
+  /** True if this node receives by this backend and announces it. */
   readonly isOwn: boolean;
   readonly networks: readonly Prefix[];
   readonly node: LocalNode;
-  /** All that announce this backend, whichever way they are sent to. */
+  /** All peers that announce this backend, including those to which plain routes lead. */
   readonly peers: readonly P[];
   readonly sending: readonly Sending<P>[];
   readonly known: readonly Known[];
-  /** What it goes on receiving by, although nobody announces that any more. */
+  /** The channels by which the node continues to receive although no node announces them any more. */
   readonly keep: readonly Channel[];
 }
 
-/** What the kernel should hold for one peer; what is absent is nothing. */
+/** The desired kernel entries for one peer. Undefined lists are empty. */
 export interface PeerEntries {
   readonly peer: string;
   readonly routes?: readonly PeerRoute[];
@@ -90,63 +90,69 @@ export interface PeerEntries {
   readonly forwarding?: readonly PeerForwarding[];
 }
 
-/** What a backend adds to what the kernel should hold; what is absent is nothing. */
+/** A backend's contribution to the desired state of the kernel. Undefined lists are empty. */
 export interface Contribution {
   readonly devices?: readonly Device[];
   readonly entries?: readonly PeerEntries[];
-  /** Of the packets that it sends, in bytes; absent: it sends none, or all that the underlay carries. */
+  /** The MTU of packets that it sends, in bytes. Undefined if it sends none, or if they may have the underlay's MTU. */
   readonly mtu?: number;
-  /** What is announced where this is the node's own backend. */
+  /** The data to announce if this is the node's own backend. */
   readonly endpoints?: Endpoints;
-  /** What its packets look like when they come in, where nothing else proves that they are a node's. */
+  /** The properties of its incoming packets, for packets whose sender can only be verified by weft's rules. */
   readonly tunnels?: readonly Tunnel[];
-  /** Packets of a peer may come by another way than packets to it take. */
+  /** True if packets from a peer may arrive by another path than packets to it take. */
   readonly isAsymmetric?: boolean;
   readonly problems?: readonly PeerProblem[];
 }
 
-/** How a plugin's own configuration, on a host without weftd, states this backend. */
+/** This backend's settings from a plugin's own configuration, on a host without weftd. */
 export interface InlineConf<C extends BackendConf, P extends Peer, Known extends KnownDevice> {
   readonly conf: C;
   readonly known: readonly Known[];
-  /** What holds of each of its peers, whatever stands beside it there. */
+  /** Settings that apply to each peer and override the peer's own. */
   readonly peers?: Partial<P>;
 }
 
-/** How a node tells its peers by which way it is sent to. */
+/** How a node announces to its peers by which method they must send to it. */
 export interface Announcement<C extends BackendConf = BackendConf, P extends Peer = Peer> {
-  /** What this node announces. */
+  /** Returns the data that this node announces. */
   announce(conf: C, endpoints: Endpoints): Announced;
-  /** The families of the underlay that this node takes part in by it: those whose public address is announced. */
+  /** Returns the underlay families that the backend uses on this node. Their public addresses are announced. */
   families(node: LocalNode, endpoints: Endpoints): readonly Family[];
-  /** `base` with what the peer announces of itself. What cannot be read is told, and left out; never throws. */
+  /**
+   * Returns `base` with the data that the peer announces. Passes data that cannot be parsed to `tell` and leaves it
+   * out; never throws.
+   */
   readPeer(base: Peer, announced: Announced, tell: (family: Family, problem: string) => void): P;
-  /** Its own part of a peer in the node table. */
+  /** Returns the backend's own part of a peer in the node table. */
   encodePeer(peer: P): object;
-  /** Keys of a node in a nodes file: each reads its text, and throws `AddressError` for what is wrong. */
+  /** The keys of a node in a nodes file. Each function parses a value and throws `AddressError` if it is invalid. */
   readonly fileKeys: Readonly<Record<string, (text: string) => string>>;
-  /** What a node of a nodes file is taken to announce; `stated` are its `fileKeys`. */
+  /** Returns the data that a node of a nodes file is assumed to announce. `stated` has the values of its `fileKeys`. */
   announceFor(
     conf: C,
     node: { readonly name: string; readonly families: readonly Family[]; readonly stated: ReadonlyMap<string, string> },
   ): Announced;
 }
 
-/** What a node receives by (in vxlan: VNI and port). Plain data: two are the same if their JSON is. */
+/**
+ * The channels on which a node receives (in vxlan: VNI and port). Plain data: two channels are equal if their JSON is
+ * equal.
+ */
 export interface Channels<C extends BackendConf, P extends Peer, Known extends KnownDevice, Channel> {
-  /** On this node's own devices of `known` that are there. */
+  /** Returns the channels on this node's own devices among `known` that exist. */
   of(known: readonly Known[]): readonly Channel[];
-  /** On devices as they should be. */
+  /** Returns the channels on devices in their desired state. */
   in(devices: readonly Device[]): readonly Channel[];
-  /** As a node that announces this takes it. */
+  /** Returns the channels on which a node with this announcement receives from `peer`. */
   to(conf: C, peer: P): readonly Channel[];
 }
 
-/** What an operator should know of a backend's part of net-conf.json. */
+/** Documentation of a backend's part of net-conf.json, for operators. */
 export interface Manual {
-  /** Its words of `Type`, each with its meaning. */
+  /** Its values of `Type`, each with its meaning. */
   readonly words: Readonly<Record<string, string>>;
-  /** Its keys of `Backend`, `Type` apart. */
+  /** Its keys of `Backend`, except `Type`. */
   readonly keys: readonly NetConfKey[];
 }
 
@@ -156,41 +162,47 @@ export interface Backend<
   Known extends KnownDevice = KnownDevice,
   Channel = unknown,
 > {
-  /** As it is announced (backend-type), and called in net-conf.json. */
+  /** Its name in the annotation backend-type and in net-conf.json. */
   readonly name: string;
-  /** What net-conf.json's `Type` may say for it; its own name among them. */
+  /** The values of net-conf.json's `Type` that select it, including its name. */
   readonly words: readonly string[];
   /**
-   * Reads its settings: all of them where `type` is one of its words, else those that this node needs to send to peers
-   * that announce it. Throws `CniError` 7 for a value that is wrong.
+   * Reads the settings: all of them if `type` selects this backend, else only those that this node needs to send to
+   * peers that announce it. Throws `CniError` 7 for an invalid value.
    */
   readConf(object: ConfigObject, context: ConfContext): C;
 
-  /** The chained executable that ties a pod to it (plugins/<name>); undefined: there is none. */
+  /** The chained executable that ties pods to the backend (plugins/<name>). Undefined if there is none. */
   readonly executable: string | undefined;
-  /** `peers` in that executable's own configuration. Throws `CniError` 7. */
+  /** Reads `peers` in that executable's own configuration. Throws `CniError` 7. */
   inline?(config: ConfigObject, node: LocalNode): InlineConf<C, P, Known>;
 
-  /** Its nodes take a peer's packets by a plain route as well, where peers find that better. */
+  /** True if its nodes also accept a peer's packets by a plain route, if the peer prefers that. */
   readonly takesPlainRoutes: boolean;
-  /** Its nodes see pods under their own addresses, and answer them there: pods' packets to them are not masqueraded. */
+  /**
+   * True if its nodes receive packets from pods with the pods' own addresses, and reply to them. Pods' packets to these
+   * nodes are then not masqueraded.
+   */
   readonly seesPods: boolean;
-  /** Where it is this node's own: peers that have not announced anything yet are sent to all the same. */
+  /** True if, as this node's own backend, it also sends to peers that have not announced a backend yet. */
   readonly reachesUnannounced: boolean;
-  /** Where it is this node's own: peers on the link are sent to by plain routes, if they take them. [never] */
+  /** True if, as this node's own backend, it uses plain routes to peers on the link that accept them. [never] */
   routesDirectly?(conf: C): boolean;
 
-  /** `base` with the backend's own part of a peer in the node table, or in an executable's `peers`. [base] */
+  /** Returns `base` with the backend's own part of a peer in the node table, or in an executable's `peers`. [base] */
   decodePeer?(base: Peer, object: ConfigObject): P;
 
-  /** Its devices among `links`, and those that are only remembered: hardware addresses by name, as peers know them. [none] */
+  /**
+   * Returns its devices among `links`, and devices that are only remembered (hardware addresses by name, as peers know
+   * them). [none]
+   */
   known?(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly Known[];
-  /** What the kernel should hold for it. Throws nothing: what cannot be served is one of `problems`. */
+  /** Returns the desired state for this backend. Never throws: whatever cannot be served is in `problems`. */
   plan(task: BackendTask<C, P, Known, Channel>): Contribution;
 
   /**
-   * For weftd, and for `weft status`, `doctor` and `explain`: each in a file of its name, which the executables' image is
-   * built without (hack/compile/plugins.ts).
+   * Used only by weftd and by `weft status`, `doctor` and `explain`. Each is in a file of its name, which is not part
+   * of the executables' image (hack/compile/plugins.ts).
    */
   readonly manual: Manual;
   readonly announcement: Announcement<C, P>;

@@ -1,9 +1,10 @@
 /**
- * What the backends make of the peers: which peers are believed, by which backend each is sent to, and what each backend
- * adds for that to what the kernel should hold. The executables need no more (`pathOf`); weftd goes on from here (desired.ts).
+ * Computes the backends' contributions to the desired state of the kernel: which peers are accepted, by which backend
+ * each is reached, and what each backend adds for that. The executables need no more (`pathOf`); desired.ts completes
+ * the state for weftd.
  *
- * A node sends to each peer as the peer announces to receive, and receives by every way that some peer may still send. So
- * a cluster changes its backend, VNI or port node by node, and every pair of pods stays connected.
+ * A node sends to each peer by the method that the peer announces, and receives by every method that some peer may
+ * still use. So a cluster can change its backend, VNI or port node by node, and every pair of pods stays connected.
  */
 import type { Device } from "../kernel/device.ts";
 import type { Link } from "../kernel/link.ts";
@@ -16,35 +17,35 @@ import { type NetConf, settingsOf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 import type { PeerProblem } from "./state.ts";
 
-/** Something of each backend, by its name; absent where there is nothing. */
+/** A value for each backend, by its name. Missing if there is none. */
 export type OfBackends<T> = ReadonlyMap<string, T>;
 
-/** The devices that lead to peers and that this node has, or has had. */
+/** The devices that connect this node with peers, existing or remembered. */
 export type KnownDevices = OfBackends<readonly KnownDevice[]>;
 
-/** What a node receives by, in each backend's own form. */
+/** The channels by which a node receives, in each backend's own format. */
 export type Channels = OfBackends<readonly unknown[]>;
 
-/** `remembered`: hardware addresses by device name, as this node announced them last in this boot. */
+/** `remembered` has hardware addresses by device name, as this node announced them last in this boot. */
 export function knownDevices(links: readonly Link[], remembered: ReadonlyMap<string, string>): KnownDevices {
   return new Map(BACKENDS.map((backend) => [backend.name, backend.known?.(links, remembered) ?? []]));
 }
 
-/** What the backends add, and for which peers. */
+/** The contributions of the backends and the accepted peers. */
 export interface Contributions {
-  /** The backend that this node receives by. */
+  /** The backend by which this node receives. */
   readonly own: Backend;
-  /** Peers on the link are sent to by plain routes. */
+  /** True if plain routes are used to peers on the link. */
   readonly isDirect: boolean;
-  /** The peers that are believed, with the subnets that are. */
+  /** The accepted peers with their accepted subnets. */
   readonly peers: readonly Peer[];
   readonly parts: readonly (readonly [Backend, Contribution])[];
-  /** For single peers; plain routes first. */
+  /** The entries for single peers, plain routes first. */
   readonly entries: readonly PeerEntries[];
   readonly problems: readonly PeerProblem[];
 }
 
-/** `known` are the devices that this node has already (`knownDevices`); by the channels `keep` it goes on receiving. */
+/** `known` are this node's devices (`knownDevices`). `keep` are the channels by which it continues to receive. */
 export function contributionsOf(
   conf: NetConf,
   node: LocalNode,
@@ -62,7 +63,7 @@ export function contributionsOf(
   const isDirect = own.routesDirectly?.(ownConf) === true;
   for (const peer of peers) {
     const by = senderTo(own, peer);
-    // One that has announced nothing may get a plain route; one with a backend that is none of ours gets nothing.
+    // A peer that has announced nothing may get a plain route. A peer with an unknown backend gets no route.
     const takesPlain = "trouble" in by ? by.trouble === "NotAnnounced" : by.takesPlainRoutes;
     const routes = isDirect && takesPlain ? plainRoutes(node, peer) : [];
     if (routes.length > 0) direct.push({ peer: peer.name, routes });
@@ -87,7 +88,7 @@ export function contributionsOf(
     return settings === undefined || isIdle ? [] : [[backend, backend.plan({ conf: settings, ...task })]];
   });
   const all = parts.map(([, part]) => part);
-  // Plain routes, which need no device, come first.
+  // Plain routes need no device, so they are first.
   const inOrder = [...all].sort((a, b) => (a.devices?.length ?? 0) - (b.devices?.length ?? 0));
   return {
     ...{ own, isDirect, peers, parts },
@@ -96,7 +97,10 @@ export function contributionsOf(
   };
 }
 
-/** What the kernel should hold. Loops: of thousands of peers each has a few entries. */
+/**
+ * Returns the desired state of the kernel. Uses loops for speed: there may be thousands of peers with a few entries
+ * each.
+ */
 export function pathOf({ parts, entries }: Contributions): DataPath {
   const devices: Device[] = [];
   const routes: PeerRoute[] = [];
@@ -111,7 +115,10 @@ export function pathOf({ parts, entries }: Contributions): DataPath {
   return { devices, routes, neighbours, forwarding };
 }
 
-/** The backend that `peer` is sent to by: what it announces, else, for want of that, this node's own where it can. */
+/**
+ * Returns the backend by which `peer` is reached: the one it announces or, if it has announced none, this node's own if
+ * that is possible.
+ */
 function senderTo(own: Backend, { name, backendType }: Peer): Backend | PeerProblem {
   if (backendType === undefined) {
     if (own.reachesUnannounced) return own;
@@ -123,11 +130,11 @@ function senderTo(own: Backend, { name, backendType }: Peer): Backend | PeerProb
   return {
     peer: name,
     trouble: "OtherBackend",
-    reason: `its backend is ${backendType}: this node sends by ${known} only`,
+    reason: `its backend is ${backendType}: this node supports only ${known}`,
   };
 }
 
-/** To the subnets of `peer` that there can be plain routes to. */
+/** Returns plain routes to those subnets of `peer` for which they are possible. */
 function plainRoutes({ underlay }: LocalNode, peer: Peer): readonly PeerRoute[] {
   return peer.subnets.flatMap((subnet) => {
     const route = directRoute(underlay, peer, subnet);

@@ -1,11 +1,11 @@
-/** Hardware addresses that nobody has to store. */
+/** Hardware addresses that need not be stored. */
 import { VTEP_MAC_SEED } from "../footprint.ts";
 import { fnv1a64 } from "../kernel/digest.ts";
 
 /**
- * A unicast, locally administered hardware address that follows from the node's name and the device's: the same after a
- * restart, a reboot, and for a Node that was created again, without anything being stored. Of 5,000 nodes two get the
- * same one once in some 5 million clusters (46 bits).
+ * Derives a unicast, locally administered hardware address from the names of the node and the device. It is the same
+ * after a restart, after a reboot, and for a Node that was created again. In a cluster of 5,000 nodes, two nodes have
+ * the same address in about one of 5 million clusters (46 bits).
  */
 export function deriveMac(nodeName: string, deviceName: string): string {
   const digest = fnv1a64(`${VTEP_MAC_SEED}${deviceName}/${nodeName}`);

@@ -51,17 +51,17 @@ const desire = (
   return { ...state, dataPath: { ...state.dataPath, devices: state.dataPath.devices as readonly VtepDevice[] } };
 };
 
-/** Devices, or channels, are vxlan's. */
+/** Devices and channels here are vxlan's. */
 const ofVxlan = <T>(parts: readonly T[]) => new Map([["vxlan", parts]]);
 
-/** A device that this node has already. */
+/** A device that this node already has. */
 const held = (name: string, mac: string, vni = 1, port = 8472, family: 4 | 6 = 4): KnownVtep => ({
   ...{ name, mac },
   device: { vni, port, family, isOurs: true },
 });
 
 describe("vxlan", () => {
-  test("has flannel's device, and three entries a peer", () => {
+  test("has flannel's device and three entries for each peer", () => {
     const { dataPath, podMtu, problems } = desire({ Type: "vxlan" }, node, [peer(2)]);
     expect(problems).toEqual([]);
     expect(podMtu).toBe(1450);
@@ -87,7 +87,7 @@ describe("vxlan", () => {
     expect(endpoints).toEqual({ 4: "32:89:cd:1b:fd:1c" });
   });
 
-  test("makes no device for a family that the underlay cannot carry, and says why", () => {
+  test("makes no device for a family that the underlay cannot carry and reports the reason", () => {
     const of6 = { 6: parseAddress("2001:db8::1") };
     const narrow = { ...dualNode, underlay: { ...dualNode.underlay, local: of6, mtu: 1340 } };
     const { dataPath, problems } = desire({ Type: "vxlan" }, narrow, [], [], DUAL);
@@ -97,7 +97,7 @@ describe("vxlan", () => {
     ]);
   });
 
-  test("names a peer whose VTEP has another's hardware address: frames for it cannot go to both", () => {
+  test("reports a peer whose VTEP has the hardware address of another node's VTEP", () => {
     const clone = peer(3, { vtepMacs: { 4: "0a:00:00:00:00:02" } });
     const self = peer(4, { vtepMacs: { 4: deriveMac("n1", "flannel.1") } });
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2), clone, self]);
@@ -106,12 +106,12 @@ describe("vxlan", () => {
     ]);
     expect(dataPath.routes).toHaveLength(1);
     expect(problems).toEqual([
-      { peer: "n3", trouble: "SameMac", reason: expect.stringContaining("0a:00:00:00:00:02 is n2's too") },
-      { peer: "n4", trouble: "SameMac", reason: expect.stringContaining("is this node's too") },
+      { peer: "n3", trouble: "SameMac", reason: expect.stringContaining("0a:00:00:00:00:02 is also n2's") },
+      { peer: "n4", trouble: "SameMac", reason: expect.stringContaining("is also this node's") },
     ]);
   });
 
-  test("takes two Nodes at one address for one machine", () => {
+  test("treats two Nodes with one address as one machine", () => {
     const renamed = { ...peer(2), name: "n2-new", subnets: [parsePrefix("10.244.7.0/24")] };
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2), renamed]);
     expect(problems).toEqual([]);
@@ -119,7 +119,7 @@ describe("vxlan", () => {
     expect(dataPath.routes).toHaveLength(2);
   });
 
-  test("leaves 70 bytes over an IPv6 underlay, and gives pods the smaller of both MTUs", () => {
+  test("subtracts 70 bytes on an IPv6 underlay and gives pods the smaller of both MTUs", () => {
     const { dataPath, podMtu } = desire({ Type: "vxlan" }, dualNode, [], [], DUAL);
     expect(dataPath.devices.map(({ name, mtu }) => [name, mtu])).toEqual([
       ["flannel.1", 1450],
@@ -128,7 +128,7 @@ describe("vxlan", () => {
     expect(podMtu).toBe(1430);
   });
 
-  test("routes directly to peers on the same link where asked to", () => {
+  test("uses plain routes to peers on the same link if configured", () => {
     const far = peer(3, { addresses: [parseAddress("198.51.100.3")] });
     const { dataPath } = desire({ Type: "vxlan", DirectRouting: true }, node, [peer(2), far]);
     expect(dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { device: "flannel.1" }]);
@@ -137,10 +137,10 @@ describe("vxlan", () => {
 
   test.each([
     ["has announced no backend", "NotAnnounced", { backendType: undefined }, /announced no backend yet/],
-    ["has a backend that is none of ours", "OtherBackend", { backendType: "wireguard" }, /its backend is wireguard/],
+    ["has an unknown backend", "OtherBackend", { backendType: "wireguard" }, /its backend is wireguard/],
     ["has announced no VTEP", "NotAnnounced", { vtepMacs: {} }, /no VTEP MAC for IPv4/],
     ["has no address", "NotAnnounced", { addresses: [] }, /no IPv4 address/],
-  ])("names a peer that %s, and serves the others", (_name, trouble, overrides, reason) => {
+  ])("reports a peer that %s and serves the others", (_name, trouble, overrides, reason) => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [peer(2, overrides), peer(3)]);
     expect(problems).toEqual([{ peer: "n2", trouble, reason: expect.stringMatching(reason) }]);
     expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
@@ -151,35 +151,35 @@ describe("vxlan", () => {
   });
 });
 
-test("auto routes plainly to peers on the link, by VXLAN to the others, and announces its VTEP", () => {
+test("auto uses plain routes to peers on the link and VXLAN to others, and announces its VTEP", () => {
   const far = peer(3, { addresses: [parseAddress("198.51.100.3")] });
   const { dataPath, podMtu, endpoints, isAsymmetric } = desire({}, node, [peer(2), far]);
   expect(dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { device: "flannel.1" }]);
   expect(podMtu).toBe(1450);
   expect(endpoints).toEqual({ 4: deriveMac("n1", "flannel.1") });
-  // A peer that does not route directly announces the same.
+  // A peer without plain routes announces the same.
   expect(isAsymmetric).toBe(true);
 });
 
 describe("while a cluster changes from vxlan to host-gw or back", () => {
   const hostGw = peer(3, { backendType: "host-gw", vtepMacs: {} });
 
-  test("a node of host-gw keeps its VTEP, with its MAC, for peers of vxlan, and announces none", () => {
+  test("a host-gw node keeps its VTEP with its MAC for vxlan peers and announces none", () => {
     const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
     const state = desire({ Type: "host-gw" }, node, [peer(2), hostGw], known);
     expect(state.dataPath.devices).toMatchObject([{ name: "flannel.1", mac: "32:89:cd:1b:fd:1c", vni: 1, port: 8472 }]);
     expect(state.dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { device: "flannel.1" }]);
     expect(state).toMatchObject({ endpoints: {}, podMtu: 1450, isAsymmetric: true, problems: [] });
-    // Who does not announce host-gw may not know the way back to a pod.
+    // A peer that does not announce host-gw may have no route back to a pod.
     expect(state.unmasqueraded).toEqual([parseAddress("192.0.2.3")]);
   });
 
-  test("it makes one where it has none, by the VNI that the peer announces", () => {
+  test("a host-gw node without a VTEP makes one with the VNI that the peer announces", () => {
     const { dataPath } = desire({ Type: "host-gw" }, node, [peer(2, { vni: 7, port: 4789 })]);
     expect(dataPath.devices).toMatchObject([{ name: "flannel.7", vni: 7, port: 4789 }]);
   });
 
-  test("one that is kept for peers who have not heard yet only receives", () => {
+  test("a VTEP kept for peers that have not seen the new annotation only receives", () => {
     const keep: Channels = ofVxlan([{ vni: 1, port: 8472 }]);
     const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
     const state = desiredState(conf({ Type: "host-gw" }), node, [hostGw], ofVxlan(known), keep);
@@ -188,25 +188,25 @@ describe("while a cluster changes from vxlan to host-gw or back", () => {
     expect(state.dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }]);
   });
 
-  test("and has none any more when nobody announces vxlan", () => {
+  test("the VTEP is removed when no peer announces vxlan", () => {
     const { dataPath, podMtu, isAsymmetric } = desire({ Type: "host-gw" }, node, [hostGw], [held("flannel.1", "0a")]);
     expect(dataPath.devices).toEqual([]);
     expect([podMtu, isAsymmetric]).toEqual([1500, false]);
   });
 
-  test("a node of vxlan sends to a peer of host-gw by a plain route", () => {
+  test("a vxlan node sends to a host-gw peer by a plain route", () => {
     const { dataPath, problems, isAsymmetric } = desire({ Type: "vxlan" }, node, [peer(2), hostGw]);
     expect(problems).toEqual([]);
     expect(dataPath.routes.map(({ by }) => by)).toEqual([{ index: 2 }, { device: "flannel.1" }]);
     expect(isAsymmetric).toBe(true);
   });
 
-  test("a peer of host-gw that is off the link has its name told", () => {
+  test("a host-gw peer that is not on the link is reported", () => {
     const far = { ...hostGw, addresses: [parseAddress("198.51.100.3")] };
     expect(desire({ Type: "vxlan" }, node, [far]).problems).toMatchObject([{ peer: "n3", trouble: "OffLink" }]);
   });
 
-  test("nothing is asymmetric where all have vxlan", () => {
+  test("paths are symmetric if all nodes have vxlan", () => {
     expect(desire({ Type: "vxlan" }, node, [peer(2), peer(3)]).isAsymmetric).toBe(false);
   });
 });
@@ -214,7 +214,7 @@ describe("while a cluster changes from vxlan to host-gw or back", () => {
 describe("while a cluster changes its VNI or port", () => {
   const known = [held("flannel.1", "32:89:cd:1b:fd:1c")];
 
-  test("the old device stays for those who still announce the old VNI, and both have one MAC", () => {
+  test("the old device stays for peers that still announce the old VNI, and both have one MAC", () => {
     const { dataPath, endpoints } = desire(
       { Type: "vxlan", VNI: 2 },
       node,
@@ -231,13 +231,13 @@ describe("while a cluster changes its VNI or port", () => {
     expect(endpoints).toEqual({ 4: "32:89:cd:1b:fd:1c" });
   });
 
-  test("who has not changed yet joins the new one, too", () => {
+  test("a node that has not changed yet gets the new device, too", () => {
     const { dataPath } = desire({ Type: "vxlan" }, node, [peer(2, { vni: 2 })], known);
     expect(dataPath.devices.map(({ name }) => name)).toEqual(["flannel.1", "flannel.2"]);
     expect(dataPath.routes.map(({ by }) => by)).toEqual([{ device: "flannel.2" }]);
   });
 
-  test("another port of the same VNI needs a device under another name, which stays", () => {
+  test("another port with the same VNI needs a device under another name, which is kept", () => {
     const peers = [peer(2, { vni: 1, port: 8472 })];
     const during = desire({ Type: "vxlan", Port: 4789 }, node, peers, known).dataPath.devices;
     expect(during.map(({ name, port }) => [name, port])).toEqual([
@@ -249,7 +249,7 @@ describe("while a cluster changes its VNI or port", () => {
     expect(after.map(({ name, port }) => [name, port])).toEqual([["weft.1", 4789]]);
   });
 
-  test("what peers announce costs three devices at most; the next is told by name", () => {
+  test("peers' announcements cause at most three devices; further peers are reported", () => {
     const peers = [2, 3, 4, 5].map((vni) => peer(vni, { vni }));
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [...peers, peer(6, { vni: 16_777_215 })], known);
     expect(dataPath.devices.map(({ vni }) => vni)).toEqual([1, 2, 3]);
@@ -261,14 +261,14 @@ describe("while a cluster changes its VNI or port", () => {
   });
 });
 
-describe("pods of a family that the underlay lacks", () => {
+describe("pods of a family that the underlay does not have", () => {
   const of4 = { ...dualNode, underlay: node.underlay };
   const of6 = { ...dualNode, underlay: { ...dualNode.underlay, local: { 6: parseAddress("2001:db8::1") } } };
   const dualPeer = (more: Partial<VxlanPeer>) =>
     peer(2, { subnets: [parsePrefix("10.244.2.0/24"), parsePrefix("fd00:10:244:2::/64")], ...more });
   const v6 = { addresses: [parseAddress("2001:db8::2")], vtepMacs: { 6: "0a:00:00:00:00:62" } } as const;
 
-  test("go by the other one's device: IPv6 over an IPv4 underlay", () => {
+  test("use the other family's device: IPv6 over an IPv4 underlay", () => {
     const { dataPath, podMtu, problems } = desire({ Type: "vxlan" }, of4, [dualPeer({})], [], DUAL);
     expect(problems).toEqual([]);
     expect(podMtu).toBe(1450);
@@ -286,7 +286,7 @@ describe("pods of a family that the underlay lacks", () => {
     ]);
   });
 
-  test("IPv4 over an IPv6 underlay", () => {
+  test("use the other family's device: IPv4 over an IPv6 underlay", () => {
     const { dataPath, podMtu, endpoints, problems } = desire({ Type: "vxlan" }, of6, [dualPeer(v6)], [], DUAL);
     expect([problems, podMtu]).toEqual([[], 1430]);
     expect(dataPath.devices.map(({ name }) => name)).toEqual(["flannel-v6.1"]);
@@ -297,14 +297,14 @@ describe("pods of a family that the underlay lacks", () => {
     expect(endpoints).toEqual({ 6: deriveMac("n1", "flannel-v6.1") });
   });
 
-  test("and to a peer that lacks it, from a node that has both", () => {
+  test("use the family of a peer that lacks the other one", () => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, dualNode, [dualPeer({})], [], DUAL);
     expect(problems).toEqual([]);
     expect(dataPath.devices.map(({ name }) => name)).toEqual(["flannel.1", "flannel-v6.1"]);
     expect(dataPath.routes.map(({ by }) => by)).toEqual([{ device: "flannel.1" }, { device: "flannel.1" }]);
   });
 
-  test("a family that the network does not serve is nobody's problem", () => {
+  test("causes no problem for a family that the network does not serve", () => {
     const { dataPath, problems } = desire({ Type: "vxlan" }, node, [dualPeer({})]);
     expect(problems).toEqual([]);
     expect(dataPath.routes).toHaveLength(1);
@@ -324,7 +324,7 @@ describe("host-gw", () => {
     expect(unmasqueraded).toEqual([parseAddress("192.0.2.2")]);
   });
 
-  test("routes IPv4 pods by the IPv6 address where this node has no other, and tells that it cannot the other way", () => {
+  test("routes IPv4 pods by an IPv6 address if there is no other, and reports that the reverse is impossible", () => {
     const of6 = { 6: parseAddress("2001:db8::1") };
     const six = { ...dualNode, underlay: { ...dualNode.underlay, local: of6 } };
     const both = peer(2, {
@@ -340,11 +340,15 @@ describe("host-gw", () => {
     const four = { ...dualNode, underlay: node.underlay };
     const other = { ...both, addresses: [parseAddress("192.0.2.2")] };
     expect(desire({ Type: "host-gw" }, four, [other], [], DUAL).problems).toMatchObject([
-      { peer: "n2", trouble: "Underlay", reason: expect.stringContaining("has no IPv6 address to route fd00") },
+      {
+        peer: "n2",
+        trouble: "Underlay",
+        reason: expect.stringContaining("has no IPv6 address, which is needed to route fd00"),
+      },
     ]);
   });
 
-  test("names a peer that is on another link instead of losing its packets", () => {
+  test("reports a peer on another link", () => {
     const { dataPath, problems } = desire({ Type: "host-gw" }, node, [
       peer(2, { addresses: [parseAddress("198.51.100.2")], backendType: "host-gw" }),
     ]);
@@ -355,7 +359,7 @@ describe("host-gw", () => {
   });
 });
 
-test.each(["vxlan", "host-gw"])("a peer of %s at this node's own address gets no route, and is named", (Type) => {
+test.each(["vxlan", "host-gw"])("a peer of %s at this node's own address gets no route and is reported", (Type) => {
   const { dataPath, problems } = desire({ Type }, node, [peer(2, { addresses: [parseAddress("192.0.2.1")] }), peer(3)]);
   expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
   expect(problems).toEqual([
@@ -369,7 +373,7 @@ describe("a peer's subnet", () => {
       "outside the cluster's networks",
       "ForeignSubnet",
       ["0.0.0.0/0"],
-      /0\.0\.0\.0\/0 lies outside the cluster's networks \(10\.244\.0\.0\/16\)/,
+      /0\.0\.0\.0\/0 is outside the cluster's networks \(10\.244\.0\.0\/16\)/,
     ],
     ["overlapping this node's", "OverlappingSubnet", ["10.244.0.128/25"], /overlaps 10\.244\.0\.0\/24 of this node/],
   ])("%s gets no route", (_name, trouble, subnets, reason) => {
@@ -381,7 +385,7 @@ describe("a peer's subnet", () => {
     expect(dataPath.routes.map(({ destination }) => formatPrefix(destination))).toEqual(["10.244.3.0/24"]);
   });
 
-  test("claimed by two stays with the first of them", () => {
+  test("claimed by two peers is accepted for the first one", () => {
     const { problems } = desire({ Type: "vxlan" }, node, [
       peer(2),
       peer(3, { subnets: [parsePrefix("10.244.2.0/25")] }),

@@ -1,4 +1,7 @@
-/** From the configuration and the peers to what the kernel should hold, and what the rest of a node is to know of it. */
+/**
+ * Computes the desired state of the kernel, and related facts for other controllers, from the configuration and the
+ * peers.
+ */
 import { backendNamed } from "./backends.ts";
 import type { PeerEntries } from "./contract.ts";
 import { type Channels, contributionsOf, type KnownDevices, pathOf } from "./contributions.ts";
@@ -30,7 +33,7 @@ export function desiredState(
   };
 }
 
-/** In the order of `pathOf`. */
+/** Returns the peers' names in the order of `pathOf`. */
 function entryPeersOf(entries: readonly PeerEntries[]): EntryPeers {
   const routes: string[] = [];
   const neighbours: string[] = [];
@@ -43,7 +46,7 @@ function entryPeersOf(entries: readonly PeerEntries[]): EntryPeers {
   return { routes, neighbours, forwarding };
 }
 
-/** Who announces nothing yet counts as one of this node's own backend. */
+/** A peer that has announced no backend yet counts as one with this node's own. */
 function seesPods({ backendType }: Peer): boolean {
   return backendType === undefined || backendNamed(backendType)?.seesPods === true;
 }

@@ -1,10 +1,12 @@
 /**
- * `peers` in a plugin's own configuration, for hosts without weftd: the same data path, from a list that somebody wrote.
+ * `peers` in a plugin's own configuration, for hosts without weftd: the same data path, from a list in the
+ * configuration.
  *
  *     { "type": "host-gw", "device": "eth0",
  *       "peers": [{ "name": "b", "subnets": ["10.1.2.0/24"], "addresses": ["192.0.2.2"] }] }
  *     { "type": "vxlan", "device": "eth0", "vni": 1, "port": 8472, "mac": "0a:00:00:00:00:01",
- *       "peers": [{ "name": "b", "subnets": ["10.1.2.0/24"], "addresses": ["192.0.2.2"], "vtepMacs": { "4": "0a:…:02" } }] }
+ *       "peers": [{ "name": "b", "subnets": ["10.1.2.0/24"], "addresses": ["192.0.2.2"],
+ *                   "vtepMacs": { "4": "0a:…:02" } }] }
  */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
@@ -19,23 +21,23 @@ import type { NetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 import { decodePeerOf } from "./node-table.ts";
 
-/** The list is the operator's own: no network is drawn around it. */
+/** The operator wrote the list, so subnets are not limited to a network. */
 const EVERYTHING = ["0.0.0.0/0", "::/0"].map(parsePrefix);
 
-/** Throws `CniError` 7 for a configuration that is wrong. */
+/** Throws `CniError` 7 for an invalid configuration. */
 export function inlineContributions(request: CniRequest, backend: Backend, observed: KernelSnapshot): Contributions {
   const { config } = request;
   const node = localNode(request, observed);
   const stated = backend.inline?.(config, node);
-  if (stated === undefined) throw config.invalid("peers", "none: they come from weftd");
+  if (stated === undefined) throw config.invalid("peers", "no such key: peers of this backend come from weftd");
   const conf: NetConf = { networks: EVERYTHING, backend: stated.conf, others: new Map() };
   const peers = config
     .objectList("peers")
     .map((peer): Peer => ({ ...decodePeerOf(peer, backend.name), ...stated.peers }));
   const contributions = contributionsOf(conf, node, peers, new Map([[backend.name, stated.known]]));
   if (contributions.problems.length > 0) {
-    const told = contributions.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
-    throw new CniError(ErrorCode.invalidConfig, `peers: ${told}`);
+    const reasons = contributions.problems.map(({ peer, reason }) => `${peer}: ${reason}`).join("; ");
+    throw new CniError(ErrorCode.invalidConfig, `peers: ${reasons}`);
   }
   return contributions;
 }

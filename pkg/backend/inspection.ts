@@ -1,7 +1,7 @@
 /**
- * What a backend tells a person who looks at a node: in `weft status` its settings and devices, in `weft doctor` checks of
- * its own, in `weft explain` what becomes of a packet behind one of its devices. Pure: what is asked of the node is asked
- * before, or by the functions that come along.
+ * A backend's functions for inspecting a node: its settings and devices for `weft status`, its own checks for `weft
+ * doctor`, and the path of a packet through one of its devices for `weft explain`. Pure: the node is read beforehand,
+ * or by the functions that are passed in.
  */
 import type { Address } from "../ip/address.ts";
 import type { Device } from "../kernel/device.ts";
@@ -12,129 +12,137 @@ import type { BackendConf } from "./contract.ts";
 import type { Peer } from "./node.ts";
 import type { DesiredState } from "./state.ts";
 
-/** What breaks pods' traffic, or will; what should be mended some day; what is good to know. */
+/** An error breaks pods' traffic now or later. A warning should be repaired at some time. A note is for information. */
 export type Severity = "error" | "warning" | "note";
 
-/** What doctor finds. */
+/** A finding of doctor. */
 export interface Finding {
   readonly severity: Severity;
-  /** One sentence: what was seen, with names and values. */
+  /** One sentence: the observation, with names and values. */
   readonly seen: string;
-  /** One sentence: what comes of it. */
+  /** One sentence: the consequence. */
   readonly why: string;
-  /** A command that mends it, as root on this node; undefined where there is none, and `advice` says what to do. */
+  /**
+   * A command that repairs it, to run as root on this node. Undefined if there is none; `advice` then says what to do.
+   */
   readonly run?: string | undefined;
   readonly advice?: string | undefined;
 }
 
-/** A packet from a peer to this node, as it comes in by the underlay. */
+/** A packet from a peer to this node, as the underlay receives it. */
 export interface Incoming {
   readonly source: Address;
   readonly destination: Address;
-  /** IPPROTO_* */
+  /** An IPPROTO_* value. */
   readonly protocol: number;
   readonly destinationPort?: number;
-  /** Of VXLAN. */
+  /** The VNI of a VXLAN packet. */
   readonly vni?: number;
 }
 
-/** A rule or policy that drops a packet: where that is, and what would let the packet in. */
+/** A rule or policy that drops a packet: its place, and how to let the packet pass. */
 export interface Obstacle {
   readonly place: string;
   readonly remedy: Pick<Finding, "run" | "advice">;
 }
 
-/** What a backend's checks see of a node. */
+/** The state of a node that a backend's checks read. */
 export interface Sight {
   readonly observed: KernelSnapshot;
-  /** Undefined where weftd has not served since the node booted. */
+  /** Undefined if weftd has not served since the node booted. */
   readonly desired: DesiredState | undefined;
   readonly peers: readonly Peer[];
-  /** What of the node's nftables rules drops a packet from a peer; `accept` is the match of a rule that lets it in. */
+  /**
+   * Returns the nftables rule of the node that drops a packet from a peer. `accept` is the match of a rule that would
+   * accept it.
+   */
   readonly obstacleTo: (packet: Incoming, accept: string) => Obstacle | undefined;
 }
 
-/** From a sight to findings: nothing is asked of the node here. */
+/** A check that computes findings from a `Sight`, without reading the node. */
 export interface BackendCheck {
   readonly name: string;
   readonly group: "data path" | "firewall";
-  /** What it looks at, for `--list`. */
+  /** The subject of the check, for `--list`. */
   readonly about: string;
   judge(sight: Sight): readonly Finding[];
 }
 
-/** `ends`: the packet goes no further, and should; `astray`: it goes where it should not; `note`: it cannot be told. */
+/**
+ * `ends`: the packet is dropped but should not be. `astray`: it takes a wrong path. `note`: its path cannot be
+ * determined.
+ */
 export type HopState = "goes" | "arrives" | "ends" | "astray" | "note";
 
-/** A step on a packet's way, as it is told. */
+/** A step on a packet's path, for output. */
 export interface Hop {
-  /** A word for where it is: "route", "neighbour", "forward". */
+  /** The place in one word: "route", "neighbour", "forward". */
   readonly at: string;
   readonly state: HopState;
   readonly text: string;
   /** A command that shows it. */
   readonly show?: string | undefined;
-  /** What would mend it. */
+  /** A command or advice that repairs it. */
   readonly remedy?: string | undefined;
 }
 
-/** `other`: something of that name is there and leads elsewhere. */
+/** `other`: an entry for the same key exists but leads elsewhere. */
 export type Presence = "there" | "missing" | "other";
 
-/** One entry of the kernel's that a peer needs. */
+/** One kernel entry that a peer needs. */
 export interface Entry {
   readonly kind: "route" | "neighbour" | "fdb";
-  /** As an operator would write it. */
+  /** The text as an operator would write it. */
   readonly text: string;
   readonly presence: Presence;
 }
 
-/** A packet that is about to go out by a device of a backend. */
+/** A packet that is about to leave by a device of a backend. */
 export interface Passage {
   readonly device: Link;
-  /** Whom the route leads to: a gateway, or the destination itself. */
+  /** The next hop of the route: a gateway, or the destination itself. */
   readonly to: Address;
   readonly observed: KernelSnapshot;
-  /** The peer whose pod it is for, and the entries that it needs. */
+  /** The peer whose pod is the destination, and the entries that the peer needs. */
   readonly peer: { readonly name: string; readonly entries: readonly Entry[] } | undefined;
-  /** What the kernel answers; its errno's name where it refuses. */
+  /** Returns the kernel's route, or the name of its errno if it refuses. */
   readonly routeTo: (destination: Address) => ObservedRoute | string;
 }
 
-/** Steps until the packet has left the node; where `isOver`, the last one says why it does not. */
+/** The steps until the packet has left the node. If `isOver`, the last step says why it does not leave. */
 export interface PassageAnswer {
   readonly hops: readonly Hop[];
   readonly isOver: boolean;
 }
 
-/** Something as programs read it, and in words. */
+/** A value for programs, and the same value as text. */
 export interface Description {
   readonly data: Readonly<Record<string, string | number>>;
   readonly text: string;
 }
 
-/** Of a backend's devices. */
+/** Functions for inspecting a backend's devices. */
 export interface DeviceInspection {
-  /** What `weft status` calls one. */
+  /** The name of such a device in `weft status`. */
   readonly word: string;
-  /** A device as it should be, its name, MAC and MTU apart. */
+  /** Describes a device in its desired state, without its name, MAC and MTU. */
   describe(device: Device): Description;
-  /** A device as the kernel makes it of what is asked for, under that index: down, and without an alias. */
+  /** Returns the link that the kernel would create for the device, with that index, down and without an alias. */
   made(device: Device, index: number): Link;
-  /** True for links that work as these devices do, whoever made them. */
+  /** True for links that work like these devices, regardless of which program created them. */
   leadsBy(link: Link): boolean;
-  /** What becomes of a packet that goes out by one. */
+  /** Returns the path of a packet that leaves by such a device. */
   pass(passage: Passage): PassageAnswer;
 }
 
 export interface Inspection<C extends BackendConf = BackendConf> {
-  /** Kinds of links that the kernel has to make for a node of this backend. */
+  /** The kinds of links that the kernel must support for a node of this backend. */
   readonly kinds: readonly string[];
   readonly checks: readonly BackendCheck[];
-  /** The settings that `weft status` names beside the backend. [none] */
+  /** The settings that `weft status` shows with the backend. [none] */
   settings?(conf: C): Description;
-  /** What packets between nodes may have, where the operator has said so; bytes. */
+  /** The operator's limit for packets between nodes, in bytes, if one is configured. */
   underlayMtu?(conf: C): number | undefined;
-  /** Undefined for a backend that has no devices. */
+  /** Undefined for a backend without devices. */
   readonly devices?: DeviceInspection;
 }

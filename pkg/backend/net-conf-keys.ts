@@ -1,4 +1,7 @@
-/** The keys of net-conf.json: which there are, and what an operator should know of each. Functions, since the executables lack it. */
+/**
+ * The keys of net-conf.json and their documentation for operators. These are functions because the executables are
+ * built without them.
+ */
 import { BACKENDS, DEFAULT_WORD, wordsText } from "./backends.ts";
 import type { NetConfKey } from "./contract.ts";
 
@@ -9,16 +12,22 @@ export function networkKeys(): readonly NetConfKey[] {
     {
       name: "Network",
       values: "an IPv4 network",
-      meaning: "where all IPv4 pods are: the cluster's `--cluster-cidr`; needed unless `EnableIPv4` is false",
+      meaning:
+        "the network of all IPv4 pods, as in the cluster's `--cluster-cidr`; required unless `EnableIPv4` is false",
     },
     { name: "EnableIPv4", values: "a boolean", standard: "true", meaning: "pods have IPv4 addresses" },
     {
       name: "IPv6Network",
       values: "an IPv6 network",
-      meaning: "where all IPv6 pods are; needed where `EnableIPv6` is true",
+      meaning: "the network of all IPv6 pods; required if `EnableIPv6` is true",
     },
     { name: "EnableIPv6", values: "a boolean", standard: "false", meaning: "pods have IPv6 addresses" },
-    { name: "Backend", values: "an object", standard: "{}", meaning: "how packets get to other nodes: see below" },
+    {
+      name: "Backend",
+      values: "an object",
+      standard: "{}",
+      meaning: "how nodes send packets to each other: see below",
+    },
     ...["SubnetLen", "SubnetMin", "SubnetMax", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "EnableNFTables"].map(
       idle,
     ),

@@ -4,40 +4,40 @@ import { parseNetConf } from "./net-conf.ts";
 
 const read = (object: unknown) => parseNetConf(JSON.stringify(object));
 const vxlan = (backend: object) => read({ Network: "10.244.0.0/16", Backend: { Type: "vxlan", ...backend } });
-/** Its own settings, and what it needs to send to peers of vxlan. */
+/** The node's own settings, and those it needs to send to vxlan peers. */
 const backendOf = ({ backend, others }: ReturnType<typeof read>) => ({ ...others.get("vxlan"), ...backend });
 const HOST_GW = { type: "host-gw", vni: 1, port: 8472 };
 
 test.each([
-  ["left out", undefined],
+  ["that is left out", undefined],
   ["empty", {}],
   ["auto", { Type: "auto" }],
-])("a backend %s is VXLAN with plain routes on the link", (_name, Backend) => {
+])("a backend %s means VXLAN with plain routes on the link", (_name, Backend) => {
   expect(read({ Network: "10.244.0.0/16", Backend }).backend).toEqual({
     ...{ type: "vxlan", vni: 1, port: 8472, underlayMtu: undefined, directRouting: true },
   });
 });
 
-test("host-gw takes the VNI and port of peers that still have vxlan", () => {
+test("host-gw reads VNI and port for peers that still have vxlan", () => {
   const conf = read({ Network: "10.244.0.0/16", Backend: { Type: "host-gw", VNI: 7, Port: 4789 } });
   expect(backendOf(conf)).toEqual({ type: "host-gw", vni: 7, port: 4789 });
 });
 
-test("flannel's usual configuration means VNI 1 on port 8472", () => {
+test("flannel's usual configuration means VNI 1 and port 8472", () => {
   const conf = read({ Network: "10.244.0.0/16", EnableNFTables: false, Backend: { Type: "vxlan" } });
   expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16"]);
   expect(conf.backend).toEqual({ type: "vxlan", vni: 1, port: 8472, underlayMtu: undefined, directRouting: false });
   expect(conf.warnings).toEqual([expect.stringContaining("EnableNFTables has no effect")]);
 });
 
-test("all of vxlan's keys are read, 0 meaning the default as in flannel", () => {
+test("reads all of vxlan's keys; 0 means the default, as in flannel", () => {
   expect(vxlan({ VNI: 4096, Port: 4789, MTU: 9000, DirectRouting: true }).backend).toEqual({
     ...{ type: "vxlan", vni: 4096, port: 4789, underlayMtu: 9000, directRouting: true },
   });
   expect(vxlan({ Port: 0, MTU: 0 }).backend).toMatchObject({ port: 8472, underlayMtu: undefined });
 });
 
-test("both families are read", () => {
+test("reads both families", () => {
   const conf = read({
     Network: "10.244.0.0/16",
     EnableIPv6: true,
@@ -48,11 +48,11 @@ test("both families are read", () => {
   expect(backendOf(conf)).toEqual(HOST_GW);
 });
 
-test("keys match without regard to case", () => {
+test("matches keys case-insensitively", () => {
   expect(backendOf(read({ network: "10.244.0.0/16", backend: { type: "host-gw" } }))).toEqual(HOST_GW);
 });
 
-test("the backend's type matches without regard to case, and host bits of a network are cleared, as with flannel", () => {
+test("matches the backend's type case-insensitively and clears a network's host bits, as flannel does", () => {
   const conf = read({
     ...{ Network: "10.244.1.5/16", EnableIPv6: true, IPv6Network: "fd00:10:244:1::5/56" },
     Backend: { Type: "VXLAN", VNI: 7 },
@@ -60,25 +60,22 @@ test("the backend's type matches without regard to case, and host bits of a netw
   expect(conf.networks.map(formatPrefix)).toEqual(["10.244.0.0/16", "fd00:10:244::/56"]);
   expect(conf.backend).toMatchObject({ type: "vxlan", vni: 7, directRouting: false });
   expect(conf.warnings).toEqual([
-    "Network: 10.244.1.5/16 has host bits set: taken as 10.244.0.0/16",
-    "IPv6Network: fd00:10:244:1::5/56 has host bits set: taken as fd00:10:244::/56",
+    "Network: 10.244.1.5/16 has host bits set: using 10.244.0.0/16",
+    "IPv6Network: fd00:10:244:1::5/56 has host bits set: using fd00:10:244::/56",
   ]);
 });
 
-test("unknown keys are named in a warning, each with its path", () => {
+test("warns about unknown keys, each with its path", () => {
   const conf = read({ Network: "10.244.0.0/16", Colour: 1, Backend: { Type: "host-gw", MTU: 1 } });
-  expect(conf.warnings).toEqual([
-    "Colour is unknown and was passed over",
-    "Backend.MTU is unknown and was passed over",
-  ]);
+  expect(conf.warnings).toEqual(["Colour is unknown and ignored", "Backend.MTU is unknown and ignored"]);
 });
 
-describe("what is refused names the key", () => {
+describe("parseNetConf names the key if it refuses", () => {
   test.each([
     ["broken JSON", "{", 6, /net-conf\.json/],
     ["no network", { Backend: { Type: "vxlan" } }, 7, /^Network: /],
     ["a network of the wrong family", { Network: "fd00::/56", Backend: { Type: "vxlan" } }, 7, /^Network: .*IPv4/],
-    ["a backend that is no object", { Network: "10.244.0.0/16", Backend: "vxlan" }, 7, /^Backend: /],
+    ["a backend that is not an object", { Network: "10.244.0.0/16", Backend: "vxlan" }, 7, /^Backend: /],
     ["another backend", { Network: "10.244.0.0/16", Backend: { Type: "udp" } }, 7, /^Backend\.Type: .*got "udp"/],
     ["a VNI of 25 bits", { Network: "10.244.0.0/16", Backend: { Type: "vxlan", VNI: 2 ** 24 } }, 7, /^Backend\.VNI: /],
     [
@@ -103,7 +100,7 @@ describe("what is refused names the key", () => {
       /^Backend\.Port: /,
     ],
     [
-      "an MTU too small to be one",
+      "an MTU that is too small",
       { Network: "10.244.0.0/16", Backend: { Type: "vxlan", MTU: 50 } },
       7,
       /^Backend\.MTU: /,

@@ -1,7 +1,7 @@
 /**
- * net-conf.json: the cluster's pod networks and its backend, in flannel's form (Documentation/configuration.md and
- * backends.md there). Keys match without regard to case, as Go reads them. Beyond flannel's, the backend may be "auto", or
- * be left out, which means the same: plain routes to peers on the same link, VXLAN to the others.
+ * net-conf.json: the cluster's pod networks and its backend, in flannel's format (Documentation/configuration.md and
+ * backends.md in flannel). Keys match case-insensitively, as in Go. In addition to flannel's values, the backend may be
+ * "auto" or be omitted, which means the same: plain routes to peers on the same link, VXLAN to others.
  */
 
 import { ConfigObject } from "../cni/config.ts";
@@ -12,20 +12,20 @@ import type { Backend, BackendConf, NetConfKey } from "./contract.ts";
 import { backendKeys, networkKeys } from "./net-conf-keys.ts";
 
 export interface NetConf {
-  /** All pods' networks, at most one of a family. */
+  /** The networks of all pods, at most one for each family. */
   readonly networks: readonly Prefix[];
-  /** Of the backend that this node receives by. */
+  /** The settings of the backend by which this node receives. */
   readonly backend: BackendConf;
-  /** By name, of the others: what it needs to send to peers that announce them. */
+  /** The settings of the other backends by name: those needed to send to peers that announce them. */
   readonly others: ReadonlyMap<string, BackendConf>;
 }
 
 export interface ParsedNetConf extends NetConf {
-  /** What was passed over, in words, each naming the key. */
+  /** Warnings about ignored values. Each names the key. */
   readonly warnings: readonly string[];
 }
 
-/** The settings of one of the backends; undefined where the configuration is about another one alone. */
+/** Returns the settings of a backend. Undefined if the configuration has none for it. */
 export function settingsOf(
   { backend, others }: Pick<NetConf, "backend" | "others">,
   { name }: Backend,
@@ -33,9 +33,7 @@ export function settingsOf(
   return backend.type === name ? backend : others.get(name);
 }
 
-/**
- * Throws `CniError` 6 for what is not JSON, 7 for a value that is wrong: the message names the key.
- */
+/** Throws `CniError` 6 for text that is not JSON, 7 for an invalid value: the message names the key. */
 export function parseNetConf(text: string): ParsedNetConf {
   const object = open(text);
   const warnings: string[] = [];
@@ -48,7 +46,7 @@ export function parseNetConf(text: string): ParsedNetConf {
   };
 }
 
-/** One that weftd has taken already: throws as `parseNetConf` does, and warns of nothing. */
+/** Parses a configuration that weftd has already accepted. Throws as `parseNetConf` does, without warnings. */
 export function readNetConf(text: string): NetConf {
   return read(open(text), []);
 }
@@ -71,7 +69,7 @@ function read(object: ConfigObject, warnings: string[]): NetConf {
   };
 }
 
-/** In lower case: flannel compares it so. */
+/** Returns the type in lower case, because flannel compares it case-insensitively. */
 function typeIn(backend: ConfigObject): string {
   return (backend.optionalString("Type") || DEFAULT_WORD).toLowerCase();
 }
@@ -84,23 +82,23 @@ function readNetworks(object: ConfigObject, warnings: string[]): Prefix[] {
   return networks;
 }
 
-/** Host bits are cleared, as flannel does. */
+/** Clears host bits, as flannel does. */
 function readNetwork(object: ConfigObject, key: string, family: 4 | 6, warnings: string[]): Prefix {
   const prefix = object.optionalPrefix(key);
   if (prefix?.address.family !== family) throw object.invalid(key, `the pods' IPv${family} network`);
   const network = networkOf(prefix);
   if (!isSamePrefix(prefix, network))
-    warnings.push(`${key}: ${formatPrefix(prefix)} has host bits set: taken as ${formatPrefix(network)}`);
+    warnings.push(`${key}: ${formatPrefix(prefix)} has host bits set: using ${formatPrefix(network)}`);
   return network;
 }
 
-/** With `type`, those of other backends are unknown, too. */
+/** Given `type`, keys of other backends count as unknown, too. */
 function unknownKeys(object: ConfigObject, known: readonly NetConfKey[], type?: string): string[] {
   return object.keys().flatMap((key) => {
     const found = known.filter(({ name }) => name.toLowerCase() === key.toLowerCase());
     if (found.some(({ isIdle }) => isIdle === true))
-      return [`${object.pathOf(key)} has no effect: subnets are the Nodes' podCIDRs, rules are nftables`];
+      return [`${object.pathOf(key)} has no effect: weft uses the Nodes' podCIDRs as subnets, and nftables for rules`];
     const isServed = found.some(({ types }) => type === undefined || types?.includes(type) !== false);
-    return isServed ? [] : [`${object.pathOf(key)} is unknown and was passed over`];
+    return isServed ? [] : [`${object.pathOf(key)} is unknown and ignored`];
   });
 }

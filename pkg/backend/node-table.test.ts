@@ -35,32 +35,32 @@ const table: NodeTable = {
   ],
 };
 
-test("a node table is read back as it was written", () => {
+test("a node table is the same after formatting and parsing", () => {
   const { conf, ...read } = parseNodeTable(bytes(formatNodeTable(table)));
   expect(read).toEqual(table);
   expect(conf.backend).toMatchObject({ type: "vxlan", vni: 1 });
 });
 
-test("a stamp is read back as it was written", () => {
+test("a stamp is the same after formatting and parsing", () => {
   const stamp = { bootId: table.bootId, generation: 7, backend: "vxlan", devices: ["flannel.1"] } as const;
   expect(parseStamp(bytes(formatStamp(stamp)))).toEqual(stamp);
 });
 
-test("another format is refused by name, before anything else of it is read", () => {
+test("refuses an unknown format before parsing anything else", () => {
   expect(() => parseStamp(bytes('{"format":2}'))).toThrow(UnknownFormatError);
-  expect(() => parseNodeTable(bytes('{"format":2,"peers":"?"}'))).toThrow("format 2 is not known to this version");
+  expect(() => parseNodeTable(bytes('{"format":2,"peers":"?"}'))).toThrow("format 2 is unknown to this version");
 });
 
 test.each([
-  ["a torn file", formatNodeTable(table).slice(0, 100), 6],
+  ["a truncated file", formatNodeTable(table).slice(0, 100), 6],
   [
     "a missing node",
     '{"format":1,"bootId":"a","netConf":"{\\"Network\\":\\"10.0.0.0/16\\",\\"Backend\\":{\\"Type\\":\\"vxlan\\"}}"}',
     7,
   ],
   ["a node without an interface", formatNodeTable(table).replace('"index":2', '"index":null'), 7],
-  ["an address that is none", formatNodeTable(table).replace("192.0.2.2", "192.0.2.256"), 7],
-  ["a configuration that is wrong", '{"format":1,"bootId":"a","netConf":"{}"}', 7],
+  ["an invalid address", formatNodeTable(table).replace("192.0.2.2", "192.0.2.256"), 7],
+  ["an invalid configuration", '{"format":1,"bootId":"a","netConf":"{}"}', 7],
 ])("%s is an error with a CNI code", (_name, text, code) => {
   expect(() => parseNodeTable(bytes(text))).toThrow(expect.objectContaining({ code }));
 });

@@ -1,6 +1,7 @@
 /**
- * What weftd leaves in its run directory for the executables: the node table, from which a node's data path can be made
- * without weftd, and a stamp, small whatever the number of peers, that tells that this node can serve.
+ * The files that weftd writes to its run directory for the executables: the node table, from which they can program a
+ * node's data path without weftd, and the stamp, which says that this node can serve. The stamp is small, whatever the
+ * number of peers.
  */
 
 import { ConfigObject } from "../cni/config.ts";
@@ -12,36 +13,36 @@ import { backendNamed } from "./backends.ts";
 import { type NetConf, readNetConf } from "./net-conf.ts";
 import type { LocalNode, Peer } from "./node.ts";
 
-/** Counted up when a reader of the old form would misread the new one. */
+/** Must be increased if a reader of the old format would misread the new one. */
 const FORMAT = 1;
 
 export interface Stamp {
   readonly bootId: string;
-  /** Counted up at each change of the table. */
+  /** Incremented at each change of the table. */
   readonly generation: number;
-  /** Its name. */
+  /** The backend's name. */
   readonly backend: string;
-  /** Devices that must be there and up. */
+  /** The devices that must exist and be up. */
   readonly devices: readonly string[];
 }
 
 export interface NodeTable {
   readonly bootId: string;
   readonly generation: number;
-  /** net-conf.json as weftd read it. */
+  /** The content of net-conf.json as weftd read it. */
   readonly netConf: string;
   readonly node: LocalNode;
   /** The hardware addresses of this node's devices by name, as its peers know them. */
   readonly deviceMacs: ReadonlyMap<string, string>;
   readonly peers: readonly Peer[];
-  /** This node's pod subnets of before, in this boot. */
+  /** The node's earlier pod subnets in this boot. */
   readonly formerSubnets: readonly Prefix[];
 }
 
-/** A table or stamp that this version does not understand; another version of weft wrote it. */
+/** A table or stamp in a format that this version does not know. Another version of weft wrote it. */
 export class UnknownFormatError extends Error {
   constructor(found: unknown) {
-    super(`format ${JSON.stringify(found)} is not known to this version, which reads format ${FORMAT}`);
+    super(`format ${JSON.stringify(found)} is unknown to this version, which reads only format ${FORMAT}`);
     this.name = "UnknownFormatError";
   }
 }
@@ -50,7 +51,7 @@ export function formatStamp(stamp: Stamp): string {
   return `${JSON.stringify({ format: FORMAT, ...stamp })}\n`;
 }
 
-/** Throws `UnknownFormatError`, and `CniError` 6 or 7 for what is damaged. */
+/** Throws `UnknownFormatError`, or `CniError` 6 or 7 for a damaged file. */
 export function parseStamp(bytes: Uint8Array): Stamp {
   const object = openFile(bytes, STAMP_FILE);
   return {
@@ -66,7 +67,7 @@ export function formatNodeTable(table: NodeTable): string {
   return `${JSON.stringify({
     ...{ format: FORMAT, bootId, generation, netConf },
     node: encodeNode(node),
-    // By the name that it had when VXLAN devices were the only ones.
+    // The key's name dates from when VXLAN devices were the only ones.
     vtepMacs: Object.fromEntries(deviceMacs),
     peers: peers.map(encodePeer),
     ...(formerSubnets.length > 0 && { formerSubnets: formerSubnets.map(formatPrefix) }),
@@ -141,7 +142,7 @@ function decodePeer(object: ConfigObject): Peer {
   return decodePeerOf(object, object.optionalString("backendType"));
 }
 
-/** Also the form of `peers` in a plugin's configuration, which says by itself what the peers' backend is. */
+/** Also decodes `peers` in a plugin's configuration, which does not name the peers' backend. */
 export function decodePeerOf(object: ConfigObject, backendType: string | undefined): Peer {
   const base = {
     name: object.requiredString("name"),

@@ -1,6 +1,6 @@
 /**
- * This node and its peers as the data path needs them: whoever provides them (the API server, a file, a plugin's
- * configuration) has already judged what they claim.
+ * This node and its peers as the data path needs them. The provider (API server, nodes file, a plugin's configuration)
+ * has already validated what they claim.
  */
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
@@ -9,9 +9,9 @@ import type { Prefix } from "../ip/prefix.ts";
 export interface Underlay {
   readonly index: number;
   readonly mtu: number;
-  /** The source of our packets to other nodes, by family. */
+  /** The source address of this node's packets to other nodes, by family. */
   readonly local: Partial<Readonly<Record<Family, Address>>>;
-  /** The interface's addresses: a peer within one of their networks is on the link. */
+  /** The interface's addresses. A peer within one of their networks is on the link. */
   readonly networks: readonly Prefix[];
 }
 
@@ -21,12 +21,12 @@ export interface LocalNode {
   readonly underlay: Underlay;
 }
 
-/** What is known of each peer; backends know more of those that announce them. */
+/** The common data of each peer. Backends add data to peers that announce them. */
 export interface Peer {
   readonly name: string;
   readonly subnets: readonly Prefix[];
-  /** Where the peer is reached, by family: its first address of each. */
+  /** The peer's addresses; the first one of each family is used to reach it. */
   readonly addresses: readonly Address[];
-  /** As announced: "vxlan", "host-gw"; undefined while it has announced nothing. */
+  /** The announced backend: "vxlan", "host-gw". Undefined if the peer has announced none yet. */
   readonly backendType: string | undefined;
 }

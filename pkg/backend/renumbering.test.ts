@@ -58,50 +58,50 @@ function look(
 
 const TWO = [reserved("10.244.1.7", "c1"), reserved("10.244.5.7", "c2")];
 
-test("a pod of a former subnet keeps gateway and route while no peer has the subnet", () => {
+test("a pod in a former subnet keeps gateway and route while no peer has the subnet", () => {
   expect(look({}, TWO, observed([port("c1"), port("c2")]))).toEqual({
     ...{ outside: ["10.244.1.7"], former: ["10.244.1.0/24"], gateways: ["10.244.1.1/24 subnet"], hosts: [] },
   });
 });
 
 test.each(["10.244.1.0/24", "10.244.0.0/23", "10.244.1.128/25"])(
-  "once a peer has %s, the pod has a route of its own, and the gateway's address stays alone",
+  "after a peer gets %s, the pod has its own route and the gateway's address is kept as a single address",
   (taken) => {
     const { gateways, hosts } = look({ peers: [taken] }, TWO, observed([port("c1"), port("c2")]));
     expect({ gateways, hosts }).toEqual({ gateways: ["10.244.1.1/24 single"], hosts: ["10.244.1.7"] });
   },
 );
 
-test("with the last link of a former subnet's pods its gateway goes, whatever is reserved", () => {
+test("a former subnet's gateway is removed with the last link of its pods, despite reservations", () => {
   const { outside, gateways } = look({}, TWO, observed([port("c2")]));
   expect({ outside, gateways }).toEqual({ outside: [], gateways: ["10.244.1.1/24 none"] });
 });
 
-test("links of other networks, and addresses that were reserved by hand, are no pods of ours", () => {
+test("ignores links of other networks and addresses reserved by hand", () => {
   const others = [port("c1", { alias: "cni:other/c1/eth0" }), port("c3", { alias: "cni:cbr0/c3/eth0" })];
   const byHand = { ...reserved("10.244.1.9", ""), ifName: undefined };
   expect(look({}, [...TWO, byHand], observed(others)).outside).toEqual([]);
 });
 
-test("while a port without a mark hangs on the bridge, a reservation may be its pod's", () => {
+test("while a port of the bridge has no mark, a reservation may belong to its pod", () => {
   expect(look({}, TWO, observed([port("c1", { alias: "" })])).outside).toEqual(["10.244.1.7"]);
   expect(look({}, TWO, observed([port("c1", { alias: "", masterIndex: 6 })])).outside).toEqual([]);
 });
 
-test("a former subnet without a memory of it shows by the gateway's address and a pod below it", () => {
+test("recognises an unrecorded former subnet by the gateway's address and a pod in the subnet", () => {
   const state = observed([port("c1")], [held("10.244.1.1/24"), held("10.244.5.1/24"), held("10.9.9.1/24")]);
   expect(look({ former: [] }, TWO, state)).toMatchObject({
     ...{ former: ["10.244.1.0/24"], gateways: ["10.244.1.1/24 subnet"] },
   });
-  // Not the first address: no gateway of host-local's.
+  // It is not the first address, so it is not a gateway of host-local.
   expect(look({ former: [] }, TWO, observed([port("c1")], [held("10.244.1.9/24")])).former).toEqual([]);
 });
 
-test("where the gateway's subnet is not known, the pod has a route of its own", () => {
+test("if the gateway's subnet is unknown, the pod has its own route", () => {
   expect(look({ former: [] }, TWO, observed([port("c1")]))).toMatchObject({ gateways: [], hosts: ["10.244.1.7"] });
 });
 
-test("a subnet that became smaller has the same gateway: only what lies beyond is outside, by routes of its own", () => {
+test("if a subnet shrinks, only pods outside the new one get their own routes", () => {
   const numbers = { subnets: ["10.244.0.0/24"], former: ["10.244.0.0/23"] };
   const pods = [reserved("10.244.0.7", "c1"), reserved("10.244.1.7", "c2")];
   expect(look(numbers, pods, observed([port("c1"), port("c2")]))).toMatchObject({
@@ -109,20 +109,20 @@ test("a subnet that became smaller has the same gateway: only what lies beyond i
   });
 });
 
-test("pods with links of their own are named, and need nothing of the bridge", () => {
+test("reports pods with their own links, which need no gateway on the bridge", () => {
   const end = port("c1", { masterIndex: 0 });
   expect(look({ bridge: undefined }, TWO, observed([end]))).toMatchObject({
     ...{ outside: ["10.244.1.7"], gateways: ["10.244.1.1/24 none"], hosts: [] },
   });
   expect(look({}, TWO, observed([end], [held("10.244.1.1/32", end.index)])).gateways).toEqual(["10.244.1.1/24 none"]);
-  // It has lost its address: passes before have known it.
+  // It has lost its address, but earlier passes have recorded it.
   const peers = ["10.244.1.0/24"];
   expect(look({ peers, routed: new Set([end.alias]) }, TWO, observed([end]))).toMatchObject({
     ...{ outside: ["10.244.1.7"], gateways: ["10.244.1.1/24 none"], hosts: [] },
   });
 });
 
-test("only an address on the bridge that is no gateway of today calls for a look", () => {
+test("hasOtherAddress is true only for an address on the bridge that is not a current gateway", () => {
   const numbers = { bridge: "cni0", subnets: [parseSubnet("10.244.5.0/24")] };
   expect(hasOtherAddress(numbers, observed([], [held("10.244.5.1/24"), held("192.0.2.1/24", 2)]))).toBe(false);
   expect(hasOtherAddress(numbers, observed([], [held("10.244.1.1/24")]))).toBe(true);

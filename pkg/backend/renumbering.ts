@@ -1,6 +1,7 @@
 /**
- * A Node that was deleted and registered anew with other podCIDRs, while its pods went on running: which of them have
- * addresses outside the node's subnets, and what the host keeps for them until they are started anew. Pure.
+ * Handles a Node that was deleted and registered again with other podCIDRs while its pods kept running. Finds the pods
+ * with addresses outside the node's subnets, and the addresses and routes that the host keeps for them until they are
+ * restarted. Pure.
  */
 
 import { type Address, addressBits, isSameAddress } from "../ip/address.ts";
@@ -10,44 +11,46 @@ import type { KernelSnapshot } from "../kernel/snapshot.ts";
 import { RT_SCOPE } from "../netlink/route.ts";
 import type { FormerGateway, RetainedGateways } from "../reconcile/former-gateways.ts";
 
-/** An address as host-local has written it down. */
+/** A reservation of host-local. */
 export interface Reserved {
   readonly address: Address;
   readonly containerId: string;
   readonly ifName: string | undefined;
 }
 
-/** A pod that runs, by the address that no subnet of its node has. */
+/** A running pod whose address is in none of its node's subnets. */
 export interface OutsidePod {
   readonly address: Address;
-  /** The mark that the host's end of its link carries. */
+  /** The mark on the host's end of its link. */
   readonly mark: string;
-  /** False where it has a link of its own (ptp), which has its own route. */
+  /** False if the pod has its own link (ptp) with its own route. */
   readonly isBridged: boolean;
 }
 
 export interface NodeNumbers {
   readonly network: string;
-  /** The bridge's name; undefined where pods are attached without one. */
+  /** The bridge's name. Undefined if pods are attached without a bridge. */
   readonly bridge: string | undefined;
-  /** Marks of pods that have links of their own. */
+  /** The marks of pods that have their own links. */
   readonly routed: ReadonlySet<string>;
   /** This node's pod subnets. */
   readonly subnets: readonly Prefix[];
-  /** Those it had before in this boot, as far as that is known. */
+  /** The known former subnets of this node in this boot. */
   readonly former: readonly Prefix[];
-  /** Subnets of peers that this node has routes to. */
+  /** The subnets of peers to which this node has routes. */
   readonly peerSubnets: readonly Prefix[];
 }
 
 export interface Renumbering {
   readonly outside: readonly OutsidePod[];
-  /** `NodeNumbers.former`, and those that only the bridge and the pods on it still show. */
+  /** `NodeNumbers.former`, and former subnets that were only recognised by the bridge and its pods. */
   readonly former: readonly Prefix[];
   readonly retained: RetainedGateways;
 }
 
-/** True when the bridge has an address that is no gateway of `subnets`: an earlier subnet's, or a stranger's. */
+/**
+ * True if the bridge has an address that is not a gateway of `subnets`: one of a former subnet or of another program.
+ */
 export function hasOtherAddress(
   { bridge, subnets }: Pick<NodeNumbers, "bridge" | "subnets">,
   observed: KernelSnapshot,
@@ -58,7 +61,7 @@ export function hasOtherAddress(
 export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], observed: KernelSnapshot): Renumbering {
   const { subnets, peerSubnets } = node;
   const outside = podsOutside(node, reserved, observed);
-  // The gateway of pods that run is the network's own, also where no memory of its subnet is left.
+  // The gateway of running pods belongs to the network even if its subnet was not recorded.
   const shown = otherAddresses(node.bridge, subnets, observed)
     .filter((prefix) => prefix.length < addressBits(prefix.address.family) && isFirstHost(prefix))
     .filter((prefix) => outside.some(({ address }) => contains(prefix, address)))
@@ -86,8 +89,8 @@ export function renumberingOf(node: NodeNumbers, reserved: readonly Reserved[], 
 }
 
 /**
- * A reservation may outlive its pod (a reboot, a lost DEL), so it counts where a link carries its mark. The reference's
- * plugins leave no mark: while a port of the bridge has none, it may be any pod's.
+ * A reservation may outlive its pod (after a reboot or a lost DEL), so it counts only if a link has its mark. The
+ * reference plugins set no mark: while a port of the bridge has none, any reservation may be its pod's.
  */
 function podsOutside(
   { network, bridge, routed, subnets }: NodeNumbers,
@@ -102,7 +105,7 @@ function podsOutside(
     index !== undefined &&
     links.some((link) => link.masterIndex === index && link.kind === "veth" && link.alias === "");
   return elsewhere.flatMap(({ address, containerId, ifName }): OutsidePod[] => {
-    // Made by hand: no pod's.
+    // Reserved by hand: it belongs to no pod.
     if (ifName === undefined) return [];
     const mark = ownerMark({ network, containerId, ifName });
     if (!ends.has(mark)) return hasUnmarked ? [{ address, mark, isBridged: true }] : [];

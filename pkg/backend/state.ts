@@ -1,30 +1,30 @@
-/** What a backend makes of the peers: the same shape for all of them. */
+/** The result that backends compute from the peers, in the same form for all backends. */
 import type { Address, Family } from "../ip/address.ts";
 import type { DataPath } from "../reconcile/data-path.ts";
 import type { Tunnel } from "../tables/node-rules.ts";
 
-/** Why a peer cannot be served: a word for metrics and Events, and what it means. */
+/** The reasons why a peer cannot be served: a word for metrics and Events, and its meaning. */
 export const PEER_TROUBLES = {
-  OffLink: "a plain route needs the peer on this node's link, and it is elsewhere",
-  NotAnnounced: "the peer has not announced yet what is needed to reach it",
-  OtherBackend: "the peer's backend is none that this node can send by",
-  SameAddress: "the peer is at this node's own address",
-  SameMac: "the peer's VTEP has another node's hardware address",
-  ForeignSubnet: "the peer's subnet lies outside the cluster's networks",
+  OffLink: "a plain route needs the peer on this node's link, but the peer is on another link",
+  NotAnnounced: "the peer has not announced yet the data that is needed to reach it",
+  OtherBackend: "this node does not support the peer's backend",
+  SameAddress: "the peer has this node's own address",
+  SameMac: "the peer's VTEP has the hardware address of another node's VTEP",
+  ForeignSubnet: "the peer's subnet is outside the cluster's networks",
   OverlappingSubnet: "the peer's subnet overlaps another node's",
   Underlay: "this node's own underlay cannot carry a family of its pods",
 } as const;
 
 export type PeerTrouble = keyof typeof PEER_TROUBLES;
 
-/** A peer that cannot be served as it is, and why; the others are. */
+/** A peer that cannot be served completely, and the reason. Other peers are served. */
 export interface PeerProblem {
   readonly peer: string;
   readonly trouble: PeerTrouble;
   readonly reason: string;
 }
 
-/** Which peer wants each entry of a `DataPath`: the peers' names, in the order of the entries. */
+/** The names of the peers that need each entry of a `DataPath`, in the order of the entries. */
 export interface EntryPeers {
   readonly routes: readonly string[];
   readonly neighbours: readonly string[];
@@ -34,15 +34,21 @@ export interface EntryPeers {
 export interface DesiredState {
   readonly dataPath: DataPath;
   readonly entryPeers: EntryPeers;
-  /** Of pods and bridge, in bytes. */
+  /** The MTU of pods and bridge, in bytes. */
   readonly podMtu: number;
-  /** Destinations that pods reach under their own address although they are no pods. */
+  /** Destinations, other than pods, to which pods' packets are not masqueraded. */
   readonly unmasqueraded: readonly Address[];
-  /** What its backend announces of this node, in its own form, by the family of the underlay: VTEPs' MACs in vxlan. */
+  /**
+   * This node's data for its backend's announcement, in the backend's format, by family of the underlay: in vxlan, the
+   * VTEPs' MACs.
+   */
   readonly endpoints: Partial<Readonly<Record<Family, unknown>>>;
-  /** What packets of peers look like that only nodes may send. */
+  /** The properties of peers' packets that only nodes may send. */
   readonly tunnels: readonly Tunnel[];
-  /** A peer's packets may come by another way than packets to it take: strict reverse path filtering drops them. */
+  /**
+   * True if a peer's packets may arrive by another path than packets to it take. Strict reverse path filtering drops
+   * them.
+   */
   readonly isAsymmetric: boolean;
   readonly problems: readonly PeerProblem[];
 }

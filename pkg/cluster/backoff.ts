@@ -1,9 +1,12 @@
-/** Waiting times between attempts: doubling up to a limit, with jitter, so that a thousand nodes do not come back as one. */
+/**
+ * Back-off times between attempts. They double up to a limit and have jitter, so that a thousand nodes do not reconnect
+ * at the same time.
+ */
 
 export interface BackoffOptions {
   readonly initialMs: number;
   readonly maxMs: number;
-  /** At least 0 and below 1. */
+  /** Returns a number from 0 up to, but not including, 1. */
   readonly random: () => number;
 }
 
@@ -16,14 +19,14 @@ export class Backoff {
     this.#ceilingMs = options.initialMs;
   }
 
-  /** The next waiting time: between half the current ceiling and the whole of it. The ceiling then doubles. */
+  /** Returns the next delay, between half the current ceiling and the ceiling. The ceiling then doubles. */
   next(): number {
     const ceilingMs = this.#ceilingMs;
     this.#ceilingMs = Math.min(ceilingMs * 2, this.#options.maxMs);
     return ceilingMs * (0.5 + this.#options.random() / 2);
   }
 
-  /** Begins anew, after a success. */
+  /** Resets the ceiling, after a success. */
   reset(): void {
     this.#ceilingMs = this.#options.initialMs;
   }

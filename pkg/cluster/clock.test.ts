@@ -5,7 +5,7 @@ import { LineSplitter } from "./lines.ts";
 import { ManualClock } from "./manual-clock.ts";
 
 describe("SilenceTimer", () => {
-  test("goes off when nothing was heard for its time, and not before", () => {
+  test("fires after its time without a touch, not earlier", () => {
     const clock = new ManualClock();
     let fired = 0;
     const timer = new SilenceTimer(clock, 100, () => fired++);
@@ -18,7 +18,7 @@ describe("SilenceTimer", () => {
     expect(clock.pendingMs()).toEqual([]);
   });
 
-  test("keeps one timer however often it is touched, and none when stopped", () => {
+  test("keeps one timer for any number of touches and none after stop", () => {
     const clock = new ManualClock();
     const timer = new SilenceTimer(clock, 100, () => undefined);
     for (let n = 0; n < 50; n++) timer.touch();
@@ -29,7 +29,7 @@ describe("SilenceTimer", () => {
 });
 
 describe("sleep", () => {
-  test("ends early, and leaves no timer, when aborted", async () => {
+  test("ends early and leaves no timer if aborted", async () => {
     const clock = new ManualClock();
     const controller = new AbortController();
     const asleep = sleep(clock, 1000, controller.signal);
@@ -39,7 +39,7 @@ describe("sleep", () => {
     expect(clock.pendingMs()).toEqual([]);
   });
 
-  test("on the system's clock takes its time", async () => {
+  test("takes the given time on the system's clock", async () => {
     const before = SYSTEM_CLOCK.nowMs();
     await sleep(SYSTEM_CLOCK, 20, new AbortController().signal);
     expect(SYSTEM_CLOCK.nowMs() - before).toBeGreaterThanOrEqual(19);
@@ -49,14 +49,14 @@ describe("sleep", () => {
 describe("Backoff", () => {
   const next = (backoff: Backoff, times: number) => Array.from({ length: times }, () => backoff.next());
 
-  test("doubles up to its limit and begins anew after a reset", () => {
+  test("doubles up to its limit and starts again after a reset", () => {
     const backoff = new Backoff({ initialMs: 100, maxMs: 500, random: () => 0 });
     expect(next(backoff, 5)).toEqual([50, 100, 200, 250, 250]);
     backoff.reset();
     expect(next(backoff, 2)).toEqual([50, 100]);
   });
 
-  test("spreads over the upper half", () => {
+  test("spreads delays over the upper half of the ceiling", () => {
     const backoff = new Backoff({ initialMs: 100, maxMs: 100, random: () => 0.999 });
     expect(backoff.next()).toBeCloseTo(99.95);
   });
@@ -65,7 +65,7 @@ describe("Backoff", () => {
 describe("LineSplitter", () => {
   const bytes = new TextEncoder().encode('{"a":"é"}\n\n{"b":2}\r\n{"c"');
 
-  test.each([1, 2, 3, 7, 100])("gives the same lines in pieces of %i bytes", (size) => {
+  test.each([1, 2, 3, 7, 100])("returns the same lines from chunks of %i bytes", (size) => {
     const splitter = new LineSplitter();
     const lines = [];
     for (let at = 0; at < bytes.length; at += size) lines.push(...splitter.push(bytes.slice(at, at + size)));
@@ -73,13 +73,13 @@ describe("LineSplitter", () => {
     expect(splitter.isInLine).toBe(true);
   });
 
-  test("is not in a line after a complete one", () => {
+  test("is not inside a line after a complete line", () => {
     const splitter = new LineSplitter();
     splitter.push(new TextEncoder().encode("x\n"));
     expect(splitter.isInLine).toBe(false);
   });
 
-  test("refuses a line without end", () => {
+  test("throws on a line that never ends", () => {
     const splitter = new LineSplitter();
     const piece = new Uint8Array(4 * 1024 * 1024).fill(97);
     const push = () => splitter.push(piece);

@@ -1,11 +1,11 @@
-/** Time and chance, as parameters: tests have their own. */
+/** Time and randomness as parameters, so that tests can replace them. */
 
 export interface Clock {
-  /** Milliseconds since some moment; never goes back, as the time of day may. */
+  /** Milliseconds since a fixed moment. Never decreases, unlike the time of day. */
   nowMs(): number;
-  /** At least 0 and below 1. */
+  /** Returns a number from 0 up to, but not including, 1. */
   random(): number;
-  /** Calls `action` once after `ms`; returns the function that cancels it. */
+  /** Calls `action` once after `ms`. Returns the function that cancels it. */
   setTimer(ms: number, action: () => void): () => void;
 }
 
@@ -33,8 +33,8 @@ export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
 }
 
 /**
- * Calls `action` when `touch` was not called for `ms`. A watch asks for this thousands of times between two
- * expiries, so touching only notes the time, and one timer at a time looks whether it was enough.
+ * Calls `action` if `touch` was not called for `ms`. A watch calls `touch` thousands of times between two expiries, so
+ * `touch` only records the time. A single timer then checks whether enough time has passed.
  */
 export class SilenceTimer {
   readonly #clock: Clock;

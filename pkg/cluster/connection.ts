@@ -1,8 +1,9 @@
 /**
- * HTTP to the API server: credentials and TLS by `@kubernetes/client-node`'s KubeConfig, the rest by node:http(s).
+ * HTTP to the API server. KubeConfig of `@kubernetes/client-node` provides credentials and TLS settings, node:http(s)
+ * does the rest.
  *
- * Only the library's config module is imported. Its main entry loads a thousand generated models, and its own watch
- * cuts a connection after 30 seconds whatever comes through it.
+ * Only the library's config module is imported. Its main entry loads a thousand generated models, and its watch closes
+ * a connection after 30 seconds even if data arrives.
  */
 import http from "node:http";
 import https from "node:https";
@@ -12,49 +13,49 @@ import { type Advice, GENERAL_ADVICE, KubernetesError } from "./errors.ts";
 import { SendError, send } from "./send.ts";
 import { type Server, ServerRing, serverUrl } from "./servers.ts";
 
-/** Who this process is at the API server, and which servers it may ask. */
+/** The identity of this process for the API server, and the servers that it may contact. */
 export interface Access {
-  /** Reads credentials and the authority that servers' certificates are checked with. Throws where there are none. */
+  /** Reads the credentials and the certificate authority for the servers' certificates. Throws if there are none. */
   readonly load: () => KubeConfig;
-  /** The servers to ask, in the order of preference. Default: the one of the configuration. */
+  /** Returns the servers in order of preference. Default: the server of the configuration. */
   readonly servers?: (config: KubeConfig) => readonly Server[];
-  /** Another server than before has answered. Must not throw. */
+  /** Called if another server than before has answered. Must not throw. */
   readonly onServer?: (server: Server) => void;
 }
 
 export interface ConnectionRequest {
-  /** What is attempted, for error messages: "list nodes". */
+  /** The attempted operation for error messages: "list nodes". */
   readonly operation: string;
   readonly method: "GET" | "PATCH" | "POST";
-  /** Path with query, below the server's own path. */
+  /** The path with query, below the server's own path. */
   readonly path: string;
   readonly body?: { readonly mediaType: string; readonly text: string };
-  /** The form of the answer. Default: JSON, the whole object. */
+  /** The requested format of the answer. Default: JSON, the complete object. */
   readonly accept?: string;
-  /** What an operator can do about a refusal of this request. */
+  /** Advice for the operator if the server refuses this request. */
   readonly advice?: Advice;
 }
 
 export interface StreamHandlers {
-  /** The server accepted the request; the stream has begun. */
+  /** Called when the server has accepted the request and the stream has begun. */
   onOpen(): void;
-  /** May throw: the stream is then cut, and `stream` rejects with what was thrown. */
+  /** May throw. The stream is then closed, and `stream` rejects with the error. */
   onBytes(bytes: Uint8Array): void;
 }
 
-/** Gives up when an answer does not begin, or does not go on, for this long. */
+/** Timeout for the start of an answer, and for pauses within it. */
 const ANSWER_SILENCE_MS = 30_000;
 
-/** A server may ask for patience, but not for being forgotten. */
+/** Upper limit for a server's Retry-After. */
 const MAX_RETRY_AFTER_MS = 60_000;
 
 /**
- * When TCP begins to ask whether the other side is still there, on a connection that carries nothing. libuv has it ask
- * ten times, a second apart: a half-open connection is found after 25 seconds.
+ * Idle time after which TCP sends keepalive probes. libuv sends ten probes at intervals of one second, so a half-open
+ * connection is detected after 25 seconds.
  */
 const TCP_PROBE_MS = 15_000;
 
-/** Where and how one attempt is made. */
+/** The destination and options of one attempt. */
 interface Target {
   readonly server: Server;
   readonly url: URL;
@@ -62,11 +63,12 @@ interface Target {
 }
 
 /**
- * One cluster and one pool of connections, for any number of resources. HTTP/1.1: each open watch holds a TCP connection
- * of its own, all other requests take turns on those that are idle.
+ * One cluster and one pool of connections, for any number of resources. It uses HTTP/1.1: each open watch has its own
+ * TCP connection, all other requests share idle ones.
  *
- * A server that cannot be connected to is left for the next one at once, in the same request. One that does not answer, or
- * answers 500 and above, is left by the requests that follow: the one that failed may have been carried out.
+ * If a connection to a server fails, the same request moves on to the next server at once. If a server does not answer,
+ * or answers with 500 or above, later requests use the next server; the failed request is not repeated, because the
+ * server may have executed it.
  */
 export class Connection {
   readonly #access: Access;
@@ -79,8 +81,8 @@ export class Connection {
   #config: KubeConfig | undefined;
 
   /**
-   * `access.load` is called again after a connection that failed and at a 401, which is answered by one more attempt at
-   * once: tokens, certificates and the server's authority are renewed while this process runs.
+   * `access.load` is called again after a failed connection and after a 401, which is retried once at once: tokens,
+   * certificates and the server's authority may be renewed while this process runs.
    */
   constructor(access: Access, clock: Clock) {
     this.#access = access;
@@ -88,7 +90,7 @@ export class Connection {
     this.#clock = clock;
   }
 
-  /** The whole answer as parsed JSON. Throws `KubernetesError`, also for every status from 300 on. */
+  /** Returns the complete answer as parsed JSON. Throws `KubernetesError`, also for every status from 300 on. */
   async request(request: ConnectionRequest, signal?: AbortSignal): Promise<unknown> {
     const text = await this.#exchange(request, ANSWER_SILENCE_MS, signal, readText);
     try {
@@ -99,8 +101,8 @@ export class Connection {
   }
 
   /**
-   * Resolves when the server has ended the answer in the regular way. `silenceMs`: how long the answer, once begun,
-   * may carry nothing. Throws as `request` does, and whatever a handler throws.
+   * Resolves when the server has ended the answer normally. `silenceMs` is the longest pause within the answer after
+   * its start. Throws as `request` does, and rethrows errors of the handlers.
    */
   async stream(
     request: ConnectionRequest,
@@ -115,14 +117,15 @@ export class Connection {
   }
 
   /**
-   * Ends all connections, those in use too: their requests fail, a watch goes on by a new one. For a host whose address
-   * has changed: nothing comes by the old one any more, and the server may not say so.
+   * Closes all connections, including those in use: their requests fail, and a watch continues on a new connection.
+   * Called if the host's address has changed: nothing arrives at the old address any more, and the server may send no
+   * reset.
    */
   reconnect(): void {
     this.close();
   }
 
-  /** Ends all connections. */
+  /** Closes all connections. */
   close(): void {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
@@ -181,7 +184,10 @@ export class Connection {
     }
   }
 
-  /** Sends, and resolves with the head of the answer. A server that does not even begin to answer is unreachable. */
+  /**
+   * Sends the request and resolves with the head of the answer. A server that does not begin to answer counts as
+   * unreachable.
+   */
   async #open(
     request: ConnectionRequest,
     { server, url, options }: Target,
@@ -194,7 +200,7 @@ export class Connection {
       if (!(error instanceof SendError) || signal.aborted) throw this.#broken(request, server, error);
       this.#ring.failed(server);
       if (error.limitMs === undefined) throw this.#broken(request, server, error);
-      const what = error.isUnsent ? "no connection within" : "no answer for";
+      const what = error.isUnsent ? "no connection within" : "no answer within";
       const message = `${subject(request, server)}: ${what} ${error.limitMs / 1000} seconds`;
       throw new KubernetesError(
         "connection",
@@ -206,7 +212,7 @@ export class Connection {
     }
   }
 
-  /** The body as it comes. Failures of the connection are named here, so that those of its reader stay what they are. */
+  /** Yields the body as it arrives. Connection errors are converted here, so errors of the reader stay unchanged. */
   async *#chunks(
     request: ConnectionRequest,
     server: Server,
@@ -214,9 +220,9 @@ export class Connection {
     silenceMs: number,
     abort: () => void,
   ): AsyncGenerator<Uint8Array> {
-    let silent = false;
+    let isSilent = false;
     const timer = new SilenceTimer(this.#clock, silenceMs, () => {
-      silent = true;
+      isSilent = true;
       abort();
     });
     try {
@@ -225,9 +231,9 @@ export class Connection {
         yield bytes;
       }
     } catch (cause) {
-      if (!silent) throw this.#broken(request, server, cause);
-      const message = `${subject(request, server)}: nothing heard for ${Math.round(silenceMs / 1000)} seconds`;
-      throw new KubernetesError("silence", `${message}; the connection seems to be dead somewhere on its way`, {
+      if (!isSilent) throw this.#broken(request, server, cause);
+      const message = `${subject(request, server)}: no data for ${Math.round(silenceMs / 1000)} seconds`;
+      throw new KubernetesError("silence", `${message}; the connection is probably dead; reconnecting`, {
         cause,
       });
     } finally {
@@ -253,8 +259,8 @@ export class Connection {
           ...(server.tlsName !== undefined && { servername: server.tlsName }),
           method: request.method,
           headers: { ...cleanHeaders(headers as http.OutgoingHttpHeaders), ...headersOf(request) },
-          // The library keeps its agent for good, with the certificates of its first use. It is needed only for a
-          // proxy; ours takes the certificates of each request, so that renewed ones take effect.
+          // The library keeps its agent permanently, with the certificates of its first use. It is needed only for a
+          // proxy. weft's agents use the certificates of each request, so renewed ones take effect.
           agent: cluster.proxyUrl ? agent : this.#agents[url.protocol === "http:" ? "http:" : "https:"],
         },
       };
@@ -263,7 +269,8 @@ export class Connection {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new KubernetesError(
         "credentials",
-        `${request.operation}: the credentials for the API server cannot be used: ${reason}; check --kubeconfig or the service account`,
+        `${request.operation}: the credentials for the API server cannot be used: ${reason}; check --kubeconfig or ` +
+          "the service account",
         { cause },
       );
     }
@@ -285,7 +292,7 @@ export class Connection {
     const { code, message } = (cause instanceof SendError ? cause.cause : cause) as NodeJS.ErrnoException;
     const what = code && !message.includes(code) ? `${message} (${code})` : message;
     const general =
-      code === "ECONNREFUSED" || code === "ENOTFOUND" ? "check that the API server runs there" : undefined;
+      code === "ECONNREFUSED" || code === "ENOTFOUND" ? "check that the API server runs at this address" : undefined;
     const advice = adviceFor(server) ?? general;
     this.#config = undefined;
     return new KubernetesError("connection", `${subject(request, server)}: ${what}${advice ? `; ${advice}` : ""}`, {
@@ -304,10 +311,11 @@ function subject({ operation }: ConnectionRequest, { url }: Server): string {
   return `${operation} at ${url}`;
 }
 
-/** A ClusterIP that does not answer may wait for this very process. */
+/** A ClusterIP may not answer because its rules are written by this process. */
 function adviceFor({ origin }: Server): string | undefined {
   return origin === "service"
-    ? "that is the ClusterIP, which leads nowhere before kube-proxy or weftd has written rules; name an API server by --apiserver"
+    ? "this is the ClusterIP, which works only after kube-proxy or weftd has written rules; name an API server by " +
+        "--apiserver"
     : undefined;
 }
 
@@ -332,7 +340,7 @@ function headersOf({ body, accept = "application/json" }: ConnectionRequest): ht
   return { ...headers, "Content-Type": body.mediaType, "Content-Length": Buffer.byteLength(body.text) };
 }
 
-/** Token files often end in a newline, which no header may hold. */
+/** Trims header values: token files often end in a newline, which a header must not contain. */
 function cleanHeaders(headers: http.OutgoingHttpHeaders): http.OutgoingHttpHeaders {
   const entries = Object.entries(headers).map(([name, value]) => [
     name,
@@ -341,7 +349,7 @@ function cleanHeaders(headers: http.OutgoingHttpHeaders): http.OutgoingHttpHeade
   return Object.fromEntries(entries) as http.OutgoingHttpHeaders;
 }
 
-/** The message of a Status object, if `body` is one. */
+/** Returns the message if `body` is a Status object. */
 function statusText(body: string): string | undefined {
   try {
     const { message } = JSON.parse(body) as { message?: unknown };

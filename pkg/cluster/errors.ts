@@ -1,23 +1,23 @@
-/** What can go wrong between this node and the API server. */
+/** Errors of communication between this node and the API server. */
 
 /**
  * - `credentials`: the kubeconfig or the service account cannot be used; nothing was sent.
- * - `connection`: no connection, or it broke.
- * - `silence`: connected, but nothing came for too long.
+ * - `connection`: the connection failed or broke.
+ * - `silence`: connected, but no data arrived for too long.
  * - `refused`: the server answered with an error status.
- * - `protocol`: the answer makes no sense.
+ * - `protocol`: the answer is invalid.
  */
 export type KubernetesErrorCode = "credentials" | "connection" | "silence" | "refused" | "protocol";
 
 export interface KubernetesErrorDetails {
   readonly cause?: unknown;
-  /** HTTP status, or the code of a watch's ERROR event. */
+  /** The HTTP status, or the code of a watch's ERROR event. */
   readonly status?: number;
-  /** How long the server asked to be left alone. */
+  /** The delay that the server requested by Retry-After. */
   readonly retryAfterMs?: number;
 }
 
-/** The message names the attempt, the server, what came back, and what an operator can do. */
+/** The message names the operation, the server, its answer, and what an operator can do. */
 export class KubernetesError extends Error {
   readonly code: KubernetesErrorCode;
   readonly status: number | undefined;
@@ -37,9 +37,8 @@ export function isNotFound(error: unknown): boolean {
 }
 
 /**
- * True when a watch that ended with `error` may go on from the version where it stood: the server could not be reached
- * or would not serve now. After anything else (410 above all, but also a long silence or an answer that makes no
- * sense) only a new list shows where things are.
+ * True if a watch that ended with `error` may continue from its last version: the server could not be reached or could
+ * not serve. After any other error (mainly 410, but also a long silence or an invalid answer) a new list is required.
  */
 export function isResumable(error: unknown): boolean {
   if (!(error instanceof KubernetesError)) return false;
@@ -50,7 +49,7 @@ export function isResumable(error: unknown): boolean {
   );
 }
 
-/** What an operator can do about an answer, by its status. */
+/** Advice for the operator, by the status of the answer. */
 export type Advice = { readonly [status: number]: string };
 
 /** Advice that does not depend on the request. */

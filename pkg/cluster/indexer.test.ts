@@ -13,24 +13,24 @@ function start() {
     (a, b) => a === b,
     (change) => changes.push(change),
   );
-  /** What was told since the last look: "key before>after". */
-  const told = () => changes.splice(0).map(({ key, before, after }) => `${key} ${before?.value}>${after?.value}`);
-  return { indexer, changes, told };
+  /** Returns the changes since the last call, as "key before>after". */
+  const reported = () => changes.splice(0).map(({ key, before, after }) => `${key} ${before?.value}>${after?.value}`);
+  return { indexer, changes, reported };
 }
 
 describe("Indexer", () => {
-  test("tells of what is new, different and gone, and of nothing else", () => {
-    const { indexer, told } = start();
+  test("reports only added, changed and removed entries", () => {
+    const { indexer, reported } = start();
     indexer.put(entry("a/x", "1"));
     indexer.put(entry("a/x", "1"));
     indexer.put(entry("a/x", "2"));
     indexer.remove("a/x");
     indexer.remove("a/x");
-    expect(told()).toEqual(["a/x undefined>1", "a/x 1>2", "a/x 2>undefined"]);
+    expect(reported()).toEqual(["a/x undefined>1", "a/x 1>2", "a/x 2>undefined"]);
     expect([indexer.size, indexer.list(), indexer.get("a/x")]).toEqual([0, [], undefined]);
   });
 
-  test("keeps the entry that it has where the new one is the same", () => {
+  test("keeps its entry if the new one is equal", () => {
     const { indexer } = start();
     const first = entry("a/x", "1");
     indexer.put(first);
@@ -38,7 +38,7 @@ describe("Indexer", () => {
     expect(indexer.get("a/x")).toBe(first);
   });
 
-  test("a new whole set is told by its differences; another uid is one, whatever the value", () => {
+  test("reports the differences of a replaced set; another uid is a difference", () => {
     const { indexer, changes } = start();
     for (const key of ["a/kept", "a/gone", "a/changed", "a/anew"]) indexer.put(entry(key, "1"));
     changes.length = 0;
@@ -62,7 +62,7 @@ describe("Indexer", () => {
 describe("an index", () => {
   const values = (entries: readonly StoreEntry<string>[]) => entries.map(({ key }) => key).sort();
 
-  test("follows puts, changes of the index key and removals, and forgets keys without entries", () => {
+  test("is updated by puts, changed index keys and removals, and drops keys without entries", () => {
     const { indexer } = start();
     const index = indexer.addIndex(({ namespace, value }) => (value === "" ? undefined : `${namespace}/${value}`));
     indexer.put(entry("a/x", "web"));
@@ -77,7 +77,7 @@ describe("an index", () => {
     expect(index.size).toBe(0);
   });
 
-  test("holds what was there before it, each entry under all of its keys, and is current when a change is told", () => {
+  test("contains earlier entries under all of their keys, and is current when a change is reported", () => {
     let look = () => 0;
     const seen: number[] = [];
     const indexer = new Indexer<string>(
@@ -92,7 +92,7 @@ describe("an index", () => {
     expect(seen).toEqual([0, 1]);
   });
 
-  test("finds in constant time: not by going through what is held", () => {
+  test("finds entries in constant time", () => {
     const { indexer } = start();
     let calls = 0;
     const index = indexer.addIndex(({ value }) => {

@@ -1,28 +1,33 @@
-/** Objects by key, with indexes: the part of a store that has no clock and no network. */
+/** Objects by key, with indexes: the part of a store without clock and network. */
 
-/** One object as a store holds it. It is never changed in place. */
+/** One object in a store. It is never modified in place. */
 export interface StoreEntry<T> {
-  /** "namespace/name", or the name alone where objects have no namespace; see `keyOf`. */
+  /** "namespace/name", or only the name for cluster-scoped objects; see `keyOf`. */
   readonly key: string;
-  /** Empty where objects have none. */
+  /** Empty for cluster-scoped objects. */
   readonly namespace: string;
   readonly name: string;
-  /** Differs when the object was deleted and another created under its name. */
+  /** Changes if the object was deleted and another was created under its name. */
   readonly uid: string;
   readonly value: T;
 }
 
-/** `before` is absent where the object is new, `after` where it is gone. Both with different uids: another object. */
+/**
+ * `before` is undefined for a new object, `after` for a removed one. If both are set with different uids, they are
+ * different objects.
+ */
 export interface StoreChange<T> {
   readonly key: string;
   readonly before: StoreEntry<T> | undefined;
   readonly after: StoreEntry<T> | undefined;
 }
 
-/** Under which keys an index has an entry. Pure. */
+/** Returns the index keys of an entry. Pure. */
 export type IndexKeys<T> = (entry: StoreEntry<T>) => string | readonly string[] | undefined;
 
-/** The entry itself where there is one: most keys have no more, and tens of thousands of maps are megabytes. */
+/**
+ * A single entry is stored without a map: most keys have only one entry, and tens of thousands of maps take megabytes.
+ */
 type IndexGroup<T> = StoreEntry<T> | Map<string, StoreEntry<T>>;
 
 export class StoreIndex<T> {
@@ -33,19 +38,19 @@ export class StoreIndex<T> {
     this.#keysOf = keysOf;
   }
 
-  /** In constant time, but for the copy of what is found. */
+  /** Runs in constant time, except for copying the result. */
   get(indexKey: string): readonly StoreEntry<T>[] {
     const group = this.#groups.get(indexKey);
     if (group === undefined) return [];
     return group instanceof Map ? [...group.values()] : [group];
   }
 
-  /** How many keys have entries. */
+  /** The number of keys that have entries. */
   get size(): number {
     return this.#groups.size;
   }
 
-  /** For the indexer. */
+  /** Called by the indexer. */
   update({ key, before, after }: StoreChange<T>): void {
     for (const indexKey of this.#keys(before)) this.#remove(indexKey, key);
     if (after === undefined) return;
@@ -77,7 +82,10 @@ export class Indexer<T> {
   readonly #entries = new Map<string, StoreEntry<T>>();
   readonly #indexes: StoreIndex<T>[] = [];
 
-  /** `onChange` is called after each change, with the indexes up to date. An entry put with a value that `isSame` is none. */
+  /**
+   * `onChange` is called after each change, when the indexes are up to date. Putting an entry whose value `isSame` as
+   * before is no change.
+   */
   constructor(isSame: (a: T, b: T) => boolean, onChange: (change: StoreChange<T>) => void) {
     this.#isSame = isSame;
     this.#onChange = onChange;
@@ -95,7 +103,7 @@ export class Indexer<T> {
     return [...this.#entries.values()];
   }
 
-  /** An index of what is held and of all that comes. */
+  /** Adds an index of all present and future entries. */
   addIndex(keysOf: IndexKeys<T>): StoreIndex<T> {
     const index = new StoreIndex(keysOf);
     for (const entry of this.#entries.values()) index.update({ key: entry.key, before: undefined, after: entry });
@@ -117,14 +125,14 @@ export class Indexer<T> {
     this.#changed({ key, before, after: undefined });
   }
 
-  /** Makes `entries` the whole set; what is the same as before is no change. */
+  /** Replaces the complete set by `entries`. Entries that are equal to the earlier ones are no changes. */
   replace(entries: readonly StoreEntry<T>[]): void {
     const kept = new Set(entries.map(({ key }) => key));
     for (const key of [...this.#entries.keys()]) if (!kept.has(key)) this.remove(key);
     for (const entry of entries) this.put(entry);
   }
 
-  /** Both absent, or the same object with a value that means the same. */
+  /** True if both are undefined, or if both are the same object with equal values. */
   isSameEntry(a: StoreEntry<T> | undefined, b: StoreEntry<T> | undefined): boolean {
     if (a === undefined || b === undefined) return a === b;
     return a.uid === b.uid && this.#isSame(a.value, b.value);

@@ -18,7 +18,7 @@ const slice = (endpoints: readonly SliceEndpoint[], portName = "https"): Endpoin
   ports: [{ name: portName, protocol: 6, port: 6443 }],
 });
 
-test("endpoints are those that serve, sorted, each once", () => {
+test("returns serving endpoints, sorted, without duplicates", () => {
   const slices = [
     slice([endpoint("192.0.2.2"), endpoint("192.0.2.1"), endpoint("192.0.2.3", false)]),
     slice([endpoint("192.0.2.2")]),
@@ -27,7 +27,7 @@ test("endpoints are those that serve, sorted, each once", () => {
   expect(apiEndpointsOf(slices).map(formatApiEndpoint)).toEqual(["192.0.2.1:6443", "192.0.2.2:6443"]);
 });
 
-test("what is written is read again", () => {
+test("endpoints are the same after formatting and parsing", () => {
   const endpoints = ["192.0.2.1:6443", "[2001:db8::1]:443"].map(parseApiEndpoint);
   expect(formatKnownServers(endpoints)).toBe('{"version":1,"endpoints":["192.0.2.1:6443","[2001:db8::1]:443"]}\n');
   expect(parseKnownServers(formatKnownServers(endpoints))).toEqual(endpoints);

@@ -1,4 +1,4 @@
-/** Which servers are asked, in which order; and going on to the next one, over TLS. */
+/** The choice and order of API servers, and the change to the next one, over TLS. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -36,16 +36,16 @@ describe("serversOf", () => {
     "known https://[2001:db8::2]:6443 as kubernetes.default.svc",
   ];
 
-  test("a kubeconfig's server first, then the known ones", () => {
+  test("lists a kubeconfig's server first, then the known ones", () => {
     expect(listed(configOf("https://lb.example:6443"), {})).toEqual(["configured https://lb.example:6443", ...KNOWN]);
   });
 
-  test("in a pod, the ClusterIP of its environment last", () => {
+  test("lists the ClusterIP of a pod's environment last", () => {
     const clusterIp = configOf("https://10.96.0.1:443");
     expect(listed(clusterIp, { servicePort: "tcp://10.96.0.1:443" })).toEqual([...KNOWN, "service https://10.96.0.1"]);
   });
 
-  test("in a pod whose KUBERNETES_SERVICE_HOST is set to another address, that one first", () => {
+  test("lists another address in KUBERNETES_SERVICE_HOST first", () => {
     const elsewhere = configOf("https://192.0.2.9:6443");
     expect(listed(elsewhere, { servicePort: "tcp://[fd00::1]:443" })).toEqual([
       "configured https://192.0.2.9:6443",
@@ -54,7 +54,7 @@ describe("serversOf", () => {
     ]);
   });
 
-  test("--apiserver instead of what the configuration says, each server once", () => {
+  test("lists --apiserver instead of the configuration's server, without duplicates", () => {
     const apiServers = ["https://192.0.2.9:6443", "https://192.0.2.1:6443"];
     expect(listed(configOf("https://lb.example:6443"), { apiServers })).toEqual([
       "configured https://192.0.2.9:6443",
@@ -65,14 +65,14 @@ describe("serversOf", () => {
 
   test.each([
     ["does not verify servers", "https://lb.example", { "insecure-skip-tls-verify": true }],
-    ["goes by a proxy", "https://lb.example", { "proxy-url": "http://proxy.example" }],
+    ["uses a proxy", "https://lb.example", { "proxy-url": "http://proxy.example" }],
     ["does not encrypt", "http://127.0.0.1:8001", {}],
-  ])("no known server where the configuration %s", (_name, url, cluster) => {
+  ])("lists no known server if the configuration %s", (_name, url, cluster) => {
     expect(listed(configOf(url, cluster), {})).toEqual([`configured ${url}`]);
   });
 });
 
-test("a cluster's nodes are spread over its API servers, each node with an order of its own that stays", () => {
+test("spreads nodes over API servers; each node has a constant order", () => {
   const first = Array.from({ length: 300 }, (_, n) => spread(["a", "b", "c"], `node-${n}`)[0]);
   for (const server of ["a", "b", "c"]) expect(first.filter((one) => one === server).length).toBeGreaterThan(70);
   expect(spread(["a", "b", "c"], "node-1")).toEqual(spread(["a", "b", "c"], "node-1"));
@@ -96,7 +96,7 @@ describe("a server that fails", () => {
     return server;
   }
 
-  /** Accepts connections and says nothing, so that no TLS comes about. */
+  /** Accepts connections without sending anything, so a TLS handshake never completes. */
   async function startMute(): Promise<number> {
     const sockets: Socket[] = [];
     const server = createServer((socket) => sockets.push(socket.on("error", () => undefined)));
@@ -108,7 +108,7 @@ describe("a server that fails", () => {
     return (server.address() as { port: number }).port;
   }
 
-  /** The configured server is `first`, behind which `others` are known. */
+  /** Connects with `first` as the configured server and `others` as known servers. */
   function connect(first: string, others: readonly ApiServer[], authority = AUTHORITY) {
     const folder = mkdtempSync(join(tmpdir(), "weft-servers-"));
     cleanups.push(() => rmSync(folder, { recursive: true }));
@@ -121,40 +121,40 @@ describe("a server that fails", () => {
     return { api: new NodeApi(connection), used };
   }
 
-  test("is left in the same request where it refuses the connection, also one that changes something", async () => {
+  test("is replaced within the same request if it refuses the connection, even for a write", async () => {
     const server = await startServer("127.0.0.1", "a");
     const { api, used } = connect("https://127.0.0.1:1", [server]);
     await api.publishAnnotations("a", { x: "1" } as never);
     expect(used).toMatchObject([{ origin: "known", url: server.url }]);
   });
 
-  test("is left where it does not complete a connection in time", async () => {
+  test("is replaced if it does not complete a connection in time", async () => {
     const server = await startServer("127.0.0.1", "a");
     const { api } = connect(`https://127.0.0.1:${await startMute()}`, [server]);
     expect((await api.getNode("a")).metadata.name).toBe("a");
   });
 
-  test("is left where its certificate is for another name: another host has the address now", async () => {
+  test("is replaced if its certificate is for another name, because another host has its address", async () => {
     const server = await startServer("127.0.0.1", "a");
     const { api } = connect(server.url, [server]);
-    // Configured, it would have to be what the URL says; the same server is known, and is what it has to be.
+    // A configured server's certificate must match the URL. The same server as a known one must match its fixed name.
     await expect(api.getNode("a")).rejects.toThrow(/certificate|altnames/i);
     const other = await startServer("127.0.0.1", "a");
     const { api: second } = connect(server.url, [other]);
     expect((await second.getNode("a")).metadata.name).toBe("a");
   });
 
-  test("gets no request where it is known by its address, and its certificate is for that address alone", async () => {
+  test("gets no request as a known server if its certificate is only for its address", async () => {
     const server = await startServer("127.0.0.1", "a", "server");
     const { api } = connect("https://127.0.0.1:1", [server], pem("ca.crt"));
     await expect(api.getNode("a")).rejects.toThrow(/kubernetes\.default\.svc/);
     expect(server.requests).toEqual([]);
-    // The authority is the one that signed it: what was refused is the name.
+    // The authority signed the certificate, so the name was the reason for the refusal.
     const { api: configured } = connect(server.url, [], pem("ca.crt"));
     expect((await configured.getNode("a")).metadata.name).toBe("a");
   });
 
-  test("is left by the next request where it answers 503, and the one after that comes back to the ring's start", async () => {
+  test("is replaced in the next request if it answers 503; the ring then wraps around", async () => {
     const [first, second] = [await startServer("127.0.0.1", "a"), await startServer("127.0.0.1", "a")];
     const { api, used } = connect("https://127.0.0.1:1", [first, second]);
     await api.getNode("a");
@@ -166,7 +166,7 @@ describe("a server that fails", () => {
     expect(used.map(({ url }) => url)).toEqual([first.url, second.url, first.url]);
   });
 
-  test("with all others fails the request, which names the last one tried", async () => {
+  test("fails the request if all other servers fail, too; the error names the last one", async () => {
     const server = await startServer("127.0.0.1", "a");
     await server.close();
     const { api } = connect("https://127.0.0.1:1", [server]);

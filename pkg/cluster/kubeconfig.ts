@@ -1,9 +1,9 @@
 /**
- * Where the API server is and who this process is there: a kubeconfig, or the service account of its pod.
+ * The address and credentials for the API server: from a kubeconfig, or from the pod's service account.
  *
- * What a node needs to reach the API server must not depend on rules that are written only once it is reached. So the
- * ClusterIP of default/kubernetes, which kubelets put into every pod's environment, is asked last, behind the addresses
- * that an administrator has configured and those that the node has kept.
+ * The address must not depend on rules that weftd writes only after it has reached the API server. So the ClusterIP of
+ * default/kubernetes, which kubelets put into every pod's environment, is used last, after the addresses that an
+ * administrator has configured and those that the node has stored.
  */
 import { createHash } from "node:crypto";
 import { KubeConfig } from "@kubernetes/client-node/dist/config.js";
@@ -13,25 +13,25 @@ import { type ApiEndpoint, formatApiEndpoint } from "./known-servers.ts";
 import { type Server, serverUrl } from "./servers.ts";
 
 export interface AccessOptions {
-  /** Path of a kubeconfig. Default: the service account of the pod. */
+  /** The path of a kubeconfig. Default: the service account of the pod. */
   readonly kubeconfig?: string | undefined;
-  /** URLs of API servers, instead of the kubeconfig's or the environment's. */
+  /** The URLs of API servers. They replace the kubeconfig's or the environment's. */
   readonly apiServers?: readonly string[];
-  /** The endpoints of default/kubernetes, as far as they are known. Default: none. */
+  /** Returns the known endpoints of default/kubernetes. Default: none. */
   readonly known?: () => readonly ApiEndpoint[];
   /**
-   * The node's name. It decides which known server comes first, so that a cluster's nodes spread over its API servers.
+   * The node's name. It decides which known server is first, so that a cluster's nodes spread over its API servers.
    * Default: the order of `known`.
    */
   readonly askerName?: string;
-  /** Another server than before has answered. Must not throw. */
+  /** Called if another server than before has answered. Must not throw. */
   readonly onServer?: (server: Server) => void;
 }
 
 /** Every API server has a certificate for this name, at any address. */
 const API_SERVER_NAME = "kubernetes.default.svc";
 
-/** Files are read at the first request, and again after the server refused what they held. */
+/** Files are read at the first request, and again after the server refused their credentials. */
 export function connectKubernetes(options: AccessOptions = {}, clock: Clock = SYSTEM_CLOCK): Connection {
   const { kubeconfig, apiServers = [], known = () => [], askerName, onServer } = options;
   const isInCluster = kubeconfig === undefined;
@@ -49,33 +49,37 @@ export function connectKubernetes(options: AccessOptions = {}, clock: Clock = SY
   );
 }
 
-/** Throws when there is neither a readable kubeconfig nor a service account. `isServerGiven`: the environment names none. */
+/**
+ * Throws if there is neither a readable kubeconfig nor a service account. `isServerGiven`: the environment need not
+ * name a server.
+ */
 export function loadKubeConfig(path: string | undefined, isServerGiven = false): KubeConfig {
   const config = new KubeConfig();
   if (path !== undefined) {
     config.loadFromFile(path);
   } else {
     if (!process.env.KUBERNETES_SERVICE_HOST && !isServerGiven)
-      throw new Error("no kubeconfig was given and this is no pod of a cluster");
+      throw new Error("no kubeconfig was given, and this process does not run in a pod: set --kubeconfig");
     config.loadFromCluster();
   }
   return config;
 }
 
 export interface ServerNames {
-  /** Empty: the configuration's. */
+  /** If empty, the configuration's server is used. */
   readonly apiServers: readonly string[];
   readonly known: readonly ApiEndpoint[];
   /**
-   * KUBERNETES_PORT of a container, "tcp://10.96.0.1:443": always the ClusterIP, while KUBERNETES_SERVICE_HOST may have been
-   * set to another address by the manifest's ConfigMap `weft-api-server`.
+   * KUBERNETES_PORT of a container, "tcp://10.96.0.1:443". It is always the ClusterIP, whereas the manifest's ConfigMap
+   * `weft-api-server` may set KUBERNETES_SERVICE_HOST to another address.
    */
   readonly servicePort: string | undefined;
 }
 
 /**
- * All servers, in the order of preference: configured, known, the ClusterIP. Where the configuration does not verify
- * servers, or goes by a proxy, no known one is asked: another host may have its address now, and would get the credentials.
+ * Returns all servers in order of preference: configured, known, the ClusterIP. Excludes known servers if the
+ * configuration does not verify servers or uses a proxy: another host may have the address of a known server now, and
+ * would receive the credentials.
  */
 export function serversOf(config: KubeConfig, { apiServers, known, servicePort }: ServerNames): readonly Server[] {
   const cluster = config.getCurrentCluster();
@@ -94,7 +98,7 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
   return servers.filter(({ url }, at) => servers.findIndex((other) => other.url === url) === at);
 }
 
-/** The same ring, begun where the name says. */
+/** Rotates the ring to a start that depends on the name. */
 export function spread<T>(ring: readonly T[], name: string): readonly T[] {
   // In the order of their addresses, all nodes of a cluster would watch the first server.
   const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);

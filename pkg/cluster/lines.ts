@@ -1,13 +1,16 @@
-/** Lines out of a stream of bytes: the framing of a watch, one JSON object a line. */
+/** Splits a byte stream into lines: a watch sends one JSON object in each line. */
 
-/** Larger than any object that etcd stores (1.5 MiB) can be when written as JSON. */
+/** Larger than any object that etcd stores (1.5 MiB) can be as JSON. */
 const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
 
 export class LineSplitter {
   readonly #decoder = new TextDecoder();
   #rest = "";
 
-  /** The lines that `bytes` complete, without their ends; empty lines are left out. Throws on a line without end. */
+  /**
+   * Returns the lines that `bytes` complete, without line ends and without empty lines. Throws on a line that is too
+   * long.
+   */
   push(bytes: Uint8Array): string[] {
     const lines = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split("\n");
     this.#rest = lines.pop() ?? "";
@@ -16,7 +19,7 @@ export class LineSplitter {
     return lines.filter((line) => line.trim() !== "");
   }
 
-  /** True when the stream stopped inside a line. */
+  /** True if the stream stopped inside a line. */
   get isInLine(): boolean {
     return this.#rest.trim() !== "";
   }

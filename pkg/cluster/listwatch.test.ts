@@ -1,4 +1,4 @@
-/** The loop on a clock of its own and an API that does as the test says. */
+/** The loop with a manual clock and an API that a test scripts. */
 import { describe, expect, test } from "vitest";
 import { KubernetesError } from "./errors.ts";
 import {
@@ -14,7 +14,7 @@ import type { KubeObject } from "./resource.ts";
 
 type Watch = (request: WatchRequest, handlers: WatchHandlers<KubeObject>, signal: AbortSignal) => Promise<void>;
 
-/** Answers lists and watches from scripts; when they run out, a list is empty and a watch stays open and silent. */
+/** Answers lists and watches from scripts. After their end, a list is empty, and a watch stays open without data. */
 class ScriptedApi implements ListerWatcher<KubeObject> {
   readonly subject = "nodes";
   readonly lists: (Page<KubeObject> | Error)[] = [];
@@ -56,7 +56,7 @@ function refused(status: number, retryAfterMs = 0): KubernetesError {
   return new KubernetesError("refused", `status ${status}`, { status, retryAfterMs });
 }
 
-/** Runs the loop until it waits for the clock or for a silent watch. */
+/** Runs the loop until it waits for the clock or for a watch without data. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 50; turn++) await Promise.resolve();
 }
@@ -88,7 +88,7 @@ function start(api: ScriptedApi, { absentRetryMs, ...fail }: { onList?: number; 
 }
 
 describe("ListWatch", () => {
-  test("hands over a list only when its last page is there, and watches from its version", async () => {
+  test("reports a list only after its last page, and watches from its version", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7", "more"), page(["b"], "7", "still"), page(["c"], "7"));
     const { events, stop } = start(api);
@@ -98,7 +98,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("begins a list anew when a continue token has expired", async () => {
+  test("restarts a list if a continue token has expired", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7", "more"), refused(410), page(["b"], "9"));
     const { clock, events, stop } = start(api);
@@ -111,7 +111,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("watches on from the last event or bookmark when the server ends a watch, without waiting", async () => {
+  test("continues at once from the last event or bookmark if the server ends a watch", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7"));
     api.watches.push(
@@ -132,7 +132,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("asks for timeouts between 290 and 590 seconds", async () => {
+  test("requests timeouts between 290 and 590 seconds", async () => {
     for (const [chance, seconds] of [
       [0, 290],
       [0.9999, 590],
@@ -156,9 +156,9 @@ describe("ListWatch", () => {
     ["410", refused(410), "list 500"],
     ["400", refused(400), "list 500"],
     ["silence", new KubernetesError("silence", "x"), "list 500"],
-    ["an answer that makes no sense", new KubernetesError("protocol", "x"), "list 500"],
+    ["an invalid answer", new KubernetesError("protocol", "x"), "list 500"],
     ["an unknown error", new Error("x"), "list 500"],
-  ])("goes on after %s, after a wait", async (_name, error, expected) => {
+  ])("retries after %s and a delay", async (_name, error, expected) => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7"));
     api.watches.push(async () => {
@@ -173,7 +173,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("waits twice as long after each failure, up to the limit, and briefly again after a success", async () => {
+  test("doubles the delay after each failure up to the limit, and resets it after a success", async () => {
     const api = new ScriptedApi();
     api.watches.push(...Array.from({ length: 7 }, () => async () => Promise.reject(refused(500))));
     api.watches.push(async (_request, handlers) => {
@@ -191,7 +191,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("leaves the server alone for as long as it asks", async () => {
+  test("respects the server's Retry-After", async () => {
     const api = new ScriptedApi();
     api.lists.push(refused(429, 20_000));
     const { clock, stop } = start(api);
@@ -200,20 +200,20 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("does not storm a server that accepts each watch and ends it at once", async () => {
+  test("backs off from a server that ends each watch at once", async () => {
     const api = new ScriptedApi();
     api.watches.push(...Array.from({ length: 3 }, (): Watch => async (_request, handlers) => handlers.onOpen()));
     const { clock, events, stop } = start(api);
     await settle();
     expect(api.calls).toEqual(["list 500", "watch 1"]);
-    expect(events.at(-1)).toMatch(/ended by the server after 0 ms without an event, again in 250/);
+    expect(events.at(-1)).toMatch(/the server ended it after 0 ms without an event, again in 250/);
     clock.advance(250);
     await settle();
     expect(clock.pendingMs()).toEqual([500]);
     await stop();
   });
 
-  test("takes a watch that lasted for a success, even when nothing happened", async () => {
+  test("counts a long watch as a success, even without events", async () => {
     const api = new ScriptedApi();
     let end: () => void = () => undefined;
     api.watches.push(
@@ -240,7 +240,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("lists again when the listener failed", async () => {
+  test("lists again if the handler failed", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7"), page(["a"], "8"));
     const { clock, events, stop } = start(api, { onList: 1 });
@@ -252,7 +252,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("ends at once and without a word when it is stopped, in a watch and in a wait", async () => {
+  test("stops at once without reporting, during a watch and during a delay", async () => {
     for (const script of [stayOpen, async () => Promise.reject(refused(500))]) {
       const api = new ScriptedApi();
       api.watches.push(script);
@@ -265,7 +265,7 @@ describe("ListWatch", () => {
     }
   });
 
-  test("takes a resource that the server does not know for absent at once, and asks again after a long time", async () => {
+  test("reports an unknown resource as absent at once, and retries after a long delay", async () => {
     const api = new ScriptedApi();
     api.lists.push(refused(404), refused(404), refused(500), page(["a"], "7"));
     const { clock, events, stop } = start(api, { absentRetryMs: 300_000 });
@@ -285,7 +285,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("takes a resource that was there for absent only when three lists in turn say so", async () => {
+  test("reports a resource that existed as absent only after three consecutive lists with 404", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7"), refused(404), page(["a"], "8"), refused(404), refused(404), refused(404));
     api.watches.push(
@@ -297,13 +297,13 @@ describe("ListWatch", () => {
       await settle();
       clock.advance(clock.pendingMs()[0] ?? Number.NaN);
     }
-    const told = events.map((event) => event.split(",", 1)[0]);
+    const reported = events.map((event) => event.split(",", 1)[0]);
     const failed = "status 404";
-    expect(told).toEqual(["list a", failed, failed, "list a", failed, failed, failed, `absent: ${failed}`]);
+    expect(reported).toEqual(["list a", failed, failed, "list a", failed, failed, failed, `absent: ${failed}`]);
     await stop();
   });
 
-  test("does not count lists answered 404 across one that was refused otherwise", async () => {
+  test("restarts counting 404 answers after another error", async () => {
     const api = new ScriptedApi();
     api.lists.push(page(["a"], "7"), refused(404), refused(404), refused(503), refused(404), page(["a"], "8"));
     api.watches.push(async () => Promise.reject(refused(404)));
@@ -317,7 +317,7 @@ describe("ListWatch", () => {
     await stop();
   });
 
-  test("takes no resource for absent that is part of every server", async () => {
+  test("never reports a built-in resource as absent", async () => {
     const api = new ScriptedApi();
     api.lists.push(refused(404), refused(404));
     const { clock, events, stop } = start(api);

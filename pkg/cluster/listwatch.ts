@@ -1,43 +1,43 @@
 /**
  * List, then watch, then watch again: the loop that keeps a copy of the cluster's objects of one kind current.
  *
- *     list in pages ──> watch from the list's version ──> ended by the server: watch on from the last version
+ *     list in pages ──> watch from the list's version ──> ended by the server: watch from the last version
  *        ▲   ▲                     │
- *        │   │                     ├── server unreachable, refuses: wait, watch on from the last version
- *        │   └── wait <── 410, silence, an answer that makes no sense
- *        └── wait long <── 404: the server does not know the resource (a CRD that is not installed)
+ *        │   │                     ├── server unreachable or refuses: back off, watch from the last version
+ *        │   └── back off <── 410, silence, an invalid answer
+ *        └── back off long <── 404: the server does not know the resource (a CRD that is not installed)
  *
- * Bookmarks carry the version forward while nothing happens, so that a later watch is not too old. Every wait doubles
- * until a watch has shown that it works, which is when it delivered something or lasted a while: a server that accepts
- * each watch and ends it at once would otherwise be asked without pause.
+ * Bookmarks advance the version while no object changes, so that a later watch is not too old. The delay doubles until
+ * a watch works, which means that it delivered an event or lasted for a while. Otherwise a server that accepts each
+ * watch and ends it at once would be queried without pause.
  */
 import { Backoff } from "./backoff.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { isNotFound, isResumable, KubernetesError } from "./errors.ts";
 
-/** What the loop needs of a client. A list may carry more of each object than the events of a watch do. */
+/** The client that the loop needs. A list may contain more of each object than the events of a watch. */
 export interface ListerWatcher<Listed, Watched = Listed> {
-  /** The resource, for messages: "nodes". */
+  /** The resource for messages: "nodes". */
   readonly subject: string;
-  /** Rejects with status 410 when the list behind `next` is no longer held. */
+  /** Rejects with status 410 if the server no longer has the list to which `next` belongs. */
   listPage(limit: number, next: string | undefined, signal?: AbortSignal): Promise<Page<Listed>>;
-  /** Resolves when the server ends the watch; an ERROR event is thrown as a refusal with its code. */
+  /** Resolves when the server ends the watch. An ERROR event is thrown as a refusal with its code. */
   watch(request: WatchRequest, handlers: WatchHandlers<Watched>, signal?: AbortSignal): Promise<void>;
 }
 
 export interface Page<Item> {
   readonly items: readonly Item[];
-  /** The version that the list shows; a watch from here misses nothing. */
+  /** The version of the list. A watch from this version misses nothing. */
   readonly version: string;
-  /** Where the next page begins; undefined on the last one. */
+  /** The token of the next page. Undefined for the last page. */
   readonly next: string | undefined;
 }
 
 export interface WatchRequest {
   readonly version: string;
-  /** After this time the server ends the watch. */
+  /** The server ends the watch after this time. */
   readonly timeoutSeconds: number;
-  /** Longer than the time between two bookmarks, a minute or a little more. */
+  /** Must be longer than the time between two bookmarks, which is a minute or slightly more. */
   readonly silenceMs: number;
 }
 
@@ -46,7 +46,7 @@ export interface WatchHandlers<Item> {
   onEvent(event: WatchEvent<Item>): void;
 }
 
-/** An object that came, changed or went; or left the selection, which counts as going. */
+/** An object that was added, changed or deleted. Leaving the selection counts as deletion. */
 export interface ObjectEvent<Item> {
   readonly type: "ADDED" | "MODIFIED" | "DELETED";
   readonly object: Item;
@@ -55,21 +55,24 @@ export interface ObjectEvent<Item> {
 
 export type WatchEvent<Item> =
   | ObjectEvent<Item>
-  /** Nothing happened up to this version. */
+  /** No object changed up to this version. */
   | { readonly type: "BOOKMARK"; readonly version: string };
 
 export interface ListWatchOptions {
   readonly clock: Clock;
-  /** Objects in one page of the list. */
+  /** The number of objects in one page of the list. */
   readonly pageSize: number;
-  /** A watch ends after a random time in this range, so that the watches of a cluster's nodes do not renew in step. */
+  /**
+   * A watch ends after a random time in this range, so that a cluster's nodes do not renew their watches at the same
+   * time.
+   */
   readonly timeoutSeconds: { readonly min: number; readonly max: number };
-  /** A watch that is silent for this long is taken for dead. Bookmarks come every 45 to 75 seconds. */
+  /** A watch without data for this long counts as dead. Bookmarks arrive every 45 to 75 seconds. */
   readonly silenceMs: number;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
   /**
-   * The longest wait before a resource that the server does not know is asked for again; the shortest is half of it.
-   * undefined: the resource is part of every server, and a 404 is a failure like others.
+   * The longest delay before an unknown resource is requested again; the shortest is half of it. Undefined: the
+   * resource is part of every server, and a 404 is an ordinary failure.
    */
   readonly absentRetryMs?: number | undefined;
 }
@@ -81,26 +84,26 @@ export const LIST_WATCH_DEFAULTS = {
   backoff: { initialMs: 500, maxMs: 10_000 },
 } as const;
 
-/** When `onList` or `onChange` throws, that costs a new list, after a wait. The others must not throw. */
+/** If `onList` or `onChange` throws, the loop lists again after a delay. The other functions must not throw. */
 export interface ListWatchHandler<Listed, Watched = Listed> {
-  /** The whole set as it is now. */
+  /** Receives the complete current set. */
   onList(items: readonly Listed[]): void;
   onChange(event: ObjectEvent<Watched>): void;
-  /** A watch has begun: from here on, changes arrive as they happen. */
+  /** Called when a watch has begun. From now on, changes arrive as they happen. */
   onWatching(): void;
-  /** The list or the watch failed. */
+  /** Called if the list or the watch failed. */
   onFailure(error: unknown, retryMs: number): void;
-  /** The server does not know the resource, so there are no such objects. Only called with `absentRetryMs`. */
+  /** Called if the server does not know the resource, so no such objects exist. Only with `absentRetryMs`. */
   onAbsent?(error: unknown, retryMs: number): void;
 }
 
-/** A watch that lasted this long was a success, even if nothing happened. */
+/** A watch that lasted this long is a success, even without events. */
 const HEALTHY_WATCH_MS = 2000;
 
-/** A watch that ended sooner than this and brought nothing was a failure, however politely it ended. */
+/** A watch that ended sooner without events is a failure, even if the server ended it normally. */
 const SHORT_WATCH_MS = 1000;
 
-/** So many lists in turn must be answered 404 before a resource that was there is believed to be gone. */
+/** The number of consecutive lists with 404 after which an existing resource counts as removed. */
 const GONE_AFTER = 3;
 
 export class ListWatch<Listed, Watched = Listed> {
@@ -108,14 +111,14 @@ export class ListWatch<Listed, Watched = Listed> {
   readonly #options: ListWatchOptions;
   readonly #handler: ListWatchHandler<Listed, Watched>;
   readonly #backoff: Backoff;
-  /** Where the next watch begins; undefined when only a list can tell. */
+  /** The start of the next watch. Undefined if a list is needed. */
   #version: string | undefined;
-  /** Ends the watch under way. */
+  /** Aborts the current watch. */
   #cut = new AbortController();
   #heardMs: number;
-  /** Lists answered 404 since the last one that was not. */
+  /** The number of lists with 404 since the last one with another result. */
   #notFound = 0;
-  /** Whether the handler has received a list, and the resource was not found absent since. */
+  /** True if the handler has received a list, and the resource has not become absent since. */
   #isListed = false;
 
   constructor(
@@ -130,17 +133,17 @@ export class ListWatch<Listed, Watched = Listed> {
     this.#heardMs = options.clock.nowMs();
   }
 
-  /** Time since the server was last heard of by a list or a watch, or since the start. */
+  /** The time since the server last answered a list or a watch, or since the start. */
   get silentMs(): number {
     return this.#options.clock.nowMs() - this.#heardMs;
   }
 
-  /** Ends the watch under way as failed for `reason`; a list follows, after a wait. */
+  /** Ends the current watch with the failure `reason`. A list follows after a delay. */
   restart(reason: unknown): void {
     this.#cut.abort(reason);
   }
 
-  /** Runs until `signal` aborts; never throws. No handler is called after that. */
+  /** Runs until `signal` aborts. Never throws. Calls no handler after that. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -154,7 +157,7 @@ export class ListWatch<Listed, Watched = Listed> {
     }
   }
 
-  /** Tells the handler, and returns how long to wait. */
+  /** Reports the failure to the handler and returns the delay. */
   #fail(error: unknown): number {
     const { clock, absentRetryMs } = this.#options;
     if (absentRetryMs !== undefined && isNotFound(error) && this.#notFound >= (this.#isListed ? GONE_AFTER : 1)) {
@@ -170,7 +173,7 @@ export class ListWatch<Listed, Watched = Listed> {
     return retryMs;
   }
 
-  /** Hands the new set over only once all its pages are there. */
+  /** Reports the new set only when all its pages have arrived. */
   async #list(signal: AbortSignal): Promise<string> {
     const items: Listed[] = [];
     let next: string | undefined;
@@ -229,7 +232,8 @@ export class ListWatch<Listed, Watched = Listed> {
     }
     const lastedMs = clock.nowMs() - (openedMs ?? clock.nowMs());
     if (events === 0 && lastedMs < SHORT_WATCH_MS) {
-      const message = `watch ${this.#api.subject}: ended by the server after ${Math.round(lastedMs)} ms without an event`;
+      const lasted = `${Math.round(lastedMs)} ms`;
+      const message = `watch ${this.#api.subject}: the server ended it after ${lasted} without an event`;
       throw new KubernetesError("connection", message);
     }
   }

@@ -1,10 +1,10 @@
-/** A clock that a test moves by hand. */
+/** A clock that a test advances manually. */
 import type { Clock } from "./clock.ts";
 
 export class ManualClock implements Clock {
   readonly #timers = new Set<{ readonly atMs: number; readonly action: () => void }>();
   #nowMs = 0;
-  /** What `random` answers. */
+  /** The value that `random` returns. */
   chance = 0;
 
   nowMs(): number {
@@ -21,12 +21,12 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
-  /** Times until the timers that are set go off, shortest first. */
+  /** Returns the times until the timers fire, shortest first. */
   pendingMs(): number[] {
     return [...this.#timers].map(({ atMs }) => atMs - this.#nowMs).sort((a, b) => a - b);
   }
 
-  /** Lets time pass and sets off, in their order, the timers that are due on the way, new ones too. */
+  /** Advances the time and fires due timers in order, including timers that are set meanwhile. */
   advance(ms: number): void {
     const endMs = this.#nowMs + ms;
     for (;;) {

@@ -1,4 +1,4 @@
-/** Requests for the objects of one resource: pages of a list, a watch, one object; and writing them. */
+/** Requests for the objects of one resource: pages of a list, a watch, a single object, and writes. */
 import type { Connection, ConnectionRequest } from "./connection.ts";
 import { type Advice, KubernetesError } from "./errors.ts";
 import { LineSplitter } from "./lines.ts";
@@ -16,21 +16,21 @@ import {
 
 export interface ListRequest extends Selection {
   readonly form: Form;
-  /** The most objects of one page. */
+  /** The maximum number of objects in one page. */
   readonly limit: number;
-  /** `next` of the page before; undefined for the first one. */
+  /** `next` of the previous page. Undefined for the first page. */
   readonly next: string | undefined;
 }
 
 export interface GetRequest {
   readonly namespace?: string;
   readonly name: string;
-  /** The answer may be as old as this version, which a server can give from its cache. Default: the present one. */
+  /** The answer may be as old as this version, so the server can use its cache. Default: the current version. */
   readonly version?: string | undefined;
 }
 
 export interface PatchRequest {
-  /** What is attempted, for error messages: "annotate node n1". */
+  /** The attempted operation for error messages: "annotate node n1". */
   readonly operation: string;
   readonly namespace?: string;
   readonly name: string;
@@ -45,10 +45,10 @@ export interface CreateRequest {
   readonly object: object;
 }
 
-/** JSON merge patch, RFC 7386: lists are replaced. */
+/** JSON merge patch (RFC 7386): replaces lists. */
 export const MERGE_PATCH = "application/merge-patch+json";
 
-/** Lists whose items have a key are merged by it: one condition is written, the others stay. */
+/** Merges lists whose items have a key: writes one condition and keeps the others. */
 export const STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json";
 
 /** All methods throw `KubernetesError`. */
@@ -57,7 +57,7 @@ export class ResourceClient {
   readonly #connection: Connection;
   readonly #advice: Advice;
 
-  /** `advice` is added to that about the rights to read the resource, or replaces it. */
+  /** `advice` is added to the advice about the required rights, or replaces it. */
   constructor(connection: Connection, resource: Resource, advice: Advice = {}) {
     const { group, plural } = resource;
     const subject = group === "" ? plural : `${plural}.${group}`;
@@ -67,8 +67,9 @@ export class ResourceClient {
   }
 
   /**
-   * One page, of which only what `parse` makes of each object is kept. Throws with status 410 when the list behind
-   * `next` is no longer held, and with 404 where the server does not know the resource; see `isNotFound`.
+   * Returns one page with what `parse` returns for each object; the objects themselves are not kept. Throws with status
+   * 410 if the server no longer has the list to which `next` belongs, and with 404 if it does not know the resource;
+   * see `isNotFound`.
    */
   async listPage<Item>(
     { form, limit, next, ...selection }: ListRequest,
@@ -81,14 +82,14 @@ export class ResourceClient {
     const path = `${resourcePath(this.resource, selection)}?${query}`;
     const answer = await this.#request({ operation, method: "GET", path, accept: acceptOf(form, "list") }, signal);
     const { metadata, items: listed } = (answer ?? {}) as { metadata?: ListMetadata; items?: unknown };
-    // Of an empty list of metadata the server makes null.
+    // The server encodes an empty list of metadata as null.
     const items = listed === null ? [] : listed;
     if (!metadata?.resourceVersion || !Array.isArray(items) || !items.every((item) => this.#isObject(item)))
-      throw new KubernetesError("protocol", `${operation}: the answer is no ${kind}List`);
+      throw new KubernetesError("protocol", `${operation}: the answer is not a valid ${kind}List`);
     return { items: items.map(parse), version: metadata.resourceVersion, next: metadata.continue || undefined };
   }
 
-  /** Resolves when the server ends the watch; an ERROR event is thrown as a refusal with its code. */
+  /** Resolves when the server ends the watch. An ERROR event is thrown as a refusal with its code. */
   async watch(
     request: WatchRequest & Selection & { readonly form: Form },
     handlers: WatchHandlers<KubeObject>,
@@ -118,7 +119,7 @@ export class ResourceClient {
     if (lines.isInLine) throw new KubernetesError("connection", `${operation}: the answer ended inside an event`);
   }
 
-  /** Throws with status 404 when there is none; see `isNotFound`. */
+  /** Throws with status 404 if the object does not exist; see `isNotFound`. */
   async get({ namespace, name, version }: GetRequest, signal?: AbortSignal): Promise<KubeObject> {
     const operation = `get ${this.resource.kind.toLowerCase()} ${keyOf(namespace, name)}`;
     const query = version === undefined ? "" : `?${new URLSearchParams({ resourceVersion: version })}`;
@@ -126,14 +127,14 @@ export class ResourceClient {
     return this.#object({ operation, method: "GET", path }, signal);
   }
 
-  /** Returns the object as it was stored. */
+  /** Returns the object as the server stored it. */
   async create({ operation, namespace, object }: CreateRequest, signal?: AbortSignal): Promise<KubeObject> {
     const path = resourcePath(this.resource, { namespace });
     const body = { mediaType: "application/json", text: JSON.stringify(object) };
     return this.#object({ operation, method: "POST", path, body }, signal);
   }
 
-  /** Returns the object as it is then. Throws with status 404 when there is none. */
+  /** Returns the patched object. Throws with status 404 if it does not exist. */
   async patch({ operation, mediaType, patch, ...target }: PatchRequest, signal?: AbortSignal): Promise<KubeObject> {
     const body = { mediaType, text: JSON.stringify(patch) };
     return this.#object({ operation, method: "PATCH", path: resourcePath(this.resource, target), body }, signal);
@@ -142,7 +143,7 @@ export class ResourceClient {
   async #object(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<KubeObject> {
     const answer = await this.#request(request, signal);
     if (this.#isObject(answer)) return answer;
-    throw new KubernetesError("protocol", `${request.operation}: the answer is no ${this.resource.kind}`);
+    throw new KubernetesError("protocol", `${request.operation}: the answer is not a valid ${this.resource.kind}`);
   }
 
   #request(request: ConnectionRequest, signal: AbortSignal | undefined): Promise<unknown> {
@@ -165,7 +166,7 @@ export class ResourceClient {
     switch (event.type) {
       case "ERROR": {
         const { code = 500, message = "no reason given" } = object;
-        throw new KubernetesError("refused", `${operation}: ended by the server: ${code} ${message}`, { status: code });
+        throw new KubernetesError("refused", `${operation}: the server ended it: ${code} ${message}`, { status: code });
       }
       case "BOOKMARK":
         if (version) return { type: event.type, version };
@@ -176,7 +177,7 @@ export class ResourceClient {
         if (version && this.#isObject(object)) return { type: event.type, object, version };
         break;
     }
-    throw new KubernetesError("protocol", `${operation}: an event makes no sense: ${line.slice(0, 200)}`);
+    throw new KubernetesError("protocol", `${operation}: invalid event: ${line.slice(0, 200)}`);
   }
 }
 

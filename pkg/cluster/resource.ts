@@ -1,6 +1,6 @@
-/** Kinds of objects of the Kubernetes API: how their paths name them, which of them are wanted, and what all have. */
+/** Resources of the Kubernetes API: their paths, selections of objects, and the common fields of objects. */
 
-/** One kind of object, as the API's paths name it. */
+/** One resource, as the API's paths name it. */
 export interface Resource {
   /** Empty for the core group. */
   readonly group: string;
@@ -11,46 +11,49 @@ export interface Resource {
   readonly isNamespaced: boolean;
 }
 
-/** What every object has. The fields of its kind are unchecked: a parser reads them. */
+/** The common fields of all objects. The fields of a kind are unchecked until a parser reads them. */
 export interface KubeObject {
   readonly metadata: ObjectMetadata;
   readonly [field: string]: unknown;
 }
 
-/** metadata, as far as it is read. A server sets all but labels and annotations; an object of a test may lack more. */
+/**
+ * The fields of metadata that weft reads. A server sets all but labels and annotations; objects in tests may lack
+ * others.
+ */
 export interface ObjectMetadata {
   readonly name: string;
-  /** Absent in cluster-scoped objects. */
+  /** Undefined in cluster-scoped objects. */
   readonly namespace?: string;
-  /** Differs when an object was deleted and another created under its name. */
+  /** Changes if an object was deleted and another was created under its name. */
   readonly uid?: string;
   readonly resourceVersion?: string;
   readonly labels?: { readonly [key: string]: string };
   readonly annotations?: { readonly [key: string]: string };
 }
 
-/** Which objects of a resource are wanted. The server selects, so that the others are never sent. */
+/** A selection of a resource's objects. The server filters, so other objects are never sent. */
 export interface Selection {
   /** Default: all namespaces. */
   readonly namespace?: string;
-  /** "app=web,tier in (a, b),!service.kubernetes.io/headless". */
+  /** Such as "app=web,tier in (a, b),!service.kubernetes.io/headless". */
   readonly labelSelector?: string;
-  /** "spec.nodeName=n1". Each resource has few fields that can be selected by. */
+  /** Such as "spec.nodeName=n1". Each resource supports only a few fields. */
   readonly fieldSelector?: string;
 }
 
-/** The whole object, or its metadata alone (PartialObjectMetadata), which spares the server and the network the rest. */
+/** The complete object, or only its metadata (PartialObjectMetadata), which reduces the load of server and network. */
 export type Form = "whole" | "metadata";
 
 const PARTIAL = "g=meta.k8s.io;v=v1";
 
-/** The Accept header that asks for `form`, of one object (also of each event of a watch) or of a list. */
+/** Returns the Accept header for `form`, for one object (also in each event of a watch) or a list. */
 export function acceptOf(form: Form, target: "object" | "list"): string {
   if (form === "whole") return "application/json";
   return `application/json;as=PartialObjectMetadata${target === "list" ? "List" : ""};${PARTIAL}`;
 }
 
-/** The path of a collection, or of an object or its subresource below it. */
+/** Returns the path of a collection, an object, or its subresource. */
 export function resourcePath(
   { group, version, plural }: Resource,
   { namespace, name, subresource }: { namespace?: string | undefined; name?: string; subresource?: string } = {},
@@ -61,12 +64,12 @@ export function resourcePath(
   return `${root}${scope}/${plural}${object}${subresource === undefined ? "" : `/${subresource}`}`;
 }
 
-/** "namespace/name", or the name alone where there is no namespace: the key of an object among those of its resource. */
+/** Returns "namespace/name", or only the name without a namespace: the key of an object within its resource. */
 export function keyOf(namespace: string | undefined, name: string): string {
   return namespace ? `${namespace}/${name}` : name;
 }
 
-/** True for anything that can be an object of `resource`. */
+/** True if `value` can be an object of `resource`. */
 export function isObjectOf({ isNamespaced }: Resource, value: unknown): value is KubeObject {
   const { metadata } = (value ?? {}) as { metadata?: { name?: unknown; namespace?: unknown } };
   const isName = (text: unknown) => typeof text === "string" && text !== "";

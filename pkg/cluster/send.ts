@@ -1,20 +1,20 @@
-/** One HTTP request on its way: whether it was sent at all, and how long it may take to be answered. */
+/** Sends one HTTP request. Distinguishes whether it was sent at all, and limits the time until the answer. */
 import http from "node:http";
 import https from "node:https";
 import type { Clock } from "./clock.ts";
 
 export interface SendLimits {
-  /** For the connection, TLS included. Undefined: `answerMs` alone. */
+  /** The limit for connecting, including TLS. Undefined: only `answerMs` applies. */
   readonly connectMs: number | undefined;
-  /** For the head of the answer, connecting included. */
+  /** The limit for the head of the answer, including connecting. */
   readonly answerMs: number;
 }
 
-/** What stood in the way of an answer. `cause` is the socket's error, which an abort is, too. */
+/** The reason why no answer arrived. `cause` is the socket's error; an abort is one, too. */
 export class SendError extends Error {
-  /** No connection came about: nothing of the request has reached a server. */
+  /** True if no connection was established: no part of the request has reached a server. */
   readonly isUnsent: boolean;
-  /** The limit that was reached, in milliseconds. */
+  /** The limit that was exceeded, in milliseconds. */
   readonly limitMs: number | undefined;
 
   constructor(cause: unknown, isUnsent: boolean, limitMs: number | undefined) {
@@ -25,8 +25,8 @@ export class SendError extends Error {
 }
 
 /**
- * Resolves with the head of the answer; throws `SendError`. A kept connection that the server closed just as it was used
- * again answers with a reset; nothing was processed then, and the request goes out once more on a new one.
+ * Resolves with the head of the answer. Throws `SendError`. If the server closes an idle connection just as it is
+ * reused, the request fails with a reset before it was processed; it is then sent once more on a new connection.
  */
 export function send(
   url: URL,
@@ -47,7 +47,7 @@ export function send(
     const expire = (ms: number) =>
       clock.setTimer(ms, () => {
         limitMs = ms;
-        request.destroy(new Error(`nothing came within ${ms / 1000} seconds`));
+        request.destroy(new Error(`no data within ${ms / 1000} seconds`));
       });
     const { connectMs, answerMs } = limits;
     const cancelAnswer = expire(answerMs);
@@ -61,11 +61,11 @@ export function send(
       cancelConnect();
     };
     request.once("socket", (socket) => {
-      // A proxy's agent hands over sockets that are connected.
+      // A proxy's agent returns sockets that are already connected.
       if (request.reusedSocket || !socket.connecting) connected();
       else socket.once(isTls ? "secureConnect" : "connect", connected);
     });
-    // The listener stays: an abort is an error of the request, too, even when the answer has begun.
+    // The listener is kept: an abort is also an error of the request, even after the answer has begun.
     request.on("error", (error: NodeJS.ErrnoException) => {
       cancelAll();
       if (isAnswered) return;

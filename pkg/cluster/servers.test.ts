@@ -7,14 +7,14 @@ const [A, B, C] = ["a", "b", "c"].map((name): Server => ({ url: `https://${name}
   Server,
 ];
 
-test("the preferred server is asked as long as it does not fail", () => {
+test("uses the preferred server until it fails", () => {
   const ring = new ServerRing();
   expect(ring.pick([A, B])).toBe(A);
   ring.answered(A);
   expect(ring.pick([A, B])).toBe(A);
 });
 
-test("servers are left around the ring, and a server that works is kept", () => {
+test("moves around the ring on failures and keeps a server that works", () => {
   const ring = new ServerRing();
   for (const server of [A, B, C]) {
     expect(ring.pick([A, B, C])).toBe(server);
@@ -26,7 +26,7 @@ test("servers are left around the ring, and a server that works is kept", () => 
   expect(ring.pick([A, B, C])).toBe(B);
 });
 
-test("two requests that fail at one server leave one server", () => {
+test("two requests that fail at one server skip only one server", () => {
   const ring = new ServerRing();
   ring.pick([A, B, C]);
   ring.failed(A);
@@ -34,7 +34,7 @@ test("two requests that fail at one server leave one server", () => {
   expect(ring.pick([A, B, C])).toBe(B);
 });
 
-test("a server that is listed no more is left for the preferred one", () => {
+test("returns to the preferred server if the current one is no longer listed", () => {
   const ring = new ServerRing();
   ring.pick([A, B]);
   ring.failed(A);
@@ -42,7 +42,7 @@ test("a server that is listed no more is left for the preferred one", () => {
   expect(ring.pick([C, A])).toBe(C);
 });
 
-test("reports a server only where it differs from the one before", () => {
+test("reports a server only if it differs from the previous one", () => {
   const used: Server[] = [];
   const ring = new ServerRing((server) => used.push(server));
   ring.pick([A, B]);
@@ -53,7 +53,7 @@ test("reports a server only where it differs from the one before", () => {
   expect(used).toEqual([A, B]);
 });
 
-test("without another server nothing hurries; the limit of connecting doubles with each round in vain", () => {
+test("has no connect limit with one server; doubles the limit after each failed round", () => {
   const ring = new ServerRing();
   ring.pick([A]);
   expect(ring.connectLimitMs).toBeUndefined();
@@ -74,6 +74,6 @@ test.each([
   ["https://192.0.2.1:6443", "https://192.0.2.1:6443"],
   ["https://[2001:db8::1]:443/", "https://[2001:db8::1]"],
   ["https://rancher.example/k8s/clusters/c-1/", "https://rancher.example/k8s/clusters/c-1"],
-])("%s is asked as %s", (text, url) => {
+])("normalises %s to %s", (text, url) => {
   expect(serverUrl(text)).toBe(url);
 });

@@ -1,4 +1,6 @@
-/** What a store does not hold: the objects that its parser read, neither those of a list nor those of a watch. */
+/**
+ * Checks that a store does not retain the objects that its parser read, neither those of a list nor those of a watch.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,13 +14,13 @@ import { connectKubernetes } from "./kubeconfig.ts";
 import type { KubeObject } from "./resource.ts";
 import { Store } from "./store.ts";
 
-/** Whole heaps are collected, on a machine that may be busy. */
+/** Collects complete heaps, on a machine that may be busy. */
 vi.setConfig({ testTimeout: 60_000 });
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-/** Of each Pod: as much as managed fields and volumes make of one. */
+/** Added to each Pod: about the size of managed fields and volumes. */
 const BALLAST_BYTES = 10_000;
 const PODS_COUNT = 1000;
 const PAGE_SIZE = 200;
@@ -42,7 +44,7 @@ async function startServer(): Promise<{ server: ApiServer; connection: Connectio
   return { server, connection };
 }
 
-/** One text for all Pods of the server, which lives in this process: each that arrives is a copy. */
+/** One text for all Pods of the server, which runs in this process: each object that arrives is a copy. */
 const BALLAST = "x".repeat(BALLAST_BYTES);
 
 function createPod(server: ApiServer, n: number): void {
@@ -55,12 +57,12 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-test("the objects of a list and of a watch are let go of as soon as they are parsed", async () => {
+test("releases the objects of a list and of a watch as soon as they are parsed", async () => {
   const { server, connection } = await startServer();
   for (let n = 0; n < PODS_COUNT; n++) createPod(server, n);
   const seen: WeakRef<KubeObject>[] = [];
   const alive = () => seen.filter((object) => object.deref() !== undefined).length;
-  /** At the first object of each page: how many objects of the pages before the last one can still be reached. */
+  /** The number of still reachable objects of earlier pages, recorded at the first object of each page. */
   const held: number[] = [];
   const parse = (object: KubeObject) => {
     if (seen.length % PAGE_SIZE === 0 && seen.length < PODS_COUNT) {
@@ -79,12 +81,12 @@ test("the objects of a list and of a watch are let go of as soon as they are par
   expect([store.size, seen.length]).toEqual([PODS_COUNT, PODS_COUNT]);
   for (let n = 0; n < 100; n++) createPod(server, PODS_COUNT + n);
   await until(() => store.size === PODS_COUNT + 100);
-  // Targets of weak references live until the end of the turn that looked at them.
+  // Targets of weak references stay alive until the end of the turn that dereferenced them.
   await new Promise((resolve) => setTimeout(resolve, 20));
   collect();
   expect(held).toHaveLength(PODS_COUNT / PAGE_SIZE);
   expect(Math.max(...held)).toBe(0);
-  // The last event may still be a register's.
+  // A register may still refer to the last event.
   expect(alive()).toBeLessThan(5);
   const grownBytes = process.memoryUsage().heapUsed - before;
   const rawBytes = (PODS_COUNT + 100) * BALLAST_BYTES;

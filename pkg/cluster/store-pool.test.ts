@@ -1,4 +1,4 @@
-/** Several stores over one connection: real resources, counted TCP connections. */
+/** Several stores on one connection: real resources, counted TCP connections. */
 import { describe, expect, test } from "vitest";
 import { ENDPOINT_SLICES, SERVICES } from "../../test/apiserver/kinds.ts";
 import type { ApiServer } from "../../test/apiserver/server.ts";
@@ -24,7 +24,7 @@ import type { ResourceParser } from "./parser.ts";
 
 const { startServer, fileWith, connect, follow } = storeBed();
 
-describe("several stores over one connection", () => {
+describe("several stores on one connection", () => {
   const PARSERS: readonly ResourceParser<unknown>[] = [
     ...[services, slices, pods],
     ...[namespaces, policies, serviceCidrs],
@@ -38,7 +38,7 @@ describe("several stores over one connection", () => {
     cluster.of("servicecidrs").create({ metadata: { name: "kubernetes" }, spec: { cidrs: ["10.96.0.0/16"] } });
   }
 
-  test("six resources need one TCP connection for each watch, and no more for their lists", async () => {
+  test("use one TCP connection for each of six watches and no more for their lists", async () => {
     const server = await startServer();
     fill(server);
     const connection = connect(server);
@@ -51,7 +51,7 @@ describe("several stores over one connection", () => {
     expect([server.watches(), server.connections(), server.accepted()]).toEqual([6, 6, 6]);
   });
 
-  test("the source of Nodes takes part: its lists, its watch and its writing", async () => {
+  test("share the connection with the source of Nodes", async () => {
     const server = await startServer();
     fill(server);
     server.createNode({ metadata: { name: "n1" }, spec: { podCIDR: "10.244.1.0/24" } });
@@ -69,12 +69,12 @@ describe("several stores over one connection", () => {
     }
     await until(() => seen.filter((type) => type === "upsert").length === 2);
     await source.stop();
-    // Three watches; and what the node reads and writes, at most two at once.
+    // Three watches, and at most two connections for the node's reads and writes.
     expect(server.accepted()).toBeGreaterThan(3);
     expect(server.accepted()).toBeLessThanOrEqual(5);
   });
 
-  test("all go on when the server is back or the host's address has changed, by new connections", async () => {
+  test("continue on new connections after a server's restart and a changed host address", async () => {
     const server = await startServer();
     fill(server);
     const connection = connect(server);
@@ -87,7 +87,7 @@ describe("several stores over one connection", () => {
     expect(followed.map(({ store }) => store.size)).toEqual([600, 1, 1, 4, 1, 1]);
   });
 
-  test("one that fails leaves the others watching", async () => {
+  test("keep watching if one of them fails", async () => {
     const server = await startServer();
     fill(server);
     server.forbid("list networkpolicies");
@@ -98,7 +98,7 @@ describe("several stores over one connection", () => {
     expect(phases).toEqual(["watching", "watching", "watching", "watching", "stale", "watching"]);
   });
 
-  test("take a rotated token at the first refusal, without a failure of any", async () => {
+  test("use a rotated token after the first refusal, without a failure", async () => {
     const server = await startServer({ token: "first" });
     const tokenFile = fileWith("token", "first");
     const user = { "auth-provider": { name: "tokenFile", config: { tokenFile } } };
@@ -106,7 +106,7 @@ describe("several stores over one connection", () => {
     const connection = connect(server, JSON.stringify(config));
     const followed = [follow(connection, services), follow(connection, slices)];
     for (const { watching } of followed) await watching();
-    // A watch that ends sooner and brought nothing counts as failed.
+    // A shorter watch without events counts as failed.
     await pause(1100);
     server.setToken("second");
     fileWith("token", "second");

@@ -1,4 +1,4 @@
-/** What a store asks for: selections, and a resource that the server does not know. */
+/** A store's selections, and a resource that the server does not know. */
 import { describe, expect, test } from "vitest";
 import { customKind } from "../../test/apiserver/kinds.ts";
 import type { JsonObject } from "../../test/apiserver/resource.ts";
@@ -8,7 +8,7 @@ import type { ResourceParser } from "./parser.ts";
 const { startServer, connect, follow } = storeBed();
 
 describe("a selection", () => {
-  test("of fields: the pods of one node, from the moment they are bound to it", async () => {
+  test("of fields contains the pods of one node from the moment they are bound to it", async () => {
     const server = await startServer();
     const stored = server.cluster.of("pods");
     const pod = (name: string, spec: JsonObject) => ({ metadata: { name, namespace: "default" }, spec });
@@ -28,7 +28,7 @@ describe("a selection", () => {
     for (const { query } of server.requests) expect(query.get("fieldSelector")).toBe("spec.nodeName=n1");
   });
 
-  test("of labels: an object that comes to have the label leaves, and returns without it", async () => {
+  test("of labels drops an object that gets the excluded label, and adds it again without the label", async () => {
     const server = await startServer();
     const stored = server.cluster.of("services");
     const headless = { labels: { "service.kubernetes.io/headless": "" } };
@@ -46,7 +46,7 @@ describe("a selection", () => {
     await until(() => store.size === 1);
   });
 
-  test("of a namespace asks for that namespace alone", async () => {
+  test("of a namespace requests only that namespace", async () => {
     const server = await startServer();
     server.cluster.of("services").create(service("web", "10.96.0.1"));
     server.cluster.of("services").create({ ...service("dns", "10.96.0.10", { namespace: "kube-system" }) });
@@ -66,7 +66,7 @@ describe("a resource that the server does not know", () => {
   });
   const parser: ResourceParser<unknown> = { resource: KIND, parse: (object) => specOf(object).tier };
 
-  test("is absent, which is said once and counts as synced, and is found when its CRD is installed", async () => {
+  test("is absent, which is reported once and counts as synced, and is found after its CRD is installed", async () => {
     const server = await startServer();
     const { store, notices, failures, watching } = follow(connect(server), parser, { absentRetryMs: 40 });
     await until(() => store.status.phase === "absent");
@@ -84,7 +84,7 @@ describe("a resource that the server does not know", () => {
     await until(() => notices.at(-1)?.status.phase === "absent");
   });
 
-  test("is asked for again after minutes, not seconds", async () => {
+  test("is requested again after minutes, not seconds", async () => {
     const server = await startServer();
     const { store } = follow(connect(server), parser);
     await until(() => store.status.phase === "absent");
@@ -94,7 +94,7 @@ describe("a resource that the server does not know", () => {
     expect(store.status.retryMs).toBeLessThanOrEqual(300_000);
   });
 
-  test("is a failure where it is part of every server", async () => {
+  test("is a failure if it is built in", async () => {
     const server = await startServer();
     server.cluster.withdraw("services");
     const { store, failures } = follow(connect(server), services);
@@ -102,7 +102,7 @@ describe("a resource that the server does not know", () => {
     expect([store.status.phase, store.hasSynced]).toEqual(["stale", false]);
   });
 
-  test("a right that is missing is no absence, and is named", async () => {
+  test("is not reported as absent if the right to list it is missing", async () => {
     const server = await startServer();
     server.forbid("list endpointslices");
     const { store, failures } = follow(connect(server), slices);

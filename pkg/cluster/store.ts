@@ -1,10 +1,10 @@
 /**
- * A current copy of the cluster's objects of one kind: what a parser keeps of each, by key and by indexes, with
+ * A current copy of the cluster's objects of one kind: a parser's value for each object, by key and by indexes, with
  * subscriptions to changes.
  *
- * While the API server cannot be reached, the objects stay as they were; the list that follows changes only what differs.
- * Where the server does not know the resource (a CRD that is not installed), there are no such objects, and the store
- * counts as synced.
+ * While the API server cannot be reached, the objects stay unchanged; the next list changes only what differs. If the
+ * server does not know the resource (a CRD that is not installed), there are no such objects, and the store counts as
+ * synced.
  */
 import { SYSTEM_CLOCK } from "./clock.ts";
 import type { Connection } from "./connection.ts";
@@ -23,56 +23,57 @@ import { ResourceClient } from "./resource-client.ts";
 import { Subscription } from "./subscription.ts";
 
 export interface StoreOptions extends ListWatchOptions {
-  /** Which objects are held. Default: all. */
+  /** The selection of objects. Default: all. */
   readonly selection: Selection;
-  /** What an operator can do about a refusal. Default: names the rights on the resource. */
+  /** Advice for the operator if the server refuses a request. Default: names the rights on the resource. */
   readonly advice: Advice;
-  /** How long a change waits for others before listeners are called. Default 0: one turn of the event loop. */
+  /** The time that a change waits for others before listeners are called. Default 0: one turn of the event loop. */
   readonly coalesceMs: number;
-  /** A request failed, or a listener threw; the store tries again after `retryMs`. Must not throw. */
+  /** Called if a request failed or a listener threw. The store retries after `retryMs`. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
-  /** The parser threw, which is a mistake of the parser: the object's last value stays. Must not throw. */
+  /** Called if the parser threw, which is a bug in the parser. The object keeps its last value. Must not throw. */
   readonly onUnreadable: (key: string, error: unknown) => void;
 }
 
 /**
- * - `listing`: the first list is under way.
+ * - `listing`: the first list has not finished.
  * - `watching`: the objects are current, and changes arrive as they happen.
  * - `stale`: the server cannot be reached or refuses; objects may have changed since.
- * - `absent`: the server does not know the resource; the store asks again from time to time.
+ * - `absent`: the server does not know the resource; the store retries at intervals.
  */
 export type StorePhase = "listing" | "watching" | "stale" | "absent";
 
 export interface StoreStatus {
   readonly phase: StorePhase;
-  /** Of `stale` and `absent`: what failed and what an operator can do. */
+  /** For `stale` and `absent`: what failed and what an operator can do. */
   readonly reason?: string;
-  /** Of `stale` and `absent`: how long after it came about the server is asked again. */
+  /** For `stale` and `absent`: the delay from this state to the next attempt. */
   readonly retryMs?: number;
-  /** Time since the server last answered or sent an event, or since the store was made. */
+  /** The time since the server last answered or sent an event, or since the store was created. */
   readonly silentMs: number;
   /** See `Store.hasSynced`. */
   readonly hasSynced: boolean;
 }
 
 export interface StoreNotice<T> {
-  /** The differences from what this listener last received. Empty where only the status has changed. */
+  /** The differences from the state that this listener last received. Empty if only the status has changed. */
   readonly changes: readonly StoreChange<T>[];
   readonly status: StoreStatus;
 }
 
 /**
- * When it throws, it is called again after a wait, with the same changes and those that came meanwhile: also with objects
- * that are again as they were before, or absent as before, since it may have taken what was in between.
+ * If a listener throws, it is called again after a delay with the same changes and those that happened meanwhile. This
+ * includes objects that have returned to their earlier state, because the listener may have processed the state in
+ * between.
  */
 export type StoreListener<T> = (notice: StoreNotice<T>) => void;
 
-/** The longest wait before an absent resource is asked for again: CRDs are rarely installed. */
+/** The longest delay before an absent resource is requested again. CRDs are rarely installed. */
 export const ABSENT_RETRY_MS = 5 * 60_000;
 
 type StoreState = Omit<StoreStatus, "silentMs" | "hasSynced">;
 
-/** An entry, or no more than the key of an object of which nothing is kept. */
+/** An entry, or only the key of an object for which no value is kept. */
 type ParsedObject<T> = StoreEntry<T | undefined>;
 
 export class Store<T> {
@@ -86,7 +87,7 @@ export class Store<T> {
   #hasSynced = false;
   #running: Promise<void> = Promise.resolve();
 
-  /** Several stores share the connections of one `connection`. Nothing is asked before `start`. */
+  /** Several stores can share the connections of one `connection`. Sends no request before `start`. */
   constructor(connection: Connection, parser: ResourceParser<T>, options: Partial<StoreOptions> = {}) {
     const { resource, form = "whole" } = parser;
     const client = new ResourceClient(connection, resource, options.advice);
@@ -98,7 +99,7 @@ export class Store<T> {
       coalesceMs: 0,
       onFailure: () => undefined,
       onUnreadable: () => undefined,
-      // The core group is part of every server: a 404 there is a fault.
+      // The core group is part of every server, so a 404 is a failure.
       absentRetryMs: resource.group === "" ? undefined : ABSENT_RETRY_MS,
       ...LIST_WATCH_DEFAULTS,
       ...options,
@@ -125,12 +126,12 @@ export class Store<T> {
     });
   }
 
-  /** Begins to list. Called once. */
+  /** Starts the first list. Called once. */
   start(): void {
     this.#running = this.#loop.run(this.#stopping.signal);
   }
 
-  /** Nothing changes, and no listener is called, once this has resolved. */
+  /** After it has resolved, nothing changes and no listener is called. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -138,12 +139,12 @@ export class Store<T> {
     this.#subscriptions.clear();
   }
 
-  /** By "namespace/name", or by the name alone where objects have no namespace; see `keyOf`. */
+  /** Returns the entry by "namespace/name", or by the name for cluster-scoped objects; see `keyOf`. */
   get(key: string): StoreEntry<T> | undefined {
     return this.#indexer.get(key);
   }
 
-  /** In no particular order. */
+  /** Returns the entries in no particular order. */
   list(): readonly StoreEntry<T>[] {
     return this.#indexer.list();
   }
@@ -152,7 +153,7 @@ export class Store<T> {
     return this.#indexer.size;
   }
 
-  /** The store has held the whole set once, or knows that the server has no such resource. */
+  /** True if the store has had the complete set once, or if the server has no such resource. */
   get hasSynced(): boolean {
     return this.#hasSynced;
   }
@@ -161,13 +162,16 @@ export class Store<T> {
     return { ...this.#state, silentMs: this.#loop.silentMs, hasSynced: this.#hasSynced };
   }
 
-  /** Objects by keys of the caller's choice, such as the Service of an EndpointSlice. Kept current as long as the store. */
+  /**
+   * Adds an index by keys that the caller computes, such as the Service of an EndpointSlice. It is kept current by the
+   * store.
+   */
   addIndex(keysOf: IndexKeys<T>): StoreIndex<T> {
     return this.#indexer.addIndex(keysOf);
   }
 
   /**
-   * Calls `listener` after later changes of objects or of the status; `list` gives what is held already. Returns the
+   * Calls `listener` after later changes of objects or of the status; `list` returns the present ones. Returns the
    * function that ends the subscription.
    */
   subscribe(listener: StoreListener<T>): () => void {
@@ -200,7 +204,7 @@ export class Store<T> {
     else this.#indexer.remove(keyOf(object.metadata.namespace, object.metadata.name));
   }
 
-  /** Later answers of the same kind are no news. */
+  /** Reports only the first answer of this kind. */
   #absent(error: unknown, retryMs: number): void {
     if (this.#state.phase === "absent") return;
     this.#indexer.replace([]);
@@ -218,7 +222,7 @@ export class Store<T> {
     for (const subscription of this.#subscriptions) subscription.wake();
   }
 
-  /** All that is kept of `object`. */
+  /** Returns the values to keep for `object`. */
   #parse(object: KubeObject): ParsedObject<T> {
     const { namespace = "", name, uid = "" } = object.metadata;
     const key = keyOf(namespace, name);

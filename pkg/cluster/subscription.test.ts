@@ -19,7 +19,7 @@ function start(fails = 0) {
     isSameEntry: (a, b) => a?.uid === b?.uid && a?.value === b?.value,
     deliver: (changes) => {
       calls.push(changes.map(({ key, before, after }) => `${key} ${before?.value}>${after?.value}`));
-      if (remaining-- > 0) throw new Error("no room");
+      if (remaining-- > 0) throw new Error("listener failed");
     },
     onFailure: (_error, retryMs) => failures.push(retryMs),
   });
@@ -28,7 +28,7 @@ function start(fails = 0) {
   return { clock, calls, failures, subscription, note };
 }
 
-test("changes within the time are one call, with the first state and the last of each object", () => {
+test("merges changes into one call with the first and last state of each object", () => {
   const { clock, calls, note } = start();
   note("a", undefined, entry("a", 1));
   clock.advance(10);
@@ -44,7 +44,7 @@ test("changes within the time are one call, with the first state and the last of
   expect(clock.pendingMs()).toEqual([]);
 });
 
-test("what is again as it was known is no change; another object under the name is", () => {
+test("ignores an object that returned to its known state, but reports a recreated object", () => {
   const { clock, calls, note } = start();
   note("a", entry("a", 1), entry("a", 2));
   note("a", entry("a", 2), entry("a", 1));
@@ -56,7 +56,7 @@ test("what is again as it was known is no change; another object under the name 
   expect(calls).toEqual([["c 1>1"]]);
 });
 
-test("a listener that throws is called again after a wait, with what it has not taken and what came meanwhile", () => {
+test("calls a listener that threw again after a delay, with old and new changes", () => {
   const { clock, calls, failures, note } = start(2);
   note("a", undefined, entry("a", 1));
   clock.advance(20);
@@ -73,7 +73,7 @@ test("a listener that throws is called again after a wait, with what it has not 
   expect(clock.pendingMs()).toEqual([]);
 });
 
-test("what a listener that threw may have taken is told again, also where it is as before meanwhile", () => {
+test("repeats changes to a listener that threw, even if they were reverted meanwhile", () => {
   const { clock, calls, note } = start(1);
   note("a", entry("a", 1), entry("a", 2));
   note("b", undefined, entry("b", 1));
@@ -90,7 +90,7 @@ test("what a listener that threw may have taken is told again, also where it is 
   expect(calls.slice(2)).toEqual([[]]);
 });
 
-test("is woken without a change, and not at all once it is closed", () => {
+test("can be woken without a change, but not after close", () => {
   const { clock, calls, subscription, note } = start();
   subscription.wake();
   clock.advance(20);

@@ -1,15 +1,18 @@
-/** Changes on their way to one listener, joined until it is called: of each object the first `before` and the last `after`. */
+/**
+ * Collects changes for one listener until it is called, and merges them: the first `before` and the last `after` of
+ * each object.
+ */
 import { Backoff } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import type { StoreChange, StoreEntry } from "./indexer.ts";
 
 export interface SubscriptionOptions<T> {
   readonly clock: Clock;
-  /** How long a change waits for others. */
+  /** The time that a change waits for others. */
   readonly coalesceMs: number;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
   readonly isSameEntry: (a: StoreEntry<T> | undefined, b: StoreEntry<T> | undefined) => boolean;
-  /** When it throws, it is called again after a wait, with the same changes and those that came meanwhile. */
+  /** If it throws, it is called again after a delay with the same changes and those that happened meanwhile. */
   readonly deliver: (changes: readonly StoreChange<T>[]) => void;
   /** Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
@@ -19,7 +22,10 @@ export class Subscription<T> {
   readonly #options: SubscriptionOptions<T>;
   readonly #backoff: Backoff;
   readonly #pending = new Map<string, StoreChange<T>>();
-  /** Keys of what was delivered to a listener that threw: which of it the listener has taken is not known. */
+  /**
+   * The keys of changes that were delivered to a listener that threw. Which of them the listener has processed is
+   * unknown.
+   */
   #tried: ReadonlySet<string> = new Set();
   #cancel: (() => void) | undefined;
   #isClosed = false;
@@ -30,8 +36,8 @@ export class Subscription<T> {
   }
 
   /**
-   * An object has changed. If it is now as the listener last received it, there is nothing to deliver for it; unless the
-   * listener threw, and may have taken what was in between.
+   * Records the change of an object. If the object is now as the listener last received it, there is nothing to
+   * deliver, unless the listener threw and may have processed a state in between.
    */
   note({ key, before, after }: StoreChange<T>): void {
     const known = this.#pending.has(key) ? this.#pending.get(key)?.before : before;
@@ -40,12 +46,12 @@ export class Subscription<T> {
     this.wake();
   }
 
-  /** The listener is called soon, even if no object has changed. */
+  /** Schedules a call of the listener, even if no object has changed. */
   wake(): void {
     if (this.#cancel === undefined && !this.#isClosed) this.#schedule(this.#options.coalesceMs);
   }
 
-  /** The listener is not called any more. */
+  /** After it, the listener is not called any more. */
   close(): void {
     this.#isClosed = true;
     this.#cancel?.();

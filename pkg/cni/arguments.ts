@@ -1,6 +1,7 @@
 /**
- * CNI_ARGS: `KEY=value;KEY=value`. Each plugin knows a few keys; an unknown one is an error unless IgnoreUnknown=1 is
- * among them, which Kubernetes sends always. Parsed only when a plugin asks, so that a bad pair stops no DEL.
+ * CNI_ARGS: `KEY=value;KEY=value`. Each plugin accepts a few keys. An unknown key is an error unless IgnoreUnknown=1 is
+ * among the pairs; Kubernetes always sends it. The text is parsed only when a plugin reads it, so an invalid pair does
+ * not make DEL fail.
  */
 
 import { AddressError } from "../ip/address.ts";
@@ -14,7 +15,10 @@ export class CniArguments {
     this.#text = text;
   }
 
-  /** The values of `keys`, by key. Throws `CniError` 4 for a malformed pair, and for an unknown key. */
+  /**
+   * Returns all pairs; `keys` are the keys that the plugin accepts. Throws `CniError` 4 for a malformed pair or an
+   * unknown key.
+   */
   read(...keys: readonly string[]): ReadonlyMap<string, string> {
     this.#pairs ??= parse(this.#text);
     const unknown = [...this.#pairs.keys()].filter((key) => key !== "IgnoreUnknown" && !keys.includes(key));
@@ -26,8 +30,8 @@ export class CniArguments {
 }
 
 /**
- * The addresses that `key` lists, with commas between them, each read by `parse`; none where the key is absent. Throws
- * `CniError` 4, which names the key.
+ * Returns the comma-separated values under `key`, each parsed by `parse`. Returns an empty list if the key is absent.
+ * Throws `CniError` 4, which names the key.
  */
 export function parseArgument<T>(pairs: ReadonlyMap<string, string>, key: string, parse: (text: string) => T): T[] {
   const parts = (pairs.get(key) ?? "").split(",").map((part) => part.trim());
@@ -43,7 +47,7 @@ export function parseArgument<T>(pairs: ReadonlyMap<string, string>, key: string
     });
 }
 
-/** "1" or "true" in any case: how CNI spells a flag in the environment. */
+/** True for "1" or "true" in any case, the spelling of a flag in CNI's environment variables. */
 export function isTrue(text: string): boolean {
   return text === "1" || text.toLowerCase() === "true";
 }

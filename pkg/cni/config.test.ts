@@ -16,24 +16,24 @@ function refusal(work: () => unknown): string {
   return "no refusal";
 }
 
-describe("a key is found", () => {
-  test("without regard to case, the exact spelling first", () => {
+describe("a key", () => {
+  test("is found case-insensitively, the exact spelling first", () => {
     expect(config({ HostPort: 1 }).optionalInteger("hostPort")).toBe(1);
     expect(config({ HOSTPORT: 2, hostPort: 1, hostport: 3 }).optionalInteger("hostPort")).toBe(1);
     expect(config({ IngressBurst: 4294967295 }).optionalInteger("ingressBurst")).toBe(4294967295);
   });
 
-  test("without regard to case at every level", () => {
+  test("is found case-insensitively at every level", () => {
     const nested = config({ RuntimeConfig: { PortMappings: [{ HostPort: 8081 }] } });
     expect(nested.object("runtimeConfig").objectList("portMappings")[0]?.optionalInteger("hostPort")).toBe(8081);
   });
 
-  test("only where the configuration itself has it", () => {
+  test("is found only among the configuration's own keys", () => {
     expect(config({}).has("constructor")).toBe(false);
     expect(config({}).value("__proto__")).toBeUndefined();
   });
 
-  test("with null as if it were absent, yet known to be there", () => {
+  test("with the value null reads as absent, but hasKey is true", () => {
     expect(config({ a: null }).optionalString("a")).toBeUndefined();
     expect(config({ a: null }).has("a")).toBe(false);
     expect(config({ a: null }).hasKey("a")).toBe(true);
@@ -42,7 +42,7 @@ describe("a key is found", () => {
 });
 
 describe("a value", () => {
-  test("of the right kind is returned", () => {
+  test("of the expected type is returned", () => {
     const all = config({
       s: "text",
       b: false,
@@ -73,7 +73,7 @@ describe("a value", () => {
     expect(all.objectLists("lists").map((inner) => inner.map((object) => object.path))).toEqual([["lists[0][0]"], []]);
   });
 
-  test("that is absent is undefined or empty, and empty text is no address", () => {
+  test("that is absent is undefined or empty, and an empty string is no address", () => {
     const none = config({ gateway: "" });
     expect([none.optionalString("s"), none.optionalBoolean("b"), none.optionalInteger("i")]).toEqual([
       undefined,
@@ -112,11 +112,11 @@ describe("a value", () => {
     [{ k: [{}] }, (c: ConfigObject) => c.objectLists("k"), "k[0]: expected a list, got {}"],
     [{ k: [[null]] }, (c: ConfigObject) => c.objectLists("k"), "k[0][0]: expected an object, got null"],
     [{ a: { B: { c: 1 } } }, (c: ConfigObject) => c.object("a").object("b").optionalString("c"), "a.b.c: expected"],
-  ])("of the wrong kind (%j) is refused with its path, what was expected and what came", (values, read, message) => {
+  ])("of the wrong type (%j) is refused with its path, the expected type and the value", (values, read, message) => {
     expect(refusal(() => read(config(values)))).toContain(message);
   });
 
-  test("that is long is cut where an error quotes it", () => {
+  test("that is long is truncated in errors", () => {
     expect(refusal(() => config({ k: ["x".repeat(500)] }).optionalString("k")).length).toBeLessThan(130);
   });
 });

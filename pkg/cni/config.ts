@@ -1,8 +1,9 @@
 /**
- * Reading a network configuration: objects whose keys are asked for by name and type.
+ * Reads a network configuration: objects whose keys are read by name and type.
  *
- * Keys match as in Go's encoding/json, because runtimes rely on it: the exact spelling first, else without regard to
- * case; null means absent. Every refusal is a `CniError` 7 that names the key's path, what was expected and what came.
+ * Keys match as in Go's encoding/json, because runtimes rely on it: the exact spelling takes precedence, otherwise the
+ * case is ignored. null means absent. Every error is a `CniError` 7 that names the key's path, the expected value and
+ * the actual value.
  */
 
 import { type Address, AddressError, parseAddress } from "../ip/address.ts";
@@ -15,14 +16,14 @@ export interface IntegerLimits {
   readonly max?: number;
 }
 
-/** A value longer than this is cut when an error quotes it. */
+/** The length in characters at which errors truncate a value. */
 const QUOTED_LENGTH = 80;
 
 export class ConfigObject {
-  /** Where this object stands in the configuration, `""` at the top: `ipam.ranges[0][1]`. */
+  /** The path of this object in the configuration, such as `ipam.ranges[0][1]`; `""` for the top level. */
   readonly path: string;
   readonly #values: Readonly<Record<string, unknown>>;
-  /** Lower-case key -> value; made at the first key that is not spelt exactly. */
+  /** Values by lower-case key. Built on the first lookup that finds no exact match. */
   #folded: Map<string, unknown> | undefined;
 
   constructor(values: Readonly<Record<string, unknown>>, path = "") {
@@ -30,12 +31,12 @@ export class ConfigObject {
     this.path = path;
   }
 
-  /** True when the key is there with a value other than null. */
+  /** True if the key is present with a value other than null. */
   has(key: string): boolean {
     return this.value(key) !== undefined;
   }
 
-  /** True when the key is there at all, null included. */
+  /** True if the key is present, even with the value null. */
   hasKey(key: string): boolean {
     return this.#lookup(key) !== undefined;
   }
@@ -44,12 +45,12 @@ export class ConfigObject {
     return Object.keys(this.#values);
   }
 
-  /** All of it as JSON has it: to hand on to another plugin. */
+  /** Returns all values as parsed from JSON, for passing them to another plugin. */
   values(): Readonly<Record<string, unknown>> {
     return this.#values;
   }
 
-  /** The value as JSON has it; `undefined` when absent or null. */
+  /** Returns the value as parsed from JSON. Undefined if absent or null. */
   value(key: string): unknown {
     return this.#lookup(key) ?? undefined;
   }
@@ -86,22 +87,22 @@ export class ConfigObject {
     throw this.invalid(key, `an integer${rangeText(limits)}`);
   }
 
-  /** An address; an empty string means absent, as in Go. */
+  /** Reads an address. An empty string means absent, as in Go. */
   optionalAddress(key: string): Address | undefined {
     return this.#parsed(key, "an IP address", parseAddress);
   }
 
-  /** An address with its prefix length; host bits may be set. */
+  /** Reads an address with its prefix length. Host bits may be set. */
   optionalPrefix(key: string): Prefix | undefined {
     return this.#parsed(key, "an address with a prefix length", parsePrefix);
   }
 
-  /** A network: host bits are refused. */
+  /** Reads a network. Host bits are refused. */
   optionalSubnet(key: string): Prefix | undefined {
     return this.#parsed(key, "a network", parseSubnet);
   }
 
-  /** A hardware address in canonical spelling. */
+  /** Reads a hardware address and returns it in canonical spelling. */
   optionalMac(key: string): string | undefined {
     return this.#parsed(key, "a MAC address", (text) => formatMac(parseMac(text)));
   }
@@ -110,17 +111,17 @@ export class ConfigObject {
     return this.#parsedList(key, parseAddress);
   }
 
-  /** Addresses with their prefix lengths; host bits may be set. */
+  /** Reads addresses with their prefix lengths. Host bits may be set. */
   prefixList(key: string): Prefix[] {
     return this.#parsedList(key, parsePrefix);
   }
 
-  /** Networks: host bits are refused. */
+  /** Reads networks. Host bits are refused. */
   subnetList(key: string): Prefix[] {
     return this.#parsedList(key, parseSubnet);
   }
 
-  /** The object under `key`; an empty one when absent, so that its keys read as absent. */
+  /** Returns the object under `key`. If it is absent, returns an empty object, whose keys all read as absent. */
   object(key: string): ConfigObject {
     return this.optionalObject(key) ?? new ConfigObject({}, this.pathOf(key));
   }
@@ -130,7 +131,7 @@ export class ConfigObject {
     return value === undefined ? undefined : this.#asObject(value, key);
   }
 
-  /** The list under `key`, empty when absent. */
+  /** Returns the list under `key`, or an empty list if it is absent. */
   list(key: string): readonly unknown[] {
     const value = this.value(key);
     if (value === undefined) return [];
@@ -149,7 +150,7 @@ export class ConfigObject {
     return this.list(key).map((value, index) => this.#asObject(value, `${key}[${index}]`));
   }
 
-  /** A list of lists of objects, as host-local's ranges are. */
+  /** Returns a list of lists of objects, such as host-local's ranges. */
   objectLists(key: string): ConfigObject[][] {
     return this.list(key).map((inner, index) => {
       const innerKey = `${key}[${index}]`;
@@ -158,7 +159,7 @@ export class ConfigObject {
     });
   }
 
-  /** The error that says what was expected under `key`. Without `got`, the value that stands there is quoted. */
+  /** Returns the error for an invalid value under `key`. Quotes `got`, by default the value under `key`. */
   invalid(key: string, expected: string, got: unknown = this.value(key)): CniError {
     return new CniError(ErrorCode.invalidConfig, `${this.pathOf(key)}: expected ${expected}, got ${quote(got)}`);
   }

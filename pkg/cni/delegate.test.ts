@@ -12,7 +12,7 @@ const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 const result: Result = { ...EMPTY_RESULT, ips: [{ address: parsePrefix("10.0.0.2/24") }] };
 
-/** Hands every verb on to "inner". */
+/** Passes every verb on to "inner". */
 const outer: Plugin = {
   name: "outer",
   about: "",
@@ -54,7 +54,7 @@ function call(verb: string, options: { program?: Program; inner?: Plugin; files?
 }
 
 describe("a delegate in another file", () => {
-  test("is executed with the same environment and input, and its result is passed on", () => {
+  test("is executed with the same environment and input, and its result is returned", () => {
     const program: Program = () => ({ output: bytes(JSON.stringify(encodeResult(result, "1.1.0"))) });
     const { status, system, config, answer } = call("ADD", { program });
     expect([status, answer]).toEqual([0, { cniVersion: "1.1.0", ips: [{ address: "10.0.0.2/24" }] }]);
@@ -63,7 +63,7 @@ describe("a delegate in another file", () => {
     ]);
   });
 
-  test.each(["DEL", "CHECK", "STATUS", "GC"])("is executed for %s, and what it prints is left alone", (verb) => {
+  test.each(["DEL", "CHECK", "STATUS", "GC"])("is executed for %s, and its output is ignored", (verb) => {
     const { status, system } = call(verb, { program: () => ({ output: bytes("chatter") }) });
     expect([status, system.output]).toEqual([0, ""]);
     expect(system.executed.map(({ options }) => options.environment.CNI_COMMAND)).toEqual([verb]);
@@ -71,25 +71,20 @@ describe("a delegate in another file", () => {
 
   test.each([
     ["an error object", { status: 1, output: bytes('{"code":11,"msg":"later","details":"d"}') }, 11, "later"],
-    [
-      "nothing but standard error",
-      { status: 2, errorOutput: bytes("panic: oops\n") },
-      999,
-      "status 2: it said: panic: oops",
-    ],
-    ["output that is no JSON", { status: 1, output: bytes("sorry") }, 999, "it said: sorry"],
-    ["JSON that is no error", { status: 1, output: bytes('{"x":1}') }, 999, 'it said: {"x":1}'],
-    ["silence", { status: 137 }, 999, "status 137: it said nothing"],
+    ["standard error only", { status: 2, errorOutput: bytes("panic: oops\n") }, 999, "status 2: panic: oops"],
+    ["output that is not JSON", { status: 1, output: bytes("sorry") }, 999, "exit status 1: sorry"],
+    ["JSON that is not an error object", { status: 1, output: bytes('{"x":1}') }, 999, 'exit status 1: {"x":1}'],
+    ["no output", { status: 137 }, 999, "status 137: it printed nothing"],
     ["success without a result", { status: 0 }, 6, "expected a result on its standard output"],
     ["success with a broken result", { status: 0, output: bytes("{") }, 6, "ADD of inner"],
     ["success with a bad result", { status: 0, output: bytes('{"ips":[{"address":"x"}]}') }, 6, "ips[0].address"],
-  ])("that answers ADD with %s is an error", (_, answerOfInner, code, message) => {
+  ])("that returns %s from ADD is an error", (_, answerOfInner, code, message) => {
     const { status, answer } = call("ADD", { program: () => answerOfInner });
     expect(status).toBe(1);
     expect(answer).toMatchObject({ code, msg: expect.stringContaining(message) });
   });
 
-  test("that is being replaced is tried again", () => {
+  test("that is being replaced is retried", () => {
     let busy = 3;
     const program: Program = () => {
       if (busy-- > 0) throw new SystemError("execve", "inner", 26);
@@ -105,7 +100,7 @@ describe("a delegate in another file", () => {
   });
 });
 
-describe("a delegate in our own file", () => {
+describe("a delegate in the running executable", () => {
   const asked: { verb: string; request: CniRequest }[] = [];
   const note = (verb: string) => (request: CniRequest) => {
     asked.push({ verb, request });
@@ -134,11 +129,11 @@ describe("a delegate in our own file", () => {
     });
   });
 
-  test("that does not support the version refuses as an executed one would", () => {
+  test("that does not support the version fails as an executed one would", () => {
     expect(call("ADD", { inner: { ...inner, versions: ["1.0.0"] } }).answer).toMatchObject({ code: 1 });
   });
 
-  test("is executed when the file found is another one, and when it is not in the table", () => {
+  test("is executed if another file is found or if it is not in the table", () => {
     const program: Program = () => ({});
     expect(call("DEL", { inner, files: machine(false), program }).system.executed).toHaveLength(1);
     expect(call("DEL", { files: machine(true), program }).system.executed).toHaveLength(1);
@@ -146,7 +141,7 @@ describe("a delegate in our own file", () => {
 });
 
 describe("a delegate that is missing", () => {
-  test("is named with the path", () => {
+  test("is named in the error together with CNI_PATH", () => {
     const { answer } = call("ADD", { path: "/nowhere" });
     expect(answer).toMatchObject({
       code: 7,
@@ -159,10 +154,10 @@ describe("a delegate that is missing", () => {
   });
 
   test.each(["", "..", "a/b", "/bin/sh"])("called %j is refused", (type) => {
-    expect(() => findPlugin(type, ["/opt/cni/bin"], new FakeSystem())).toThrow("is no plugin's name");
+    expect(() => findPlugin(type, ["/opt/cni/bin"], new FakeSystem())).toThrow("is not a plugin name");
   });
 
-  test("is not a directory of that name", () => {
+  test("is not found as a directory of that name", () => {
     const system = new FakeSystem();
     system.makeDirectory("/a/inner");
     system.makeDirectory("/b");

@@ -1,8 +1,8 @@
 /**
- * Calling another plugin: the address manager that a configuration names, above all.
+ * Calls another plugin, in most cases the IPAM plugin that a configuration names.
  *
- * Where the executable found on CNI_PATH is the one that is running, under another name, the plugin is called within
- * the process and its result is passed on as it is. Any other executable is run with the same environment and input.
+ * If the executable found on CNI_PATH is the running one under another name, the plugin is called within the process
+ * and its result is returned directly. Any other executable is run with the same environment and input.
  */
 
 import { isSystemError } from "../sys/errors.ts";
@@ -16,14 +16,17 @@ import type { Call, CniRequest } from "./plugin.ts";
 import { decodeResult, type Result } from "./result.ts";
 import type { Version } from "./versions.ts";
 
-/** An executable that is open for writing is being replaced: it is tried again this often, after this time each. */
+/**
+ * An executable that is open for writing is being replaced. The call is retried this many times, with this pause before
+ * each.
+ */
 const BUSY_RETRIES = 5;
 const BUSY_WAIT_MS = 200;
 
-/** What a delegate reads instead of the configuration that the caller got itself: for plugins that write another one. */
+/** A configuration that replaces the caller's own for the delegate, for plugins that generate one. */
 export type DelegateConfig = Readonly<Record<string, unknown>>;
 
-/** Has `type` do ADD. Throws `CniError`: the delegate's own, with its code, where it gave one. */
+/** Runs ADD of the plugin `type`. Throws `CniError`: the delegate's own error, with its code, if it returned one. */
 export function delegateAdd(request: CniRequest, type: string, config?: DelegateConfig): Result {
   const result = delegate(request, type, "ADD", config);
   if (result !== undefined) return result;
@@ -41,7 +44,7 @@ export function delegateCheck(request: CniRequest, type: string, config?: Delega
   delegate(request, type, "CHECK", config);
 }
 
-/** An executable that is missing is code 50: every ADD would fail. */
+/** Throws `CniError` 50 if the executable is missing, because every ADD would fail. */
 export function delegateStatus(request: CniRequest, type: string, config?: DelegateConfig): void {
   try {
     delegate(request, type, "STATUS", config);
@@ -67,7 +70,7 @@ function delegate(request: CniRequest, type: string, verb: Verb, config?: Delega
   return decodeChildResult(child.output, type, call.config.version);
 }
 
-/** The delegate's call: the caller's, but for the verb and, where it writes another, the configuration. */
+/** Returns the delegate's call: the caller's call with another verb and, if given, another configuration. */
 function callOf({ call }: CniRequest, verb: Verb, config: DelegateConfig | undefined): Call {
   const environment = { ...call.environment, verb };
   if (config === undefined) return { ...call, environment };
@@ -77,12 +80,12 @@ function callOf({ call }: CniRequest, verb: Verb, config: DelegateConfig | undef
 
 class MissingPluginError extends CniError {}
 
-/** The first file called `type` in the directories of CNI_PATH. Throws `CniError` 7. */
+/** Returns the first file called `type` in the directories of CNI_PATH. Throws `CniError` 7. */
 export function findPlugin(type: string, path: readonly string[], system: System): string {
   if (type === "" || type === "." || type === ".." || type.includes("/")) {
     throw new CniError(
       ErrorCode.invalidConfig,
-      `"${type}" is no plugin's name: expected the name of a file on CNI_PATH`,
+      `"${type}" is not a plugin name: expected the name of a file on CNI_PATH`,
     );
   }
   for (const directory of path) {
@@ -95,7 +98,7 @@ export function findPlugin(type: string, path: readonly string[], system: System
   );
 }
 
-/** True when `file` is a hard link to, or leads to, the executable that is running. */
+/** True if `file` is the running executable: a hard link or a symbolic link to it. */
 function isOwnExecutable(file: string, system: System): boolean {
   const found = system.status(file);
   const own = system.status(system.executablePath);
@@ -103,7 +106,7 @@ function isOwnExecutable(file: string, system: System): boolean {
 }
 
 function execute({ system, environment: { verb, netnsPath }, input }: Call, file: string): ExecuteResult {
-  // For DEL it may be left out although the runtime has given one: see loop.ts.
+  // For DEL, CNI_NETNS may be empty although the runtime set it: see loop.ts.
   const namespace = verb === "DEL" ? { CNI_NETNS: netnsPath } : {};
   const environment = { ...system.environment, CNI_COMMAND: verb, ...namespace };
   for (let retries = 0; ; retries++) {
@@ -119,14 +122,14 @@ function execute({ system, environment: { verb, netnsPath }, input }: Call, file
   }
 }
 
-/** What a delegate that failed has to say: its error object, else whatever it wrote. */
+/** Returns the error of a failed delegate: its error object or, if it printed none, its output. */
 function childError(child: ExecuteResult, type: string, verb: Verb): CniError {
   const output = new TextDecoder().decode(child.output).trim();
-  const told = output === "" ? undefined : decodeChildError(child.output);
-  if (told !== undefined) return told;
+  const error = output === "" ? undefined : decodeChildError(child.output);
+  if (error !== undefined) return error;
   const words = [output, new TextDecoder().decode(child.errorOutput).trim()].filter((text) => text !== "").join("; ");
-  const said = words === "" ? "it said nothing" : `it said: ${words}`;
-  return new CniError(ErrorCode.internal, `${verb} of ${type} failed with exit status ${child.status}: ${said}`);
+  const reason = words === "" ? "it printed nothing" : words;
+  return new CniError(ErrorCode.internal, `${verb} of ${type} failed with exit status ${child.status}: ${reason}`);
 }
 
 function decodeChildError(output: Uint8Array): CniError | undefined {

@@ -13,7 +13,7 @@ const refused = (code: number, message: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(message) });
 
 describe("the environment", () => {
-  test("of an ADD is read", () => {
+  test("of an ADD is parsed", () => {
     expect(readEnvironment(complete)).toMatchObject({
       verb: "ADD",
       containerId: "c1",
@@ -30,11 +30,11 @@ describe("the environment", () => {
     ["DEL", "CNI_CONTAINERID, CNI_IFNAME, CNI_PATH"],
     ["STATUS", "CNI_PATH"],
     ["GC", "CNI_PATH"],
-  ])("of %s must have %s, and all that are missing are named", (CNI_COMMAND, names) => {
+  ])("of %s must have %s, and the error names all missing variables", (CNI_COMMAND, names) => {
     expect(() => readEnvironment({ CNI_COMMAND, CNI_NETNS: "" })).toThrow(refused(4, ` ${names}: missing or empty`));
   });
 
-  test("of STATUS as containerd sends it, with empty variables, is enough", () => {
+  test("of STATUS may have empty variables, as containerd sends them", () => {
     const empty = { CNI_CONTAINERID: "", CNI_IFNAME: "", CNI_NETNS: "", CNI_ARGS: "" };
     expect(readEnvironment({ ...empty, CNI_COMMAND: "STATUS", CNI_PATH: "/p" }).containerId).toBe("");
   });
@@ -67,7 +67,7 @@ describe("the environment", () => {
     ["0", false],
     ["yes", false],
     ["", false],
-  ])("CNI_NETNS_OVERRIDE=%s allows the own namespace: %s", (CNI_NETNS_OVERRIDE, allowed) => {
+  ])("CNI_NETNS_OVERRIDE=%s allows the plugin's own namespace: %s", (CNI_NETNS_OVERRIDE, allowed) => {
     expect(readEnvironment({ ...complete, CNI_NETNS_OVERRIDE }).isOwnNamespaceAllowed).toBe(allowed);
   });
 });
@@ -75,20 +75,20 @@ describe("the environment", () => {
 describe("CNI_ARGS", () => {
   const args = (CNI_ARGS: string) => readEnvironment({ ...complete, CNI_ARGS }).args;
 
-  test("gives the values of known keys", () => {
+  test("returns the values of known keys", () => {
     expect(args("IP=10.0.0.5;MAC=aa").read("IP", "MAC").get("IP")).toBe("10.0.0.5");
     expect(args("").read("IP").get("IP")).toBeUndefined();
     expect(args("K=a=b;").read("K").get("K")).toBe("a=b");
   });
 
-  test("with an unknown key is refused unless it says that those are to be ignored", () => {
+  test("with an unknown key is refused unless IgnoreUnknown is set", () => {
     expect(() => args("IP=10.0.0.5;K8S_POD_NAME=p1").read("IP")).toThrow(refused(4, "unknown K8S_POD_NAME"));
     expect(args("K8S_POD_NAME=p1;IgnoreUnknown=1;IP=10.0.0.5").read("IP").get("IP")).toBe("10.0.0.5");
     expect(args("K8S_POD_NAME=p1;IgnoreUnknown=true").read("IP").get("IP")).toBeUndefined();
     expect(() => args("X=1;IgnoreUnknown=0").read("IP")).toThrow("unknown X");
   });
 
-  test.each(["IP", "=x", "IP=1;MAC"])("%j is refused, once somebody asks for it", (text) => {
+  test.each(["IP", "=x", "IP=1;MAC"])("%j is refused when a plugin reads it", (text) => {
     const parsed = args(text);
     expect(() => parsed.read("IP", "MAC")).toThrow(refused(4, "CNI_ARGS: expected KEY=value pairs"));
   });

@@ -1,6 +1,6 @@
 /**
- * The parameters that a runtime passes in CNI_* variables (CNI specification 1.1.0, section 2, "Parameters").
- * Everything wrong with them is `CniError` 4, which names the variable.
+ * The parameters that a runtime passes in CNI_* variables (CNI specification 1.1.0, section 2, "Parameters"). Every
+ * invalid parameter is a `CniError` 4 that names the variable.
  */
 
 import { CniArguments, isTrue } from "./arguments.ts";
@@ -8,7 +8,7 @@ import { CniError, ErrorCode } from "./errors.ts";
 
 export type Verb = "ADD" | "DEL" | "CHECK" | "STATUS" | "GC";
 
-/** What each verb must find, in the order of the specification. An empty variable counts as missing. */
+/** The variables that each verb requires, in the order of the specification. An empty variable counts as missing. */
 const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
   ADD: ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH"],
   DEL: ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"],
@@ -19,25 +19,25 @@ const REQUIRED: Readonly<Record<Verb, readonly string[]>> = {
 
 const CONTAINER_ID = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** IFNAMSIZ without its final zero (linux/if.h). */
+/** IFNAMSIZ without the terminating zero byte (linux/if.h). */
 const IFNAME_BYTES = 15;
 
 export interface CallEnvironment {
   readonly verb: Verb;
   /** Empty for STATUS and GC. */
   readonly containerId: string;
-  /** Empty for STATUS and GC; may be empty for DEL, and may name what is gone. */
+  /** Empty for STATUS and GC. May be empty for DEL, and may then name a namespace that no longer exists. */
   readonly netnsPath: string;
   /** Empty for STATUS and GC. */
   readonly ifName: string;
-  /** Directories to look for delegates in. */
+  /** The directories in which delegates are searched. */
   readonly path: readonly string[];
   readonly args: CniArguments;
-  /** True when the runtime allows CNI_NETNS to be the plugin's own namespace. */
+  /** True if the runtime allows CNI_NETNS to be the plugin's own namespace. */
   readonly isOwnNamespaceAllowed: boolean;
 }
 
-/** Throws `CniError` 4. */
+/** Reads and validates the variables. Throws `CniError` 4. */
 export function readEnvironment(variables: Readonly<Record<string, string>>): CallEnvironment {
   const verb = assertVerb(variables.CNI_COMMAND ?? "");
   const missing = REQUIRED[verb].filter((name) => !variables[name]);
@@ -68,7 +68,7 @@ function assertContainerId(text: string): string {
   );
 }
 
-/** The kernel's own rules for interface names (dev_valid_name in net/core/dev.c). */
+/** Checks the kernel's rules for interface names (dev_valid_name in net/core/dev.c). */
 function assertIfName(text: string): string {
   const isValid = text !== "." && text !== ".." && !/[/:\s]/.test(text) && utf8Length(text) <= IFNAME_BYTES;
   if (isValid) return text;

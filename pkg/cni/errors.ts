@@ -1,4 +1,4 @@
-/** The errors of the protocol: numbered as the CNI specification 1.1.0 numbers them (section "Error"). */
+/** The errors of the CNI protocol, with the numbers of the CNI specification 1.1.0 (section "Error"). */
 
 export const ErrorCode = {
   incompatibleVersion: 1,
@@ -8,23 +8,26 @@ export const ErrorCode = {
   ioFailure: 5,
   decodingFailure: 6,
   invalidConfig: 7,
-  /** Not in the specification's text; the Go library raises it when CNI_NETNS is the plugin's own namespace. */
+  /** Not in the specification. The Go library uses it if CNI_NETNS is the plugin's own namespace. */
   ownNamespace: 8,
   tryAgainLater: 11,
-  /** STATUS: no ADD can be served. Runtimes make the node NotReady on it. */
+  /** STATUS: no ADD can be served. Runtimes set the node NotReady on this error. */
   notAvailable: 50,
-  /** STATUS: ADD is served, and existing containers may have limited connectivity. */
+  /** STATUS: ADD is served, but existing containers may have limited connectivity. */
   limitedConnectivity: 51,
-  /** Anything that nobody foresaw; what the Go library gives to plain errors. */
+  /** Any unexpected error. The Go library uses it for plain errors. */
   internal: 999,
 } as const;
 
 export interface CniErrorOptions extends ErrorOptions {
-  /** A longer explanation, for people. */
+  /** A longer explanation for the reader of the error. */
   readonly details?: string;
 }
 
-/** An error as the runtime sees it. Inner layers throw their own; plugins turn them into these, the loop prints them. */
+/**
+ * An error as the runtime receives it. Inner layers throw their own errors, plugins convert them to `CniError`, and the
+ * loop prints them.
+ */
 export class CniError extends Error {
   readonly code: number;
   readonly details: string | undefined;
@@ -41,7 +44,7 @@ export function isCniError(error: unknown, ...codes: readonly number[]): error i
   return error instanceof CniError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** The message of whatever was thrown. */
+/** Returns the message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

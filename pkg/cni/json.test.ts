@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { JsonError, parseJson } from "./json.ts";
 
-describe("broken JSON is refused with the place and what was expected", () => {
+describe("invalid JSON is refused with its position and what was expected", () => {
   test.each([
     ["", "line 1, column 1: expected a value, got the end of the text"],
     ["{", "line 1, column 2: expected a key in double quotes, got the end of the text"],
@@ -26,7 +26,7 @@ describe("broken JSON is refused with the place and what was expected", () => {
     expect(() => parseJson(text)).toThrow(message);
   });
 
-  test("whatever was cut or changed in it, the place is told whenever the engine refuses", () => {
+  test("reports the position of any error that the engine finds", () => {
     const mutant = fc
       .tuple(fc.json(), fc.nat(), fc.constantFrom("", "{", "}", "[", ",", ":", '"', "\\", "0", "-", "\u0001", "x"))
       .map(
@@ -46,7 +46,7 @@ describe("broken JSON is refused with the place and what was expected", () => {
   });
 });
 
-test("valid JSON is what the engine makes of it", () => {
+test("parses valid JSON as the engine does", () => {
   fc.assert(
     fc.property(fc.json(), (text) => {
       expect(parseJson(text)).toEqual(JSON.parse(text));

@@ -1,11 +1,11 @@
 /**
- * JSON with an error that says where it went wrong, in the same words on every engine.
+ * A JSON parser whose errors give the position, with the same text on every JavaScript engine.
  *
- * The engine's own parser does the work. Only when it refuses is the text walked again, by the grammar of RFC 8259, to
- * find the first character that cannot stand where it is.
+ * The engine's own parser does the work. Only if it fails, the text is parsed again by the grammar of RFC 8259 to find
+ * the first invalid character.
  */
 
-/** Text that is not JSON; the message names line and column. */
+/** Thrown for text that is not JSON. The message gives line and column. */
 export class JsonError extends Error {
   constructor(message: string) {
     super(message);
@@ -13,7 +13,7 @@ export class JsonError extends Error {
   }
 }
 
-/** Throws `JsonError`. */
+/** Parses JSON. Throws `JsonError`. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -28,7 +28,7 @@ function explain(text: string): JsonError | undefined {
     walk.document();
   } catch (error) {
     if (error instanceof JsonError) return error;
-    // Too deep a nesting ends in the engine's own error; it has no position worth telling.
+    // If nesting is too deep, the engine throws its own error, which has no useful position.
   }
   return undefined;
 }
@@ -36,7 +36,7 @@ function explain(text: string): JsonError | undefined {
 const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const WORD = /true|false|null/y;
-/** The inside of a string up to what ends it: a quote, or something that may not stand there. */
+/** The content of a string up to the closing quote or the first invalid character. */
 const STRING_INSIDE = /(?:[^"\\\p{Cc}]|[\u007f-\u009f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*/uy;
 
 class Walk {
@@ -91,7 +91,7 @@ class Walk {
     this.#at++;
   }
 
-  /** The next character that is no white space, `undefined` at the end. */
+  /** Returns the next character that is not white space. Undefined at the end. */
   #next(): string | undefined {
     this.#skip(SPACE);
     return this.#text[this.#at];

@@ -16,10 +16,10 @@ const environment = {
   CNI_PATH: "/opt/cni/bin",
 };
 
-/** Remembers what it was asked. */
+/** Records its calls. */
 class Recorder implements Plugin {
   readonly name = "recorder";
-  readonly about = "remembers what it was asked";
+  readonly about = "records its calls";
   readonly asked: { verb: string; request: CniRequest }[] = [];
   fail: (() => never) | undefined;
 
@@ -72,7 +72,7 @@ describe("a verb", () => {
     ["CHECK", "0.4.0"],
     ["STATUS", "1.1.0"],
     ["GC", "1.1.0"],
-  ])("%s is served from CNI %s on, and refused with code 1 before", (CNI_COMMAND, since) => {
+  ])("%s is served since CNI %s and refused with code 1 in older versions", (CNI_COMMAND, since) => {
     for (const cniVersion of VERSIONS.slice(2)) {
       const { status, output, verbs } = run({ CNI_COMMAND }, { ...config, cniVersion }, new Recorder());
       const isServed = VERSIONS.indexOf(cniVersion) >= (VERSIONS as readonly string[]).indexOf(since);
@@ -81,7 +81,7 @@ describe("a verb", () => {
     }
   });
 
-  test("ADD prints its result in the configuration's version, the others nothing", () => {
+  test("ADD prints its result in the configuration's version, other verbs print nothing", () => {
     expect(JSON.parse(run({}, { ...config, cniVersion: "0.3.1" }, new Recorder()).output)).toEqual({
       ...{ cniVersion: "0.3.1", dns: {} },
     });
@@ -95,19 +95,19 @@ describe("a verb", () => {
     expect(JSON.parse(output)).toEqual({ cniVersion: "1.1.0", supportedVersions: VERSIONS });
   });
 
-  test("none at all prints what this is on standard error", () => {
+  test("if absent, prints a description on standard error", () => {
     const { status, output, system } = run({ CNI_COMMAND: "" }, "", new Recorder());
     expect([status, output]).toEqual([0, ""]);
-    expect(system.errorOutput).toContain("recorder: remembers what it was asked\n");
+    expect(system.errorOutput).toContain("recorder: records its calls\n");
     expect(system.errorOutput).toContain("0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0");
   });
 
-  test("that a plugin does not have succeeds, since there is nothing to do", () => {
+  test("that a plugin does not implement succeeds", () => {
     const plugin: Plugin = { name: "small", about: "", add: () => EMPTY_RESULT, del: () => {} };
     for (const CNI_COMMAND of ["CHECK", "STATUS", "GC"]) expect(run({ CNI_COMMAND }, config, plugin).status).toBe(0);
   });
 
-  test("in a version that the plugin does not support is refused with code 1", () => {
+  test("is refused with code 1 in a version that the plugin does not support", () => {
     const plugin: Plugin = { name: "new", about: "", versions: ["1.1.0"], add: () => EMPTY_RESULT, del: () => {} };
     const { status, output } = run({}, { ...config, cniVersion: "1.0.0" }, plugin);
     expect(status).toBe(1);
@@ -118,14 +118,14 @@ describe("a verb", () => {
   });
 });
 
-test("an ADD whose result the version has no words for is taken back by DEL", () => {
+test("an ADD whose result the version cannot represent is undone by DEL", () => {
   const plugin = new Recorder();
   const { status, output, verbs } = run({}, { cniVersion: "0.2.0", name: "net" }, plugin);
   expect([status, verbs]).toEqual([1, ["ADD", "DEL"]]);
   expect(JSON.parse(output)).toMatchObject({ code: 1 });
 });
 
-describe("bad input ends in one error object, with exit status 1 and before any work", () => {
+describe("invalid input prints one error object with exit status 1, before any work", () => {
   test.each([
     ["an unknown verb", { CNI_COMMAND: "FROB" }, config, 4, "CNI_COMMAND"],
     ["missing variables", { CNI_CONTAINERID: "", CNI_PATH: "" }, config, 4, "CNI_CONTAINERID, CNI_PATH"],
@@ -133,7 +133,7 @@ describe("bad input ends in one error object, with exit status 1 and before any 
     ["no network name", {}, { cniVersion: "1.1.0" }, 7, "name"],
     ["an unknown version", {}, { ...config, cniVersion: "7.0.0" }, 1, "7.0.0"],
     ["a namespace that is absent", { CNI_NETNS: "/run/netns/gone" }, config, 4, "CNI_NETNS"],
-    ["the plugin's own namespace", { CNI_NETNS: "/proc/self/ns/net" }, config, 8, "CNI_NETNS"],
+    ["the plugin's own namespace as CNI_NETNS", { CNI_NETNS: "/proc/self/ns/net" }, config, 8, "CNI_NETNS"],
   ])("%s", (_, variables, input, code, message) => {
     const { status, output, verbs } = run(variables, input, new Recorder());
     expect([status, verbs]).toEqual([1, []]);
@@ -158,14 +158,14 @@ describe("the container's namespace", () => {
     return { files: system.files };
   };
 
-  test("is opened for the plugin, and closed after it", () => {
+  test("is opened for the plugin and closed afterwards", () => {
     const plugin = new Recorder();
     run({}, config, plugin);
     expect(plugin.asked[0]?.request.namespace?.identity).toBe("4:1");
     expect(plugin.asked[0]?.request.requireNamespace().path).toBe(NETNS);
   });
 
-  test("is gone for DEL where it is the plugin's own", () => {
+  test("counts as gone for DEL if it is the plugin's own", () => {
     const plugin = new Recorder();
     const { status, verbs } = run({ CNI_COMMAND: "DEL", CNI_NETNS: "/proc/self/ns/net" }, config, plugin);
     expect([status, verbs]).toEqual([0, ["DEL"]]);
@@ -173,12 +173,12 @@ describe("the container's namespace", () => {
     expect(plugin.asked[0]?.request.netnsPath).toBe("");
   });
 
-  test("may be the plugin's own when CNI_NETNS_OVERRIDE says so", () => {
+  test("may be the plugin's own if CNI_NETNS_OVERRIDE allows it", () => {
     const own = { CNI_NETNS: "/proc/self/ns/net", CNI_NETNS_OVERRIDE: "1" };
     expect(run(own, config, new Recorder()).verbs).toEqual(["ADD"]);
   });
 
-  test("that is a plain file is code 4, and a container that is gone for DEL", () => {
+  test("is code 4 if it is a plain file, and counts as gone for DEL", () => {
     const file = { CNI_NETNS: "/run/netns/plain" };
     const add = run(file, config, new Recorder(), plainFile("/run/netns/plain"));
     expect([add.status, add.verbs]).toEqual([1, []]);
@@ -192,18 +192,18 @@ describe("the container's namespace", () => {
     expect(() => plugin.asked[0]?.request.requireNamespace()).toThrow("CNI_NETNS");
   });
 
-  test.each(["", "/run/netns/gone"])("%j on DEL is a container that is gone", (CNI_NETNS) => {
+  test.each(["", "/run/netns/gone"])("%j counts as gone for DEL", (CNI_NETNS) => {
     expect(run({ CNI_COMMAND: "DEL", CNI_NETNS }, config, new Recorder()).verbs).toEqual(["DEL"]);
   });
 
-  test("need not exist for a plugin that never enters it", () => {
+  test("need not exist if the plugin never enters it", () => {
     const plugin: Plugin = { name: "ipam", about: "", usesNamespace: false, add: () => EMPTY_RESULT, del: () => {} };
     expect(run({ CNI_NETNS: "/run/netns/gone" }, config, plugin).status).toBe(0);
     expect(run({ CNI_NETNS: "/proc/self/ns/net" }, config, plugin).status).toBe(1);
   });
 });
 
-describe("what a plugin throws", () => {
+describe("an error that a plugin throws", () => {
   function thrown(error: unknown): unknown {
     const plugin = new Recorder();
     plugin.fail = () => {
@@ -214,7 +214,7 @@ describe("what a plugin throws", () => {
     return JSON.parse(output);
   }
 
-  test("is told with its code, message and details, in the configuration's version", () => {
+  test("is printed with its code, message and details, in the configuration's version", () => {
     expect(thrown(new CniError(11, "later", { details: "much" }))).toEqual({
       cniVersion: "0.4.0",
       code: 11,
@@ -224,7 +224,7 @@ describe("what a plugin throws", () => {
     expect(thrown(new CniError(7, "bad"))).toEqual({ cniVersion: "0.4.0", code: 7, msg: "bad" });
   });
 
-  test("unexpectedly is code 999", () => {
+  test("is code 999 if it is unexpected", () => {
     expect(thrown(new TypeError("x is not a function"))).toMatchObject({ code: 999, msg: "x is not a function" });
     expect(thrown("text")).toMatchObject({ code: 999, msg: "text" });
   });
@@ -237,7 +237,7 @@ describe("a request", () => {
     return plugin.asked[0]?.request as CniRequest;
   };
 
-  test("has the previous result in the newest shape", () => {
+  test("has the previous result in the newest format", () => {
     const prevResult = { cniVersion: "0.3.1", ips: [{ version: "4", address: "10.0.0.2/24" }] };
     expect(ask({ prevResult }).prevResult?.ips[0]?.address.length).toBe(24);
     expect(ask({ prevResult }).requirePrevResult().ips).toHaveLength(1);
@@ -245,7 +245,7 @@ describe("a request", () => {
     expect(() => ask({}).requirePrevResult()).toThrow(expect.objectContaining({ code: 7 }));
   });
 
-  test("with a previous result that is bad fails only when that is looked at", () => {
+  test("with an invalid previous result fails only when the plugin reads it", () => {
     const request = ask({ prevResult: { ips: [{ address: "x" }] } });
     expect(() => request.prevResult).toThrow("prevResult.ips[0].address");
   });

@@ -1,6 +1,6 @@
 /**
- * From the process's environment and standard input to one call of one plugin, and back to standard output and the
- * exit status. This is the only place that prints.
+ * Runs one call of one plugin, from the process's environment and standard input to standard output and the exit
+ * status. Only this file prints.
  */
 
 import { isSystemError } from "../sys/errors.ts";
@@ -13,12 +13,12 @@ import { formatResult, type Result } from "./result.ts";
 import { undoing } from "./undo.ts";
 import { isAtLeast, LATEST_VERSION, VERSIONS, type Version } from "./versions.ts";
 
-/** The version that brought each verb that is younger than the first one. */
+/** The version that introduced each verb; verbs of the first version are not listed. */
 const SINCE: Partial<Record<Verb, Version>> = { CHECK: "0.4.0", STATUS: "1.1.0", GC: "1.1.0" };
 
 /**
- * Serves the call that `system` describes and returns the exit status: 0, or 1 with an error object on standard output.
- * `delegates` are called within this process where the name that a configuration gives leads to this same executable.
+ * Serves the call that `system` describes. Returns the exit status: 0, or 1 with an error object on standard output.
+ * `delegates` are called within this process if the name in a configuration leads to this same executable.
  */
 export function runPlugin(plugin: Plugin, system: System, delegates: Delegates = {}): 0 | 1 {
   let version: Version = LATEST_VERSION;
@@ -29,7 +29,7 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
       return 0;
     }
     if (command === "VERSION") {
-      // The specification lets this verb be asked without a configuration, so standard input is left alone.
+      // The specification allows VERSION without a configuration, so standard input is not read.
       print(system, { cniVersion: LATEST_VERSION, supportedVersions: plugin.versions ?? VERSIONS });
       return 0;
     }
@@ -40,7 +40,7 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
     assertVersion(plugin, asked.verb, config);
     const opened = openContainerNamespace(plugin, asked, system);
     const namespace = opened === OWN ? undefined : opened;
-    // Delegates that are executed would see for themselves that it is their own, and refuse it.
+    // An executed delegate would detect that the namespace is its own, and refuse it.
     const environment = opened === OWN ? { ...asked, netnsPath: "" } : asked;
     try {
       const call = { environment, config, input, system, delegates, namespace };
@@ -56,7 +56,7 @@ export function runPlugin(plugin: Plugin, system: System, delegates: Delegates =
   }
 }
 
-/** A result that the version asked for has no words for (no address, before 0.3.0) is an ADD that failed. */
+/** If the requested version cannot represent the result (no address, before 0.3.0), ADD fails and is undone. */
 function formatOrUndo(plugin: Plugin, call: Call, result: Result): string {
   return undoing((undo) => {
     undo.push(() => callVerb(plugin, { ...call, environment: { ...call.environment, verb: "DEL" } }));
@@ -64,7 +64,7 @@ function formatOrUndo(plugin: Plugin, call: Call, result: Result): string {
   });
 }
 
-/** Calls one verb of `plugin`, within the process. Only ADD has a result. */
+/** Calls one verb of `plugin` within the process. Only ADD has a result. */
 export function callVerb(plugin: Plugin, call: Call): Result | undefined {
   assertVersion(plugin, call.environment.verb, call.config);
   const request = new CniRequest(call);
@@ -99,7 +99,7 @@ function assertVersion(plugin: Plugin, verb: Verb, config: NetworkConfig): void 
   if (since !== undefined && !isAtLeast(version, since)) {
     throw new CniError(
       ErrorCode.incompatibleVersion,
-      `cniVersion "${version}" does not have ${verb}: ${since} or newer is needed`,
+      `cniVersion "${version}" does not support ${verb}: set ${since} or newer`,
     );
   }
 }
@@ -114,15 +114,15 @@ function readInput(system: System): Uint8Array {
   }
 }
 
-/** DEL is asked about the namespace that the plugin itself runs in. */
+/** DEL was called with the namespace in which the plugin itself runs. */
 const OWN = "own";
 
 /**
  * Opens CNI_NETNS, before any work is done.
  *
- * A path that is absent or is no namespace is code 4, since the variable is what is wrong; the plugin's own namespace
- * is code 8, unless CNI_NETNS_OVERRIDE allows it. For DEL all three mean that the container is gone: an unmounted
- * namespace leaves a plain file behind, and the number of a process that has ended may be one of the host's by now.
+ * A path that does not exist or is not a namespace is code 4, because the variable is invalid. The plugin's own
+ * namespace is code 8, unless CNI_NETNS_OVERRIDE allows it. For DEL all three mean that the container no longer exists:
+ * unmounting a namespace leaves a plain file, and a process of the host may have reused the PID of an ended process.
  */
 function openContainerNamespace(
   plugin: Plugin,
@@ -149,7 +149,7 @@ function openContainerNamespace(
   if (verb === "DEL") return OWN;
   throw new CniError(
     ErrorCode.ownNamespace,
-    `CNI_NETNS: "${netnsPath}" is the network namespace that the plugin itself runs in`,
+    `CNI_NETNS: "${netnsPath}" is the network namespace in which the plugin itself runs`,
     { details: "CNI_NETNS_OVERRIDE=1 allows it" },
   );
 }
@@ -172,7 +172,7 @@ function aboutText(plugin: Plugin): string {
   const versions = (plugin.versions ?? VERSIONS).join(", ");
   return (
     `${plugin.name}: ${plugin.about}\n` +
-    `A CNI plugin: it is called by container runtimes, with CNI_COMMAND in the environment. CNI versions: ${versions}\n`
+    `A CNI plugin: container runtimes call it with CNI_COMMAND in the environment. CNI versions: ${versions}\n`
   );
 }
 

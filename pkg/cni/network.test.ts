@@ -10,7 +10,7 @@ describe("a network configuration", () => {
     expect(parse('{"CNIVersion":"1.0.0","Name":"my.net-1_x"}')).toMatchObject({ name: "my.net-1_x", version: "1.0.0" });
   });
 
-  test("without a version is of 0.1.0", () => {
+  test("without a version has version 0.1.0", () => {
     expect(parse('{"name":"n"}').version).toBe("0.1.0");
     expect(parse('{"name":"n","cniVersion":""}').version).toBe("0.1.0");
   });
@@ -29,29 +29,29 @@ describe("a network configuration", () => {
     ['{"name":"n","cniVersion":1}', 7, "cniVersion: expected a string"],
     ['{"name":"n","cniVersion":"0.9.0"}', 1, '"0.9.0"'],
     ['{"name":"n","cniVersion":"toString"}', 1, '"toString"'],
-  ])("%j is refused with code %i", (text, code, message) => {
+  ])("refuses %j with code %i", (text, code, message) => {
     expect(() => parse(text)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }));
   });
 });
 
-describe("the attachments that GC keeps", () => {
+describe("the list of valid attachments for GC", () => {
   const read = (values: Record<string, unknown>) => readValidAttachments(new ConfigObject(values));
   const entry = { containerID: "c1", ifname: "eth0" };
 
-  test("come under the specification's key, or the older one", () => {
+  test("is read from the specification's key or the older one", () => {
     expect(read({ "cni.dev/valid-attachments": [entry], "cni.dev/attachments": [] })).toEqual([
       { containerId: "c1", ifName: "eth0" },
     ]);
     expect(read({ "cni.dev/attachments": [entry] })).toHaveLength(1);
   });
 
-  test("may be none, which is not the same as not being told", () => {
+  test("may be empty, but must not be absent", () => {
     expect(read({ "cni.dev/valid-attachments": [] })).toEqual([]);
     expect(read({ "cni.dev/valid-attachments": null })).toEqual([]);
     expect(() => read({})).toThrow("cni.dev/valid-attachments: expected the list of attachments to keep");
   });
 
-  test("are refused when half of one is missing", () => {
+  test("is refused if an entry is incomplete", () => {
     expect(() => read({ "cni.dev/valid-attachments": [{ containerID: "c1" }] })).toThrow(
       "cni.dev/valid-attachments[0].ifname",
     );

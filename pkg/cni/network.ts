@@ -1,17 +1,17 @@
-/** The network configuration that a plugin reads from standard input, and the keys that mean the same to all plugins. */
+/** Parses the network configuration from standard input, and keys that have the same meaning for all plugins. */
 
 import { ConfigObject } from "./config.ts";
 import { CniError, ErrorCode } from "./errors.ts";
 import { JsonError, parseJson } from "./json.ts";
 import { DEFAULT_VERSION, isVersion, type Version } from "./versions.ts";
 
-/** What may name a network, and so a directory of its state (CNI specification, section 1). */
+/** Valid network names, which also name a directory of the network's state (CNI specification, section 1). */
 const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 
-/** How the names of network configurations end in the runtime's folder (libcni's ConfFiles). */
+/** The endings of network configuration files in the runtime's directory (libcni's ConfFiles). */
 const FILE_EXTENSIONS = [".conflist", ".conf", ".json"];
 
-/** True for the name of a file that runtimes take for a network configuration. */
+/** True if runtimes read a file of this name as a network configuration. */
 export function isNetworkFile(name: string): boolean {
   return FILE_EXTENSIONS.some((extension) => name.endsWith(extension));
 }
@@ -20,13 +20,13 @@ export interface NetworkConfig {
   /** The network's name. */
   readonly name: string;
   readonly version: Version;
-  /** The whole configuration. */
+  /** The complete configuration. */
   readonly object: ConfigObject;
 }
 
 /**
- * Decodes standard input. Throws `CniError` 6 for what is not a JSON object, 7 for a network name that is missing or
- * invalid, 1 for a version that nobody published.
+ * Decodes standard input. Throws `CniError` 6 if it is not a JSON object, 7 for a missing or invalid network name, 1
+ * for an unknown version.
  */
 export function parseNetworkConfig(input: Uint8Array): NetworkConfig {
   const object = new ConfigObject(parseJsonObject(input, "network configuration on standard input"));
@@ -36,12 +36,12 @@ export function parseNetworkConfig(input: Uint8Array): NetworkConfig {
   }
   const version = object.optionalString("cniVersion") || DEFAULT_VERSION;
   if (!isVersion(version)) {
-    throw new CniError(ErrorCode.incompatibleVersion, `cniVersion: "${version}" is no known version of CNI`);
+    throw new CniError(ErrorCode.incompatibleVersion, `cniVersion: "${version}" is not a known CNI version`);
   }
   return { name, version, object };
 }
 
-/** Decodes bytes that must be one JSON object; `what` names them in errors. Throws `CniError` 6. */
+/** Decodes bytes that must be one JSON object. `what` names them in errors. Throws `CniError` 6. */
 export function parseJsonObject(bytes: Uint8Array, what: string): Record<string, unknown> {
   let value: unknown;
   try {
@@ -56,15 +56,15 @@ export function parseJsonObject(bytes: Uint8Array, what: string): Record<string,
   return value as Record<string, unknown>;
 }
 
-/** One interface of one container in one network: what ADD makes and DEL removes. */
+/** One interface of one container in one network, which ADD creates and DEL removes. */
 export interface ValidAttachment {
   readonly containerId: string;
   readonly ifName: string;
 }
 
 /**
- * The attachments that GC must keep. A list that is empty (or null, as Go writes an empty one) keeps none; a list that
- * is missing is refused, since that would remove everything. The second key is what older runtimes send.
+ * Returns the attachments that GC must keep. An empty list (or null, as Go writes an empty list) keeps none. A missing
+ * list is refused, because GC would then remove everything. Older runtimes send the second key.
  */
 export function readValidAttachments(object: ConfigObject): ValidAttachment[] {
   const key = ["cni.dev/valid-attachments", "cni.dev/attachments"].find((spelling) => object.hasKey(spelling));

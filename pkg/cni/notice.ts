@@ -1,4 +1,4 @@
-/** One line on standard error: the runtime logs it, and the call succeeds all the same. */
+/** Prints warnings on standard error. The runtime logs them; the call succeeds. */
 import type { System } from "../sys/system.ts";
 
 /** Writes `NAME: TEXT`. `text` is one line without a line feed. */

@@ -1,4 +1,7 @@
-/** What a plugin is, and what it is asked. A plugin thinks in the newest version; `loop.ts` speaks the others. */
+/**
+ * The interface of a plugin and its requests. A plugin works with the newest CNI version; `loop.ts` converts older
+ * ones.
+ */
 
 import type { NetworkNamespace, System } from "../sys/system.ts";
 import type { ConfigObject } from "./config.ts";
@@ -9,47 +12,47 @@ import { decodeResult, type Result } from "./result.ts";
 import type { Version } from "./versions.ts";
 
 /**
- * One executable. A verb may throw `CniError`; anything else that it throws is told as code 999.
+ * One executable. A verb may throw `CniError`; any other error is reported as code 999.
  *
- * ADD undoes what it did before it throws. DEL and GC succeed on what is gone already.
+ * ADD undoes its changes before it throws. DEL and GC succeed if there is nothing left to remove.
  */
 export interface Plugin {
   readonly name: string;
-  /** One line for whoever starts the executable by hand. */
+  /** One line that is printed if the executable is started without CNI_COMMAND. */
   readonly about: string;
-  /** Versions of the specification it can be asked in; all of them when absent. */
+  /** The supported versions of the specification. Undefined means all versions. */
   readonly versions?: readonly Version[];
   /**
-   * False for plugins that never enter the container's namespace (address management): ADD and CHECK then do not
-   * insist that CNI_NETNS can be opened.
+   * False for plugins that never enter the container's namespace (IPAM plugins). ADD and CHECK then do not require that
+   * CNI_NETNS can be opened.
    */
   readonly usesNamespace?: boolean;
-  /** True where results before CNI 1.0.0 leave an empty `dns` out, as the reference's loopback does. [false] */
+  /** True if results before CNI 1.0.0 omit an empty `dns`, as the reference's loopback plugin does. [false] */
   readonly omitsEmptyDns?: boolean;
   add(request: CniRequest): Result;
   del(request: CniRequest): void;
   check?(request: CniRequest): void;
-  /** Throws `CniError` 50 only for what makes every ADD fail and no DEL can mend. */
+  /** Throws `CniError` 50 only for a condition that makes every ADD fail and that no DEL can repair. */
   status?(request: CniRequest): void;
   gc?(request: CniRequest): void;
 }
 
-/** Plugins that may be called within the process, by the name of their executable. */
+/** Plugins that can be called within the process, by the name of their executable. */
 export type Delegates = Readonly<Record<string, Plugin>>;
 
 /** One call of one verb. */
 export interface Call {
   readonly environment: CallEnvironment;
   readonly config: NetworkConfig;
-  /** Standard input as it came: what a delegate that is executed gets. */
+  /** The unchanged standard input, which is passed to an executed delegate. */
   readonly input: Uint8Array;
   readonly system: System;
   readonly delegates: Delegates;
-  /** The container's namespace; `undefined` for STATUS and GC, and where it is gone or not needed. */
+  /** The container's namespace. Undefined for STATUS and GC, and if it no longer exists or is not needed. */
   readonly namespace: NetworkNamespace | undefined;
 }
 
-/** What a plugin gets to see of a call. */
+/** The part of a call that a plugin can read. */
 export class CniRequest {
   readonly call: Call;
   readonly system: System;
@@ -77,8 +80,8 @@ export class CniRequest {
   }
 
   /**
-   * The result of the plugin before in the chain, or for CHECK and DEL of the last ADD; `undefined` when there is none.
-   * Decoded when first asked for, so that a plugin which does not look at it cannot fail by it. Throws `CniError` 7.
+   * The result of the previous plugin in the chain or, for CHECK and DEL, of the last ADD. Undefined if there is none.
+   * Decoded on first use, so an invalid result does not affect a plugin that does not read it. Throws `CniError` 7.
    */
   get prevResult(): Result | undefined {
     if (this.#prevResult === undefined) {
@@ -89,29 +92,35 @@ export class CniRequest {
     return this.#prevResult.value;
   }
 
-  /** `prevResult` for those who cannot do without. Throws `CniError` 7. */
+  /** Returns `prevResult` for plugins that require it. Throws `CniError` 7. */
   requirePrevResult(): Result {
     if (this.prevResult !== undefined) return this.prevResult;
-    throw this.config.invalid("prevResult", "the result of the plugin before this one in the chain");
+    throw this.config.invalid("prevResult", "the result of the previous plugin in the chain");
   }
 
-  /** The container's namespace for those who cannot do without. Throws `CniError` 4. */
+  /** Returns the container's namespace for plugins that require it. Throws `CniError` 4. */
   requireNamespace(): NetworkNamespace {
     if (this.namespace !== undefined) return this.namespace;
-    throw new CniError(ErrorCode.invalidEnvironment, `CNI_NETNS: "${this.netnsPath}" is not there any more`);
+    throw new CniError(
+      ErrorCode.invalidEnvironment,
+      `CNI_NETNS: "${this.netnsPath}" does not exist or can no longer be opened`,
+    );
   }
 
-  /** The key under `runtimeConfig`, for capabilities. */
+  /** The object `runtimeConfig`, with the values of capabilities. */
   get runtimeConfig(): ConfigObject {
     return this.config.object("runtimeConfig");
   }
 
-  /** `args.cni` of the configuration: per-container wishes, stronger than CNI_ARGS, weaker than `runtimeConfig`. */
+  /**
+   * `args.cni` of the configuration: settings for one container. They take precedence over CNI_ARGS; `runtimeConfig`
+   * takes precedence over them.
+   */
   get configArgs(): ConfigObject {
     return this.config.object("args").object("cni");
   }
 
-  /** What GC must keep. Throws `CniError` 7 when the list is missing. */
+  /** The attachments that GC must keep. Throws `CniError` 7 if the list is missing. */
   get validAttachments(): readonly ValidAttachment[] {
     return readValidAttachments(this.config);
   }

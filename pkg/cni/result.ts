@@ -1,9 +1,9 @@
 /**
- * What ADD answers, in the shape of CNI 1.1.0 with its addresses parsed. Older shapes exist only at the edge:
+ * The result of ADD, in the format of CNI 1.1.0 with parsed addresses. Other formats exist only in this file:
  * `decodeResult` reads and `encodeResult` writes every version.
  *
- * As in the Go library, the keys that 1.1.0 added to routes survive in every version that has such lists, since
- * the next plugin of a chain is told of them in no other way; those of interfaces survive from 1.0.0 on.
+ * As in the Go library, the keys that 1.1.0 added to routes are kept in every version that has lists of routes, because
+ * the next plugin in the chain has no other source for them. Those that it added to interfaces are kept since 1.0.0.
  */
 
 import { type Address, formatAddress } from "../ip/address.ts";
@@ -16,7 +16,7 @@ export interface ResultInterface {
   readonly name: string;
   readonly mac?: string;
   readonly mtu?: number;
-  /** Path of the network namespace; absent for what is on the host. */
+  /** The path of the network namespace. Absent for an interface on the host. */
   readonly sandbox?: string;
   readonly socketPath?: string;
   readonly pciID?: string;
@@ -25,7 +25,7 @@ export interface ResultInterface {
 export interface ResultAddress {
   readonly address: Prefix;
   readonly gateway?: Address;
-  /** Index into `interfaces`; a result of somebody else's may point beyond its end. */
+  /** Index into `interfaces`. In the result of another program's plugin it may be out of range. */
   readonly interface?: number;
 }
 
@@ -60,8 +60,8 @@ const ROUTE_NUMBERS = ["mtu", "advmss", "priority", "table", "scope"] as const;
 type Json = Record<string, unknown>;
 
 /**
- * The text that goes to standard output, byte for byte as the reference plugins print it: indented by four, without a line
- * feed at its end, and from 1.0.0 on with sorted keys.
+ * Returns the text for standard output, byte for byte as the reference plugins print it: indented by four, without a
+ * line feed at the end, and with sorted keys since 1.0.0.
  */
 export function formatResult(result: Result, version: Version, options: ResultOptions = {}): string {
   const json = encodeResult(result, version, options);
@@ -76,11 +76,11 @@ function sortKeys(value: unknown): unknown {
 }
 
 export interface ResultOptions {
-  /** Before 1.0.0, too, an empty `dns` is left out. [false: the Go library prints it there] */
+  /** Omits an empty `dns` even before 1.0.0. [false: the Go library prints it] */
   readonly omitsEmptyDns?: boolean;
 }
 
-/** The result as `version` spells it. Throws `CniError` 1 where that version has no words for it. */
+/** Encodes the result in the format of `version`. Throws `CniError` 1 if that version cannot represent it. */
 export function encodeResult(result: Result, version: Version, { omitsEmptyDns = false }: ResultOptions = {}): Json {
   const json: Json = { cniVersion: version };
   if (isAtLeast(version, "0.3.0")) {
@@ -146,7 +146,9 @@ function encodeDns(dns: ResultDns): Json {
   return json;
 }
 
-/** Versions before 0.3.0 know one address of each family, with the routes of that family, and of these where they lead. */
+/**
+ * Versions before 0.3.0 have one address for each family, with that family's routes; routes have only `dst` and `gw`.
+ */
 function encodeByFamily(json: Json, result: Result, version: Version): void {
   for (const family of [4, 6] as const) {
     const first = result.ips.find((entry) => entry.address.address.family === family);
@@ -164,7 +166,7 @@ function encodeByFamily(json: Json, result: Result, version: Version): void {
   if (json.ip4 === undefined && json.ip6 === undefined) {
     throw new CniError(
       ErrorCode.incompatibleVersion,
-      `a result without addresses cannot be told in CNI ${version}: cniVersion 0.3.1 or newer is needed`,
+      `CNI ${version} cannot represent a result without addresses: set cniVersion to 0.3.1 or newer`,
     );
   }
 }
@@ -174,15 +176,15 @@ function putList(json: Json, key: string, list: readonly unknown[]): void {
 }
 
 /**
- * Reads a result of any version; one that does not name its version has `fallback`, the configuration's.
- * Throws `CniError` 7 naming the key, and 1 for an unknown version.
+ * Decodes a result of any version. A result without a version has `fallback`, the configuration's version. Throws
+ * `CniError` 7, which names the key, or 1 for an unknown version.
  */
 export function decodeResult(object: ConfigObject, fallback: Version): Result {
   const version = object.optionalString("cniVersion") || fallback;
   if (!isVersion(version)) {
     throw new CniError(
       ErrorCode.incompatibleVersion,
-      `${object.pathOf("cniVersion")}: "${version}" is no known version of CNI`,
+      `${object.pathOf("cniVersion")}: "${version}" is not a known CNI version`,
     );
   }
   const dns = decodeDns(object.object("dns"));
@@ -226,12 +228,12 @@ function decodeRoute(object: ConfigObject, defaultGateway?: Address): ResultRout
   });
 }
 
-/** Routes as a configuration or a result lists them: `[{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]`. */
+/** Decodes the routes of a configuration or a result: `[{"dst": "0.0.0.0/0", "gw": "10.0.0.1"}]`. */
 export function decodeRoutes(object: ConfigObject, key: string): ResultRoute[] {
   return object.objectList(key).map((entry) => decodeRoute(entry));
 }
 
-/** The `dns` object of a configuration or a result. */
+/** Decodes the `dns` object of a configuration or a result. */
 export function decodeDns(object: ConfigObject): ResultDns {
   const dns: { -readonly [key in keyof ResultDns]: ResultDns[key] } = {};
   for (const key of ["nameservers", "search", "options"] as const) {
@@ -242,7 +244,7 @@ export function decodeDns(object: ConfigObject): ResultDns {
   return dns;
 }
 
-/** In these versions a route without a gateway of its own goes by that of the address. */
+/** In these versions, a route without a gateway uses the gateway of the address. */
 function decodeByFamily(object: ConfigObject): Omit<Result, "dns"> {
   const ips: ResultAddress[] = [];
   const routes: ResultRoute[] = [];
@@ -266,7 +268,7 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** The same object without the keys that hold undefined. */
+/** Returns the object without keys whose value is undefined. */
 function defined<T extends object>(entries: T): Defined<T> {
   const kept: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(entries)) {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ConfigObject } from "./config.ts";
 import { complaintOf, questionsOf, withoutRepeats } from "./trial.ts";
 
-test("each plugin and address manager is asked with the whole of its configuration", () => {
+test("calls each plugin and IPAM plugin with its complete configuration", () => {
   const plugins = [
     { type: "bridge", mtu: 1400, ipam: { type: "host-local" } },
     { type: "portmap", snat: true },
@@ -27,16 +27,16 @@ test.each([
   [6, "portmap: markMasqBit: too large"],
   [50, undefined],
   [999, undefined],
-])("an error of code %i is a complaint: %s", (code, complaint) => {
+])("reports an error with code %i: %s", (code, complaint) => {
   expect(complaintOf("portmap", 1, JSON.stringify({ code, msg: "markMasqBit: too large" }))).toBe(complaint);
 });
 
-test("a plugin that answers nothing of use has no complaint", () => {
+test("reports nothing for a plugin without an error object", () => {
   expect(complaintOf("portmap", 0, "")).toBeUndefined();
   expect(complaintOf("portmap", 139, "Segmentation fault")).toBeUndefined();
 });
 
-test("what two plugins say in the same words is said once", () => {
+test("reports the same text of two plugins once", () => {
   const complaints = ["bridge: ipam: no", "host-local: ipam: no", "portmap: x"].map((text) => ({ text }));
   expect(withoutRepeats(complaints).map(({ text }) => text)).toEqual(["bridge: ipam: no", "portmap: x"]);
 });

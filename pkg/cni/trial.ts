@@ -1,6 +1,6 @@
 /**
- * Whether plugins take a configuration, asked before a runtime uses it: each reads it by its own parser when it is called
- * with STATUS. What STATUS says of the node (50, 51) is no matter of the configuration.
+ * Checks whether plugins accept a configuration before a runtime uses it. Each plugin parses the configuration when it
+ * is called with STATUS. Errors of STATUS about the node (50, 51) do not concern the configuration.
  */
 import type { ConfigObject } from "./config.ts";
 import { ErrorCode } from "./errors.ts";
@@ -9,20 +9,20 @@ import { LATEST_VERSION } from "./versions.ts";
 
 /** One call of STATUS. */
 export interface Question {
-  /** The plugin that is to answer: one of the chain, or the address manager that one names. */
+  /** The plugin to call: one of the chain, or the IPAM plugin that it names. */
   readonly plugin: string;
-  /** What it reads from standard input. */
+  /** Its standard input. */
   readonly input: string;
 }
 
-/** Address managers are asked themselves: none has to be found. */
+/** IPAM plugins are called directly, so no plugin has to be found in CNI_PATH. */
 export const TRIAL_ENVIRONMENT = { CNI_COMMAND: "STATUS", CNI_PATH: "/nonexistent" } as const;
 
 const COMPLAINTS: readonly unknown[] = [ErrorCode.unsupportedField, ErrorCode.decodingFailure, ErrorCode.invalidConfig];
 
 /**
- * What to ask of the plugins of the network `network`, in the order of the chain. Plugins that are not among `known` are not
- * asked, nor are the address managers that they name: these may get another configuration. Throws `CniError` 7.
+ * Returns the calls for the plugins of the network `network`, in the order of the chain. Excludes plugins that are not
+ * among `known`, and the IPAM plugins that they name: these may get a different configuration. Throws `CniError` 7.
  */
 export function questionsOf(network: string, plugins: readonly ConfigObject[], known: readonly string[]): Question[] {
   const isKnown = (name: unknown): name is string => typeof name === "string" && known.includes(name);
@@ -35,20 +35,23 @@ export function questionsOf(network: string, plugins: readonly ConfigObject[], k
     });
 }
 
-/** In words, what `plugin` does not take; undefined where it has nothing against the configuration. */
+/** Returns the reason why `plugin` refuses the configuration. Undefined if it accepts it. */
 export function complaintOf(plugin: string, status: number, output: string): string | undefined {
   if (status === 0) return undefined;
   let answer: Readonly<Record<string, unknown>>;
   try {
     answer = parseJsonObject(new TextEncoder().encode(output), `answer of ${plugin}`);
   } catch {
-    // One that died says nothing about the configuration.
+    // A plugin that crashed says nothing about the configuration.
     return undefined;
   }
   return COMPLAINTS.includes(answer.code) ? `${plugin}: ${answer.msg}` : undefined;
 }
 
-/** Bridge and address manager read the same configuration: what both say is said once. */
+/**
+ * Removes repeated texts: the main plugin and its IPAM plugin read the same configuration and may report the same
+ * error.
+ */
 export function withoutRepeats<T extends { readonly text: string }>(complaints: readonly T[]): T[] {
   const textOf = ({ text }: T) => text.replace(/^[^:]*: /, "");
   return complaints.filter((one, at) => complaints.findIndex((other) => textOf(other) === textOf(one)) === at);

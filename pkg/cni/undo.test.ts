@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { CniError } from "./errors.ts";
 import { undoing } from "./undo.ts";
 
-test("work that succeeds keeps what it did", () => {
+test("runs no undo step if the work succeeds", () => {
   const log: string[] = [];
   const value = undoing((undo) => {
     undo.push(() => log.push("undone"));
@@ -11,7 +11,7 @@ test("work that succeeds keeps what it did", () => {
   expect([value, log]).toEqual([7, []]);
 });
 
-test("work that fails is taken back in reverse order, and its error thrown as it was", () => {
+test("runs the undo steps in reverse order if the work fails, and throws its error unchanged", () => {
   const log: string[] = [];
   const cause = new CniError(11, "try again");
   expect(() =>
@@ -24,7 +24,7 @@ test("work that fails is taken back in reverse order, and its error thrown as it
   expect(log).toEqual(["second", "first"]);
 });
 
-test("a step back that fails is told, and the others still run", () => {
+test("reports an undo step that fails and still runs the others", () => {
   const log: string[] = [];
   let thrown: unknown;
   try {
@@ -40,5 +40,5 @@ test("a step back that fails is told, and the others still run", () => {
   }
   expect(log).toEqual(["first"]);
   expect(thrown).toMatchObject({ code: 7, message: "bad range" });
-  expect((thrown as CniError).details).toBe("see the manual; taking back what ADD had done failed too: device busy");
+  expect((thrown as CniError).details).toBe("see the manual; undoing ADD's changes failed, too: device busy");
 });

@@ -1,18 +1,18 @@
 import { CniError, ErrorCode, isCniError, messageOf } from "./errors.ts";
 
 /**
- * What an ADD has done so far, as the steps that take it back. On failure they run in reverse order; one that fails does
- * not keep the others from running, and is told in the details of the error that started it all.
+ * The undo steps for the changes of an ADD. On failure they run in reverse order. A step that fails does not stop the
+ * others; its error is added to the details of the original error.
  */
 export class Undo {
   readonly #steps: (() => void)[] = [];
 
-  /** `step` takes back what was just done. */
+  /** Adds a step that undoes the last change. */
   push(step: () => void): void {
     this.#steps.push(step);
   }
 
-  /** Takes everything back, and gives the error to throw: `cause`, with what could not be taken back. */
+  /** Runs all undo steps. Returns the error to throw: `cause`, with the errors of undo steps in its details. */
   after(cause: unknown): unknown {
     const failures: string[] = [];
     for (const step of this.#steps.splice(0).reverse()) {
@@ -23,14 +23,14 @@ export class Undo {
       }
     }
     if (failures.length === 0) return cause;
-    const details = `taking back what ADD had done failed too: ${failures.join("; ")}`;
+    const details = `undoing ADD's changes failed, too: ${failures.join("; ")}`;
     if (!isCniError(cause)) return new CniError(ErrorCode.internal, messageOf(cause), { cause, details });
-    const told = cause.details === undefined ? details : `${cause.details}; ${details}`;
-    return new CniError(cause.code, cause.message, { cause, details: told });
+    const all = cause.details === undefined ? details : `${cause.details}; ${details}`;
+    return new CniError(cause.code, cause.message, { cause, details: all });
   }
 }
 
-/** Runs `work`; when it throws, what it pushed to the undo list is taken back first. */
+/** Runs `work`. If it throws, runs the undo steps that it pushed. */
 export function undoing<T>(work: (undo: Undo) => T): T {
   const undo = new Undo();
   try {

@@ -12,6 +12,6 @@ test("versionsFrom includes its minimum", () => {
   expect(versionsFrom("0.4.0")).toEqual(["0.4.0", "1.0.0", "1.1.0"]);
 });
 
-test.each(["0.3.2", "1.1", "", "2.0.0", "v1.1.0", "length"])("%j is no version", (text) => {
+test.each(["0.3.2", "1.1", "", "2.0.0", "v1.1.0", "length"])("%j is not a version", (text) => {
   expect(isVersion(text)).toBe(false);
 });

@@ -5,21 +5,21 @@ import { Bus, busPath } from "./bus.ts";
 const BUS = "/run/dbus/system_bus_socket";
 
 describe("the bus", () => {
-  test("that is not there is no error", () => {
+  test("that does not exist is no error", () => {
     expect(Bus.open(new FakeSystem())).toBe(undefined);
   });
   test.each<[string, StreamScript, RegExp]>([
     [
       "refuses",
       () => [new TextEncoder().encode("REJECTED EXTERNAL\r\n")],
-      /^D-Bus at .run.dbus.system_bus_socket does not let us in: "REJECTED EXTERNAL"/,
+      /^D-Bus at .run.dbus.system_bus_socket refused the authentication: "REJECTED EXTERNAL"/,
     ],
     ["ends", () => [new Uint8Array()], /^D-Bus at \S+ closed the connection/],
-    ["is silent", () => [], /^D-Bus at \S+ does not answer$/],
+    ["does not answer", () => [], /^D-Bus at \S+ does not answer$/],
     [
-      "talks nonsense",
+      "sends invalid data",
       () => [new TextEncoder().encode("DATA\r\nOK 1\r\n0123456789abcdef")],
-      /^D-Bus at \S+ does not speak D-Bus: byte order 48/,
+      /^D-Bus at \S+ does not speak D-Bus: unknown byte order 48/,
     ],
   ])("that %s is an error", (_, script, message) => {
     const system = new FakeSystem({ servers: { [BUS]: () => script } });
@@ -34,7 +34,7 @@ describe("the bus", () => {
     ["tcp:host=x", BUS],
     ["unix:path=/a%20b,guid=1", "/a b"],
     ["tcp:host=x;unix:guid=1,path=/c", "/c"],
-  ])("address %j leads to %s", (address, path) => {
+  ])("the address %j names the socket %s", (address, path) => {
     expect(busPath(address)).toBe(path);
   });
 });

@@ -1,4 +1,4 @@
-/** Calling methods over the system's D-Bus: the executables' way, asking and waiting. */
+/** A blocking client for method calls on the system's D-Bus, used by the executables. */
 import { isSystemError } from "../sys/errors.ts";
 import type { StreamSocket, System } from "../sys/system.ts";
 import {
@@ -11,15 +11,15 @@ import {
   messageLength,
 } from "./message.ts";
 
-/** The bus itself, as a service on it. */
+/** The bus daemon, which is also a service on the bus. */
 const BUS = { destination: "org.freedesktop.DBus", path: "/org/freedesktop/DBus", interface: "org.freedesktop.DBus" };
 const SYSTEM_BUS = "/run/dbus/system_bus_socket";
-/** What D-Bus libraries wait for a service's answer. */
+/** Timeout for a service's answer in milliseconds, as in D-Bus libraries. */
 const ANSWER_MS = 25_000;
-/** The bus itself answers at once, or is broken: for all that is asked of it, one after the other. */
+/** Timeout for all calls to the bus daemon together, in milliseconds. A bus daemon that works answers at once. */
 const OPENING_MS = 4000;
 
-/** The bus itself does not work: it is silent, refuses us, breaks off, or its answers are no D-Bus. */
+/** The bus daemon does not work: it does not answer, refuses the connection, closes it, or does not speak D-Bus. */
 export class BusError extends Error {
   constructor(path: string, reason: string, options?: ErrorOptions) {
     super(`D-Bus at ${path} ${reason}`, options);
@@ -27,7 +27,7 @@ export class BusError extends Error {
   }
 }
 
-/** A service refused a call: `errorName` is its error's name on the bus. */
+/** A service refused a call. `errorName` is the D-Bus name of the error. */
 export class DbusError extends Error {
   readonly errorName: string;
   constructor(call: Call, errorName: string, text: string) {
@@ -43,9 +43,9 @@ export class Bus {
   readonly #system: System;
   readonly #socket: StreamSocket;
   readonly #path: string;
-  /** Of what is asked of the bus itself. */
+  /** The time until which calls to the bus daemon must be answered, in milliseconds. */
   readonly #openUntilMs: number;
-  /** After a failure no answer can be told from an earlier call's: nothing more is asked. */
+  /** Set after a failure: later bytes might answer an earlier call, so every later call throws this error. */
   #failure: BusError | undefined;
   #received = new Uint8Array();
   #serial = 0;
@@ -57,7 +57,10 @@ export class Bus {
     this.#openUntilMs = system.now() + OPENING_MS;
   }
 
-  /** `undefined` where the system has no bus. Throws `BusError` where it has one that does not let us in. */
+  /**
+   * Connects to the system bus. Returns undefined if the system has no bus. Throws `BusError` if the bus cannot be
+   * used.
+   */
   static open(system: System): Bus | undefined {
     const path = busPath(system.environment.DBUS_SYSTEM_BUS_ADDRESS);
     let socket: StreamSocket;
@@ -78,24 +81,26 @@ export class Bus {
     }
   }
 
-  /** The method's results. Throws `DbusError` for what the service refuses, `BusError` where no answer comes. */
+  /**
+   * Calls a method and returns its results. Throws `DbusError` if the service refuses, `BusError` if no answer arrives.
+   */
   call(call: Call): readonly DbusValue[] {
     return this.#guarded(() => this.#callUntil(call, this.#system.now() + ANSWER_MS));
   }
 
-  /** True when a service of this name runs. Throws `BusError`. */
+  /** True if a service owns this name. Throws `BusError`. */
   hasOwner(name: string): boolean {
     return this.#ask("NameHasOwner", [name])[0] === true;
   }
 
-  /** Of the bus itself, whose refusals mean that it does not serve us. */
+  /** Calls the bus daemon. A refusal by the daemon means that this process cannot use the bus. */
   #ask(member: string, body: readonly string[]): readonly DbusValue[] {
     return this.#guarded(() => {
       try {
         return this.#callUntil({ ...BUS, member, body }, this.#openUntilMs);
       } catch (error) {
         if (!(error instanceof DbusError)) throw error;
-        throw new BusError(this.#path, `refuses us: ${error.message}`, { cause: error });
+        throw new BusError(this.#path, `refused the call: ${error.message}`, { cause: error });
       }
     });
   }
@@ -113,7 +118,10 @@ export class Bus {
     }
   }
 
-  /** Throws `BusError` for all but a service's refusal, and from then on at once. */
+  /**
+   * Runs `work`. Throws `BusError` for every failure but a service's refusal; after the first one, throws it again at
+   * once.
+   */
   #guarded<T>(work: () => T): T {
     if (this.#failure !== undefined) throw this.#failure;
     try {
@@ -130,20 +138,20 @@ export class Bus {
   }
 
   /**
-   * EXTERNAL without a name: the bus takes us for who the kernel says we are. All lines go at once; the answers are a
-   * question for data, and the consent.
+   * Authenticates by EXTERNAL without a name: the bus uses the credentials that the kernel reports for the socket. All
+   * lines are sent at once. The bus answers with a request for data and then with its consent.
    */
   #authenticate(): void {
     this.#socket.send(new TextEncoder().encode("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n"));
     for (const expected of ["DATA", "OK"]) {
       const line = new TextDecoder().decode(this.#take(lineLength, this.#openUntilMs)).trim();
       if (line.split(" ")[0] !== expected) {
-        throw new BusError(this.#path, `does not let us in: ${JSON.stringify(line.slice(0, LONGEST_QUOTE))}`);
+        throw new BusError(this.#path, `refused the authentication: ${JSON.stringify(line.slice(0, LONGEST_QUOTE))}`);
       }
     }
   }
 
-  /** The next bytes, as many as `lengthOf` says once it knows. */
+  /** Reads the next bytes. `lengthOf` returns how many, or undefined until it has enough bytes to know. */
   #take(lengthOf: (bytes: Uint8Array) => number | undefined, untilMs: number): Uint8Array {
     for (;;) {
       const length = lengthOf(this.#received);
@@ -166,7 +174,7 @@ export class Bus {
 
 const SILENT = "does not answer";
 const LONGEST_QUOTE = 80;
-/** A server that never ends its line is no bus. */
+/** A server that sends a longer line is not a D-Bus daemon. */
 const LONGEST_LINE = 4096;
 
 function textOf(error: unknown): string {
@@ -180,11 +188,12 @@ function reasonOf(error: unknown): string {
 
 function lineLength(bytes: Uint8Array): number | undefined {
   const end = bytes.indexOf(0x0a);
-  if (end < 0 && bytes.length > LONGEST_LINE) throw new DbusFormatError(`a line of more than ${LONGEST_LINE} bytes`);
+  if (end < 0 && bytes.length > LONGEST_LINE)
+    throw new DbusFormatError(`received a line of more than ${LONGEST_LINE} bytes`);
   return end < 0 ? undefined : end + 1;
 }
 
-/** The first socket in a list of addresses: "unix:path=/run/bus,guid=1;tcp:host=x", with %-escapes. */
+/** Returns the first socket in a list of addresses: "unix:path=/run/bus,guid=1;tcp:host=x", with %-escapes. */
 export function busPath(address: string | undefined): string {
   for (const entry of (address ?? "").split(";")) {
     const path = /^unix:(?:.*,)?path=([^,]*)/.exec(entry)?.[1];

@@ -4,7 +4,7 @@ import { decodeMessage, encodeCall, messageLength } from "./message.ts";
 describe("messages", () => {
   const call = { serial: 1, destination: "a.b", path: "/", interface: "c.d", member: "E", body: ["x", "größe"] };
 
-  test("come back as they were", () => {
+  test("are the same after encoding and decoding", () => {
     const encoded = encodeCall(call);
     expect(messageLength(encoded)).toBe(encoded.length);
     expect(decodeMessage(encoded)).toEqual({
@@ -15,7 +15,7 @@ describe("messages", () => {
   test("without arguments have no signature", () => {
     expect(decodeMessage(encodeCall({ ...call, body: [] })).body).toEqual([]);
   });
-  test("cut anywhere are refused, or not whole yet", () => {
+  test("that are truncated at any byte are refused or reported as incomplete", () => {
     const encoded = encodeCall(call);
     for (let length = 0; length < encoded.length; length++) {
       const cut = encoded.slice(0, length);
@@ -23,7 +23,7 @@ describe("messages", () => {
       else expect(() => decodeMessage(cut)).toThrow();
     }
   });
-  test("of absurd lengths are refused", () => {
+  test("of excessive length are refused", () => {
     const encoded = encodeCall(call);
     encoded[7] = 0x7f;
     expect(() => messageLength(encoded)).toThrow(/bytes/);

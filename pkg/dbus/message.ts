@@ -1,6 +1,6 @@
 /**
- * D-Bus messages on the wire (D-Bus specification 0.43, "Message Protocol"): as much as calling methods with texts takes.
- * Written in little-endian order, read in either.
+ * D-Bus messages on the wire (D-Bus specification 0.43, "Message Protocol"), limited to method calls with string
+ * arguments. Messages are written in little-endian byte order and read in either.
  */
 
 export const MESSAGE_TYPE = { call: 1, return: 2, error: 3, signal: 4 } as const;
@@ -16,12 +16,12 @@ const HEADER_FIELD = {
 const PROTOCOL_VERSION = 1;
 const LITTLE = 0x6c;
 const BIG = 0x42;
-/** Fixed part of the header, the length of its array of fields included. */
+/** The length of the fixed part of the header, including the length field of the header's array. */
 const FIXED_LENGTH = 16;
-/** 128 MiB, by the specification; nothing that we ask is answered with so much. */
+/** The limit for a message in bytes. The specification allows 128 MiB; no answer to weft's calls is that large. */
 const LONGEST = 1 << 20;
 
-/** Bytes that are no message, or none that we understand. */
+/** Thrown for bytes that are not a D-Bus message, or not one that this file can decode. */
 export class DbusFormatError extends Error {
   override name = "DbusFormatError";
 }
@@ -37,7 +37,7 @@ export interface MethodCall {
 
 export type DbusValue = string | number | boolean;
 
-/** What came back. `body` has the values of basic types, up to the first of another type. */
+/** A received message. `body` has the values of basic types, up to the first value of another type. */
 export interface DbusMessage {
   readonly type: number;
   readonly serial: number;
@@ -66,7 +66,7 @@ class Writer {
     for (const shift of [0, 8, 16, 24]) this.byte(value >>> shift);
   }
 
-  /** STRING and OBJECT_PATH. */
+  /** Writes a STRING or OBJECT_PATH. */
   string(text: string): void {
     const bytes = new TextEncoder().encode(text);
     this.u32(bytes.length);
@@ -116,13 +116,17 @@ export function encodeCall(call: MethodCall): Uint8Array {
   return message.finish();
 }
 
-/** How long the message that begins here is; `undefined` until enough of it has come. Throws `DbusFormatError`. */
+/**
+ * Returns the length of the message that begins here, or undefined until enough bytes are there. Throws
+ * `DbusFormatError`.
+ */
 export function messageLength(bytes: Uint8Array): number | undefined {
   if (bytes.length < FIXED_LENGTH) return undefined;
   const reader = new Reader(bytes);
   const body = reader.u32At(4);
   const fields = reader.u32At(12);
-  if (body > LONGEST || fields > LONGEST) throw new DbusFormatError(`a message of ${body + fields} bytes`);
+  if (body > LONGEST || fields > LONGEST)
+    throw new DbusFormatError(`received a message of ${body + fields} bytes: the limit is ${LONGEST}`);
   return FIXED_LENGTH + Math.ceil(fields / 8) * 8 + body;
 }
 
@@ -133,7 +137,7 @@ class Reader {
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    if (bytes[0] !== LITTLE && bytes[0] !== BIG) throw new DbusFormatError(`byte order ${bytes[0]}`);
+    if (bytes[0] !== LITTLE && bytes[0] !== BIG) throw new DbusFormatError(`unknown byte order ${bytes[0]}`);
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     this.#isLittle = bytes[0] === LITTLE;
@@ -153,7 +157,7 @@ class Reader {
 
   #take(length: number): number {
     const start = this.#at;
-    if (start + length > this.#bytes.length) throw new DbusFormatError("a message ends too early");
+    if (start + length > this.#bytes.length) throw new DbusFormatError("the message is truncated");
     this.#at += length;
     return start;
   }
@@ -176,7 +180,7 @@ class Reader {
     return new TextDecoder().decode(this.#bytes.subarray(start, start + length));
   }
 
-  /** `undefined` for a type that is not basic, or that nothing we ask is answered with. */
+  /** Reads one value. Returns undefined for a type that is not basic, or that no answer to weft's calls uses. */
   value(type: string): DbusValue | undefined {
     switch (type) {
       case "y":
@@ -198,7 +202,7 @@ class Reader {
   }
 }
 
-/** Reads one whole message. Throws `DbusFormatError`. */
+/** Decodes one complete message. Throws `DbusFormatError`. */
 export function decodeMessage(bytes: Uint8Array): DbusMessage {
   const reader = new Reader(bytes);
   reader.seek(1);
@@ -211,7 +215,7 @@ export function decodeMessage(bytes: Uint8Array): DbusMessage {
     reader.align(8);
     const code = reader.byte();
     const value = reader.value(reader.text(reader.byte()));
-    if (value === undefined) throw new DbusFormatError(`header field ${code} of an unknown type`);
+    if (value === undefined) throw new DbusFormatError(`header field ${code} has an unknown type`);
     fields.set(code, value);
   }
   reader.seek(end);

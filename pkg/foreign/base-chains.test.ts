@@ -14,7 +14,7 @@ function chain(name: string, hook?: number): Message {
   return message(query(NFT_MSG_NEWCHAIN, "", { family: NFPROTO.ip }, { table: "site", name, ...base }));
 }
 
-/** A kernel with the chains of one table, which keeps what it was asked. */
+/** A kernel with the chains of one table. Records the requests it receives. */
 class Kernel {
   readonly chains = new Map<string, Message>();
   asked: string[] = [];
@@ -25,7 +25,7 @@ class Kernel {
     return made;
   }
 
-  /** Names of the base chains that a look finds; `meanwhile` happens after the kernel has answered. */
+  /** Returns the names of the base chains that one dump finds. `meanwhile` runs after the kernel has answered. */
   look(bases: BaseChains, meanwhile: () => void = () => undefined): string[] {
     this.asked = [];
     const look = bases.look(IP);
@@ -40,12 +40,12 @@ class Kernel {
   #answer({ text }: Encodable): readonly Message[] {
     this.asked.push(text);
     if (text === "nft list chains ip") return [...this.chains.values()];
-    const [, name = ""] = /^nft list chain ip site (\S+) \(alone\)$/.exec(text) ?? [];
+    const [, name = ""] = /^nft list chain ip site (\S+) \(without rules\)$/.exec(text) ?? [];
     return [...this.chains].flatMap(([known, made]) => (known === name ? [made] : []));
   }
 }
 
-test("a family's chains are dumped once, then those that forward are asked for by name", () => {
+test("dumps a family's chains once, then reads forward chains by name", () => {
   const [kernel, bases] = [new Kernel(), new BaseChains()];
   kernel.add("forward", FORWARD);
   kernel.add("input", 1);
@@ -53,22 +53,22 @@ test("a family's chains are dumped once, then those that forward are asked for b
   expect(kernel.look(bases)).toEqual(["forward"]);
   expect(kernel.asked).toEqual(["nft list chains ip"]);
   expect(kernel.look(bases)).toEqual(["forward"]);
-  expect(kernel.asked).toEqual(["nft list chain ip site forward (alone)"]);
+  expect(kernel.asked).toEqual(["nft list chain ip site forward (without rules)"]);
 });
 
-test("an announced chain is found without a dump, and one that is gone is asked for no longer", () => {
+test("finds an announced chain without a dump and stops reading a removed one", () => {
   const [kernel, bases] = [new Kernel(), new BaseChains()];
   kernel.look(bases);
   bases.announced(readChains([kernel.add("later", FORWARD), kernel.add("input", 1)]));
   expect(kernel.look(bases)).toEqual(["later"]);
-  expect(kernel.asked).toEqual(["nft list chain ip site later (alone)"]);
+  expect(kernel.asked).toEqual(["nft list chain ip site later (without rules)"]);
   kernel.chains.delete("later");
   expect(kernel.look(bases)).toEqual([]);
   kernel.look(bases);
   expect(kernel.asked).toEqual([]);
 });
 
-test("a chain that is announced between the kernel's answer and its reading is kept", () => {
+test("keeps a chain announced between the kernel's answer and its processing", () => {
   const [kernel, bases] = [new Kernel(), new BaseChains()];
   const announce = (name: string) => bases.announced(readChains([kernel.add(name, FORWARD)]));
   kernel.look(bases, () => announce("during-the-dump"));
@@ -78,7 +78,7 @@ test("a chain that is announced between the kernel's answer and its reading is k
   expect(kernel.look(bases)).toEqual(["during-the-dump"]);
 });
 
-test("after announcements were lost all chains are dumped again, also where a dump was on its way", () => {
+test("dumps all chains again after lost notifications, even during a dump", () => {
   const [kernel, bases] = [new Kernel(), new BaseChains()];
   kernel.look(bases, () => bases.forget());
   kernel.add("unheard", FORWARD);

@@ -1,14 +1,14 @@
 /**
- * The reference firewall plugin's chains in iptables' filter tables on nf_tables, made as that plugin makes them, so that
- * either program finds what the other has made:
+ * The reference firewall plugin's chains in iptables' filter tables on nf_tables, created as that plugin creates them,
+ * so that each program finds the other's chains:
  *
  *     FORWARD      -> CNI-FORWARD                      comment "CNI firewall plugin rules"
  *     CNI-FORWARD  -> the administrator's chain        comment "CNI firewall plugin admin overrides"
  *     CNI-FORWARD  -d POD, established or related  accept
  *     CNI-FORWARD  -s POD                          accept
  *
- * iptables-nft refuses to show or save a table with anything in it that it could not have written: hence no sets, and
- * connection states by the xtables extension.
+ * iptables-nft refuses to show or save a table with any content that it could not have written. Therefore weft uses no
+ * sets there, and matches connection states by the xtables extension.
  */
 import {
   ADMIN_COMMENT,
@@ -66,7 +66,7 @@ import {
   type WantedRule,
 } from "./forward-chains.ts";
 
-/** Requests for a FORWARD as iptables-nft makes it, with its table where that is not among `tables`. */
+/** Returns requests for a FORWARD chain as iptables-nft creates it, and for its table if it is not among `tables`. */
 export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Request[] {
   const isThere = tables.some(({ family, table }) => family === place.family && table === place.table);
   const table = request(
@@ -97,21 +97,21 @@ export function addForward(place: ChainPlace, tables: readonly TablePlace[]): Re
   ];
 }
 
-/** A FORWARD that `addForward` is about to make. */
+/** Returns the FORWARD chain that `addForward` will create. */
 export function newForward({ family, table }: TablePlace): NftChain {
   const [hook, policy] = [NF_INET_HOOK.forward, VERDICT.accept];
   return { family, table, chain: "FORWARD", hook, policy, comment: CHAIN_MARK, use: 0 };
 }
 
 /**
- * True where FORWARD is missing from the filter table of this family and may be made. A table of that name whose forward
- * chain has another name is an administrator's own.
+ * True if the filter table of this family has no forward chain, so that FORWARD may be created. A table of that name
+ * whose forward chain has another name belongs to an administrator.
  */
 export function lacksForward({ chains }: Forwarding, family: number): boolean {
   return !chains.some((chain) => chain.family === family && chain.table === "filter" && isForward(chain));
 }
 
-/** What FORWARD -> CNI-FORWARD -> `adminChain` lacks. */
+/** Returns requests for the missing parts of FORWARD -> CNI-FORWARD -> `adminChain`. */
 export function addPrivateChain(forwarding: Forwarding, base: NftChain, adminChain: string): Request[] {
   const own = { ...base, chain: PRIVATE_CHAIN };
   const admin = { ...base, chain: adminChain };
@@ -136,7 +136,10 @@ function addChain(place: ChainPlace): Request {
   );
 }
 
-/** What lets an address through: answers to the pod, and all that it sends. In iptables' chains as iptables-nft writes it. */
+/**
+ * Returns the rules that accept an address: replies to the pod, and all packets from it. In iptables' chains, as
+ * iptables-nft writes them.
+ */
 export function acceptAddress(place: ChainPlace, address: Address): readonly (readonly Statement[])[] {
   const family = place.family === NFPROTO.inet ? [matchFamily(address.family)] : [];
   const established = isIptablesChain(place) ? [establishedByXtables, counter] : [matchEstablished, counter];
@@ -146,7 +149,7 @@ export function acceptAddress(place: ChainPlace, address: Address): readonly (re
   ];
 }
 
-/** struct xt_conntrack_mtinfo3 (include/uapi/linux/netfilter/xt_conntrack.h), padded to eight bytes. */
+/** The size of struct xt_conntrack_mtinfo3 (include/uapi/linux/netfilter/xt_conntrack.h), padded to eight bytes. */
 const CONNTRACK_SIZE = 168;
 const MATCH_FLAGS_OFFSET = 146;
 const STATE_MASK_OFFSET = 150;
@@ -154,7 +157,7 @@ const XT_CONNTRACK_STATE = 1;
 /** XT_CONNTRACK_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED. */
 const ESTABLISHED_OR_RELATED = 2 | 4;
 
-/** `-m conntrack --ctstate RELATED,ESTABLISHED`: nft shows it as the connection's state, too. */
+/** `-m conntrack --ctstate RELATED,ESTABLISHED`. nft also shows it as the connection's state. */
 const establishedByXtables: Statement = {
   text: "ct state established,related",
   expressions: [{ kind: "match", data: { name: "conntrack", revision: 3, info: conntrackInfo() } }],
@@ -168,7 +171,7 @@ function conntrackInfo(): Uint8Array {
   return info;
 }
 
-/** True when every rule of the chain, and every rule that leads to it, was seen. */
+/** True if every rule of the chain, and every rule that leads to it, is in `forwarding`. */
 export function isSeenWhole(forwarding: Forwarding, place: NftChain): boolean {
   return place.use <= forwarding.rulesOf(place).length + leadingTo(forwarding, place).length;
 }
@@ -180,8 +183,9 @@ function leadingTo(forwarding: Forwarding, { family, table, chain }: ChainPlace)
 }
 
 /**
- * CNI-FORWARD with the rules that lead to it and from it, then what weft or the reference plugin made for it alone: the
- * administrator's chain where that is empty, FORWARD, the table. A chain that another rule leads to stays.
+ * Removes CNI-FORWARD with the rules from and to it, and then the objects that weft or the reference plugin created
+ * only for it: the administrator's chain if it is empty, FORWARD, the table. A chain that another rule refers to is
+ * kept.
  */
 export function removePrivateChain(
   forwarding: Forwarding,
@@ -194,7 +198,7 @@ export function removePrivateChain(
   const toAdmin = forwarding.rulesOf(own).filter((rule) => leadsTo(rule, adminChain));
   if (own.use > forwarding.rulesOf(own).length + toOwn.length) return [];
   const admin = forwarding.find({ ...own, chain: adminChain });
-  // Made by weft, or by the reference plugin, which makes both; empty, and nothing else leads there.
+  // weft created it, or the reference plugin, which creates both. It is empty, and no other rule refers to it.
   const isAdminSpare =
     admin !== undefined && admin.use === toAdmin.length && (own.comment !== CHAIN_MARK || admin.comment === CHAIN_MARK);
   const forward = forwarding.find(base);
@@ -206,7 +210,7 @@ export function removePrivateChain(
   return isTableSpare ? [deleteTable(table)] : [...[...toOwn, ...toAdmin].map(deleteRule), ...chains.map(deleteChain)];
 }
 
-/** The chains of `ingressPolicy`, where nothing else leads to them. */
+/** Removes the chains of `ingressPolicy` if no other rule refers to them. */
 export function removeIsolation(forwarding: Forwarding, own: NftChain): Request[] {
   const stages = ISOLATION_CHAINS.flatMap((chain) => forwarding.find({ ...own, chain }) ?? []);
   const entries = forwarding.rulesOf({ ...own, chain: "FORWARD" }).filter((rule) => leadsTo(rule, ISOLATION_CHAINS[0]));
@@ -219,7 +223,7 @@ export function removeIsolation(forwarding: Forwarding, own: NftChain): Request[
 }
 
 /**
- * The bridges that the reference plugin closes to each other: CNI-ISOLATION-STAGE-1 has one rule for each,
+ * Returns the bridges that the reference plugin isolates from each other. CNI-ISOLATION-STAGE-1 has one rule for each:
  * `-i BRIDGE ! -o BRIDGE -j CNI-ISOLATION-STAGE-2`.
  */
 export function isolatedBridges(rules: readonly NftRule[]): string[] {
@@ -229,7 +233,7 @@ export function isolatedBridges(rules: readonly NftRule[]): string[] {
   return [...new Set(names)];
 }
 
-/** The name in `iifname NAME`; `undefined` where the rule does not have it. */
+/** Returns the name in `iifname NAME`. Undefined if the rule has no such match. */
 function inputInterface(expressions: readonly Expression[]): string | undefined {
   const at = expressions.findIndex(({ kind, data }) => kind === "meta" && data?.key === NFT_META.iifname);
   const next = at < 0 ? undefined : expressions[at + 1];
@@ -238,12 +242,12 @@ function inputInterface(expressions: readonly Expression[]): string | undefined 
   return name === "" ? undefined : name;
 }
 
-/** CNI-FORWARD in the filter table of iptables or ip6tables. */
+/** Returns the place of CNI-FORWARD in the filter table of iptables or ip6tables. */
 export function privateChainOf(family: Family): ChainPlace {
   return { family: family === 4 ? NFPROTO.ip : NFPROTO.ip6, table: "filter", chain: PRIVATE_CHAIN };
 }
 
-/** Those of `rules` in CNI-FORWARD that let `address` through, in the order of `acceptAddress`, whatever their comments. */
+/** Returns the `rules` in CNI-FORWARD that accept `address`, in the order of `acceptAddress`. Comments are ignored. */
 export function rulesOfAddress(rules: readonly NftRule[], address: Address): NftRule[] {
   const place = privateChainOf(address.family);
   const own = rules.filter((rule) => isSameChain(rule, place));
@@ -252,7 +256,9 @@ export function rulesOfAddress(rules: readonly NftRule[], address: Address): Nft
   );
 }
 
-/** What each rule that `acceptAddress` makes for these addresses means, those of other families left out. */
+/**
+ * Returns the meaning of each rule that `acceptAddress` creates for these addresses. Skips addresses of other families.
+ */
 export function meaningsOf(place: ChainPlace, addresses: readonly Address[]): string[] {
   return addresses
     .filter(({ family }) => isOfFamily(place, family))

@@ -1,6 +1,6 @@
 /**
- * The rules that flanneld 0.28 leaves in nf_tables, its own tables' and iptables-nft's: what is there of them, and the
- * transaction that takes them away. Pure.
+ * The rules that flanneld 0.28 leaves in nf_tables, in its own tables and iptables-nft's, and the transaction that
+ * removes them. Pure.
  */
 import type { Message, Query, Request } from "../netlink/message.ts";
 import { NFPROTO } from "../netlink/nftables.ts";
@@ -19,13 +19,13 @@ import {
   verdictOf,
 } from "../nft/ruleset.ts";
 
-/** Of its mode that writes nftables. */
+/** The tables of its nftables mode. */
 const OWN_TABLES = [
   { family: NFPROTO.ip, table: "flannel-ipv4" },
   { family: NFPROTO.ip6, table: "flannel-ipv6" },
 ] as const;
 
-/** Of its mode that calls iptables: the chains of its own, those that lead there, and the comment of the rule that does. */
+/** The chains of its iptables mode, the chains that jump to them, and the comment of that jump. */
 export const FLANNEL_CHAINS = [
   { table: "filter", entry: "FORWARD", chain: "FLANNEL-FWD", comment: "flanneld forward" },
   { table: "nat", entry: "POSTROUTING", chain: "FLANNEL-POSTRTG", comment: "flanneld masq" },
@@ -35,13 +35,19 @@ const CHAINS = [NFPROTO.ip, NFPROTO.ip6].flatMap((family) =>
   FLANNEL_CHAINS.map(({ table, entry, chain }) => ({ entry: { family, table, chain: entry }, chain })),
 );
 
-/** What is asked first: few answers, and none of flannel's on most nodes. What is absent (ENOENT) counts as empty. */
+/**
+ * The first queries. They have small answers, and on most nodes none from flannel. A missing object (ENOENT) counts as
+ * empty.
+ */
 export const flannelQuestions = {
   single: (): readonly Query[] => CHAINS.map(({ entry, chain }) => chainRequest({ ...entry, chain })),
   dumps: (): readonly Query[] => [tablesDump(), ...CHAINS.map(({ entry }) => rulesDump(entry))],
 };
 
-/** One transaction; empty where nothing of flannel's is there. ENOENT, EBUSY: somebody has changed it since the look. */
+/**
+ * Returns one transaction. It is empty if no rules of flannel are left. ENOENT or EBUSY means that another program has
+ * changed them since the read.
+ */
 export function planFlannelRemoval(seen: readonly Message[]): Request[] {
   const tables = readTables(seen).filter((place) =>
     OWN_TABLES.some(({ family, table }) => family === place.family && table === place.table),

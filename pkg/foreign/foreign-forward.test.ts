@@ -62,28 +62,28 @@ const xtables = (kind: "match" | "target", name: string): Expression => ({
   kind,
   data: { name, revision: 0, info: new Uint8Array(8) },
 });
-/** Known to no table of ours: read with its name alone. */
+/** A family without weft's tables, which is read only by its name. */
 const reject = { kind: "reject" } as unknown as Expression;
 
 const planned = (seen: NftRuleset) => acceptForwarded(seen, [POD], OPTIONS).map(({ text }) => text);
 const plan = (seen: readonly Message[]) => planned(readNftRuleset(seen));
 
-describe("a chain drops what no rule knows", () => {
+describe("a chain drops packets that match no rule", () => {
   test.each<[string, Message[]]>([
     ["by its policy", [base(SITE, "drop")]],
     ["by a last rule", [base(SITE, "accept"), rule(SITE, onlySource), rule(SITE, drop.expressions)]],
-    ["by a reject that is counted", [base(SITE, "accept"), rule(SITE, [...counter.expressions, reject])]],
+    ["by a reject with a counter", [base(SITE, "accept"), rule(SITE, [...counter.expressions, reject])]],
     ["by the REJECT of xtables", [base(SITE, "accept"), rule(SITE, [xtables("target", "REJECT")])]],
     [
       "with a comment of xtables",
       [base(SITE, "accept"), rule(SITE, [xtables("match", "comment"), ...drop.expressions])],
     ],
     [
-      "in a chain where all goes",
+      "in a chain that all packets pass",
       [base(SITE, "accept"), regular(SIDE, 2), rule(SITE, jump("side").expressions), rule(SIDE, drop.expressions)],
     ],
     [
-      "behind a chain that gives all back",
+      "after a chain that returns all packets",
       [
         base(SITE, "drop"),
         regular(SIDE, 2),
@@ -117,14 +117,14 @@ describe("a chain drops what no rule knows", () => {
     expect(plan(seen)).toEqual([]);
   });
 
-  test("chains that lead to each other come to an end", () => {
+  test("evaluation of chains that jump to each other ends", () => {
     const loop = [rule(SITE, jump("side").expressions), rule(SIDE, jump("side").expressions)];
     expect(plan([base(SITE, "accept"), regular(SIDE, 2), ...loop])).toEqual([]);
   });
 });
 
 describe("iptables' filter table", () => {
-  test("FORWARD leads to CNI-FORWARD, that to the administrator's chain first; only its own family is accepted", () => {
+  test("FORWARD jumps to CNI-FORWARD, and that first to the administrator's chain, for its own family only", () => {
     expect(plan([base(FORWARD, "drop")])).toEqual([
       "nft add chain ip filter CNI-FORWARD",
       "nft add chain ip filter CNI-ADMIN",
@@ -135,13 +135,13 @@ describe("iptables' filter table", () => {
     ]);
   });
 
-  test("an administrator's chain that exists is asked though nothing drops, and FORWARD is made for it", () => {
+  test("an existing administrator's chain gets a jump even if nothing drops, and FORWARD is created for it", () => {
     expect(plan([base(FORWARD, "accept"), regular(ADMIN, 0)])[0]).toBe("nft add chain ip filter CNI-FORWARD");
     expect(plan([table(ADMIN), regular(ADMIN, 0)])[0]).toMatch(/^nft add chain ip filter FORWARD .*policy accept/);
     expect(plan([base(FORWARD, "accept"), regular({ ...ADMIN, chain: "ELSE" }, 0)])).toEqual([]);
   });
 
-  test("what stands there already is not added again, whichever way its comment is kept", () => {
+  test("existing rules are not added again, in either format of comments", () => {
     const requests = acceptForwarded(readNftRuleset([base(FORWARD, "drop")]), [POD], OPTIONS);
     const made = requests.filter(({ type }) => type === NFT_MSG_NEWRULE.type).map(answer);
     const chains = [base(FORWARD, "drop"), regular(PRIVATE, 4), regular(ADMIN, 1)];
@@ -154,7 +154,7 @@ describe("iptables' filter table", () => {
     forgetForwarded(readNftRuleset(seen), { isWanted: (mark) => mark === owner, addresses: [] }, OPTIONS);
   const jumps = () => [rule(FORWARD, jump("CNI-FORWARD").expressions), rule(PRIVATE, jump("CNI-ADMIN").expressions)];
 
-  test("the chains go with the last pod, those of others stay", () => {
+  test("the chains are removed with the last pod, other programs' chains are kept", () => {
     const seen = (comment: string | undefined) => [
       ...[base(FORWARD, "drop"), regular(PRIVATE, 3, "weft"), regular(ADMIN, 1, comment)],
       ...[...jumps(), ...pods(POD.owner)],
@@ -172,7 +172,7 @@ describe("iptables' filter table", () => {
     expect(removal(seen("weft")).needsGeneration).toBe(true);
   });
 
-  test("on request rules go there though nothing drops, into tables that are made where they are missing", () => {
+  test("in mode always, rules are added even if nothing drops, and missing tables are created", () => {
     const always = (seen: readonly Message[], makesTables = true) =>
       acceptForwarded(readNftRuleset(seen), [POD], { ...OPTIONS, inFilter: "always", makesTables }).map(
         ({ text }) => text,
@@ -191,7 +191,7 @@ describe("iptables' filter table", () => {
     expect(always([table(own), base(own, "accept")]).filter((text) => / ip filter/.test(text))).toEqual([]);
   });
 
-  test("rules without a comment are taken out by the address, and the chain goes when its use tells that it is empty", () => {
+  test("rules without a comment are removed by address, and the chain if its use count shows that it is empty", () => {
     const made = acceptForwarded(readNftRuleset([base(FORWARD, "drop")]), [POD], OPTIONS)
       .filter(({ type }) => type === NFT_MSG_NEWRULE.type)
       .map(answer);
@@ -203,7 +203,7 @@ describe("iptables' filter table", () => {
     const forget = (use: number) =>
       forgetForwarded(seen(use), { isWanted: () => false, addresses: POD.addresses }, OPTIONS);
     expect(forget(4)).toMatchObject({ needsGeneration: true, isLast: false });
-    // A rule that leads there was not seen: a shallow look.
+    // A rule that jumps there was not read: a shallow read.
     expect(forget(5)).toMatchObject({ requests: { length: 2 }, needsGeneration: false, isLast: false });
     const shallow = readNftRuleset([base(FORWARD, "accept"), regular(PRIVATE, 4, "weft"), ...made.slice(2)]);
     expect(forgetForwarded(shallow, { isWanted: () => false, addresses: POD.addresses }, OPTIONS)).toMatchObject({
@@ -211,7 +211,7 @@ describe("iptables' filter table", () => {
     });
   });
 
-  test("the chains stay while another pod or another program needs them", () => {
+  test("the chains are kept while another pod or program needs them", () => {
     const chains = (use: number) => [base(FORWARD, "drop"), regular(PRIVATE, use, "weft"), regular(ADMIN, 1, "weft")];
     const shared = [...chains(4), ...jumps(), ...pods(POD.owner), ...pods("cni:net/c2/eth0")];
     expect(removal(shared)).toMatchObject({ requests: { length: 1 }, needsGeneration: false });
@@ -221,7 +221,7 @@ describe("iptables' filter table", () => {
   });
 });
 
-test("rules are read only of the chains that decide, and iptables' chains are asked for by name", () => {
+test("reads only rules of relevant chains, and iptables' chains by name", () => {
   const answers: Record<string, Message[]> = {
     "nft list tables": [
       table(SITE),
@@ -229,16 +229,16 @@ test("rules are read only of the chains that decide, and iptables' chains are as
       table({ ...FORWARD, table: "nat" }),
       table({ ...SITE, table: "weft" }),
     ],
-    "nft list chain ip filter FORWARD (alone)": [base(FORWARD, "drop")],
-    "nft list chain ip filter CNI-FORWARD (alone)": [],
-    "nft list chain ip filter CNI-ADMIN (alone)": [],
+    "nft list chain ip filter FORWARD (without rules)": [base(FORWARD, "drop")],
+    "nft list chain ip filter CNI-FORWARD (without rules)": [],
+    "nft list chain ip filter CNI-ADMIN (without rules)": [],
     "nft list chains inet": [base(SITE, "accept"), regular(SIDE, 2), base({ ...SITE, chain: "in" }, "drop", 1)],
     "nft list chain ip filter FORWARD": [],
     "nft list chain inet site forward": [
       rule(SITE, [...onlySource, ...jump("other").expressions]),
       rule(SITE, jump("side").expressions),
     ],
-    "nft list chain inet site side (alone)": [regular(SIDE, 2)],
+    "nft list chain inet site side (without rules)": [regular(SIDE, 2)],
     "nft list chain inet site side": [rule(SIDE, drop.expressions)],
   };
   const asked: string[] = [];
@@ -250,7 +250,7 @@ test("rules are read only of the chains that decide, and iptables' chains are as
   expect(planned(seen).filter((text) => text.includes("inet site"))).toHaveLength(4);
 });
 
-test("a table called filter that is not iptables' is looked at like any other", () => {
+test("reads a table called filter that is not iptables' like any other", () => {
   const own = { ...FORWARD, chain: "forward" };
   const answers: Record<string, Message[]> = {
     "nft list tables": [answer(query(NFT_MSG_NEWTABLE, "", { family: NFPROTO.ip }, { name: "filter" }))],
@@ -263,7 +263,7 @@ test("a table called filter that is not iptables' is looked at like any other", 
   ]);
 });
 
-describe("whole ranges", () => {
+describe("ranges", () => {
   const ranges = ["10.244.0.0/16", "10.192.0.0/12", "fd00::/48"].map((text) => ({
     owner: `weft:pods ${text}`,
     range: parseSubnet(text),
@@ -271,7 +271,7 @@ describe("whole ranges", () => {
   const texts = (seen: readonly Message[]) =>
     acceptForwardedRanges(readNftRuleset(seen), ranges, OPTIONS).map(({ text }) => text);
 
-  test("are accepted both ways at the head of a chain that drops, once", () => {
+  test("are accepted in both directions at the head of a chain that drops, once", () => {
     const wanted = [
       'nft insert rule inet site forward meta nfproto ipv6 ip6 saddr fd00::/48 counter accept comment "weft:pods fd00::/48"',
       'nft insert rule inet site forward meta nfproto ipv6 ip6 daddr fd00::/48 counter accept comment "weft:pods fd00::/48"',
@@ -286,7 +286,7 @@ describe("whole ranges", () => {
     expect(texts([base(SITE, "drop"), ...made.slice(1)])).toEqual(wanted.slice(0, 1));
   });
 
-  test("go where the plugin's rules go in the tables of iptables, of their family alone", () => {
+  test("are accepted in the plugin's chain in iptables' tables, only in their own family", () => {
     expect(texts([base(FORWARD, "drop")])).toEqual([
       "nft add chain ip filter CNI-FORWARD",
       "nft add chain ip filter CNI-ADMIN",
@@ -299,7 +299,7 @@ describe("whole ranges", () => {
     ]);
   });
 
-  test("that are no longer wanted are taken out, and nobody else's rules", () => {
+  test("that are obsolete are removed, other programs' rules are kept", () => {
     const seen = readNftRuleset([
       base(SITE, "drop"),
       rule(SITE, onlySource, "weft:pods 10.1.0.0/16"),

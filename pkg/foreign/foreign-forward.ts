@@ -1,12 +1,13 @@
 /**
- * Pods' traffic in other programs' forward chains. An accept in a table of ours does not undo their drop, so rules that
- * accept a pod's traffic go into those chains: one for each direction of each address.
+ * Accepts pods' traffic in other programs' forward chains. An accept in weft's own table does not override their drop,
+ * so the rules are added to these chains: one for each direction of each address.
  *
- * - iptables' filter tables (on nf_tables) get the reference plugin's chains (`cni-forward.ts`) where FORWARD drops or an
- *   administrator's chain exists; on request always, as by the reference plugin: a FORWARD that begins to drop later, and
- *   an administrator's chain that is filled later, then find the pods' rules in place.
- * - Any other chain that drops what no rule knows (its policy, or a last rule without conditions) gets the rules at its
- *   head, with the owner's mark as comment.
+ * - iptables' filter tables (on nf_tables) get the reference plugin's chains (`cni-forward.ts`) if FORWARD drops or an
+ *   administrator's chain exists. They can be added always, as by the reference plugin: if FORWARD begins to drop
+ *   later,
+ *   or an administrator's chain is filled later, the pods' rules are then already there.
+ * - Any other chain that drops packets that match no rule (by its policy or by a last rule without conditions) gets the
+ *   rules at its head, with the owner's mark as comment.
  */
 import { DEFAULT_ADMIN_CHAIN, PRIVATE_CHAIN } from "../footprint.ts";
 import type { Address, Family } from "../ip/address.ts";
@@ -27,40 +28,40 @@ import {
   type WantedRule,
 } from "./forward-chains.ts";
 
-/** Whose traffic is accepted, under which mark. */
+/** A pod whose traffic is accepted, and the mark of its rules. */
 export interface ForwardedPod {
   readonly owner: string;
   readonly addresses: readonly Address[];
 }
 
-/** All traffic from and to a range is accepted: of its pods anybody may open a connection to any other. */
+/** A range from and to which all traffic is accepted: any host may open connections to its pods. */
 export interface ForwardedRange {
   readonly owner: string;
   readonly range: Prefix;
 }
 
 export interface ForwardOptions {
-  /** The chain that is asked before pods' traffic is accepted, in the filter tables of iptables. */
+  /** The chain in iptables' filter tables that is evaluated before pods' traffic is accepted. */
   readonly adminChain: string;
-  /** Tables left alone: firewalld's, where firewalld itself accepts the pod. */
+  /** Tables to leave alone: firewalld's, if firewalld itself accepts the pod. */
   readonly except?: (chain: ChainPlace) => boolean;
   /**
-   * When iptables' filter tables get the rules: always; where FORWARD drops or an administrator's chain exists; only where
-   * FORWARD drops. ["asked"]
+   * When iptables' filter tables get the rules. "always"; "asked": if FORWARD drops or an administrator's chain exists;
+   * "dropping": only if FORWARD drops. ["asked"]
    */
   readonly inFilter?: "always" | "asked" | "dropping" | undefined;
-  /** With "always", iptables' filter tables are made where they are missing. [false] */
+  /** With "always": creates missing filter tables of iptables. [false] */
   readonly makesTables?: boolean;
 }
 
-/** weftd's, and the plugin `firewall`'s where its configuration names no other chain. */
+/** The options of weftd, and of the plugin `firewall` if its configuration names no other chain. */
 export const FORWARD_OPTIONS = { adminChain: DEFAULT_ADMIN_CHAIN } as const satisfies ForwardOptions;
 
 /**
- * What has to be added for these pods, in one transaction; nothing where all of it is there. `seen` is what
- * `lookAtForwarding` saw; a shallow look needs the head of CNI-FORWARD beside it, and those of the pods' rules that are
- * known to be there. EEXIST or ENOENT: the chains have changed since the look. The kernel echoes the rules that go into
- * CNI-FORWARD, with their handles.
+ * Returns the requests to add for these pods, in one transaction; empty if all rules exist. `seen` is the result of
+ * `lookAtForwarding`. A shallow read must be completed by the head of CNI-FORWARD and by those of the pods' rules that
+ * are known to exist. EEXIST or ENOENT means that the chains have changed since the read. The kernel echoes rules in
+ * CNI-FORWARD with their handles.
  */
 export function acceptForwarded(seen: NftRuleset, pods: readonly ForwardedPod[], options: ForwardOptions): Request[] {
   const families = new Set(pods.flatMap(({ addresses }) => addresses.map(({ family }) => family)));
@@ -72,7 +73,7 @@ export function acceptForwarded(seen: NftRuleset, pods: readonly ForwardedPod[],
   );
 }
 
-/** The same for whole ranges. */
+/** The same for ranges. */
 export function acceptForwardedRanges(
   seen: NftRuleset,
   ranges: readonly ForwardedRange[],
@@ -86,12 +87,12 @@ export function acceptForwardedRanges(
   );
 }
 
-/** Takes out again what `acceptForwardedRanges` has put in under marks that `isStale` names. */
+/** Removes rules that `acceptForwardedRanges` added under marks for which `isStale` is true. */
 export function forgetRanges({ rules }: NftRuleset, isStale: (owner: string) => boolean): Request[] {
   return rules.filter(({ comment }) => comment !== undefined && isStale(comment)).map(deleteRule);
 }
 
-/** `rulesFor` tells what accepts in a chain, at its head or at its end. */
+/** `rulesFor` returns the accepting rules for a chain, to be added at its head or at its end. */
 function acceptBy(
   seen: NftRuleset,
   families: ReadonlySet<Family>,
@@ -109,20 +110,23 @@ function acceptBy(
     if (isFilter) requests.push(...addPrivateChain(forwarding, base, options.adminChain));
     const place = isFilter ? { ...base, chain: PRIVATE_CHAIN } : base;
     const missing = rulesFor(place, !isFilter).filter((rule) => !isThere(forwarding, rule));
-    // Each that goes to the head stands before the one that went there last.
+    // Each rule that is inserted at the head precedes the one inserted before it.
     requests.push(...(isFilter ? missing : missing.reverse()).map(addRule));
   }
   return requests;
 }
 
-/** Whether FORWARD in this filter table gets the rules though it does not drop. */
+/** True if FORWARD in this filter table gets the rules even if it does not drop. */
 function isAskedAnyway(forwarding: Forwarding, base: TablePlace, options: ForwardOptions): boolean {
   if (options.inFilter === "always") return true;
   const hasAdmin = forwarding.find({ ...base, chain: options.adminChain }) !== undefined;
   return options.inFilter !== "dropping" && hasAdmin;
 }
 
-/** iptables-nft makes its base chains only when a rule needs them: an administrator's chain may be there without. */
+/**
+ * iptables-nft creates its base chains only when a rule needs them, so an administrator's chain may exist without
+ * FORWARD.
+ */
 function unbornForwards(forwarding: Forwarding, families: ReadonlySet<Family>, options: ForwardOptions): NftChain[] {
   const isMade = (place: TablePlace) =>
     options.inFilter === "always" ? options.makesTables === true : isAskedAnyway(forwarding, place, options);

@@ -1,4 +1,4 @@
-/** What was seen of the chains that forwarded packets pass, and rules that belong there. */
+/** The state of the chains that forwarded packets pass, and rules for these chains. */
 import { LOCALHOST_TABLE, NODE_TABLE, POD_TABLE_START, PRIVATE_CHAIN, SERVICES_TABLE } from "../footprint.ts";
 import type { Family } from "../ip/address.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_ECHO, type Request, request } from "../netlink/message.ts";
@@ -23,17 +23,20 @@ import { commentUserdata } from "../nft/userdata.ts";
 /** iptables' tables with a chain FORWARD. */
 export const IPTABLES_TABLES: ReadonlySet<string> = new Set(["filter", "mangle", "security"]);
 
-/** How deep rules without conditions are followed from chain to chain: the kernel's own limit (NFT_JUMP_STACK_SIZE). */
+/**
+ * The depth to which rules without conditions are followed from chain to chain: the kernel's limit
+ * (NFT_JUMP_STACK_SIZE).
+ */
 const DEPTH = 16;
 
-/** Tables of other programs through which IP packets pass. */
+/** True for tables of other programs that IP packets pass. */
 export function isIpTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.inet || family === NFPROTO.ip || family === NFPROTO.ip6) && !isOurTable(table);
 }
 
 const OWN_TABLES: ReadonlySet<string> = new Set([NODE_TABLE, SERVICES_TABLE, LOCALHOST_TABLE]);
 
-/** True for weftd's tables, and for those of pods. */
+/** True for weftd's tables and the tables for pods. */
 export function isOurTable(table: string): boolean {
   return OWN_TABLES.has(table) || table.startsWith(POD_TABLE_START);
 }
@@ -43,17 +46,17 @@ export function isServicesTable({ family, table }: TablePlace): boolean {
   return family === NFPROTO.inet && (table === SERVICES_TABLE || table === LOCALHOST_TABLE);
 }
 
-/** True for that guard alone. */
+/** True only for that guard. */
 export function isLoopbackGuard({ family, table }: TablePlace): boolean {
   return family === NFPROTO.inet && table === LOCALHOST_TABLE;
 }
 
-/** The filter tables that iptables-nft and ip6tables-nft work in. */
+/** True for the filter tables of iptables-nft and ip6tables-nft. */
 export function isFilterTable({ family, table }: TablePlace): boolean {
   return (family === NFPROTO.ip || family === NFPROTO.ip6) && table === "filter";
 }
 
-/** Base chains of IP packets on their way through the node; those of our own tables are none of them. */
+/** True for base chains of forwarded IP packets. Excludes weft's own tables. */
 export function isForward(chain: NftChain): boolean {
   return isIpTable(chain) && chain.hook === NF_INET_HOOK.forward;
 }
@@ -62,7 +65,7 @@ export function isPrivate(place: ChainPlace): boolean {
   return isFilterTable(place) && place.chain === PRIVATE_CHAIN;
 }
 
-/** What iptables-nft shows: rules there are of its kind. */
+/** True for chains that iptables-nft shows: rules in them must be in its format. */
 export function isIptablesChain({ family, table, chain }: ChainPlace): boolean {
   return family !== NFPROTO.inet && IPTABLES_TABLES.has(table) && (chain === "FORWARD" || chain === PRIVATE_CHAIN);
 }
@@ -85,14 +88,17 @@ export class Forwarding {
     return this.rules.filter((rule) => isSameChain(rule, place));
   }
 
-  /** The rule's meaning without its comment: after iptables-restore that is an expression among the others. */
+  /** Returns the rule's meaning without its comment. iptables-restore stores the comment as an expression. */
   meaning(rule: NftRule): string {
     const known = this.#meanings.get(rule) ?? meaningOf(withoutComment(rule));
     this.#meanings.set(rule, known);
     return known;
   }
 
-  /** True when a packet that no rule with conditions treats is dropped; undefined when it comes back to the caller. */
+  /**
+   * Returns "dropped" if a packet that matches no rule with conditions is dropped. Undefined if it returns to the
+   * caller.
+   */
   fate(chain: NftChain, depth = 0): "dropped" | "accepted" | undefined {
     for (const rule of this.rulesOf(chain).filter(isUnconditional)) {
       const verdict = verdictOf(rule);
@@ -114,15 +120,15 @@ export function leadsTo(rule: NftRule, chain: string): boolean {
   return isUnconditional(rule) && verdictOf(rule)?.chain === chain;
 }
 
-/** A rule that is to be there. */
+/** A rule that must exist. */
 export interface WantedRule {
   readonly place: ChainPlace;
   readonly statements: readonly Statement[];
-  /** `undefined`: a rule of this meaning serves whatever its comment is. */
+  /** Undefined: a rule of this meaning counts, whatever its comment. */
   readonly comment: string | undefined;
-  /** At the chain's head, not at its end. */
+  /** True for the chain's head, false for its end. */
   readonly first: boolean;
-  /** The kernel echoes it with its handle (NLM_F_ECHO). [false] */
+  /** True if the kernel must echo it with its handle (NLM_F_ECHO). [false] */
   readonly isEchoed?: boolean;
 }
 
@@ -151,7 +157,7 @@ export function addRule({ place, statements, comment, first, isEchoed = false }:
   );
 }
 
-/** True where packets of this family pass the chain. */
+/** True if packets of this family pass the chain. */
 export function isOfFamily({ family }: ChainPlace, address: Family): boolean {
   return family === NFPROTO.inet || family === (address === 4 ? NFPROTO.ip : NFPROTO.ip6);
 }

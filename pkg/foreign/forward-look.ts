@@ -1,6 +1,6 @@
 /**
- * What is asked of the kernel to know what becomes of forwarded packets in other programs' chains: few questions, whatever
- * else their tables hold.
+ * Reads from the kernel how other programs' chains treat forwarded packets, with few queries, whatever else their
+ * tables contain.
  */
 
 import { ISOLATION_CHAINS, PRIVATE_CHAIN } from "../footprint.ts";
@@ -27,29 +27,35 @@ import { BaseChains } from "./base-chains.ts";
 import type { ForwardOptions } from "./foreign-forward.ts";
 import { IPTABLES_TABLES, isFilterTable, isForward, isIpTable, isPrivate } from "./forward-chains.ts";
 
-/** How many chains are read at most: one that is longer on its way to a drop is not known as one that drops. */
+/** The maximum number of chains to read. If more chains precede a drop, the drop is not recognised. */
 const CHAINS = 64;
 
-/** What a look leaves out. */
+/** Limits of a read. */
 export interface Depth {
   /**
-   * Of iptables' filter tables FORWARD alone is read, not what it leads to. CNI-FORWARD holds two rules for each address
-   * of the node, so reading it costs more with each pod.
+   * Reads only FORWARD in iptables' filter tables, not the chains to which it jumps. CNI-FORWARD has two rules for each
+   * address of the node, so reading it costs more with each pod.
    */
   readonly isShallow?: boolean;
-  /** What earlier looks have found, for a program that hears of new base chains. [nothing: all chains are dumped] */
+  /**
+   * The result of earlier reads, for a program that receives notifications of new base chains. [none: all chains are
+   * dumped]
+   */
   readonly bases?: BaseChains;
 }
 
 /**
- * The chains where forwarded packets go, then the rules that decide, chain by chain. iptables' chains are asked for by
- * their names: its tables may hold thousands, and none of the others matters.
+ * Returns the chains that forwarded packets pass, and then the relevant rules, chain by chain. Reads iptables' chains
+ * by name: its tables may have thousands of chains, and the others do not matter.
  */
 export function lookAtForwarding(read: Read, options: Pick<ForwardOptions, "adminChain">, depth?: Depth): NftRuleset {
   return answered(forwardingLook(options, depth), read);
 }
 
-/** The same for those who wait for the kernel's answers: yields questions, takes the answers to them all. */
+/**
+ * The same as a generator for callers that wait for the kernel's answers: yields queries, receives the answers to all
+ * of them.
+ */
 export function* forwardingLook(
   { adminChain }: Pick<ForwardOptions, "adminChain">,
   { isShallow = false, bases = new BaseChains() }: Depth = {},
@@ -82,14 +88,17 @@ export function* forwardingLook(
   return { tables, chains, rules };
 }
 
-/** Where no forward chain has any other name than FORWARD; what else calls its table "filter" has no such chain. */
+/**
+ * True if no forward chain in the table has another name than FORWARD. Another program's table "filter" has no such
+ * chain.
+ */
 function isOfIptables({ family, table }: TablePlace, known: readonly NftChain[]): boolean {
   if (family === NFPROTO.inet) return false;
   if (table !== "filter") return IPTABLES_TABLES.has(table) || table === "nat" || table === "raw";
   return known.some((chain) => chain.family === family && chain.table === table && chain.chain === "FORWARD");
 }
 
-/** Where rules without conditions lead from these chains. */
+/** Returns the chains to which rules without conditions in these chains jump. */
 function targetsOf(rules: readonly NftRule[], chains: readonly ChainPlace[]): ChainPlace[] {
   return rules
     .filter((rule) => isUnconditional(rule) && chains.some((chain) => isSameChain(chain, rule)))
@@ -100,7 +109,7 @@ function targetsOf(rules: readonly NftRule[], chains: readonly ChainPlace[]): Ch
     });
 }
 
-/** As `lookAtForwarding`, with the reference plugin's chains that it does not need. */
+/** Like `lookAtForwarding`, with the reference plugin's chains that it does not need. */
 export function lookAtReference(read: Read, options: ForwardOptions): NftRuleset {
   const { tables, chains, rules } = lookAtForwarding(read, options);
   const places = chains.filter(isPrivate).flatMap((own) => ISOLATION_CHAINS.map((chain) => ({ ...own, chain })));
@@ -114,7 +123,9 @@ export function lookAtReference(read: Read, options: ForwardOptions): NftRuleset
   };
 }
 
-/** The rules of the reference plugin's first isolation chain; one question each where there is none. */
+/**
+ * Queries the rules of the reference plugin's first isolation chain. Each query has a small answer if there is none.
+ */
 export function isolationDumps(): Query[] {
   return [NFPROTO.ip, NFPROTO.ip6].map((family) => rulesDump({ family, table: "filter", chain: ISOLATION_CHAINS[0] }));
 }

@@ -1,6 +1,6 @@
 /**
- * The way back of `foreign-forward.ts`: rules of pods are taken out of other programs' forward chains, and with the last of
- * them the chains that were made for them. Pure.
+ * The inverse of `foreign-forward.ts`: removes pods' rules from other programs' forward chains, and with the last rule
+ * the chains that were created for them. Pure.
  */
 import { CHAIN_MARK } from "../footprint.ts";
 import type { Address } from "../ip/address.ts";
@@ -18,25 +18,30 @@ import { isSeenWhole, meaningsOf, removeIsolation, removePrivateChain } from "./
 import type { ForwardOptions } from "./foreign-forward.ts";
 import { Forwarding, isForward, isPrivate, leadsTo } from "./forward-chains.ts";
 
-/** What `forgetForwarded` sends. */
+/** The result of `forgetForwarded`. */
 export interface Forgetting {
   readonly requests: readonly Request[];
-  /** Chains go with the last rule in them: only right while nothing has changed since the look. */
+  /**
+   * True if chains are removed with the last rule in them. This is only correct if nothing has changed since the read.
+   */
   readonly needsGeneration: boolean;
-  /** CNI-FORWARD holds nothing else for pods, as far as its use tells: a shallow look does not see which chains can go. */
+  /**
+   * True if CNI-FORWARD has no other rules for pods according to its use count. A shallow read does not show which
+   * chains can be removed.
+   */
   readonly isLast: boolean;
 }
 
 export interface Forgotten {
-  /** Rules with such a comment. */
+  /** Selects rules by comment. */
   readonly isWanted: (owner: string) => boolean;
-  /** In CNI-FORWARD also the rules without a comment that let these addresses through. */
+  /** In CNI-FORWARD, rules without a comment that accept these addresses are removed, too. */
   readonly addresses: readonly Address[];
 }
 
 /**
- * Takes these rules out again, and with the last of them in iptables' filter table the chains that led there. The
- * administrator's chain stays where the administrator made it, or has filled it.
+ * Removes these rules and, with the last of them in iptables' filter table, the chains that led to them. The
+ * administrator's chain is kept if the administrator created or filled it.
  */
 export function forgetForwarded(
   seen: NftRuleset,
@@ -58,7 +63,8 @@ export function forgetForwarded(
   const emptied = own.filter((place) => {
     const all = forwarding.rulesOf(place);
     const left = all.filter((rule) => !rules.has(rule));
-    // Of two that leave at once each sees the other: a second look finds a chain of weft's with no pod in it.
+    // If two pods leave at once, each call still sees the other's rules. A second read then finds a chain of weft
+    // without pods.
     const isLeft = left.length < all.length || place.comment === CHAIN_MARK;
     return isLeft && isSeenWhole(forwarding, place) && left.every((rule) => leadsTo(rule, adminChain));
   });
@@ -73,18 +79,18 @@ export function forgetForwarded(
   };
 }
 
-/** The uses of a CNI-FORWARD without pods: the rule that leads to it, and the one that leads to the administrator's. */
+/** The use count of a CNI-FORWARD without pods: the jump to it, and the jump to the administrator's chain. */
 const STRUCTURE = 2;
 
-/** True for a CNI-FORWARD of weft's that holds no pod's rules, by its count of uses. */
+/** True for a CNI-FORWARD of weft that has no rules of pods, according to its use count. */
 export function isAbandoned(chain: NftChain): boolean {
   return isPrivate(chain) && chain.comment === CHAIN_MARK && chain.use <= STRUCTURE;
 }
 
 /**
- * Takes away what the reference plugin left for these addresses, whose rules carry no mark, and with the last of its pods
- * the chains that it made. `seen` is what `lookAtReference` saw; `ours` are the addresses of pods that weft attached,
- * whose rules look the same.
+ * Removes the reference plugin's rules for these addresses, which have no mark, and with the last of its pods its
+ * chains. `seen` is the result of `lookAtReference`. `ours` are the addresses of pods that weft attached, whose rules
+ * look the same.
  */
 export function forgetReference(
   seen: NftRuleset,

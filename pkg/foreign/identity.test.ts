@@ -1,4 +1,7 @@
-/** Every builder of a request about nftables names its object: the same for all changes of one, another for others. */
+/**
+ * Every function that builds a request about nftables names its object. The name is equal for all changes of one object
+ * and different for other objects.
+ */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Address, formatAddress } from "../ip/address.ts";
@@ -47,7 +50,7 @@ const one = (requests: readonly Request[], { type }: { readonly type: number }) 
   return found;
 };
 
-/** A rule as it is read back, with the handle and the counts of the kernel's. */
+/** A rule as it is read back, with the kernel's handle and counters. */
 function readBack(of: Names) {
   const [rule] = ruleset.readRules(dumpOf(tableOf(of)));
   if (rule === undefined) throw new Error("no rule");
@@ -116,7 +119,7 @@ const ROWS: Readonly<Record<string, Row>> = {
 };
 
 test.each(Object.entries(ROWS))(
-  "a %s has one identity in all requests, and no other has it",
+  "a %s has one identity in all requests, which no other object has",
   (_kind, { same, changes }) =>
     fc.assert(
       fc.property(names, names, (a, b) => {
@@ -129,7 +132,7 @@ test.each(Object.entries(ROWS))(
     ),
 );
 
-test("a rule whose comment iptables keeps within it is the same one", () => {
+test("a rule with iptables' own kind of comment has the same identity", () => {
   const of: Names = {
     ...{ family: "ip", table: "filter", chain: "FORWARD", set: "pods", comment: "a", addresses: [1] },
   };

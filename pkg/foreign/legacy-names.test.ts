@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { legacyGarbage, legacyOf } from "./legacy-names.ts";
 
-/** As the reference plugins 1.9.1 named them. */
+/** The names that the reference plugins 1.9.1 used. */
 const ATTACHMENT = { network: "refnet", containerId: "abc123", ifName: "eth0" };
 const MASQUERADE = "CNI-8334f7910aacd81549d411b8";
 const DNAT = "CNI-DN-8334f7910aacd81549d41";
 const COMMENT = "7165e11869391df4-ebce0e3dd4dafae3, net: refnet, if: eth0, id: abc123";
 
-test("an attachment's chains and comments are the reference's", () => {
+test("computes the reference's chains and comments for an attachment", () => {
   const parts = ["masquerade", "portmap", "spoof-check"] as const;
   const selection = legacyOf(ATTACHMENT, parts);
   expect(selection.natChains).toEqual([MASQUERADE, DNAT, "CNI-SN-8334f7910aacd81549d41"]);
@@ -20,7 +20,7 @@ test("an attachment's chains and comments are the reference's", () => {
   expect(legacyOf(ATTACHMENT, ["portmap"])).toMatchObject({ natChains: { length: 2 }, spoofChains: [] });
 });
 
-test("garbage is what names the network, and no valid attachment", () => {
+test("recognises garbage: objects of the network without a valid attachment", () => {
   const comments = ['name: "refnet" id: "abc123"'];
   const garbage = (network: string, ...valid: (typeof ATTACHMENT)[]) => legacyGarbage(network, valid, ["masquerade"]);
   expect(garbage("refnet").isNatChain(MASQUERADE, comments)).toBe(true);

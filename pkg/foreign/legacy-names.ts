@@ -1,15 +1,15 @@
 /**
- * What the Go plugins (containernetworking/plugins up to 1.9) call the state that they leave in the kernel, and how to
- * tell whose it is.
+ * The names of the state that the Go plugins (containernetworking/plugins up to 1.9) leave in the kernel, and how to
+ * find its owner.
  */
 
 import { sha512 } from "../kernel/digest.ts";
 import type { Attachment } from "../kernel/owner.ts";
 
-/** Which plugin's state: of bridge and ptp `masquerade` and `spoof-check`. */
+/** The kind of state. `masquerade` and `spoof-check` are of the plugins bridge and ptp. */
 export type LegacyPart = "masquerade" | "spoof-check" | "portmap";
 
-/** Chains of single attachments in iptables' nat tables, and the chains that lead there. */
+/** The chains in iptables' nat tables that jump to chains of single attachments. */
 export const NAT_ENTRIES = ["POSTROUTING", "PREROUTING", "OUTPUT"] as const;
 export const HOST_PORT_CHAINS = [
   "CNI-HOSTPORT-DNAT",
@@ -21,32 +21,35 @@ export const MASQUERADE_TABLE = { table: "cni_plugins_masquerade", chains: ["mas
 export const HOST_PORT_TABLE = {
   table: "cni_hostport",
   chains: ["hostports", "hostip_hostports", "masquerading"],
-  /** Those of them that translate. */
+  /** The chains that translate addresses. */
   portChains: ["hostports", "hostip_hostports"],
 } as const;
 export const SPOOF_CHECK_TABLE = { table: "nat", entry: "PREROUTING" } as const;
 
-/** The kernel's lists of the tables that iptables-legacy has in this namespace, one a line; absent without its module. */
+/**
+ * The kernel's lists of iptables-legacy's tables in this namespace, one in each line. The files are missing without its
+ * module.
+ */
 export const LEGACY_TABLE_NAMES = { 4: "/proc/net/ip_tables_names", 6: "/proc/net/ip6_tables_names" } as const;
 
-/** iptables takes names of 28 characters. */
+/** The longest chain name of iptables. */
 const CHAIN_LENGTH = 28;
-/** What is kept of a hash in a comment. */
+/** The part of a hash that is used in a comment, in characters. */
 const HASH_LENGTH = 16;
 
-/** Whose state is to go: of one attachment, or of all that are garbage. */
+/** Selects the state to remove: of one attachment, or of all garbage. */
 export interface LegacySelection {
-  /** Chains of iptables' nat tables that are asked for by name; `undefined` where only comments tell. */
+  /** The chains of iptables' nat tables to read by name. Undefined if only comments identify them. */
   readonly natChains: readonly string[] | undefined;
-  /** A chain of the nat tables, with the comments of the rules that lead there. */
+  /** True for a chain of the nat tables to remove. `comments` are those of the rules that jump to it. */
   isNatChain(name: string, comments: readonly string[]): boolean;
   isMasqueradeRule(comment: string): boolean;
   isHostPortRule(comment: string): boolean;
-  /** The chains of the spoof check, the one that is led to first. */
+  /** The chains of the spoof check; the first one jumps to the second. */
   readonly spoofChains: readonly string[];
 }
 
-/** The chains of bridge and ptp, and of portmap today and in old releases. */
+/** Returns the chains of bridge and ptp, and of portmap in current and old releases. */
 function natChainsOf(attachment: Attachment, parts: readonly LegacyPart[]): string[] {
   const name = natChainNames(attachment);
   return [
@@ -60,22 +63,25 @@ function natChainNames({ network, containerId }: Omit<Attachment, "ifName">): (p
   return (prefix) => `${prefix}${hash}`.slice(0, CHAIN_LENGTH);
 }
 
-/** The chain of ipMasq in iptables' nat tables: one for all interfaces of a container on a network. */
+/** Returns the chain of ipMasq in iptables' nat tables. A container has one for all interfaces on a network. */
 export function masqueradeChain(attachment: Attachment): string {
   return natChainNames(attachment)("CNI-");
 }
 
-/** The chain of portmap in iptables' nat tables: one for all interfaces of a container on a network. */
+/** Returns the chain of portmap in iptables' nat tables. A container has one for all interfaces on a network. */
 export function hostPortChain(attachment: Attachment): string {
   return natChainNames(attachment)("CNI-DN-");
 }
 
-/** The chain of the spoof check that PREROUTING leads to; it leads to another one, which ends in `-mac`. */
+/**
+ * Returns the chain of the spoof check to which PREROUTING jumps. It jumps to a second chain, whose name ends in
+ * `-mac`.
+ */
 export function spoofCheckChain({ containerId, ifName }: Attachment): string {
   return `cni-br-iface-${containerId}-${ifName}`;
 }
 
-/** What comments of ipMasq's rules in nftables begin with. */
+/** Returns the text with which comments of ipMasq's rules in nftables begin. */
 export function masqueradeHash({ network, containerId, ifName }: Attachment): string {
   return `${shortHash(network)}-${shortHash(`${ifName}:${containerId}`)}`;
 }
@@ -84,9 +90,9 @@ function shortHash(text: string): string {
   return sha512(text).slice(0, HASH_LENGTH);
 }
 
-/** All state of one attachment. */
+/** Selects all state of one attachment. */
 export function legacyOf(attachment: Attachment, parts: readonly LegacyPart[]): LegacySelection {
-  // Where the tables are there at all: hashes take as long as everything else.
+  // Computed only if the tables exist: hashing takes as long as everything else together.
   let natChains: readonly string[] | undefined;
   let hash: string | undefined;
   const { containerId } = attachment;
@@ -109,8 +115,8 @@ export function legacyOf(attachment: Attachment, parts: readonly LegacyPart[]): 
 }
 
 /**
- * What is known to be of this network and of none of its valid attachments. Rules that name no network (of the spoof
- * check, and of portmap in nftables) may be another network's, and stay.
+ * Selects state that belongs to this network and to none of its valid attachments. Rules that name no network (of the
+ * spoof check, and of portmap in nftables) may belong to another network and are kept.
  */
 export function legacyGarbage(
   network: string,

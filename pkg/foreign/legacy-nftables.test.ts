@@ -16,7 +16,7 @@ type Family = keyof typeof NFPROTO;
 const answer = ({ type, flags, body }: Encodable): Message => ({ type, flags, sequence: 0, portId: 0, payload: body });
 let handle = 0n;
 
-/** A table: chains with how often they are used, and rules as chain, what is done, comment. */
+/** A table: chains with their use counts, and rules as chain, verdict, comment. */
 function table(
   family: Family,
   name: string,
@@ -45,7 +45,7 @@ const isThere = (seen: readonly Message[], part: LegacyPart, family: "ip" | "ip6
   isLegacyThere(seen, legacyOf(ATTACHMENT, [part]), part, NFPROTO[family]);
 const NOTHING = { texts: [], needsGeneration: false };
 
-test("where none of their tables is, one question is asked", () => {
+test("sends one query if none of their tables exists", () => {
   const asked: string[] = [];
   lookAtLegacy(
     (questions) => {
@@ -62,7 +62,7 @@ describe("tables of the Go plugins", () => {
   const other = ["masq_checks", accept, "7165e11869391df4-0000000000000000, net: refnet"] as const;
   const own = ["masq_checks", accept, COMMENT] as const;
 
-  test("lose an attachment's rules, and go with the last ones", () => {
+  test("lose an attachment's rules and are removed with the last one", () => {
     const masquerade = (...rules: (typeof own | typeof other)[]) =>
       removal(table("inet", "cni_plugins_masquerade", { masq_checks: 2 }, rules));
     expect(masquerade(own, other)).toEqual({
@@ -73,7 +73,7 @@ describe("tables of the Go plugins", () => {
     expect(masquerade(other)).toEqual(NOTHING);
   });
 
-  test("of portmap are told by the container", () => {
+  test("of portmap are matched by the container", () => {
     const ports = (...comments: string[]) =>
       removal(
         table(
@@ -88,7 +88,7 @@ describe("tables of the Go plugins", () => {
     expect(ports("other")).toEqual(NOTHING);
   });
 
-  test("hold an attachment's state while a rule of it is there", () => {
+  test("contain an attachment's state while it has a rule", () => {
     const masquerade = (rule: typeof own | typeof other) =>
       table("inet", "cni_plugins_masquerade", { masq_checks: 1 }, [rule]);
     expect([own, other].map((rule) => isThere(masquerade(rule), "masquerade"))).toEqual([true, false]);
@@ -115,7 +115,7 @@ describe("iptables' nat table", () => {
   ] as const;
   const uses = { "CNI-HOSTPORT-DNAT": 2, [DNAT]: 2, "CNI-HOSTPORT-SETMARK": 2 };
 
-  test("loses the attachment's chains, and portmap's with the last of them", () => {
+  test("loses the attachment's chains, and portmap's with the last attachment", () => {
     expect(removal(nat(uses, ...ports))).toEqual({
       texts: [
         ...["nft delete rule ip nat POSTROUTING", "nft delete rule ip nat CNI-HOSTPORT-DNAT"],
@@ -127,7 +127,7 @@ describe("iptables' nat table", () => {
     });
   });
 
-  test("holds an attachment's state while its chain has rules and packets come there", () => {
+  test("contains an attachment's state while its chain has rules and is reachable", () => {
     const without = (at: number) => nat(uses, ...ports.filter((_, index) => index !== at));
     expect(isThere(nat(uses, ...ports), "portmap")).toBe(true);
     expect(isThere(nat(uses, ...ports), "portmap", "ip6")).toBe(false);
@@ -136,7 +136,7 @@ describe("iptables' nat table", () => {
     expect(isThere(nat(uses), "masquerade")).toBe(false);
   });
 
-  test("keeps portmap's chains for others", () => {
+  test("keeps portmap's chains for other attachments", () => {
     const shared = removal(nat(uses, ...ports, ["CNI-HOSTPORT-DNAT", jump("CNI-DN-other")]));
     expect(shared.texts).not.toContain("nft delete chain ip nat CNI-HOSTPORT-DNAT");
     const used = removal(nat({ ...uses, "CNI-HOSTPORT-SETMARK": 3 }, ...ports));
@@ -158,7 +158,7 @@ describe("the spoof check", () => {
   const bridge = (chains: Record<string, number>, ...more: Parameters<typeof table>[3]) =>
     removal(table("bridge", "nat", { PREROUTING: 1, [guard]: 2, [inner]: 3, ...chains }, [...rules, ...more]));
 
-  test("holds a port while both chains have rules and frames come there", () => {
+  test("protects a port while both chains have rules and are reachable", () => {
     const left = (at: number) => rules.filter((_, index) => index !== at);
     const held = (kept: Parameters<typeof table>[3]) =>
       isThere(table("bridge", "nat", { PREROUTING: 1, [guard]: 2, [inner]: 3 }, kept), "spoof-check");
@@ -166,11 +166,11 @@ describe("the spoof check", () => {
     expect([0, 1, 2].map((at) => held(left(at)))).toEqual([false, false, false]);
   });
 
-  test("takes the table along where nothing else is in it", () => {
+  test("is removed with its table if nothing else is in it", () => {
     expect(bridge({})).toEqual({ texts: ["nft delete table bridge nat"], needsGeneration: true });
   });
 
-  test("leaves the table to others", () => {
+  test("is removed without its table if other rules are in it", () => {
     const own = [
       "nft delete rule bridge nat PREROUTING",
       `nft delete chain bridge nat ${guard}`,

@@ -1,6 +1,6 @@
 /**
- * The Go plugins' state in nf_tables, their own tables' and iptables-nft's: what is there of it, and the transaction that
- * takes it away. Chains and tables that all attachments share go with the last of them.
+ * The Go plugins' state in nf_tables, in their own tables and iptables-nft's, and the transaction that removes it.
+ * Chains and tables that all attachments share are removed with the last attachment.
  */
 import type { Read } from "../netlink/look.ts";
 import type { Message, Request } from "../netlink/message.ts";
@@ -34,7 +34,7 @@ import {
 
 const IP_FAMILIES: readonly number[] = [NFPROTO.ip, NFPROTO.ip6];
 
-/** One question where no table of the Go plugins' or of iptables' is there. */
+/** Sends only one query if there is no table of the Go plugins or of iptables. */
 export function lookAtLegacy(read: Read, selection: LegacySelection, parts: readonly LegacyPart[]): Message[] {
   const tables = read([tablesDump()]);
   const seen = [...tables];
@@ -67,7 +67,7 @@ function lookAtNat(read: Read, place: TablePlace, { natChains }: LegacySelection
   return [...own, ...read(natChains.map((chain) => rulesDump({ ...place, chain }))), ...readAll(read, place, shared)];
 }
 
-/** Not one of those that all share. */
+/** True for chains of single attachments, false for shared chains. */
 function isOfAttachment(name: string): boolean {
   return name.startsWith("CNI-") && !HOST_PORT_CHAINS.some((chain) => chain === name);
 }
@@ -85,15 +85,16 @@ function spoofCheckChains({ family, table }: TablePlace, { spoofChains }: Legacy
   return isTheirs ? [SPOOF_CHECK_TABLE.entry, ...spoofChains] : [];
 }
 
-/** The chains, and their rules. */
+/** Returns the chains and their rules. */
 function readAll(read: Read, place: TablePlace, chains: readonly string[]): readonly Message[] {
   const places = chains.map((chain) => ({ ...place, chain }));
   return [...read(places.map(chainRequest)), ...read(places.map(rulesDump))];
 }
 
 /**
- * True when the state of `part` is whole as far as it can be told: rules of the attachment are there, and packets come to
- * them. `seen` are the answers that `lookAtLegacy` got for this selection; portmap's count in tables of `family` only.
+ * True if the state of `part` is complete as far as it can be checked: rules of the attachment exist, and packets reach
+ * them. `seen` are the answers that `lookAtLegacy` received for this selection. portmap's rules count only in tables of
+ * `family`.
  */
 export function isLegacyThere(
   seen: readonly Message[],
@@ -130,14 +131,16 @@ export function isLegacyThere(
   }
 }
 
-/** What `planLegacyRemoval` sends. */
+/** The result of `planLegacyRemoval`. */
 export interface LegacyRemoval {
   readonly requests: readonly Request[];
-  /** Something shared goes too: only right while nobody has changed anything since the look. */
+  /** True if something shared is removed, too. This is only correct if nothing has changed since the read. */
   readonly needsGeneration: boolean;
 }
 
-/** Nothing to send where nothing is there. ENOENT: somebody else has removed it since the look. */
+/**
+ * Returns no requests if there is nothing to remove. ENOENT means that another program has removed it since the read.
+ */
 export function planLegacyRemoval(seen: readonly Message[], selection: LegacySelection): LegacyRemoval {
   const plans = readTables(seen).map((place) => planTable(new LegacyTable(place, seen), selection));
   return {
@@ -161,7 +164,7 @@ function planTable(table: LegacyTable, selection: LegacySelection): LegacyRemova
   return NOTHING;
 }
 
-/** One table, as far as it was looked at. */
+/** One table, as far as it was read. */
 class LegacyTable {
   readonly place: TablePlace;
   readonly chains: readonly NftChain[];
@@ -186,20 +189,20 @@ class LegacyTable {
     return this.rules.filter((rule) => verdictOf(rule)?.chain === chain);
   }
 
-  /** True when the chain holds rules, and rules lead there from one of `entries`, by whatever way was seen. */
+  /** True if the chain has rules and can be reached from one of `entries` by rules that were read. */
   isInUse(chain: string, entries: readonly string[]): boolean {
     const isReached = (name: string): boolean =>
       entries.includes(name) || this.leadingTo(name).some((rule) => isReached(rule.chain));
     return this.rulesOf(chain).length > 0 && isReached(chain);
   }
 
-  /** True when nothing leads to the chain but what was seen. */
+  /** True if only rules that were read refer to the chain. */
   isSpare(chain: NftChain): boolean {
     return chain.use === this.rulesOf(chain.chain).length + this.leadingTo(chain.chain).length;
   }
 }
 
-/** A table of the Go plugins' own, which goes with its last rule. */
+/** Removes rules of the Go plugins' own table, and the table with its last rule. */
 function withoutRules(
   table: LegacyTable,
   chains: readonly string[],
@@ -212,7 +215,7 @@ function withoutRules(
   return { requests: [deleteTable(table.place)], needsGeneration: true };
 }
 
-/** Chains of attachments in iptables' nat table, the rules that lead there, and what portmap shares. */
+/** Removes chains of attachments in iptables' nat table, the jumps to them, and portmap's shared chains. */
 function withoutNatChains(table: LegacyTable, selection: LegacySelection): LegacyRemoval {
   const names = new Set([
     ...table.chains.map(({ chain }) => chain),
@@ -233,7 +236,7 @@ function withoutNatChains(table: LegacyTable, selection: LegacySelection): Legac
   };
 }
 
-/** portmap's chains, where `leaving` are the last rules in them. */
+/** Removes portmap's chains if `leaving` are the last rules in them. */
 function withoutHostPorts(table: LegacyTable, leaving: readonly NftRule[]): [boolean, Request[]] {
   const chains = HOST_PORT_CHAINS.flatMap((name) => table.find(name) ?? []);
   const isEmpty = ["CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-SNAT"].every((name) =>
@@ -249,7 +252,10 @@ function isEntry(chain: string): boolean {
   return NAT_ENTRIES.some((entry) => entry === chain);
 }
 
-/** The rule for the pod's port, and the two chains behind it; the table is shared with ebtables and stays while used. */
+/**
+ * Removes the rule for the pod's port and the two chains after it. The table is shared with ebtables and is kept while
+ * it is in use.
+ */
 function withoutSpoofCheck(table: LegacyTable, { spoofChains }: LegacySelection): LegacyRemoval {
   const chains = spoofChains.flatMap((name) => table.find(name) ?? []);
   if (chains.length === 0) return NOTHING;

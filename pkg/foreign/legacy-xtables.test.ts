@@ -28,7 +28,7 @@ describe("the nat table", () => {
     ].join("\n");
   const both = legacyOf(ATTACHMENT, ["masquerade", "portmap"]);
 
-  test("is told to forget an attachment's chains, and the shared ones with the last", () => {
+  test("loses an attachment's chains, and the shared ones with the last attachment", () => {
     expect(xtablesNatRemoval(saved(), both).split("\n")).toEqual([
       ...["*nat", `-D ${hop}`, `-D ${entry}`, `-D ${local}`],
       ...[`-F ${MASQUERADE}`, `-F ${DNAT}`, "-F CNI-HOSTPORT-DNAT", "-F CNI-HOSTPORT-SETMARK"],
@@ -36,7 +36,7 @@ describe("the nat table", () => {
     ]);
   });
 
-  test("keeps the shared chains for others' ports, and for other programs", () => {
+  test("keeps the shared chains for other ports and other programs", () => {
     const others = ["CNI-HOSTPORT-DNAT -p udp -j CNI-DN-other", "KUBE-X -j CNI-HOSTPORT-SETMARK"];
     for (const other of others) {
       expect(xtablesNatRemoval(saved(other), both)).toMatch(new RegExp(`-X ${DNAT}\nCOMMIT`));
@@ -44,14 +44,14 @@ describe("the nat table", () => {
     expect(xtablesNatRemoval(saved(), legacyOf(ATTACHMENT, ["masquerade"]))).not.toMatch(/HOSTPORT/);
   });
 
-  test("is left alone where nothing of the attachment is", () => {
+  test("is unchanged if it has nothing of the attachment", () => {
     expect(xtablesNatRemoval(saved(), legacyOf({ ...ATTACHMENT, containerId: "x" }, ["masquerade", "portmap"]))).toBe(
       "",
     );
     expect(xtablesNatRemoval("", both)).toBe("");
   });
 
-  test("holds an attachment's chain while it has rules and packets come there", () => {
+  test("contains an attachment's chain while it has rules and is reachable", () => {
     const ports = legacyOf(ATTACHMENT, ["portmap"]);
     expect(isInXtablesNat(saved(), ports)).toBe(true);
     for (const rule of [entry, local, mark])
@@ -60,7 +60,7 @@ describe("the nat table", () => {
     expect(isInXtablesNat("", ports)).toBe(false);
   });
 
-  test("tells garbage by its comments", () => {
+  test("recognises garbage by comments", () => {
     const garbage = legacyGarbage("refnet", [], ["masquerade"]);
     expect(xtablesNatRemoval(saved(), garbage)).toBe(`*nat\n-D ${hop}\n-F ${MASQUERADE}\n-X ${MASQUERADE}\nCOMMIT\n`);
     expect(xtablesNatRemoval(saved(), legacyGarbage("refnet", [ATTACHMENT], ["masquerade"]))).toBe("");
@@ -86,7 +86,7 @@ describe("the filter table", () => {
   const removal = (text: string, address = "10.22.0.2") =>
     xtablesFirewallRemoval(text, [parseAddress(address)], "CNI-ADMIN");
 
-  test("forgets an address, and with the last one the chains", () => {
+  test("loses an address's rules, and the chains with the last address", () => {
     expect(removal(saved(...rules("10.22.0.2/32"), ...rules("10.22.0.3/32")))).toBe(
       `*filter\n${rules("10.22.0.2/32")
         .map((rule) => `-D ${rule}\n`)
@@ -97,14 +97,14 @@ describe("the filter table", () => {
     );
   });
 
-  test("keeps the administrator's chain while it holds rules or others lead there, and chains others lead to", () => {
+  test("keeps the administrator's chain while it has rules or is referenced, and other referenced chains", () => {
     const pod = rules("10.22.0.2/32");
     expect(removal(saved(...pod, "CNI-ADMIN -d 192.0.2.1/32 -j DROP"))).not.toMatch(/-X CNI-ADMIN|-D CNI-ADMIN/);
     expect(removal(saved(...pod, "INPUT -j CNI-ADMIN"))).not.toMatch(/-X CNI-ADMIN/);
     expect(removal(saved(...pod, "INPUT -j CNI-FORWARD"))).not.toMatch(/-X/);
   });
 
-  test("gets what it lacks of an address and of the chains that lead there", () => {
+  test("gets missing rules of an address and missing chains", () => {
     const addition = (text: string) => xtablesFirewallAddition(text, [parseAddress("10.22.0.2")], "CNI-ADMIN");
     const [toPod = "", fromPod = ""] = rules("10.22.0.2/32");
     expect(addition("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n").split("\n")).toEqual([
@@ -117,19 +117,19 @@ describe("the filter table", () => {
     expect(addition(saved(toPod, fromPod))).toBe("");
   });
 
-  test("lacks accepts only where FORWARD drops", () => {
+  test("lacks accepting rules only if FORWARD drops", () => {
     const addresses = [parseAddress("10.22.0.2")];
     expect(lacksXtablesAccepts(":FORWARD ACCEPT [0:0]\n", addresses)).toBe(false);
     expect(lacksXtablesAccepts(":FORWARD DROP [0:0]\n", addresses)).toBe(true);
     expect(lacksXtablesAccepts(`:FORWARD DROP [0:0]\n${saved(...rules("10.22.0.2/32"))}`, addresses)).toBe(false);
   });
 
-  test("names the bridges that the reference plugin closes to each other", () => {
+  test("names the bridges that the reference plugin isolates", () => {
     const stage = "CNI-ISOLATION-STAGE-1 -i cni0 ! -o cni0 -j CNI-ISOLATION-STAGE-2";
     expect(xtablesIsolatedBridges(saved(stage, "CNI-ISOLATION-STAGE-1 -j RETURN"))).toEqual(["cni0"]);
   });
 
-  test("is left alone where the address is not", () => {
+  test("is unchanged if it has no rules of the address", () => {
     expect(removal(saved(...rules("10.22.0.20/32")))).toBe("");
   });
 });

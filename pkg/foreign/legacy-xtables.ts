@@ -1,6 +1,7 @@
 /**
- * The Go plugins' state in the tables of legacy iptables, which no netlink reaches: what `iptables-save` shows of it, and
- * what `iptables-restore --noflush` is given to take it away, or to add what the reference firewall plugin would.
+ * The Go plugins' state in the tables of legacy iptables, which netlink cannot access: parses the output of
+ * `iptables-save`, and builds the input of `iptables-restore --noflush` that removes it, or that adds the reference
+ * firewall plugin's rules.
  */
 import { ADMIN_COMMENT, ISOLATION_CHAINS, PRIVATE_CHAIN, PRIVATE_COMMENT } from "../footprint.ts";
 import { type Address, formatAddress } from "../ip/address.ts";
@@ -8,7 +9,7 @@ import { HOST_PORT_CHAINS, type LegacySelection, NAT_ENTRIES } from "./legacy-na
 
 export interface SavedRule {
   readonly chain: string;
-  /** As it stands behind `-A`. */
+  /** The text after `-A`. */
   readonly text: string;
   readonly target: string | undefined;
   readonly comment: string | undefined;
@@ -19,7 +20,7 @@ export interface Saved {
   readonly rules: readonly SavedRule[];
 }
 
-/** What `iptables-save -t TABLE` or `iptables -t TABLE -S` prints. */
+/** Parses the output of `iptables-save -t TABLE` or `iptables -t TABLE -S`. */
 export function parseSaved(text: string): Saved {
   const lines = text.split("\n");
   return {
@@ -42,7 +43,7 @@ export function parseSaved(text: string): Saved {
   };
 }
 
-/** Of the nat table; "" where nothing is there. */
+/** Returns the input for the nat table. "" if there is nothing to remove. */
 export function xtablesNatRemoval(saved: string, selection: LegacySelection): string {
   const { chains, rules } = parseSaved(saved);
   const leadingTo = (chain: string) => rules.filter(({ target }) => target === chain);
@@ -64,7 +65,7 @@ export function xtablesNatRemoval(saved: string, selection: LegacySelection): st
   return restoreText("nat", [...jumps, ...entries], [...gone, ...(isUsed ? [] : shared)]);
 }
 
-/** True when one of the selection's chains holds rules, and packets come there. */
+/** True if one of the selection's chains has rules and is reachable. */
 export function isInXtablesNat(saved: string, { natChains = [] }: LegacySelection): boolean {
   const { rules } = parseSaved(saved);
   const isReached = (chain: string): boolean =>
@@ -77,7 +78,7 @@ const FORWARD_TO_PRIVATE = `FORWARD -m comment --comment "${PRIVATE_COMMENT}" -j
 const privateToAdmin = (adminChain: string) =>
   `${PRIVATE_CHAIN} -m comment --comment "${ADMIN_COMMENT}" -j ${adminChain}`;
 
-/** What the reference firewall plugin has for an address in CNI-FORWARD, as `iptables-save` prints it. */
+/** Returns the reference firewall plugin's rules for an address in CNI-FORWARD, as `iptables-save` prints them. */
 function acceptingRules(address: Address): string[] {
   const host = `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
   return [
@@ -86,11 +87,14 @@ function acceptingRules(address: Address): string[] {
   ];
 }
 
-/** What the filter table lacks of the reference plugin's chains and of its rules for these addresses; "" for nothing. */
+/**
+ * Returns the missing chains of the reference plugin and its missing rules for these addresses. "" if nothing is
+ * missing.
+ */
 export function xtablesFirewallAddition(saved: string, addresses: readonly Address[], adminChain: string): string {
   const { chains, rules } = parseSaved(saved);
   const lacks = (rule: string) => !rules.some(({ text }) => text === rule);
-  // -N is refused where another call has made the chain meanwhile; declared as ":CHAIN", it would be emptied.
+  // -N fails if another call has created the chain meanwhile. Declared as ":CHAIN", the chain would be emptied.
   const lines = [
     ...[PRIVATE_CHAIN, adminChain].filter((chain) => !chains.includes(chain)).map((chain) => `-N ${chain}`),
     ...[FORWARD_TO_PRIVATE, privateToAdmin(adminChain)].filter(lacks).map((rule) => `-I ${inserted(rule)}`),
@@ -102,12 +106,12 @@ export function xtablesFirewallAddition(saved: string, addresses: readonly Addre
   return lines.length === 0 ? "" : `*filter\n${lines.join("\n")}\nCOMMIT\n`;
 }
 
-/** "CHAIN REST" -> "CHAIN 1 REST" */
+/** Converts "CHAIN REST" to "CHAIN 1 REST". */
 function inserted(rule: string): string {
   return rule.replace(" ", " 1 ");
 }
 
-/** True where FORWARD drops what no rule knows, and rules for one of these addresses are missing. */
+/** True if FORWARD drops packets that match no rule, and rules for one of these addresses are missing. */
 export function lacksXtablesAccepts(saved: string, addresses: readonly Address[]): boolean {
   const { rules } = parseSaved(saved);
   const isClosed = /^:FORWARD DROP/m.test(saved);
@@ -115,20 +119,23 @@ export function lacksXtablesAccepts(saved: string, addresses: readonly Address[]
   return isClosed && !wanted.every((rule) => rules.some(({ text }) => text === rule));
 }
 
-/** True where the reference plugin's rules for all of these addresses are there. */
+/** True if the reference plugin's rules for all of these addresses exist. */
 export function holdsXtablesAccepts(saved: string, addresses: readonly Address[]): boolean {
   const { rules } = parseSaved(saved);
   return addresses.flatMap(acceptingRules).every((rule) => rules.some(({ text }) => text === rule));
 }
 
-/** The bridges that the reference plugin closes to each other. */
+/** Returns the bridges that the reference plugin isolates from each other. */
 export function xtablesIsolatedBridges(saved: string): string[] {
   return parseSaved(saved)
     .rules.filter(({ chain, target }) => chain === ISOLATION_CHAINS[0] && target === ISOLATION_CHAINS[1])
     .flatMap(({ text }) => / -i (\S+)/.exec(text)?.[1] ?? []);
 }
 
-/** The reference plugin's rules for these addresses, in the filter table; "" where nothing is there. */
+/**
+ * Returns the input that removes the reference plugin's rules for these addresses from the filter table. "" if there
+ * are none.
+ */
 export function xtablesFirewallRemoval(saved: string, addresses: readonly Address[], adminChain: string): string {
   const table = parseSaved(saved);
   const theirs = new Set(addresses.flatMap(acceptingRules));
@@ -136,12 +143,18 @@ export function xtablesFirewallRemoval(saved: string, addresses: readonly Addres
   return gone.length === 0 ? "" : (structureRemoval(table, gone, adminChain) ?? removalText("filter", gone, []));
 }
 
-/** The reference plugin's chains in the filter table, once they hold no rules for addresses; "" while they do. */
+/**
+ * Returns the input that removes the reference plugin's chains from the filter table. "" while they have rules for
+ * addresses.
+ */
 export function xtablesStructureRemoval(saved: string, adminChain: string): string {
   return structureRemoval(parseSaved(saved), [], adminChain) ?? "";
 }
 
-/** The chains with all that is in them; `undefined` while they hold more than `gone`, or are used elsewhere. */
+/**
+ * Returns the removal of the chains with all their rules. Undefined while they have rules other than `gone`, or are
+ * used elsewhere.
+ */
 function structureRemoval(
   { chains, rules }: Saved,
   gone: readonly SavedRule[],
@@ -155,9 +168,10 @@ function structureRemoval(
   const isAdminSpare =
     chains.includes(adminChain) &&
     !rules.some(({ chain, target }) => chain === adminChain || (target === adminChain && chain !== PRIVATE_CHAIN));
-  // The reference leads there from FORWARD alone: a chain that another leads to stays.
+  // The reference jumps there only from FORWARD. A chain to which another chain jumps is kept.
   if (entries.some(({ chain }) => chain !== "FORWARD")) return undefined;
-  // Rule by rule, not with -F: a chain to which another call has added a rule meanwhile is then refused, and stays.
+  // Removes single rules instead of using -F: a chain to which another call has added a rule meanwhile is then refused
+  // and kept.
   const inside = rules.filter(({ chain }) => made.includes(chain));
   return removalText("filter", [...entries, ...inside], [...made, ...(isAdminSpare ? [adminChain] : [])]);
 }
@@ -167,7 +181,7 @@ function removalText(table: string, rules: readonly SavedRule[], chains: readonl
   return `*${table}\n${lines.join("\n")}\nCOMMIT\n`;
 }
 
-/** Rules first, then the chains, emptied all before any is removed: they lead to each other. */
+/** Removes rules first. Then empties all chains before removing any, because they refer to each other. */
 export function restoreText(table: string, rules: readonly SavedRule[], chains: readonly string[]): string {
   const lines = [
     ...rules.map(({ text }) => `-D ${text}`),

@@ -24,11 +24,11 @@ const firewall: ReferenceFirewall = {
 const linesOf = (text: string) => text.split("\n").slice(1, -2);
 const EMPTY = "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n";
 
-test("the names are those of the reference 1.9.1", () => {
+test("computes the names of the reference 1.9.1", () => {
   expect([CHAIN, PORTS]).toEqual(["CNI-623e1c388032b20529218ecc", "CNI-DN-623e1c388032b20529218"]);
 });
 
-test("masquerade has a chain, its rules, and a rule that leads there", () => {
+test("masquerade has a chain, its rules and a jump to it", () => {
   const comment = '-m comment --comment "name: \\"net\\" id: \\"c1\\""';
   expect(linesOf(natAddition(EMPTY, [masquerade], 6))).toEqual([
     `-N ${CHAIN}`,
@@ -38,12 +38,12 @@ test("masquerade has a chain, its rules, and a rule that leads there", () => {
   ]);
 });
 
-test("masquerade by nftables needs the empty chain alone", () => {
+test("masquerade by nftables needs only the empty chain", () => {
   expect(linesOf(natAddition(EMPTY, [{ ...masquerade, backend: "nftables" }], 4))).toEqual([`-N ${CHAIN}`]);
 });
 
 describe("ports", () => {
-  test("come with what all ports share, in front of masquerading", () => {
+  test("come with the shared chains, before masquerading", () => {
     const lines = linesOf(natAddition(EMPTY, [ports], 4));
     expect(lines.slice(0, 3)).toEqual(["-N CNI-HOSTPORT-DNAT", "-N CNI-HOSTPORT-SETMARK", "-N CNI-HOSTPORT-MASQ"]);
     expect(lines).toContain("-A CNI-HOSTPORT-MASQ -m mark --mark 0x2000/0x2000 -j MASQUERADE");
@@ -52,11 +52,11 @@ describe("ports", () => {
     expect(lines.at(-1)).toMatch(new RegExp(`^-A CNI-HOSTPORT-DNAT .*--destination-ports 8080 -j ${PORTS}$`));
   });
 
-  test("of no address of the family are left out", () => {
+  test("without an address of the family are left out", () => {
     expect(natAddition(EMPTY, [ports], 6)).toBe("");
   });
 
-  test("stand fifteen in a rule, in the order of the protocols' names", () => {
+  test("are grouped by fifteen in a rule, ordered by protocol name", () => {
     const many = Array.from({ length: 16 }, (_, at) => ({
       protocol: "udp",
       hostPort: 100 + at,
@@ -78,7 +78,7 @@ describe("ports", () => {
     ]);
   });
 
-  test("of one address come before those of all, whoever was first", () => {
+  test("of one address precede those of all addresses", () => {
     const single = {
       ...ports.ports[0],
       protocol: "tcp",
@@ -94,14 +94,14 @@ describe("ports", () => {
     expect(entries.map((line) => line.replace(/.* -j /, ""))).toEqual([hostPortChain(other), PORTS]);
   });
 
-  test("are marked by another program's chain where that is named", () => {
+  test("are marked by another program's chain if configured", () => {
     const text = natAddition(EMPTY, [{ ...ports, setMarkChain: "KUBE-MARK-MASQ" }], 4);
     expect(text).toContain("-j KUBE-MARK-MASQ");
     expect(text).not.toContain("CNI-HOSTPORT-SETMARK");
   });
 });
 
-test("what is there already is filled anew, with one rule that leads there", () => {
+test("an existing chain is refilled, with one jump to it", () => {
   const saved = [
     ...["*nat", ":POSTROUTING ACCEPT [0:0]", `:${CHAIN} - [0:0]`],
     ...[`-A POSTROUTING -s 10.22.0.2/32 -j ${CHAIN}`, `-A ${CHAIN} -d 10.0.0.0/8 -j ACCEPT`, "COMMIT", ""],
@@ -111,7 +111,7 @@ test("what is there already is filled anew, with one rule that leads there", () 
   expect(lines.filter((line) => line.startsWith("-A POSTROUTING"))).toHaveLength(1);
 });
 
-test("policies of bridges come before CNI-FORWARD, and are not written twice", () => {
+test("bridges' policies precede CNI-FORWARD and are not written twice", () => {
   const text = filterAddition("*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n", [firewall], 4);
   const insertions = linesOf(text).filter((line) => line.startsWith("-I FORWARD"));
   expect(insertions.map((line) => line.replace(/.* -j /, ""))).toEqual(["CNI-FORWARD", "CNI-ISOLATION-STAGE-1"]);

@@ -1,12 +1,12 @@
 /**
- * The reference plugins' rules in iptables' tables: what `iptables-restore --noflush` is given so that the table holds
- * them, by what `iptables-save` shows of it. Repeating it is safe: an attachment's own chain is filled anew, with the
- * rules that lead there, and a chain that attachments share gets only what it lacks.
+ * The reference plugins' rules in iptables' tables: builds the input for `iptables-restore --noflush` from the output
+ * of `iptables-save`. Idempotent: an attachment's own chain and the jumps to it are rewritten, and a chain that
+ * attachments share gets only its missing rules.
  *
- *     nat   POSTROUTING        -s POD                         -> CNI-hash     but for the subnet and multicast, masquerade
+ *     nat   POSTROUTING        -s POD                         -> CNI-hash     masquerade, not to subnet and multicast
  *           PREROUTING, OUTPUT to the node's own addresses    -> CNI-HOSTPORT-DNAT
- *           CNI-HOSTPORT-DNAT  the attachment's ports         -> CNI-DN-hash  mark what needs it, translate
- *           POSTROUTING        first                          -> CNI-HOSTPORT-MASQ  masquerade what is marked
+ *           CNI-HOSTPORT-DNAT  the attachment's ports         -> CNI-DN-hash  mark if needed, translate
+ *           POSTROUTING        first                          -> CNI-HOSTPORT-MASQ  masquerade marked packets
  *     filter  FORWARD -> CNI-FORWARD                          see legacy-xtables.ts
  *           FORWARD            first                          -> CNI-ISOLATION-STAGE-1  bridges with a policy
  */
@@ -31,23 +31,23 @@ const EVERYWHERE = { 4: "0.0.0.0/0", 6: "::/0" } as const;
 const DNAT = "CNI-HOSTPORT-DNAT";
 const SET_MARK = "CNI-HOSTPORT-SETMARK";
 const MASQ = "CNI-HOSTPORT-MASQ";
-/** What `-m multiport` takes in one rule. */
+/** The maximum number of ports in one rule of `-m multiport`. */
 const PORTS_PER_RULE = 15;
-/** What iptables takes for a comment (XT_MAX_COMMENT_LEN). */
+/** The longest comment of iptables (XT_MAX_COMMENT_LEN). */
 const COMMENT_LENGTH = 255;
 
-/** A rule's words, behind its chain. */
+/** A rule's words after the name of its chain. */
 type Words = readonly string[];
 
 /** An attachment's own chain. */
 interface OwnChain {
   readonly name: string;
   readonly rules: Words[];
-  /** The rules that lead to it. */
+  /** The rules that jump to it. */
   readonly entries: { readonly chain: string; readonly words: Words }[];
 }
 
-/** Of the family's nat table; "" where nothing has to be written. */
+/** Returns the input for the family's nat table. "" if nothing must be written. */
 export function natAddition(saved: string, states: readonly ReferenceState[], family: Family): string {
   const table = parseSaved(saved);
   const ports = states.filter((state) => state.part === "portmap").filter((state) => isInIptables(state, family));
@@ -73,7 +73,7 @@ function ownChains(states: readonly ReferenceState[], ports: readonly ReferenceP
     for (const pod of state.addresses.filter(({ address }) => address.family === family))
       fillMasquerade(chainOf(masqueradeChain(state.attachment)), state, pod);
   }
-  // In CNI-HOSTPORT-DNAT the first chain with the port has the connection: those of single addresses come first.
+  // In CNI-HOSTPORT-DNAT the first chain with the port gets the connection, so chains for single addresses come first.
   const isNarrow = (state: ReferencePorts) => state.ports.some((port) => singleAddress(port) !== undefined);
   for (const state of [...ports].sort((one, other) => Number(isNarrow(other)) - Number(isNarrow(one))))
     for (const pod of state.addresses.filter(({ address }) => address.family === family))
@@ -81,7 +81,10 @@ function ownChains(states: readonly ReferenceState[], ports: readonly ReferenceP
   return [...chains.values()];
 }
 
-/** With nftables the chain is empty: the reference's DEL takes rules out of both, and fails where iptables has no chain. */
+/**
+ * With nftables the chain stays empty, but must exist: the reference's DEL removes rules from both and fails if
+ * iptables has no chain.
+ */
 function fillMasquerade({ name, rules, entries }: OwnChain, state: ReferenceMasquerade, pod: Prefix): void {
   if (state.backend === "nftables") return;
   const { family } = pod.address;
@@ -120,7 +123,7 @@ function destination(address: Address, port: number): string {
   return address.family === 6 ? `[${formatAddress(address)}]:${port}` : `${formatAddress(address)}:${port}`;
 }
 
-/** In the order of the protocols' names, as the reference's CHECK looks for them. */
+/** Ordered by protocol name, the order that the reference's CHECK expects. */
 function byProtocol(ports: readonly ReferencePort[]): [protocol: string, ports: number[]][] {
   const groups = new Map<string, number[]>();
   for (const { protocol, hostPort } of ports) groups.set(protocol, [...(groups.get(protocol) ?? []), hostPort]);
@@ -136,12 +139,12 @@ function describe({ network, containerId }: Attachment): string {
   return `name: "${network}" id: "${containerId}"`;
 }
 
-/** As the reference cuts it. */
+/** Truncates as the reference does. */
 function shortened(comment: string): string {
   return comment.length <= COMMENT_LENGTH ? comment : `${comment.slice(0, COMMENT_LENGTH - 2)}...`;
 }
 
-/** What the chains that all attachments' ports share lack. */
+/** Returns the missing parts of the chains that all attachments' ports share. */
 function sharedLines(table: Saved, ports: readonly ReferencePorts[]): string[] {
   const marking = ports.filter(({ snat, setMarkChain }) => snat && setMarkChain === undefined);
   const marks = [...new Set(marking.map(({ markBit }) => `0x${((1 << markBit) >>> 0).toString(16)}`))];
@@ -153,7 +156,7 @@ function sharedLines(table: Saved, ports: readonly ReferencePorts[]): string[] {
   const local = ["-m", "addrtype", "--dst-type", "LOCAL", "-j", DNAT];
   const marked = ["-m", "comment", "--comment", "CNI portfwd requiring masquerade", "-j", MASQ];
   return [
-    // -N is refused where another program has made the chain meanwhile; declared as ":CHAIN", it would be emptied.
+    // -N fails if another program has created the chain meanwhile. Declared as ":CHAIN", the chain would be emptied.
     ...[DNAT, ...(marks.length === 0 ? [] : [SET_MARK, MASQ])]
       .filter((chain) => !table.chains.includes(chain))
       .map((chain) => `-N ${chain}`),
@@ -171,7 +174,7 @@ function lacking({ rules }: Saved, chain: string, wanted: readonly Words[]): str
     .map((rule) => `-A ${rule}`);
 }
 
-/** The chain, empty or new, then its rules, then those that lead there in place of what did. */
+/** Empties or creates the chain, then adds its rules, and then the jumps that replace the old ones. */
 function filling({ chains, rules }: Saved): (own: OwnChain) => string[] {
   return ({ name, rules: wanted, entries }) => [
     ...rules.filter(({ target }) => target === name).map(({ text }) => `-D ${text}`),
@@ -181,7 +184,7 @@ function filling({ chains, rules }: Saved): (own: OwnChain) => string[] {
   ];
 }
 
-/** Of the family's filter table; "" where nothing is lacking. */
+/** Returns the input for the family's filter table. "" if nothing is missing. */
 export function filterAddition(saved: string, states: readonly ReferenceState[], family: Family): string {
   const own = states
     .filter((state) => state.part === "firewall")
@@ -192,7 +195,7 @@ export function filterAddition(saved: string, states: readonly ReferenceState[],
     const addresses = own.filter((state) => state.adminChain === adminChain).flatMap((state) => state.addresses);
     return linesOf(xtablesFirewallAddition(saved, addresses, adminChain));
   });
-  // FORWARD leads to the policies before it leads to CNI-FORWARD.
+  // FORWARD must jump to the policies before it jumps to CNI-FORWARD.
   const lines = [...new Set([...accepts, ...isolationLines(parseSaved(saved), own)])];
   return lines.length === 0 ? "" : restoreText("filter", lines);
 }
@@ -218,7 +221,7 @@ function isolationLines(table: Saved, states: readonly ReferenceFirewall[]): str
     const rule = `${chain} ${ruleText(words)}`;
     return !table.rules.some(({ text }) => text === rule);
   };
-  // What is missing is put first, in reverse, and RETURN last.
+  // Missing rules are inserted first, in reverse order, and RETURN is added last.
   const first = bridges.flatMap(([bridge, kind]) => [
     { chain: STAGE_1, words: ["-i", bridge, "!", "-o", bridge, ...comment(kind), "-j", STAGE_2] },
     ...(kind === "isolated"
@@ -239,7 +242,7 @@ function isolationLines(table: Saved, states: readonly ReferenceFirewall[]): str
   ];
 }
 
-/** Words as iptables-save quotes them. */
+/** Quotes words as iptables-save does. */
 function ruleText(words: Words): string {
   return words
     .map((word) => (/^[\w!:/.,@=+%[\]-]+$/.test(word) ? word : `"${word.replace(/["\\]/g, "\\$&")}"`))

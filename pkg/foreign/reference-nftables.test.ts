@@ -25,7 +25,7 @@ const rule = (table: string, family: number, chain: string, comment: string, add
       : [{ kind: "immediate", data: { data: { value: addressToBytes(parseAddress(address)) } } }],
 });
 
-test("masquerade has one rule for each address, under the comment of the reference 1.9.1", () => {
+test("masquerade has one rule for each address with the comment of the reference 1.9.1", () => {
   const state: ReferenceMasquerade = {
     part: "masquerade",
     attachment,
@@ -38,11 +38,11 @@ test("masquerade has one rule for each address, under the comment of the referen
   ]);
 });
 
-test("what iptables has is left to it", () => {
+test("writes nothing for the iptables backend", () => {
   expect(nftScript([], [{ ...ports, backend: "iptables" }])).toBe("");
 });
 
-test("a port of an address is of that address's family alone", () => {
+test("a port with an address is only in that address's family", () => {
   const added = linesOf(nftScript([], [ports])).filter((line) => line.includes(" hostports "));
   expect(added.filter((line) => line.startsWith("add rule"))).toEqual([
     'add rule ip cni_hostport hostports tcp dport 8080 dnat to 10.22.0.2:80 comment "c1"',
@@ -51,7 +51,7 @@ test("a port of an address is of that address's family alone", () => {
   ]);
 });
 
-test("rules of the container's other network stay, its own give way", () => {
+test("keeps rules of the container's other network and replaces its own", () => {
   const seen = [
     rule("cni_hostport", NFPROTO.ip, "hostports", "c1", "10.22.0.2"),
     { ...rule("cni_hostport", NFPROTO.ip, "hostports", "c1", "10.99.0.2"), handle: 8n },
@@ -60,7 +60,7 @@ test("rules of the container's other network stay, its own give way", () => {
   expect(deleted).toEqual(["delete rule ip cni_hostport hostports handle 7"]);
 });
 
-test("conditions stand in front of all ports; without any, those that are there stay", () => {
+test("conditions precede all ports; without conditions, existing ones are kept", () => {
   const seen = [rule("cni_hostport", NFPROTO.ip, "prerouting", "")];
   const entries = (state: ReferencePorts) =>
     linesOf(nftScript(seen, [state])).filter((line) => /(flush chain|add rule) ip cni_hostport prerouting/.test(line));
@@ -71,7 +71,7 @@ test("conditions stand in front of all ports; without any, those that are there 
   ]);
 });
 
-test("the spoof check takes the place of one of the same pod", () => {
+test("the spoof check replaces an earlier one of the same pod", () => {
   const state: ReferenceSpoofCheck = { part: "spoof-check", attachment, port: "veth1", mac: "02:00:00:00:00:01" };
   const seen = [
     rule("nat", NFPROTO.bridge, "PREROUTING", "macspoofchk-c1-eth0"),

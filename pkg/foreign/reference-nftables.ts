@@ -1,10 +1,10 @@
 /**
- * The reference plugins' rules in their own nftables tables, and the spoof check's in `bridge nat`: what `nft -f` is given
- * as one transaction, by what netlink shows of these tables. Repeating it is safe: an attachment's rules take the place of
- * those that carry its comment. It is text because portmap's conditions are nft's own words.
+ * The reference plugins' rules in their own nftables tables, and the spoof check's rules in `bridge nat`: builds the
+ * input for `nft -f`, one transaction, from the state of these tables read by netlink. Idempotent: an attachment's
+ * rules replace those with its comment. The input is text because portmap's conditions are in nft's own language.
  *
  *     table inet cni_plugins_masquerade   masq_checks   one rule for each address
- *     table ip, ip6 cni_hostport          hostports     one rule for each port; masquerading: those that need it
+ *     table ip, ip6 cni_hostport          hostports     one rule for each port; masquerading: connections that need it
  *     table bridge nat                    PREROUTING -> cni-br-iface-ID -> cni-br-iface-ID-mac
  */
 
@@ -33,18 +33,18 @@ import {
 
 const FAMILIES = [4, 6] as const;
 const WORD = { 4: "ip", 6: "ip6" } as const;
-/** What nft takes for a comment. */
+/** The longest comment of nft. */
 const COMMENT_LENGTH = 128;
 const MASQUERADE = `inet ${MASQUERADE_TABLE.table}`;
 const SPOOF_CHECK = `bridge ${SPOOF_CHECK_TABLE.table}`;
 
-/** True for what `nft` writes. */
+/** True for state that `nft` writes. */
 export function isInNftables(state: ReferenceState): boolean {
   if (state.part === "spoof-check") return true;
   return (state.part === "masquerade" || state.part === "portmap") && state.backend === "nftables";
 }
 
-/** The rules that `nftScript` needs to know. */
+/** Reads the rules that `nftScript` needs. */
 export function lookAtReferenceTables(read: Read): readonly NftRule[] {
   return readRules(read(places().map(rulesDump)));
 }
@@ -64,7 +64,7 @@ function places(): ChainPlace[] {
   ];
 }
 
-/** "" where nothing has to be written. */
+/** Returns "" if nothing must be written. */
 export function nftScript(seen: readonly NftRule[], states: readonly ReferenceState[]): string {
   const own = states.filter(isInNftables);
   const masquerades = own.filter((state) => state.part === "masquerade");
@@ -78,7 +78,7 @@ export function nftScript(seen: readonly NftRule[], states: readonly ReferenceSt
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
-/** Those of them that `isStale` names. */
+/** Deletes the rules in the table for which `isStale` is true. */
 function deletions(
   seen: readonly NftRule[],
   { table, family }: { readonly table: string; readonly family: number },
@@ -122,7 +122,7 @@ function hostPortLines(seen: readonly NftRule[], all: readonly ReferencePorts[],
   if (states.length === 0) return [];
   const place = { table: HOST_PORT_TABLE.table, family: NFPROTO[WORD[family]] };
   const table = `${WORD[family]} ${place.table}`;
-  // The comment names the container alone, which may have ports on another network, too.
+  // The comment names only the container, which may also have ports on another network.
   const isStale = (comment: string, rule: NftRule) =>
     states.some(
       ({ attachment, addresses }) =>
@@ -144,7 +144,7 @@ function hostPortLines(seen: readonly NftRule[], all: readonly ReferencePorts[],
   ];
 }
 
-/** True for a rule that compares with the address, or translates to it. */
+/** True for a rule that matches the address or translates to it. */
 function isAbout({ expressions }: NftRule, address: Address): boolean {
   const wanted = addressToBytes(address).join();
   return expressions.some(
@@ -152,7 +152,7 @@ function isAbout({ expressions }: NftRule, address: Address): boolean {
   );
 }
 
-/** All ports of the node share the conditions: the last attachment's, as the reference's ADD has it. */
+/** All ports of the node share the conditions of the last attachment, as in the reference's ADD. */
 function entryLines(
   seen: readonly NftRule[],
   states: readonly ReferencePorts[],
@@ -224,7 +224,7 @@ function guardLines(seen: readonly NftRule[], states: readonly ReferenceSpoofChe
   ];
 }
 
-/** Names of networks, containers and interfaces hold no quotation mark. */
+/** Names of networks, containers and interfaces contain no quotation marks. */
 function quoted(text: string): string {
   return `"${text}"`;
 }

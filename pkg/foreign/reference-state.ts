@@ -1,6 +1,6 @@
 /**
- * What the reference plugins (containernetworking/plugins 1.9) would hold in the kernel for an attachment that they had
- * made themselves: as data, whichever program writes it.
+ * The state that the reference plugins (containernetworking/plugins 1.9) would have in the kernel for an attachment if
+ * they had made it: plain data, for any program that writes it.
  */
 import type { Address, Family } from "../ip/address.ts";
 import type { Prefix } from "../ip/prefix.ts";
@@ -8,58 +8,58 @@ import type { Attachment } from "../kernel/owner.ts";
 
 export type ReferenceBackend = "iptables" | "nftables";
 
-/** `ipMasq` of bridge and ptp. */
+/** State of `ipMasq` of bridge and ptp. */
 export interface ReferenceMasquerade {
   readonly part: "masquerade";
   readonly attachment: Attachment;
   readonly backend: ReferenceBackend;
-  /** The pod's addresses with the lengths of their subnets. */
+  /** The pod's addresses with the prefix lengths of their subnets. */
   readonly addresses: readonly Prefix[];
 }
 
-/** A port as the runtime asks for it. */
+/** A port as the runtime requests it. */
 export interface ReferencePort {
   /** In lower case. */
   readonly protocol: string;
   readonly hostPort: number;
   readonly containerPort: number;
-  /** Also 0.0.0.0 and ::, which restrict the port to their family. */
+  /** 0.0.0.0 and :: restrict the port to their family. */
   readonly hostAddress: Address | undefined;
 }
 
-/** portmap. */
+/** State of portmap. */
 export interface ReferencePorts {
   readonly part: "portmap";
   readonly attachment: Attachment;
   readonly backend: ReferenceBackend;
-  /** The pod's address with the length of its subnet: at most one of each family. */
+  /** The pod's address with the prefix length of its subnet, at most one for each family. */
   readonly addresses: readonly Prefix[];
   readonly ports: readonly ReferencePort[];
   readonly snat: boolean;
   readonly masqAll: boolean;
   readonly markBit: number;
-  /** Another program's chain of iptables that marks connections to be masqueraded. */
+  /** Another program's iptables chain that marks connections for masquerading. */
   readonly setMarkChain: string | undefined;
-  /** In the words of `backend`. */
+  /** In the syntax of `backend`. */
   readonly conditions: Readonly<Record<Family, readonly string[]>>;
 }
 
-/** `macspoofchk` of bridge. */
+/** State of `macspoofchk` of bridge. */
 export interface ReferenceSpoofCheck {
   readonly part: "spoof-check";
   readonly attachment: Attachment;
-  /** The host's end of the pod's cable. */
+  /** The host's end of the pod's veth pair. */
   readonly port: string;
   readonly mac: string;
 }
 
 /**
- * `ingressPolicy` of firewall. `same-bridge`: what comes from another bridge that has a policy too is dropped. `isolated`:
- * also what comes from the same bridge, where the kernel shows such traffic to IP filters (br_netfilter).
+ * `ingressPolicy` of firewall. `same-bridge` drops packets from other bridges with a policy. `isolated` also drops
+ * packets from the same bridge, if the kernel passes such traffic to IP filters (br_netfilter).
  */
 export type BridgePolicy = "same-bridge" | "isolated";
 
-/** firewall, in iptables' filter tables. */
+/** State of firewall in iptables' filter tables. */
 export interface ReferenceFirewall {
   readonly part: "firewall";
   readonly attachment: Attachment;
@@ -68,16 +68,16 @@ export interface ReferenceFirewall {
   readonly policy: { readonly bridge: string; readonly kind: BridgePolicy } | undefined;
 }
 
-/** One plugin's state of one attachment. */
+/** The state of one plugin for one attachment. */
 export type ReferenceState = ReferenceMasquerade | ReferencePorts | ReferenceSpoofCheck | ReferenceFirewall;
 export type ReferencePart = ReferenceState["part"];
 
-/** The ports that lead to an address of this family. */
+/** Returns the ports that apply to addresses of this family. */
 export function portsOfFamily({ ports }: ReferencePorts, family: Family): ReferencePort[] {
   return ports.filter(({ hostAddress }) => hostAddress === undefined || hostAddress.family === family);
 }
 
-/** The one address of the node that the port is limited to. */
+/** Returns the only address of the node to which the port is limited. Undefined if it is not limited. */
 export function singleAddress({ hostAddress }: ReferencePort): Address | undefined {
   return hostAddress === undefined || hostAddress.value === 0n ? undefined : hostAddress;
 }

@@ -15,7 +15,7 @@ const anyAddress4 = fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }).map((value): Add
 const anyAddress6 = fc
   .oneof(
     fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }),
-    // Zero groups are where the text is compressed; uniform numbers hardly have any.
+    // Addresses with many zero groups: uniformly distributed numbers hardly ever have text that is compressed.
     fc
       .array(fc.constantFrom(0n, 0n, 1n, 0xffffn), { minLength: 8, maxLength: 8 })
       .map((groups) => groups.reduce<bigint>((value, group) => (value << 16n) | group, 0n)),
@@ -37,7 +37,7 @@ describe("address text", () => {
     ["2001:db8:0:0:1:0:0:1", 6, 0x20010db8000000000001000000000001n, "2001:db8::1:0:0:1"],
     ["2001:0:0:1:0:0:0:1", 6, 0x20010000000000010000000000000001n, "2001:0:0:1::1"],
     ["64:ff9b::192.0.2.33", 6, 0x0064ff9b0000000000000000c0000221n, "64:ff9b::c000:221"],
-  ])("%s is read, and written canonically", (text, family, value, canonical) => {
+  ])("parses %s and formats it canonically", (text, family, value, canonical) => {
     expect(parseAddress(text)).toEqual({ family, value });
     expect(formatAddress(parseAddress(text))).toBe(canonical);
   });
@@ -66,12 +66,12 @@ describe("address text", () => {
     ["fd00::1 ", "expected an IPv6 address"],
     ["fd00::1.2.3.04", "expected an IPv6 address"],
     ["[fd00::1]", "expected an IPv6 address"],
-  ])("%j is refused and the message says what was expected", (text, expected) => {
+  ])("refuses %j with an error that says what was expected", (text, expected) => {
     expect(() => parseAddress(text)).toThrow(AddressError);
     expect(() => parseAddress(text)).toThrow(expected);
   });
 
-  test("every address survives being written and read", () => {
+  test("every address is the same after formatting and parsing", () => {
     fc.assert(
       fc.property(anyAddress, (address) => {
         expect(parseAddress(formatAddress(address))).toEqual(address);
@@ -79,7 +79,7 @@ describe("address text", () => {
     );
   });
 
-  test("any text is an address or an AddressError", () => {
+  test("any text parses or throws AddressError", () => {
     const almost = fc.string({ unit: fc.constantFrom(..."0123456789abcdefF:./%x -"), maxLength: 48 });
     fc.assert(
       fc.property(fc.oneof(almost, fc.string()), (text) => {
@@ -95,12 +95,12 @@ describe("address text", () => {
 });
 
 describe("address bytes", () => {
-  test("are in network order", () => {
+  test("are in network byte order", () => {
     expect([...addressToBytes(parseAddress("10.244.0.1"))]).toEqual([10, 244, 0, 1]);
     expect([...addressToBytes(parseAddress("fd00::1"))]).toEqual([0xfd, ...new Array(14).fill(0), 1]);
   });
 
-  test("every address survives being turned to bytes and back", () => {
+  test("every address is the same after conversion to bytes and back", () => {
     fc.assert(
       fc.property(anyAddress, (address) => {
         expect(addressFromBytes(addressToBytes(address))).toEqual(address);
@@ -108,7 +108,7 @@ describe("address bytes", () => {
     );
   });
 
-  test("of another length are refused", () => {
+  test("are refused if they are not 4 or 16", () => {
     expect(() => addressFromBytes(new Uint8Array(5))).toThrow("expected 4 or 16");
   });
 });
@@ -119,7 +119,7 @@ describe("address comparison", () => {
     expect(isSameAddress({ family: 4, value: 1n }, { family: 4, value: 1n })).toBe(true);
   });
 
-  test("order is IPv4 first, then by number", () => {
+  test("IPv4 addresses sort before IPv6 addresses, each family by number", () => {
     const sorted = ["10.0.0.1", "10.0.0.2", "::1", "fd00::"];
     const shuffled = ["fd00::", "10.0.0.2", "::1", "10.0.0.1"].map(parseAddress);
     expect(shuffled.sort(compareAddresses).map(formatAddress)).toEqual(sorted);

@@ -1,8 +1,8 @@
 /**
- * IP addresses as a family and a number. Text is read by the `ip-address` library, whose answers are narrowed here to
- * what CNI configurations may hold; text is written in canonical form: dotted decimal, and RFC 5952 for IPv6.
+ * IP addresses as a family and a number. The `ip-address` library parses text; this file accepts only the subset that
+ * CNI configurations may contain. Text is formatted canonically: dotted decimal for IPv4, RFC 5952 for IPv6.
  *
- * The library's two classes are imported by file: its main entry pulls in nothing less, but names more.
+ * The library's two classes are imported by file. Importing its main entry would load the same code under more names.
  */
 
 import { Address4 } from "ip-address/dist/ipv4.js";
@@ -16,7 +16,7 @@ export interface Address {
   readonly value: bigint;
 }
 
-/** Text or bytes that are no address, prefix or hardware address; the message says what was expected. */
+/** Thrown for text or bytes that are not an address, prefix or hardware address. The message says what was expected. */
 export class AddressError extends Error {
   constructor(message: string) {
     super(message);
@@ -24,18 +24,19 @@ export class AddressError extends Error {
   }
 }
 
-/** Upper 96 bits of an IPv4-mapped IPv6 address, `::ffff:0:0/96` (RFC 4291, 2.5.5.2). */
+/** The upper 96 bits of an IPv4-mapped IPv6 address, `::ffff:0:0/96` (RFC 4291, section 2.5.5.2). */
 const IPV4_MAPPED = 0xffffn;
 
-/** 32 or 128. */
+/** The length of an address in bits: 32 or 128. */
 export function addressBits(family: Family): 32 | 128 {
   return family === 4 ? 32 : 128;
 }
 
 /**
- * Reads one address, without prefix length or zone.
+ * Parses one address, without prefix length or zone.
  *
- * IPv4-mapped IPv6 text is refused: one host would have two spellings, and so two reservations. Throws `AddressError`.
+ * Refuses IPv4-mapped IPv6 text: otherwise one host would have two spellings, and so two reservations. Throws
+ * `AddressError`.
  */
 export function parseAddress(text: string): Address {
   if (text.includes("/")) {
@@ -50,7 +51,7 @@ export function parseAddress(text: string): Address {
 function parseAddress4(text: string): Address {
   let value = 0n;
   try {
-    // Folded here rather than by the library's bigInt(), which goes through hexadecimal text.
+    // Computed here because the library's bigInt() converts through hexadecimal text.
     for (const octet of new Address4(text).parsedAddress) value = (value << 8n) | BigInt(octet);
   } catch {
     throw new AddressError(
@@ -75,7 +76,7 @@ function parseAddress6(text: string): Address {
   return { family: 6, value };
 }
 
-/** Canonical text: the inverse of `parseAddress`. */
+/** Returns the canonical text: the inverse of `parseAddress`. */
 export function formatAddress(address: Address): string {
   return address.family === 4 ? formatAddress4(Number(address.value)) : formatAddress6(address.value);
 }
@@ -84,7 +85,10 @@ function formatAddress4(value: number): string {
   return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
 }
 
-/** RFC 5952, section 4: lower case, no leading zeros, "::" for the first longest run of two or more zero groups. */
+/**
+ * Formats by RFC 5952, section 4: lower case, no leading zeros, "::" for the first longest run of two or more zero
+ * groups.
+ */
 function formatAddress6(value: bigint): string {
   const groups: number[] = [];
   for (let shift = 112n; shift >= 0n; shift -= 16n) groups.push(Number((value >> shift) & 0xffffn));
@@ -104,7 +108,7 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
   return best;
 }
 
-/** Network order: 4 or 16 bytes. */
+/** Returns 4 or 16 bytes in network byte order. */
 export function addressToBytes(address: Address): Uint8Array {
   if (address.family === 4) {
     const value = Number(address.value);
@@ -119,7 +123,7 @@ export function addressToBytes(address: Address): Uint8Array {
   return bytes;
 }
 
-/** The inverse of `addressToBytes`. Throws `AddressError` when there are not 4 or 16 bytes. */
+/** The inverse of `addressToBytes`. Throws `AddressError` if there are not 4 or 16 bytes. */
 export function addressFromBytes(bytes: Uint8Array): Address {
   if (bytes.length !== 4 && bytes.length !== 16) {
     throw new AddressError(`${bytes.length} bytes are not an IP address: expected 4 or 16`);
@@ -137,12 +141,12 @@ export function isSameAddress(a: Address, b: Address): boolean {
   return a.family === b.family && a.value === b.value;
 }
 
-/** Equal for the same address, and cheaper than its text: for maps and sets of addresses. */
+/** Returns a key for maps and sets. Equal addresses have equal keys. Cheaper than `formatAddress`. */
 export function addressKey({ family, value }: Address): string {
   return `${family} ${value}`;
 }
 
-/** Order for sorting: IPv4 before IPv6, then by number. */
+/** Compares for sorting: IPv4 before IPv6, then by number. */
 export function compareAddresses(a: Address, b: Address): -1 | 0 | 1 {
   if (a.family !== b.family) return a.family < b.family ? -1 : 1;
   if (a.value === b.value) return 0;

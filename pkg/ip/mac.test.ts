@@ -4,7 +4,7 @@ import { AddressError } from "./address.ts";
 import { formatMac, parseMac } from "./mac.ts";
 
 describe("MAC text", () => {
-  test.each(["0a:58:0a:f4:00:02", "0A:58:0A:F4:00:02", "0a-58-0a-f4-00-02", "0a58.0af4.0002"])("%s is read", (text) => {
+  test.each(["0a:58:0a:f4:00:02", "0A:58:0A:F4:00:02", "0a-58-0a-f4-00-02", "0a58.0af4.0002"])("parses %s", (text) => {
     expect(formatMac(parseMac(text))).toBe("0a:58:0a:f4:00:02");
   });
 
@@ -15,12 +15,12 @@ describe("MAC text", () => {
     "0a:58:0a:f4:00:0g",
     "0a:58-0a:f4:00:02",
     "a:58:0a:f4:00:02",
-  ])("%j is refused", (text) => {
+  ])("refuses %j", (text) => {
     expect(() => parseMac(text)).toThrow(AddressError);
     expect(() => parseMac(text)).toThrow("expected six bytes");
   });
 
-  test("every six bytes survive being written and read", () => {
+  test("any six bytes are the same after formatting and parsing", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 6, maxLength: 6 }), (bytes) => {
         expect([...parseMac(formatMac(bytes))]).toEqual([...bytes]);

@@ -1,11 +1,11 @@
-/** Hardware addresses of Ethernet (EUI-48): six bytes, written "aa:bb:cc:dd:ee:ff". */
+/** Ethernet hardware addresses (EUI-48): six bytes, written "aa:bb:cc:dd:ee:ff". */
 
 import { AddressError } from "./address.ts";
 
-/** The three spellings in use: with colons, with hyphens, and in three groups of four digits. */
+/** The three common spellings: with colons, with hyphens, and in three groups of four digits. */
 const MAC = /^(?:[0-9a-f]{2}(?::[0-9a-f]{2}){5}|[0-9a-f]{2}(?:-[0-9a-f]{2}){5}|[0-9a-f]{4}(?:\.[0-9a-f]{4}){2})$/i;
 
-/** Throws `AddressError`. */
+/** Parses a hardware address in any of the three spellings. Throws `AddressError`. */
 export function parseMac(text: string): Uint8Array {
   if (!MAC.test(text)) {
     throw new AddressError(`"${text}" is not a MAC address: expected six bytes such as 0a:58:0a:f4:00:02`);
@@ -15,7 +15,7 @@ export function parseMac(text: string): Uint8Array {
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code < 0x30 || code === 0x3a) continue;
-    // "0" is 0x30; letters of either case have 1 to 6 in their low bits.
+    // "0" is 0x30. The low three bits of the letters a to f, in either case, are 1 to 6.
     const digit = code < 0x3a ? code - 0x30 : (code & 7) + 9;
     bytes[digits >> 1] = ((bytes[digits >> 1] ?? 0) << 4) | digit;
     digits++;
@@ -23,7 +23,7 @@ export function parseMac(text: string): Uint8Array {
   return bytes;
 }
 
-/** Lower case, with colons. Takes any number of bytes, since other link types have longer or no addresses. */
+/** Formats in lower case, with colons. Takes any number of bytes: other link types have longer addresses, or none. */
 export function formatMac(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;

@@ -28,7 +28,7 @@ describe("prefix text", () => {
     ["10.0.0.1/32", "10.0.0.1/32"],
     ["FD00:0::/64", "fd00::/64"],
     ["::/0", "::/0"],
-  ])("%s is read, and written as %s", (text, canonical) => {
+  ])("parses %s and formats it as %s", (text, canonical) => {
     expect(formatPrefix(parsePrefix(text))).toBe(canonical);
   });
 
@@ -43,12 +43,12 @@ describe("prefix text", () => {
     ["fd00::/129", "prefix length from 0 to 128"],
     ["10.0.0/24", "is not an IP address"],
     ["::ffff:10.0.0.0/120", "expected 10.0.0.0"],
-  ])("%s is refused and the message says what was expected", (text, expected) => {
+  ])("refuses %s with an error that says what was expected", (text, expected) => {
     expect(() => parsePrefix(text)).toThrow(AddressError);
     expect(() => parsePrefix(text)).toThrow(expected);
   });
 
-  test("every prefix survives being written and read", () => {
+  test("every prefix is the same after formatting and parsing", () => {
     fc.assert(
       fc.property(anyPrefix, (prefix) => {
         fc.pre(prefix.address.family === 4 || prefix.address.value >> 32n !== 0xffffn);
@@ -57,7 +57,7 @@ describe("prefix text", () => {
     );
   });
 
-  test("a subnet with host bits is refused with its corrected form", () => {
+  test("parseSubnet refuses host bits and names the corrected subnet", () => {
     expect(() => parseSubnet("10.244.1.5/16")).toThrow("10.244.0.0/16");
     expect(() => parseSubnet("fd00::1:5/64")).toThrow("fd00::/64");
     expect(formatPrefix(parseSubnet("10.244.0.0/16"))).toBe("10.244.0.0/16");
@@ -79,7 +79,7 @@ describe("prefix arithmetic", () => {
     expect(formatAddress(lastAddress(prefix))).toBe(last);
   });
 
-  test("contains is bounded by the first and last address and by the family", () => {
+  test("contains accepts the first and last address and refuses neighbours and the other family", () => {
     const prefix = parsePrefix("10.244.3.0/24");
     expect(contains(prefix, parseAddress("10.244.3.0"))).toBe(true);
     expect(contains(prefix, parseAddress("10.244.3.255"))).toBe(true);
@@ -88,7 +88,7 @@ describe("prefix arithmetic", () => {
     expect(contains(parsePrefix("::/0"), parseAddress("10.244.3.1"))).toBe(false);
   });
 
-  test("every prefix contains its ends, and overlaps what it contains", () => {
+  test("every prefix contains its first and last address and overlaps them", () => {
     fc.assert(
       fc.property(anyPrefix, anyPrefix, (a, b) => {
         expect(contains(a, networkOf(a).address)).toBe(true);

@@ -1,10 +1,10 @@
-/** IP prefixes: an address with a prefix length. The address may carry host bits, as an interface's does. */
+/** IP prefixes: an address with a prefix length. The address may have host bits, as an interface's address does. */
 
 import { type Address, AddressError, addressBits, formatAddress, isSameAddress, parseAddress } from "./address.ts";
 
 export interface Prefix {
   readonly address: Address;
-  /** Number of leading bits that name the network: 0 to 32 or 128. */
+  /** The number of leading bits that identify the network: 0 to 32 (IPv4) or 0 to 128 (IPv6). */
   readonly length: number;
 }
 
@@ -13,7 +13,7 @@ export const IPV4_LOOPBACK: Prefix = { address: { family: 4, value: 0x7f00_0000n
 
 const LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
 
-/** Reads "address/length"; host bits may be set. Throws `AddressError`. */
+/** Parses "address/length". Host bits may be set. Throws `AddressError`. */
 export function parsePrefix(text: string): Prefix {
   const slash = text.indexOf("/");
   if (slash < 0) {
@@ -31,7 +31,7 @@ export function parsePrefix(text: string): Prefix {
   return { address, length };
 }
 
-/** Reads a network: a prefix without host bits. Throws `AddressError`, which names the network that was meant. */
+/** Parses a network: a prefix without host bits. Throws `AddressError`; its message names the corrected network. */
 export function parseSubnet(text: string): Prefix {
   const prefix = parsePrefix(text);
   const network = networkOf(prefix);
@@ -46,21 +46,21 @@ export function formatPrefix(prefix: Prefix): string {
   return `${formatAddress(prefix.address)}/${prefix.length}`;
 }
 
-/** The same prefix with its host bits cleared. */
+/** Returns the prefix with its host bits cleared. */
 export function networkOf(prefix: Prefix): Prefix {
   const { family, value } = prefix.address;
   return { address: { family, value: value & ~hostMask(prefix) }, length: prefix.length };
 }
 
-/** The address with all host bits set: an IPv4 network's broadcast address. */
+/** Returns the address with all host bits set. For an IPv4 network this is the broadcast address. */
 export function lastAddress(prefix: Prefix): Address {
   const { family, value } = prefix.address;
   return { family, value: value | hostMask(prefix) };
 }
 
 /**
- * The address after the network's own, where gateways stand by convention. A prefix of one or two addresses (/31, /32,
- * /127, /128) has no address of its own to leave out: there it is the first one.
+ * Returns the address after the network's own, which is the gateway's address by convention. A prefix of one or two
+ * addresses (/31, /32, /127, /128) reserves no network address: for these, returns the first address.
  */
 export function firstHost(prefix: Prefix): Address {
   const network = networkOf(prefix).address;
@@ -74,12 +74,12 @@ export function contains(prefix: Prefix, address: Address): boolean {
   return prefix.address.value >> hostBits === address.value >> hostBits;
 }
 
-/** True when the two have an address in common: then one contains the other. */
+/** True if the two prefixes have an address in common. One then contains the other. */
 export function overlaps(a: Prefix, b: Prefix): boolean {
   return a.length <= b.length ? contains(a, b.address) : contains(b, a.address);
 }
 
-/** Same address, host bits included, and same length. */
+/** True if the addresses, with host bits, and the lengths are equal. */
 export function isSamePrefix(a: Prefix, b: Prefix): boolean {
   return a.length === b.length && isSameAddress(a.address, b.address);
 }

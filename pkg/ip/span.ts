@@ -1,4 +1,4 @@
-/** Spans of numbers, both ends among them: addresses by their values, or whatever else is compared as a number. */
+/** Ranges of numbers, both ends included. The numbers are address values or any other values that have an order. */
 import type { Address } from "./address.ts";
 import { lastAddress, networkOf, type Prefix } from "./prefix.ts";
 
@@ -19,7 +19,7 @@ export function addressSpan({ value }: Address): Span {
   return { first: value, last: value };
 }
 
-/** The fewest spans with the same values, in order. */
+/** Returns the fewest spans that cover the same values, in order. */
 export function mergeSpans(spans: readonly Span[]): Span[] {
   const merged: Span[] = [];
   for (const span of [...spans].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
@@ -30,7 +30,7 @@ export function mergeSpans(spans: readonly Span[]): Span[] {
   return merged;
 }
 
-/** All other values of so many bits. */
+/** Returns the spans of all other values that fit into `bits` bits. */
 export function invertSpans(spans: readonly Span[], bits: number): Span[] {
   const whole = wholeSpan(bits);
   const inverted: Span[] = [];
@@ -48,7 +48,7 @@ export function commonSpan(a: Span, b: Span): Span | undefined {
   return first <= last ? { first, last } : undefined;
 }
 
-/** What is in both lists. */
+/** Returns the spans of values that are in both lists. */
 export function commonSpans(a: readonly Span[], b: readonly Span[]): Span[] {
   return a.flatMap((one) => b.flatMap((other) => commonSpan(one, other) ?? []));
 }

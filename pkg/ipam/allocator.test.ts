@@ -18,7 +18,7 @@ const order = (set: RangeSet, cursor?: string): string[] =>
 const small = { subnet: "10.0.0.0/29" };
 
 describe("candidates", () => {
-  test("begin at the start, without the gateway", () => {
+  test("begin at the range's start and skip the gateway", () => {
     expect(order(setOf(small))).toEqual(["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
     expect(order(setOf({ ...small, rangeStart: "10.0.0.0", rangeEnd: "10.0.0.7", gateway: "10.0.0.4" }))).toEqual([
       ...["10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3"],
@@ -26,17 +26,17 @@ describe("candidates", () => {
     ]);
   });
 
-  test("go on after the cursor, and come to the cursor last", () => {
+  test("continue after the cursor and end with it", () => {
     expect(order(setOf(small), "10.0.0.4")).toEqual(["10.0.0.5", "10.0.0.6", "10.0.0.2", "10.0.0.3", "10.0.0.4"]);
     expect(order(setOf(small), "10.0.0.6")).toEqual(["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
   });
 
-  test("begin at the start when the cursor is elsewhere", () => {
+  test("begin at the range's start if the cursor is outside the set", () => {
     expect(order(setOf(small), "10.9.0.4")).toEqual(order(setOf(small)));
     expect(order(setOf(small), "fd00::4")).toEqual(order(setOf(small)));
   });
 
-  test("pass through the ranges of the set and around", () => {
+  test("continue through all ranges of the set and wrap around", () => {
     const set = setOf({ subnet: "10.0.0.0/30" }, { subnet: "10.0.1.0/29" }, { subnet: "10.0.2.0/30" });
     expect(order(set, "10.0.1.5")).toEqual([
       "10.0.1.6",
@@ -49,22 +49,22 @@ describe("candidates", () => {
     ]);
   });
 
-  test("leave out the gateway of every range of the set", () => {
+  test("skip the gateway of every range of the set", () => {
     const low = { ...small, rangeEnd: "10.0.0.3", gateway: "10.0.0.5" };
     const high = { ...small, rangeStart: "10.0.0.4", gateway: "10.0.0.2" };
     expect(order(setOf(low, high))).toEqual(["10.0.0.1", "10.0.0.3", "10.0.0.4", "10.0.0.6"]);
   });
 
-  test("include the addresses that the bounds name", () => {
+  test("include addresses that the bounds name explicitly", () => {
     expect(order(setOf({ subnet: "fd00::/126", rangeStart: "fd00::" }))).toEqual(["fd00::", "fd00::2", "fd00::3"]);
   });
 
-  test("of a huge range are not counted out beforehand", () => {
+  test("of a huge range are generated lazily", () => {
     const [first] = candidates(setOf({ subnet: "fd00::/64" }), parseAddress("fd00::ffff:0:0:0"));
     expect(first && formatAddress(first.address)).toBe("fd00::ffff:0:0:1");
   });
 
-  test("are the same addresses wherever the cursor is, each once", () => {
+  test("are the same addresses for every cursor, each once", () => {
     const set = setOf(
       { subnet: "10.0.0.0/28", gateway: "10.0.0.9" },
       { subnet: "10.0.1.0/29", rangeStart: "10.0.1.3" },

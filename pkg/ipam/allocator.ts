@@ -1,20 +1,21 @@
 /**
- * Which address comes next. Addresses are given in turn, so that one which was just released rests as long as possible:
- * neighbours may still have it cached, and connections to it may still be open.
+ * Chooses the next address. Addresses are given in turn, so that a released address stays unused as long as possible:
+ * neighbours may still have it in their caches, and connections to it may still be open.
  */
 
 import { type Address, isSameAddress } from "../ip/address.ts";
 import { type Range, type RangeSet, rangeOf } from "./ranges.ts";
 
-/** An address together with the range that it is from. */
+/** An address together with its range. */
 export interface Candidate {
   readonly address: Address;
   readonly range: Range;
 }
 
 /**
- * Every address that `set` may give, each once: beginning after `cursor`, through the ranges of the set, around and up
- * to `cursor` itself. A cursor that no range holds (the configuration changed) means from the start.
+ * Yields every address that `set` may give, each once: from the address after `cursor` through the ranges of the set,
+ * wrapping around, up to `cursor` itself. If the cursor is in no range (the configuration changed), starts at the first
+ * range.
  */
 export function* candidates(set: RangeSet, cursor: Address | undefined): Generator<Candidate> {
   const found = cursor === undefined ? -1 : set.findIndex((range) => rangeOf([range], cursor) !== undefined);
@@ -37,7 +38,7 @@ function* span(set: RangeSet, range: Range, first: bigint, last: bigint): Genera
   }
 }
 
-/** Why `address`, which lies within a range of `set`, is never given; `undefined` when it may be given. */
+/** Returns why `address`, which is within a range of `set`, is never given. Undefined if it may be given. */
 export function refusalOf(set: RangeSet, address: Address): string | undefined {
   if (set.some(({ gateway }) => isSameAddress(gateway, address))) return "it is the gateway";
   return undefined;

@@ -1,4 +1,4 @@
-/** host-local's part of a network configuration: the `ipam` object, and the wishes that come with one container. */
+/** host-local's part of a network configuration: the `ipam` object, and the settings for one container. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { CniRequest } from "../cni/plugin.ts";
@@ -10,24 +10,26 @@ import { parsePrefix } from "../ip/prefix.ts";
 import { type RangeSet, readRangeSets } from "./ranges.ts";
 
 export interface IpamConfig {
-  /** At least one. */
+  /** At least one set. */
   readonly rangeSets: readonly RangeSet[];
   readonly routes: readonly ResultRoute[];
-  /** Path of a file in resolv.conf(5) form that the result's DNS is read from. */
+  /** The path of a file in resolv.conf(5) format that provides the result's DNS settings. */
   readonly resolvConf: string | undefined;
-  /** From CNI_ARGS, `args.cni.ips` and `runtimeConfig.ips`, all together. */
+  /** The addresses from CNI_ARGS, `args.cni.ips` and `runtimeConfig.ips` together. */
   readonly requested: readonly Address[];
 }
 
-/** Where reservations are. Reads nothing else, so that DEL works with a configuration that ADD would refuse. */
+/**
+ * The directory of the reservations. Reads no other key, so that DEL works with a configuration that ADD would refuse.
+ */
 export function readDataDir(request: CniRequest): string {
   return request.config.object("ipam").optionalString("dataDir") || DEFAULT_HOST_LOCAL_DIR;
 }
 
-/** Throws `CniError` 7, and 4 for CNI_ARGS. */
+/** Parses the configuration. Throws `CniError` 7, or 4 for CNI_ARGS. */
 export function readIpamConfig(request: CniRequest): IpamConfig {
   const ipam = request.config.optionalObject("ipam");
-  if (ipam === undefined) throw request.config.invalid("ipam", "an object that says where addresses come from");
+  if (ipam === undefined) throw request.config.invalid("ipam", "an object with the ranges of addresses");
   const rangeSets = readRangeSets(ipam, request.runtimeConfig);
   if (rangeSets.length === 0) throw ipam.invalid("ranges", "at least one range set");
   assertTold(rangeSets, request);
@@ -39,7 +41,7 @@ export function readIpamConfig(request: CniRequest): IpamConfig {
   };
 }
 
-/** Results before 0.3.0 have room for one address of each family. */
+/** Results before 0.3.0 can represent only one address of each family. */
 function assertTold(sets: readonly RangeSet[], request: CniRequest): void {
   const { version } = request.call.config;
   if (isAtLeast(version, "0.3.0")) return;
@@ -47,7 +49,8 @@ function assertTold(sets: readonly RangeSet[], request: CniRequest): void {
     if (sets.filter(([first]) => first?.subnet.address.family === family).length < 2) continue;
     throw new CniError(
       ErrorCode.invalidConfig,
-      `ipam.ranges: CNI ${version} does not support more than one IPv${family} address: expected one range set, or cniVersion 0.3.1`,
+      `ipam.ranges: CNI ${version} does not support more than one IPv${family} address: configure one range set, ` +
+        "or set cniVersion to 0.3.1 or newer",
     );
   }
 }
@@ -62,7 +65,7 @@ function readRequested(request: CniRequest): Address[] {
   return given.filter(([, text]) => text !== "").map(([source, text]) => parseRequested(source, text));
 }
 
-/** A prefix length may follow the address; the range's own is what counts. */
+/** A prefix length may follow the address; it is ignored in favour of the range's. */
 function parseRequested(source: string, text: string): Address {
   try {
     return text.includes("/") ? parsePrefix(text).address : parseAddress(text);

@@ -31,13 +31,13 @@ const refused = (code: number, message: string) =>
   expect.objectContaining({ code, message: expect.stringContaining(message) });
 
 describe("a lease", () => {
-  test("has an address of every set, and the next one goes on after it", () => {
+  test("has an address of every set, and the next lease continues after it", () => {
     const { lease } = network();
     expect(lease(sets([small], [six]), "c1")).toEqual(["10.0.0.2", "fd00::2"]);
     expect(lease(sets([small], [six]), "c2")).toEqual(["10.0.0.3", "fd00::3"]);
   });
 
-  test("does not take up what was just released while there is another", () => {
+  test("does not reuse a released address while another is free", () => {
     const { store, lease } = network();
     lease(sets([small]), "c1");
     store.release({ address: parseAddress("10.0.0.2"), containerId: "c1", ifName: "eth0" });
@@ -50,13 +50,13 @@ describe("a lease", () => {
     ]);
   });
 
-  test("goes past addresses that others reserved", () => {
+  test("skips addresses that other attachments reserved", () => {
     const { system, lease } = network();
     system.writeFile("/data/net/10.0.0.2", new Uint8Array());
     expect(lease(sets([small]), "c1")).toEqual(["10.0.0.3"]);
   });
 
-  test("from a set that is used up is refused, and leaves nothing of the other sets", () => {
+  test("from an exhausted set is refused and reserves nothing from the other sets", () => {
     const { lease, reserved } = network();
     lease(sets([other]), "c1");
     const exhausted = refused(11, "no IP addresses available in range set: 10.1.0.1-10.1.0.2");
@@ -64,7 +64,7 @@ describe("a lease", () => {
     expect(reserved()).toEqual(["10.1.0.2"]);
   });
 
-  test("leaves out addresses that were reserved by hand, also where no other is left", () => {
+  test("never uses addresses that were reserved by hand", () => {
     const { system, lease } = network();
     system.writeFile("/data/net/10.0.0.3", new Uint8Array());
     system.writeFile("/data/net/10.0.0.5", new TextEncoder().encode("printer\n"));
@@ -74,18 +74,18 @@ describe("a lease", () => {
     expect(system.status("/data/net/10.0.0.3")?.sizeBytes).toBe(0);
   });
 
-  test("gives the network's own address and the broadcast address where the bounds name them", () => {
+  test("gives the network and broadcast address if the bounds include them", () => {
     const { lease } = network();
     const wide = sets([{ subnet: "10.0.0.0/30", rangeStart: "10.0.0.0", rangeEnd: "10.0.0.3" }]);
     expect(["c1", "c2", "c3"].map((id) => lease(wide, id)[0])).toEqual(["10.0.0.0", "10.0.0.2", "10.0.0.3"]);
   });
 
-  test("gives the first host of a subnet whose gateway is elsewhere", () => {
+  test("gives the first host of a subnet whose gateway is outside it", () => {
     const { lease } = network();
     expect(lease(sets([{ subnet: "203.0.113.0/29", gateway: "169.254.1.1" }]), "c1")).toEqual(["203.0.113.1"]);
   });
 
-  test("comes past many taken addresses in a row", () => {
+  test("skips many reserved addresses in a row", () => {
     const { system, lease } = network();
     const wide = sets([{ subnet: "10.2.0.0/16" }]);
     for (let at = 2; at < 400; at++) {
@@ -95,7 +95,7 @@ describe("a lease", () => {
     expect(lease(wide, "c2")).toEqual(["10.2.1.145"]);
   });
 
-  test("for the same attachment is refused", () => {
+  test("for an attachment that already has one is refused", () => {
     const { lease, reserved } = network();
     lease(sets([small]), "c1");
     const duplicate = refused(
@@ -108,7 +108,7 @@ describe("a lease", () => {
     expect(lease(sets([other]), "c1")).toEqual(["10.1.0.2"]);
   });
 
-  test("that the disk refuses leaves nothing", () => {
+  test("that cannot be written reserves nothing", () => {
     const { system, lease, reserved } = network();
     system.files.fault = (call, path) => (call === "link" && path.endsWith("fd00::2") ? 28 : undefined);
     expect(() => lease(sets([small], [six]), "c1")).toThrow("no space left");
@@ -118,36 +118,36 @@ describe("a lease", () => {
 });
 
 describe("a requested address", () => {
-  test("is given from the set that holds it, and the other sets give the next", () => {
+  test("is given from the set that contains it, and the other sets give their next address", () => {
     const { lease } = network();
     expect(lease(sets([small], [six]), "c1", "fd00::77")).toEqual(["10.0.0.2", "fd00::77"]);
     expect(lease(sets([small], [six]), "c2", "fd00::aa", "10.0.0.6", "10.0.0.6")).toEqual(["10.0.0.6", "fd00::aa"]);
   });
 
-  test("that somebody has is refused with the holder's name", () => {
+  test("that is reserved is refused with the owner's name", () => {
     const { system, lease, reserved } = network();
     lease(sets([small]), "c1", "10.0.0.5");
     const taken = refused(
       11,
-      "requested IP address 10.0.0.5 is not available in range set 10.0.0.1-10.0.0.6: container c1 has it",
+      "requested IP address 10.0.0.5 is not available in range set 10.0.0.1-10.0.0.6: it is reserved for container c1",
     );
     expect(() => lease(sets([other], [small]), "c2", "10.0.0.5")).toThrow(taken);
     system.makeDirectory("/data/net/10.0.0.6");
-    expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow("does not say for whom");
+    expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow("names no container");
     expect(reserved()).toEqual(["10.0.0.5"]);
   });
 
-  test("that was reserved by hand is refused with the file to remove", () => {
+  test("that was reserved by hand is refused with the name of the file to remove", () => {
     const { system, lease } = network();
     system.writeFile("/data/net/10.0.0.6", new Uint8Array());
-    const held = refused(11, "it is reserved by hand: /data/net/10.0.0.6 does not say for whom; remove that file");
+    const held = refused(11, "it is reserved by hand: the file /data/net/10.0.0.6 names no container; remove the file");
     expect(() => lease(sets([small]), "c2", "10.0.0.6")).toThrow(held);
   });
 
   test.each([
     ["10.0.0.1", "it is the gateway"],
-    ["10.9.0.9", "failed to allocate all requested IPs: 10.9.0.9: it is in none of the range sets"],
-    ["fd00::5", "in none of the range sets (10.0.0.0-10.0.0.7)"],
+    ["10.9.0.9", "failed to allocate all requested IPs: 10.9.0.9: it is in no range set"],
+    ["fd00::5", "in no range set (10.0.0.0-10.0.0.7)"],
   ])("%s is refused: %s", (address, message) => {
     const { lease, reserved } = network();
     const wide = { ...small, rangeStart: "10.0.0.0", rangeEnd: "10.0.0.7" };
@@ -155,7 +155,7 @@ describe("a requested address", () => {
     expect(reserved()).toEqual([]);
   });
 
-  test("beside another of the same set is refused", () => {
+  test("is refused if another one of the same set is requested, too", () => {
     const { lease, reserved } = network();
     expect(() => lease(sets([small]), "c1", "10.0.0.5", "10.0.0.6")).toThrow(refused(7, "10.0.0.6: another address"));
     expect(reserved()).toEqual([]);

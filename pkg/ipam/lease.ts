@@ -1,4 +1,4 @@
-/** Giving one container its addresses: one from each range set, all of them or none. */
+/** Leases addresses for one container: one from each range set, all of them or none. */
 
 import { CniError, ErrorCode } from "../cni/errors.ts";
 import type { ValidAttachment } from "../cni/network.ts";
@@ -8,14 +8,14 @@ import { formatRangeSet, type RangeSet, rangeOf } from "./ranges.ts";
 import { isMadeByHand, type Reservation } from "./reservation.ts";
 import type { ReservationStore } from "./store.ts";
 
-/** The attachment has an address already: the runtime asked twice without a DEL between. */
+/** The attachment already has an address: the runtime called ADD twice without DEL. */
 export const DUPLICATE_ALLOCATION = 100;
 
 /**
- * Reserves an address of every set for `owner`: a requested one where the set holds one, else the next that is free.
+ * Reserves an address of every set for `owner`: a requested one if the set contains one, else the next free one.
  *
- * Throws `CniError` and leaves nothing reserved: 11 when a set is used up or a requested address is taken, 7 when a
- * requested address can be given to nobody, `DUPLICATE_ALLOCATION`; and `SystemError`.
+ * On failure nothing stays reserved. Throws `CniError` 11 if a set is exhausted or a requested address is reserved, 7
+ * if a requested address can never be given, or `DUPLICATE_ALLOCATION`. Throws `SystemError`, too.
  */
 export function leaseAddresses(
   store: ReservationStore,
@@ -41,7 +41,7 @@ export function leaseAddresses(
   return leased;
 }
 
-/** Set number -> the address requested from it. An address that no set is left for is refused. */
+/** Returns the requested address by the number of its set. Refuses an address for which no set is left. */
 function assignRequested(sets: readonly RangeSet[], requested: readonly Address[]): Map<number, Candidate> {
   const assigned = new Map<number, Candidate>();
   for (const [position, address] of requested.entries()) {
@@ -54,7 +54,7 @@ function assignRequested(sets: readonly RangeSet[], requested: readonly Address[
     if (refusal !== undefined) {
       throw new CniError(
         ErrorCode.invalidConfig,
-        `requested address ${formatAddress(address)} cannot be given: ${refusal}`,
+        `requested address ${formatAddress(address)} cannot be used: ${refusal}`,
       );
     }
     assigned.set(index, { address, range });
@@ -65,8 +65,8 @@ function assignRequested(sets: readonly RangeSet[], requested: readonly Address[
 function unassigned(sets: readonly RangeSet[], address: Address): CniError {
   const isHeld = sets.some((set) => rangeOf(set, address) !== undefined);
   const reason = isHeld
-    ? "another address of its range set is requested too, and a container gets one of each set"
-    : `it is in none of the range sets (${sets.map(formatRangeSet).join("; ")})`;
+    ? "another address of its range set is requested, too, and a container gets only one address from each set"
+    : `it is in no range set (${sets.map(formatRangeSet).join("; ")})`;
   return new CniError(
     ErrorCode.invalidConfig,
     `failed to allocate all requested IPs: ${formatAddress(address)}: ${reason}`,
@@ -94,8 +94,8 @@ function leaseRequested(
   const file = `${store.directory}/${formatAddress(candidate.address)}`;
   const reason =
     holder === undefined || isMadeByHand(holder)
-      ? `it is reserved by hand: ${file} does not say for whom; remove that file to free the address`
-      : `container ${holder.containerId} has it`;
+      ? `it is reserved by hand: the file ${file} names no container; remove the file to free the address`
+      : `it is reserved for container ${holder.containerId}`;
   throw new CniError(
     ErrorCode.tryAgainLater,
     `requested IP address ${formatAddress(candidate.address)} is not available in range set ${formatRangeSet(set)}: ${reason}`,
@@ -108,11 +108,11 @@ function leaseNext(store: ReservationStore, set: RangeSet, index: number, owner:
   throw new CniError(
     ErrorCode.tryAgainLater,
     `failed to allocate for range ${index}: no IP addresses available in range set: ${formatRangeSet(set)}`,
-    { details: `every address has a file in ${store.directory}` },
+    { details: `every address is reserved by a file in ${store.directory}` },
   );
 }
 
-/** True when a lease from `set` would fail for want of addresses. */
+/** True if a lease from `set` would fail because no address is free. */
 export function isExhausted(store: ReservationStore, set: RangeSet): boolean {
   for (const { address } of candidates(set, undefined)) if (!store.isReserved(address)) return false;
   return true;
@@ -125,7 +125,7 @@ function findNext(
   owner: ValidAttachment,
 ): Candidate | undefined {
   for (const candidate of candidates(set, store.lastReserved(index))) {
-    // The names tell most of what is taken, without a system call each; the creation of the file decides.
+    // The file names identify most reserved addresses without a system call for each. Creating the file decides.
     if (!store.isReserved(candidate.address) && store.reserve(candidate.address, owner, index)) return candidate;
   }
   return undefined;

@@ -41,7 +41,7 @@ function release(system: FakeSystem, containerId: string): void {
   });
 }
 
-/** As another program does it: beside the index, in the same moment. */
+/** Writes a file as another program would: in the same millisecond, without updating the index. */
 const foreign = (system: FakeSystem, name: string, content: string) =>
   system.writeFile(`${DIRECTORY}/${name}`, bytes(content));
 
@@ -60,7 +60,7 @@ const indexLines = (system: FakeSystem): string[] =>
     .flatMap(([, text]) => text.split("\n"))
     .sort();
 
-/** The system calls of `work`, by name. */
+/** Returns the system calls of `work`, by name. */
 function callsOf(system: FakeSystem, work: () => void): string[] {
   const calls: string[] = [];
   system.files.fault = (call) => {
@@ -73,7 +73,7 @@ function callsOf(system: FakeSystem, work: () => void): string[] {
 }
 
 describe("the index", () => {
-  test("says who has which addresses, in a directory of the boot's name beside the network's", () => {
+  test("lists each owner's addresses, in a directory named after the boot next to the network's", () => {
     const system = machine();
     reserve(system, "c1", "10.0.0.5", "fd00::5");
     reserve(system, "c2", "10.0.0.6");
@@ -84,7 +84,7 @@ describe("the index", () => {
     expect(reserved(system)).toEqual(["10.0.0.6"]);
   });
 
-  test("makes ADD and DEL ask the system the same with thousands of reservations as with one", () => {
+  test("keeps the system calls of ADD and DEL the same for thousands of reservations as for one", () => {
     const few = machine();
     const many = machine();
     reserve(few, "c0", "10.9.0.1");
@@ -104,21 +104,21 @@ describe("the index", () => {
   test.each<[string, (system: FakeSystem) => void]>([
     ["adds a file", (system) => foreign(system, "10.0.0.9", "c9\r\neth0")],
     [
-      "removes one and adds one",
+      "removes a file and adds one",
       (system) => {
         system.unlink(`${DIRECTORY}/10.0.0.5`);
         foreign(system, "10.0.0.9", "c9\r\neth0");
       },
     ],
     [
-      "makes the directory anew",
+      "recreates the directory",
       (system) => {
         system.rename(DIRECTORY, "/data/old");
         system.makeDirectory(DIRECTORY);
         foreign(system, "10.0.0.9", "c9\r\neth0");
       },
     ],
-  ])("is rebuilt when another program %s, in the same millisecond too", (_, change) => {
+  ])("is rebuilt if another program %s, even in the same millisecond", (_, change) => {
     const system = machine();
     reserve(system, "c1", "10.0.0.5");
     change(system);
@@ -127,7 +127,7 @@ describe("the index", () => {
     expect(indexLines(system)).toHaveLength(reserved(system).length);
   });
 
-  test("that is wrong hands out nothing twice, and DEL finds what it does not know", () => {
+  test("if wrong, never leases an address twice, and DEL finds unlisted reservations", () => {
     const system = machine();
     reserve(system, "c1", "10.0.0.5");
     const [shard = ""] = system.readDirectory(`${INDEX}/first`);
@@ -142,7 +142,7 @@ describe("the index", () => {
     expect(reserved(system)).toEqual([]);
   });
 
-  test("is done without where it cannot be written", () => {
+  test("is not used if it cannot be written", () => {
     const system = machine();
     system.files.fault = (call, path) => (path.startsWith(INDEX) && call !== "stat" ? 28 : undefined);
     reserve(system, "c1", "10.0.0.5");
@@ -152,7 +152,7 @@ describe("the index", () => {
     expect(reserved(system)).toEqual([]);
   });
 
-  test("is right or not believed, whichever call a process dies at", () => {
+  test("is correct or ignored after a crash at any system call", () => {
     class Death extends Error {}
     let died = 0;
     for (let survived = 0; ; survived++) {
@@ -184,7 +184,7 @@ describe("the index", () => {
   });
 });
 
-describe("after the machine was started again", () => {
+describe("after a reboot", () => {
   function started(): FakeSystem {
     const system = machine();
     reserve(system, "c1", "10.0.0.5");
@@ -193,7 +193,7 @@ describe("after the machine was started again", () => {
   }
   const start = (system: FakeSystem) => boot(system, "second");
 
-  test("the first call releases what was reserved before, and the next ones do not", () => {
+  test("the first call releases earlier reservations, later calls release none", () => {
     const system = start(started());
     reserve(system, "c1", "10.0.0.9");
     expect(reserved(system)).toEqual(["10.0.0.9"]);
@@ -203,13 +203,13 @@ describe("after the machine was started again", () => {
     expect(reserved(system)).toEqual(["10.0.0.10", "10.0.0.9"]);
   });
 
-  test("a DEL is such a first call too", () => {
+  test("a DEL as the first call releases earlier reservations, too", () => {
     const system = start(started());
     release(system, "unknown");
     expect(reserved(system)).toEqual([]);
   });
 
-  test("files whose content the power failure took go too, files made by hand stay", () => {
+  test("files truncated by a power failure are released, files made by hand are kept", () => {
     const system = started();
     const before = system.status(DIRECTORY)?.modifiedMs ?? 0;
     for (const name of ["10.0.0.5", "10.0.0.8"]) foreign(system, name, "");
@@ -220,7 +220,7 @@ describe("after the machine was started again", () => {
     expect(system.status(`${DIRECTORY}/notes`)).toBeDefined();
   });
 
-  test("a file made by hand stays, although the index has recorded it", () => {
+  test("a file made by hand is kept even if the index lists it", () => {
     const system = started();
     foreign(system, "10.0.0.8", "reserved\n");
     reserve(system, "c5", "10.0.0.7");
@@ -228,7 +228,7 @@ describe("after the machine was started again", () => {
     expect(reserved(system)).toEqual(["10.0.0.8", "10.0.0.9"]);
   });
 
-  test("what the Go plugin may have reserved since stays; what was seen before goes, and what was made by hand stays", () => {
+  test("keeps reservations that the Go plugin may have made since, and files made by hand", () => {
     const system = start(started());
     foreign(system, "10.0.0.7", "c7\r\neth0");
     foreign(system, "10.0.0.8", "");
@@ -237,7 +237,7 @@ describe("after the machine was started again", () => {
     expect(listed(system, "c7")).toEqual(["10.0.0.7"]);
   });
 
-  test("a reservation of the same name and owner that was made since stays", () => {
+  test("keeps a newer reservation with the same name and owner", () => {
     const system = start(started());
     system.sleep(60_000);
     system.unlink(`${DIRECTORY}/10.0.0.5`);
@@ -246,7 +246,7 @@ describe("after the machine was started again", () => {
     expect(reserved(system)).toEqual(["10.0.0.5", "10.0.0.9"]);
   });
 
-  test("nothing is released in a directory that this program has not written before", () => {
+  test("nothing is released in a directory without an index", () => {
     const system = boot(new FakeSystem(), "second");
     system.makeDirectory(DIRECTORY);
     foreign(system, "10.0.0.5", "c1\r\neth0");
@@ -255,7 +255,7 @@ describe("after the machine was started again", () => {
     expect(reserved(system)).toEqual(["10.0.0.5", "10.0.0.6", "10.0.0.9"]);
   });
 
-  test("one that cannot be released keeps nobody from the others", () => {
+  test("a reservation that cannot be released does not stop the release of the others", () => {
     const system = start(started());
     system.files.fault = (call, path) => (call === "unlink" && path.endsWith(".5") ? 1 : undefined);
     reserve(system, "c9", "10.0.0.9");
@@ -264,7 +264,7 @@ describe("after the machine was started again", () => {
     expect(listed(system, "c1")).toEqual(["10.0.0.5"]);
   });
 
-  test("a process that dies while it releases leaves the rest to the next, and nothing of this boot goes", () => {
+  test("after a crash during the release the next call continues, and keeps reservations of this boot", () => {
     class Death extends Error {}
     for (let survived = 0; ; survived++) {
       const system = start(started());

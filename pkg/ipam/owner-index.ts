@@ -1,20 +1,21 @@
 /**
- * Which addresses each attachment has: what the reservations' files say, the other way round, so that nobody has to read
- * all of them to find one's own. It lies beside the network's directory, since others list that one:
+ * The index of addresses by attachment. It is the inverse of the reservations' files, so that a call need not read all
+ * of them to find its own. It is next to the network's directory, because other programs list that directory:
  *
  *     <dataDir>/.weft/<network>/<boot id>/<shard>   lines "<container id>@<interface> <address>"
  *
- * Owners are dealt out to shards by a digest of the container's id: a call reads and writes one, which stays small, and
- * to index thousands of reservations takes no more than `SHARDS` files.
+ * Owners are distributed to shards by a digest of the container's id. A call reads and writes one shard, which stays
+ * small. Indexing thousands of reservations takes no more than `SHARDS` files.
  *
- * The index may be wrong, and is believed only where a reservation's own file says the same. To tell whether others
- * wrote meanwhile, both directories get the same modification time at the end of a call, to the half of a millisecond:
- * the kernel puts another one on the network's as soon as a file comes or goes, whoever does it and however soon after.
+ * The index may be wrong. An entry counts only if the reservation's own file confirms it. To detect changes by other
+ * programs, a call ends by setting the same modification time on both directories, with half a millisecond as its
+ * fraction. The kernel updates the time of the network's directory when any program creates or removes a file, however
+ * soon after.
  *
- * Its directory is named after the boot, and so it marks what was reserved before the machine was last started. A name
- * is on the disk no later than the reservations made after it, whenever the power fails; a file's content may not be.
+ * The index directory is named after the boot, so it identifies reservations from before the last boot. After a power
+ * failure at any time, the name is on the disk if any reservation made after it is; the content of a file may be lost.
  *
- * Used under the network's lock only.
+ * Used only under the network's lock.
  */
 
 import { HOST_LOCAL_INDEX } from "../footprint.ts";
@@ -24,21 +25,24 @@ import type { System } from "../sys/system.ts";
 import { rewriteFile } from "./rewrite.ts";
 
 const SHARDS = 256;
-/** Of the times that the index sets, and by chance of one in a million others. */
+/** The fraction of the times that the index sets. Other times have it by chance once in a million. */
 const FRACTION_MS = 0.5;
 
-/** What an owner's line may begin with; others, whom only a stranger's file can name, are found without the index. */
+/**
+ * Valid starts of an owner's line. Other owners can only be in files of another program; they are found without the
+ * index.
+ */
 const KEY = /^[\w.-]+@\S*$/;
 
 const DIRECTORY_MODE = 0o755;
 
-/** Who has a reservation. Files of old form name no interface. */
+/** The owner of a reservation. Files in the old format name no interface. */
 export interface Owner {
   readonly containerId: string;
   readonly ifName?: string | undefined;
 }
 
-/** An address in the spelling of its file, and who has it. */
+/** An address as spelled in its file's name, and its owner. */
 export interface Entry extends Owner {
   readonly name: string;
 }
@@ -49,7 +53,7 @@ export class OwnerIndex {
   readonly #thisBoot: string;
   #path: string;
   #isCurrent: boolean;
-  /** Lines of the shards that were read or are to be written. */
+  /** Lines of the shards that were read or must be written. */
   readonly #shards = new Map<string, readonly string[]>();
   readonly #changed = new Set<string>();
 
@@ -64,8 +68,8 @@ export class OwnerIndex {
   }
 
   /**
-   * The index of the reservations in `directory`; it begins empty, and not current. `undefined` where none can be kept:
-   * then everything is found without it.
+   * Opens the index of the reservations in `directory`. A new index is empty and not current. Returns undefined if no
+   * index can be kept: reservations are then found without it.
    */
   static open(system: System, dataDir: string, network: string, directory: string): OwnerIndex | undefined {
     const home = `${dataDir}/${HOST_LOCAL_INDEX}/${network}`;
@@ -82,28 +86,28 @@ export class OwnerIndex {
     }
   }
 
-  /** True while nobody else has changed the directory since the index was saved, and after `rebuild`. */
+  /** True if no other program has changed the directory since the index was saved, and after `rebuild`. */
   get isCurrent(): boolean {
     return this.#isCurrent;
   }
 
-  /** It was found to be wrong: it is not current until `rebuild`. */
+  /** Marks the index as wrong. It is not current again until `rebuild`. */
   distrust(): void {
     this.#isCurrent = false;
   }
 
-  /** True when the machine was started since the index was made; until `adopt`. */
+  /** True if the index was made before the last boot, until `adopt`. */
   get isOfEarlierBoot(): boolean {
     return this.#path !== this.#thisBoot;
   }
 
-  /** From now on the index is this boot's. Throws `SystemError`. */
+  /** Makes the index belong to this boot. Throws `SystemError`. */
   adopt(): void {
     this.#system.rename(this.#path, this.#thisBoot);
     this.#path = this.#thisBoot;
   }
 
-  /** The names of an owner's addresses, as far as the index goes; `undefined` for owners that it cannot have. */
+  /** Returns the names of an owner's addresses according to the index. Undefined for owners that it cannot contain. */
   namesOf(owner: Owner): string[] | undefined {
     const key = keyOf(owner);
     if (key === undefined) return undefined;
@@ -112,7 +116,7 @@ export class OwnerIndex {
     return lines.map((line) => line.slice(start.length));
   }
 
-  /** True when this very reservation was there when the index was saved, and not another of the same name and owner. */
+  /** True if this reservation existed when the index was saved, and is not a newer one with the same name and owner. */
   hasSeen(entry: Entry): boolean {
     if (!this.namesOf(entry)?.includes(entry.name)) return false;
     const seen = this.#system.status(`${this.#path}/${shardOf(entry)}`);
@@ -120,7 +124,7 @@ export class OwnerIndex {
     return seen !== undefined && file !== undefined && file.modifiedMs <= seen.modifiedMs;
   }
 
-  /** True when an attachment had this name when the index was saved, and the file was not written since. */
+  /** True if an attachment had this name when the index was saved, and the file has not been written since. */
   hasSeenName(name: string): boolean {
     const file = this.#system.status(`${this.#directory}/${name}`);
     return namesIn(this.#system, this.#path).some((shard) => {
@@ -144,7 +148,7 @@ export class OwnerIndex {
     if (others.length < lines.length) this.#set(shard, others);
   }
 
-  /** Makes the index say what `entries` say, and nothing else. */
+  /** Replaces the content of the index by `entries`. */
   rebuild(entries: readonly Entry[]): void {
     const shards = new Map<string, string[]>();
     for (const shard of namesIn(this.#system, this.#path)) shards.set(shard, []);
@@ -160,7 +164,7 @@ export class OwnerIndex {
     this.#isCurrent = true;
   }
 
-  /** Writes what changed. What cannot be written is made good by the next call, which finds the times unlike. */
+  /** Writes the changes. If that fails, the next call repairs the index, because the two directories' times differ. */
   save(): void {
     if (!this.#isCurrent) return;
     try {
@@ -199,7 +203,7 @@ export class OwnerIndex {
   }
 }
 
-/** Container ids have no "@" in them. */
+/** Container ids contain no "@". */
 function keyOf({ containerId, ifName = "" }: Owner): string | undefined {
   const key = `${containerId}@${ifName}`;
   return KEY.test(key) ? key : undefined;
@@ -210,7 +214,7 @@ function lineOf(entry: Entry): string | undefined {
   return key === undefined ? undefined : `${key} ${entry.name}`;
 }
 
-/** Ids differ at their end, be they random or counted. */
+/** Uses the end of the id, because random and numbered ids differ there. */
 function shardOf({ containerId }: Owner): string {
   // One file would grow with the node. One file for each owner took nine seconds to make for 16,000 reservations.
   let digest = 0;

@@ -45,7 +45,7 @@ describe("a range", () => {
     ],
     [{ subnet: "10.244.0.0/24", gateway: "fd00::1" }, "gateway: expected an IPv4 address"],
     [{ subnet: "10.244.0.0/24", gateway: "x" }, 'gateway: "x" is not an IP address'],
-  ])("%j is refused", (range, message) => {
+  ])("refuses %j", (range, message) => {
     const refusal = expect.objectContaining({ code: 7, message: expect.stringContaining(message) });
     expect(() => read({ ranges: [[range]] })).toThrow(refusal);
     expect(() => read({ ranges: [[range]] })).toThrow("ipam.ranges[0][0].");
@@ -57,7 +57,7 @@ describe("range sets", () => {
   const b = { subnet: "10.2.0.0/24" };
   const six = { subnet: "fd00::/64" };
 
-  test("come from the runtime first, then from the flat keys of old, then from the list", () => {
+  test("are ordered: the runtime's, the old flat keys, the list", () => {
     const sets = read({ subnet: "10.3.0.0/24", rangeStart: "10.3.0.9", ranges: [[b], [six]] }, { ipRanges: [[a]] });
     expect(sets.map(formatRangeSet)).toEqual([
       "10.1.0.1-10.1.0.254",
@@ -67,11 +67,11 @@ describe("range sets", () => {
     ]);
   });
 
-  test("may be none at all", () => {
+  test("may be empty", () => {
     expect(read({})).toEqual([]);
   });
 
-  test("may share a subnet where their bounds do not meet", () => {
+  test("may share a subnet if their bounds do not overlap", () => {
     const low = { ...a, rangeEnd: "10.1.0.99" };
     const high = { ...a, rangeStart: "10.1.0.100" };
     expect(read({ ranges: [[low, high]] }).map(formatRangeSet)).toEqual(["10.1.0.1-10.1.0.99,10.1.0.100-10.1.0.254"]);
@@ -90,15 +90,15 @@ describe("range sets", () => {
     [{ ranges: [a] }, "ipam.ranges[0]: expected a list"],
     [{ ranges: {} }, "ipam.ranges: expected a list"],
     [{ subnet: "10.0.0.1/8" }, "ipam.subnet"],
-  ])("%j are refused", (ipam, message) => {
+  ])("refuse %j", (ipam, message) => {
     expect(() => read(ipam)).toThrow(expect.objectContaining({ code: 7, message: expect.stringContaining(message) }));
   });
 
-  test("from the runtime are refused under the runtime's key", () => {
+  test("from the runtime are refused with the runtime's key in the error", () => {
     expect(() => read({}, { ipRanges: [[{ subnet: "10.0.0.1/8" }]] })).toThrow("runtimeConfig.ipRanges[0][0].subnet");
   });
 
-  test("know which range holds an address", () => {
+  test("find the range that contains an address", () => {
     const [set = []] = read({ ranges: [[{ ...a, rangeStart: "10.1.0.9" }, b]] });
     expect(rangeOf(set, parseAddress("10.2.0.7"))).toBe(set[1]);
     expect(rangeOf(set, parseAddress("10.1.0.8"))).toBeUndefined();

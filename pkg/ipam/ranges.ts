@@ -1,6 +1,6 @@
 /**
- * The ranges that addresses are given from. A container gets one address from each range set; the ranges of a set are
- * used up one after the other.
+ * The ranges from which addresses are leased. A container gets one address from each range set. The ranges of a set are
+ * used one after the other.
  */
 
 import type { ConfigObject } from "../cni/config.ts";
@@ -10,22 +10,22 @@ import { contains, firstHost, formatPrefix, lastAddress, type Prefix } from "../
 
 export interface Range {
   readonly subnet: Prefix;
-  /** First address that may be given: also the network's own where `rangeStart` names it. */
+  /** The first address that may be leased. It is the network's own address if `rangeStart` names it. */
   readonly start: Address;
-  /** Last address that may be given: also the broadcast address where `rangeEnd` names it. */
+  /** The last address that may be leased. It is the broadcast address if `rangeEnd` names it. */
   readonly end: Address;
-  /** Goes into the result, and is never given. */
+  /** The gateway in the result. It is never leased. */
   readonly gateway: Address;
 }
 
-/** Never empty, of one family, without overlaps. */
+/** The ranges of a set: at least one, all of one family, without overlaps. */
 export type RangeSet = readonly Range[];
 
 /**
- * All range sets of an `ipam` object, in the order that numbers their cursors: those that the runtime gave
- * (`runtimeConfig.ipRanges`), the flat keys of old (`ipam.subnet` and so on), `ipam.ranges`.
+ * Returns all range sets of an `ipam` object, in the order that numbers their cursors: the runtime's
+ * (`runtimeConfig.ipRanges`), the old flat keys (`ipam.subnet` and so on), `ipam.ranges`.
  *
- * Empty when nothing is configured. Throws `CniError` 7 naming the key.
+ * Empty if none is configured. Throws `CniError` 7, which names the key.
  */
 export function readRangeSets(ipam: ConfigObject, runtimeConfig: ConfigObject): RangeSet[] {
   const sets = runtimeConfig.objectLists("ipRanges").map((set, index) => {
@@ -46,7 +46,7 @@ function readRangeSet(objects: readonly ConfigObject[], path: string): RangeSet 
   const stranger = ranges.find((range) => range.subnet.address.family !== first.subnet.address.family);
   if (stranger !== undefined) {
     const both = `${formatPrefix(first.subnet)} and ${formatPrefix(stranger.subnet)}`;
-    throw invalid(path, `expected ranges of one address family, got ${both}: give each family a set of its own`);
+    throw invalid(path, `expected ranges of one address family, got ${both}: use a separate set for each family`);
   }
   return ranges;
 }
@@ -66,7 +66,7 @@ function readRange(object: ConfigObject): Range {
   return { subnet, start, end, gateway: gatewayOf(object, subnet) };
 }
 
-/** It may lie outside the subnet: routed blocks are reached by a gateway that is none of them. */
+/** The gateway may be outside the subnet: routed blocks of addresses are reached by a gateway outside the block. */
 function gatewayOf(object: ConfigObject, subnet: Prefix): Address {
   const { family } = subnet.address;
   const gateway = object.optionalAddress("gateway") ?? firstHost(subnet);
@@ -80,7 +80,10 @@ function addressWithin(object: ConfigObject, key: string, subnet: Prefix): Addre
   throw object.invalid(key, `an address in ${formatPrefix(subnet)}`);
 }
 
-/** The last address, but in IPv4 the one before it, since the last one is for broadcasts. */
+/**
+ * Returns the last address of an IPv6 subnet. For IPv4, returns the one before it, because the last one is the
+ * broadcast address.
+ */
 function lastHost(subnet: Prefix): Address {
   const { family, value } = lastAddress(subnet);
   return { family, value: family === 4 ? value - 1n : value };
@@ -95,23 +98,23 @@ function assertDisjoint(ranges: readonly Range[], path: string): void {
   }
 }
 
-/** True when `range` may give `address`, as far as its bounds say. */
+/** True if `address` is within the bounds of `range`. */
 export function isWithin(range: Range, address: Address): boolean {
   return compareAddresses(range.start, address) <= 0 && compareAddresses(address, range.end) <= 0;
 }
 
-/** How many addresses it can give to pods at all: the gateway is none of them. */
+/** Returns the number of addresses that can be leased to pods. Excludes the gateway. */
 export function capacityOf(range: Range): bigint {
   const count = range.end.value - range.start.value + 1n;
   return isWithin(range, range.gateway) ? count - 1n : count;
 }
 
-/** The range of `set` whose bounds hold `address`. */
+/** Returns the range of `set` whose bounds contain `address`. */
 export function rangeOf(set: RangeSet, address: Address): Range | undefined {
   return set.find((range) => isWithin(range, address));
 }
 
-/** `10.244.0.1-10.244.0.254`: the form that error messages have, and that people search logs for. */
+/** Formats as `10.244.0.1-10.244.0.254`, as in the reference's error messages, for which users search logs. */
 export function formatRange(range: Range): string {
   return `${formatAddress(range.start)}-${formatAddress(range.end)}`;
 }

@@ -5,7 +5,7 @@ import { readReservations } from "./reservation.ts";
 
 const FOLDER = "/networks/cbr0";
 
-test("every reservation is told with its owner, and no other file", () => {
+test("reads every reservation with its owner and ignores other files", () => {
   const files = new FakeFiles();
   files.makeDirectory(FOLDER);
   const contents = {
@@ -30,7 +30,7 @@ test("every reservation is told with its owner, and no other file", () => {
   ]);
 });
 
-test("a folder that is not there holds none, and a file that goes meanwhile is none", () => {
+test("ignores a missing folder and a file that is removed meanwhile", () => {
   const files = new FakeFiles();
   expect(readReservations(files, FOLDER)).toEqual([]);
   expect(

@@ -1,38 +1,42 @@
-/** A reservation on disk: its file's name is the address, its content tells who has it (store.ts has the whole form). */
+/**
+ * Parses reservations on disk: the file's name is the address, its content names the owner. store.ts describes the
+ * format.
+ */
 import { type Address, AddressError, parseAddress } from "../ip/address.ts";
 import { isSystemError } from "../sys/errors.ts";
 import type { Files } from "../sys/system.ts";
 import type { Owner } from "./owner-index.ts";
 
-/** What distinguishes a reservation's name from the others at a glance. */
+/** Distinguishes the names of reservations from other file names without parsing. */
 const LIKE_ADDRESS = /^[0-9]+\.[0-9.]+$|^[0-9a-fA-F]*:[0-9a-fA-F:.]*$/;
 
-/** A reservation as it was found. */
+/** A reservation read from disk. */
 export interface Reservation {
   readonly address: Address;
-  /** The file's first line; empty when the file is. */
+  /** The file's first line. Empty if the file is empty. */
   readonly containerId: string;
-  /** `undefined` where the file does not name one as both suites do since 0.8. */
+  /** Undefined if the file does not name an interface. weft, and the reference since 0.8, always write one. */
   readonly ifName: string | undefined;
 }
 
 /**
- * True for a file that names no interface. Administrators make such files by hand (`touch DIR/192.168.1.20`) to keep an
- * address from pods: only they remove them. Releases of the reference before 0.8 wrote the container's id alone.
+ * True for a file that names no interface. Administrators create such files by hand (`touch DIR/192.168.1.20`) to
+ * reserve an address, and only administrators remove them. The reference's releases before 0.8 wrote only the
+ * container's id.
  */
 export function isMadeByHand({ ifName }: Pick<Reservation, "ifName">): boolean {
   return ifName === undefined;
 }
 
-/** `<id>\r\n<ifname>`: what both suites write. */
+/** `<id>\r\n<ifname>`, as weft and the reference write it. */
 const OWNED = /^(\S+)\r\n([^\s/:]{1,15})$/;
 
-/** False for the names of other files; true for some of them, too. */
+/** True if the name may be that of a reservation. Also true for some other names. */
 export function isLikeAddress(name: string): boolean {
   return LIKE_ADDRESS.test(name);
 }
 
-/** `undefined` for the names of other files. */
+/** Returns undefined for the names of other files. */
 export function addressNamed(text: string): Address | undefined {
   try {
     return parseAddress(text);
@@ -49,8 +53,8 @@ export function parseOwner(text: string): Owner {
 }
 
 /**
- * All reservations of a network's folder, without its lock, for who only looks: one that is made or released meanwhile
- * may or may not be among them. None where there is no such folder. Throws `SystemError`.
+ * Returns all reservations in a network's folder, without taking its lock. A reservation that is created or released
+ * meanwhile may be missing or included. Empty if the folder does not exist. Throws `SystemError`.
  */
 export function readReservations(files: Pick<Files, "readDirectory" | "readFile">, folder: string): Reservation[] {
   const decoder = new TextDecoder();
@@ -62,7 +66,7 @@ export function readReservations(files: Pick<Files, "readDirectory" | "readFile"
   });
 }
 
-/** Somebody may remove what was there a moment ago. */
+/** Another program may have removed the file since it was listed. */
 function orElse<T>(absent: T, read: () => T): T {
   try {
     return read();

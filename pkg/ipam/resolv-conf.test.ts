@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseResolvConf } from "./resolv-conf.ts";
 
-test("a resolver's configuration is read, past comments and what it does not know", () => {
+test("parses a resolver's configuration and skips comments and unknown keywords", () => {
   const text = `# comment
 ; another
 nameserver 10.0.0.10
@@ -20,6 +20,6 @@ nameserver
   });
 });
 
-test("an empty one has nothing to say", () => {
+test("parses an empty file to empty settings", () => {
   expect(parseResolvConf("")).toEqual({ nameservers: [], search: [], options: [] });
 });

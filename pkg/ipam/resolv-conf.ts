@@ -1,8 +1,8 @@
-/** The resolver's configuration file, resolv.conf(5), as far as CNI results have a place for it. */
+/** Parses the resolver's configuration file, resolv.conf(5), limited to the settings that CNI results have. */
 
 import type { ResultDns } from "../cni/result.ts";
 
-/** Unknown keywords and lines without a value are passed over, as the resolver does. */
+/** Skips unknown keywords and lines without a value, as the resolver does. */
 export function parseResolvConf(text: string): ResultDns {
   const nameservers: string[] = [];
   const search: string[] = [];

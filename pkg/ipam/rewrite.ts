@@ -4,9 +4,9 @@ import type { Files } from "../sys/system.ts";
 const FILE_MODE = 0o600;
 
 /**
- * Puts a new file in the place of the one at `path`, if there is one; without text, none. For files that may be lost:
- * ext4 begins to write a file to the disk when it is closed after O_TRUNC, or renamed over another, which takes ten
- * times as long as this. Throws `SystemError`.
+ * Replaces the file at `path` by a new one; with an empty text, only removes it. Use it for files whose loss is
+ * acceptable. If a file is truncated by O_TRUNC or replaced by a rename, ext4 writes it to the disk when it is closed
+ * or renamed, which takes ten times as long. Throws `SystemError`.
  */
 export function rewriteFile(files: Files, path: string, text: string): void {
   try {

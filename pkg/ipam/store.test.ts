@@ -21,7 +21,7 @@ const addresses = (found: { address: Parameters<typeof formatAddress>[0] }[]): s
   found.map(({ address }) => formatAddress(address)).sort();
 
 describe("a reservation on disk", () => {
-  test("has the reference's names, contents and modes", () => {
+  test("has the reference's file names, contents and modes", () => {
     const system = new FakeSystem();
     const store = open(system);
     expect(store.reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(true);
@@ -41,7 +41,7 @@ describe("a reservation on disk", () => {
     expect(system.openCount).toBe(0);
   });
 
-  test("is not taken from who has it, even where the file is empty", () => {
+  test("is not taken from its owner, even if the file is empty", () => {
     const system = machine({ "10.0.0.5": "other\r\neth0", "10.0.0.6": "" });
     const store = open(system);
     expect(store.reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(false);
@@ -53,7 +53,7 @@ describe("a reservation on disk", () => {
     });
   });
 
-  test("is whole or absent, whichever call the process dies at", () => {
+  test("is complete or absent after a crash at any system call", () => {
     class Death extends Error {}
     let died = 0;
     for (let survived = 0; ; survived++) {
@@ -61,7 +61,7 @@ describe("a reservation on disk", () => {
       const store = open(system);
       let calls = 0;
       system.files.fault = () => {
-        // Nothing runs after death: no clean-up either.
+        // A dead process runs no clean-up.
         if (calls++ >= survived) throw new Death();
         return undefined;
       };
@@ -73,10 +73,10 @@ describe("a reservation on disk", () => {
         died++;
       }
       system.files.fault = undefined;
-      store.close(); // The kernel does it for the dead.
+      store.close(); // The kernel releases the lock of a dead process.
       const left = files(system);
       expect(left["/data/net/10.0.0.5"] ?? "c1\r\neth0").toBe("c1\r\neth0");
-      // The next process copes with what was left, and harms nothing that is finished.
+      // The next process handles the remains and leaves finished reservations unchanged.
       const next = open(system);
       expect(next.reserve(parseAddress("10.0.0.6"), { containerId: "c2", ifName: "eth0" }, 0)).toBe(true);
       const { "/data/net/.reservation": _, ...finished } = left;
@@ -89,7 +89,7 @@ describe("a reservation on disk", () => {
     expect(died).toBeGreaterThan(4);
   });
 
-  test("is not spoilt by a torn one that a dead process left", () => {
+  test("is not affected by an incomplete one of a dead process", () => {
     const system = machine({ ".reservation": "c9\r" });
     expect(open(system).reserve(parseAddress("10.0.0.5"), owner, 0)).toBe(true);
     expect(files(system)).toEqual({
@@ -103,7 +103,7 @@ describe("a reservation on disk", () => {
     ["open", "/data/net/.reservation", 28],
     ["link", "/data/net/10.0.0.5", 5],
     ["open", "/data/net/last_reserved_ip.0", 28],
-  ])("that fails at %s %s leaves nothing", (call, path, errno) => {
+  ])("that fails at %s %s leaves no file", (call, path, errno) => {
     const system = machine();
     const store = open(system);
     system.files.fault = (failing, subject) => (failing === call && subject === path ? errno : undefined);
@@ -116,7 +116,7 @@ describe("a reservation on disk", () => {
   test.each([
     ["EPERM", 1],
     ["EOPNOTSUPP", 95],
-  ])("is made in place where the file system has no second names (%s)", (_, errno) => {
+  ])("is written in place if the file system has no hard links (%s)", (_, errno) => {
     const system = machine({ "10.0.0.6": "other\r\neth0" });
     const store = open(system);
     system.files.fault = (call) => (call === "link" ? errno : undefined);
@@ -134,7 +134,7 @@ describe("a reservation on disk", () => {
     });
   });
 
-  test("counts although its other name could not be removed", () => {
+  test("is valid even if its temporary name could not be removed", () => {
     const system = machine();
     const store = open(system);
     system.files.fault = (call, path) => (call === "unlink" && path.endsWith("/.reservation") ? 5 : undefined);
@@ -161,7 +161,7 @@ describe("reservations are found", () => {
     notes: "c1\r\neth0",
   };
 
-  test("by their names, past all other files", () => {
+  test("by their names, ignoring all other files", () => {
     const system = machine(present);
     system.makeDirectory(`${DIRECTORY}/10.0.0.9`);
     expect(addresses(open(system).list())).toEqual([
@@ -174,7 +174,7 @@ describe("reservations are found", () => {
     ]);
   });
 
-  test("by container and interface, else by a container whose file names no interface", () => {
+  test("by container and interface, or by container alone if the file names no interface", () => {
     const store = open(machine(present));
     expect(addresses(store.listOf(owner))).toEqual(["10.0.0.2", "fd00::2"]);
     expect(addresses(store.listOf({ containerId: "c1", ifName: "eth7" }))).toEqual(["10.0.0.4"]);
@@ -193,7 +193,7 @@ describe("reservations are found", () => {
     ]);
   });
 
-  test("and released once, then silently", () => {
+  test("and released; releasing again succeeds", () => {
     const system = machine(present);
     const store = open(system);
     for (const _ of [1, 2]) store.release({ address: parseAddress("10.0.0.2"), ...owner });
@@ -201,7 +201,7 @@ describe("reservations are found", () => {
     expect(Object.keys(files(system))).not.toContain("/data/net/10.0.0.2");
   });
 
-  test("with the cursor of each range set, unknown when its file is empty or absent", () => {
+  test("with the cursor of each range set, undefined if its file is empty or absent", () => {
     const store = open(machine(present));
     expect([0, 1, 2].map((index) => store.lastReserved(index))).toEqual([
       parseAddress("10.0.0.4"),
@@ -212,7 +212,7 @@ describe("reservations are found", () => {
 });
 
 describe("the store", () => {
-  test("is one process's at a time", () => {
+  test("is locked by one process at a time", () => {
     const shared = new FakeFiles();
     const [one, two] = [new FakeSystem({ files: shared }), new FakeSystem({ files: shared })];
     const store = open(one);
@@ -221,14 +221,14 @@ describe("the store", () => {
     expect(two.lockFile(`${DIRECTORY}/lock`, { wait: false })).toBeDefined();
   });
 
-  test("is not made where only something existing is asked for", () => {
+  test("is not created by openExisting", () => {
     const system = new FakeSystem();
     expect(ReservationStore.openExisting(system, "/data", "net")).toBeUndefined();
     expect(system.status("/data")).toBeUndefined();
     expect(ReservationStore.openExisting(machine(), "/data", "net")).toBeDefined();
   });
 
-  test("is writable when its lock can be opened, held or not", () => {
+  test("is writable if its lock can be opened, locked or not", () => {
     const system = machine();
     const store = open(system);
     ReservationStore.assertWritable(system, "/data", "net");

@@ -1,18 +1,18 @@
 /**
- * Reservations on disk, in the form that the reference host-local has, so that both can work in one directory at once:
+ * Reservations on disk, in the format of the reference host-local, so that both can use one directory at the same time:
  *
  *     <dataDir>/<network>/10.244.0.5          "<container id>\r\n<interface>", mode 0600
- *     <dataDir>/<network>/last_reserved_ip.0  the address given last from range set 0
- *     <dataDir>/<network>/lock                held with flock(2) by whoever reads or writes
+ *     <dataDir>/<network>/last_reserved_ip.0  the address leased last from range set 0
+ *     <dataDir>/<network>/lock                locked by flock(2) while a program reads or writes
  *
- * The exclusive creation of an address's file decides who has it, and nothing else does. The file gets its content under
- * another name and is then linked: a process that dies leaves a whole reservation or none. That other name begins with
- * a dot and lies in the same directory, the only place sure to be on the same file system. The reference reads every
- * file here, but takes only those for reservations whose names are addresses; one that a dead process left is replaced
- * by the next reservation.
+ * Only the exclusive creation of an address's file decides who owns the address. The file is written under another name
+ * and then linked, so a process that dies leaves a complete reservation or none. The other name begins with a dot and
+ * is in the same directory, which is certain to be on the same file system. The reference reads every file in the
+ * directory, but treats only files named after an address as reservations. The next reservation replaces an unfinished
+ * one of a dead process.
  *
- * No pod survives its machine: reservations made before the last start are released by the first call after it, where an
- * index of ours (owner-index.ts) tells that they are.
+ * No pod survives a reboot of its machine. If weft's index (owner-index.ts) shows which reservations were made before
+ * the last boot, the first call after the boot releases them.
  */
 
 import type { ValidAttachment } from "../cni/network.ts";
@@ -24,16 +24,16 @@ import { type Entry, type Owner, OwnerIndex } from "./owner-index.ts";
 import { addressNamed, isLikeAddress, isMadeByHand, parseOwner, type Reservation } from "./reservation.ts";
 import { rewriteFile } from "./rewrite.ts";
 
-/** What link(2) answers on file systems that have one name for each file, such as FAT. */
+/** The errors of link(2) on file systems without hard links, such as FAT. */
 const WITHOUT_LINKS = ["EPERM", "EOPNOTSUPP", "ENOSYS"];
 
-/** So many addresses are looked at one by one before all names are read at once. */
+/** The number of addresses to check one by one before all names are read at once. */
 const SINGLE_LOOKS = 32;
 
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o600;
 
-/** The reservations of one network, locked until `close`. Its methods throw `SystemError`. */
+/** The reservations of one network, locked until `close`. The methods throw `SystemError`. */
 export class ReservationStore {
   readonly directory: string;
   readonly #system: System;
@@ -58,7 +58,7 @@ export class ReservationStore {
     }
   }
 
-  /** Waits for the lock. Makes the directory where it is missing. */
+  /** Waits for the lock. Creates the directory if it is missing. */
   static open(system: System, dataDir: string, network: string): ReservationStore {
     const directory = directoryOf(dataDir, network);
     const path = `${directory}/${HOST_LOCAL_LOCK}`;
@@ -74,7 +74,7 @@ export class ReservationStore {
     return new ReservationStore(system, dataDir, network, lock);
   }
 
-  /** The same, but `undefined` where there is no directory, and so nothing reserved. */
+  /** Like `open`, but returns undefined if the directory does not exist: nothing is then reserved. */
   static openExisting(system: System, dataDir: string, network: string): ReservationStore | undefined {
     let lock: FileLock | undefined;
     try {
@@ -86,14 +86,14 @@ export class ReservationStore {
     return new ReservationStore(system, dataDir, network, lock);
   }
 
-  /** Throws `SystemError` when no reservation could be made; waits for nobody, and reserves nothing. */
+  /** Throws `SystemError` if no reservation could be made. Does not wait for the lock, and reserves nothing. */
   static assertWritable(system: System, dataDir: string, network: string): void {
     const directory = directoryOf(dataDir, network);
     system.makeDirectory(directory, DIRECTORY_MODE);
     system.lockFile(`${directory}/${HOST_LOCAL_LOCK}`, { wait: false, mode: FILE_MODE })?.release();
   }
 
-  /** What was reserved before the machine was last started, and was there until this store was opened. */
+  /** The reservations that were made before the last boot and that opening this store released. */
   get releasedAtOpening(): readonly Reservation[] {
     return this.#releasedAtOpening;
   }
@@ -114,7 +114,9 @@ export class ReservationStore {
     return this.#fileNames().has(name);
   }
 
-  /** False when somebody has the address. Otherwise it is reserved, and the cursor of `rangeSet` stands on it. */
+  /**
+   * Returns false if the address is already reserved. Otherwise reserves it and sets the cursor of `rangeSet` to it.
+   */
   reserve(address: Address, owner: ValidAttachment, rangeSet: number): boolean {
     const name = formatAddress(address);
     this.#hasChanged = true;
@@ -146,36 +148,39 @@ export class ReservationStore {
     this.#index?.remove(entry);
   }
 
-  /** Removes what a process left that died while it reserved. */
+  /** Removes an unfinished reservation of a process that died. */
   discardUnfinished(): void {
     this.#hasChanged = true;
     rewriteFile(this.#system, this.#path(HOST_LOCAL_UNFINISHED), "");
   }
 
-  /** The address that range set number `rangeSet` gave last; `undefined` when that is unknown. */
+  /** Returns the address that range set number `rangeSet` leased last. Undefined if it is unknown. */
   lastReserved(rangeSet: number): Address | undefined {
     const text = this.#read(`${HOST_LOCAL_CURSOR}${rangeSet}`);
     return text === undefined ? undefined : addressNamed(text.trim());
   }
 
-  /** Who has `address`; `undefined` when nobody has. */
+  /** Returns the reservation of `address`. Undefined if there is none. */
   find(address: Address): Reservation | undefined {
     const entry = this.#readEntry(formatAddress(address));
     return entry && { address, containerId: entry.containerId, ifName: entry.ifName };
   }
 
-  /** Every reservation of the network. */
+  /** Returns every reservation of the network. */
   list(): Reservation[] {
     return this.#scan().flatMap(toReservations);
   }
 
-  /** The reservations of one attachment; failing those, those of old form that carry the container's id alone. */
+  /**
+   * Returns the reservations of one attachment. If it has none, returns those in the old format, which name only the
+   * container.
+   */
   listOf(owner: ValidAttachment): Reservation[] {
     const indexed = this.#indexedOf(owner) ?? [];
     return indexed.length > 0 ? indexed : this.#scanFor(owner);
   }
 
-  /** As `listOf`, but where the index knows of none there are none: for an attachment that should be new. */
+  /** Like `listOf`, but trusts an index without entries: for an attachment that should be new. */
   listOfNew(owner: ValidAttachment): Reservation[] {
     return this.#indexedOf(owner) ?? this.#scanFor(owner);
   }
@@ -188,7 +193,7 @@ export class ReservationStore {
     );
   }
 
-  /** `undefined` where the index does not know, or is found to be wrong. */
+  /** Undefined if the index does not know the owner, or turned out to be wrong. */
   #indexedOf({ containerId, ifName }: ValidAttachment): Reservation[] | undefined {
     if (!this.#index?.isCurrent) return undefined;
     for (const owner of [
@@ -207,7 +212,7 @@ export class ReservationStore {
     return [];
   }
 
-  /** Reads every file; the index learns from it. */
+  /** Reads every file, and rebuilds the index from them if it is not current. */
   #scan(): Entry[] {
     const entries: Entry[] = [];
     for (const name of this.#fileNames()) {
@@ -228,10 +233,10 @@ export class ReservationStore {
   }
 
   /**
-   * Releases what was reserved before the machine was last started. If the directory is unchanged since the index was
-   * saved, every entry is from an earlier boot. Otherwise the Go plugin may have reserved in this boot already: then only
-   * what the index has seen is released. A file made by hand stays; one whose content a power failure took does not,
-   * which the index still knows under its name.
+   * Releases the reservations that were made before the last boot. If the directory is unchanged since the index was
+   * saved, every entry is from an earlier boot. Otherwise the Go plugin may already have reserved addresses in this
+   * boot, and only entries of the index are released. A file made by hand is kept. A file whose content was lost in a
+   * power failure is released: the index still has its name.
    */
   #releaseEarlier(index: OwnerIndex): void {
     const isUntouched = index.isCurrent;
@@ -244,20 +249,20 @@ export class ReservationStore {
         this.#remove(entry);
         this.#releasedAtOpening.push(reservation);
       } catch (error) {
-        // It stays, as one of this boot; the others have to go nevertheless.
+        // The reservation stays and counts as one of this boot. The others must be released nevertheless.
         if (!isSystemError(error)) throw error;
       }
     }
     index.adopt();
   }
 
-  /** Names in the directory, read once: nobody else changes it while the lock is held. */
+  /** Returns the names in the directory, read once: no other process changes it while the lock is held. */
   #fileNames(): Set<string> {
     this.#names ??= new Set(this.#system.readDirectory(this.directory));
     return this.#names;
   }
 
-  /** False when a file of this name exists. */
+  /** Returns false if a file of this name exists. */
   #create(name: string, content: string): boolean {
     const unfinished = this.#path(HOST_LOCAL_UNFINISHED);
     const options = { mode: FILE_MODE, exclusive: true };
@@ -265,7 +270,8 @@ export class ReservationStore {
       this.#system.writeFile(unfinished, encode(content), options);
     } catch (error) {
       if (!isSystemError(error, "EEXIST")) throw error;
-      // Left by a process that died. It may be a second name of a finished reservation: unlinked, never overwritten.
+      // A dead process left this file. It may be a second name of a finished reservation, so it is unlinked, never
+      // overwritten.
       this.#system.unlink(unfinished);
       this.#system.writeFile(unfinished, encode(content), options);
     }
@@ -281,7 +287,10 @@ export class ReservationStore {
     return true;
   }
 
-  /** What the reference does: a process that dies in between leaves an empty file, which counts as made by hand. */
+  /**
+   * Writes the file directly, as the reference does. A process that dies meanwhile leaves an empty file, which counts
+   * as made by hand.
+   */
   #createInPlace(name: string, content: string): boolean {
     const path = this.#path(name);
     try {
@@ -294,7 +303,7 @@ export class ReservationStore {
     return true;
   }
 
-  /** A failure is left to the next reservation, which finds the file; this one is decided already. */
+  /** Ignores failures: the next reservation finds the file, and the result of this one is already decided. */
   #discard(path: string): void {
     try {
       this.#system.unlink(path);
@@ -329,7 +338,7 @@ function isSameOwner(one: Owner, other: Owner): boolean {
   return one.containerId === other.containerId && one.ifName === other.ifName;
 }
 
-/** Empty where the file only looks like a reservation. */
+/** Returns an empty list if the name only resembles an address. */
 function toReservations({ name, containerId, ifName }: Entry): Reservation[] {
   const address = addressNamed(name);
   return address === undefined ? [] : [{ address, containerId, ifName }];

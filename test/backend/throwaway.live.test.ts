@@ -113,7 +113,7 @@ test("net-conf.json accepts its keys, and rejects invalid values", async () => {
   cluster.configure(other, { Type: NAME, Tag: 1001 });
   await other.weftd.says(/Backend\.Tag: expected an integer from 1 to 1000, got 1001/);
   cluster.configure(other, { Type: NAME, Tag: 8, MTU: 5 });
-  await other.weftd.says(/Backend\.MTU is unknown and was passed over/);
+  await other.weftd.says(/Backend\.MTU is unknown and ignored/);
   await eventually(async () =>
     expect(await findings()).toMatchObject([
       { check: `${NAME}-tag`, seen: `${other.name} has the tag 8, and this node 1` },

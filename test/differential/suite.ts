@@ -9,8 +9,8 @@ import { Side } from "./side.ts";
 import type { Case, Table } from "./table.ts";
 
 /**
- * Number of cases that run at the same time, each with its own sides: the reference waits for seconds if an interface
- * has no carrier. Equals `maxConcurrency` of vitest.config.ts.
+ * Number of cases that run at the same time, each with its own sides: the reference waits for seconds if a device has
+ * no carrier.
  */
 const AT_ONCE = 4;
 
@@ -31,6 +31,13 @@ export async function compareTables(
 ): Promise<void> {
   const cleanup = new Cleanup();
   const free: (readonly [ours: Side, theirs: Side])[] = [];
+  const waiting: ((sides: readonly [ours: Side, theirs: Side]) => void)[] = [];
+  const take = () => free.pop() ?? new Promise<readonly [ours: Side, theirs: Side]>((resolve) => waiting.push(resolve));
+  function giveBack(sides: readonly [ours: Side, theirs: Side]): void {
+    const next = waiting.shift();
+    if (next === undefined) free.push(sides);
+    else next(sides);
+  }
   beforeAll(async () => {
     const sides = Array.from({ length: AT_ONCE }, () =>
       Promise.all([Side.make(OURS, "ours", cleanup), Side.make(REFERENCE, "theirs", cleanup)]),
@@ -53,11 +60,10 @@ export async function compareTables(
     );
     wanted += rows.length;
     test.concurrent.each(rows)("$name, CNI $version", async ({ theCase, version }) => {
-      const sides = free.pop();
-      if (sides === undefined) throw new Error("more cases run at once than there are sides");
+      const sides = await take();
       // Both must end before these sides begin the next case, even if one fails.
       const told = await Promise.allSettled(sides.map((side) => side.tell(plugin, theCase, version)));
-      free.push(sides);
+      giveBack(sides);
       const stories = told.map((outcome) => {
         if (outcome.status === "rejected") throw outcome.reason;
         return outcome.value;

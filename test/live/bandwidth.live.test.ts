@@ -130,8 +130,8 @@ describe("CHECK reports", () => {
       /veth0 .*not limited as configured/,
     ],
     ["a missing bucket at the ifb", ["tc", "qdisc", "del", "dev", IFB, "root"], new RegExp(`${IFB} .*not limited`)],
-    ["a missing redirection", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not sent through/],
-    ["a missing qdisc for filters", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not sent through/],
+    ["a missing redirection", ["tc", "filter", "del", "dev", "veth0", "ingress"], /not redirected to/],
+    ["a missing qdisc for filters", ["tc", "qdisc", "del", "dev", "veth0", "ingress"], /not redirected to/],
     ["an ifb that is down", ["ip", "link", "set", IFB, "down"], new RegExp(`${IFB} .*is down`)],
     ["a missing ifb", ["ip", "link", "del", IFB], new RegExp(`${IFB} is missing`)],
   ])("%s", async (_name, [file = "", ...args], message) => {

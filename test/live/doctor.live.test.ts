@@ -134,7 +134,7 @@ const WHILE_ALIVE: readonly Fault[] = [
     name: "another program's route in place of weft's",
     plant: "ip route replace 10.244.2.0/24 via 192.0.2.77 dev eth0 proto static",
     finds: ["data-path", "weftd-ready"],
-    says: /is not weft's and stands where/,
+    says: /is not weft's and conflicts with/,
   },
   {
     name: "a bridge with too large an MTU",
@@ -308,13 +308,13 @@ const WHILE_DEAD: readonly Fault[] = [
     plant:
       "nft 'add table inet site; add chain inet site forward { type filter hook forward priority 0; policy drop; }'",
     finds: ["forward-drop"],
-    says: /a forward chain drops what it does not know/,
+    says: /a forward chain drops unknown packets/,
   },
   {
     name: "another program's VXLAN device",
     plant: "ip link del flannel.1; ip link add other1 type vxlan id 1 dstport 8472 local 192.0.2.1 dev eth0",
     finds: ["vxlan-rival", "data-path"],
-    says: /other1 is another program's and has VNI 1 at UDP port 8472/,
+    says: /another program's device other1 has \S+'s VNI 1 and UDP port 8472/,
   },
   {
     name: "a node table of another boot",
@@ -496,7 +496,7 @@ describe("a node with VXLAN", () => {
 
     test("reports the missing weftd", async () => {
       const [finding] = await expectOnly(["weftd-alive"]);
-      expect(finding?.seen).toMatch(/no weftd holds .*weftd\.sock/);
+      expect(finding?.seen).toMatch(/no process listens on .*weftd\.sock/);
     });
 
     test.each(WHILE_DEAD)("$name", (fault) => prove(fault, ["weftd-alive"]), 60_000 * PATIENCE);

@@ -57,8 +57,12 @@ const rules = async () => (await bed.node.run("nft", ["list", "ruleset"])).stdou
 describe.each<[string, (socket: Socket) => void, RegExp]>([
   ["is silent", (socket) => void socket.resume(), /does not answer/],
   ["closes the connection", (socket) => void socket.end(), /closed the connection/],
-  ["refuses", (socket) => void socket.end("REJECTED EXTERNAL\r\n"), /does not let us in: "REJECTED EXTERNAL"/],
-  ["sends garbage", (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"), /does not let us in: "HTTP/],
+  ["refuses", (socket) => void socket.end("REJECTED EXTERNAL\r\n"), /refused the authentication: "REJECTED EXTERNAL"/],
+  [
+    "sends garbage",
+    (socket) => void socket.write("HTTP/1.1 400 Bad Request\r\n\r\n"),
+    /refused the authentication: "HTTP/,
+  ],
   ["sends garbage after authentication", (socket) => void socket.write(`DATA\r\nOK 1\r\n${"x".repeat(64)}`), /speak/],
   [
     "drips",
@@ -96,6 +100,6 @@ test("firewalld's table in the kernel shows that firewalld runs, even with a bro
   const before = await rules();
   const { status, msg } = await call("ADD");
   expect([status, await rules()]).toEqual([1, before]);
-  expect(msg).toMatch(/firewalld, whose table is in the kernel: D-Bus at .*set backend to "nftables"/);
+  expect(msg).toMatch(/firewalld, which has a table in the kernel: D-Bus at .*set backend to "nftables"/);
   expect(await call("ADD", { backend: "nftables" })).toMatchObject({ status: 0 });
 });

@@ -590,7 +590,7 @@ describe("with the reference plugin", () => {
 });
 
 test.each([
-  [{ backend: "iptables" }, /^firewall: backend "iptables": nftables over netlink/],
+  [{ backend: "iptables" }, /^firewall: backend "iptables": weft writes the same rules by nftables/],
   [{ backend: "ebpf" }, /^firewall: backend "ebpf" is unknown/],
 ])("accepts %j with one line on standard error", async (more, line) => {
   const added = await bed.call(OURS, "bridge", "ADD", BRIDGE);

@@ -63,8 +63,8 @@ test("a directory and a FIFO named like a conflist are skipped with a warning", 
   });
   await eventually(async () => expect(await readyz()).toMatch(/^ready/));
   expect(readdirSync(confDir)).toContain("05-weft.conflist");
-  await weftd.says(/10-flannel\.conflist is a directory, no file: it is passed over/);
-  await weftd.says(/00-fifo\.conf is a FIFO, no file: some runtimes load no network then/);
+  await weftd.says(/10-flannel\.conflist is a directory, not a file; it is ignored/);
+  await weftd.says(/00-fifo\.conf is a FIFO, not a file; some runtimes then load no network/);
   const pod = await makeNamespace("odd-pod", cleanup);
   expect((await runtime.add("pod", pod.path)).result.ips).toHaveLength(1);
 });
@@ -86,7 +86,7 @@ test("weftd accepts what flanneld accepts: a type in capitals, a network with ho
     netConf: '{"Network":"10.244.1.5/16","Backend":{"Type":"VXLAN"}}',
   });
   await eventually(async () => expect(await readyz()).toMatch(/^ready/));
-  await weftd.says(/10\.244\.1\.5\/16 has host bits set: taken as 10\.244\.0\.0\/16/);
+  await weftd.says(/10\.244\.1\.5\/16 has host bits set: using 10\.244\.0\.0\/16/);
   expect(await inside.json("ip", ["-j", "link", "show", "flannel.1"])).toMatchObject([{ ifname: "flannel.1" }]);
 });
 
@@ -96,7 +96,7 @@ test("a podCIDR inside another one is omitted, and pods start", async () => {
   });
   await eventually(async () =>
     expect(await readyz()).toMatch(
-      /^ready\n\[\+\] subnet: 10\.244\.0\.0\/23$[\s\S]*^\[!\] subnet: 10\.244\.1\.0\/24 lies in/m,
+      /^ready\n\[\+\] subnet: 10\.244\.0\.0\/23$[\s\S]*^\[!\] subnet: 10\.244\.1\.0\/24 is contained in/m,
     ),
   );
   expect(readFileSync(`${confDir}/05-weft.conflist`, "utf8")).not.toContain("10.244.1.0/24");

@@ -408,7 +408,7 @@ describe("verbs", () => {
         /tcp \. 8080 .* is missing/,
       ],
       [() => nft("flush", "map", ...table, "masquerade6"), /masquerade6 is missing/],
-      [() => nft("flush", "chain", ...table, "loopback"), /rules of the table inet weft_portmap were changed/],
+      [() => nft("flush", "chain", ...table, "loopback"), /rules of the table inet weft_portmap have been changed/],
       [() => nft("delete", "table", ...table), /table inet weft_portmap is missing/],
       [() => bed.node.succeed("sh", ["-c", "echo 0 >/proc/sys/net/ipv4/conf/cni0/route_localnet"]), /route_localnet/],
     ];
@@ -479,11 +479,14 @@ describe("input from runtimes", () => {
     [{ hostPort: 70_000 }, /portMappings\[1\]\.hostPort/],
     [{ containerPort: -1 }, /portMappings\[1\]\.containerPort/],
     [{ containerPort: "80" }, /portMappings\[1\]\.containerPort: expected an integer/],
-    [{ protocol: "icmp" }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got "icmp"/],
-    [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected tcp, udp, sctp, got nothing/],
+    [{ protocol: "icmp" }, /portMappings\[1\]\.protocol: expected one of tcp, udp, sctp, got "icmp"/],
+    [{ protocol: undefined }, /portMappings\[1\]\.protocol: expected one of tcp, udp, sctp, got nothing/],
     [{ hostIP: "garbage" }, /portMappings\[1\]\.hostIP: "garbage" is not an IP address/],
     [{ hostIP: "192.0.2.1/24" }, /portMappings\[1\]\.hostIP/],
-    [{ hostPort: 1 }, /portMappings\[1\]\.hostPort: 1 leads elsewhere already by runtimeConfig\.portMappings\[0\]/],
+    [
+      { hostPort: 1 },
+      /portMappings\[1\]\.hostPort: 1 is already mapped to another port by runtimeConfig\.portMappings\[0\]/,
+    ],
   ])("%j is an error with its position, and changes nothing", async (wrong, message) => {
     const first = mapping("tcp", { hostPort: 1, containerPort: 1 });
     const { json } = await call("ADD", portmap([first, { ...mapping("tcp"), ...wrong }], { cniVersion: "1.1.0" }));

@@ -170,7 +170,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     expect(await left(node)).toEqual(recorded);
     expect((await ask(10256, "/healthz")).body).toBe("kube-proxy");
     expect((await events()).match(/"reason":"KubeProxyRuns"/g)).toHaveLength(1);
-    expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn");
+    expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services");
   });
 
   test("when kube-proxy ends, weftd programs its rules, removes kube-proxy's, and no connection is lost", async () => {
@@ -192,7 +192,7 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
       expect(saved).toContain("-A INPUT -j KUBE-FIREWALL");
       expect(saved).toContain("block incoming localnet connections");
     }
-    expect(node.weftd.output).toMatch(/kube-proxy's rules are removed/);
+    expect(node.weftd.output).toMatch(/kube-proxy's rules removed/);
   });
 
   test("weftd then listens on kube-proxy's ports", async () => {
@@ -236,12 +236,14 @@ describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
     proxy = await startProxy(node, cleanup);
     cluster.restartWeftd(node);
     await eventually(async () =>
-      expect((await cluster.readyz(node)).body).toContain("[+] services: another program has the turn"),
+      expect((await cluster.readyz(node)).body).toContain("[+] services: another program serves Services"),
     );
     expect(await servicesTable(node)).toEqual(whole);
     const paths = ["--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
     const doctor = await node.inside.run(`${OURS}/weft`, ["doctor", "--only", "stale-services", ...paths]);
-    expect(doctor.stdout).toMatch(/error \(stale-services\): the table inet weft-services stands, and weftd waits/);
+    expect(doctor.stdout).toMatch(
+      /error \(stale-services\): the table inet weft-services exists, but weftd is waiting/,
+    );
     await proxy.stop("SIGKILL");
     await eventually(async () =>
       expect(JSON.parse((await ask(10256, "/healthz")).body)).toMatchObject({ healthy: true }),

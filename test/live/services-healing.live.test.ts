@@ -60,7 +60,8 @@ afterAll(() => cleanup.run());
 
 const shell = (script: string, { inside } = node) => inside.succeed("sh", ["-c", script]);
 const comparisons = ({ weftd } = node) =>
-  weftd.output.match(/that another program removed or changed are back|the kernel was compared/g)?.length ?? 0;
+  weftd.output.match(/restored Services that another program had removed or changed|Services compared with the kernel/g)
+    ?.length ?? 0;
 
 interface Listed {
   readonly chain?: { readonly name: string; readonly hook?: string };
@@ -228,12 +229,10 @@ test(
     try {
       await eventually(async () => {
         const { items } = (await cluster.api("GET", "/api/v1/events")) as { items: { message: string }[] };
-        expect(items.map(({ message }) => message).join("\n")).toMatch(
-          /undoes again and again.*table inet weft-services/,
-        );
+        expect(items.map(({ message }) => message).join("\n")).toMatch(/keeps undoing.*table inet weft-services/);
       }, 30_000);
       await eventually(async () =>
-        expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program undoes/),
+        expect((await cluster.readyz(node)).body).toMatch(/\[-\] services: another program keeps undoing/),
       );
     } finally {
       writeFileSync(stop, "");

@@ -187,7 +187,7 @@ describe.concurrent.each<[Mode, Families]>([
       const words = ["cleanup", "--run-dir", node.runDir, "--cni-conf-dir", node.confDir];
       const said = await node.inside.succeed(`${OURS}/weft`, words);
       for (const { device } of mode === "vxlan" ? waysOf(cluster) : [])
-        expect(said).toContain(`vxlan ${device}: another program's routes lead through it`);
+        expect(said).toContain(`vxlan ${device}: another program's routes use it`);
       expect(await links("vxlan")).toEqual(devices);
       expect(await links("bridge")).toEqual(bridges);
       expect(existsSync(node.runDir)).toBe(false);

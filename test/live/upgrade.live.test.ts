@@ -27,7 +27,7 @@ describeWhere(previous !== undefined)("with a TCP stream and 1,000 pings a secon
 
   afterAll(() => cleanup.run());
 
-  test.each<Mode>(["vxlan", "host-gw"])(
+  test.concurrent.each<Mode>(["vxlan", "host-gw"])(
     "%s: restart, crash, downgrade and upgrade lose nothing",
     async (mode) => {
       const own = new Cleanup();

@@ -34,7 +34,7 @@ const inPod = (...args: string[]) => bed.pod.succeed("ip", args);
 describeWhere(!canVrf)("a kernel without VRFs", () => {
   test("fails ADD and STATUS with the reason, and DEL succeeds without work", async () => {
     await inPod("link", "add", "eth0", "type", "veth", "peer", "name", "far0");
-    const lack = { status: 1, json: { msg: expect.stringContaining("this kernel has no vrf devices") } };
+    const lack = { status: 1, json: { msg: expect.stringContaining("this kernel does not support vrf devices") } };
     expect(await vrf("ADD")).toMatchObject(lack);
     expect(await vrf("STATUS")).toMatchObject({ status: 1, json: { ...lack.json, code: 50 } });
     expect(await vrf("DEL")).toMatchObject({ status: 0, output: "" });

@@ -102,10 +102,11 @@ function throughHooks(rules: Ruleset, packet: Packet, choice: Choice | undefined
   const targets = entered.translation?.targets ?? [];
   if (isStopped(entered.ending)) return { targets, stopped: entered.ending.action, isMasqueraded: false };
   const isToHere = isOwnAddress(entered.packet.destination);
-  if (!isFromHere) {
+  // A packet from this node to itself returns by the loopback device, through the input hook.
+  if (isToHere || !isFromHere) {
     const passed = walk(rules, isToHere ? NF_INET_HOOK.input : NF_INET_HOOK.forward, entered.packet, options);
     if (isStopped(passed.ending)) return { targets, stopped: passed.ending.action, isMasqueraded: false };
-    if (isToHere) return { targets, stopped: undefined, isMasqueraded: false };
+    if (!isFromHere && isToHere) return { targets, stopped: undefined, isMasqueraded: false };
   }
   const left = walk(rules, NF_INET_HOOK.postrouting, entered.packet, options);
   return { targets, stopped: undefined, isMasqueraded: left.translation?.action === "masquerade" };

@@ -23,13 +23,13 @@ test.each<[Record<string, unknown>, object]>([
   [{ iptablesAdminChainName: "SITE-RULES" }, { adminChain: "SITE-RULES" }],
   [{ ingressPolicy: "same-bridge" }, { ingressPolicy: "same-bridge" }],
   [{ ingressPolicy: "isolated" }, { ingressPolicy: "isolated" }],
-  [{ backend: "iptables" }, { backend: "iptables", notice: expect.stringMatching(/^backend "iptables": nftables/) }],
+  [{ backend: "iptables" }, { backend: "iptables", notice: expect.stringMatching(/^backend "iptables": weft writes/) }],
   [{ backend: "ebpf" }, { notice: expect.stringMatching(/^backend "ebpf" is unknown/) }],
-])("%j is taken", (values, expected) => {
+])("accepts %j", (values, expected) => {
   expect(parse(values)).toEqual({ ...DEFAULTS, ...expected });
 });
 
-describe("refused", () => {
+describe("parseFirewallConfig", () => {
   test.each<[Record<string, unknown>, number, RegExp]>([
     [{ backend: 1 }, 7, /backend/],
     [{ ingressPolicy: "closed" }, 7, /ingressPolicy/],
@@ -37,7 +37,7 @@ describe("refused", () => {
     [{ iptablesAdminChainName: "x".repeat(29) }, 7, /iptablesAdminChainName/],
     [{ iptablesAdminChainName: "-j" }, 7, /iptablesAdminChainName/],
     [{ firewalldZone: 1 }, 7, /firewalldZone/],
-  ])("%j, with code %i", (values, code, message) => {
+  ])("refuses %j with code %i", (values, code, message) => {
     expect(() => parse(values)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 });
@@ -49,6 +49,6 @@ test.each<[Record<string, unknown>, object]>([
     { iptablesAdminChainName: "SITE", firewalldZone: "internal" },
     { adminChain: "SITE", zone: "internal" },
   ],
-])("of %j DEL takes what it can", (values, expected) => {
+])("DEL uses the valid parts of %j", (values, expected) => {
   expect(lenientConfig(new ConfigObject(values))).toEqual({ adminChain: "CNI-ADMIN", zone: "trusted", ...expected });
 });

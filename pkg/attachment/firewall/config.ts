@@ -1,28 +1,29 @@
-/**
- * The configuration of `firewall`: the reference plugin's keys, defaults and rules.
- */
+/** The configuration of `firewall`: the reference plugin's keys, defaults and rules. */
 
 import type { ConfigObject } from "../../cni/config.ts";
 import { DEFAULT_ADMIN_CHAIN } from "../../footprint.ts";
 import type { BridgePolicy } from "../../foreign/reference-state.ts";
 
 export interface FirewallConfig {
-  /** `undefined` leaves it to the host: firewalld where it runs. "nftables" is weft's own: legacy iptables is left alone. */
+  /**
+   * Undefined means firewalld if it runs on the host, otherwise nftables. "nftables" is specific to weft: legacy
+   * iptables is left alone.
+   */
   readonly backend: "nftables" | "iptables" | "firewalld" | undefined;
-  /** What ADD tells of a backend that is not taken by its name. */
+  /** The warning that ADD prints if it replaces the configured backend. */
   readonly notice: string | undefined;
   readonly adminChain: string;
   readonly zone: string;
-  /** `undefined` is the reference's "open". */
+  /** Undefined is the reference plugin's "open". */
   readonly ingressPolicy: BridgePolicy | undefined;
 }
 
 const DEFAULT_ZONE = "trusted";
-/** What iptables takes for the name of a chain (XT_EXTENSION_MAXNAMELEN). */
+/** Names that iptables accepts for a chain (XT_EXTENSION_MAXNAMELEN). */
 const CHAIN_NAME = /^[^\s!-][^\s]{0,27}$/;
 const POLICIES = ["open", "same-bridge", "isolated"] as const;
 
-/** Throws `CniError` 7 for a value that is wrong. */
+/** Throws `CniError` 7 for an invalid value. */
 export function parseFirewallConfig(object: ConfigObject): FirewallConfig {
   const adminChain = object.optionalString("iptablesAdminChainName") || DEFAULT_ADMIN_CHAIN;
   if (!CHAIN_NAME.test(adminChain)) throw object.invalid("iptablesAdminChainName", "a name of at most 28 characters");
@@ -34,7 +35,7 @@ export function parseFirewallConfig(object: ConfigObject): FirewallConfig {
   };
 }
 
-/** For DEL and GC: a configuration that ADD would refuse must not keep rules alive. Never throws. */
+/** For DEL and GC: rules must be removed even if ADD would refuse the configuration. Never throws. */
 export function lenientConfig(object: ConfigObject): Pick<FirewallConfig, "adminChain" | "zone"> {
   const textOf = (key: string) => {
     const value = object.value(key);
@@ -47,16 +48,16 @@ export function lenientConfig(object: ConfigObject): Pick<FirewallConfig, "admin
   };
 }
 
-/** A name that the reference plugin does not know counts as none there. */
+/** The reference plugin treats an unknown backend as none. */
 function backend(object: ConfigObject): Pick<FirewallConfig, "backend" | "notice"> {
   const name = object.optionalString("backend");
   if (name === undefined || name === "") return { backend: undefined, notice: undefined };
   if (name === "nftables" || name === "firewalld") return { backend: name, notice: undefined };
   if (name === "iptables") {
-    const notice = 'backend "iptables": nftables over netlink writes the same rules, also into the chains of iptables';
+    const notice = 'backend "iptables": weft writes the same rules by nftables, also into the chains of iptables';
     return { backend: name, notice };
   }
-  const notice = `backend "${name}" is unknown and counts as none: firewalld where it runs, else nftables`;
+  const notice = `backend "${name}" is unknown and ignored: weft uses firewalld if it runs, else nftables`;
   return { backend: undefined, notice };
 }
 

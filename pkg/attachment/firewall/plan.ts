@@ -1,10 +1,10 @@
-/** What the table of `firewall` should hold for an attachment. Pure. */
+/** Computes what the table of `firewall` should have for an attachment. Pure. */
 import type { ConfigObject } from "../../cni/config.ts";
 import type { Result } from "../../cni/result.ts";
 import type { Firewall } from "../../tables/firewall.ts";
 import type { FirewallConfig } from "./config.ts";
 
-/** `object` is what `config` was read from. Throws `CniError` 7 where a policy needs a bridge that `result` does not name. */
+/** `config` was parsed from `object`. Throws `CniError` 7 if a policy needs a bridge and `result` names none. */
 export function planFirewall(
   object: ConfigObject,
   { ingressPolicy }: Pick<FirewallConfig, "ingressPolicy">,
@@ -17,7 +17,7 @@ export function planFirewall(
   }
   const bridge = result.interfaces[0]?.name;
   if (bridge === undefined || bridge === "") {
-    throw object.invalid("ingressPolicy", "a chain in which bridge comes before firewall: prevResult names no bridge");
+    throw object.invalid("ingressPolicy", "a chain in which bridge runs before firewall: prevResult names no bridge");
   }
   return {
     pods: addresses.map((address) => ({ owner, address, bridge })),

@@ -1,4 +1,4 @@
-/** The handles of a pod's rules in other programs' chains, kept in our own table for its DEL. */
+/** The handles of a pod's rules in other programs' chains, stored in weft's own table for the pod's DEL. */
 import type { Address } from "../../ip/address.ts";
 import { openNetfilter } from "../../netlink/blocking.ts";
 import { isNetlinkError } from "../../netlink/errors.ts";
@@ -8,8 +8,8 @@ import type { RuleRecord } from "../../tables/firewall.ts";
 import { recordRules } from "../../tables/pod-forwarding.ts";
 
 /**
- * Keeps what `echoes` tell of the new rules for `addresses`; `held` is kept already. One that fails costs the DEL a look at
- * the whole chain, and nothing else.
+ * Stores the handles that `echoes` report for the new rules of `addresses`. `held` are already stored. If a handle
+ * cannot be stored, DEL has to read the complete chain; there is no other effect.
  */
 export function keepRecords(
   system: System,

@@ -7,7 +7,7 @@ import { parseConditions } from "./conditions.ts";
 const parse = (words: readonly string[], family: 4 | 6 = 4) =>
   parseConditions(new ConfigObject({ key: words }), "key", family)?.conditions ?? [];
 
-/** "source > destination < interface", any of them left out where it is whole. */
+/** Formats conditions as "source > destination < interface". A part without restriction is empty. */
 function told(words: readonly string[], family: 4 | 6 = 4): string[] {
   const bits = family === 4 ? 32 : 128;
   const addresses = ({ first, last }: Span) => {
@@ -53,12 +53,12 @@ describe("iptables' words", () => {
     expect(told(words)).toEqual(expected);
   });
 
-  test("of IPv6", () => {
+  test("parse IPv6 addresses and masks", () => {
     expect(told(["-s", "fd00::/8"], 6)).toEqual(["fd00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff||"]);
     expect(told(["-d", "fd00::1/ffff::"], 6)).toEqual(["|fd00::-fd00:ffff:ffff:ffff:ffff:ffff:ffff:ffff|"]);
   });
 
-  test("what is not an interface: all before its name and all behind it, and no interface at all", () => {
+  test("! -i matches all names before and after the given name", () => {
     const [before, after] = parse(["!", "-i", "lo"]).map(({ inputInterface }) => inputInterface);
     expect(before?.first).toBe(0n);
     expect(before?.last).toBe((0x6c6fn << 112n) - 1n);
@@ -69,25 +69,25 @@ describe("iptables' words", () => {
     [
       ["-m", "set", "--match-set", "x", "src"],
       2,
-      /^key: \["-m","set","--match-set","x","src"\]: "-m" is not supported; use/,
+      /^key: \["-m","set","--match-set","x","src"\]: "-m" is not supported: use/,
     ],
     [["-s", "10.0.0.0/8", "-p", "tcp"], 2, /"-p" is not supported/],
     [["-s", "10.0.0.1/0.0.0.255"], 2, /"10.0.0.1\/0.0.0.255" is not supported/],
     [["-s", "10.0.0.0/8", "!"], 2, /"!" is not supported/],
     [["-s", "10.0.0.0/8", "--src", "10.0.0.0/9"], 7, /^key: expected --src once/],
-    [["-s"], 7, /expected a value behind -s/],
+    [["-s"], 7, /expected a value after -s/],
     [["-s", "example.org"], 7, /expected an IPv4 address or network, got "example.org"/],
     [["-s", "fd00::/8"], 7, /expected an IPv4 address/],
     [["-s", "10.0.0.0/33"], 7, /expected an IPv4 address/],
     [["-s", "10.0.0.0/8/8"], 7, /expected an IPv4 address/],
-    [["!", "-s", "10.0.0.1,10.0.0.2"], 7, /one address or network behind !/],
+    [["!", "-s", "10.0.0.1,10.0.0.2"], 7, /one address or network after !/],
     [["-i", "a-name-that-is-too-long"], 7, /expected the name of an interface/],
-  ])("%j is refused", (words, code, message) => {
+  ])("refuse %j", (words, code, message) => {
     expect(() => parse(words)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 });
 
-describe("nft's words", () => {
+describe("nft's expressions", () => {
   test.each<[readonly string[], string[]]>([
     [["ip saddr 192.0.2.1"], ["192.0.2.1||"]],
     [["ip", "saddr", "10.0.0.0/8", "iifname", '"eth*"'], ["10.0.0.0-10.255.255.255||eth-eth+"]],
@@ -100,12 +100,12 @@ describe("nft's words", () => {
     expect(told(words)).toEqual(expected);
   });
 
-  test("of IPv6", () => {
+  test("parse IPv6 addresses", () => {
     expect(told(["ip6 daddr fd00::1"], 6)).toEqual(["|fd00::1|"]);
   });
 
   test.each<[readonly string[], number, RegExp]>([
-    [["tcp dport 80"], 2, /"tcp" is not supported; use .* ip saddr/],
+    [["tcp dport 80"], 2, /"tcp" is not supported: use .* ip saddr/],
     [["ip protocol tcp"], 2, /"ip" is not supported/],
     [["ip saddr @trusted"], 2, /"@trusted" is not supported/],
     [["meta mark 1"], 2, /"mark" is not supported/],
@@ -118,12 +118,12 @@ describe("nft's words", () => {
     [["ip saddr { }"], 7, /expected a set of values/],
     [['iifname "a-name-that-is-too-long"'], 7, /expected the name of an interface/],
     [['iifname "eth'], 7, /expected the name of an interface/],
-  ])("%j is refused", (words, code, message) => {
+  ])("refuse %j", (words, code, message) => {
     expect(() => parse(words)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 });
 
-test("a key that says nothing is no condition", () => {
+test("an empty key is no condition", () => {
   for (const words of [undefined, null, [], [""]]) {
     expect(parseConditions(new ConfigObject({ key: words }), "key", 4)).toBeUndefined();
   }

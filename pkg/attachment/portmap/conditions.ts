@@ -1,6 +1,6 @@
 /**
- * `conditionsV4` and `conditionsV6`: which connections ports are mapped for, in the words of a rule, iptables' or nft's as the
- * reference plugin tells them apart. Pure.
+ * `conditionsV4` and `conditionsV6`: the connections for which ports are mapped. The conditions are in the syntax of
+ * iptables or of nft, distinguished as in the reference plugin. Pure.
  */
 import type { ConfigObject } from "../../cni/config.ts";
 import { CniError, ErrorCode } from "../../cni/errors.ts";
@@ -15,27 +15,27 @@ export type Language = "iptables" | "nftables";
 export interface Conditions {
   readonly key: string;
   readonly language: Language;
-  /** No two overlap; none where the words exclude each other. */
+  /** No two conditions overlap. Empty if the words exclude each other. */
   readonly conditions: readonly PortCondition[];
 }
 
-/** What a word of a rule asks of a connection: that its `field` is within one of `spans`. */
+/** A requirement on a connection: the value of `field` must be within one of `spans`. */
 export interface Match {
   readonly field: keyof PortCondition;
   readonly spans: readonly Span[];
 }
 
-/** The words, and how to refuse one of them. */
+/** The words of a condition, and the errors for them. */
 export interface Words {
   readonly list: readonly string[];
   readonly family: Family;
-  /** A value that is wrong. */
+  /** The error for an invalid value. */
   invalid(expected: string, got: string): CniError;
-  /** A word that the reference plugin would hand on, and that no element of the map can express. */
+  /** The error for a word that the reference plugin would pass on, but that no element of the map can express. */
   unsupported(word: string): CniError;
 }
 
-/** `undefined` where the key is absent, or says nothing. */
+/** Returns undefined if the key is absent or its first word is empty. */
 export function parseConditions(object: ConfigObject, key: string, family: Family): Conditions | undefined {
   const list = object.stringList(key);
   const [first = ""] = list;
@@ -55,8 +55,8 @@ export function parseConditions(object: ConfigObject, key: string, family: Famil
 function unsupportedText(path: string, list: readonly string[], word: string, family: Family): string {
   const ip = family === 4 ? "ip" : "ip6";
   return (
-    `${path}: ${JSON.stringify(list)}: ${JSON.stringify(word)} is not supported; use [!] -s, -d and -i of iptables, or ` +
-    `${ip} saddr, ${ip} daddr and iifname of nft`
+    `${path}: ${JSON.stringify(list)}: ${JSON.stringify(word)} is not supported: use [!] -s, -d and -i of iptables, ` +
+    `or ${ip} saddr, ${ip} daddr and iifname of nft`
   );
 }
 

@@ -7,7 +7,7 @@ const parse = (more: object) => parsePortmapConfig(new ConfigObject({ name: "net
 const withPorts = (...portMappings: object[]) => parse({ runtimeConfig: { portMappings } });
 const PORT = { hostPort: 8080, containerPort: 80, protocol: "tcp" };
 
-test("the defaults are the reference's", () => {
+test("uses the reference plugin's defaults", () => {
   expect(parse({})).toEqual({
     ...{ snat: true, masqAll: false, markBit: 13, ports: [], iptablesKeys: [] },
     conditions: { 4: undefined, 6: undefined },
@@ -15,7 +15,7 @@ test("the defaults are the reference's", () => {
   expect(parse({ snat: null, markMasqBit: null, conditionsV4: null, backend: "" })).toEqual(parse({}));
 });
 
-test("a port without hostIP is one of both families, with one of its own", () => {
+test("maps a port without hostIP in both families, with hostIP in the address's family", () => {
   const wanted = (hostIP?: string) => withPorts({ ...PORT, hostIP }).ports[0];
   expect(wanted()).toEqual({
     ...{ protocol: 6, hostPort: 8080, containerPort: 80 },
@@ -27,7 +27,7 @@ test("a port without hostIP is one of both families, with one of its own", () =>
   expect(wanted("fd00::1")).toMatchObject({ families: [6], hostAddress: parseAddress("fd00::1") });
 });
 
-test("keys are matched as Go does, and protocols whatever their case", () => {
+test("matches keys as Go does and protocols case-insensitively", () => {
   expect(withPorts({ HostPort: 53, ContainerPort: 54, Protocol: "UDP", HostIP: "" }).ports).toMatchObject([
     { protocol: 17, hostPort: 53, containerPort: 54 },
   ]);
@@ -46,21 +46,21 @@ test.each<[object, number, RegExp]>([
   [{ masqAll: 1 }, 7, /^masqAll: expected true or false/],
   [{ markMasqBit: -1 }, 7, /^markMasqBit: expected an integer from 0 to 31/],
   [{ runtimeConfig: { portMappings: {} } }, 7, /^runtimeConfig\.portMappings: expected a list/],
-])("%j is refused", (more, code, message) => {
+])("refuses %j", (more, code, message) => {
   expect(() => parse(more)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
 });
 
-test("a port that leads to two places is refused, but for those of different families, protocols or addresses", () => {
+test("refuses a host port with two targets unless family, protocol or address differ", () => {
   const other = { ...PORT, containerPort: 81 };
   expect(() => withPorts(PORT, other)).toThrow(
-    /^runtimeConfig\.portMappings\[1\]\.hostPort: 8080 leads elsewhere already by runtimeConfig\.portMappings\[0\]$/,
+    /^runtimeConfig\.portMappings\[1\]\.hostPort: 8080 is already mapped to another port by runtimeConfig\.portMappings\[0\]$/,
   );
-  expect(() => withPorts(PORT, { ...other, hostIP: "::" })).toThrow(/leads elsewhere/);
+  expect(() => withPorts(PORT, { ...other, hostIP: "::" })).toThrow(/already mapped/);
   expect(withPorts(PORT, PORT, { ...other, protocol: "udp" }, { ...other, hostIP: "192.0.2.1" }).ports).toHaveLength(4);
   expect(withPorts({ ...PORT, hostIP: "0.0.0.0" }, { ...other, hostIP: "::" }).ports).toHaveLength(2);
 });
 
-test("what asks for iptables is taken, and named", () => {
+test("accepts keys that request iptables and lists them", () => {
   const named = (more: object) => parse(more).iptablesKeys;
   expect(named({ backend: "iptables", externalSetMarkChain: "KUBE-MARK-MASQ" })).toEqual([
     ...['backend "iptables"', 'externalSetMarkChain "KUBE-MARK-MASQ"'],

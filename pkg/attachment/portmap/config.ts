@@ -1,6 +1,6 @@
 /**
- * The configuration of `portmap`: the reference plugin's keys, defaults and rules. The ports themselves are the
- * runtime's (capability `portMappings`).
+ * The configuration of `portmap`: the reference plugin's keys, defaults and rules. The ports themselves come from the
+ * runtime (capability `portMappings`).
  */
 
 import type { ConfigObject } from "../../cni/config.ts";
@@ -11,28 +11,31 @@ import type { PortCondition } from "../../tables/port-condition.ts";
 import { type Conditions, type Language, parseConditions } from "./conditions.ts";
 
 export interface PortmapConfig {
-  /** The pod itself, its neighbours and the node's loopback reach the ports too: they get the node's address as source. */
+  /**
+   * True if the pod itself, its neighbours and the node's loopback can reach the ports, too. Their source is replaced
+   * by the node's address.
+   */
   readonly snat: boolean;
-  /** Everybody who reaches a port gets the node's address as source. */
+  /** True if the source of every connection to a port is replaced by the node's address. */
   readonly masqAll: boolean;
-  /** The bit of the packet's mark that tells connections to be masqueraded. */
+  /** The bit of the packet's mark that selects connections for masquerading. */
   readonly markBit: number;
   readonly ports: readonly WantedPort[];
-  /** Of each family: the connections that ports are mapped for. `undefined` for all. */
+  /** By family: the connections for which ports are mapped. Undefined means all connections. */
   readonly conditions: Readonly<Record<Family, readonly PortCondition[] | undefined>>;
-  /** Keys that ask for iptables, with their values: nftables does the same work. */
+  /** Keys, with their values, that request iptables. weft uses nftables instead. */
   readonly iptablesKeys: readonly string[];
 }
 
-/** A port as the runtime wants it. */
+/** A port mapping as the runtime requests it. */
 export interface WantedPort {
-  /** IPPROTO_* */
+  /** An IPPROTO_* value. */
   readonly protocol: number;
   readonly hostPort: number;
   readonly containerPort: number;
-  /** Of the node's addresses; both when the runtime names none. */
+  /** The families of the node's addresses. Both if the runtime names no address. */
   readonly families: readonly Family[];
-  /** Undefined for all of those families. */
+  /** Undefined means all addresses of these families. */
   readonly hostAddress: Address | undefined;
 }
 
@@ -40,15 +43,15 @@ export interface WantedPort {
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
 const PORT_LIMITS = { min: 1, max: 65_535 };
 
-/** Throws `CniError` 7 for a value that is wrong, 2 for a condition that cannot be expressed. */
+/** Throws `CniError` 7 for an invalid value, 2 for a condition that weft cannot express. */
 export function parsePortmapConfig(object: ConfigObject): PortmapConfig {
   const conditions = { 4: parseConditions(object, "conditionsV4", 4), 6: parseConditions(object, "conditionsV6", 6) };
   const words = [conditions[4], conditions[6]].filter((each) => each !== undefined);
   const backend = backendOf(object, words);
   const chain = object.optionalString("externalSetMarkChain");
   if (chain !== undefined && object.has("markMasqBit")) {
-    const rule = "masquerading is marked by the one or by the other, leave one out";
-    throw new CniError(ErrorCode.invalidConfig, `externalSetMarkChain: stands beside markMasqBit: ${rule}`);
+    const rule = "only one of them can mark packets for masquerading: remove one";
+    throw new CniError(ErrorCode.invalidConfig, `externalSetMarkChain: cannot be combined with markMasqBit: ${rule}`);
   }
   return {
     snat: object.optionalBoolean("snat") ?? true,
@@ -64,15 +67,18 @@ export function parsePortmapConfig(object: ConfigObject): PortmapConfig {
   };
 }
 
-/** As the reference plugin does, refuses one backend's words for the other. */
+/** Refuses conditions in the syntax of the other backend, as the reference plugin does. */
 function backendOf(object: ConfigObject, words: readonly Conditions[]): Language | undefined {
   const backend = object.optionalString("backend") ?? "";
   if (backend === "") return undefined;
   if (backend !== "iptables" && backend !== "nftables") throw object.invalid("backend", '"nftables" or "iptables"');
   const foreign = words.find(({ language }) => language !== backend);
-  if (foreign !== undefined) throw object.invalid(foreign.key, `conditions in the words of the backend ${backend}`);
+  if (foreign !== undefined) throw object.invalid(foreign.key, `conditions in the syntax of the backend ${backend}`);
   if (backend === "nftables" && object.has("externalSetMarkChain")) {
-    throw new CniError(ErrorCode.invalidConfig, "externalSetMarkChain: is of the backend iptables, not nftables");
+    throw new CniError(
+      ErrorCode.invalidConfig,
+      "externalSetMarkChain: is supported only by the backend iptables, not by nftables: remove it",
+    );
   }
   return backend;
 }
@@ -85,11 +91,12 @@ function parsePorts(runtimeConfig: ConfigObject): WantedPort[] {
     for (const key of keysOf(port)) {
       const earlier = seen.get(key) ?? at;
       seen.set(key, earlier);
-      // The same port to the same place twice says nothing new.
+      // A repeated mapping of the same port to the same target is redundant but valid.
       if (ports[earlier]?.containerPort === port.containerPort) continue;
       throw new CniError(
         ErrorCode.invalidConfig,
-        `${objects[at]?.pathOf("hostPort")}: ${port.hostPort} leads elsewhere already by ${objects[earlier]?.path}`,
+        `${objects[at]?.pathOf("hostPort")}: ${port.hostPort} is already mapped to another port by ` +
+          `${objects[earlier]?.path}`,
       );
     }
   });
@@ -113,11 +120,11 @@ function parsePort(object: ConfigObject): WantedPort {
 function protocolOf(object: ConfigObject): number {
   const name = object.optionalString("protocol")?.toLowerCase() ?? "";
   const number = Object.hasOwn(PROTOCOLS, name) ? PROTOCOLS[name] : undefined;
-  if (number === undefined) throw object.invalid("protocol", Object.keys(PROTOCOLS).join(", "));
+  if (number === undefined) throw object.invalid("protocol", `one of ${Object.keys(PROTOCOLS).join(", ")}`);
   return number;
 }
 
-/** 0.0.0.0 and :: are all addresses of their family. */
+/** 0.0.0.0 and :: mean all addresses of their family. */
 function hostOf(hostIp: Address | undefined): Pick<WantedPort, "families" | "hostAddress"> {
   if (hostIp === undefined) return { families: [4, 6], hostAddress: undefined };
   return { families: [hostIp.family], hostAddress: hostIp.value === 0n ? undefined : hostIp };

@@ -16,7 +16,7 @@ import type { PortMapping } from "../../tables/port-mapping.ts";
 import { forgetConnections } from "./connections.ts";
 
 const bytesOf = (text: string) => Uint8Array.from(text.split("."), Number);
-/** A connection that was opened to a port of the node, and is answered by a pod. */
+/** A tracked connection to a port of the node that a pod answers. */
 const connection = (destinationPort: number, destination: string, answeredBy: string, id: number) =>
   query(
     IPCTNL_MSG_CT_NEW,
@@ -43,7 +43,7 @@ function answer(type: number, sequence: number, payload: Uint8Array): Uint8Array
   return to.finish();
 }
 
-/** A kernel that tracks `connections`, of IPv4; the families of its dumps, and deletions, are noted. */
+/** A kernel that tracks `connections`, all IPv4. Records the families of its dumps, and the deletions. */
 function kernel(connections: readonly Uint8Array[]) {
   const deleted: (number | undefined)[] = [];
   const dumps: number[] = [];
@@ -76,7 +76,7 @@ const mapping = (port: number, target = POD, address?: string): PortMapping => (
   targetPort: port,
 });
 
-test("connections to 1,000 UDP ports are looked for by one dump of each family", () => {
+test("finds connections to 1,000 UDP ports by one dump of each family", () => {
   const ports = Array.from({ length: 1000 }, (_, at) => 20_000 + at);
   const mappings = ports.flatMap((port) => [mapping(port), mapping(port, "fd00::2")]);
   const { system, deleted, dumps } = kernel([
@@ -91,7 +91,7 @@ test("connections to 1,000 UDP ports are looked for by one dump of each family",
   expect([system.openCount, system.errorOutput]).toEqual([0, ""]);
 });
 
-test("a port of one address concerns connections to that address only", () => {
+test("deletes only connections to the address of a port with an address", () => {
   const { system, deleted } = kernel([
     connection(53, "192.0.2.1", "192.0.2.1", 1),
     connection(53, "127.0.0.1", "127.0.0.1", 2),
@@ -100,7 +100,7 @@ test("a port of one address concerns connections to that address only", () => {
   expect(deleted).toEqual([1]);
 });
 
-test("ports of other protocols ask for nothing", () => {
+test("sends no request for ports of other protocols", () => {
   const { system, dumps } = kernel([]);
   const tcp = { ...mapping(53), host: { ...mapping(53).host, protocol: 6 } };
   forgetConnections(system, { opened: [tcp], answered: [tcp] });

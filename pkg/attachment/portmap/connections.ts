@@ -1,6 +1,7 @@
 /**
- * UDP connections that were tracked before a port was mapped, or while it was, would go on leading elsewhere: the kernel
- * is told to forget them. That is a courtesy: where it fails, standard error says so, and they end by themselves.
+ * Deletes stale UDP connections from connection tracking. Connections that the kernel tracked before a port was mapped,
+ * or while it was mapped, would keep their old target. A failure is not fatal: weft prints it on standard error, and
+ * the connections time out.
  */
 
 import { messageOf } from "../../cni/errors.ts";
@@ -23,13 +24,13 @@ import type { System } from "../../sys/system.ts";
 import { mappingsByPort, type PortMapping } from "../../tables/port-mapping.ts";
 
 export interface Stale {
-  /** Those that were opened to these ports of the node's addresses. */
+  /** Connections that were opened to these ports of the node's addresses. */
   readonly opened?: readonly PortMapping[];
-  /** Those that came by these ports and are answered by their pods, which are gone. */
+  /** Connections to these ports that are answered by the mappings' pods, which no longer exist. */
   readonly answered?: readonly PortMapping[];
 }
 
-/** One dump of connections for all ports of a family: each dump walks the kernel's whole table. */
+/** Reads connections by one dump for all ports of a family: each dump walks the kernel's complete table. */
 export function forgetConnections(system: System, { opened = [], answered = [] }: Stale): void {
   for (const family of [4, 6] as const) {
     const ofFamily = ({ target, host }: PortMapping) => target.family === family && host.protocol === IPPROTO_UDP;
@@ -64,7 +65,8 @@ function attempt(system: System, work: () => void): void {
   try {
     work();
   } catch (error) {
-    const text = `portmap: earlier UDP connections keep their way until they time out: ${messageOf(error)}\n`;
+    const failure = "cannot delete earlier UDP connections, which keep their old target until they time out";
+    const text = `portmap: ${failure}: ${messageOf(error)}\n`;
     system.writeErrorOutput(new TextEncoder().encode(text));
   }
 }
@@ -91,7 +93,7 @@ function forget(
   }
 }
 
-/** The node's own addresses, read when first asked for. */
+/** The node's own addresses, read on first use. */
 class LocalAddresses {
   readonly #system: System;
   readonly #held = new Map<Family, readonly Address[]>();

@@ -1,4 +1,4 @@
-/** Conditions as arguments of iptables(8), one word each. Pure. */
+/** Parses conditions written as arguments of iptables(8), one word each. Pure. */
 import { addressBits, parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
@@ -16,7 +16,7 @@ const OPTIONS: Readonly<Record<string, keyof PortCondition>> = {
   "--in-interface": "inputInterface",
 };
 
-/** `!` may stand before an option or, as in old releases of iptables, behind it. */
+/** `!` may precede an option or, as in old releases of iptables, follow it. */
 export function iptablesMatches(words: Words): Match[] {
   const matches: Match[] = [];
   const rest = [...words.list];
@@ -28,7 +28,7 @@ export function iptablesMatches(words: Words): Match[] {
     if (matches.some((match) => match.field === field)) throw words.invalid(`${option} once`, option);
     const isInverted = takeNegation(rest) || isInvertedBefore;
     const value = rest.shift();
-    if (value === undefined) throw words.invalid(`a value behind ${option}`, "nothing");
+    if (value === undefined) throw words.invalid(`a value after ${option}`, "nothing");
     matches.push({ field, spans: spansOf(words, field, value, isInverted) });
   }
   return matches;
@@ -42,12 +42,12 @@ function takeNegation(rest: string[]): boolean {
 
 function spansOf(words: Words, field: keyof PortCondition, value: string, isInverted: boolean): readonly Span[] {
   const parts = field === "inputInterface" ? [value] : value.split(",");
-  if (isInverted && parts.length > 1) throw words.invalid("one address or network behind !", value);
+  if (isInverted && parts.length > 1) throw words.invalid("one address or network after !", value);
   const spans = parts.map((part) => (field === "inputInterface" ? interfaceSpan(words, part) : sideSpan(words, part)));
   return isInverted ? invertSpans(spans, conditionBits(words.family)[field]) : mergeSpans(spans);
 }
 
-/** "eth+": all names that begin so. */
+/** "eth+" means all names that begin with "eth". */
 function interfaceSpan(words: Words, value: string): Span {
   const isStart = value.endsWith("+");
   const name = isStart ? value.slice(0, -1) : value;
@@ -59,7 +59,9 @@ function interfaceSpan(words: Words, value: string): Span {
   throw words.invalid("the name of an interface", value);
 }
 
-/** An address or a network; its mask may be written out, and bytes at its end left out ("10/8"). */
+/**
+ * Parses an address or a network. The mask may be written as an address, and trailing bytes may be omitted ("10/8").
+ */
 function sideSpan(words: Words, value: string): Span {
   const { family } = words;
   const [host = "", mask = String(addressBits(family)), ...more] = value.split("/");
@@ -69,12 +71,12 @@ function sideSpan(words: Words, value: string): Span {
     const prefix = parsePrefix(`${host}${".0".repeat(missing)}/${length}`);
     if (more.length === 0 && prefix.address.family === family) return prefixSpan(prefix);
   } catch {
-    // Told below, in the same words.
+    // The error is thrown below.
   }
   throw words.invalid(`an IPv${family} address or network`, value);
 }
 
-/** Throws where the bits of the mask are not its first ones: they make no range of addresses. */
+/** Throws if the bits of the mask are not contiguous from the first bit: such a mask is not a range of addresses. */
 function maskLength(words: Words, mask: string, value: string): number {
   const { family } = words;
   let bits: bigint;

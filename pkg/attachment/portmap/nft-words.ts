@@ -1,4 +1,6 @@
-/** Conditions in the language of nft(8): however they are cut into strings, together they are the start of a rule. Pure. */
+/**
+ * Parses conditions in the language of nft(8). The strings are joined; together they form the start of a rule. Pure.
+ */
 import { parseAddress } from "../../ip/address.ts";
 import { parsePrefix } from "../../ip/prefix.ts";
 import { invertSpans, mergeSpans, prefixSpan, type Span } from "../../ip/span.ts";
@@ -27,7 +29,7 @@ export function nftMatches(words: Words): Match[] {
   return matches;
 }
 
-/** "ip saddr", "ip6 daddr", "iifname", "meta iifname". */
+/** Parses "ip saddr", "ip6 daddr", "iifname" or "meta iifname". */
 function takeField(words: Words, tokens: string[]): keyof PortCondition {
   const [first = ""] = tokens;
   if (first === "meta") tokens.shift();
@@ -41,7 +43,7 @@ function takeField(words: Words, tokens: string[]): keyof PortCondition {
   return side;
 }
 
-/** One value, or `{ a, b }`. */
+/** Parses one value, or `{ a, b }`. */
 function takeValues(words: Words, tokens: string[]): string[] {
   const first = tokens.shift();
   if (first === undefined) throw words.invalid("a value at the end", words.list.join(" "));
@@ -56,12 +58,12 @@ function takeValues(words: Words, tokens: string[]): string[] {
 }
 
 function spanOf(words: Words, field: keyof PortCondition, value: string): Span {
-  // Named sets, variables, and what else nft calculates.
+  // Named sets, variables and other expressions that nft evaluates.
   if (/^[@$\\&|<>]/.test(value) || value.includes("\\")) throw words.unsupported(value);
   return field === "inputInterface" ? interfaceSpan(words, value) : sideSpan(words, value);
 }
 
-/** "eth*": all names that begin so. */
+/** "eth*" means all names that begin with "eth". */
 function interfaceSpan(words: Words, value: string): Span {
   const text = value.replace(/^"(.*)"$/, "$1");
   const isStart = text.endsWith("*");
@@ -74,7 +76,7 @@ function interfaceSpan(words: Words, value: string): Span {
   throw words.invalid("the name of an interface", value);
 }
 
-/** An address, a network, or a range "a-b". */
+/** Parses an address, a network, or a range "a-b". */
 function sideSpan(words: Words, value: string): Span {
   const { family } = words;
   try {
@@ -88,7 +90,7 @@ function sideSpan(words: Words, value: string): Span {
       if (isRange && more.length === 0) return { first: first.value, last: last.value };
     }
   } catch {
-    // Told below, in the same words.
+    // The error is thrown below.
   }
   throw words.invalid(`an IPv${family} address, network or range`, value);
 }

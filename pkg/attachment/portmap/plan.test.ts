@@ -21,7 +21,7 @@ const plan = (ports: readonly WantedPort[], more: Partial<PortmapConfig> = {}, p
 const sources = (map: ReturnType<typeof plan>) => map.masquerades.map(({ source }) => formatPrefix(source));
 
 describe("ports", () => {
-  test("lead to the pod's address of each family", () => {
+  test("are mapped to the pod's address of each family", () => {
     expect(plan([PORT]).mappings).toEqual([
       {
         ...{ owner: "mark", host: { protocol: 6, address: undefined, port: 8080 } },
@@ -34,31 +34,31 @@ describe("ports", () => {
     ]);
   });
 
-  test("of a family that the pod has no address of are left out", () => {
+  test("are left out for families in which the pod has no address", () => {
     const single: WantedPort = { ...PORT, families: [6], hostAddress: parseAddress("fd00::1") };
     expect(plan([single], {}, [parsePrefix("10.1.0.2/24")])).toEqual({ mappings: [], masquerades: [] });
     expect(plan([single]).mappings.map(describeHostPort)).toEqual(["8080/tcp of fd00::1"]);
   });
 
-  test("that are said twice are mapped once", () => {
+  test("that are repeated are mapped once", () => {
     expect(plan([PORT, { ...PORT, families: [4] }, PORT]).mappings).toHaveLength(2);
   });
 });
 
-describe("who gets the node's address", () => {
+describe("masqueraded sources", () => {
   test.each<[string, Partial<PortmapConfig>, string[]]>([
-    ["neighbours and loopback", {}, ["10.1.0.0/24", "127.0.0.0/8", "fd00::/64"]],
-    ["everybody with masqAll", { masqAll: true }, ["0.0.0.0/0", "::/0"]],
-    ["nobody without snat", { snat: false, masqAll: true }, []],
+    ["are neighbours and loopback by default", {}, ["10.1.0.0/24", "127.0.0.0/8", "fd00::/64"]],
+    ["are all addresses with masqAll", { masqAll: true }, ["0.0.0.0/0", "::/0"]],
+    ["are none without snat", { snat: false, masqAll: true }, []],
   ])("%s", (_, more, expected) => {
     expect(sources(plan([PORT], more))).toEqual(expected);
   });
 
-  test("ranges do not overlap where the subnet holds loopback addresses", () => {
+  test("do not overlap if the subnet contains loopback addresses", () => {
     expect(sources(plan([PORT], {}, [parsePrefix("10.1.0.2/0")]))).toEqual(["0.0.0.0/0"]);
   });
 
-  test("ports of one address have sources of their own", () => {
+  test("are separate for each port that has an address", () => {
     const single: WantedPort = { ...PORT, families: [4], hostAddress: parseAddress("192.0.2.1"), containerPort: 81 };
     const { mappings, masquerades } = plan([single, PORT], {}, [parsePrefix("10.1.0.2/24")]);
     expect([mappings.length, masquerades.length]).toEqual([2, 4]);
@@ -70,7 +70,7 @@ describe("conditions", () => {
   const condition = (source: Span, destination = any(32)) => ({ source, destination, inputInterface: any(128) });
   const only = (...conditions: PortCondition[]) => ({ conditions: { 4: conditions, 6: undefined } });
 
-  test("each make an entry of the family that they are of", () => {
+  test("each make an entry of their family", () => {
     const { mappings } = plan([PORT], only(condition({ first: 1n, last: 2n }), condition({ first: 4n, last: 5n })));
     const firsts = mappings.map(({ target, host }) => [target.family, host.condition?.source.first]);
     expect(firsts).toEqual([
@@ -80,7 +80,7 @@ describe("conditions", () => {
     ]);
   });
 
-  test("leave out ports of an address that they do not hold, and sources that they have none of", () => {
+  test("exclude ports whose address, and sources, they do not contain", () => {
     const address = parseAddress("192.0.2.1");
     const single: WantedPort = { ...PORT, families: [4], hostAddress: address };
     const to = (text: string) => condition(any(32), prefixSpan(parsePrefix(text)));
@@ -94,7 +94,7 @@ describe("conditions", () => {
   });
 });
 
-test("addresses are the first of each family that no other interface of the result has", () => {
+test("uses the first address of each family that belongs to the attachment's interface", () => {
   const result = {
     interfaces: [{ name: "cni0" }, { name: "eth0" }, { name: "eth0", sandbox: "/x" }],
     ips: [

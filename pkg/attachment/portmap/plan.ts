@@ -1,4 +1,4 @@
-/** What the node's table of ports should hold for an attachment. Pure. */
+/** Computes what the node's table of ports should have for an attachment. Pure. */
 
 import type { Result } from "../../cni/result.ts";
 import { contains, IPV4_LOOPBACK, networkOf, type Prefix } from "../../ip/prefix.ts";
@@ -8,13 +8,13 @@ import { type HostPort, hostPortKey, type PortMap, type PortMapping } from "../.
 import { ownAddresses } from "../addresses.ts";
 import type { PortmapConfig } from "./config.ts";
 
-/** The first address of each family that the container has on this interface. */
+/** Returns the first address of each family that the pod has on this interface. */
 export function podAddresses(result: Result, ifName: string): Prefix[] {
   const own = ownAddresses(result, ifName).map(({ address }) => address);
   return ([4, 6] as const).flatMap((family) => own.find(({ address }) => address.family === family) ?? []);
 }
 
-/** A port of a family that the pod has no address of leads nowhere, and is left out as by the reference plugin. */
+/** A port in a family in which the pod has no address is left out, as in the reference plugin. */
 export function planPortMap(config: PortmapConfig, owner: string, addresses: readonly Prefix[]): PortMap {
   const maps = addresses.map((address) => planFamily(config, owner, address));
   return {
@@ -44,7 +44,7 @@ function planFamily(config: PortmapConfig, owner: string, pod: Prefix): PortMap 
   return { mappings, masquerades };
 }
 
-/** The port under each of the conditions that connections to it can meet. */
+/** Returns the port once for each condition that connections to it can satisfy. */
 function hostsOf(host: HostPort, conditions: readonly PortCondition[] | undefined): HostPort[] {
   if (conditions === undefined) return [host];
   const { address } = host;
@@ -69,8 +69,8 @@ function distinct(mappings: readonly PortMapping[]): PortMapping[] {
 }
 
 /**
- * Whose connections get the node's address: the pod's own subnet, whose replies would go past the node, and IPv4's
- * loopback (IPv6 never routes ::1). With `masqAll` everybody's.
+ * Returns the sources whose connections are masqueraded with the node's address: the pod's own subnet, whose replies
+ * would bypass the node, and IPv4's loopback (IPv6 never routes ::1). With `masqAll`, all sources.
  */
 function masqueradedSources(pod: Prefix, masqAll: boolean): Prefix[] {
   const { family } = pod.address;

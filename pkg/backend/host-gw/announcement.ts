@@ -1,4 +1,4 @@
-/** A node of host-gw announces its addresses, and nothing else. */
+/** A host-gw node announces only its addresses. */
 import type { Announcement } from "../contract.ts";
 
 export const announcement: Announcement = {
@@ -7,7 +7,7 @@ export const announcement: Announcement = {
     ([4, 6] as const).filter(
       (family) =>
         subnets.some(({ address }) => address.family === family) ||
-        // IPv4 pods are reached by the IPv6 address of a node that has no other.
+        // IPv4 pods are reached by the IPv6 address of a node without an IPv4 address.
         (family === 6 && underlay.local[4] === undefined),
     ),
   readPeer: (base) => base,

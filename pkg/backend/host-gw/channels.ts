@@ -1,4 +1,4 @@
-/** host-gw needs no device: packets come by the underlay, whoever sends them. */
+/** host-gw has no devices: it receives packets from all peers by the underlay. */
 import type { Backend } from "../contract.ts";
 
 export const channels: Backend["channels"] = { of: () => [], in: () => [], to: () => [] };

@@ -1,4 +1,4 @@
-/** Routes are all that host-gw has: what there is to say of them is the same for every backend. */
+/** host-gw has only routes, which are inspected in the same way for every backend. */
 import type { Inspection } from "../inspection.ts";
 
 export const inspection: Inspection = { kinds: [], checks: [] };

@@ -1,4 +1,7 @@
-/** host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. flannel's backend of that name. */
+/**
+ * host-gw: a peer's subnet is routed to the peer itself, which must be on the same link. It is flannel's backend of
+ * that name.
+ */
 import type { Backend } from "../contract.ts";
 import { directRoutes } from "../direct-route.ts";
 import { announcement } from "./announcement.ts";

@@ -1,7 +1,7 @@
-/** What an operator should know of host-gw's part of net-conf.json. */
+/** Documentation of host-gw's part of net-conf.json, for operators. */
 import type { Manual } from "../contract.ts";
 
 export const manual: Manual = {
-  words: { "host-gw": "by plain routes, to nodes on the same link alone" },
+  words: { "host-gw": "plain routes, only to nodes on the same link" },
   keys: [],
 };

@@ -1,7 +1,7 @@
 /**
- * What a vxlan node says about itself, in flannel's form: `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}` for each family of the
- * underlay that it has a VTEP on; and what is read of that. Reading never throws: one broken Node must not cost this
- * node its other peers.
+ * The announcement of a vxlan node in flannel's format, `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}`, one for each family
+ * of the underlay on which it has a VTEP. Parsing never throws: one invalid Node must not affect this node's other
+ * peers.
  */
 import { AddressError, type Family } from "../../ip/address.ts";
 import { formatMac, parseMac } from "../../ip/mac.ts";
@@ -14,16 +14,16 @@ import type { VxlanPeer } from "./peer.ts";
 
 /** One VXLAN endpoint. */
 export interface VtepData {
-  /** Absent where an old flannel wrote it. */
+  /** Undefined if an old flannel wrote the data. */
   readonly vni?: number;
-  /** "aa:bb:cc:dd:ee:ff" in lower case; a unicast address, never zero. */
+  /** In lower case, as "aa:bb:cc:dd:ee:ff". A unicast address, never zero. */
   readonly mac: string;
 }
 
 /** The largest VXLAN network identifier: 24 bits (RFC 7348). */
 const MAX_VNI = 0xffffff;
 
-/** The order of keys is flannel's: a flanneld that takes the node over again finds nothing to rewrite. */
+/** Keeps flannel's order of keys, so that a flanneld that takes over the node again has nothing to rewrite. */
 export function formatVtep({ vni, mac }: VtepData): string {
   return JSON.stringify({ VNI: vni, VtepMAC: mac });
 }
@@ -37,7 +37,7 @@ function announce({ vni, port }: VxlanConf, endpoints: Endpoints): Announced {
   return { data: Object.fromEntries(data), port };
 }
 
-/** What a node of that name announces in either family, its VTEPs' MACs as weft derives them unless `stated`. */
+/** Returns the announcement of the named node, with its VTEPs' MACs as weft derives them unless `stated` has them. */
 function announceFor(
   conf: VxlanConf,
   { name, families, stated }: { name: string; families: readonly Family[]; stated: ReadonlyMap<string, string> },
@@ -83,7 +83,7 @@ function readVtep(text: string | undefined, tell: (problem: string) => void): Vt
   return { ...(vni !== undefined && { vni: vni as number }), mac: formatMac(bytes) };
 }
 
-/** The bytes of a unicast address other than zero; the kernel refuses anything else for a neighbour. */
+/** Returns the bytes of a unicast address other than zero. The kernel refuses other addresses for a neighbour. */
 function readMac(text: string): Uint8Array | undefined {
   try {
     const bytes = parseMac(text);

@@ -1,4 +1,4 @@
-/** What a vxlan node receives by: the overlays that it has a VTEP for. */
+/** The channels of a vxlan node: the overlays for which it has a VTEP. */
 import type { Channels } from "../contract.ts";
 import type { VxlanConf } from "./conf.ts";
 import { type KnownVtep, type Overlay, overlayOf, vtepOf } from "./overlay.ts";

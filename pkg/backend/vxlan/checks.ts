@@ -21,13 +21,13 @@ const rival: BackendCheck = {
       observed.links
         .filter((link) => link.kind === "vxlan" && !own.includes(link.name))
         .filter(({ vxlan }) => vxlan?.vni === vni && vxlan.port === port)
-        // The families' sockets are apart; a device without an address has both.
+        // Sockets are separate for each family. A device without an address uses both.
         .filter(({ vxlan }) => (local.family === 4 ? vxlan?.local6 : vxlan?.local) === undefined)
         .map(
           (link): Finding => ({
             severity: "error",
-            seen: `the device ${link.name} is another program's and has VNI ${vni} at UDP port ${port}, which are ${name}'s`,
-            why: `the kernel makes no second device of them: ${name} cannot be there`,
+            seen: `another program's device ${link.name} has ${name}'s VNI ${vni} and UDP port ${port}`,
+            why: `the kernel allows only one device with this VNI and port, so weftd cannot create ${name}`,
             run: `ip link del ${link.name}`,
             advice: "or give the cluster another VNI or Port in net-conf.json",
           }),
@@ -39,7 +39,7 @@ const rival: BackendCheck = {
 const input: BackendCheck = {
   name: "vxlan-input",
   group: "firewall",
-  about: "VXLAN packets of the peers get in",
+  about: "the node's firewall accepts the peers' VXLAN packets",
   judge({ desired, peers, obstacleTo }) {
     return vtepsOf(desired).flatMap(({ local, port, vni }): Finding[] => {
       const sender = peers.flatMap(({ addresses }) => addresses).find(({ family }) => family === local.family);
@@ -51,7 +51,7 @@ const input: BackendCheck = {
         {
           severity: "error",
           seen: `VXLAN packets from ${formatAddress(sender)} to UDP port ${port} are dropped by ${obstacle.place}`,
-          why: "pods of other nodes do not reach this node's",
+          why: "pods on other nodes cannot reach pods on this node",
           ...obstacle.remedy,
         },
       ];

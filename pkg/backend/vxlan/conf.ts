@@ -1,26 +1,29 @@
-/** vxlan's part of net-conf.json, flannel's and `auto`. */
+/** vxlan's part of net-conf.json: flannel's keys and `auto`. */
 import type { ConfigObject } from "../../cni/config.ts";
 import { DEFAULT_VXLAN_PORT } from "../../footprint.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { BackendConf, ConfContext } from "../contract.ts";
 
-/** VNI and port are also those of peers that still announce vxlan, while the cluster changes from it to another backend. */
+/** VNI and port also apply to peers that still announce vxlan, while the cluster changes to another backend. */
 export interface VxlanConf extends BackendConf {
   readonly type: "vxlan";
-  /** VXLAN network identifier. */
+  /** The VXLAN network identifier. */
   readonly vni: number;
-  /** UDP port. */
+  /** The UDP port. */
   readonly port: number;
-  /** What the underlay carries, where it is not the interface's own MTU; bytes. */
+  /** The underlay's MTU in bytes, if it differs from the interface's MTU. */
   readonly underlayMtu?: number | undefined;
-  /** Peers on the same link get plain routes. */
+  /** True if peers on the same link get plain routes. */
   readonly directRouting?: boolean;
 }
 
 export const DEFAULT_VNI = 1;
-/** What still fits the device's name, flannel.<VNI> or flannel-v6.<VNI>, which the kernel ends at 15 characters. */
+/**
+ * The largest VNI with which the device's name, flannel.<VNI> or flannel-v6.<VNI>, has at most 15 characters, the
+ * kernel's limit.
+ */
 export const LARGEST_VNI = { 4: 9_999_999, 6: 9_999 } as const;
-/** IPv4 asks for 68 and IPv6 for 1280 bytes behind the outer headers; 65535 is what IP can say. */
+/** IPv4 requires 68 and IPv6 1280 bytes within the outer headers. 65535 is the largest MTU of IP. */
 export const UNDERLAY_MTU = { min: 576, max: 65_535 };
 
 export const WORDS: readonly string[] = ["auto", "vxlan"];
@@ -28,13 +31,13 @@ export const WORDS: readonly string[] = ["auto", "vxlan"];
 export function readConf(object: ConfigObject, { type, networks }: ConfContext): VxlanConf {
   const overlay = {
     vni: object.optionalInteger("VNI", { min: 1, max: largestVni(networks) }) ?? DEFAULT_VNI,
-    // 0 is flannel's spelling of the default.
+    // flannel uses 0 for the default.
     port: object.optionalInteger("Port", { min: 0, max: 65_535 }) || DEFAULT_VXLAN_PORT,
   };
   if (!WORDS.includes(type)) return { type: "vxlan", ...overlay };
   for (const key of ["GBP", "Learning"]) {
     if (object.optionalBoolean(key) === true)
-      throw object.invalid(key, "false: weft programs every peer and learns nothing");
+      throw object.invalid(key, "false: weft programs an entry for every peer instead of learning addresses");
   }
   return {
     type: "vxlan",

@@ -1,6 +1,7 @@
 /**
- * Peers by VXLAN, wire-compatible with flannel's: for each a neighbour (its subnet's first address has its VTEP's MAC), a
- * forwarding entry (that MAC lives on its node) and an onlink route (its subnet is behind that address).
+ * Entries for peers by VXLAN, wire-compatible with flannel's. Each peer has a neighbour entry (the first address of its
+ * subnet has its VTEP's MAC), a forwarding entry (that MAC is on its node), and an onlink route (its subnet is reached
+ * by that address).
  */
 import { type Address, type Family, isSameAddress } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
@@ -11,7 +12,7 @@ import type { PeerProblem } from "../state.ts";
 import { carries, type Overlay, preferred } from "./overlay.ts";
 import type { VxlanPeer } from "./peer.ts";
 
-/** Subnets of a peer, and the overlay that it takes packets from. */
+/** The subnets of a peer, and the overlay in which it receives. */
 export interface Tunnelled {
   readonly peer: VxlanPeer;
   readonly subnets: readonly Prefix[];
@@ -23,7 +24,7 @@ export interface TunnelEntries {
   readonly problems: readonly PeerProblem[];
 }
 
-/** What the devices `vteps` are to hold for `peers`. */
+/** Returns the entries for `peers` on the devices `vteps`. */
 export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[]): TunnelEntries {
   const problems: PeerProblem[] = [];
   const owners = new Map<string, Owner>();
@@ -42,11 +43,11 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
       const { device, mac, destination } = endpoint;
       const owner = claim(owners, device, mac, { name: peer.name, at: destination });
       if (!isSameAddress(owner.at, destination)) {
-        const reason = `its VTEP's MAC ${mac} is ${owner.name}'s too: ${SAME_MAC_ADVICE}`;
+        const reason = `its VTEP's MAC ${mac} is also ${owner.name}'s: ${SAME_MAC_ADVICE}`;
         problems.push({ peer: peer.name, trouble: "SameMac", reason });
         continue;
       }
-      // Two Nodes at one address are one machine under its old and its new name.
+      // Two Nodes with one address are one machine under its old and its new name.
       const isEntered = owner.name !== peer.name || forwarding.some((entry) => entry.device === device);
       if (!isEntered) forwarding.push(endpoint);
       for (const { address, length } of subnets.filter((subnet) => subnet.address.family === family)) {
@@ -60,8 +61,9 @@ export function tunnelEntries(vteps: readonly Vtep[], peers: readonly Tunnelled[
 }
 
 /**
- * Where pods of `family` on `peer` are reached: by the underlay of their own family where both nodes have it, else by the
- * other. In words what is missing; undefined where this node has no device for them, which is this node's own problem.
+ * Returns the endpoint for pods of `family` on `peer`: on the underlay of the same family if both nodes have it, else
+ * on the other. Returns the name of missing data as text. Returns undefined if this node has no device for the family,
+ * which is reported as this node's own problem.
  */
 function endpointOf(
   vteps: readonly Vtep[],
@@ -82,16 +84,16 @@ function endpointOf(
 }
 
 const SAME_MAC_ADVICE =
-  "frames can go to one of them only; machines cloned with one /etc/machine-id can get the same: give one of them a new " +
-  "machine-id and delete its VXLAN device";
+  "only one of them can receive frames. Machines cloned with one /etc/machine-id may have the same MAC: give one of them " +
+  "a new machine-id and delete its VXLAN device";
 
-/** A node, by the address that its VTEP is at. */
+/** A node with the address of its VTEP. */
 interface Owner {
   readonly name: string;
   readonly at: Address;
 }
 
-/** Who has a hardware address on a device: whoever claimed it first. */
+/** Returns the owner of a hardware address on a device: the first claimant. */
 function claim(owners: Map<string, Owner>, vtep: string, mac: string, claimant: Owner): Owner {
   const key = `${vtep} ${mac}`;
   const owner = owners.get(key) ?? claimant;

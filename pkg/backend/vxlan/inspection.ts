@@ -1,4 +1,4 @@
-/** What there is to say of VXLAN devices, and of packets that go through them. */
+/** Describes VXLAN devices, and the path of packets through them. */
 import { addressToBytes } from "../../ip/address.ts";
 import type { Inspection } from "../inspection.ts";
 import { CHECKS } from "./checks.ts";

@@ -16,7 +16,7 @@ export const vxlan: Backend<VxlanConf, VxlanPeer, KnownVtep, Overlay> = {
   readConf,
   executable: "vxlan",
   inline,
-  // A packet to a node's own address goes by the underlay, where a pod's address is unknown.
+  // A packet to a node's own address uses the underlay, where pods' addresses are unknown.
   seesPods: false,
   takesPlainRoutes: true,
   reachesUnannounced: false,

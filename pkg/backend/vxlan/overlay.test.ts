@@ -8,7 +8,7 @@ const link = {
   vxlan: { vni: 1, port: 8472 },
 } as Link;
 
-test("the hardware address that was announced beats the one that a device has now", () => {
+test("the announced hardware address takes precedence over the device's current one", () => {
   const remembered = new Map([["flannel.1", "0a:00:00:00:00:01"]]);
   const device = { vni: 1, port: 8472, family: 4, isOurs: false };
   expect(knownVteps([link], new Map())).toEqual([{ name: "flannel.1", mac: "0a:00:00:00:00:66", device }]);
@@ -16,13 +16,13 @@ test("the hardware address that was announced beats the one that a device has no
   expect(knownVteps([], remembered)).toEqual([{ name: "flannel.1", mac: "0a:00:00:00:00:01", device: undefined }]);
 });
 
-test("a stranger's device is none of ours, whatever its kind", () => {
+test("ignores another program's device of any kind", () => {
   expect(knownVteps([{ ...link, kind: "bridge" }], new Map())).toEqual([]);
   expect(knownVteps([{ ...link, name: "vxlan.calico" }], new Map())).toEqual([]);
   expect(knownVteps([{ ...link, name: "weft.1", alias: "weft:vtep" }], new Map())).toHaveLength(1);
 });
 
-test("a derived hardware address is unicast, locally administered, and follows from the name", () => {
+test("a derived hardware address is unicast, locally administered and depends only on the names", () => {
   const mac = deriveMac("n1", "flannel.1");
   expect(Number.parseInt(mac.slice(0, 2), 16) & 3).toBe(2);
   expect(deriveMac("n1", "flannel.1")).toBe(mac);

@@ -1,6 +1,6 @@
 /**
- * This node's VXLAN devices: one for each overlay that it takes part in and each family of underlay that carries pods.
- * flannel's names and MTUs, so that either takes over what the other made.
+ * This node's VXLAN devices: one for each of its overlays and each underlay family that carries pods. Names and MTUs
+ * are flannel's, so each program can adopt the other's devices.
  */
 
 import { SECOND_VTEP_NAME_START, VTEP_ALIAS, VTEP_NAME_START } from "../../footprint.ts";
@@ -15,7 +15,7 @@ import { deriveMac } from "../derived-mac.ts";
 import type { LocalNode } from "../node.ts";
 import type { PeerProblem } from "../state.ts";
 
-/** Who speaks another VNI, or by another UDP port, hears nothing of it. */
+/** A VXLAN overlay. Nodes with another VNI or UDP port do not receive its packets. */
 export interface Overlay {
   readonly vni: number;
   readonly port: number;
@@ -25,18 +25,23 @@ export function overlayOf({ vni, port }: Overlay): Overlay {
   return { vni, port };
 }
 
-/** Of a device that this backend has planned. */
+/** Returns a device that this backend planned. */
 export function vtepOf(device: Device): VtepDevice {
   return device as VtepDevice;
 }
 
-/** Outer Ethernet, IP, UDP and VXLAN headers, less the Ethernet header that the underlay's MTU does not count (RFC 7348). */
+/**
+ * The outer Ethernet, IP, UDP and VXLAN headers, less the underlay's Ethernet header, which its MTU does not include
+ * (RFC 7348).
+ */
 export const VXLAN_OVERHEAD: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
-/** The smallest MTU of a link that carries IPv6 (RFC 8200 section 5): the kernel takes IPv6 from a device with less. */
+/**
+ * The smallest MTU of a link for IPv6 (RFC 8200, section 5). The kernel disables IPv6 on a device with a smaller MTU.
+ */
 const SMALLEST_IPV6_MTU = 1280;
 
-/** flannel's names. */
+/** Returns flannel's name for the device. */
 export function vtepName(family: Family, vni: number): string {
   return `${VTEP_NAME_START[family]}${vni}`;
 }
@@ -44,29 +49,29 @@ export function vtepName(family: Family, vni: number): string {
 const FLANNELS_NAMES = Object.values(VTEP_NAME_START);
 const ALL_NAMES = [...FLANNELS_NAMES, ...Object.values(SECOND_VTEP_NAME_START)];
 
-/** True for names that begin with one of `starts`, and go on with a VNI. */
+/** True for names that consist of one of `starts` and a VNI. */
 function isNamed(name: string, starts: readonly string[]): boolean {
   return starts.some((start) => name.startsWith(start) && /^\d+$/.test(name.slice(start.length)));
 }
 
-/** For a second device of the same VNI: while a cluster changes its port, both are needed. */
+/** Returns the name of a second device with the same VNI. Both are needed while a cluster changes its port. */
 function secondName(family: Family, vni: number): string {
   // The device keeps this name afterwards: before Linux 6.2, the kernel cannot rename a device that is up.
   return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 
-/** A VTEP that this node has: in the kernel, or, where somebody removed it, in the memory of what was announced. */
+/** A VTEP of this node: a device in the kernel or, if another program removed it, the record of its announcement. */
 export interface KnownVtep extends KnownDevice {
-  /** By which peers know it. */
+  /** The hardware address by which peers know it. */
   readonly mac: string;
-  /** What the kernel's device is; undefined where there is none. */
+  /** The kernel's device. Undefined if there is none. */
   readonly device: (Overlay & { readonly family: Family; readonly isOurs: boolean }) | undefined;
 }
 
 /**
- * The VTEPs that peers know of. What this node announced last in this boot (`remembered`, by name) beats what a device
- * has now: another program may have changed that, and it is put back. What nobody remembers is taken from the device as
- * it is: flannel made it and announced it.
+ * Returns the VTEPs that peers know. The last announcement of this node in this boot (`remembered`, by name) takes
+ * precedence over a device's current address: another program may have changed it, and weftd restores it. For a device
+ * without a record, the current address is used: flannel created the device and announced it.
  */
 export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<string, string>): readonly KnownVtep[] {
   const held = links.flatMap(({ kind, name, alias, mac, vxlan }): KnownVtep[] => {
@@ -83,13 +88,13 @@ export function knownVteps(links: readonly Link[], remembered: ReadonlyMap<strin
 }
 
 export interface DesiredOverlays {
-  /** In the order of their importance: the first has the best claim to a name. */
+  /** In order of importance: the first overlay has precedence for a name. */
   readonly overlays: readonly Overlay[];
-  /** What the underlay carries, where it is not the interface's own MTU; bytes. */
+  /** The underlay's MTU in bytes, if it differs from the interface's MTU. */
   readonly underlayMtu: number | undefined;
 }
 
-/** Devices for `overlays`. A family of pods that no device can carry is one of `problems`. */
+/** Returns the devices for `overlays`. Adds a problem for a family of pods that no device can carry. */
 export function planVteps(
   { overlays, underlayMtu }: DesiredOverlays,
   node: LocalNode,
@@ -110,7 +115,7 @@ export function planVteps(
         ...overlay,
         local,
         underlayIndex: node.underlay.index,
-        // One for all overlays: a peer that has not heard of a change, or knows no other VNI, is still understood.
+        // All overlays have one MAC: a peer that has not seen a change yet, or that reads no other VNI, can still send.
         mac:
           known.find((vtep) => vtep.name === name)?.mac ?? kept ?? deriveMac(node.name, vtepName(family, overlay.vni)),
         mtu: mtu - VXLAN_OVERHEAD[family],
@@ -121,14 +126,14 @@ export function planVteps(
 }
 
 interface Carrier {
-  /** Of the underlay. */
+  /** The underlay's family. */
   readonly family: Family;
   readonly local: Vtep["local"];
-  /** This node's subnets whose pods go by it. */
+  /** This node's subnets whose pods use it. */
   readonly subnets: readonly Prefix[];
 }
 
-/** Pods go by the underlay of their own family, as flannel's do; where there is none, by the other one. */
+/** Assigns pods to the underlay of their own family, as flannel does. If there is none, to the other one. */
 function planCarriers({ name, subnets, underlay }: LocalNode, mtu: number, problems: PeerProblem[]): Carrier[] {
   const carried: Record<Family, Prefix[]> = { 4: [], 6: [] };
   for (const family of [4, 6] as const) {
@@ -141,8 +146,12 @@ function planCarriers({ name, subnets, underlay }: LocalNode, mtu: number, probl
       continue;
     }
     const left = Math.max(...candidates.map((other) => mtu - VXLAN_OVERHEAD[other]));
-    const reason = `this node's underlay leaves ${left} bytes within VXLAN, and IPv6 needs ${SMALLEST_IPV6_MTU}`;
-    problems.push({ peer: name, trouble: "Underlay", reason: `${reason}: its IPv${family} pods reach no other node` });
+    const reason = `this node's underlay leaves ${left} bytes within VXLAN, but IPv6 needs ${SMALLEST_IPV6_MTU}`;
+    problems.push({
+      peer: name,
+      trouble: "Underlay",
+      reason: `${reason}: its IPv${family} pods cannot reach other nodes`,
+    });
   }
   return ([4, 6] as const).flatMap((family) => {
     const local = underlay.local[family];
@@ -150,17 +159,20 @@ function planCarriers({ name, subnets, underlay }: LocalNode, mtu: number, probl
   });
 }
 
-/** The families of underlay that pods of `family` may go by, the best first. */
+/** Returns the underlay families that can carry pods of `family`, the preferred one first. */
 export function preferred(family: Family): readonly Family[] {
   return family === 4 ? [4, 6] : [6, 4];
 }
 
-/** True when packets of `family` go through a device of this MTU. */
+/** True if a device of this MTU can carry packets of `family`. */
 export function carries(mtu: number, family: Family): boolean {
   return family === 4 || mtu >= SMALLEST_IPV6_MTU;
 }
 
-/** A device that serves an overlay already keeps its name; the others get flannel's, or, where that is in use, our own. */
+/**
+ * A device that already serves an overlay keeps its name. Other devices get flannel's name or, if it is in use, weft's
+ * second name.
+ */
 function chooseNames(
   overlays: readonly Overlay[],
   family: Family,

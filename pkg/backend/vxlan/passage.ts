@@ -1,16 +1,16 @@
 /**
- * A packet through a device whose neighbour entries give the peers' hardware addresses, and whose forwarding entries the
- * nodes that these are on: what `weft explain` says of its way from there.
+ * The path of a packet through a device whose neighbour entries map to the peers' hardware addresses, and whose
+ * forwarding entries map these to nodes, for `weft explain`.
  */
 import { type Address, type Family, formatAddress, isSameAddress } from "../../ip/address.ts";
 import type { Hop, Passage, PassageAnswer } from "../inspection.ts";
 
 export interface Wrapping {
-  /** What goes out: "a VXLAN packet (VNI 1, UDP port 8472)". */
+  /** The outgoing packet: "a VXLAN packet (VNI 1, UDP port 8472)". */
   readonly packet: string;
-  /** What the device's packets are inside of: "VXLAN". */
+  /** The encapsulation: "VXLAN". */
   readonly within: string;
-  /** Bytes that the wrapping takes of the underlay's MTU. */
+  /** The size of the added headers in bytes, counted in the underlay's MTU. */
   readonly overhead: Readonly<Record<Family, number>>;
 }
 
@@ -32,14 +32,14 @@ export function passThrough(passage: Passage, wrapping: Wrapping): PassageAnswer
     return over({
       ...atNeighbour,
       state: "ends",
-      text: `here the packet ends: no neighbour entry for ${text} on ${device.name}`,
+      text: `the kernel drops the packet: there is no neighbour entry for ${text} on ${device.name}`,
       remedy: mendNeighbour,
     });
   if (wanted("neighbour")?.presence === "other")
     return over({
       ...atNeighbour,
       state: "astray",
-      text: `${text} has the hardware address ${neighbour.mac} here, which is not the peer's`,
+      text: `${text} has the hardware address ${neighbour.mac} on ${device.name}, which is not the peer's`,
       remedy: mendNeighbour,
     });
   hops.push({
@@ -55,7 +55,7 @@ export function passThrough(passage: Passage, wrapping: Wrapping): PassageAnswer
     return over({
       ...atForwarding,
       state: "ends",
-      text: `here the packet ends: no forwarding entry for ${neighbour.mac} on ${device.name}`,
+      text: `the kernel drops the packet: there is no forwarding entry for ${neighbour.mac} on ${device.name}`,
       remedy: mendForwarding,
     });
   const outer = formatAddress(forwarding.destination);
@@ -63,14 +63,14 @@ export function passThrough(passage: Passage, wrapping: Wrapping): PassageAnswer
     return over({
       ...atForwarding,
       state: "astray",
-      text: `${neighbour.mac} leads to ${outer}, and ${peer?.name} is elsewhere`,
+      text: `${neighbour.mac} leads to ${outer}, which is not ${peer?.name}'s address`,
       remedy: mendForwarding,
     });
-  hops.push({ ...atForwarding, state: "goes", text: `${neighbour.mac} lives on the node at ${outer}` });
+  hops.push({ ...atForwarding, state: "goes", text: `${neighbour.mac} is on the node at ${outer}` });
   return goesOut(passage, wrapping, forwarding.destination, hops);
 }
 
-/** The wrapped packet, to the node that it is for. */
+/** The path of the encapsulated packet to the destination node. */
 function goesOut(
   { device, observed, routeTo }: Passage,
   { packet, within, overhead }: Wrapping,
@@ -81,7 +81,10 @@ function goesOut(
   const underlay = routeTo(destination);
   const atUnderlay = { at: "underlay", show: `ip route get ${outer}` };
   if (typeof underlay === "string")
-    return { hops: [...hops, { ...atUnderlay, state: "ends", text: `no way to ${outer}: ${underlay}` }], isOver: true };
+    return {
+      hops: [...hops, { ...atUnderlay, state: "ends", text: `no route to ${outer}: ${underlay}` }],
+      isOver: true,
+    };
   const link = observed.links.find(({ index }) => index === underlay.outputIndex);
   const via = underlay.gateway === undefined ? "" : ` via ${formatAddress(underlay.gateway)}`;
   const out: Hop = {
@@ -94,7 +97,9 @@ function goesOut(
   const tooLarge: Hop = {
     at: "underlay",
     state: "astray",
-    text: `${device.name} takes ${device.mtu} bytes, and ${link.name} leaves ${room} within ${within}: larger packets are lost`,
+    text:
+      `${device.name} accepts ${device.mtu} bytes, but ${link.name} leaves ${room} within ${within}: ` +
+      "larger packets are lost",
     show: `ip link show ${link.name}`,
     remedy: `ip link set ${device.name} mtu ${room}`,
   };

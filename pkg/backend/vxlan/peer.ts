@@ -1,13 +1,13 @@
-/** What is known of a peer that announces vxlan, and its form in the node table. */
+/** The data of a peer that announces vxlan, and its format in the node table. */
 import type { ConfigObject } from "../../cni/config.ts";
 import type { Family } from "../../ip/address.ts";
 import type { Peer } from "../node.ts";
 
 export interface VxlanPeer extends Peer {
-  /** The VNI and the UDP port that it takes VXLAN packets by; undefined: by the cluster's. */
+  /** The VNI and UDP port on which it receives VXLAN packets. Undefined means the cluster's. */
   readonly vni?: number | undefined;
   readonly port?: number | undefined;
-  /** The hardware addresses of its VTEPs, by the family of the underlay they use. */
+  /** The hardware addresses of its VTEPs, by the family of the underlay. */
   readonly vtepMacs: Partial<Readonly<Record<Family, string>>>;
 }
 

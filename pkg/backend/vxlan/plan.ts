@@ -1,7 +1,7 @@
 /**
- * What the kernel should hold for VXLAN: devices for the overlays that this node receives and sends by, and entries for
- * the peers. A node joins the overlay that a peer announces, whatever its own: so a cluster changes its VNI or port
- * node by node.
+ * Computes the desired kernel state for VXLAN: devices for the overlays by which this node receives and sends, and
+ * entries for the peers. A node joins the overlay that a peer announces, even if its own differs. So a cluster can
+ * change its VNI or port node by node.
  */
 import type { BackendTask, Contribution, Sending } from "../contract.ts";
 import type { PeerProblem } from "../state.ts";
@@ -10,7 +10,10 @@ import { type Tunnelled, tunnelEntries } from "./entries.ts";
 import { type KnownVtep, type Overlay, overlayOf, planVteps } from "./overlay.ts";
 import type { VxlanPeer } from "./peer.ts";
 
-/** An old one and a new one, and one for a node that is wrong: what peers announce must not cost devices without end. */
+/**
+ * An old and a new overlay, and one for a misconfigured node. Peers' announcements must not create an unlimited number
+ * of devices.
+ */
 const MOST_OVERLAYS = 3;
 
 export type VxlanTask = BackendTask<VxlanConf, VxlanPeer, KnownVtep, Overlay>;
@@ -48,15 +51,15 @@ export function plan({ conf, isOwn, networks, node, peers, sending, known, keep 
   };
 }
 
-/** The overlay that a peer takes packets from. */
+/** Returns the overlay in which a peer receives. */
 export function joined(conf: VxlanConf, { vni = conf.vni, port = conf.port }: VxlanPeer): Overlay {
   return { vni, port };
 }
 
 function tooMany({ vni, port }: Overlay): string {
   return (
-    `its VNI ${vni} at port ${port} is one that this node does not join: a cluster has one, or two while it changes from ` +
-    `one to the other, and this node takes part in ${MOST_OVERLAYS} at most`
+    `this node does not join its overlay with VNI ${vni} at port ${port}: a cluster has one overlay, or two while it ` +
+    `changes to another, and a node joins at most ${MOST_OVERLAYS}: correct the peer's configuration`
   );
 }
 
@@ -64,7 +67,7 @@ function isSame(a: Overlay, b: Overlay): boolean {
   return a.vni === b.vni && a.port === b.port;
 }
 
-/** Of thousands of peers nearly all announce one and the same. */
+/** Compares each with the few found: nearly all of thousands of peers announce the same overlay. */
 function distinct(overlays: readonly Overlay[]): Overlay[] {
   const found: Overlay[] = [];
   for (const overlay of overlays) if (!found.some((one) => isSame(one, overlay))) found.push(overlay);

@@ -1,49 +1,52 @@
 /**
- * What a node says about itself on its Node object: the annotations of flannel 0.28 (pkg/subnet/kube), read and
- * written, so that peers run by flanneld and by weftd understand each other.
+ * A node's annotations on its Node object, in the format of flannel 0.28 (pkg/subnet/kube), so that peers run by
+ * flanneld and by weftd understand each other.
  *
- * Pure. Reading never throws: what cannot be read becomes a problem in words and the rest is kept, since one broken
- * Node must not cost this node its other peers.
+ * Pure. Parsing never throws: text that cannot be parsed is reported as a problem, and the rest is kept. One invalid
+ * Node must not affect this node's other peers.
  */
 import { type Address, AddressError, type Family, formatAddress, parseAddress } from "../../ip/address.ts";
 
 const PREFIX = "flannel.alpha.coreos.com/";
 
-/** Every key that is read or written, by what it holds. */
+/** The keys of all annotations that are read or written. */
 export const ANNOTATION = {
-  /** "true" on every node whose subnet comes from its Node object; flannel ignores Nodes without it. */
+  /** "true" on every node whose subnet comes from its Node object. flannel ignores Nodes without it. */
   subnetManager: `${PREFIX}kube-subnet-manager`,
-  /** "vxlan", "host-gw", ...: a node talks to peers of its own type only. */
+  /** "vxlan", "host-gw", ...; flannel sends only to peers of its own type. */
   backendType: `${PREFIX}backend-type`,
-  /** JSON of the backend's own (pkg/backend): `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}` in vxlan, `null` in host-gw. */
+  /**
+   * JSON in the backend's own format (pkg/backend): `{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}` in vxlan, `null` in
+   * host-gw.
+   */
   backendData: `${PREFIX}backend-data`,
   backendV6Data: `${PREFIX}backend-v6-data`,
-  /** The address under which peers reach this node. */
+  /** The address at which peers reach this node. */
   publicIp: `${PREFIX}public-ip`,
   publicIpv6: `${PREFIX}public-ipv6`,
-  /** Ours, beside flannel's: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
+  /** weft's own annotation: the UDP port of this node's VTEPs, so that a cluster can change it node by node. */
   vxlanPort: "weft/vxlan-port",
-  /** Set by the administrator: the address that the node is to publish instead of the one it found. */
+  /** Set by the administrator: the address that the node must publish instead of the one it found. */
   publicIpOverwrite: `${PREFIX}public-ip-overwrite`,
   publicIpv6Overwrite: `${PREFIX}public-ipv6-overwrite`,
 } as const;
 
-/** Where a backend's data is, by the family of the underlay that it is about. */
+/** The annotations with a backend's data, by family of the underlay. */
 export const DATA_ANNOTATION: Readonly<Record<Family, string>> = {
   4: ANNOTATION.backendData,
   6: ANNOTATION.backendV6Data,
 };
 
-/** The backend of a node, and what it says of the node: only the backend itself knows that form. */
+/** The backend of a node and its data. Only the backend itself knows the data's format. */
 export interface NodeBackend {
   readonly type: string;
-  /** The text of backend-data (4) and backend-v6-data (6); absent where it says nothing. */
+  /** The text of backend-data (4) and backend-v6-data (6). Undefined if there is none. */
   readonly data?: Partial<Readonly<Record<Family, string>>>;
-  /** The UDP port of vxlan; absent where flannel wrote the annotations. */
+  /** The UDP port of vxlan. Undefined if flannel wrote the annotations. */
   readonly port?: number;
 }
 
-/** What the annotations of one Node hold; a field is absent where the annotation is, or cannot be read. */
+/** The content of one Node's annotations. A field is undefined if the annotation is missing or invalid. */
 export interface AnnotationContent {
   readonly managed: boolean;
   readonly backend?: NodeBackend;
@@ -53,7 +56,7 @@ export interface AnnotationContent {
   readonly publicIpv6Overwrite?: Address;
 }
 
-/** What this node publishes about itself. A family takes part exactly when its public address is given. */
+/** The data that this node publishes. A family is used exactly if its public address is set. */
 export interface Announcement {
   readonly backend: NodeBackend;
   readonly publicIp?: Address;
@@ -62,10 +65,10 @@ export interface Announcement {
 
 export type Annotations = { readonly [key: string]: string };
 
-/** Annotations as they should be; `null` for one that should not be there. */
+/** The desired annotations; `null` for one that must not exist. */
 export type WantedAnnotations = { readonly [key: string]: string | null };
 
-/** Reads the annotations of one Node and appends what is wrong with them to `problems`. */
+/** Parses the annotations of one Node and appends errors in them to `problems`. */
 export function parseAnnotations(annotations: Annotations, problems: string[]): AnnotationContent {
   const addressOf = (key: string, family: Family) => readAddress(annotations, key, family, problems);
   const type = annotations[ANNOTATION.backendType];
@@ -81,8 +84,8 @@ export function parseAnnotations(annotations: Annotations, problems: string[]): 
 }
 
 /**
- * The annotations that announce this node. Those of a family that does not take part are `null`: left behind by an
- * earlier configuration they would draw traffic to an endpoint that no longer exists.
+ * Returns the annotations that announce this node. Those of an unused family are `null`: a leftover of an earlier
+ * configuration would attract traffic to an endpoint that no longer exists.
  */
 export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcement): WantedAnnotations {
   return {
@@ -97,13 +100,13 @@ export function formatAnnotations({ backend, publicIp, publicIpv6 }: Announcemen
   };
 }
 
-/** The annotations of `wanted` that `current` does not have like that; undefined when there are none. */
+/** Returns the annotations of `wanted` that differ in `current`. Undefined if there are none. */
 export function differingAnnotations(current: Annotations, wanted: WantedAnnotations): WantedAnnotations | undefined {
   const entries = Object.entries(wanted).filter(([key, value]) => (current[key] ?? null) !== value);
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-/** flannel writes the text `null` where the backend has nothing to say (host-gw), and so do we. */
+/** flannel writes the text `null` if the backend has no data (host-gw); weft does the same. */
 function readData(annotations: Annotations): NodeBackend["data"] {
   const texts = ([4, 6] as const).map((family) => [family, annotations[DATA_ANNOTATION[family]]] as const);
   const said = texts.filter(([, text]) => text !== undefined && text !== "" && text !== "null");
@@ -133,7 +136,7 @@ function readAddress(annotations: Annotations, key: string, family: Family, prob
   return undefined;
 }
 
-/** `{ [key]: value }`, or nothing at all when there is no value. */
+/** Returns `{ [key]: value }`, or an empty object if the value is undefined. */
 function optional<Key extends string, Value>(key: Key, value: Value | undefined): { readonly [K in Key]?: Value } {
   return (value === undefined ? {} : { [key]: value }) as { readonly [K in Key]?: Value };
 }

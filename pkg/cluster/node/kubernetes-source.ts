@@ -1,4 +1,4 @@
-/** Nodes from a Kubernetes API server. */
+/** Reads Nodes from a Kubernetes API server. */
 import { SYSTEM_CLOCK } from "../clock.ts";
 import { LIST_WATCH_DEFAULTS, ListWatch, type ListWatchOptions } from "../listwatch.ts";
 import { type KubeNode, nodeFingerprint, type PartialNode, parseNode } from "./node.ts";
@@ -7,21 +7,25 @@ import { NodeFetcher } from "./node-fetcher.ts";
 import type { NodeSource, SourceListener } from "./source.ts";
 
 export interface KubernetesSourceOptions extends ListWatchOptions {
-  /** This node's Node: it is read whole at each change, since its addresses decide on which interface it is reached. */
+  /**
+   * The name of this node's Node. It is read completely at each change, because its addresses select the underlay
+   * interface.
+   */
   readonly ownName: string | undefined;
 }
 
 /**
- * How long the addresses of a Node that announces others are asked for at each of its changes: a kubelet reports a new
- * address within seconds, or with its next regular report five minutes later. A claim that still stands against them
- * then is no matter of time; the next list reads them again.
+ * How long the status of a Node that announces other addresses is read again at each of its changes. A kubelet reports
+ * a new address within seconds, or with its next regular report after five minutes. A longer mismatch is not a matter
+ * of time; the next list reads the addresses again.
  */
 const DOUBT_MS = 10 * 60_000;
 
 /**
- * Nodes by one whole list and a watch on their metadata. A new Node is read whole, and one without podCIDRs at each of
- * its changes until it has them; they never change after that. Addresses in a Node's status may, unheard by such a watch:
- * its annotations follow them, and where these claim an address that is none of those known, the Node is read again.
+ * Reads Nodes by one complete list and a watch on their metadata. A new Node is read completely, and a Node without
+ * podCIDRs at each of its changes until it has them, because podCIDRs never change afterwards. Addresses in a Node's
+ * status may change without an event in such a watch. The annotations follow them, so if these claim an unknown
+ * address, the Node is read again.
  */
 export class KubernetesSource implements NodeSource {
   readonly #options: KubernetesSourceOptions;
@@ -29,11 +33,11 @@ export class KubernetesSource implements NodeSource {
   readonly #fetcher: NodeFetcher;
   readonly #loop: ListWatch<KubeNode, PartialNode>;
   #listener: SourceListener = () => undefined;
-  /** Each Node as it was read, with the metadata last heard of. */
+  /** Each Node as it was last read, with the latest metadata. */
   #held = new Map<string, KubeNode>();
-  /** What the listener knows, by name: the fingerprint of the state it was last told of. */
-  #told = new Map<string, string>();
-  /** Since when a Node's announced address is none of its own. */
+  /** The fingerprints of the states that the listener last received, by name. */
+  #reported = new Map<string, string>();
+  /** The time since which a Node announces an address that is not its own. */
   readonly #doubtSinceMs = new Map<string, number>();
   #isWatching = false;
   #running: Promise<void> = Promise.resolve();
@@ -88,18 +92,18 @@ export class KubernetesSource implements NodeSource {
     this.#doubtSinceMs.clear();
     this.#listener({ type: "sync", nodes: nodes.map(parseNode) });
     this.#held = new Map(nodes.map((node) => [node.metadata.name, node]));
-    this.#told = new Map(nodes.map((node) => [node.metadata.name, nodeFingerprint(node)]));
+    this.#reported = new Map(nodes.map((node) => [node.metadata.name, nodeFingerprint(node)]));
   }
 
   #deleted({ metadata: { name, uid } }: PartialNode): void {
     const held = this.#held.get(name);
-    // A Node made anew under the name may have been read before its predecessor's end was heard of.
+    // A Node recreated under the name may have been read before the deletion of its predecessor arrived.
     if (held !== undefined && held.metadata.uid !== uid) return;
     this.#fetcher.forget(name);
     this.#doubtSinceMs.delete(name);
-    if (this.#told.has(name)) this.#listener({ type: "delete", name });
+    if (this.#reported.has(name)) this.#listener({ type: "delete", name });
     this.#held.delete(name);
-    this.#told.delete(name);
+    this.#reported.delete(name);
   }
 
   #changed({ metadata }: PartialNode): void {
@@ -115,11 +119,11 @@ export class KubernetesSource implements NodeSource {
     const { podCidrs, hasRefusedClaim } = parseNode(node);
     const isIncomplete = podCidrs.length === 0 || (hasRefusedClaim && this.#isInDoubt(name));
     if (isIncomplete || name === this.#options.ownName) this.#fetcher.want(name, resourceVersion);
-    // Told before it was read, the new address of a Node would be refused for a moment.
-    if (!isIncomplete) this.#tell(node);
+    // If the change were reported before the Node is read, its new address would be refused for a moment.
+    if (!isIncomplete) this.#report(node);
   }
 
-  /** A Node's claim is refused by what is known of its addresses: true while it is worth reading them again. */
+  /** True if it is worth reading a Node's addresses again because the known ones contradict its claim. */
   #isInDoubt(name: string): boolean {
     const nowMs = this.#options.clock.nowMs();
     const sinceMs = this.#doubtSinceMs.get(name) ?? nowMs;
@@ -130,28 +134,30 @@ export class KubernetesSource implements NodeSource {
   #read(node: KubeNode): void {
     const { name, uid, resourceVersion } = node.metadata;
     const held = this.#held.get(name);
-    // The answer may be older than what the watch told meanwhile: then it brings all but the metadata.
+    // The answer may be older than the last event of the watch. Then everything but its metadata is used.
     const isOvertaken = held?.metadata.uid === uid && isReached(resourceVersion ?? "", held?.metadata.resourceVersion);
     const current = isOvertaken && held !== undefined ? { ...node, metadata: held.metadata } : node;
     this.#held.set(name, current);
     if (!parseNode(current).hasRefusedClaim) this.#doubtSinceMs.delete(name);
     try {
-      this.#tell(current);
+      this.#report(current);
     } catch (error) {
       this.#loop.restart(error);
     }
   }
 
-  #tell(node: KubeNode): void {
+  #report(node: KubeNode): void {
     const { name } = node.metadata;
     const fingerprint = nodeFingerprint(node);
-    if (this.#told.get(name) === fingerprint) return;
+    if (this.#reported.get(name) === fingerprint) return;
     this.#listener({ type: "upsert", node: parseNode(node) });
-    this.#told.set(name, fingerprint);
+    this.#reported.set(name, fingerprint);
   }
 }
 
-/** True when version `a` is not later than `b`. They count up (KEP-5504); what is no number is taken for later. */
+/**
+ * True if version `a` is not later than `b`. Versions count up (KEP-5504). Text that is not a number counts as later.
+ */
 function isReached(a: string, b: string | undefined): boolean {
   const isNumber = (text: string | undefined): text is string => text !== undefined && /^\d+$/.test(text);
   return isNumber(a) && isNumber(b) && BigInt(a) <= BigInt(b);

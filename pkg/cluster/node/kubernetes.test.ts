@@ -1,5 +1,5 @@
 /**
- * The source against the stand-in API server, over real sockets.
+ * The source with the stand-in API server, over real sockets.
  *
  * Longer than 400 lines: all cases share one stand-in server.
  */
@@ -19,7 +19,7 @@ import { KubernetesSource, type KubernetesSourceOptions } from "./kubernetes-sou
 import { NodeApi } from "./node-api.ts";
 import type { SourceEvent } from "./source.ts";
 
-/** Waits that would be seconds in a cluster. */
+/** Delays that would be seconds in a cluster. */
 const QUICK: Partial<KubernetesSourceOptions> = { backoff: { initialMs: 20, maxMs: 200 } };
 
 let folder: string;
@@ -52,7 +52,7 @@ function connect(kubeconfig: string): NodeApi {
   return new NodeApi(connection);
 }
 
-/** Follows a source; `has` waits for an event, counting only those that came after the last one waited for. */
+/** Follows a source. `has` waits for an event and counts only events after the last one waited for. */
 function follow(api: NodeApi, options: Partial<KubernetesSourceOptions> = {}) {
   const events: SourceEvent[] = [];
   let seen = 0;
@@ -97,7 +97,7 @@ function addNodes(server: ApiServer, ...added: string[]): void {
 }
 
 describe("KubernetesSource", () => {
-  test("tells of the whole set, then of each change", async () => {
+  test("reports the complete set, then each change", async () => {
     const server = await startServer();
     addNodes(server, "a", "b");
     const { has } = follow(connect(server.kubeconfig()));
@@ -111,7 +111,7 @@ describe("KubernetesSource", () => {
     expect((await has("delete")).name).toBe("b");
   });
 
-  test("does not tell of changes that do not concern the network", async () => {
+  test("does not report changes that do not concern the network", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const { events, has } = follow(connect(server.kubeconfig()));
@@ -134,13 +134,13 @@ describe("KubernetesSource", () => {
     expect(watchVersions(server)).toEqual([String(server.store.version)]);
   });
 
-  test("bookmarks carry the version forward: a later watch needs no list, however short the history", async () => {
+  test("advances the version by bookmarks, so a later watch needs no list", async () => {
     const server = await startServer({ bookmarkMs: 20, historyLimit: 1 });
     addNodes(server, "a");
     const { has } = follow(connect(server.kubeconfig()));
     await has("connected");
     const first = server.store.version;
-    // Something else in the cluster moves the version on; the watch hears of it only by a bookmark.
+    // Other objects in the cluster advance the version. The watch learns this only from a bookmark.
     server.store.seed([], first + 500);
     await pause(100);
     server.endWatches();
@@ -149,7 +149,7 @@ describe("KubernetesSource", () => {
     expect(lists(server)).toBe(1);
   });
 
-  test("watches on when the server's timeout ends the watch, and misses nothing in between", async () => {
+  test("watches again after the server's timeout and misses nothing", async () => {
     const server = await startServer();
     const { events, has } = follow(connect(server.kubeconfig()), { timeoutSeconds: { min: 1, max: 1 } });
     await has("connected");
@@ -160,7 +160,7 @@ describe("KubernetesSource", () => {
     expect(events.filter(({ type }) => type === "stale")).toEqual([]);
   });
 
-  test("lists again after 410, and a node that left in the meantime is not in the new set", async () => {
+  test("lists again after 410, without nodes deleted meanwhile", async () => {
     const server = await startServer();
     addNodes(server, "a", "b");
     const { has } = follow(connect(server.kubeconfig()));
@@ -177,7 +177,7 @@ describe("KubernetesSource", () => {
     expect(lists(again)).toBe(1);
   });
 
-  test("outlives a restart of the server without a new list, and says since when it was cut off", async () => {
+  test("survives a restart of the server without a new list and reports the time without connection", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const { events, has } = follow(connect(server.kubeconfig()));
@@ -187,7 +187,7 @@ describe("KubernetesSource", () => {
     const first = await has("stale");
     expect(first.reason).toMatch(/^watch nodes at http:\/\/127\.0\.0\.1:\d+: aborted \(ECONNRESET\)/);
     const second = await has("stale");
-    expect(second.reason).toMatch(/ECONNREFUSED.*check that the API server runs there/);
+    expect(second.reason).toMatch(/ECONNREFUSED.*check that the API server runs at this address/);
     expect(second.silentMs).toBeGreaterThan(first.silentMs);
     store.create({ metadata: { name: "b" } });
     const again = await startServer({ port, cluster });
@@ -196,7 +196,7 @@ describe("KubernetesSource", () => {
     expect(events.filter(({ type }) => type === "sync" || type === "delete")).toHaveLength(1);
   });
 
-  test("finds out that a connection is half open by its silence, and asks for the whole set", async () => {
+  test("detects a half-open connection and lists again", async () => {
     const server = await startServer({ bookmarkMs: 30 });
     addNodes(server, "a");
     const { has } = follow(connect(server.kubeconfig()), { silenceMs: 150 });
@@ -206,14 +206,14 @@ describe("KubernetesSource", () => {
     server.stallWatches();
     addNodes(server, "b");
     const { reason, silentMs } = await has("stale");
-    expect(reason).toMatch(/nothing heard for 0 seconds; the connection seems to be dead/);
+    expect(reason).toMatch(/no data for 0 seconds; the connection is probably dead/);
     expect(silentMs).toBeGreaterThan(140);
     expect(names(await has("sync"))).toEqual(["a", "b"]);
     await has("connected");
     await until(() => server.watches() === 1);
   });
 
-  test("follows a server whose versions went back, as after a restored backup", async () => {
+  test("follows a server whose versions decreased, as after a restored backup", async () => {
     const server = await startServer();
     addNodes(server, "a", "b");
     const { has } = follow(connect(server.kubeconfig()), { silenceMs: 200 });
@@ -225,7 +225,7 @@ describe("KubernetesSource", () => {
     expect(names(await has("sync"))).toEqual(["a"]);
   });
 
-  test("takes a renewed token from the kubeconfig after 401, keeping what it knew", async () => {
+  test("reads a renewed token from the kubeconfig after 401 and keeps its nodes", async () => {
     const server = await startServer({ token: "first" });
     addNodes(server, "a");
     const { events, has } = follow(connect(server.kubeconfig()));
@@ -242,7 +242,7 @@ describe("KubernetesSource", () => {
     expect(events.filter(({ type }) => type === "sync" || type === "delete")).toHaveLength(1);
   });
 
-  test("says nothing more once it is stopped, and leaves no watch behind", async () => {
+  test("reports nothing after it is stopped and closes its watch", async () => {
     const server = await startServer();
     const { source, events, has } = follow(connect(server.kubeconfig()));
     await has("connected");
@@ -263,7 +263,7 @@ describe("a watch on metadata", () => {
     status: { addresses: internal.map((address) => ({ type: "InternalIP", address })) },
   });
 
-  test("asks for metadata, and for the whole of a Node only when it is new", async () => {
+  test("requests metadata, and a complete Node only if it is new", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const { has } = follow(connect(server.kubeconfig()));
@@ -279,7 +279,7 @@ describe("a watch on metadata", () => {
     expect(gets(server)).toEqual([`b?resourceVersion=${version}`]);
   });
 
-  test("reads a Node at each change until it has its podCIDRs, and not after that", async () => {
+  test("reads a Node at each change until it has podCIDRs, not afterwards", async () => {
     const server = await startServer();
     const { has } = follow(connect(server.kubeconfig()));
     await has("connected");
@@ -294,7 +294,7 @@ describe("a watch on metadata", () => {
     expect(gets(server).slice(before)).toHaveLength(1);
   });
 
-  test("a Node deleted and made anew under its name is read anew", async () => {
+  test("reads a recreated Node again", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const { has } = follow(connect(server.kubeconfig()));
@@ -306,27 +306,29 @@ describe("a watch on metadata", () => {
     expect([node.uid, node.podCidrs.length]).toEqual([server.store.get("a").metadata.uid, 1]);
   });
 
-  test("a Node that announces a new address is read again, and its addresses decide", async () => {
+  test("reads a Node that announces a new address again; its status decides", async () => {
     const server = await startServer();
     addNodes(server, "a");
     server.updateNode("a", { ...announce("192.0.2.1"), ...addresses("192.0.2.1") });
     const { has } = follow(connect(server.kubeconfig()));
     await has("connected");
-    // The kubelet's report is a change of the status alone: a watch on metadata does not show what it is about.
+    // The kubelet's report changes only the status: a watch on metadata does not show what changed.
     server.updateNode("a", addresses("192.0.2.99"));
     server.updateNode("a", announce("192.0.2.99"));
     const moved = (await has("upsert")).node;
     expect(moved).toMatchObject({ publicIp: parseAddress("192.0.2.99"), hasRefusedClaim: false });
-    // The other way round, the claim is refused by name until the kubelet confirms it.
+    // In the reverse order, the claim is refused until the kubelet confirms it.
     server.updateNode("a", announce("192.0.2.7"));
     const claiming = (await has("upsert")).node;
     expect(claiming.publicIp).toBeUndefined();
-    expect(claiming.problems[0]).toMatch(/public-ip: 192\.0\.2\.7 is none of the Node's addresses \(192\.0\.2\.99\)/);
+    expect(claiming.problems[0]).toMatch(
+      /public-ip: 192\.0\.2\.7 is not one of the Node's addresses \(192\.0\.2\.99\)/,
+    );
     server.updateNode("a", addresses("192.0.2.7"));
     expect((await has("upsert")).node).toMatchObject({ publicIp: parseAddress("192.0.2.7"), problems: [] });
   });
 
-  test("a claim that is never confirmed is looked into for ten minutes, not for ever", async () => {
+  test("reads a Node with an unconfirmed claim again for ten minutes only", async () => {
     const server = await startServer();
     addNodes(server, "a");
     server.updateNode("a", { ...announce("203.0.113.1"), ...addresses("192.0.2.1") });
@@ -344,7 +346,7 @@ describe("a watch on metadata", () => {
     expect(gets(server).filter((target) => target.startsWith("a"))).toHaveLength(1);
   });
 
-  test("this node's own Node is read at each change: its addresses choose the underlay", async () => {
+  test("reads this node's own Node at each change, because its addresses select the underlay", async () => {
     const server = await startServer();
     addNodes(server, "own");
     server.updateNode("own", addresses("192.0.2.1"));
@@ -354,7 +356,7 @@ describe("a watch on metadata", () => {
     expect((await has("upsert")).node.internalAddresses).toEqual([parseAddress("192.0.2.2")]);
   });
 
-  test("a Node that cannot be read now is read later, and that is said", async () => {
+  test("reports a Node that cannot be read and retries", async () => {
     const server = await startServer();
     const { events, has } = follow(connect(server.kubeconfig()));
     await has("connected");
@@ -366,7 +368,7 @@ describe("a watch on metadata", () => {
     expect(events.filter(({ type }) => type === "sync")).toHaveLength(1);
   });
 
-  test("what the listener cannot take is told again, with the whole set", async () => {
+  test("reports the complete set again if the listener fails", async () => {
     const server = await startServer();
     const api = connect(server.kubeconfig());
     const source = new KubernetesSource(api, QUICK);
@@ -375,7 +377,7 @@ describe("a watch on metadata", () => {
     source.start((event) => {
       if (event.type === "upsert" && isBroken) {
         isBroken = false;
-        throw new Error("no room");
+        throw new Error("listener failed");
       }
       heard.push(event.type === "sync" ? `sync ${names(event)}` : event.type);
     });
@@ -413,7 +415,7 @@ describe("NodeApi", () => {
     ]);
   });
 
-  test("removes what is no longer announced and leaves the annotations of others alone", async () => {
+  test("removes obsolete annotations and keeps those of other programs", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const annotations = { other: "kept", [ANNOTATION.publicIpv6]: "fd00::1", [ANNOTATION.backendV6Data]: "null" };
@@ -426,7 +428,7 @@ describe("NodeApi", () => {
 
   const isUp = { type: "NetworkUnavailable", status: "False", reason: "WeftIsUp", message: "up" } as const;
 
-  test("a condition is written beside the others, once, and the time of its transition kept", async () => {
+  test("writes a condition once, keeps other conditions and the time of its transition", async () => {
     const server = await startServer();
     const ready = { type: "Ready", status: "True" };
     server.createNode({ metadata: { name: "a" }, status: { conditions: [ready] } });
@@ -445,7 +447,7 @@ describe("NodeApi", () => {
     expect(server.requests.filter(({ method }) => method === "PATCH")).toHaveLength(2);
   });
 
-  test("an Event is created and counted up; one that is not there is told apart", async () => {
+  test("creates an Event and increases its count; distinguishes a missing Event", async () => {
     const server = await startServer();
     const api = connect(server.kubeconfig());
     const time = "2026-11-21T00:00:00Z";
@@ -464,7 +466,7 @@ describe("NodeApi", () => {
     expect(isNotFound(error)).toBe(true);
   });
 
-  test("a right that is missing is named", async () => {
+  test("names a missing right", async () => {
     const server = await startServer();
     addNodes(server, "a");
     server.forbid("patch nodes/status");
@@ -473,7 +475,7 @@ describe("NodeApi", () => {
     );
   });
 
-  test("a Node that is not there is told apart, with advice", async () => {
+  test("distinguishes a missing Node, with advice", async () => {
     const server = await startServer();
     const error = await connect(server.kubeconfig())
       .getNode("absent")
@@ -482,7 +484,7 @@ describe("NodeApi", () => {
     expect(String(error)).toMatch(/get node absent at http.*404 nodes "absent" not found; .*--node-name/);
   });
 
-  test("a token file that ends in a newline, as editors write them, is accepted", async () => {
+  test("accepts a token file that ends in a newline, as editors write it", async () => {
     const server = await startServer({ token: "secret" });
     addNodes(server, "a");
     const tokenFile = join(folder, "token");
@@ -492,7 +494,7 @@ describe("NodeApi", () => {
     expect((await connect(JSON.stringify(config)).getNode("a")).metadata.name).toBe("a");
   });
 
-  test("a rotated token is read again at the first refusal, and the request repeated at once", async () => {
+  test("reads a rotated token after the first refusal and repeats the request at once", async () => {
     const server = await startServer({ token: "first" });
     addNodes(server, "a");
     const tokenFile = join(folder, "token");
@@ -512,7 +514,7 @@ describe("NodeApi", () => {
     ]);
   });
 
-  test("a request goes through although the server closed the connection that was kept for it", async () => {
+  test("retries a request if the server closed the idle connection", async () => {
     const server = await startServer();
     addNodes(server, "a");
     const api = connect(server.kubeconfig());
@@ -523,9 +525,9 @@ describe("NodeApi", () => {
 
   test.each([
     ["an absent file", undefined, /credentials for the API server cannot be used: ENOENT/],
-    ["a file that is no kubeconfig", "{}", /cannot be used/],
+    ["a file that is not a kubeconfig", "{}", /cannot be used/],
     ["a context without a cluster", '{"current-context":"x","contexts":[]}', /names no cluster/],
-  ])("%s is a problem of credentials", async (_name, content, message) => {
+  ])("%s is a credentials error", async (_name, content, message) => {
     const path = content === undefined ? join(folder, "absent") : kubeconfigOf(content);
     const error = await new NodeApi(connectKubernetes({ kubeconfig: path }))
       .getNode("a")
@@ -534,15 +536,15 @@ describe("NodeApi", () => {
     expect(error).toMatchObject({ code: "credentials", message: expect.stringMatching(message) });
   });
 
-  test("outside a cluster and without a kubeconfig says what is missing", async () => {
+  test("names the missing kubeconfig outside a cluster", async () => {
     vi.stubEnv("KUBERNETES_SERVICE_HOST", "");
     cleanups.push(() => void vi.unstubAllEnvs());
     await expect(new NodeApi(connectKubernetes()).getNode("a")).rejects.toThrow(/no kubeconfig was given/);
   });
 });
 
-describe("a server that is none", () => {
-  /** A raw TCP server: whatever comes, `answer` decides what goes back. */
+describe("a server that is not an API server", () => {
+  /** A raw TCP server whose reply `answer` sends. */
   async function startRaw(answer: (socket: Socket) => void, clock?: Clock): Promise<NodeApi> {
     const server: Server = createServer((socket) => {
       socket.on("error", () => undefined);
@@ -566,9 +568,9 @@ describe("a server that is none", () => {
 
   test.each([
     ["text", "hello", /get node a.*the answer is not JSON/],
-    ["a list", '{"kind":"NodeList","items":[]}', /get node a: the answer is no Node/],
-    ["null", "null", /the answer is no Node/],
-  ])("answering %s is a protocol error", async (_name, body, message) => {
+    ["a list", '{"kind":"NodeList","items":[]}', /get node a: the answer is not a valid Node/],
+    ["null", "null", /the answer is not a valid Node/],
+  ])("get: %s is a protocol error", async (_name, body, message) => {
     const api = await startRaw((socket) => socket.end(http(body)));
     await expect(api.getNode("a")).rejects.toMatchObject({ code: "protocol", message: expect.stringMatching(message) });
   });
@@ -578,7 +580,7 @@ describe("a server that is none", () => {
     ["no version", '{"metadata":{},"items":[]}'],
     ["no items", '{"metadata":{"resourceVersion":"1"}}'],
     ["null", "null"],
-  ])("listing %s is a protocol error", async (_name, body) => {
+  ])("list: %s is a protocol error", async (_name, body) => {
     const api = await startRaw((socket) => socket.end(http(body)));
     await expect(api.listPage(5, undefined)).rejects.toMatchObject({ code: "protocol" });
   });
@@ -586,20 +588,20 @@ describe("a server that is none", () => {
   const watching = { version: "1", timeoutSeconds: 300, silenceMs: 60_000 };
 
   test.each([
-    ["no JSON", "nonsense\n", "protocol"],
+    ["invalid JSON", "nonsense\n", "protocol"],
     ["an unknown type", '{"type":"RENAMED","object":{"metadata":{"name":"a","resourceVersion":"2"}}}\n', "protocol"],
     ["no name", '{"type":"ADDED","object":{"metadata":{"resourceVersion":"2"}}}\n', "protocol"],
     ["no version", '{"type":"BOOKMARK","object":{}}\n', "protocol"],
     ["null", "null\n", "protocol"],
     ["an error", '{"type":"ERROR","object":{"code":410,"message":"too old"}}\n', "refused"],
     ["half an event", '{"type":"ADD', "connection"],
-  ])("watching with %s is an error of the right kind", async (_name, body, code) => {
+  ])("watch: %s is reported with the right code", async (_name, body, code) => {
     const api = await startRaw((socket) => socket.end(http(body)));
     const handlers = { onOpen: () => undefined, onEvent: () => undefined };
     await expect(api.watch(watching, handlers)).rejects.toMatchObject({ code });
   });
 
-  test("what a handler of the watch throws comes out as it is", async () => {
+  test("rethrows an error of the watch's handler unchanged", async () => {
     const body = '{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"2"}}}\n';
     const api = await startRaw((socket) => socket.write(http(body)));
     const mistake = Object.assign(new Error("disk full"), { code: "ENOSPC" });
@@ -612,12 +614,12 @@ describe("a server that is none", () => {
     await expect(api.watch(watching, handlers)).rejects.toBe(mistake);
   });
 
-  test("hanging up before the answer is a connection error", async () => {
+  test("closing the connection before the answer is a connection error", async () => {
     const api = await startRaw((socket) => socket.destroy());
     await expect(api.getNode("a")).rejects.toMatchObject({ code: "connection" });
   });
 
-  test("not answering at all is a connection error after half a minute", async () => {
+  test("no answer within half a minute is a connection error", async () => {
     const clock = new ManualClock();
     let asked = false;
     const api = await startRaw((socket) => {
@@ -630,12 +632,12 @@ describe("a server that is none", () => {
     clock.advance(30_000);
     expect(await failed).toMatchObject({
       code: "connection",
-      message: expect.stringMatching(/no answer for 30 seconds/),
+      message: expect.stringMatching(/no answer within 30 seconds/),
     });
     expect(clock.pendingMs()).toEqual([]);
   });
 
-  test("an event in pieces of one byte is one event", async () => {
+  test("an event that arrives byte by byte is one event", async () => {
     const body = '{"type":"ADDED","object":{"metadata":{"name":"ä","resourceVersion":"2"}}}\n';
     const api = await startRaw((socket) => {
       socket.setNoDelay(true);
@@ -662,7 +664,7 @@ describe("a server that is none", () => {
 describe("TLS", () => {
   const pem = (name: string) => readFileSync(new URL(`../../../test/vectors/tls/${name}`, import.meta.url), "utf8");
 
-  test("trusts the authority of the kubeconfig, and no other", async () => {
+  test("trusts only the authority of the kubeconfig", async () => {
     const tls = { certificate: pem("server.crt"), key: pem("server.key"), authority: pem("ca.crt") };
     const server = await startServer({ tls, token: "secret" });
     addNodes(server, "a");
@@ -676,12 +678,12 @@ describe("TLS", () => {
     expect(error).toMatchObject({ code: "connection", message: expect.stringMatching(/certificate/i) });
   });
 
-  test("an authority that was replaced while the process runs is taken from its file", async () => {
+  test("reads an authority that was replaced while the process runs from its file", async () => {
     const tls = { certificate: pem("server.crt"), key: pem("server.key"), authority: pem("ca.crt") };
     const server = await startServer({ tls, token: "secret" });
     addNodes(server, "a");
     const authority = join(folder, "ca.crt");
-    // Some other certificate: the server's own signed nothing.
+    // Another certificate: the server's own certificate has signed none.
     writeFileSync(authority, pem("server.crt"));
     const kubeconfig = server
       .kubeconfig()

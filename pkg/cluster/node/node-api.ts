@@ -1,4 +1,4 @@
-/** What weftd asks of the API server about Nodes, and what it writes of its own: annotations, a condition, Events. */
+/** weftd's requests about Nodes to the API server, and its writes: annotations, a condition, Events. */
 import type { Connection } from "../connection.ts";
 import type { Advice } from "../errors.ts";
 import type { ListerWatcher, Page, WatchHandlers, WatchRequest } from "../listwatch.ts";
@@ -7,13 +7,16 @@ import { MERGE_PATCH, type PatchRequest, ResourceClient, STRATEGIC_MERGE_PATCH }
 import { differingAnnotations, type WantedAnnotations } from "./annotations.ts";
 import { essentialMetadata, essentialNode, type KubeNode, type NodeCondition, type PartialNode } from "./node.ts";
 
-/** An Event of core/v1, as far as it is written. It is about the Node, which has no namespace: it lies in `default`. */
+/**
+ * An Event of core/v1 with the fields that weft writes. It is about a Node, which has no namespace, so it is in
+ * `default`.
+ */
 export interface NodeEvent {
   readonly node: string;
   /** The Node's uid, if it is known. */
   readonly uid: string | undefined;
   readonly type: "Normal" | "Warning";
-  /** In CamelCase, for machines. */
+  /** In CamelCase, for programs. */
   readonly reason: string;
   readonly message: string;
   /** RFC 3339. */
@@ -33,8 +36,8 @@ const ADVICE: Advice = {
 };
 
 /**
- * Lists whole Nodes and watches their metadata: names, uids and annotations, without the status that every kubelet
- * writes all the time. Of each Node only what `node.ts` reads is kept. All methods throw `KubernetesError`.
+ * Lists complete Nodes and watches their metadata: names, uids and annotations, without the status that every kubelet
+ * writes frequently. Only the parts of each Node that `node.ts` reads are kept. All methods throw `KubernetesError`.
  */
 export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
   readonly subject = NODES.plural;
@@ -63,16 +66,14 @@ export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
   }
 
   /**
-   * Throws with status 404 when there is none; see `isNotFound`. With `version` the answer may be as old as that, which
-   * a server can give from its cache; without, it is the present one.
+   * Throws with status 404 if the Node does not exist; see `isNotFound`. With `version`, the answer may be as old as
+   * that, so the server can use its cache; without, it is current.
    */
   async getNode(name: string, signal?: AbortSignal, version?: string): Promise<KubeNode> {
     return nodeOf(await this.#nodes.get({ name, version }, signal));
   }
 
-  /**
-   * Makes the Node's annotations be as `wanted` says, and writes only when they are not. Returns the Node as it is then.
-   */
+  /** Sets the Node's annotations to `wanted`. Writes only if they differ. Returns the resulting Node. */
   async publishAnnotations(name: string, wanted: WantedAnnotations, signal?: AbortSignal): Promise<KubeNode> {
     const current = await this.getNode(name, signal);
     const annotations = differingAnnotations(current.metadata.annotations ?? {}, wanted);
@@ -82,8 +83,8 @@ export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
   }
 
   /**
-   * Makes the Node's condition of this type have `status` and `reason`, and writes only when it has not. `now` is RFC
-   * 3339's; when the status stays as it is, so does the time of its last transition. Returns the Node as it is then.
+   * Sets `status` and `reason` of the Node's condition of this type. Writes only if they differ. `now` is in RFC 3339
+   * format. The time of the last transition is kept if the status does not change. Returns the resulting Node.
    */
   async publishCondition(name: string, condition: NodeCondition, now: string, signal?: AbortSignal): Promise<KubeNode> {
     const current = await this.getNode(name, signal);
@@ -96,14 +97,14 @@ export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
     return this.#patchStatus({ operation, name, mediaType: STRATEGIC_MERGE_PATCH, patch }, signal);
   }
 
-  /** Returns the name under which it can be counted up. */
+  /** Returns the Event's name, which `countEvent` needs. */
   async createEvent(event: NodeEvent, signal?: AbortSignal): Promise<string> {
     const { node, uid, ...content } = event;
     const object = {
       apiVersion: "v1",
       kind: EVENTS.kind,
       metadata: { generateName: `${node}.${COMPONENT}.`, namespace: EVENT_NAMESPACE },
-      // A kubelet's Events have the Node's name for a uid; `kubectl describe node` looks for both.
+      // A kubelet's Events have the Node's name as uid; `kubectl describe node` searches for both.
       involvedObject: { apiVersion: "v1", kind: NODES.kind, name: node, uid: uid ?? node },
       source: { component: COMPONENT, host: node },
       reportingComponent: COMPONENT,
@@ -115,7 +116,7 @@ export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
     return made.metadata.name;
   }
 
-  /** Throws with status 404 when the Event has expired, as they do after an hour. */
+  /** Throws with status 404 if the Event has expired, which happens after an hour. */
   async countEvent(
     name: string,
     { count, lastTimestamp }: Pick<NodeEvent, "count" | "lastTimestamp">,
@@ -125,13 +126,13 @@ export class NodeApi implements ListerWatcher<KubeNode, PartialNode> {
     await this.#events.patch({ ...target, mediaType: MERGE_PATCH, patch: { count, lastTimestamp } }, signal);
   }
 
-  /** Through nodes/status, where flannel's ClusterRole gives the right to. */
+  /** Writes to nodes/status, for which flannel's ClusterRole grants the right. */
   async #patchStatus(request: PatchRequest, signal: AbortSignal | undefined): Promise<KubeNode> {
     return nodeOf(await this.#nodes.patch({ ...request, subresource: "status" }, signal));
   }
 }
 
-/** The fields of a Node are not checked here: `node.ts` reads them with care. */
+/** The fields of a Node are not checked here: `node.ts` validates them. */
 function nodeOf(object: KubeObject): KubeNode {
   return essentialNode(object as KubeNode);
 }

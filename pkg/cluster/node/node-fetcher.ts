@@ -1,6 +1,6 @@
 /**
- * Whole Nodes, asked for one by one: a few requests at a time, each name once however often it is wished for, and again
- * after a wait until it is answered.
+ * Reads complete Nodes one by one: a few requests at a time, each requested name once, with retries after a back-off
+ * until it is answered.
  */
 import { Backoff } from "../backoff.ts";
 import { type Clock, sleep } from "../clock.ts";
@@ -12,15 +12,15 @@ export interface NodeFetcherOptions {
   readonly api: Pick<NodeApi, "getNode">;
   readonly clock: Clock;
   readonly backoff: { readonly initialMs: number; readonly maxMs: number };
-  /** Must not throw. A Node that is gone by now brings nothing: the watch tells of its end. */
+  /** Must not throw. Not called for a Node that was deleted meanwhile: the watch reports the deletion. */
   readonly onNode: (node: KubeNode) => void;
-  /** An attempt failed. Must not throw. */
+  /** Called if an attempt failed. Must not throw. */
   readonly onFailure: (error: unknown, retryMs: number) => void;
-  /** An attempt succeeded after others had failed. Must not throw. */
+  /** Called if an attempt succeeded after a failure. Must not throw. */
   readonly onRecovery: () => void;
 }
 
-/** A thousand new Nodes are read in about a second, and the server hardly feels it. */
+/** A thousand new Nodes are read in about a second, with little load for the server. */
 const PARALLEL = 4;
 
 export class NodeFetcher {
@@ -30,25 +30,25 @@ export class NodeFetcher {
   /** The version that the answer must have reached, by name. */
   readonly #wanted = new Map<string, string>();
   readonly #running = new Set<Promise<void>>();
-  /** Wishes given up while a request was on its way make its answer worthless. */
+  /** Identifies the current request of a name. The answer to a forgotten request is ignored. */
   readonly #inFlight = new Map<string, symbol>();
   #isPausing = false;
   #hasFailed = false;
 
-  /** Nothing is asked, and nothing told, once `signal` has aborted. */
+  /** After `signal` has aborted, sends no request and reports nothing. */
   constructor(options: NodeFetcherOptions, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
     this.#backoff = new Backoff({ ...options.backoff, random: () => options.clock.random() });
   }
 
-  /** Asks for the Node of this name as it was at `version` or later. */
+  /** Requests the Node of this name in `version` or later. */
   want(name: string, version: string): void {
     this.#wanted.set(name, version);
     this.#pump();
   }
 
-  /** The Node is gone, or was heard of by another way. */
+  /** Cancels the request: the Node was deleted, or was read in another way. */
   forget(name: string): void {
     this.#wanted.delete(name);
     this.#inFlight.delete(name);
@@ -59,7 +59,7 @@ export class NodeFetcher {
     this.#inFlight.clear();
   }
 
-  /** Resolves when no request is on its way any more. */
+  /** Resolves when no request is running any more. */
   async ended(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
@@ -67,7 +67,7 @@ export class NodeFetcher {
   #pump(): void {
     for (const [name, version] of this.#wanted) {
       if (this.#isPausing || this.#signal.aborted || this.#running.size >= PARALLEL) return;
-      // One request for a name at a time: a second wish is served when the first is.
+      // Only one request for a name runs at a time. A second request follows when the first has ended.
       if (this.#inFlight.has(name)) continue;
       this.#wanted.delete(name);
       const turn = this.#fetch(name, version).finally(() => {
@@ -99,7 +99,7 @@ export class NodeFetcher {
   }
 
   async #pause(error: unknown): Promise<void> {
-    // Requests that fail together are one failure.
+    // Requests that fail together count as one failure.
     if (this.#isPausing) return;
     const { clock, onFailure } = this.#options;
     const askedMs = error instanceof KubernetesError ? error.retryAfterMs : 0;

@@ -4,7 +4,7 @@ import { formatPrefix } from "../../ip/prefix.ts";
 import { ANNOTATION, differingAnnotations, formatAnnotations } from "./annotations.ts";
 import { type ClusterNode, essentialNode, type KubeNode, nodeFingerprint, parseNode } from "./node.ts";
 
-/** As flannel 0.28.9 left it on a dual-stack vxlan cluster, less what nobody reads. */
+/** As flannel 0.28.9 wrote it on a dual-stack vxlan cluster, without unused fields. */
 const DUAL_STACK = {
   metadata: {
     name: "n1",
@@ -29,7 +29,7 @@ const DUAL_STACK = {
   },
 } as const satisfies KubeNode;
 
-/** As flannel 0.28.9 left it on a host-gw cluster. */
+/** As flannel 0.28.9 wrote it on a host-gw cluster. */
 const HOST_GW = {
   metadata: {
     name: "n2",
@@ -53,7 +53,7 @@ function text(address: Address | undefined): string | undefined {
 }
 
 describe("parseNode", () => {
-  test("reads a dual-stack vxlan node of flannel's", () => {
+  test("parses a dual-stack vxlan node of flannel", () => {
     const node = parseNode(DUAL_STACK);
     expect(node).toMatchObject({
       name: "n1",
@@ -73,24 +73,24 @@ describe("parseNode", () => {
     expect([text(node.publicIp), text(node.publicIpv6)]).toEqual(["192.168.77.11", "fd00:77::11"]);
   });
 
-  test("reads a host-gw node of flannel's, whose backend data is null", () => {
+  test("parses a host-gw node of flannel, whose backend data is null", () => {
     const node = parseNode(HOST_GW);
     expect(node.backend).toEqual({ type: "host-gw" });
     expect([node.internalAddresses, node.problems]).toEqual([[], []]);
   });
 
-  test("of a Node with nothing but a name is empty and without problems", () => {
+  test("returns no data and no problems for a Node with only a name", () => {
     const expected = { name: "n", uid: "", managed: false, podCidrs: [], internalAddresses: [], problems: [] };
     expect(parseNode({ metadata: { name: "n" } })).toEqual({ ...expected, hasRefusedClaim: false });
   });
 
-  test("takes podCIDR where podCIDRs is missing or empty", () => {
+  test("reads podCIDR if podCIDRs is missing or empty", () => {
     for (const spec of [{ podCIDR: "10.1.0.0/24" }, { podCIDR: "10.1.0.0/24", podCIDRs: [] }]) {
       expect(parseNode({ metadata: { name: "n" }, spec }).podCidrs.map(formatPrefix)).toEqual(["10.1.0.0/24"]);
     }
   });
 
-  test("takes no subnet from an annotation", () => {
+  test("reads no subnet from an annotation", () => {
     const annotations = { "flannel.alpha.coreos.com/pod-cidr": "10.9.0.0/24", "flannel.alpha.coreos.com/subnet": "x" };
     const node: KubeNode = { metadata: { name: "n", annotations } };
     expect(parseNode(node).podCidrs).toEqual([]);
@@ -99,19 +99,21 @@ describe("parseNode", () => {
   test.each([
     ["publicIp", "203.0.113.1", "192.168.77.11"],
     ["publicIpv6", "2001:db8::1", "fd00:77::11"],
-  ] as const)("refuses by name %s %s, which is not the Node's", (key, claimed, own) => {
+  ] as const)("refuses %s %s, which is not the Node's, and names it", (key, claimed, own) => {
     const annotation = ANNOTATION[key];
     const node = parseNode(withAnnotations({ ...DUAL_STACK.metadata.annotations, [annotation]: claimed }));
     expect([node[key], node.hasRefusedClaim]).toEqual([undefined, true]);
     expect(node.problems).toEqual([
-      expect.stringContaining(`annotation ${annotation}: ${claimed} is none of the Node's addresses (${own}): refused`),
+      expect.stringContaining(
+        `annotation ${annotation}: ${claimed} is not one of the Node's addresses (${own}) and is ignored`,
+      ),
     ]);
   });
 
   test.each([
     ["an ExternalIP", {}, [{ type: "ExternalIP", address: "203.0.113.1" }]],
-    ["what the administrator states", { [ANNOTATION.publicIpOverwrite]: "203.0.113.1" }, []],
-  ])("an announced address may be %s", (_what, annotations, more) => {
+    ["the administrator's overwrite annotation", { [ANNOTATION.publicIpOverwrite]: "203.0.113.1" }, []],
+  ])("accepts an announced address that is %s", (_what, annotations, more) => {
     const node = parseNode({
       ...withAnnotations({ [ANNOTATION.publicIp]: "203.0.113.1", ...annotations }),
       status: { addresses: [...DUAL_STACK.status.addresses, ...more] },
@@ -119,7 +121,7 @@ describe("parseNode", () => {
     expect([text(node.publicIp), node.problems]).toEqual(["203.0.113.1", []]);
   });
 
-  test("keeps what the administrator wants published instead", () => {
+  test("reads the administrator's overwrite annotations", () => {
     const node = parseNode(
       withAnnotations({
         [ANNOTATION.publicIp]: "192.168.77.11",
@@ -140,7 +142,7 @@ describe("parseNode", () => {
     ["publicIp", "fd00::1", "fd00::1 is not an IPv4 address"],
     ["publicIpv6", "192.168.77.11", "192.168.77.11 is not an IPv6 address"],
     ["publicIpOverwrite", "host.example", "is not an IP address"],
-  ] as const)("annotation %s %s is a problem that names it, and the rest is kept", (key, value, problem) => {
+  ] as const)("annotation %s %s is reported as a problem, and the rest is kept", (key, value, problem) => {
     const annotation = ANNOTATION[key];
     const node = parseNode(withAnnotations({ ...DUAL_STACK.metadata.annotations, [annotation]: value }));
     expect(node.problems).toHaveLength(1);
@@ -153,14 +155,14 @@ describe("parseNode", () => {
 
   test.each([
     [["10.244.0.0/24", "nonsense"], ["10.244.0.0/24"], 'spec.podCIDRs: "nonsense" is not a prefix'],
-    [["10.244.0.7/24"], ["10.244.0.0/24"], "10.244.0.7/24 has host bits set: taken as 10.244.0.0/24"],
-  ])("podCIDRs %j are read as %j with a problem", (podCIDRs, expected, problem) => {
+    [["10.244.0.7/24"], ["10.244.0.0/24"], "10.244.0.7/24 has host bits set: using 10.244.0.0/24"],
+  ])("podCIDRs %j are parsed to %j with a problem", (podCIDRs, expected, problem) => {
     const node = parseNode({ ...DUAL_STACK, spec: { podCIDRs } });
     expect(node.podCidrs.map(formatPrefix)).toEqual(expected);
     expect(node.problems[0]).toContain(problem);
   });
 
-  test("an internal address that is none is a problem", () => {
+  test("an invalid internal address is a problem", () => {
     const addresses = [{ type: "InternalIP", address: "n1.example" }];
     const node = parseNode({ ...DUAL_STACK, status: { addresses } });
     expect(node.internalAddresses).toEqual([]);
@@ -172,7 +174,7 @@ describe("nodeFingerprint", () => {
   const fingerprint = nodeFingerprint(DUAL_STACK);
   const { metadata, spec, status } = DUAL_STACK;
 
-  test("is the same for what does not concern the network", () => {
+  test("is equal for changes that do not concern the network", () => {
     const annotations = { ...metadata.annotations, "node.alpha.kubernetes.io/ttl": "15" };
     const later = { ...DUAL_STACK, metadata: { ...metadata, resourceVersion: "999", annotations } };
     expect(nodeFingerprint(later)).toBe(fingerprint);
@@ -197,12 +199,12 @@ describe("formatAnnotations", () => {
     return formatAnnotations({ backend, ...(publicIp && { publicIp }), ...(publicIpv6 && { publicIpv6 }) });
   };
 
-  test.each([DUAL_STACK, HOST_GW])("writes what flannel wrote on $metadata.name", (node) => {
+  test.each([DUAL_STACK, HOST_GW])("writes the same annotations as flannel on $metadata.name", (node) => {
     const wanted = announced(parseNode(node));
     expect(differingAnnotations(node.metadata.annotations, wanted)).toBeUndefined();
   });
 
-  test("takes away what belongs to a family that no longer takes part", () => {
+  test("removes the annotations of a family that is no longer used", () => {
     const backend = { type: "vxlan", data: { 4: '{"VNI":1,"VtepMAC":"8e:10:25:bf:b8:be"}' } };
     const wanted = formatAnnotations({ backend, publicIp: parseAddress("192.168.77.11") });
     expect(differingAnnotations(DUAL_STACK.metadata.annotations, wanted)).toEqual({
@@ -211,7 +213,7 @@ describe("formatAnnotations", () => {
     });
   });
 
-  test("on a Node without annotations differs in what is to be there, not in what is to be away", () => {
+  test("differs from a Node without annotations only in annotations that must exist", () => {
     const wanted = formatAnnotations({ backend: { type: "host-gw" }, publicIpv6: parseAddress("fd00:77::11") });
     expect(differingAnnotations({}, wanted)).toEqual({
       [ANNOTATION.subnetManager]: "true",
@@ -234,7 +236,7 @@ test.each([
     { metadata: { name: "n1" }, spec: { taints: [{ key: "node.kubernetes.io/unschedulable" }] } },
     undefined,
   ],
-])("a Node %s is leaving, or not, also by what is kept of it", (_name, node, isLeaving) => {
+])("isLeaving is right for a Node %s, also after essentialNode", (_name, node, isLeaving) => {
   expect(parseNode(node).isLeaving).toBe(isLeaving);
   expect(parseNode(essentialNode(node)).isLeaving).toBe(isLeaving);
   const isSame = nodeFingerprint(node) === nodeFingerprint({ metadata: { name: "n1" } });

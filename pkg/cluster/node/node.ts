@@ -1,6 +1,5 @@
 /**
- * A node as the network sees it, read from a Kubernetes Node object (core/v1). Pure, and never throws: see
- * `annotations.ts` for why.
+ * A node's network data, parsed from a Kubernetes Node object (core/v1). Pure. Never throws; `annotations.ts` says why.
  */
 import {
   type Address,
@@ -13,7 +12,7 @@ import {
 import { formatPrefix, isSamePrefix, networkOf, type Prefix, parsePrefix } from "../../ip/prefix.ts";
 import { ANNOTATION, type AnnotationContent, type Annotations, parseAnnotations } from "./annotations.ts";
 
-/** A Node as a watch for metadata tells of it (PartialObjectMetadata). */
+/** A Node in a watch on metadata (PartialObjectMetadata). */
 export interface PartialNode {
   readonly metadata: {
     readonly name: string;
@@ -28,7 +27,7 @@ export interface PartialNode {
 /** The label that names a Node's zone (k8s.io/api/core/v1, LabelTopologyZone). */
 export const ZONE_LABEL = "topology.kubernetes.io/zone";
 
-/** The parts of a Node object that are read. Everything but the name may be missing. */
+/** The parts of a Node object that weft reads. Everything but the name may be missing. */
 export interface KubeNode extends PartialNode {
   readonly spec?: {
     readonly podCIDR?: string;
@@ -41,7 +40,7 @@ export interface KubeNode extends PartialNode {
   };
 }
 
-/** One of status.conditions. Times are RFC 3339's. */
+/** One of status.conditions. Times are in RFC 3339 format. */
 export interface NodeCondition {
   readonly type: string;
   readonly status: "True" | "False" | "Unknown";
@@ -51,36 +50,36 @@ export interface NodeCondition {
   readonly lastTransitionTime?: string | null;
 }
 
-/** The condition that tells the scheduler to keep pods away from a Node whose network is not set up. */
+/** The condition that keeps the scheduler from placing pods on a Node whose network is not set up. */
 export const NETWORK_UNAVAILABLE = "NetworkUnavailable";
 
-/** Taint of a Node that the cluster autoscaler is about to remove. */
+/** The taint of a Node that the cluster autoscaler is about to remove. */
 const SCALED_DOWN = "ToBeDeletedByClusterAutoscaler";
 
 export interface ClusterNode extends AnnotationContent {
   readonly name: string;
-  /** Differs when a Node was deleted and another of the same name created. */
+  /** Changes if a Node was deleted and another one of the same name was created. */
   readonly uid: string;
   /**
-   * The node's pod subnets, from spec.podCIDRs and nowhere else: a subnet taken from an annotation would let whoever
-   * may annotate a Node draw other nodes' traffic to it. Empty until the controller manager assigned them.
+   * The node's pod subnets, only from spec.podCIDRs. If a subnet could come from an annotation, everyone who may
+   * annotate a Node could attract other nodes' traffic. Empty until the controller manager has assigned them.
    */
   readonly podCidrs: readonly Prefix[];
   /** status.addresses of type InternalIP, in their order. */
   readonly internalAddresses: readonly Address[];
-  /** By the label of that name; hints of EndpointSlices go by it. */
+  /** The zone from the Node's label, which hints of EndpointSlices refer to. */
   readonly zone?: string;
-  /** Its condition of that name. */
+  /** The Node's condition NetworkUnavailable. */
   readonly networkUnavailable?: NodeCondition;
-  /** Its deletion has begun, or the cluster autoscaler has chosen it for removal. [false] */
+  /** True if its deletion has begun, or if the cluster autoscaler has selected it for removal. [false] */
   readonly isLeaving?: boolean;
-  /** It announces an address that is none of its own; `publicIp` or `publicIpv6` is absent then. */
+  /** True if it announces an address that is not its own. `publicIp` or `publicIpv6` is then undefined. */
   readonly hasRefusedClaim: boolean;
-  /** What could not be read, in words, each naming the field; empty for a Node in good order. */
+  /** Errors in fields, each naming the field. Empty for a valid Node. */
   readonly problems: readonly string[];
 }
 
-/** Reads a Node object. What is malformed, or claimed without right, is left out and named in `problems`. */
+/** Parses a Node object. Leaves out invalid fields and unjustified claims, and adds them to `problems`. */
 export function parseNode(node: KubeNode): ClusterNode {
   const problems: string[] = [];
   const addressesOf = (type: string) => addressTexts(node, type).flatMap((text) => readNodeAddress(text, problems));
@@ -108,9 +107,9 @@ export function parseNode(node: KubeNode): ClusterNode {
 }
 
 /**
- * The announced address, unless the Node's status says otherwise: an annotation alone must not send traffic to another
- * machine. What the administrator wrote into the overwriting annotation stands; so does an address of a family that the
- * status has none of, since nothing there speaks against it.
+ * Returns the announced address, unless the Node's status contradicts it: an annotation alone must not redirect traffic
+ * to another machine. The administrator's overwrite annotation is accepted. So is an address of a family for which the
+ * status has no address, because nothing contradicts it.
  */
 function acceptClaim(
   family: Family,
@@ -128,13 +127,16 @@ function acceptClaim(
       ? [ANNOTATION.publicIp, ANNOTATION.publicIpOverwrite]
       : [ANNOTATION.publicIpv6, ANNOTATION.publicIpv6Overwrite];
   problems.push(
-    `annotation ${key}: ${formatAddress(claimed)} is none of the Node's addresses (${own.map(formatAddress).join(", ")}): ` +
-      `refused; if it is right, let the kubelet report it (--node-ip), or state it in the annotation ${overwriteKey}`,
+    `annotation ${key}: ${formatAddress(claimed)} is not one of the Node's addresses ` +
+      `(${own.map(formatAddress).join(", ")}) and is ignored; if it is correct, let the kubelet report it (--node-ip), or set the annotation ${overwriteKey}`,
   );
   return undefined;
 }
 
-/** Only what is read here, of an object that may hold a hundred times as much (images, conditions, managed fields). */
+/**
+ * Copies only the parts that are read here. A Node object may be a hundred times larger (images, conditions, managed
+ * fields).
+ */
 export function essentialNode(node: KubeNode): KubeNode {
   const { podCIDR, podCIDRs, taints = [] } = node.spec ?? {};
   const scaledDown = taints.filter(({ key }) => key === SCALED_DOWN).map(({ key }) => ({ key }));
@@ -151,7 +153,7 @@ export function essentialNode(node: KubeNode): KubeNode {
   };
 }
 
-/** The same for a Node that came as metadata. */
+/** The same for a Node's metadata. */
 export function essentialMetadata({ metadata }: PartialNode): PartialNode {
   const { name, uid, resourceVersion, annotations = {}, labels = {}, deletionTimestamp } = metadata;
   const zone = labels[ZONE_LABEL];
@@ -172,8 +174,8 @@ export function essentialMetadata({ metadata }: PartialNode): PartialNode {
 }
 
 /**
- * A text that is equal for two states of a Node exactly when `parseNode` reads the same from both. Node objects change
- * every few minutes for reasons that do not concern the network (conditions, image lists).
+ * Returns a text that is equal for two states of a Node exactly if `parseNode` returns the same for both. Node objects
+ * change every few minutes for reasons that do not concern the network (conditions, image lists).
  */
 export function nodeFingerprint(node: KubeNode): string {
   const annotations = node.metadata.annotations ?? {};
@@ -196,7 +198,7 @@ function conditionOf({ status }: KubeNode): NodeCondition | undefined {
   return status?.conditions?.find(({ type }) => type === NETWORK_UNAVAILABLE);
 }
 
-/** podCIDR is the older, single field; a server fills in both. */
+/** podCIDR is the older, single field. A server sets both. */
 function podCidrTexts({ spec }: KubeNode): readonly string[] {
   if (spec?.podCIDRs !== undefined && spec.podCIDRs.length > 0) return spec.podCIDRs;
   return spec?.podCIDR ? [spec.podCIDR] : [];
@@ -211,7 +213,7 @@ function readPodCidr(text: string, problems: string[]): Prefix[] {
     const prefix = parsePrefix(text);
     const network = networkOf(prefix);
     if (!isSamePrefix(prefix, network)) {
-      problems.push(`spec.podCIDRs: ${text} has host bits set: taken as ${formatPrefix(network)}`);
+      problems.push(`spec.podCIDRs: ${text} has host bits set: using ${formatPrefix(network)}`);
     }
     return [network];
   } catch (error) {

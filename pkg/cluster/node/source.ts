@@ -1,37 +1,37 @@
-/** Where nodes come from: the contract that the Kubernetes watch fulfils, and any other source can. */
+/** The contract of a source of nodes. The Kubernetes watch implements it, and other sources can. */
 import type { ClusterNode } from "./node.ts";
 
 export type SourceEvent =
-  /** The whole set as it is now; what was known and is not in it is gone. The first event that brings nodes. */
+  /** The complete current set. Known nodes that are not in it no longer exist. It is the first event with nodes. */
   | { readonly type: "sync"; readonly nodes: readonly ClusterNode[] }
-  /** A node that is new, or differs from what the last event about it said. */
+  /** A node that is new or has changed since the last event about it. */
   | { readonly type: "upsert"; readonly node: ClusterNode }
   | { readonly type: "delete"; readonly name: string }
-  /** What was said so far is current, and changes will follow as they happen. */
+  /** The reported nodes are current, and changes will be reported as they happen. */
   | { readonly type: "connected" }
   /**
-   * The source cannot be reached. The known nodes stay valid: a peer is not gone because somebody does not answer.
-   * Comes once for each failed attempt.
+   * The source cannot be reached. The known nodes stay valid: a failed connection does not mean that a peer no longer
+   * exists. Sent once for each failed attempt.
    */
   | {
       readonly type: "stale";
-      /** Time since the source was last heard of, or since the start. */
+      /** The time since the source last answered, or since the start. */
       readonly silentMs: number;
-      /** What failed and what to do about it, for the log. */
+      /** What failed and what to do, for the log. */
       readonly reason: string;
-      /** Time until the next attempt. */
+      /** The time until the next attempt. */
       readonly retryMs: number;
     };
 
 /**
- * Called for one event after the other, never while an earlier call has not returned. When it throws on an event about
- * nodes, it is told of the whole set again after a while; on the others it must not throw.
+ * Called for one event at a time. If it throws on an event about nodes, it receives the complete set again after a
+ * delay. It must not throw on other events.
  */
 export type SourceListener = (event: SourceEvent) => void;
 
 export interface NodeSource {
-  /** Begins to deliver. Called once. */
+  /** Starts to report events. Called once. */
   start(listener: SourceListener): void;
-  /** No event follows once this has resolved. */
+  /** After it has resolved, no event follows. */
   stop(): Promise<void>;
 }

@@ -14,8 +14,8 @@ function parse(content: object, metadata: object = {}): EndpointSlice | undefine
 
 const one = (endpoint: object) => parse({ endpoints: [{ addresses: ["10.244.1.1"], ...endpoint }] })?.endpoints[0];
 
-describe("recordings of an API server", () => {
-  test("a slice of a Deployment's pods", () => {
+describe("recorded answers of an API server", () => {
+  test("parses a slice of a Deployment's pods", () => {
     const [, web] = recordedItems("31-list-endpointslices.http").map(ENDPOINT_SLICE_PARSER.parse);
     expect(web).toMatchObject({
       service: "default/web",
@@ -38,14 +38,14 @@ describe("recordings of an API server", () => {
     });
   });
 
-  test("the API server's own slice has conditions and node names that are absent", () => {
+  test("parses the API server's own slice, which has no conditions and node names", () => {
     const [own] = recordedItems("31-list-endpointslices.http").map(ENDPOINT_SLICE_PARSER.parse);
     expect(own?.endpoints).toEqual([
       expect.objectContaining({ isReady: true, isServing: true, isTerminating: false, nodeName: undefined }),
     ]);
   });
 
-  test("slices of a watch, each of a Service of its namespace, without problems", () => {
+  test("parses the slices of a watch without problems", () => {
     const parsed = recordedEvents("39-watch-endpointslices-initial.http").map(ENDPOINT_SLICE_PARSER.parse);
     expect(parsed.length).toBeGreaterThan(5);
     for (const each of parsed) {
@@ -55,7 +55,7 @@ describe("recordings of an API server", () => {
   });
 });
 
-describe("nothing is kept of", () => {
+describe("ignores", () => {
   test.each([
     ["host names", { addressType: "FQDN", endpoints: [{ addresses: ["a.example"] }] }, {}],
     ["an unknown type of address", { addressType: "MAC" }, {}],
@@ -67,7 +67,7 @@ describe("nothing is kept of", () => {
   });
 });
 
-test("a port counts only with a name, which may be empty, and a number", () => {
+test("a port needs a name, which may be empty, and a number", () => {
   const ports = [
     { port: 1, name: "" },
     { port: 2 },
@@ -93,34 +93,34 @@ describe("an endpoint", () => {
     [{ ready: false }, [false, true, false]],
     [{ ready: false, serving: true, terminating: true }, [false, true, true]],
     [{ ready: false, serving: false, terminating: true }, [false, false, true]],
-  ])("of conditions %j is ready, serving, terminating: %j", (conditions, expected) => {
+  ])("with conditions %j is ready, serving, terminating: %j", (conditions, expected) => {
     const { isReady, isServing, isTerminating } = one({ conditions }) ?? {};
     expect([isReady, isServing, isTerminating]).toEqual(expected);
   });
 
-  test("has the first of its addresses, which may have leading zeros", () => {
+  test("uses the first of its addresses, which may have leading zeros", () => {
     const addresses = ["010.244.001.7", "10.244.1.8"];
     const endpoint = one({ addresses });
     expect(endpoint && formatAddress(endpoint.address)).toBe("10.244.1.7");
   });
 
-  test("has hints for nodes and zones; an empty list is none", () => {
+  test("has hints for nodes and zones; an empty list counts as no hint", () => {
     const hints = { forNodes: [{ name: "n1" }], forZones: [{ name: "a" }, { name: "b" }] };
     expect(one({ hints })).toMatchObject({ nodeHints: ["n1"], zoneHints: ["a", "b"] });
     expect(one({ hints: { forZones: [] } })).toMatchObject({ nodeHints: undefined, zoneHints: undefined });
   });
 
-  test("names a pod only where its target is one", () => {
+  test("names a pod only if its target is a pod", () => {
     expect(one({ targetRef: { kind: "Pod", namespace: "default", name: "web-0" } })?.pod).toBe("default/web-0");
     expect(one({ targetRef: { kind: "Node", name: "n1" } })?.pod).toBeUndefined();
   });
 
-  test("is left out where it has no address, or none of the slice's family, which is a problem", () => {
+  test("is ignored without an address, and reported as a problem with one of another family", () => {
     expect(parse({ endpoints: [{ addresses: [] }, {}] })?.endpoints).toEqual([]);
     const other = parse({ endpoints: [{ addresses: ["fd00::1"] }, { addresses: ["web-0"] }] });
     expect(other?.endpoints).toEqual([]);
     expect(other?.problems).toEqual([
-      "endpoints[0].addresses: the first is not of the slice's addressType, IPv4: ignored",
+      "endpoints[0].addresses: the first address is not of the slice's addressType, IPv4: ignored",
       expect.stringMatching(/^endpoints\[1\]\.addresses: "web-0" is not an IP address/),
     ]);
   });
@@ -131,12 +131,12 @@ test.each([
   ["2026-11-30T03:00:41.5Z", Date.UTC(2026, 10, 30, 3, 0, 41, 500)],
   ["yesterday", undefined],
   [undefined, undefined],
-])("the trigger's time %j is %s", (text, expected) => {
+])("parses the trigger time %j as %s", (text, expected) => {
   const annotations = { "endpoints.kubernetes.io/last-change-trigger-time": text };
   expect(parse({}, { annotations })?.triggeredMs).toBe(expected);
 });
 
-test("no content makes it throw", () => {
+test("never throws for any content", () => {
   const value = fc.jsonValue({ maxDepth: 4 });
   const endpoint = fc.dictionary(fc.constantFrom("addresses", "conditions", "hints", "nodeName", "targetRef"), value);
   const port = fc.dictionary(fc.constantFrom("name", "protocol", "port"), value);

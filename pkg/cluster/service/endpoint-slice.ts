@@ -1,4 +1,4 @@
-/** What is kept of an EndpointSlice (discovery.k8s.io/v1), and its parser. */
+/** The parsed form of an EndpointSlice (discovery.k8s.io/v1), and its parser. */
 import type { Address, Family } from "../../ip/address.ts";
 import type { ResourceParser } from "../parser.ts";
 import { keyOf } from "../resource.ts";
@@ -16,14 +16,17 @@ import {
 import type { Protocol } from "./service.ts";
 
 export interface EndpointSlice {
-  /** "namespace/name" of the Service, by the label `kubernetes.io/service-name`. */
+  /** "namespace/name" of the Service, from the label `kubernetes.io/service-name`. */
   readonly service: string;
   readonly family: Family;
   readonly ports: readonly SlicePort[];
   readonly endpoints: readonly SliceEndpoint[];
-  /** Annotation `endpoints.kubernetes.io/last-change-trigger-time`, in milliseconds since 1970; undefined: none. */
+  /**
+   * The annotation `endpoints.kubernetes.io/last-change-trigger-time` in milliseconds since 1970. Undefined if there is
+   * none.
+   */
   readonly triggeredMs: number | undefined;
-  /** What of the object could not be read, in words; absent: nothing. */
+  /** Errors in fields of the object, as text. Undefined if there are none. */
   readonly problems?: readonly string[];
 }
 
@@ -34,17 +37,17 @@ export interface SlicePort {
 }
 
 export interface SliceEndpoint {
-  /** The first address; others do not count. */
+  /** The first address; other addresses are ignored. */
   readonly address: Address;
   readonly isReady: boolean;
   readonly isServing: boolean;
   readonly isTerminating: boolean;
   /** Undefined counts as another node. */
   readonly nodeName: string | undefined;
-  /** `hints.forNodes`, `hints.forZones`; undefined where the endpoint has no such hint. */
+  /** `hints.forNodes` and `hints.forZones`. Undefined if the endpoint has no such hint. */
   readonly nodeHints: readonly string[] | undefined;
   readonly zoneHints: readonly string[] | undefined;
-  /** "namespace/name" of the pod, for reports; undefined where `targetRef` names none. */
+  /** "namespace/name" of the pod, for reports. Undefined if `targetRef` names no pod. */
   readonly pod: string | undefined;
 }
 
@@ -53,7 +56,7 @@ const TRIGGER_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time";
 
 const FAMILIES: { readonly [addressType: string]: Family | undefined } = { IPv4: 4, IPv6: 6 };
 
-/** Keeps nothing of slices of host names (`addressType: FQDN`) and of those that belong to no Service. */
+/** Ignores slices of host names (`addressType: FQDN`) and slices that belong to no Service. */
 export const ENDPOINT_SLICE_PARSER: ResourceParser<EndpointSlice> = {
   resource: {
     group: "discovery.k8s.io",
@@ -80,7 +83,7 @@ export const ENDPOINT_SLICE_PARSER: ResourceParser<EndpointSlice> = {
   },
 };
 
-/** A port without a name (the API server writes "" where there is none) or without a number stands for no port here. */
+/** A port without a name (the API server writes "" if there is none) or without a number is ignored. */
 function readPort(port: JsonObject, field: string, problems: string[]): SlicePort[] {
   const name = textOf(port.name);
   const protocol = protocolOf(port.protocol, `${field}.protocol`, problems);
@@ -93,7 +96,7 @@ function readEndpoint(endpoint: JsonObject, family: Family, field: string, probl
   const [address] = addressesOf(listOf(endpoint.addresses).slice(0, 1), `${field}.addresses`, problems);
   if (address === undefined) return [];
   if (address.family !== family) {
-    problems.push(`${field}.addresses: the first is not of the slice's addressType, IPv${family}: ignored`);
+    problems.push(`${field}.addresses: the first address is not of the slice's addressType, IPv${family}: ignored`);
     return [];
   }
   const { ready, serving, terminating } = objectOf(endpoint.conditions);
@@ -120,7 +123,7 @@ function readHints(value: unknown): readonly string[] | undefined {
 
 function readPod({ kind, namespace, name }: JsonObject): string | undefined {
   if (kind !== "Pod" || typeof name !== "string") return undefined;
-  // Joined, not concatenated: a concatenation would keep both parts beside the whole.
+  // Joined, not concatenated: a concatenation would keep both parts in memory in addition to the result.
   return typeof namespace === "string" ? [namespace, name].join("/") : name;
 }
 

@@ -1,30 +1,33 @@
 /**
- * Reading of fields that clients wrote. What is not as the API defines it counts as absent and is recorded in words, each
- * naming the field. What an API server would have refused is possible all the same: objects older than a check, and files.
+ * Reads fields that users wrote. A value that violates the API's definition counts as absent and is recorded as a
+ * problem that names the field. Values that an API server refuses are possible: in objects that are older than a
+ * validation rule, and in files.
  */
 import { type Address, AddressError } from "../../ip/address.ts";
 import { parseSloppyAddress } from "./sloppy.ts";
 
 export type JsonObject = { readonly [field: string]: unknown };
 
-/** An object that is empty where `value` is none. */
+/** Returns `value` if it is an object, else an empty object. */
 export function objectOf(value: unknown): JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
 }
 
-/** A list that is empty where `value` is none. */
+/** Returns `value` if it is a list, else an empty list. */
 export function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** Undefined where `value` is no text. */
+/** Returns `value` if it is a string, else undefined. */
 export function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
 const NOTHING: readonly never[] = [];
 
-/** As `flatMap`, whose lists have room for sixteen more: stores hold tens of thousands of them. */
+/**
+ * Like `flatMap`, whose lists have spare capacity for sixteen more elements: stores keep tens of thousands of lists.
+ */
 export function flatMapCompact<T, U>(
   list: readonly T[],
   transform: (item: T, index: number) => U | readonly U[],
@@ -33,7 +36,10 @@ export function flatMapCompact<T, U>(
   return all.length === 0 ? NOTHING : all.slice();
 }
 
-/** What `parse` makes of each text of the list; those it throws `AddressError` for, and what is no text, are recorded. */
+/**
+ * Applies `parse` to each string of the list. Records strings for which it throws `AddressError`, and values that are
+ * not strings.
+ */
 export function parseEach<T>(
   value: unknown,
   field: string,
@@ -42,7 +48,7 @@ export function parseEach<T>(
 ): readonly T[] {
   return flatMapCompact(listOf(value), (item) => {
     try {
-      if (typeof item !== "string") throw new AddressError(`${JSON.stringify(item)} is not a text`);
+      if (typeof item !== "string") throw new AddressError(`${JSON.stringify(item)} is not a string`);
       return [parse(item)];
     } catch (error) {
       if (!(error instanceof AddressError)) throw error;
@@ -56,7 +62,7 @@ export function addressesOf(value: unknown, field: string, problems: string[]): 
   return parseEach(value, field, problems, parseSloppyAddress);
 }
 
-/** A port number, or 0 where there is none. */
+/** Returns a port number, or 0 if there is none. */
 export function portOf(value: unknown, field: string, problems: string[]): number {
   if (value === undefined || value === null || value === 0) return 0;
   if (typeof value === "number" && Number.isInteger(value) && value > 0 && value < 65_536) return value;
@@ -64,7 +70,7 @@ export function portOf(value: unknown, field: string, problems: string[]): numbe
   return 0;
 }
 
-/** Undefined where it is none that Services know, which is recorded. Absent: TCP. */
+/** Returns the protocol. Records a protocol that Services do not support and returns undefined. TCP if it is absent. */
 export function protocolOf(value: unknown, field: string, problems: string[]): 6 | 17 | 132 | undefined {
   switch (value ?? "TCP") {
     case "TCP":
@@ -74,7 +80,7 @@ export function protocolOf(value: unknown, field: string, problems: string[]): 6
     case "SCTP":
       return 132;
     default:
-      problems.push(`${field}: ${JSON.stringify(value)} is none of TCP, UDP and SCTP: ignored`);
+      problems.push(`${field}: ${JSON.stringify(value)} is not TCP, UDP or SCTP: ignored`);
       return undefined;
   }
 }
@@ -82,7 +88,10 @@ export function protocolOf(value: unknown, field: string, problems: string[]): 6
 const TEXTS = new Map<string, string>();
 const TEXTS_LIMIT = 20_000;
 
-/** One copy of a text that many objects have, such as a node's name. Beyond some ten thousand it forgets and starts anew. */
+/**
+ * Returns one shared copy of a string that many objects have, such as a node's name. When it has some ten thousand
+ * strings, it drops them and starts again.
+ */
 export function intern(text: string): string {
   const known = TEXTS.get(text);
   if (known !== undefined) return known;
@@ -91,5 +100,5 @@ export function intern(text: string): string {
   return text;
 }
 
-/** For `problems` of objects without any, which are nearly all. */
+/** Shared by the `problems` of objects without problems, which are nearly all. */
 export const NO_PROBLEMS: readonly string[] = [];

@@ -1,4 +1,4 @@
-/** What is kept of a ServiceCIDR (networking.k8s.io/v1), and its parser. */
+/** The parsed form of a ServiceCIDR (networking.k8s.io/v1), and its parser. */
 import type { Prefix } from "../../ip/prefix.ts";
 import type { ResourceParser } from "../parser.ts";
 import { objectOf, parseEach } from "./field.ts";
@@ -6,7 +6,7 @@ import { parseSloppyPrefix } from "./sloppy.ts";
 
 export interface ServiceCIDR {
   readonly cidrs: readonly Prefix[];
-  /** What of the object could not be read, in words; absent: nothing. */
+  /** Errors in fields of the object, as text. Undefined if there are none. */
   readonly problems?: readonly string[];
 }
 

@@ -16,8 +16,8 @@ function parse(spec: unknown, more: object = {}): Service {
 
 const PLAIN = { type: "ClusterIP", clusterIP: "10.96.0.1", clusterIPs: ["10.96.0.1"], ports: [{ port: 80 }] };
 
-describe("recordings of an API server", () => {
-  test("a Service of type NodePort", () => {
+describe("recorded answers of an API server", () => {
+  test("parses a Service of type NodePort", () => {
     const web = recordedItems("30-list-services.http").find(({ metadata }) => metadata.name === "web") as KubeObject;
     expect(SERVICE_PARSER.parse(web)).toEqual({
       type: "NodePort",
@@ -38,7 +38,7 @@ describe("recordings of an API server", () => {
     });
   });
 
-  test("all Services are read without problems", () => {
+  test("parses all Services without problems", () => {
     const items = recordedItems("30-list-services.http");
     expect(items.length).toBeGreaterThan(2);
     expect(items.flatMap((item) => SERVICE_PARSER.parse(item)?.problems ?? ["dropped"])).toEqual([]);
@@ -61,24 +61,24 @@ describe("addresses", () => {
     expect([texts(service), service.problems]).toEqual([expected, []]);
   });
 
-  test("of two ClusterIPs of a family the first counts, and the other is a problem", () => {
+  test("uses the first of two ClusterIPs of a family and reports the other", () => {
     const service = parse({ clusterIPs: ["10.96.0.1", "10.96.0.2"] });
     expect([texts(service), service.problems]).toEqual([
       ["10.96.0.1"],
-      ["spec.clusterIPs: more than one IPv4 address: only the first counts"],
+      ["spec.clusterIPs: more than one IPv4 address: using only the first"],
     ]);
   });
 
-  test("externalIPs that are no addresses are left out and named", () => {
+  test("leaves out invalid externalIPs and names them", () => {
     const service = parse({ ...PLAIN, externalIPs: ["192.0.2.1", "example.com", 7] });
     expect(service.externalIPs.map(formatAddress)).toEqual(["192.0.2.1"]);
     expect(service.problems).toEqual([
       expect.stringMatching(/^spec\.externalIPs: "example\.com" is not an IP address: .*: ignored$/),
-      "spec.externalIPs: 7 is not a text: ignored",
+      "spec.externalIPs: 7 is not a string: ignored",
     ]);
   });
 
-  test("of a load balancer only addresses without ipMode or of ipMode VIP count", () => {
+  test("uses only a load balancer's addresses with ipMode VIP or without ipMode", () => {
     const ingress = [
       { ip: "192.0.2.1" },
       { ip: "192.0.2.2", ipMode: "VIP" },
@@ -92,7 +92,7 @@ describe("addresses", () => {
     expect(service.problems).toEqual([]);
   });
 
-  test("source ranges may carry white space, leading zeros and host bits", () => {
+  test("accepts white space, leading zeros and host bits in source ranges", () => {
     const loadBalancerSourceRanges = [" 10.0.0.0/8 ", "192.168.001.1/24", "fd00::/8", "10.0.0.0/40"];
     const service = parse({ ...PLAIN, loadBalancerSourceRanges });
     expect(service.sourceRanges.map(formatPrefix)).toEqual(["10.0.0.0/8", "192.168.1.0/24", "fd00::/8"]);
@@ -101,7 +101,7 @@ describe("addresses", () => {
 });
 
 describe("ports", () => {
-  test("protocol and name have defaults; 0 stands for no NodePort", () => {
+  test("have defaults for protocol and name; 0 means no NodePort", () => {
     const ports = [
       { port: 80 },
       { name: "dns", port: 53, protocol: "UDP", nodePort: 30053 },
@@ -114,14 +114,14 @@ describe("ports", () => {
     ]);
   });
 
-  test("those of unknown protocols and impossible numbers are left out and named", () => {
+  test("with unknown protocols and invalid numbers are left out and named", () => {
     const service = parse({
       ...PLAIN,
       ports: [{ port: 80, protocol: "DCCP" }, { port: 70_000 }, { port: "80" }, null],
     });
     expect(service.ports).toEqual([]);
     expect(service.problems).toEqual([
-      'spec.ports[0].protocol: "DCCP" is none of TCP, UDP and SCTP: ignored',
+      'spec.ports[0].protocol: "DCCP" is not TCP, UDP or SCTP: ignored',
       "spec.ports[1].port: 70000 is not a port: expected a number from 1 to 65535: ignored",
       'spec.ports[2].port: "80" is not a port: expected a number from 1 to 65535: ignored',
     ]);
@@ -146,13 +146,13 @@ describe("session affinity", () => {
     expect([service.affinitySeconds, service.problems]).toEqual([seconds, []]);
   });
 
-  test.each([0, 86_401, 1.5, "60"])("%j seconds are a problem, and count as the default", (seconds) => {
+  test.each([0, 86_401, 1.5, "60"])("reports %j seconds as a problem and uses the default", (seconds) => {
     const service = parse(affinity(seconds));
     expect([service.affinitySeconds, service.problems.length]).toEqual([10_800, 1]);
   });
 });
 
-test("traffic policies are Cluster but where Local is stated", () => {
+test("traffic policies are Cluster unless Local is set", () => {
   const policies = ({ internalTrafficPolicy, externalTrafficPolicy, problems }: Service) => {
     return [internalTrafficPolicy, externalTrafficPolicy, problems.length];
   };
@@ -163,7 +163,7 @@ test("traffic policies are Cluster but where Local is stated", () => {
   expect(policies(parse({ ...PLAIN, externalTrafficPolicy: "local" }))).toEqual(["Cluster", "Cluster", 1]);
 });
 
-test("no content makes it throw", () => {
+test("never throws for any content", () => {
   const field = fc.jsonValue({ maxDepth: 4 });
   const names = ["type", "clusterIP", "clusterIPs", "ports", "externalIPs", "loadBalancerSourceRanges"];
   const more = ["sessionAffinity", "sessionAffinityConfig", "healthCheckNodePort", "externalTrafficPolicy"];
@@ -183,7 +183,7 @@ test("no content makes it throw", () => {
 describe("the selection", () => {
   const { startServer, connect, follow } = storeBed();
 
-  test("leaves out Services of other proxies and headless ones, also when a label comes or goes", async () => {
+  test("excludes Services of other proxies and headless ones, also after label changes", async () => {
     const server = await startServer();
     const services = server.cluster.of("services");
     const create = (name: string, labels = {}) =>

@@ -1,4 +1,4 @@
-/** What is kept of a Service (v1, core group), and its parser. */
+/** The parsed form of a Service (v1, core group), and its parser. */
 import type { Address, Family } from "../../ip/address.ts";
 import type { Prefix } from "../../ip/prefix.ts";
 import type { ResourceParser } from "../parser.ts";
@@ -18,15 +18,17 @@ import {
 } from "./field.ts";
 import { parseSloppyPrefix } from "./sloppy.ts";
 
-/** IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP */
+/** IPPROTO_TCP, IPPROTO_UDP or IPPROTO_SCTP. */
 export type Protocol = 6 | 17 | 132;
 
 export interface ServicePort {
-  /** Empty where a Service with a single port names none. EndpointSlices refer to a port by its name and protocol. */
+  /**
+   * Empty if a Service with a single port does not name it. EndpointSlices refer to a port by its name and protocol.
+   */
   readonly name: string;
   readonly protocol: Protocol;
   readonly port: number;
-  /** 0: none. */
+  /** 0 means none. */
   readonly nodePort: number;
 }
 
@@ -34,33 +36,37 @@ export type TrafficPolicy = "Cluster" | "Local";
 
 export interface Service {
   readonly type: "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName";
-  /** At most one of a family. Empty: headless or ExternalName, so nothing is programmed for it. */
+  /** At most one for each family. Empty for a headless or ExternalName Service: nothing is programmed for it. */
   readonly clusterIPs: readonly Address[];
   readonly ports: readonly ServicePort[];
   readonly externalIPs: readonly Address[];
-  /** `status.loadBalancer.ingress[].ip` whose `ipMode` is absent or VIP; the others need no rule on nodes. */
+  /** `status.loadBalancer.ingress[].ip` entries whose `ipMode` is absent or VIP. Others need no rule on nodes. */
   readonly loadBalancerIPs: readonly Address[];
   readonly sourceRanges: readonly Prefix[];
-  /** Of `sessionAffinity: ClientIP`, in seconds (1 to 86400); undefined: none. */
+  /** The timeout of `sessionAffinity: ClientIP` in seconds (1 to 86400). Undefined without affinity. */
   readonly affinitySeconds: number | undefined;
   readonly internalTrafficPolicy: TrafficPolicy;
   readonly externalTrafficPolicy: TrafficPolicy;
-  /** 0: none. */
+  /** 0 means none. */
   readonly healthCheckNodePort: number;
-  /** `metadata.creationTimestamp`, RFC 3339 in UTC, which compares as text. Of two claims of one address the older wins. */
+  /**
+   * `metadata.creationTimestamp`, RFC 3339 in UTC, which can be compared as text. If two Services claim one address,
+   * the older one gets it.
+   */
   readonly created: string;
-  /** What of the object could not be read, in words; those parts count as absent. */
+  /** Errors in fields of the object, as text. Invalid fields count as absent. */
   readonly problems: readonly string[];
 }
 
-/** The families that a Service is served in. */
+/** Returns the families in which a Service is served. */
 export function familiesOf({ clusterIPs }: Service): Family[] {
   return clusterIPs.map(({ family }) => family);
 }
 
 /**
- * Services that this node's proxy serves: not those that name another proxy, with any value of the label, and none that
- * a controller marked as headless. kube-proxy lists Services and EndpointSlices by the same selector.
+ * Selects the Services that this node's proxy serves. Excludes Services that name another proxy by any value of the
+ * label, and Services that a controller marked as headless. kube-proxy lists Services and EndpointSlices by the same
+ * selector.
  */
 export const SERVICE_SELECTION: Selection = {
   labelSelector: "!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless",
@@ -101,11 +107,11 @@ const TYPES = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] as const
 function typeOf(value: unknown, problems: string[]): Service["type"] {
   const type = TYPES.find((one) => one === (value ?? "ClusterIP"));
   if (type === undefined)
-    problems.push(`spec.type: ${JSON.stringify(value)} is none of ${TYPES.join(", ")}: ClusterIP`);
+    problems.push(`spec.type: ${JSON.stringify(value)} is not one of ${TYPES.join(", ")}: using ClusterIP`);
   return type ?? "ClusterIP";
 }
 
-/** `clusterIP` is the older, single field; a server fills in both. */
+/** `clusterIP` is the older, single field. A server sets both. */
 function readClusterIPs({ clusterIP, clusterIPs }: JsonObject, problems: string[]): readonly Address[] {
   const texts = listOf(clusterIPs).length > 0 ? listOf(clusterIPs) : [clusterIP ?? ""];
   const given = texts.filter((text) => text !== "" && text !== "None");
@@ -113,7 +119,7 @@ function readClusterIPs({ clusterIP, clusterIPs }: JsonObject, problems: string[
   return flatMapCompact(addresses, (address, index) => {
     const { family } = address;
     if (addresses.findIndex((other) => other.family === family) === index) return [address];
-    problems.push(`spec.clusterIPs: more than one IPv${family} address: only the first counts`);
+    problems.push(`spec.clusterIPs: more than one IPv${family} address: using only the first`);
     return [];
   });
 }
@@ -126,7 +132,9 @@ function readPort(port: JsonObject, field: string, problems: string[]): ServiceP
   return [{ name: intern(textOf(port.name) ?? ""), protocol, port: number, nodePort }];
 }
 
-/** Entries with a hostname alone name no address, and `ipMode: Proxy` says that packets must reach the balancer itself. */
+/**
+ * Entries with only a hostname have no address. `ipMode: Proxy` means that packets must reach the load balancer itself.
+ */
 function readLoadBalancerIPs({ ingress }: JsonObject, problems: string[]): readonly Address[] {
   const texts = listOf(ingress)
     .map(objectOf)
@@ -146,13 +154,13 @@ function readAffinity({ sessionAffinity, sessionAffinityConfig }: JsonObject, pr
     return Number(seconds);
   }
   const field = "spec.sessionAffinityConfig.clientIP.timeoutSeconds";
-  problems.push(`${field}: ${JSON.stringify(seconds)} is not from 1 to ${AFFINITY_MAX_SECONDS}: taken as the default`);
+  problems.push(`${field}: ${JSON.stringify(seconds)} is not from 1 to ${AFFINITY_MAX_SECONDS}: using the default`);
   return AFFINITY_DEFAULT_SECONDS;
 }
 
 function policyOf(value: unknown, field: string, problems: string[]): TrafficPolicy {
   if (value === "Local") return "Local";
   const isKnown = value === undefined || value === null || value === "" || value === "Cluster";
-  if (!isKnown) problems.push(`${field}: ${JSON.stringify(value)} is neither Cluster nor Local: Cluster`);
+  if (!isKnown) problems.push(`${field}: ${JSON.stringify(value)} is neither Cluster nor Local: using Cluster`);
   return "Cluster";
 }

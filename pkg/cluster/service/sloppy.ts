@@ -1,7 +1,7 @@
 /**
- * Addresses and prefixes as Kubernetes reads them in Services and EndpointSlices (k8s.io/utils/net, `ParseIPSloppy`): IPv4
- * numbers may have leading zeros, which count as decimal, and an IPv4-mapped IPv6 address is the IPv4 address. Objects that
- * were stored before the API server refused such text still have it.
+ * Parses addresses and prefixes as Kubernetes does in Services and EndpointSlices (k8s.io/utils/net, `ParseIPSloppy`):
+ * IPv4 numbers may have leading zeros and are decimal, and an IPv4-mapped IPv6 address means the IPv4 address. Objects
+ * that were stored before the API server refused such text still contain it.
  */
 import { type Address, AddressError, addressBits, parseAddress } from "../../ip/address.ts";
 import { networkOf, type Prefix } from "../../ip/prefix.ts";
@@ -23,7 +23,7 @@ export function parseSloppyAddress(text: string): Address {
   return { family: 4, value: BigInt(value) };
 }
 
-/** The network of "address/length", white space around it ignored. Throws `AddressError`. */
+/** Returns the network of "address/length". Ignores surrounding white space. Throws `AddressError`. */
 export function parseSloppyPrefix(text: string): Prefix {
   const [addressText = "", lengthText = "", ...rest] = text.trim().split("/");
   const address = parseSloppyAddress(addressText);

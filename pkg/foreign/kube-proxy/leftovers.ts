@@ -1,9 +1,11 @@
 /**
- * What kube-proxy has left in nf_tables, its own tables' and iptables-nft's, and the transactions that remove it. Pure.
+ * kube-proxy's leftovers in nf_tables, in its own tables and iptables-nft's, and the transactions that remove them.
+ * Pure.
  *
- * A cluster's Services are tens of thousands of chains and rules. No transaction removes more than some hundreds of them:
- * other users of nftables wait for the end of each. The first one takes away what leads packets to all the rest, so that none
- * meets half of the rules; from then on what is left is dead weight, and a removal that was interrupted is finished later.
+ * A cluster's Services are tens of thousands of chains and rules. No transaction removes more than some hundreds of
+ * them, because other users of nftables wait for the end of each transaction. The first one removes the jumps to all
+ * others, so that no packet meets only half of the rules. The remaining rules then have no effect, and an interrupted
+ * removal is completed later.
  */
 import type { Look } from "../../netlink/look.ts";
 import type { Request } from "../../netlink/message.ts";
@@ -36,26 +38,26 @@ import {
   type XTable,
 } from "./names.ts";
 
-/** Rules and chains that one transaction removes at most: the kernel takes some 20 ms for so many. */
+/** The maximum number of rules and chains that one transaction removes. The kernel takes about 20 ms for it. */
 export const MOST_REMOVED = 500;
 
-/** One transaction. ENOENT, EBUSY: another program has changed something since the look. */
+/** One transaction. ENOENT or EBUSY means that another program has changed something since the read. */
 export interface RemovalPart {
   readonly requests: readonly Request[];
-  /** What it removes goes with a later one, too: EBUSY is no failure. */
+  /** True if a later transaction removes the same objects, too: EBUSY is then no failure. */
   readonly isOptional: boolean;
 }
 
 export interface ProxyLeftovers {
-  /** In words, by table: "table ip kube-proxy (61 chains)". Empty: nothing is left. */
+  /** Text for each table: "table ip kube-proxy (61 chains)". Empty if nothing is left. */
   readonly found: readonly string[];
-  /** In their order, each made when it is called for: together they would take hundreds of megabytes. */
+  /** In order. Each is built when it is called: together they would take hundreds of megabytes. */
   readonly transactions: readonly (() => RemovalPart)[];
-  /** Chains that stay, since other programs' rules lead to them: "ip nat KUBE-MARK-MASQ". */
+  /** Chains that are kept because other programs' rules jump to them: "ip nat KUBE-MARK-MASQ". */
   readonly kept: readonly string[];
 }
 
-/** Asks a handful of questions where nothing is left. */
+/** Sends only a few queries if nothing is left. */
 export function* proxyLeftoversLook(): Look<ProxyLeftovers> {
   const tables = readTables(yield [tablesDump()]);
   const own = tables.filter((table) => PROXY_TABLES.some((one) => isSameTable(one, table)));
@@ -81,7 +83,7 @@ export function* proxyLeftoversLook(): Look<ProxyLeftovers> {
 
 const IP_FAMILIES: readonly number[] = [NFPROTO.ip, NFPROTO.ip6];
 
-/** A table of nftables mode. */
+/** Plans the removal of a table of the nftables mode. */
 function leftTable(place: TablePlace, chains: readonly NftChain[], sets: readonly string[]): ProxyLeftovers {
   const bases = chains.filter(({ hook }) => hook !== undefined);
   const others = chains.filter(({ hook }) => hook === undefined);
@@ -91,7 +93,7 @@ function leftTable(place: TablePlace, chains: readonly NftChain[], sets: readonl
       ...needed(bases, deleteChain),
       ...inParts(others, ({ use }) => use).flatMap((part) => needed(part, flushChain)),
       ...sets.flatMap((set) => needed([place], () => flushSet(place, set))),
-      // Kernels before 6.2 refuse a chain for a while after the last element that led there is gone.
+      // Kernels before 6.2 refuse to delete a chain for a while after the last element that refers to it was removed.
       ...inParts(others, () => 1).map((part) => () => ({ requests: part.map(deleteChain), isOptional: true })),
       ...needed([place], deleteTable),
     ],
@@ -99,7 +101,7 @@ function leftTable(place: TablePlace, chains: readonly NftChain[], sets: readonl
   };
 }
 
-/** kube-proxy's chains in one of iptables' tables. */
+/** Plans the removal of kube-proxy's chains in one of iptables' tables. */
 function* lookAtIptables(place: TablePlace, chains: readonly NftChain[]): Look<ProxyLeftovers> {
   const table = place.table as XTable;
   const isOurs = ({ chain }: { readonly chain: string }) => isProxyChain(table, chain);
@@ -111,9 +113,9 @@ function* lookAtIptables(place: TablePlace, chains: readonly NftChain[]): Look<P
   if (kept.has(MARK_CHAIN)) kept.add(MASQUERADE_CHAIN);
   yield* addReached(kept, place);
   const gone = chains.filter((chain) => isOurs(chain) && !kept.has(chain.chain));
-  // What tells that something is left goes last.
+  // The chain that shows that something is left is removed last.
   const inOrder = [...gone.filter(({ chain }) => chain !== CANARY), ...gone.filter(({ chain }) => chain === CANARY)];
-  // A chain with a rule for each Service is emptied rule by rule.
+  // A chain with a rule for each Service is emptied in parts.
   const rulesOfLarge = readRules(yield gone.filter(isLarge).map(rulesDump));
   const large = inParts(rulesOfLarge, () => 1);
   const sizeOf = (chain: NftChain) => (isLarge(chain) ? 1 : chain.use);
@@ -132,7 +134,7 @@ function* lookAtIptables(place: TablePlace, chains: readonly NftChain[]): Look<P
   };
 }
 
-/** Adds the chains that rules of `chains` lead to, and so on. */
+/** Adds the chains to which rules in `chains` jump, recursively. */
 function* addReached(chains: Set<string>, place: TablePlace): Look<void> {
   for (let next = [...chains]; next.length > 0; ) {
     const rules = readRules(yield next.map((chain) => rulesDump({ ...place, chain })));
@@ -141,7 +143,7 @@ function* addReached(chains: Set<string>, place: TablePlace): Look<void> {
   }
 }
 
-/** One transaction that has to be; none where there is nothing to remove. */
+/** Returns one required transaction, or none if there is nothing to remove. */
 function needed<T>(items: readonly T[], remove: (item: T) => Request): (() => RemovalPart)[] {
   return items.length === 0 ? [] : [() => ({ requests: items.map(remove), isOptional: false })];
 }
@@ -158,7 +160,7 @@ function isSameTable(a: TablePlace, b: TablePlace): boolean {
   return a.family === b.family && a.table === b.table;
 }
 
-/** Cut where the sizes of a part would come to more than `MOST_REMOVED`. */
+/** Splits into parts whose sizes add up to at most `MOST_REMOVED`. */
 function inParts<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
   const parts: T[][] = [];
   let size = MOST_REMOVED;

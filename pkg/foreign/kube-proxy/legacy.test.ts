@@ -4,7 +4,7 @@ import { parseSaved } from "../legacy-xtables.ts";
 import { legacyProxyLeftovers } from "./legacy.ts";
 import { isProxyChain, XTABLES, type XTable } from "./names.ts";
 
-/** `iptables-save` after a kube-proxy 1.36 of mode iptables: the section of one table. */
+/** The output of `iptables-save` for one table, after a kube-proxy 1.36 in iptables mode. */
 function recorded(table: XTable): string {
   const saved = readFileSync("test/vectors/kube-proxy/iptables-mode-n1.txt", "utf8");
   const section = saved.split("COMMIT").find((part) => part.includes(`\n*${table}\n`));
@@ -12,7 +12,7 @@ function recorded(table: XTable): string {
   return section;
 }
 
-test("of a recorded kube-proxy's chains KUBE-FIREWALL alone stays", () => {
+test("keeps only KUBE-FIREWALL of a recorded kube-proxy's chains", () => {
   const left = XTABLES.flatMap((table) => {
     const { chains } = parseSaved(recorded(table));
     return chains.filter((chain) => chain.startsWith("KUBE-") && !isProxyChain(table, chain));
@@ -20,33 +20,30 @@ test("of a recorded kube-proxy's chains KUBE-FIREWALL alone stays", () => {
   expect(left).toEqual(["KUBE-FIREWALL"]);
 });
 
-test.each(XTABLES)(
-  "what is restored in %s takes every rule that leads to kube-proxy's chains, and the chains",
-  (table) => {
-    const saved = recorded(table);
-    const { chains, rules } = parseSaved(saved);
-    const { text, count, kept } = legacyProxyLeftovers(table, saved);
-    const own = chains.filter((chain) => isProxyChain(table, chain));
-    const jumps = rules.filter(({ chain, target = "" }) => !own.includes(chain) && own.includes(target));
-    expect(text).toBe(
-      `*${table}\n${[
-        ...jumps.map((rule) => `-D ${rule.text}`),
-        ...own.map((chain) => `-F ${chain}`),
-        ...own.map((chain) => `-X ${chain}`),
-      ].join("\n")}\nCOMMIT\n`,
-    );
-    expect({ count, kept }).toEqual({ count: own.length, kept: [] });
-    expect(jumps).toHaveLength({ filter: 9, nat: 3, mangle: 0 }[table]);
-  },
-);
+test.each(XTABLES)("the input for %s removes kube-proxy's chains and all jumps to them", (table) => {
+  const saved = recorded(table);
+  const { chains, rules } = parseSaved(saved);
+  const { text, count, kept } = legacyProxyLeftovers(table, saved);
+  const own = chains.filter((chain) => isProxyChain(table, chain));
+  const jumps = rules.filter(({ chain, target = "" }) => !own.includes(chain) && own.includes(target));
+  expect(text).toBe(
+    `*${table}\n${[
+      ...jumps.map((rule) => `-D ${rule.text}`),
+      ...own.map((chain) => `-F ${chain}`),
+      ...own.map((chain) => `-X ${chain}`),
+    ].join("\n")}\nCOMMIT\n`,
+  );
+  expect({ count, kept }).toEqual({ count: own.length, kept: [] });
+  expect(jumps).toHaveLength({ filter: 9, nat: 3, mangle: 0 }[table]);
+});
 
-test("a kubelet's chains are no kube-proxy's", () => {
+test("keeps a kubelet's chains", () => {
   const shown =
     "-P OUTPUT ACCEPT\n-N KUBE-KUBELET-CANARY\n-N KUBE-MARK-DROP\n-N KUBE-IPTABLES-HINT\n-N KUBE-SVC-SHORT\n";
   for (const table of XTABLES) expect(legacyProxyLeftovers(table, shown)).toEqual({ count: 0, text: "", kept: [] });
 });
 
-test("chains that another program's rules lead to stay, with all that they need", () => {
+test("keeps chains to which another program's rules jump, and their dependencies", () => {
   const { text, kept, count } = legacyProxyLeftovers(
     "nat",
     [

@@ -1,19 +1,22 @@
-/** What kube-proxy has left in the tables of legacy iptables, which no netlink reaches. Pure. */
+/** kube-proxy's leftovers in the tables of legacy iptables, which netlink cannot access. Pure. */
 import { parseSaved, restoreText } from "../legacy-xtables.ts";
 import { isProxyChain, MARK_CHAIN, MASQUERADE_CHAIN, type XTable } from "./names.ts";
 
 export interface LegacyLeftovers {
-  /** How many chains go. */
+  /** The number of chains to remove. */
   readonly count: number;
-  /** For `iptables-restore --noflush`; "" where nothing is left. All at once, as iptables-legacy writes a table. */
+  /**
+   * The input for `iptables-restore --noflush`. "" if nothing is left. Everything is removed at once, because
+   * iptables-legacy always writes a complete table.
+   */
   readonly text: string;
-  /** Chains that stay, since other programs' rules lead to them. */
+  /** Chains that are kept because other programs' rules jump to them. */
   readonly kept: readonly string[];
 }
 
 /**
- * `shown` is what `iptables -t TABLE -S` or `iptables-save -t TABLE` prints. Of hundred thousands of rules those of kube-proxy's own
- * chains are passed over: they go with their chains.
+ * `shown` is the output of `iptables -t TABLE -S` or `iptables-save -t TABLE`. It may have hundreds of thousands of
+ * rules. The rules in kube-proxy's own chains are not parsed: they are removed with their chains.
  */
 export function legacyProxyLeftovers(table: XTable, shown: string): LegacyLeftovers {
   const lines = shown.split("\n");
@@ -25,7 +28,7 @@ export function legacyProxyLeftovers(table: XTable, shown: string): LegacyLeftov
   const leading = rulesOf((chain) => !isOurs(chain)).filter(({ target = "" }) => isOurs(target));
   const kept = new Set(leading.filter(({ chain }) => !bases.has(chain)).flatMap(({ target }) => target ?? []));
   if (kept.has(MARK_CHAIN)) kept.add(MASQUERADE_CHAIN);
-  // What they lead to stays, too.
+  // The chains to which they jump are kept, too.
   for (const chain of kept)
     for (const { target } of rulesOf((one) => one === chain)) if (target !== undefined) kept.add(target);
   const gone = chains.filter((chain) => isOurs(chain) && !kept.has(chain));

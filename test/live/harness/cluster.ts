@@ -197,8 +197,8 @@ export class Cluster {
       ],
       this.#cleanup,
     );
-    await server.says(/"ready":true/);
-    this.#api = { inside: await Inside.enter(namespace, this.#cleanup), server };
+    const [inside] = await Promise.all([Inside.enter(namespace, this.#cleanup), server.says(/"ready":true/)]);
+    this.#api = { inside, server };
   }
 
   /** Runs a program in the namespace of the link between the nodes. */
@@ -275,8 +275,6 @@ export class Cluster {
 
   async #plugInMachine(name: string, number: number, podCIDRs: readonly string[]): Promise<Machine> {
     const namespace = await makeNamespace(`${this.mode}-${name}`, this.#cleanup);
-    await this.#plugIn(namespace, number);
-    await this.#register(name, number, podCIDRs);
     const folder = `${this.#folder}/${name}`;
     const [confDir, runDir, stateDir] = ["net.d", "run", "state"].map((part) => `${folder}/${part}`) as [
       string,
@@ -284,7 +282,10 @@ export class Cluster {
       string,
     ];
     for (const directory of [confDir, runDir, stateDir]) mkdirSync(directory, { recursive: true });
-    const inside = await Inside.enter(namespace, this.#cleanup, stateDir);
+    const [inside] = await Promise.all([
+      Inside.enter(namespace, this.#cleanup, stateDir),
+      this.#plugIn(namespace, number).then(() => this.#register(name, number, podCIDRs)),
+    ]);
     const netConf = `${folder}/net-conf.json`;
     this.configure({ netConf }, { Type: this.mode });
     const [address] = this.#addressesOf(number);
