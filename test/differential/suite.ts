@@ -9,8 +9,8 @@ import { Side } from "./side.ts";
 import type { Case, Table } from "./table.ts";
 
 /**
- * Number of cases that run at the same time, each with its own sides: the reference waits for seconds if an interface
- * has no carrier.
+ * Number of cases that run at the same time, each with its own sides: the reference waits for seconds if a device has
+ * no carrier.
  */
 const AT_ONCE = 4;
 

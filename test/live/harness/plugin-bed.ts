@@ -51,7 +51,7 @@ export class PluginBed {
       const namespace = await makeNamespace(`bed${number}-${label}`, cleanup);
       return { namespace, inside: await Inside.enter(namespace, cleanup, ownStateDir) };
     };
-    // Hundreds of tests begin so: both at the same time.
+    // Enters both at the same time, since hundreds of tests start this way.
     const [node, pod] = await Promise.all([enter("node", stateDir), enter("pod")]);
     return new PluginBed(node.inside, pod.inside, pod.namespace, stateDir, cleanup);
   }

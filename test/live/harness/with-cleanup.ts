@@ -1,6 +1,6 @@
 import { Cleanup } from "./cleanup.ts";
 
-/** A test that has a Cleanup of its own, so that others may run at the same time. */
+/** Wraps a test with its own Cleanup, so that tests can run at the same time. */
 export function withCleanup<T extends unknown[]>(
   body: (cleanup: Cleanup, ...row: T) => Promise<void>,
 ): (...row: T) => Promise<void> {
