@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { runs } from "../../test/fuzz/samples.ts";
 import { fakeExecutable } from "./fake-executable.ts";
 import { buildIdOf } from "./mark.ts";
 
@@ -25,6 +26,6 @@ test("whatever is cut off or spoilt is read without an error", () => {
       const found = buildIdOf(bytes.subarray(0, length));
       expect(found === undefined || found.length <= whole.length).toBe(true);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(500, 20_000) },
   );
 });

@@ -51,6 +51,7 @@ export async function claimRunDir(runDir: string, options: ClaimOptions): Promis
   const path = join(runDir, SOCKET_FILE);
   const startMs = performance.now();
   for (let attempt = 0; ; attempt++) {
+    // Not a lock: Node.js has no flock.
     const claim = await listen(`\0weftd/${dev}:${ino}`);
     // Abstract names are local to the network namespace. A weftd of another namespace is visible only by its file.
     if (claim !== undefined && !(await accepts(path))) {

@@ -123,6 +123,8 @@ const LZMA = "--lzma1=preset=9e,lc=3,lp=0,pb=0,dict=1MiB";
 function commandTable(bytecode: string | undefined): string {
   if (bytecode === undefined)
     return "const uint8_t host_command[1] = { 0 };\nconst size_t host_command_length = 0, host_command_size = 0;\n";
+  // 180 KB of the file of 4 MiB, where DEFLATE takes 219 KB and the same time. The minified source would pack to 149 KB, but
+  // compiling it takes four times as long as the whole call.
   const packed = `${bytecode}.packed`;
   const content = readFileSync(bytecode);
   writeFileSync(packed, outputBytes(["xz", "--format=raw", LZMA, "--threads=1", "--stdout", bytecode]));

@@ -17,6 +17,10 @@ export interface Target {
 /** This machine's: the set-up makes sure that it is an amd64. */
 export const NATIVE: Target = { arch: "amd64", toolPrefix: "", emulator: [], quickjs: QUICKJS, dist: DIST };
 
+/**
+ * The image holds addresses of its own executable, so only the arm64 executable can write it: the build runs it under qemu-user.
+ * Its segments are 64 KiB apart, because arm64 kernels may have pages of that size.
+ */
 export const ARM64: Target = {
   arch: "arm64",
   toolPrefix: "aarch64-linux-gnu-",

@@ -24,6 +24,7 @@ const command = new Command("hack/image")
   )
   .parse();
 const { arch, tag, out, rootOnly } = command.opts<{ arch: string; tag: string; out: string; rootOnly?: string }>();
+// No engine is used, so the same commit gives the same bytes, and the tests need none. The Containerfile runs this script, too.
 const target = TARGETS.find((one) => one.arch === arch) ?? NATIVE;
 
 if (rootOnly !== undefined) {

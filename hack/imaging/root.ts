@@ -27,6 +27,7 @@ const LOADER = { amd64: "usr/lib64/ld-linux-x86-64.so.2", arm64: "usr/lib/ld-lin
 const LIBRARIES = ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"];
 /** What iptables-legacy is linked to, beside libc; it loads the rest from `xtables`. */
 const LEGACY_LIBRARIES = ["libxtables.so.12", "libip4tc.so.2", "libip6tc.so.2"];
+// iptables-legacy opens a raw socket, so it works only with NET_RAW, which conf/components/iptables-legacy adds.
 const LEGACY_PROGRAMS = [
   "xtables-legacy-multi",
   ...["iptables-legacy", "ip6tables-legacy", "iptables-legacy-restore", "ip6tables-legacy-restore"],

@@ -9,6 +9,7 @@ import type { PeerProblem } from "./state.ts";
 /** A plain route to a peer on the same link; else why there is none. */
 export function directRoute(underlay: Underlay, peer: Peer, subnet: Prefix): PeerRoute | PeerProblem {
   const { family } = subnet.address;
+  // The kernel has no IPv6 routes by an IPv4 gateway.
   if (family === 6 && underlay.local[6] === undefined) {
     const reason = `this node's underlay has no IPv6 address to route ${formatPrefix(subnet)} by`;
     return { peer: peer.name, trouble: "Underlay", reason: `${reason}; use the backend "auto" or "vxlan"` };

@@ -96,6 +96,7 @@ export function serversOf(config: KubeConfig, { apiServers, known, servicePort }
 
 /** The same ring, begun where the name says. */
 export function spread<T>(ring: readonly T[], name: string): readonly T[] {
+  // In the order of their addresses, all nodes of a cluster would watch the first server.
   const at = createHash("sha256").update(name).digest().readUInt32BE() % Math.max(ring.length, 1);
   return [...ring.slice(at), ...ring.slice(0, at)];
 }

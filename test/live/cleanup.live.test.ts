@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Families, type Machine, type Mode, type Node } from "./harness/cluster.ts";
 import { shell } from "./harness/flannel.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { OURS, REFERENCE } from "./harness/plugin-bed.ts";
 
 const FOREIGN_CONFLIST = "99-other.conflist";
@@ -80,10 +81,11 @@ async function dump(machine: Machine): Promise<unknown> {
   };
 }
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "dual"],
   ["host-gw", "ipv4"],
 ])("%s, %s", (mode, families) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;

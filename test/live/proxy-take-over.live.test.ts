@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { Cluster, type Machine, type Node, type Pod } from "./harness/cluster.ts";
 import { succeed } from "./harness/command.ts";
+import { inOrder } from "./harness/in-order.ts";
 import type { Inside } from "./harness/inside.ts";
 import { OURS } from "./harness/plugin-bed.ts";
 import { eventually, Running } from "./harness/process.ts";
@@ -89,7 +90,8 @@ function connecting(inside: Inside, host: string): () => Promise<number> {
   };
 }
 
-describe.each(Object.keys(PLAYED))("%s", (mode) => {
+describe.concurrent.each(Object.keys(PLAYED))("%s", (mode) => {
+  inOrder();
   const { load, left } = PLAYED[mode] as Played;
   const cleanup = new Cleanup();
   let cluster: Cluster;

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cleanup } from "./harness/cleanup.ts";
 import { BIN, Cluster, type Families, type Mode, type Node, type Pod } from "./harness/cluster.ts";
+import { inOrder } from "./harness/in-order.ts";
 import { eventually, PATIENCE } from "./harness/process.ts";
 
 interface Hop {
@@ -29,11 +30,12 @@ interface Status {
 const DONE = 0;
 const FAULTS = 5;
 
-describe.each<[Mode, Families]>([
+describe.concurrent.each<[Mode, Families]>([
   ["vxlan", "ipv4"],
   ["vxlan", "ipv6"],
   ["host-gw", "ipv4"],
 ])("%s, %s", (mode, families) => {
+  inOrder();
   const cleanup = new Cleanup();
   let cluster: Cluster;
   let node: Node;

@@ -55,6 +55,8 @@ export class PodProxy {
     if (bridge === undefined) return NOTHING;
     const groups = [...families].map((family) => proxySettings(bridge.name, family));
     if (isWanted) {
+      // IPv4 needs no entry for each pod: a new pod is reachable when its ADD returns. The kernel answers only for addresses that
+      // its routes lead elsewhere, so never for the bridge's own pods.
       const settings = groups.flat();
       const changed = await this.#keepSettings(settings, before === bridge.index, attempts);
       const requests = await this.#keepEntries(families, bridge, podAddresses, attempts);
@@ -103,6 +105,7 @@ export class PodProxy {
   }
 
   #isSet(group: readonly ProxySetting[]): boolean {
+    // Settings have no owner. Only a weftd that was stopped while one kind of pods went leaves both behind.
     return group.every(({ name, value }) => readSysctl(this.#parts.files, name) === value);
   }
 

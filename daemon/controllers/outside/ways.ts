@@ -109,6 +109,7 @@ function routeTo(destination: Prefix, { gateway, outputIndex }: Hop): Route {
  * ClusterIP. If the host has none, not even a default route, the range gets the same next hop as the first subnet.
  */
 function rangeRoutes(ranges: readonly Prefix[], ways: readonly Route[], { routes }: OutsideKernel): readonly Route[] {
+  // The kernel looks for a route before the hook `output`: without one, a connection fails before a rule could translate it.
   return ranges.flatMap((range) => {
     const isRouted = routes.some(
       ({ destination, protocol, table, type }) =>

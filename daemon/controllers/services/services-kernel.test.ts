@@ -92,12 +92,12 @@ test("repairs of a contended table back off; then the table is restored", async 
   await settle();
   const before = nftables.list();
   const ready = () => health.readiness().text.match(/\[.\] services: .*/)?.[0];
-  for (let n = 0; n < 50 && ready()?.includes("undoes") !== true; n++) {
+  for (let n = 0; n < 50 && ready()?.includes("keeps undoing") !== true; n++) {
     nftables.do(deleteTable(SERVICES_PLACE));
     damage();
     await settle();
   }
-  expect(ready()).toMatch(/^\[-\] services: another program undoes again and again.*table inet weft-services/);
+  expect(ready()).toMatch(/^\[-\] services: another program keeps undoing.*table inet weft-services/);
   source.services.put(serviceObject("dns", "10.96.0.10"));
   await settle();
   // A change does not bypass the gate.

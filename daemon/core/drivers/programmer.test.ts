@@ -264,7 +264,7 @@ test("reads a forward chain again if another program changes it at the same time
   const place = { table: "site", name: "forward" };
   kernel.answers = (text) => {
     if (text === "nft list tables") return [asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name: "site" }))];
-    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (alone)") return [];
+    if (text !== "nft list chains ip" && text !== "nft list chain ip site forward (without rules)") return [];
     const hook = { number: NF_INET_HOOK.forward, priority: 0 };
     return [asMessage(query(NFT_MSG_NEWCHAIN, "", { family: 2 }, { ...place, hook, policy: VERDICT.drop }))];
   };
@@ -293,7 +293,7 @@ test("changes the next table if the first belongs to an owner that excludes othe
     if (text === "nft list tables")
       return ["owned", "site"].map((name) => asMessage(query(NFT_MSG_NEWTABLE, "", { family: 2 }, { name })));
     if (text === "nft list chains ip") return ["owned", "site"].map(chain);
-    const [, name] = /^nft list chain ip (\S+) forward \(alone\)$/.exec(text) ?? [];
+    const [, name] = /^nft list chain ip (\S+) forward \(without rules\)$/.exec(text) ?? [];
     return name === undefined ? [] : [chain(name)];
   };
   kernel.refuseCommit = (requests) => (requests[0]?.text.includes(" owned ") === true ? EPERM : 0);

@@ -37,6 +37,7 @@ export class SettingWatch {
   /** Does nothing if the kernel has no inotify watch available. The periodic comparison then finds changes. */
   #watch(path: string, inode: number): void {
     try {
+      // inotify works in /proc/sys for what is written through the same mount of proc. Netlink announces only forwarding.
       const watcher = watch(path, { persistent: false }, () => this.#onChange());
       watcher.on("error", () => this.#forget(path));
       this.#watchers.set(path, { inode, watcher });

@@ -51,6 +51,7 @@ function isNamed(name: string, starts: readonly string[]): boolean {
 
 /** For a second device of the same VNI: while a cluster changes its port, both are needed. */
 function secondName(family: Family, vni: number): string {
+  // The device keeps this name afterwards: before Linux 6.2, the kernel cannot rename a device that is up.
   return `${SECOND_VTEP_NAME_START[family]}${vni}`;
 }
 
