@@ -402,7 +402,7 @@ test("an announced VTEP is kept until peers have seen its withdrawal, and for so
   await reconciler.pass(["nodes"]);
   expect([kept(), done.later]).toEqual([["flannel.1"], [LINGER_MS]]);
   clock.advance(LINGER_MS);
-  await reconciler.pass(["an old VTEP may go"]);
+  await reconciler.pass(["an old VTEP expires"]);
   expect([kept(), done.later]).toEqual([[], [LINGER_MS]]);
 });
 
